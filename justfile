@@ -1,0 +1,54 @@
+# Every command a developer needs. `./just` finds or fetches just itself.
+
+export SQLX_OFFLINE := "true"
+
+# List the recipes
+help:
+    @just --list --unsorted
+
+# Try everything on this machine: prints one address to open
+demo *args: (needs "demo")
+    @cargo build --quiet --release
+    @target/release/coolops demo {{args}}
+
+# Run all tests beside private services
+test *args: (needs "test")
+    cargo build --quiet
+    target/debug/coolops with-services -- scripts/nextest {{args}}
+
+# Check formatting, lints and documentation
+check:
+    cargo fmt --check
+    cargo clippy --all-targets --quiet -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+
+# Measure against the targets and print the table of ratios
+bench *args: (needs "test")
+    cargo build --quiet --release --bin coolops --bench figures
+    target/release/coolops with-services --durable -- cargo bench --quiet --bench figures -- {{args}}
+
+# Write the event contract and the generated references from the types
+events:
+    cargo run --quiet -- events events
+    cargo run --quiet -- reference > docs/reference.tmp && mv docs/reference.tmp docs/CONFIGURATION.md
+
+# Format the code
+fmt:
+    cargo fmt
+
+# Renew .sqlx from the migrations, on a private Postgres
+sqlx: (needs "test")
+    cargo build --quiet
+    target/debug/coolops with-services -- scripts/sqlx-prepare
+
+# Accept the snapshots that the last test run wrote
+review:
+    for new in snapshots/*.snap.new; do [ -e "$new" ] && mv -v "$new" "${new%.new}"; done; true
+
+# Check licences, bans and sources of all dependencies (needs cargo-deny)
+deny:
+    cargo deny check
+
+[private]
+needs what:
+    @scripts/needs {{what}}

@@ -1,0 +1,11 @@
+//! coolops: deployments from Slack, with a history that can be replayed and proved.
+//!
+//! Something happens → it is **decided** on plain data → facts are **appended** → everything else (message, job, page)
+//! is **derived** from those facts. A module may know what stands to its right, never to its left:
+//!
+//! ```text
+//! cli → demo → { http, jobs } → app → { store, slack, runner } → projections → domain      standin → (none of them)
+//! ```
+//!
+//! `docs/ARCHITECTURE.md` walks one deployment through the files; `tests/it/tidy.rs` holds the arrows.
+
