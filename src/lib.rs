@@ -9,3 +9,5 @@
 //!
 //! `docs/ARCHITECTURE.md` walks one deployment through the files; `tests/it/tidy.rs` holds the arrows.
 
+pub mod domain;
+pub mod projections;

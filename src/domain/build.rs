@@ -1,0 +1,215 @@
+//! A build that CI announced: what it carries, and what makes an announcement the same build again.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::event::{Event, Payload};
+use super::ids::*;
+use super::names::{self, ENTRIES_MAX, Invalid};
+use super::project::Project;
+
+/// Recorded when CI announced a build. It carries everything that its Slack message shows of the project, as it was
+/// then: later changes to the project don't alter older messages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BuildRegistered {
+    /// The build.
+    pub build_id: BuildId,
+    /// Its project.
+    pub project_id: ProjectId,
+    /// The project's display name.
+    pub project_name: String,
+    /// The build's name, unique in its project.
+    pub name: String,
+    /// What the deployment's container gets, in the order given.
+    pub params: Vec<Entry>,
+    /// What the message shows, in the order given.
+    pub metadata: Vec<Entry>,
+    /// The open environments, in the order of their buttons.
+    pub environments: Vec<ButtonFor>,
+    /// Slack channel of the message.
+    pub channel: String,
+    /// Where this installation is reached: the base of the message's links.
+    pub public_url: String,
+    /// Id of the key that the message's links are made with.
+    pub link_key: String,
+}
+
+/// A name with a value, in the order given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Entry {
+    /// The name.
+    pub name: String,
+    /// The value.
+    pub value: String,
+}
+
+/// An environment that a build's message offers a button for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ButtonFor {
+    /// The environment.
+    pub id: EnvironmentId,
+    /// Its name then.
+    pub name: String,
+}
+
+/// CI announces a build.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the fields are BuildRegistered's")]
+pub struct RegisterBuild {
+    pub name: String,
+    pub params: Vec<Entry>,
+    pub metadata: Vec<Entry>,
+    pub public_url: String,
+}
+
+/// Why an announcement was refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the sentence says it")]
+pub enum BuildRefusal {
+    #[error("the project {0} is archived and takes no new builds")]
+    ProjectArchived(String),
+    #[error(
+        "the build {name} is registered already, with other params ({difference}); give the new build another name, or the same params"
+    )]
+    OtherParams { name: String, difference: String },
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+/// What registering leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Registration {
+    /// A new build.
+    New(Box<BuildRegistered>),
+    /// The same build again: nothing is recorded.
+    Same,
+}
+
+/// Decides an announcement, given what is registered under that name already.
+///
+/// The params decide whether it is the same build; metadata may differ, because a CI re-run has another job URL.
+///
+/// # Errors
+/// A refusal when a limit is broken, or the name stands for other params already.
+pub fn decide(project: &Project, existing: Option<&BuildRegistered>, command: RegisterBuild) -> Result<Registration, BuildRefusal> {
+    let RegisterBuild { name, params, metadata, public_url } = command;
+    names::build_name(&name)?;
+    entries("params", &params, names::param)?;
+    entries("metadata entries", &metadata, names::metadata_key)?;
+    if let Some(existing) = existing {
+        return match difference(&existing.params, &params) {
+            None => Ok(Registration::Same),
+            Some(difference) => Err(BuildRefusal::OtherParams { name, difference }),
+        };
+    }
+    if project.archived {
+        return Err(BuildRefusal::ProjectArchived(project.slug.clone()));
+    }
+    Ok(Registration::New(Box::new(BuildRegistered {
+        build_id: BuildId::of_name(project.id, &name),
+        project_id: project.id,
+        project_name: project.name.clone(),
+        name,
+        params,
+        metadata,
+        environments: project.open_environments().into_iter().map(|e| ButtonFor { id: e.id, name: e.name.clone() }).collect(),
+        channel: project.channel.clone(),
+        public_url,
+        link_key: project.link_key.clone(),
+    })))
+}
+
+fn entries(what: &str, entries: &[Entry], name: fn(&str) -> Result<&str, Invalid>) -> Result<(), Invalid> {
+    if entries.len() > ENTRIES_MAX {
+        return Err(Invalid(format!("there are {} {what}; at most {ENTRIES_MAX} are allowed", entries.len())));
+    }
+    for entry in entries {
+        name(&entry.name)?;
+        names::value(&entry.name, &entry.value)?;
+    }
+    Ok(())
+}
+
+/// The first way in which two sets of params differ, whatever their order.
+fn difference(registered: &[Entry], given: &[Entry]) -> Option<String> {
+    let find = |all: &[Entry], name: &str| all.iter().rev().find(|e| e.name == name).map(|e| e.value.clone());
+    for entry in given {
+        match find(registered, &entry.name) {
+            None => return Some(format!("{} is new", entry.name)),
+            Some(value) if Some(&value) != find(given, &entry.name).as_ref() => return Some(format!("{} differs", entry.name)),
+            Some(_) => {}
+        }
+    }
+    registered.iter().find(|e| find(given, &e.name).is_none()).map(|e| format!("{} is missing", e.name))
+}
+
+impl From<Box<BuildRegistered>> for Event {
+    fn from(event: Box<BuildRegistered>) -> Self {
+        Self::BuildRegistered(*event)
+    }
+}
+
+impl Payload for BuildRegistered {
+    fn example() -> Self {
+        let entry = |name: &str, value: &str| Entry { name: name.into(), value: value.into() };
+        Self {
+            build_id: BuildId(Uuid::from_u128(0x4)),
+            project_id: ProjectId(Uuid::from_u128(0x1)),
+            project_name: "Api".into(),
+            name: "master-94657536".into(),
+            params: vec![entry("DOCKER_TAG", "94657536")],
+            metadata: vec![entry("Job url", "https://ci.example.com/job/7")],
+            environments: vec![ButtonFor { id: EnvironmentId(Uuid::from_u128(0x2)), name: "Production".into() }],
+            channel: "C0123456789".into(),
+            public_url: "https://coolops.example.com".into(),
+            link_key: "5f2c9a01-1".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::project;
+
+    fn api() -> Project {
+        let Ok(Event::ProjectCreated(event)) = project::create("api", "Api", "busybox", "C1", "k-1".into()) else { panic!("refused") };
+        Project::created(&event)
+    }
+
+    fn command(name: &str, params: &[(&str, &str)], metadata: &[(&str, &str)]) -> RegisterBuild {
+        let entries =
+            |all: &[(&str, &str)]| all.iter().map(|(name, value)| Entry { name: (*name).into(), value: (*value).into() }).collect();
+        RegisterBuild { name: name.into(), params: entries(params), metadata: entries(metadata), public_url: "http://x".into() }
+    }
+
+    #[test]
+    fn the_same_name_with_the_same_params_is_the_same_build() {
+        let Ok(Registration::New(first)) = decide(&api(), None, command("m-1", &[("A", "1"), ("B", "2")], &[("Url", "1")])) else {
+            panic!("refused")
+        };
+        let again = command("m-1", &[("B", "2"), ("A", "1")], &[("Url", "2")]);
+        assert_eq!(decide(&api(), Some(&first), again), Ok(Registration::Same));
+        for (params, why) in [
+            (vec![("A", "1"), ("B", "3")], "B differs"),
+            (vec![("A", "1")], "B is missing"),
+            (vec![("A", "1"), ("B", "2"), ("C", "")], "C is new"),
+        ] {
+            let refusal = decide(&api(), Some(&first), command("m-1", &params, &[])).unwrap_err().to_string();
+            assert!(refusal.contains(why) && refusal.contains("give the new build another name"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_refused_with_the_limit_and_the_size() {
+        let many: Vec<(String, String)> = (0..10_000).map(|n| (format!("P{n}"), String::new())).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let refusal = decide(&api(), None, command("m", &many, &[])).unwrap_err().to_string();
+        assert_eq!(refusal, "there are 10000 params; at most 100 are allowed");
+        let long = "x".repeat(10_001);
+        let refusal = decide(&api(), None, command("m", &[("A", &long)], &[])).unwrap_err().to_string();
+        assert_eq!(refusal, "the value of A has 10001 bytes; at most 10000 are allowed");
+        assert!(decide(&api(), None, command("m", &[("A", "a\0b")], &[])).is_err());
+    }
+}

@@ -1,0 +1,260 @@
+//! The only list of event types and versions, and the envelope that they are recorded in.
+//!
+//! **Invariant:** an event is forever. A released version's struct is never edited (an optional field may be added); a
+//! changed meaning is a new version with an upcast. No event holds a secret value.
+
+use chrono::{DateTime, Utc};
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::build::*;
+use super::deployment::*;
+use super::ids::*;
+use super::message::*;
+use super::project::*;
+
+/// What a payload type tells about itself. Implemented next to the struct, listed once in `events!`.
+pub trait Payload: Serialize + JsonSchema {
+    /// An instance with every field filled, for the published contract.
+    fn example() -> Self;
+}
+
+macro_rules! events {
+    ($($variant:ident $name:literal $version:literal,)*) => {
+        /// Everything that can have happened.
+        #[derive(Debug, Clone, PartialEq, Serialize)]
+        #[serde(untagged)]
+        #[expect(missing_docs, reason = "each variant is documented on the struct it carries")]
+        pub enum Event { $($variant($variant),)* }
+
+        impl Event {
+            /// The wire name and schema version, as stored and published.
+            pub fn kind(&self) -> (&'static str, i16) {
+                match self { $(Self::$variant(_) => ($name, $version),)* }
+            }
+
+            /// Reads a stored payload.
+            ///
+            /// # Errors
+            /// An unknown type or version, or a payload that doesn't fit it: a reader must stop there, never skip.
+            pub fn parse(kind: &str, version: i16, payload: &str) -> Result<Self, UnknownEvent> {
+                let fail = |source| UnknownEvent { kind: kind.to_owned(), version, source: Some(source) };
+                match (kind, version) {
+                    $(($name, $version) => serde_json::from_str(payload).map(Self::$variant).map_err(fail),)*
+                    _ => Err(UnknownEvent { kind: kind.to_owned(), version, source: None }),
+                }
+            }
+        }
+
+        $(impl From<$variant> for Event {
+            fn from(event: $variant) -> Self { Self::$variant(event) }
+        })*
+
+        /// The published contract: every released type and version with its schema and an example.
+        pub fn contract() -> Vec<Contract> {
+            vec![
+                $(Contract::of::<$variant>($name, $version),)*
+                // Log chunks live in the output journal, apart from the log only because of volume.
+                Contract::of::<DeploymentLogged>("deployment_logged", 1),
+            ]
+        }
+    };
+}
+
+events! {
+    ProjectCreated "project_created" 1,
+    ProjectRenamed "project_renamed" 1,
+    ProjectImageChanged "project_image_changed" 1,
+    ProjectChannelChanged "project_channel_changed" 1,
+    ProjectLinksRevoked "project_links_revoked" 1,
+    ProjectArchived "project_archived" 1,
+    TokenIssued "token_issued" 1,
+    TokenRevoked "token_revoked" 1,
+    RegistryCredentialsSet "registry_credentials_set" 1,
+    RegistryCredentialsUnset "registry_credentials_unset" 1,
+    EnvironmentCreated "environment_created" 1,
+    EnvironmentRenamed "environment_renamed" 1,
+    EnvironmentMoved "environment_moved" 1,
+    EnvironmentArchived "environment_archived" 1,
+    VariableSet "variable_set" 1,
+    SecretSet "secret_set" 1,
+    VariableUnset "variable_unset" 1,
+    BuildRegistered "build_registered" 1,
+    DeploymentRequested "deployment_requested" 1,
+    DeploymentRefused "deployment_refused" 1,
+    DeploymentPromoted "deployment_promoted" 1,
+    DeploymentPrepared "deployment_prepared" 1,
+    DeploymentStarted "deployment_started" 1,
+    DeploymentSucceeded "deployment_succeeded" 1,
+    DeploymentFailed "deployment_failed" 1,
+    DeploymentLost "deployment_lost" 1,
+    DeploymentResolved "deployment_resolved" 1,
+    MessagePosted "message_posted" 1,
+}
+
+/// A stored event that this program can't read: written by a newer version, or damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("the event type {kind} v{version} is unknown to this version of coolops; run the version that wrote it, or a newer one")]
+pub struct UnknownEvent {
+    kind: String,
+    version: i16,
+    #[source]
+    source: Option<serde_json::Error>,
+}
+
+/// One published event type and version.
+pub struct Contract {
+    /// Wire name.
+    pub name: &'static str,
+    /// Schema version.
+    pub version: i16,
+    /// JSON Schema (2020-12) of the payload.
+    pub schema: Schema,
+    /// A payload with every field filled.
+    pub example: Value,
+}
+
+impl Contract {
+    fn of<P: Payload>(name: &'static str, version: i16) -> Self {
+        let example = serde_json::to_value(P::example()).expect("an example is plain data");
+        Self { name, version, schema: schemars::schema_for!(P), example }
+    }
+}
+
+/// Who caused an event. Ids only where people are concerned: names are looked up when they are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Actor {
+    /// A project's API token.
+    Ci {
+        /// Which token.
+        token: TokenId,
+    },
+    /// A person in Slack.
+    Slack {
+        /// The workspace.
+        team: String,
+        /// The person's Slack id.
+        user: String,
+    },
+    /// Somebody with access to the command line and the database.
+    Operator {
+        /// The login name on that machine.
+        login: String,
+    },
+    /// coolops itself.
+    System,
+}
+
+/// Which kind of thing a stream tells the story of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamKind {
+    /// A project's own settings.
+    Project,
+    /// An environment's settings.
+    Environment,
+    /// A build.
+    Build,
+    /// One press.
+    Deployment,
+    /// Where a build's Slack message is.
+    Message,
+}
+
+impl StreamKind {
+    /// The stored name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Project => "project",
+            Self::Environment => "environment",
+            Self::Build => "build",
+            Self::Deployment => "deployment",
+            Self::Message => "message",
+        }
+    }
+}
+
+/// Where an event belongs: derived from its content, so nobody can file it elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    /// The kind of stream.
+    pub kind: StreamKind,
+    /// The stream.
+    pub stream: Uuid,
+    /// The build or project whose story it is part of: what a build's events are read by.
+    pub correlation: Uuid,
+    /// The consistency boundary that it moves: a project's configuration or an environment's line.
+    pub boundary: Option<Uuid>,
+}
+
+impl Event {
+    /// Where this event belongs.
+    pub fn address(&self) -> Address {
+        let project = |id: ProjectId| Address { kind: StreamKind::Project, stream: id.0, correlation: id.0, boundary: Some(id.0) };
+        let environment = |project: ProjectId, id: EnvironmentId| Address {
+            kind: StreamKind::Environment,
+            stream: id.0,
+            correlation: project.0,
+            boundary: Some(project.0),
+        };
+        let deployment = |of: &DeploymentOf| Address {
+            kind: StreamKind::Deployment,
+            stream: of.deployment_id.0,
+            correlation: of.build_id.0,
+            boundary: Some(of.environment_id.0),
+        };
+        match self {
+            Self::ProjectCreated(e) => project(e.project_id),
+            Self::ProjectRenamed(e) => project(e.project_id),
+            Self::ProjectImageChanged(e) => project(e.project_id),
+            Self::ProjectChannelChanged(e) => project(e.project_id),
+            Self::ProjectLinksRevoked(e) => project(e.project_id),
+            Self::ProjectArchived(e) => project(e.project_id),
+            Self::TokenIssued(e) => project(e.project_id),
+            Self::TokenRevoked(e) => project(e.project_id),
+            Self::RegistryCredentialsSet(e) => project(e.project_id),
+            Self::RegistryCredentialsUnset(e) => project(e.project_id),
+            Self::EnvironmentCreated(e) => environment(e.project_id, e.environment_id),
+            Self::EnvironmentRenamed(e) => environment(e.project_id, e.environment_id),
+            Self::EnvironmentMoved(e) => environment(e.project_id, e.environment_id),
+            Self::EnvironmentArchived(e) => environment(e.project_id, e.environment_id),
+            Self::VariableSet(e) => environment(e.project_id, e.environment_id),
+            Self::SecretSet(e) => environment(e.project_id, e.environment_id),
+            Self::VariableUnset(e) => environment(e.project_id, e.environment_id),
+            Self::BuildRegistered(e) => {
+                Address { kind: StreamKind::Build, stream: e.build_id.0, correlation: e.build_id.0, boundary: None }
+            }
+            Self::DeploymentRequested(e) => deployment(&e.of),
+            Self::DeploymentRefused(e) => Address { boundary: None, ..deployment(&e.of) },
+            Self::DeploymentPromoted(e) => deployment(&e.of),
+            Self::DeploymentPrepared(e) => deployment(&e.of),
+            Self::DeploymentStarted(e) => deployment(&e.of),
+            Self::DeploymentSucceeded(e) => deployment(&e.of),
+            Self::DeploymentFailed(e) => deployment(&e.of),
+            Self::DeploymentLost(e) => deployment(&e.of),
+            Self::DeploymentResolved(e) => deployment(&e.of),
+            Self::MessagePosted(e) => {
+                Address { kind: StreamKind::Message, stream: message_stream(e.build_id), correlation: e.build_id.0, boundary: None }
+            }
+        }
+    }
+}
+
+/// An event as it stands in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// Gap-free position in the log, in commit order.
+    pub position: i64,
+    /// Its id.
+    pub event_id: EventId,
+    /// Its version in its stream.
+    pub version: i32,
+    /// The database's clock at the append: the time that people see.
+    pub recorded_at: DateTime<Utc>,
+    /// Who caused it.
+    pub actor: Actor,
+    /// What happened.
+    pub event: Event,
+}

@@ -1,0 +1,16 @@
+//! What may happen and what it means: ids, names, events, decisions. Pure values and functions on them.
+//!
+//! **Invariant:** nothing here knows a clock, a random number, a database, Slack or Docker. Ids arrive inside commands;
+//! the time of an event is the database's and is added by whoever records it.
+//!
+//! **How to add an event type:** write its struct and example beside its aggregate, add one line to `events!` in
+//! [`event`], run `./just events`, then follow the compiler through `evolve`, [`react`](mod@react) and the build card.
+
+pub mod build;
+pub mod deployment;
+pub mod event;
+pub mod ids;
+pub mod message;
+pub mod names;
+pub mod project;
+pub mod react;

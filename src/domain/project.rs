@@ -1,0 +1,690 @@
+//! A project and its environments: what is configured, and which changes to it are allowed.
+//!
+//! The events of a project and of its environments fold into one [`Project`]; every change is decided on it under the
+//! project's boundary, so that two people at two terminals can't make two environments of one name.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::event::{Event, Payload};
+use super::ids::*;
+use super::names::{self, ImageRef, Invalid};
+
+/// Recorded when somebody set up a project.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the fields are the project's; see Project")]
+pub struct ProjectCreated {
+    pub project_id: ProjectId,
+    pub slug: String,
+    pub name: String,
+    pub image: ImageRef,
+    pub channel: String,
+    pub link_key: String,
+}
+
+/// Recorded when a project got another display name. Older messages keep the old one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectRenamed {
+    pub project_id: ProjectId,
+    pub name: String,
+}
+
+/// Recorded when a project's deployment image was changed; presses from then on run it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectImageChanged {
+    pub project_id: ProjectId,
+    pub image: ImageRef,
+}
+
+/// Recorded when a project's messages were directed to another Slack channel; older messages stay where they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectChannelChanged {
+    pub project_id: ProjectId,
+    pub channel: String,
+}
+
+/// Recorded when all links to a project's logs made so far were declared void; later builds use the new key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectLinksRevoked {
+    pub project_id: ProjectId,
+    pub link_key: String,
+}
+
+/// Recorded when a project was closed: no new builds, no new deployments; its history stays.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectArchived {
+    pub project_id: ProjectId,
+}
+
+/// Recorded when a token for CI was made. The token itself was shown once and is kept nowhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenIssued {
+    /// Whose token.
+    pub project_id: ProjectId,
+    /// Its public id.
+    pub token_id: TokenId,
+    /// What the operator called it.
+    pub label: String,
+    /// SHA-256 of the token, hex. The token has 256 random bits, so its digest gives nothing away.
+    pub digest: String,
+}
+
+/// Recorded when a token stopped being accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct TokenRevoked {
+    pub project_id: ProjectId,
+    pub token_id: TokenId,
+}
+
+/// Recorded when the credentials for pulling from a registry were set; the password is kept encrypted elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RegistryCredentialsSet {
+    /// Whose credentials.
+    pub project_id: ProjectId,
+    /// Host and port of the registry, as in image references.
+    pub registry: String,
+    /// The login name.
+    pub username: String,
+    /// Which stored value.
+    pub secret: SecretRef,
+}
+
+/// Recorded when the credentials for a registry were removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct RegistryCredentialsUnset {
+    pub project_id: ProjectId,
+    pub registry: String,
+}
+
+/// Recorded when an environment was added to a project. Builds registered from then on get a button for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct EnvironmentCreated {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub name: String,
+    pub position: i32,
+}
+
+/// Recorded when an environment got another name. Older messages keep the old one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct EnvironmentRenamed {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub name: String,
+}
+
+/// Recorded when an environment's place among the buttons was changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct EnvironmentMoved {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub position: i32,
+}
+
+/// Recorded when an environment was closed: its buttons on older messages are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct EnvironmentArchived {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+}
+
+/// Recorded when a variable of an environment got a value that anybody may read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct VariableSet {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub name: String,
+    pub value: String,
+}
+
+/// Recorded when a variable of an environment got a secret value, which is kept encrypted elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct SecretSet {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub name: String,
+    pub secret: SecretRef,
+}
+
+/// Recorded when a variable of an environment, secret or not, was removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct VariableUnset {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub name: String,
+}
+
+/// What the log may know of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretRef {
+    /// Counts the values that this name has had, from 1.
+    pub version: i32,
+    /// HMAC-SHA256 of the value under a key of this installation, first 8 bytes, hex: tells equal values from changed
+    /// ones, and can't be guessed without the key.
+    pub fingerprint: String,
+}
+
+/// A project as its events leave it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Project {
+    /// Its id, derived from the slug.
+    pub id: ProjectId,
+    /// What it is called on the command line; never changes.
+    pub slug: String,
+    /// What people read.
+    pub name: String,
+    /// What a press runs.
+    pub image: ImageRef,
+    /// Slack channel id (`C…`) or name.
+    pub channel: String,
+    /// Id of the key that log links are made with.
+    pub link_key: String,
+    /// Closed.
+    pub archived: bool,
+    /// Tokens, revoked ones included.
+    pub tokens: Vec<Token>,
+    /// Credentials for pulling.
+    pub registries: Vec<Registry>,
+    /// Environments in the order of their creation, archived ones included.
+    pub environments: Vec<Environment>,
+    /// Events in the project's own stream.
+    pub version: i32,
+}
+
+/// A project's API token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "see TokenIssued")]
+pub struct Token {
+    pub id: TokenId,
+    pub label: String,
+    pub digest: String,
+    pub revoked: bool,
+}
+
+/// Credentials for one registry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "see RegistryCredentialsSet")]
+pub struct Registry {
+    pub host: String,
+    pub username: String,
+    pub secret: SecretRef,
+}
+
+/// A place that builds are deployed to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Its id.
+    pub id: EnvironmentId,
+    /// What people read.
+    pub name: String,
+    /// Its place among the buttons, lowest first.
+    pub position: i32,
+    /// Closed.
+    pub archived: bool,
+    /// What its deployments get, in the order of first setting.
+    pub variables: Vec<Variable>,
+    /// Events in its stream.
+    pub version: i32,
+}
+
+/// A variable of an environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value, or where the value is.
+    pub value: VariableValue,
+}
+
+/// A variable's value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VariableValue {
+    /// Readable by anybody who can see the project.
+    Plain(String),
+    /// Kept encrypted.
+    Secret(SecretRef),
+}
+
+/// Why a change to a project was refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the sentence says it")]
+pub enum ProjectRefusal {
+    #[error("the slug \"{0}\" is taken; choose another with --slug, or see it with: coolops project show {0}")]
+    SlugTaken(String),
+    #[error("the project {0} is archived; nothing about it can be changed")]
+    Archived(String),
+    #[error("there is an environment \"{0}\" already; choose another name")]
+    EnvironmentExists(String),
+    #[error("the project {project} has no environment \"{name}\"; it has: {known}")]
+    NoEnvironment { project: String, name: String, known: String },
+    #[error("the project {project} has no token \"{token}\"; see: coolops project token list {project}")]
+    NoToken { project: String, token: String },
+    #[error("no credentials are set for the registry \"{0}\"")]
+    NoRegistry(String),
+    #[error("the environment {environment} has no variable {name}")]
+    NoVariable { environment: String, name: String },
+    #[error("a project can have at most 100 environments; archive one first")]
+    TooManyEnvironments,
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+impl Project {
+    /// The project that its creation makes.
+    pub fn created(event: &ProjectCreated) -> Self {
+        Self {
+            id: event.project_id,
+            slug: event.slug.clone(),
+            name: event.name.clone(),
+            image: event.image.clone(),
+            channel: event.channel.clone(),
+            link_key: event.link_key.clone(),
+            archived: false,
+            tokens: Vec::new(),
+            registries: Vec::new(),
+            environments: Vec::new(),
+            version: 1,
+        }
+    }
+
+    /// The project after one more event of its own or of its environments; events of other things change nothing.
+    #[must_use]
+    pub fn evolve(mut self, event: &Event) -> Self {
+        match event {
+            Event::ProjectCreated(_) => return self,
+            Event::ProjectRenamed(e) => self.name.clone_from(&e.name),
+            Event::ProjectImageChanged(e) => self.image = e.image.clone(),
+            Event::ProjectChannelChanged(e) => self.channel.clone_from(&e.channel),
+            Event::ProjectLinksRevoked(e) => self.link_key.clone_from(&e.link_key),
+            Event::ProjectArchived(_) => self.archived = true,
+            Event::TokenIssued(e) => {
+                self.tokens.push(Token { id: e.token_id, label: e.label.clone(), digest: e.digest.clone(), revoked: false });
+            }
+            Event::TokenRevoked(e) => {
+                if let Some(token) = self.tokens.iter_mut().find(|t| t.id == e.token_id) {
+                    token.revoked = true;
+                }
+            }
+            Event::RegistryCredentialsSet(e) => {
+                self.registries.retain(|r| r.host != e.registry);
+                self.registries.push(Registry { host: e.registry.clone(), username: e.username.clone(), secret: e.secret.clone() });
+            }
+            Event::RegistryCredentialsUnset(e) => self.registries.retain(|r| r.host != e.registry),
+            Event::EnvironmentCreated(e) => {
+                self.environments.push(Environment {
+                    id: e.environment_id,
+                    name: e.name.clone(),
+                    position: e.position,
+                    archived: false,
+                    variables: Vec::new(),
+                    version: 1,
+                });
+                return self;
+            }
+            Event::EnvironmentRenamed(e) => return self.change(e.environment_id, |env| env.name.clone_from(&e.name)),
+            Event::EnvironmentMoved(e) => return self.change(e.environment_id, |env| env.position = e.position),
+            Event::EnvironmentArchived(e) => return self.change(e.environment_id, |env| env.archived = true),
+            Event::VariableSet(e) => {
+                return self.change(e.environment_id, |env| env.put(&e.name, VariableValue::Plain(e.value.clone())));
+            }
+            Event::SecretSet(e) => return self.change(e.environment_id, |env| env.put(&e.name, VariableValue::Secret(e.secret.clone()))),
+            Event::VariableUnset(e) => return self.change(e.environment_id, |env| env.variables.retain(|v| v.name != e.name)),
+            Event::BuildRegistered(_)
+            | Event::DeploymentRequested(_)
+            | Event::DeploymentRefused(_)
+            | Event::DeploymentPromoted(_)
+            | Event::DeploymentPrepared(_)
+            | Event::DeploymentStarted(_)
+            | Event::DeploymentSucceeded(_)
+            | Event::DeploymentFailed(_)
+            | Event::DeploymentLost(_)
+            | Event::DeploymentResolved(_)
+            | Event::MessagePosted(_) => return self,
+        }
+        self.version += 1;
+        self
+    }
+
+    fn change(mut self, id: EnvironmentId, change: impl FnOnce(&mut Environment)) -> Self {
+        if let Some(environment) = self.environments.iter_mut().find(|e| e.id == id) {
+            change(environment);
+            environment.version += 1;
+        }
+        self
+    }
+
+    /// The open environments in the order of their buttons.
+    pub fn open_environments(&self) -> Vec<&Environment> {
+        let mut open: Vec<&Environment> = self.environments.iter().filter(|e| !e.archived).collect();
+        open.sort_by(|a, b| a.position.cmp(&b.position).then_with(|| a.name.cmp(&b.name)).then_with(|| a.id.cmp(&b.id)));
+        open
+    }
+
+    /// The environment with this id, archived or not.
+    pub fn environment(&self, id: EnvironmentId) -> Option<&Environment> {
+        self.environments.iter().find(|e| e.id == id)
+    }
+
+    /// The open environment of this name, in any case.
+    ///
+    /// # Errors
+    /// A refusal that names the environments there are.
+    pub fn environment_named(&self, name: &str) -> Result<&Environment, ProjectRefusal> {
+        let wanted = name.to_lowercase();
+        self.open_environments().into_iter().find(|e| e.name.to_lowercase() == wanted).ok_or_else(|| ProjectRefusal::NoEnvironment {
+            project: self.slug.clone(),
+            name: name.to_owned(),
+            known: match self.open_environments().iter().map(|e| e.name.as_str()).collect::<Vec<_>>() {
+                names if names.is_empty() => "none yet".to_owned(),
+                names => names.join(", "),
+            },
+        })
+    }
+
+    /// The next version of a secret of this name, in an environment or a registry.
+    pub fn next_secret_version(current: Option<&SecretRef>) -> i32 {
+        current.map_or(1, |s| s.version + 1)
+    }
+
+    fn open(&self) -> Result<(), ProjectRefusal> {
+        if self.archived { Err(ProjectRefusal::Archived(self.slug.clone())) } else { Ok(()) }
+    }
+
+    /// Adds an environment.
+    ///
+    /// # Errors
+    /// A refusal when the project is archived, the name is taken or not a name.
+    pub fn create_environment(&self, id: EnvironmentId, name: &str, position: Option<i32>) -> Result<Event, ProjectRefusal> {
+        self.open()?;
+        self.free_name(name)?;
+        if self.open_environments().len() >= 100 {
+            return Err(ProjectRefusal::TooManyEnvironments);
+        }
+        let last = self.open_environments().last().map_or(0, |e| e.position);
+        Ok(EnvironmentCreated {
+            project_id: self.id,
+            environment_id: id,
+            name: name.to_owned(),
+            position: position.unwrap_or(last.saturating_add(1)),
+        }
+        .into())
+    }
+
+    fn free_name(&self, name: &str) -> Result<(), ProjectRefusal> {
+        names::display_name("the environment's name", name, 60)?;
+        match self.environment_named(name) {
+            Ok(taken) => Err(ProjectRefusal::EnvironmentExists(taken.name.clone())),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Decides a change of one open environment.
+    ///
+    /// # Errors
+    /// A refusal when project or environment are closed, or the change doesn't fit.
+    pub fn change_environment(&self, name: &str, change: EnvironmentChange) -> Result<Event, ProjectRefusal> {
+        self.open()?;
+        let environment = self.environment_named(name)?;
+        let (project_id, environment_id) = (self.id, environment.id);
+        Ok(match change {
+            EnvironmentChange::Rename(name) => {
+                if name.to_lowercase() != environment.name.to_lowercase() {
+                    self.free_name(&name)?;
+                }
+                names::display_name("the environment's name", &name, 60)?;
+                EnvironmentRenamed { project_id, environment_id, name }.into()
+            }
+            EnvironmentChange::Move(position) => EnvironmentMoved { project_id, environment_id, position }.into(),
+            EnvironmentChange::Archive => EnvironmentArchived { project_id, environment_id }.into(),
+            EnvironmentChange::SetVariable { name, value } => {
+                names::variable(&name)?;
+                names::value(&name, &value)?;
+                VariableSet { project_id, environment_id, name, value }.into()
+            }
+            EnvironmentChange::SetSecret { name, secret } => {
+                names::variable(&name)?;
+                SecretSet { project_id, environment_id, name, secret }.into()
+            }
+            EnvironmentChange::UnsetVariable(name) => {
+                if !environment.variables.iter().any(|v| v.name == name) {
+                    return Err(ProjectRefusal::NoVariable { environment: environment.name.clone(), name });
+                }
+                VariableUnset { project_id, environment_id, name }.into()
+            }
+        })
+    }
+
+    /// Decides a change of the project's own settings.
+    ///
+    /// # Errors
+    /// A refusal when the project is closed or the change doesn't fit.
+    pub fn change_settings(&self, change: ProjectChange) -> Result<Event, ProjectRefusal> {
+        self.open()?;
+        let project_id = self.id;
+        Ok(match change {
+            ProjectChange::Rename(name) => {
+                names::display_name("the project's name", &name, 60)?;
+                ProjectRenamed { project_id, name }.into()
+            }
+            ProjectChange::Image(image) => ProjectImageChanged { project_id, image: ImageRef::parse(&image)? }.into(),
+            ProjectChange::Channel(channel) => ProjectChannelChanged { project_id, channel: channel_id(&channel)? }.into(),
+            ProjectChange::RevokeLinks(link_key) => ProjectLinksRevoked { project_id, link_key }.into(),
+            ProjectChange::Archive => ProjectArchived { project_id }.into(),
+            ProjectChange::IssueToken { token_id, label, digest } => {
+                names::display_name("the token's label", &label, 60)?;
+                TokenIssued { project_id, token_id, label, digest }.into()
+            }
+            ProjectChange::RevokeToken(wanted) => {
+                let found = self.tokens.iter().find(|t| !t.revoked && (t.label == wanted || t.id.to_string() == wanted));
+                let token = found.ok_or_else(|| ProjectRefusal::NoToken { project: self.slug.clone(), token: wanted })?;
+                TokenRevoked { project_id, token_id: token.id }.into()
+            }
+            ProjectChange::SetRegistry { registry, username, secret } => {
+                registry_host(&registry)?;
+                names::display_name("the user name", &username, 200)?;
+                RegistryCredentialsSet { project_id, registry, username, secret }.into()
+            }
+            ProjectChange::UnsetRegistry(registry) => {
+                if !self.registries.iter().any(|r| r.host == registry) {
+                    return Err(ProjectRefusal::NoRegistry(registry));
+                }
+                RegistryCredentialsUnset { project_id, registry }.into()
+            }
+        })
+    }
+}
+
+impl Environment {
+    fn put(&mut self, name: &str, value: VariableValue) {
+        match self.variables.iter_mut().find(|v| v.name == name) {
+            Some(variable) => variable.value = value,
+            None => self.variables.push(Variable { name: name.to_owned(), value }),
+        }
+    }
+}
+
+/// What an operator asks of an environment.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "named after the events that they lead to")]
+pub enum EnvironmentChange {
+    Rename(String),
+    Move(i32),
+    Archive,
+    SetVariable { name: String, value: String },
+    SetSecret { name: String, secret: SecretRef },
+    UnsetVariable(String),
+}
+
+/// What an operator asks of a project.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "named after the events that they lead to")]
+pub enum ProjectChange {
+    Rename(String),
+    Image(String),
+    Channel(String),
+    RevokeLinks(String),
+    Archive,
+    IssueToken { token_id: TokenId, label: String, digest: String },
+    RevokeToken(String),
+    SetRegistry { registry: String, username: String, secret: SecretRef },
+    UnsetRegistry(String),
+}
+
+/// Decides the creation of a project.
+///
+/// # Errors
+/// A refusal when a name, the image or the channel can't be read.
+pub fn create(slug: &str, name: &str, image: &str, channel: &str, link_key: String) -> Result<Event, ProjectRefusal> {
+    names::slug(slug)?;
+    names::display_name("the project's name", name, 60)?;
+    Ok(ProjectCreated {
+        project_id: ProjectId::of_slug(slug),
+        slug: slug.to_owned(),
+        name: name.to_owned(),
+        image: ImageRef::parse(image)?,
+        channel: channel_id(channel)?,
+        link_key,
+    }
+    .into())
+}
+
+/// Slack's API takes a channel's id for everything (a name only for some calls), so the id is what is asked for.
+fn channel_id(text: &str) -> Result<String, Invalid> {
+    let fits = (2..=30).contains(&text.len())
+        && text.starts_with(['C', 'G', 'D'])
+        && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    if fits {
+        return Ok(text.to_owned());
+    }
+    Err(Invalid(format!(
+        "\"{}\" is not a Slack channel id; open the channel's details in Slack and copy the id at the bottom, such as C0123456789",
+        names::printable(text)
+    )))
+}
+
+fn registry_host(text: &str) -> Result<(), Invalid> {
+    let fits = !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
+    if fits {
+        return Ok(());
+    }
+    Err(Invalid(format!("\"{}\" is not a registry's host; write it like registry.example.com or localhost:5000", names::printable(text))))
+}
+
+mod examples {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const PROJECT: ProjectId = ProjectId(Uuid::from_u128(0x1));
+    const ENVIRONMENT: EnvironmentId = EnvironmentId(Uuid::from_u128(0x2));
+    const TOKEN: TokenId = TokenId(Uuid::from_u128(0x3));
+
+    fn secret() -> SecretRef {
+        SecretRef { version: 2, fingerprint: "9f86d081884c7d65".to_owned() }
+    }
+
+    macro_rules! examples {
+        ($($name:ident { $($field:ident: $value:expr),* $(,)? })*) => {
+            $(impl Payload for $name {
+                fn example() -> Self { Self { $($field: $value.into()),* } }
+            })*
+        };
+    }
+
+    impl Payload for ProjectCreated {
+        fn example() -> Self {
+            Self {
+                project_id: PROJECT,
+                slug: "api".into(),
+                name: "Api".into(),
+                image: image("registry.example.com/api/deploy:1"),
+                channel: "C0123456789".into(),
+                link_key: "5f2c9a01-1".into(),
+            }
+        }
+    }
+
+    fn image(text: &str) -> ImageRef {
+        ImageRef::parse(text).expect("the example's image is well formed")
+    }
+
+    examples! {
+        ProjectRenamed { project_id: PROJECT, name: "Public API" }
+        ProjectImageChanged { project_id: PROJECT, image: image("registry.example.com/api/deploy:2") }
+        ProjectChannelChanged { project_id: PROJECT, channel: "C0987654321" }
+        ProjectLinksRevoked { project_id: PROJECT, link_key: "5f2c9a01-2" }
+        ProjectArchived { project_id: PROJECT }
+        TokenIssued { project_id: PROJECT, token_id: TOKEN, label: "CircleCI", digest: "0".repeat(64) }
+        TokenRevoked { project_id: PROJECT, token_id: TOKEN }
+        RegistryCredentialsSet { project_id: PROJECT, registry: "registry.example.com", username: "puller", secret: secret() }
+        RegistryCredentialsUnset { project_id: PROJECT, registry: "registry.example.com" }
+        EnvironmentCreated { project_id: PROJECT, environment_id: ENVIRONMENT, name: "Production", position: 1 }
+        EnvironmentRenamed { project_id: PROJECT, environment_id: ENVIRONMENT, name: "Live" }
+        EnvironmentMoved { project_id: PROJECT, environment_id: ENVIRONMENT, position: 3 }
+        EnvironmentArchived { project_id: PROJECT, environment_id: ENVIRONMENT }
+        VariableSet { project_id: PROJECT, environment_id: ENVIRONMENT, name: "REGION", value: "eu-central-1" }
+        SecretSet { project_id: PROJECT, environment_id: ENVIRONMENT, name: "DATABASE_URL", secret: secret() }
+        VariableUnset { project_id: PROJECT, environment_id: ENVIRONMENT, name: "REGION" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn api() -> Project {
+        let Ok(Event::ProjectCreated(event)) = create("api", "Api", "busybox", "C1", "k-1".into()) else { panic!("refused") };
+        Project::created(&event)
+    }
+
+    fn id(n: u128) -> EnvironmentId {
+        EnvironmentId(Uuid::from_u128(n))
+    }
+
+    #[test]
+    fn an_environments_name_is_taken_in_any_case_until_it_is_archived() {
+        let project = api();
+        let staging = project.create_environment(id(1), "Staging", None).unwrap();
+        let project = project.evolve(&staging);
+        assert_eq!(project.create_environment(id(2), "staging", None), Err(ProjectRefusal::EnvironmentExists("Staging".into())));
+        let archived = project.change_environment("STAGING", EnvironmentChange::Archive).unwrap();
+        let project = project.evolve(&archived);
+        assert!(project.create_environment(id(2), "staging", None).is_ok());
+        assert_eq!(
+            project.change_environment("Staging", EnvironmentChange::Archive).unwrap_err().to_string(),
+            "the project api has no environment \"Staging\"; it has: none yet"
+        );
+    }
+
+    #[test]
+    fn nothing_about_an_archived_project_changes() {
+        let project = api();
+        let archived = project.change_settings(ProjectChange::Archive).unwrap();
+        let project = project.evolve(&archived);
+        assert_eq!(project.change_settings(ProjectChange::Rename("B".into())), Err(ProjectRefusal::Archived("api".into())));
+        assert_eq!(project.create_environment(id(1), "Staging", None), Err(ProjectRefusal::Archived("api".into())));
+    }
+
+    #[test]
+    fn a_channel_is_given_by_its_id() {
+        let refusal = create("api", "Api", "busybox", "#deploys", "k".into()).unwrap_err().to_string();
+        assert!(refusal.starts_with("\"#deploys\" is not a Slack channel id; open the channel's details"), "{refusal}");
+    }
+}

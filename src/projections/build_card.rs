@@ -1,0 +1,153 @@
+//! What a build's Slack message says: a fold of the build's own events and nothing else.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::build::{ButtonFor, Entry};
+use crate::domain::deployment::{Failure, State, Verdict};
+use crate::domain::event::{Event, Recorded};
+use crate::domain::ids::{BuildId, DeploymentId};
+
+/// A build's message as data.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the fields are BuildRegistered's")]
+pub struct BuildCard {
+    pub build_id: BuildId,
+    pub project_name: String,
+    pub build_name: String,
+    pub metadata: Vec<Entry>,
+    pub environments: Vec<ButtonFor>,
+    pub channel: String,
+    pub public_url: String,
+    pub link_key: String,
+    /// When CI announced it.
+    pub registered_at: DateTime<Utc>,
+    /// One line per accepted press, oldest first.
+    pub lines: Vec<Line>,
+}
+
+/// One deployment's line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Which deployment.
+    pub deployment_id: DeploymentId,
+    /// Where to.
+    pub environment: String,
+    /// Who pressed: a Slack user id.
+    pub user: String,
+    /// What runs, for the words of a failure.
+    pub image: String,
+    /// Where it stands.
+    pub state: State,
+    /// The build right before it in the line, while it waits.
+    pub behind: Option<String>,
+    /// Why it failed or got lost, or how a person resolved it.
+    pub reason: Option<Reason>,
+    /// When the button was pressed.
+    pub requested_at: DateTime<Utc>,
+    /// When its container started.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it came into its present state.
+    pub since: DateTime<Utc>,
+}
+
+/// What a line says beside its state.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reason {
+    /// It failed.
+    Failed(Failure),
+    /// Nobody can tell how it ended.
+    Lost(String),
+    /// A person decided.
+    Resolved(String),
+}
+
+impl BuildCard {
+    /// Folds a build's events. `None` when they don't begin with its registration.
+    pub fn fold<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Option<Self> {
+        let mut card = None;
+        for event in events {
+            Self::apply(&mut card, event);
+        }
+        card
+    }
+
+    /// Applies one more event; events before the registration, and events of other things, change nothing.
+    pub fn apply(card: &mut Option<Self>, recorded: &Recorded) {
+        let at = recorded.recorded_at;
+        if let Event::BuildRegistered(e) = &recorded.event {
+            *card = Some(Self {
+                build_id: e.build_id,
+                project_name: e.project_name.clone(),
+                build_name: e.name.clone(),
+                metadata: e.metadata.clone(),
+                environments: e.environments.clone(),
+                channel: e.channel.clone(),
+                public_url: e.public_url.clone(),
+                link_key: e.link_key.clone(),
+                registered_at: at,
+                lines: Vec::new(),
+            });
+        }
+        let Some(card) = card else { return };
+        match &recorded.event {
+            Event::DeploymentRequested(e) => card.lines.push(Line {
+                deployment_id: e.of.deployment_id,
+                environment: e.environment_name.clone(),
+                user: e.requested_by.user.clone(),
+                image: e.image.as_str().to_owned(),
+                state: if e.behind.is_some() { State::Queued } else { State::Ready },
+                behind: e.behind.as_ref().map(|b| b.build_name.clone()),
+                reason: None,
+                requested_at: at,
+                started_at: None,
+                since: at,
+            }),
+            Event::DeploymentPromoted(e) => card.turn(e.of.deployment_id, at, State::Ready, None),
+            Event::DeploymentPrepared(e) => card.turn(e.of.deployment_id, at, State::Starting, None),
+            Event::DeploymentStarted(e) => card.turn(e.of.deployment_id, at, State::Running, None),
+            Event::DeploymentSucceeded(e) => card.turn(e.of.deployment_id, at, State::Succeeded, None),
+            Event::DeploymentFailed(e) => card.turn(e.of.deployment_id, at, State::Failed, Some(Reason::Failed(e.failure.clone()))),
+            Event::DeploymentLost(e) => card.turn(e.of.deployment_id, at, State::Unknown, Some(Reason::Lost(e.found.clone()))),
+            Event::DeploymentResolved(e) => {
+                let state = match e.verdict {
+                    Verdict::Succeeded => State::Succeeded,
+                    Verdict::Failed => State::Failed,
+                };
+                card.turn(e.of.deployment_id, at, state, Some(Reason::Resolved(e.reason.clone())));
+            }
+            // A refused press is told to the presser alone; where the message is, is not part of what it says.
+            Event::DeploymentRefused(_)
+            | Event::MessagePosted(_)
+            | Event::BuildRegistered(_)
+            | Event::ProjectCreated(_)
+            | Event::ProjectRenamed(_)
+            | Event::ProjectImageChanged(_)
+            | Event::ProjectChannelChanged(_)
+            | Event::ProjectLinksRevoked(_)
+            | Event::ProjectArchived(_)
+            | Event::TokenIssued(_)
+            | Event::TokenRevoked(_)
+            | Event::RegistryCredentialsSet(_)
+            | Event::RegistryCredentialsUnset(_)
+            | Event::EnvironmentCreated(_)
+            | Event::EnvironmentRenamed(_)
+            | Event::EnvironmentMoved(_)
+            | Event::EnvironmentArchived(_)
+            | Event::VariableSet(_)
+            | Event::SecretSet(_)
+            | Event::VariableUnset(_) => {}
+        }
+    }
+
+    fn turn(&mut self, id: DeploymentId, at: DateTime<Utc>, state: State, reason: Option<Reason>) {
+        if let Some(line) = self.lines.iter_mut().rev().find(|l| l.deployment_id == id) {
+            line.state = state;
+            line.since = at;
+            if state == State::Running {
+                line.started_at = Some(at);
+            }
+            line.reason = reason;
+            line.behind = None;
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Pure folds over recorded events: what a build's message says, and which rows the log leaves.
+//!
+//! **Invariant:** the same events give the same result, whenever and wherever they are folded.
+
+pub mod build_card;
+pub mod rows;
