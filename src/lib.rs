@@ -10,4 +10,6 @@
 //! `docs/ARCHITECTURE.md` walks one deployment through the files; `tests/it/tidy.rs` holds the arrows.
 
 pub mod domain;
+pub mod keys;
 pub mod projections;
+pub mod store;

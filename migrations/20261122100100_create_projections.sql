@@ -1,0 +1,48 @@
+-- What commands and pages read: rows derived from the log, written in the append transaction, rebuilt by `coolops replay`.
+
+create table project (
+  id       uuid   primary key,
+  slug     text   not null unique,
+  position bigint not null,
+  doc      json   not null                                   -- domain::Project with its environments
+);
+
+create table token (
+  digest     bytea  primary key,                             -- SHA-256 of the token
+  project_id uuid   not null,
+  token_id   uuid   not null,
+  revoked    boolean not null
+);
+
+create table build (
+  id         uuid   primary key,
+  project_id uuid   not null,
+  position   bigint not null,
+  name       text   not null,
+  unique (project_id, name)
+);
+create index build_by_project on build (project_id, position desc);
+
+create table deployment (
+  id             uuid   primary key,
+  build_id       uuid   not null,
+  environment_id uuid   not null,
+  project_id     uuid   not null,
+  requested      bigint not null,                            -- position of the press: the order of the line
+  position       bigint not null,
+  state          text   not null,
+  doc            json   not null                             -- domain::Deployment
+);
+-- Load-bearing: two deployments can never hold one environment, whatever the code decides.
+create unique index deployment_one_per_environment on deployment (environment_id)
+  where state in ('ready', 'starting', 'running', 'cancelling', 'unknown');
+create index deployment_open on deployment (environment_id, requested)
+  where state in ('queued', 'ready', 'starting', 'running', 'cancelling', 'unknown');
+create index deployment_by_build on deployment (build_id, requested);
+create index deployment_recent on deployment (requested desc);
+
+-- Where each consistency boundary (a project's configuration, an environment's line) was last moved.
+create table boundary (
+  key      uuid   primary key,
+  position bigint not null
+) with (fillfactor = 70);

@@ -1,0 +1,116 @@
+-- The only door into the log. One call is one transaction and one round trip, so no client round trip happens
+-- while the global lock on event_head is held. docs/ARCHITECTURE.md, "One append", walks through it.
+--
+-- Arrays of one length describe events; `req` numbers the requests of the batch. A request that conflicts is left out
+-- whole and named in `lost`; the others are written. Side rows name the event (`e`, 1-based) that they follow from.
+create function append_batch(
+  req int[], eid uuid[], tid uuid[], sid uuid[], cor uuid[], cau uuid[], fen bigint[], exp int[], fst boolean[],
+  sch smallint[], st text[], ty text[], act text[], pay text[], bh bytea[], item bytea[], bou uuid[],
+  g_req int[], g_key uuid[], g_seen bigint[],                -- "this boundary has not moved since position …"
+  f_req int[], f_job uuid[], f_fence bigint[],               -- "this job is still leased under this fence"
+  projects json, tokens json, builds json, deployments json, jobs json,
+  out base bigint, out at timestamptz, out lost int[], out fenced int[])
+language plpgsql security definer set search_path = public, pg_temp as $$
+declare
+  h event_head;
+  n int := 0;
+  ch bytea[] := '{}';
+  pos bigint[] := '{}';
+  a8 bytea;
+begin
+  if array_length(req, 1) > 4096 then raise exception 'a batch of % events is too large', array_length(req, 1); end if;
+  select * into h from event_head where id for update;       -- each later statement reads a new snapshot: authoritative
+  if f_req is not null then
+    select array_agg(distinct t.r) into fenced from unnest(f_req, f_job, f_fence) t(r, j, f)
+     where (select v.fence from job v where v.id = t.j and v.state = 'leased' for share) is distinct from t.f;
+  end if;
+  -- Scalar sub-selects, not EXISTS: a plan cached on an empty table would otherwise hash the whole log for ever.
+  select array_agg(distinct t.r) into lost from unnest(req, eid, sid, exp, fst) t(r, e, s, x, f)
+   where t.r = any(fenced)
+      or (select v.position from event v where v.event_id = t.e) is not null
+      or (t.f and t.x <> coalesce((select v.stream_version from event v where v.stream_id = t.s
+                                   order by v.stream_version desc limit 1), 0));
+  if g_req is not null then
+    select array_agg(distinct r) into lost from (
+      select unnest(lost) r union
+      select t.r from unnest(g_req, g_key, g_seen) t(r, k, s)
+       where coalesce((select v.position from boundary v where v.key = t.k), 0) <> t.s) u;
+  end if;
+  base := h.position;
+  at := greatest(h.last_at, clock_timestamp());
+  a8 := timestamptz_send(at);
+  for i in 1 .. array_length(req, 1) loop
+    if req[i] = any(lost) then pos[i] := null; ch[i] := null; continue; end if;
+    n := n + 1;
+    pos[i] := h.position + n;
+    h.chain_hash := sha256('\x01'::bytea || h.chain_hash || int8send(pos[i]) || a8 || item[i]);
+    ch[i] := h.chain_hash;
+  end loop;
+  if n = 0 then return; end if;
+  insert into event
+    select t.p, t.e, t.t, t.s, t.c, t.ca, at, t.f, t.x + 1, t.sv, t.st_, t.ty_, t.a::json, t.pl::json, t.b_, t.c_
+      from unnest(pos, eid, tid, sid, cor, cau, fen, exp, sch, st, ty, act, pay, bh, ch)
+        t(p, e, t, s, c, ca, f, x, sv, st_, ty_, a, pl, b_, c_) where t.p is not null;
+  insert into boundary as b
+    select t.k, max(t.p) from unnest(bou, pos) t(k, p) where t.k is not null and t.p is not null group by t.k
+    on conflict (key) do update set position = excluded.position;
+  if projects is not null then
+    insert into project as p
+      select t.id, t.slug, pos[t.e], t.doc from json_to_recordset(projects) t(e int, id uuid, slug text, doc json) where pos[t.e] is not null
+      on conflict (id) do update set slug = excluded.slug, position = excluded.position, doc = excluded.doc;
+  end if;
+  if tokens is not null then
+    insert into token
+      select decode(t.digest, 'hex'), t.project_id, t.token_id, t.revoked
+        from json_to_recordset(tokens) t(e int, digest text, project_id uuid, token_id uuid, revoked boolean) where pos[t.e] is not null
+      on conflict (digest) do update set revoked = excluded.revoked;
+  end if;
+  if builds is not null then
+    insert into build
+      select t.id, t.project_id, pos[t.e], t.name
+        from json_to_recordset(builds) t(e int, id uuid, project_id uuid, name text) where pos[t.e] is not null;
+  end if;
+  if deployments is not null then
+    -- Rows that give an environment up come before rows that take it, so a hand-over fits the unique index.
+    insert into deployment as d
+      select t.id, t.build_id, t.environment_id, t.project_id, pos[t.e], pos[t.e], t.state, t.doc
+        from json_to_recordset(deployments) t(e int, id uuid, build_id uuid, environment_id uuid, project_id uuid, state text, doc json)
+       where pos[t.e] is not null
+       order by t.state in ('ready', 'starting', 'running', 'cancelling', 'unknown'), t.e
+      on conflict (id) do update set position = excluded.position, state = excluded.state, doc = excluded.doc;
+  end if;
+  if jobs is not null then
+    insert into job as j (id, kind, key, wanted, run_at)
+      select t.id, t.kind, t.key, max(pos[t.e]), at
+        from json_to_recordset(jobs) t(e int, id uuid, kind text, key uuid) where pos[t.e] is not null group by t.id, t.kind, t.key
+      on conflict (id) do update set wanted = excluded.wanted,
+        state  = case when j.state in ('done', 'dead') then 'ready' else j.state end,
+        run_at = case when j.state in ('done', 'dead') then excluded.run_at else j.run_at end,
+        rung_at = case when j.state in ('done', 'dead') then null else j.rung_at end;
+  end if;
+  update event_head set position = h.position + n, chain_hash = h.chain_hash, last_at = at where id;
+end $$;
+
+-- Log chunks do not take the global lock: the finishing event seals them into the chain.
+create function append_log_chunk(p_job uuid, p_fence bigint, p_deployment uuid, p_chunk int, p_first bigint, p_lines int, p_len int,
+  p_envelope text, p_body bytea, p_chain bytea) returns void
+language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+  perform 1 from job where id = p_job and state = 'leased' and fence = p_fence for share;
+  if not found then raise exception 'fenced' using errcode = 'CO001'; end if;
+  insert into log_chunk (deployment_id, chunk_no, first_line, lines, raw_len, fence, envelope, body, chain_hash)
+    values (p_deployment, p_chunk, p_first, p_lines, p_len, p_fence, p_envelope::json, p_body, p_chain)
+    on conflict (deployment_id, chunk_no) do nothing;        -- the same chunk sent again after a lost reply
+  if not found then
+    perform 1 from log_chunk where deployment_id = p_deployment and chunk_no = p_chunk and chain_hash = p_chain;
+    if not found then raise exception 'chunk % of % is there with other content', p_chunk, p_deployment using errcode = 'CO002'; end if;
+  end if;
+end $$;
+
+revoke all on function append_batch, append_log_chunk from public;
+grant usage on schema public to coolops_app;
+grant select on all tables in schema public to coolops_app;
+grant execute on function append_batch, append_log_chunk to coolops_app;
+grant usage on sequence fence_seq to coolops_app;
+grant insert, update, delete on project, token, build, deployment, boundary to coolops_app;
+grant insert, update, delete on job, slack_message, rate_bucket, secret_value to coolops_app;

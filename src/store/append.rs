@@ -1,0 +1,487 @@
+//! The door into the log: group commit by one writer per process.
+//!
+//! Requests that arrive while a batch is being written form the next batch, so throughput grows with load. One call of
+//! `append_batch` is one transaction; a refused, conflicting or repeated request gets its own answer and harms nobody
+//! else's. After any error the same batch is sent again with the same event ids, on a new connection: the head lock it
+//! takes waits for the old backend's end, so what it then sees is final.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::chain::{self, Hash, Header};
+use super::wake::Wake;
+use super::{Store, connect_as_app};
+use crate::domain::event::{Actor, Event};
+use crate::domain::ids::{EventId, JobId};
+use crate::domain::react::Task;
+use crate::projections::rows::Row;
+
+/// The one tenant there is; in the chain from the first event on, because it can't be added later.
+pub const TENANT: Uuid = Uuid::nil();
+/// Largest payload, in bytes: what is larger is a log or a file, not an event.
+pub const PAYLOAD_MAX: usize = 512 * 1024;
+const BATCH_MAX: usize = 512;
+
+/// Events to be recorded together or not at all.
+#[derive(Debug, Default)]
+pub struct Append {
+    events: Vec<Columns>,
+    touched: Vec<Uuid>,
+    guards: Vec<(Uuid, i64)>,
+    fence: Option<(JobId, i64)>,
+    rows: Vec<(usize, Row)>,
+    tasks: Vec<(usize, Task)>,
+}
+
+/// One event's columns, serialized and hashed in the caller's task.
+#[derive(Debug)]
+struct Columns {
+    event_id: Uuid,
+    stream_type: &'static str,
+    stream_id: Uuid,
+    correlation_id: Uuid,
+    causation_id: Option<Uuid>,
+    fence: Option<i64>,
+    expected: i32,
+    first: bool,
+    kind: &'static str,
+    schema_version: i16,
+    actor: String,
+    payload: String,
+    body: Hash,
+    item: Hash,
+    boundary: Option<Uuid>,
+}
+
+/// Where the last event of a request stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Appended {
+    /// Its position.
+    pub position: i64,
+    /// The database's clock.
+    pub at: DateTime<Utc>,
+}
+
+/// Why nothing was recorded.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// A stream or a boundary moved since it was read: read again, decide again.
+    #[error("what the decision was based on has changed")]
+    Conflict,
+    /// The lease was lost to another worker, which goes on with the job.
+    #[error("the job's lease was taken over")]
+    Fenced,
+    /// The database refused the content.
+    #[error("the database refused the events: {0}")]
+    Refused(String),
+    /// The database can't be reached; it is not known whether the events were recorded. Repeating is safe.
+    #[error("the database does not answer: {0}")]
+    Unavailable(String),
+}
+
+impl Append {
+    /// Adds an event, `expected` being its stream's version before it.
+    pub fn event(&mut self, event_id: EventId, event: &Event, actor: &Actor, expected: i32) -> &mut Self {
+        let (kind, schema_version) = event.kind();
+        let address = event.address();
+        let payload = serde_json::to_string(event).expect("an event is plain data");
+        let actor = serde_json::to_string(actor).expect("an actor is plain data");
+        let body = chain::body_hash(payload.as_bytes());
+        self.events.push(Columns {
+            event_id: event_id.0,
+            stream_type: address.kind.as_str(),
+            stream_id: address.stream,
+            correlation_id: address.correlation,
+            causation_id: None,
+            fence: None,
+            expected,
+            first: !self.events.iter().any(|e| e.stream_id == address.stream),
+            kind,
+            schema_version,
+            actor,
+            payload,
+            body,
+            item: [0; 32],
+            boundary: address.boundary,
+        });
+        self.touched.push(address.stream);
+        self.touched.extend(address.boundary);
+        self
+    }
+
+    /// The position at which the caller read what it decided on; the append conflicts if the boundary moved since.
+    pub fn guard(&mut self, boundary: Uuid, seen: i64) -> &mut Self {
+        self.guards.push((boundary, seen));
+        self
+    }
+
+    /// The lease under which a worker writes.
+    pub fn fenced(&mut self, job: JobId, fence: i64) -> &mut Self {
+        self.fence = Some((job, fence));
+        self
+    }
+
+    /// A row that follows from the event added last.
+    pub fn row(&mut self, row: Row) -> &mut Self {
+        self.rows.push((self.events.len() - 1, row));
+        self
+    }
+
+    /// Work that the event added last makes us owe.
+    pub fn task(&mut self, task: Task) -> &mut Self {
+        self.tasks.push((self.events.len() - 1, task));
+        self
+    }
+
+    /// Computes the hashes, once everything is known.
+    fn seal(mut self) -> Result<Self, AppendError> {
+        let fence = self.fence.map(|(_, fence)| fence);
+        for event in &mut self.events {
+            if event.payload.len() > PAYLOAD_MAX {
+                return Err(AppendError::Refused(format!(
+                    "{} has a payload of {} bytes; at most {PAYLOAD_MAX} are allowed",
+                    event.kind,
+                    event.payload.len()
+                )));
+            }
+            event.fence = fence;
+            let header = Header {
+                event_id: event.event_id,
+                tenant_id: TENANT,
+                stream_type: event.stream_type,
+                stream_id: event.stream_id,
+                stream_version: event.expected + 1,
+                kind: event.kind,
+                schema_version: event.schema_version,
+                actor: &event.actor,
+                correlation_id: event.correlation_id,
+                causation_id: event.causation_id,
+                fence,
+            };
+            event.item = chain::item_hash(&header, &event.body);
+        }
+        Ok(self)
+    }
+}
+
+struct Request {
+    append: Append,
+    /// A try with an unknown outcome came before: finding the events there means that it succeeded.
+    retried: bool,
+    reply: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+/// The way to the process's writer.
+#[derive(Clone)]
+pub struct Appender {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Store {
+    /// Records events. Safe to repeat with the same event ids: what is there already counts as recorded.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing is recorded in part.
+    pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        self.appender.append(append).await
+    }
+}
+
+impl Appender {
+    /// Starts the writer; it ends when the last handle is dropped and what was asked is written.
+    pub(super) fn start(options: PgConnectOptions, wake: Wake) -> Self {
+        // Plans are made once and stay index plans: an empty table at the first call must not shape them for ever.
+        let options = options.options([
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("jit", "off"),
+            ("lock_timeout", "5s"),
+            ("statement_timeout", "10s"),
+        ]);
+        let (requests, inbox) = mpsc::channel(1024);
+        tokio::spawn(write(inbox, options, wake));
+        Self { requests }
+    }
+
+    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let gone = |_| AppendError::Unavailable("the writer has stopped".to_owned());
+        let (reply, answer) = oneshot::channel();
+        let request = Request { append: append.seal()?, retried: false, reply };
+        self.requests.send(request).await.map_err(|e| gone(e.to_string()))?;
+        answer.await.map_err(|e| gone(e.to_string()))?
+    }
+}
+
+/// How long a batch is tried again before its callers hear that the database is away. A press must be answered in 3 s.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+async fn write(mut inbox: mpsc::Receiver<Request>, options: PgConnectOptions, wake: Wake) {
+    let mut connection: Option<PgConnection> = None;
+    let mut held: Vec<Request> = Vec::new();
+    loop {
+        let mut waiting = std::mem::take(&mut held);
+        if waiting.is_empty() {
+            if inbox.recv_many(&mut waiting, BATCH_MAX).await == 0 {
+                return;
+            }
+        } else {
+            while waiting.len() < BATCH_MAX
+                && let Ok(request) = inbox.try_recv()
+            {
+                waiting.push(request);
+            }
+        }
+        let mut batch = compatible(waiting, &mut held);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let outcome = loop {
+            match attempt(&mut connection, &options, &batch).await {
+                Ok(outcome) => break Ok(outcome),
+                // One poisonous request must not fail the others: it is tried alone.
+                Err(e) if is_refused(&e) && batch.len() > 1 => {
+                    held.splice(0..0, batch.drain(1..));
+                }
+                Err(e) if is_refused(&e) => break Err(AppendError::Refused(e.to_string())),
+                Err(e) => {
+                    connection = None;
+                    batch.iter_mut().for_each(|r| r.retried = true);
+                    if tokio::time::Instant::now() >= deadline {
+                        break Err(AppendError::Unavailable(e.to_string()));
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        };
+        match outcome {
+            Ok(outcomes) => {
+                if let Some(position) = outcomes.iter().filter_map(|o| o.as_ref().ok()).map(|a| a.position).max() {
+                    wake.appended(position);
+                }
+                // The caller may be gone; its events are recorded all the same.
+                batch.into_iter().zip(outcomes).for_each(|(request, outcome)| drop(request.reply.send(outcome)));
+            }
+            Err(error) => batch.into_iter().for_each(|request| drop(request.reply.send(Err(error.clone())))),
+        }
+    }
+}
+
+/// Splits off a batch in which no request depends on what another one changes; the rest is held for the next batch.
+fn compatible(waiting: Vec<Request>, held: &mut Vec<Request>) -> Vec<Request> {
+    let mut changed = HashSet::new();
+    let mut read = HashSet::new();
+    let (batch, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|request| {
+        let append = &request.append;
+        let reads = || append.guards.iter().map(|(key, _)| *key);
+        let fits = append.events.iter().all(|e| !changed.contains(&e.event_id))
+            && append.touched.iter().all(|key| !changed.contains(key) && !read.contains(key))
+            && reads().all(|key| !changed.contains(&key));
+        if fits {
+            changed.extend(append.touched.iter().copied().chain(append.events.iter().map(|e| e.event_id)));
+            read.extend(reads());
+        }
+        fits
+    });
+    held.extend(rest);
+    batch
+}
+
+/// Errors of content (SQLSTATE classes 22 and 23, and what our functions raise): the same batch would fail again.
+fn is_refused(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code.starts_with("22") || code.starts_with("23") || code == "P0001")
+}
+
+async fn attempt(
+    connection: &mut Option<PgConnection>,
+    options: &PgConnectOptions,
+    batch: &[Request],
+) -> Result<Vec<Result<Appended, AppendError>>, sqlx::Error> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(connect_as_app(options).await?),
+    };
+    let mut a = Arrays::default();
+    for (number, request) in (1..).zip(batch) {
+        a.add(number, &request.append);
+    }
+    let done = sqlx::query!(
+        r#"select base as "base!", at, lost, fenced from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+             $15, $16, $17, $18, $19, $20, $21, $22, $23, $24::text::json, $25::text::json, $26::text::json, $27::text::json,
+             $28::text::json)"#,
+        &a.request,
+        &a.event_id,
+        &a.tenant_id,
+        &a.stream_id,
+        &a.correlation_id,
+        &a.causation_id as &[Option<Uuid>],
+        &a.fence as &[Option<i64>],
+        &a.expected,
+        &a.first,
+        &a.schema_version,
+        &a.stream_type as &[&str],
+        &a.kind as &[&str],
+        &a.actor as &[&str],
+        &a.payload as &[&str],
+        &a.body as &[&[u8]],
+        &a.item as &[&[u8]],
+        &a.boundary as &[Option<Uuid>],
+        (!a.guard_request.is_empty()).then_some(&a.guard_request[..]),
+        &a.guard_key,
+        &a.guard_seen,
+        (!a.fence_request.is_empty()).then_some(&a.fence_request[..]),
+        &a.fence_job,
+        &a.fence_fence,
+        a.projects.json(),
+        a.tokens.json(),
+        a.builds.json(),
+        a.deployments.json(),
+        a.jobs.json(),
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let lost: HashSet<i32> = done.lost.into_iter().flatten().collect();
+    let fenced: HashSet<i32> = done.fenced.into_iter().flatten().collect();
+    let at = done.at.unwrap_or_default();
+    let mut position = done.base;
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for (number, request) in (1..).zip(batch) {
+        outcomes.push(if lost.contains(&number) {
+            lost_outcome(connection, request, fenced.contains(&number)).await?
+        } else {
+            position += request.append.events.len() as i64;
+            Ok(Appended { position, at })
+        });
+    }
+    Ok(outcomes)
+}
+
+/// Tells a repetition from a conflict, outside the lock: an event that is there will be there for ever.
+async fn lost_outcome(
+    connection: &mut PgConnection,
+    request: &Request,
+    fenced: bool,
+) -> Result<Result<Appended, AppendError>, sqlx::Error> {
+    let last = request.append.events.last().map_or(Uuid::nil(), |e| e.event_id);
+    let there =
+        sqlx::query!("select position, recorded_at, body_hash from event where event_id = $1", last).fetch_optional(connection).await?;
+    Ok(match there {
+        Some(row) if Some(row.body_hash.as_slice()) == request.append.events.last().map(|e| e.body.as_slice()) || request.retried => {
+            Ok(Appended { position: row.position, at: row.recorded_at })
+        }
+        Some(_) => Err(AppendError::Conflict),
+        None if fenced => Err(AppendError::Fenced),
+        None => Err(AppendError::Conflict),
+    })
+}
+
+/// The arguments of `append_batch`.
+#[derive(Default)]
+struct Arrays<'a> {
+    request: Vec<i32>,
+    event_id: Vec<Uuid>,
+    tenant_id: Vec<Uuid>,
+    stream_id: Vec<Uuid>,
+    correlation_id: Vec<Uuid>,
+    causation_id: Vec<Option<Uuid>>,
+    fence: Vec<Option<i64>>,
+    expected: Vec<i32>,
+    first: Vec<bool>,
+    schema_version: Vec<i16>,
+    stream_type: Vec<&'a str>,
+    kind: Vec<&'a str>,
+    actor: Vec<&'a str>,
+    payload: Vec<&'a str>,
+    body: Vec<&'a [u8]>,
+    item: Vec<&'a [u8]>,
+    boundary: Vec<Option<Uuid>>,
+    guard_request: Vec<i32>,
+    guard_key: Vec<Uuid>,
+    guard_seen: Vec<i64>,
+    fence_request: Vec<i32>,
+    fence_job: Vec<Uuid>,
+    fence_fence: Vec<i64>,
+    projects: Rows,
+    tokens: Rows,
+    builds: Rows,
+    deployments: Rows,
+    jobs: Rows,
+}
+
+impl<'a> Arrays<'a> {
+    fn add(&mut self, number: i32, append: &'a Append) {
+        let before = self.event_id.len();
+        for event in &append.events {
+            self.request.push(number);
+            self.event_id.push(event.event_id);
+            self.tenant_id.push(TENANT);
+            self.stream_id.push(event.stream_id);
+            self.correlation_id.push(event.correlation_id);
+            self.causation_id.push(event.causation_id);
+            self.fence.push(event.fence);
+            self.expected.push(event.expected);
+            self.first.push(event.first);
+            self.schema_version.push(event.schema_version);
+            self.stream_type.push(event.stream_type);
+            self.kind.push(event.kind);
+            self.actor.push(&event.actor);
+            self.payload.push(&event.payload);
+            self.body.push(&event.body);
+            self.item.push(&event.item);
+            self.boundary.push(event.boundary);
+        }
+        for (key, seen) in &append.guards {
+            self.guard_request.push(number);
+            self.guard_key.push(*key);
+            self.guard_seen.push(*seen);
+        }
+        if let Some((job, fence)) = append.fence {
+            self.fence_request.push(number);
+            self.fence_job.push(job.0);
+            self.fence_fence.push(fence);
+        }
+        for (index, row) in &append.rows {
+            let e = before + index + 1;
+            match row {
+                Row::Project(row) => self.projects.push(e, row),
+                Row::Token(row) => self.tokens.push(e, row),
+                Row::Build(row) => self.builds.push(e, row),
+                Row::Deployment(row) => self.deployments.push(e, row),
+            }
+        }
+        for (index, task) in &append.tasks {
+            let (kind, key) = task.parts();
+            self.jobs.push(before + index + 1, &serde_json::json!({ "id": task.job_id(), "kind": kind, "key": key }));
+        }
+    }
+}
+
+/// Side rows of one table as one JSON array, each naming the event that it follows from.
+#[derive(Default)]
+struct Rows(String);
+
+impl Rows {
+    fn push(&mut self, e: usize, row: &impl Serialize) {
+        #[derive(Serialize)]
+        struct Numbered<'a, R> {
+            e: usize,
+            #[serde(flatten)]
+            row: &'a R,
+        }
+        self.0.push(if self.0.is_empty() { '[' } else { ',' });
+        self.0.push_str(&serde_json::to_string(&Numbered { e, row }).expect("a row is plain data"));
+    }
+
+    fn json(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| format!("{}]", self.0))
+    }
+}

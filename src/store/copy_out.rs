@@ -1,0 +1,157 @@
+//! Reading the whole log in one pass: `COPY … TO STDOUT (FORMAT binary)` on a connection of its own.
+
+use bytes::{Buf, BytesMut};
+use chrono::{DateTime, Duration, Utc};
+use futures::StreamExt;
+use sqlx::Connection;
+use uuid::Uuid;
+
+use super::chain::Header;
+use super::log::{Raw, ReadError};
+use super::{Store, connect_as_app};
+
+/// An event with all its columns, borrowed from the stream.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "columns of the event table")]
+pub struct Row<'a> {
+    pub position: i64,
+    pub header: Header<'a>,
+    pub micros_since_2000: i64,
+    pub payload: &'a str,
+    pub body_hash: &'a [u8],
+    pub chain_hash: &'a [u8],
+}
+
+impl Row<'_> {
+    /// The event, read.
+    ///
+    /// # Errors
+    /// When type, payload or actor can't be read.
+    pub fn parse(&self) -> Result<crate::domain::event::Recorded, ReadError> {
+        Raw {
+            position: self.position,
+            event_id: self.header.event_id,
+            stream_version: self.header.stream_version,
+            recorded_at: time(self.micros_since_2000),
+            kind: self.header.kind,
+            schema_version: self.header.schema_version,
+            actor: self.header.actor,
+            payload: self.payload,
+        }
+        .parse()
+    }
+}
+
+fn time(micros_since_2000: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(946_684_800, 0).unwrap_or_default() + Duration::microseconds(micros_since_2000)
+}
+
+const HEADER_LEN: usize = 19;
+
+/// Takes the fields of a binary COPY tuple one after the other.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let length = self.0.get_i32();
+        let length = usize::try_from(length).ok()?;
+        let (field, rest) = self.0.split_at(length);
+        self.0 = rest;
+        Some(field)
+    }
+
+    fn bytes(&mut self) -> &'a [u8] {
+        self.next().unwrap_or_default()
+    }
+
+    fn text(&mut self) -> &'a str {
+        std::str::from_utf8(self.bytes()).unwrap_or("\u{fffd}")
+    }
+
+    fn i64(&mut self) -> i64 {
+        self.bytes().try_into().map_or(0, i64::from_be_bytes)
+    }
+
+    fn uuid(&mut self) -> Uuid {
+        Uuid::from_slice(self.bytes()).unwrap_or_default()
+    }
+}
+
+/// Length of the tuple at the beginning of the buffer, once it is there whole; 0 for the trailer.
+fn tuple_len(buffer: &[u8]) -> Option<usize> {
+    let fields = i16::from_be_bytes(buffer.get(..2)?.try_into().ok()?);
+    if fields < 0 {
+        return Some(0);
+    }
+    let mut at = 2;
+    for _ in 0..fields {
+        let length = i32::from_be_bytes(buffer.get(at..at + 4)?.try_into().ok()?);
+        at += 4 + usize::try_from(length).unwrap_or(0);
+    }
+    (buffer.len() >= at).then_some(at)
+}
+
+impl Store {
+    /// Visits every event after a position in order; stops early when the visitor says `false`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn scan(&self, after: i64, mut visit: impl FnMut(&Row<'_>) -> bool + Send) -> Result<(), sqlx::Error> {
+        let mut connection = connect_as_app(&self.options).await?;
+        let statement = format!(
+            "copy (select position, event_id, tenant_id, stream_id, correlation_id, causation_id, recorded_at, fence, stream_version,
+                          schema_version, stream_type, type, actor, payload, body_hash, chain_hash
+                     from event where position > {after} order by position) to stdout (format binary)"
+        );
+        let mut stream = connection.copy_out_raw(&statement).await?;
+        let mut buffer = BytesMut::new();
+        let mut begun = false;
+        'stream: while let Some(piece) = stream.next().await {
+            buffer.extend_from_slice(&piece?);
+            if !begun {
+                if buffer.len() < HEADER_LEN {
+                    continue;
+                }
+                buffer.advance(HEADER_LEN);
+                begun = true;
+            }
+            while let Some(length) = tuple_len(&buffer) {
+                if length == 0 {
+                    break 'stream;
+                }
+                if !visit(&row(&buffer[2..length])) {
+                    break 'stream;
+                }
+                buffer.advance(length);
+            }
+        }
+        drop(stream);
+        connection.close_hard().await
+    }
+}
+
+fn row(tuple: &[u8]) -> Row<'_> {
+    let mut f = Fields(tuple);
+    let position = f.i64();
+    let (event_id, tenant_id, stream_id, correlation_id) = (f.uuid(), f.uuid(), f.uuid(), f.uuid());
+    let causation_id = f.next().and_then(|b| Uuid::from_slice(b).ok());
+    let micros_since_2000 = f.i64();
+    let fence = f.next().and_then(|b| b.try_into().ok()).map(i64::from_be_bytes);
+    let stream_version = f.bytes().try_into().map_or(0, i32::from_be_bytes);
+    let schema_version = f.bytes().try_into().map_or(0, i16::from_be_bytes);
+    let (stream_type, kind, actor, payload) = (f.text(), f.text(), f.text(), f.text());
+    let header = Header {
+        event_id,
+        tenant_id,
+        stream_type,
+        stream_id,
+        stream_version,
+        kind,
+        schema_version,
+        actor,
+        correlation_id,
+        causation_id,
+        fence,
+    };
+    Row { position, header, micros_since_2000, payload, body_hash: f.bytes(), chain_hash: f.bytes() }
+}

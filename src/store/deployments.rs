@@ -1,0 +1,85 @@
+//! Deployments as commands, workers and lists read them.
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+
+use super::Store;
+use super::directory::Seen;
+use crate::domain::deployment::Deployment;
+use crate::domain::ids::*;
+
+/// A deployment with the times that the log gives it.
+#[derive(Debug, Clone)]
+pub struct Dated {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// When the button was pressed.
+    pub requested_at: DateTime<Utc>,
+    /// When its last event was recorded.
+    pub changed_at: DateTime<Utc>,
+}
+
+impl Store {
+    /// The open deployments of an environment in the order of their presses.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn line(&self, environment: EnvironmentId) -> Result<Seen<Vec<Deployment>>, sqlx::Error> {
+        // One statement, so one snapshot: the position belongs to the line.
+        let row = sqlx::query!(
+            r#"select coalesce((select position from boundary where key = $1), 0) as "position!",
+                      coalesce((select json_agg(doc order by requested) from deployment where environment_id = $1
+                                   and state in ('queued', 'ready', 'starting', 'running', 'cancelling', 'unknown')), '[]')
+                        as "line!: Json<Vec<Deployment>>""#,
+            environment.0
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Seen { position: row.position, value: row.line.0 })
+    }
+
+    /// The deployment with this id.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn deployment(&self, id: DeploymentId) -> Result<Option<Deployment>, sqlx::Error> {
+        let doc = sqlx::query_scalar!(r#"select doc as "doc: Json<Deployment>" from deployment where id = $1"#, id.0)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(doc.map(|d| d.0))
+    }
+
+    /// The deployment with this id and its times.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn dated(&self, id: DeploymentId) -> Result<Option<Dated>, sqlx::Error> {
+        let row = sqlx::query!(
+            r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as changed_at
+                 from deployment d join event r on r.position = d.requested join event l on l.position = d.position where d.id = $1"#,
+            id.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|r| Dated { deployment: r.doc.0, requested_at: r.requested_at, changed_at: r.changed_at }))
+    }
+
+    /// The newest deployments, newest first; of one project, of one state, or all.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn deployments(&self, project: Option<ProjectId>, state: Option<&str>, limit: i64) -> Result<Vec<Dated>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as changed_at
+                 from deployment d join event r on r.position = d.requested join event l on l.position = d.position
+                where ($1::uuid is null or d.project_id = $1) and ($2::text is null or d.state = $2)
+                order by d.requested desc limit $3"#,
+            project.map(|p| p.0),
+            state,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|r| Dated { deployment: r.doc.0, requested_at: r.requested_at, changed_at: r.changed_at }).collect())
+    }
+}

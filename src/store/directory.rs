@@ -1,0 +1,70 @@
+//! Projects, tokens and builds as commands read them.
+
+use sqlx::types::Json;
+
+use super::Store;
+use crate::domain::ids::*;
+use crate::domain::project::Project;
+
+/// A project with the position at which it was read: the guard for what is decided on it.
+#[derive(Debug, Clone)]
+pub struct Seen<T> {
+    /// Position of the last event that moved its boundary.
+    pub position: i64,
+    /// What was read.
+    pub value: T,
+}
+
+/// A build in a list.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "columns")]
+pub struct BuildSummary {
+    pub id: BuildId,
+    pub project_id: ProjectId,
+    pub name: String,
+    pub position: i64,
+}
+
+impl Store {
+    /// The project with this id.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn project(&self, id: ProjectId) -> Result<Option<Seen<Project>>, sqlx::Error> {
+        let row = sqlx::query!(r#"select position, doc as "doc: Json<Project>" from project where id = $1"#, id.0)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map(|r| Seen { position: r.position, value: r.doc.0 }))
+    }
+
+    /// Every project, by slug.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn projects(&self) -> Result<Vec<Project>, sqlx::Error> {
+        sqlx::query_scalar!(r#"select doc as "doc: Json<Project>" from project order by slug"#)
+            .fetch_all(&self.pool)
+            .await
+            .map(|docs| docs.into_iter().map(|d| d.0).collect())
+    }
+
+    /// The project that a token with this digest belongs to, and the token, unless it is unknown or revoked.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn token(&self, digest: &[u8]) -> Result<Option<(ProjectId, TokenId)>, sqlx::Error> {
+        let row = sqlx::query!("select project_id, token_id from token where digest = $1 and not revoked", digest)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map(|r| (ProjectId(r.project_id), TokenId(r.token_id))))
+    }
+
+    /// The build with this id.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn build(&self, id: BuildId) -> Result<Option<BuildSummary>, sqlx::Error> {
+        let row = sqlx::query!("select id, project_id, name, position from build where id = $1", id.0).fetch_optional(&self.pool).await?;
+        Ok(row.map(|r| BuildSummary { id: BuildId(r.id), project_id: ProjectId(r.project_id), name: r.name, position: r.position }))
+    }
+}

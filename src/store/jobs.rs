@@ -1,0 +1,230 @@
+//! Owed work: claimed under a lease on the database's clock, with a fence that every later write is checked against.
+
+use std::time::Duration;
+
+use sqlx::postgres::types::PgInterval;
+use uuid::Uuid;
+
+use super::Store;
+use crate::domain::ids::JobId;
+use crate::domain::react::Task;
+
+/// How long a worker holds a job without renewing it.
+pub const LEASE: Duration = Duration::from_secs(20);
+/// How often a holder renews.
+pub const RENEW: Duration = Duration::from_secs(5);
+
+/// A job that this worker holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// The job.
+    pub id: JobId,
+    /// What is to be done.
+    pub task: Task,
+    /// Position of the last event that asked for it, when it was claimed.
+    pub wanted: i64,
+    /// Checked by every write of the holder.
+    pub fence: i64,
+    /// How many times it was claimed without being done.
+    pub attempts: i32,
+}
+
+/// How a claim came about; a healthy Redis brings nearly all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// A doorbell through apalis.
+    Doorbell,
+    /// The worker's own look.
+    Sweep,
+}
+
+impl Via {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Doorbell => "doorbell",
+            Self::Sweep => "sweep",
+        }
+    }
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
+}
+
+impl Store {
+    /// Claims the oldest due job of these kinds that has been due for `overdue`, if there is one.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn claim(&self, kinds: &[String], owner: Uuid, via: Via, overdue: Duration) -> Result<Option<Claim>, sqlx::Error> {
+        let row = sqlx::query!(
+            r#"with due as materialized (
+                 select id from job where state = 'ready' and kind = any($1) and run_at <= clock_timestamp() - $4::interval
+                  order by run_at limit 1 for update skip locked)
+               update job j set state = 'leased', lease_owner = $2, lease_until = clock_timestamp() + $3::interval,
+                      fence = nextval('fence_seq'), attempts = attempts + 1, claimed_by = $5
+                 from due where j.id = due.id returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts"#,
+            kinds,
+            owner,
+            interval(LEASE),
+            interval(overdue),
+            via.as_str()
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.and_then(|r| {
+            let task = Task::from_parts(&r.kind, r.key)?;
+            Some(Claim { id: JobId(r.id), task, wanted: r.wanted, fence: r.fence, attempts: r.attempts })
+        }))
+    }
+
+    /// Prolongs a lease. `false` when it is held by somebody else by now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn renew(&self, claim: &Claim) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query!(
+            "update job set lease_until = clock_timestamp() + $3::interval where id = $1 and fence = $2 and state = 'leased'",
+            claim.id.0,
+            claim.fence,
+            interval(LEASE)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// The work that was wanted at the claim is done; if more was asked for since, the job is due again at once.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn complete(&self, claim: &Claim) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update job set done = $3, state = case when wanted > $3 then 'ready' else 'done' end, run_at = clock_timestamp(),
+                    rung_at = null, attempts = 0, last_error = null, lease_owner = null, lease_until = null
+              where id = $1 and fence = $2 and state = 'leased'",
+            claim.id.0,
+            claim.fence,
+            claim.wanted
+        )
+        .execute(&self.pool)
+        .await?;
+        self.wake.appended(0);
+        Ok(())
+    }
+
+    /// Gives a job back, to be done after a while by anybody.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn release(&self, claim: &Claim, after: Duration, problem: Option<&str>) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update job set state = 'ready', run_at = clock_timestamp() + $3::interval, rung_at = null, last_error = $4,
+                    attempts = case when $4::text is null then 0 else attempts end, lease_owner = null, lease_until = null
+              where id = $1 and fence = $2 and state = 'leased'",
+            claim.id.0,
+            claim.fence,
+            interval(after),
+            problem
+        )
+        .execute(&self.pool)
+        .await?;
+        if after.is_zero() {
+            self.wake.appended(0);
+        }
+        Ok(())
+    }
+
+    /// Makes jobs whose holder stopped renewing due again. Every process calls it every 2 seconds.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn reap(&self) -> Result<u64, sqlx::Error> {
+        sqlx::query!(
+            "with dead as (select id from job where state = 'leased' and lease_until < clock_timestamp() for update skip locked)
+             update job j set state = 'ready', run_at = clock_timestamp(), rung_at = null, lease_owner = null, lease_until = null
+               from dead where j.id = dead.id"
+        )
+        .execute(&self.pool)
+        .await
+        .map(|done| done.rows_affected())
+    }
+
+    /// Takes up to `limit` due jobs of these kinds that nobody rang for, or rang for too long ago, and notes the ring.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn to_ring(&self, kinds: &[String], limit: i64) -> Result<Vec<(JobId, String)>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "with due as materialized (
+               select id from job where state = 'ready' and kind = any($1) and run_at <= clock_timestamp()
+                  and (rung_at is null or rung_at < clock_timestamp() - interval '30 s')
+                order by run_at limit $2 for update skip locked)
+             update job j set rung_at = clock_timestamp() from due where j.id = due.id returning j.id, j.kind",
+            kinds,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|r| (JobId(r.id), r.kind)).collect())
+    }
+
+    /// How many jobs were rung for within the last half minute and not taken yet, and in how many milliseconds the next
+    /// waiting one is due.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn outstanding(&self, kinds: &[String]) -> Result<(i64, Option<i64>), sqlx::Error> {
+        let row = sqlx::query!(
+            r#"select (select count(*) from job where state = 'ready' and kind = any($1) and rung_at > clock_timestamp() - interval '30 s') as "rung!",
+                      (select extract(epoch from min(run_at) - clock_timestamp()) * 1000 from job
+                        where state = 'ready' and kind = any($1) and run_at > clock_timestamp())::bigint as next"#,
+            kinds
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((row.rung, row.next))
+    }
+
+    /// How many jobs of these kinds are still owed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn owed(&self, kinds: &[String]) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar!(r#"select count(*) as "n!" from job where state in ('ready', 'leased') and kind = any($1)"#, kinds)
+            .fetch_one(&self.pool)
+            .await
+    }
+
+    /// Makes all waiting jobs of these kinds due now, as a changed set-up may have cured what they waited for.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn hurry(&self, kinds: &[String]) -> Result<(), sqlx::Error> {
+        sqlx::query!("update job set run_at = clock_timestamp(), rung_at = null where state = 'ready' and kind = any($1)", kinds)
+            .execute(&self.pool)
+            .await?;
+        self.wake.appended(0);
+        Ok(())
+    }
+
+    /// Asks for work outside an append: what a sweep found to be owed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn want(&self, task: Task) -> Result<(), sqlx::Error> {
+        let (kind, key) = task.parts();
+        sqlx::query!(
+            "insert into job as j (id, kind, key, wanted) select $1, $2, $3, position from event_head
+             on conflict (id) do update set wanted = excluded.wanted, rung_at = null,
+               state = case when j.state = 'leased' then 'leased' else 'ready' end, run_at = clock_timestamp()",
+            task.job_id().0,
+            kind,
+            key
+        )
+        .execute(&self.pool)
+        .await?;
+        self.wake.appended(0);
+        Ok(())
+    }
+}

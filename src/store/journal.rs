@@ -1,0 +1,245 @@
+//! The output journal: each deployment's lines in hash-chained chunks, compressed, append-only.
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::Store;
+use super::chain::{self, Hash};
+use crate::domain::deployment::{DeploymentLogged, LogCursor, LogSeal};
+use crate::domain::ids::{DeploymentId, JobId};
+
+/// Largest body of a chunk before compression, in bytes.
+pub const CHUNK_MAX: usize = 64 * 1024;
+const COMPRESSION: i32 = 1;
+
+/// A deployment's journal, open for writing by the holder of its job.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    deployment: DeploymentId,
+    job: JobId,
+    fence: i64,
+    chunks: i32,
+    lines: i64,
+    bytes: i64,
+    head: Hash,
+    cursor: Option<LogCursor>,
+}
+
+/// Why a chunk was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The lease was lost to another worker.
+    #[error("the job's lease was taken over")]
+    Fenced,
+    /// The database.
+    #[error("the database does not answer: {0}")]
+    Database(#[source] sqlx::Error),
+}
+
+/// A chunk as stored.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    /// Its number.
+    pub number: i32,
+    /// Number of its first line, from 1.
+    pub first_line: i64,
+    /// Its lines.
+    pub lines: i32,
+    /// The masked output, exactly.
+    pub body: Vec<u8>,
+}
+
+impl Journal {
+    /// Where reading the container's output goes on.
+    pub fn cursor(&self) -> Option<&LogCursor> {
+        self.cursor.as_ref()
+    }
+
+    /// What the finishing event says of the journal.
+    pub fn seal(&self) -> LogSeal {
+        LogSeal { chunks: self.chunks, lines: self.lines, bytes: self.bytes, head: hex::encode(self.head) }
+    }
+}
+
+impl Store {
+    /// Opens a deployment's journal where it was left.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn journal(&self, deployment: DeploymentId, job: JobId, fence: i64) -> Result<Journal, sqlx::Error> {
+        let last = sqlx::query!(
+            r#"select chunk_no, first_line, lines, chain_hash, envelope::text as "envelope!",
+                      (select sum(raw_len) from log_chunk where deployment_id = $1)::bigint as "bytes!"
+                 from log_chunk where deployment_id = $1 order by chunk_no desc limit 1"#,
+            deployment.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let mut journal =
+            Journal { deployment, job, fence, chunks: 0, lines: 0, bytes: 0, head: chain::journal_genesis(deployment.0), cursor: None };
+        if let Some(last) = last {
+            journal.chunks = last.chunk_no + 1;
+            journal.lines = last.first_line - 1 + i64::from(last.lines);
+            journal.bytes = last.bytes;
+            journal.head = last.chain_hash.try_into().unwrap_or_default();
+            journal.cursor = self.last_cursor(deployment).await?;
+        }
+        Ok(journal)
+    }
+
+    async fn last_cursor(&self, deployment: DeploymentId) -> Result<Option<LogCursor>, sqlx::Error> {
+        let envelope = sqlx::query_scalar!(
+            r#"select envelope::text as "envelope!" from log_chunk where deployment_id = $1 and envelope->>'cursor' is not null
+                order by chunk_no desc limit 1"#,
+            deployment.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(envelope.and_then(|e| serde_json::from_str::<DeploymentLogged>(&e).ok()).and_then(|e| e.cursor))
+    }
+
+    /// Appends a chunk. The journal advances only when the database has it, so a failed call may be repeated.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub async fn append_chunk(&self, journal: &mut Journal, body: &[u8], cursor: Option<LogCursor>) -> Result<(), JournalError> {
+        let lines = i32::try_from(body.iter().filter(|b| **b == b'\n').count()).unwrap_or(i32::MAX);
+        let envelope = DeploymentLogged {
+            deployment_id: journal.deployment,
+            chunk: journal.chunks,
+            first_line: journal.lines + 1,
+            lines,
+            bytes: i32::try_from(body.len()).unwrap_or(i32::MAX),
+            sha256: hex::encode(Sha256::digest(body)),
+            cursor: cursor.clone(),
+        };
+        let envelope_text = serde_json::to_string(&envelope).expect("an envelope is plain data");
+        let head = chain::journal_link(&journal.head, envelope_text.as_bytes());
+        let compressed = zstd::bulk::compress(body, COMPRESSION).map_err(|e| JournalError::Database(sqlx::Error::Io(e)))?;
+        let written = sqlx::query!(
+            r#"select append_log_chunk($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) is null as "done""#,
+            journal.job.0,
+            journal.fence,
+            journal.deployment.0,
+            envelope.chunk,
+            envelope.first_line,
+            lines,
+            envelope.bytes,
+            envelope_text,
+            compressed,
+            &head[..]
+        )
+        .fetch_one(&self.pool)
+        .await;
+        match written {
+            Ok(_) => {}
+            Err(e) if e.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("CO001") => {
+                return Err(JournalError::Fenced);
+            }
+            Err(e) => return Err(JournalError::Database(e)),
+        }
+        journal.chunks += 1;
+        journal.lines += i64::from(lines);
+        journal.bytes += body.len() as i64;
+        journal.head = head;
+        journal.cursor = cursor.or(journal.cursor.take());
+        self.wake.logged(journal.deployment);
+        Ok(())
+    }
+
+    /// At most `limit` chunks of a deployment from a number on.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn chunks_from(&self, deployment: DeploymentId, from: i32, limit: i64) -> Result<Vec<Chunk>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "select chunk_no, first_line, lines, raw_len, body from log_chunk where deployment_id = $1 and chunk_no >= $2 order by chunk_no limit $3",
+            deployment.0,
+            from,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|r| {
+                let body = zstd::bulk::decompress(&r.body, usize::try_from(r.raw_len).unwrap_or(0)).map_err(sqlx::Error::Io)?;
+                Ok(Chunk { number: r.chunk_no, first_line: r.first_line, lines: r.lines, body })
+            })
+            .collect()
+    }
+
+    /// The first chunk needed to show the last `lines` lines, and how many lines there are.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn tail_start(&self, deployment: DeploymentId, lines: i64) -> Result<(i32, i64), sqlx::Error> {
+        let row = sqlx::query!(
+            r#"with total as (select coalesce(max(first_line - 1 + lines), 0) as n from log_chunk where deployment_id = $1)
+               select total.n as "total!",
+                      coalesce((select min(chunk_no) from log_chunk where deployment_id = $1 and first_line - 1 + lines > total.n - $2), 0) as "first!"
+                 from total"#,
+            deployment.0,
+            lines
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((row.first, row.total))
+    }
+
+    /// Checks a journal against its seal, chunk by chunk. `Ok(None)` when all is as it was written, else what is not.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn verify_journal(&self, deployment: DeploymentId, seal: Option<&LogSeal>) -> Result<Option<String>, sqlx::Error> {
+        let (mut head, mut number, mut lines, mut bytes) = (chain::journal_genesis(deployment.0), 0, 0_i64, 0_i64);
+        loop {
+            let rows = sqlx::query!(
+                r#"select chunk_no, first_line, lines, raw_len, envelope::text as "envelope!", body, chain_hash
+                     from log_chunk where deployment_id = $1 and chunk_no >= $2 order by chunk_no limit 64"#,
+                deployment.0,
+                number
+            )
+            .fetch_all(&self.pool)
+            .await?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in rows {
+                let wrong = |field: &str| Ok(Some(format!("log chunk {number} of deployment {deployment}: {field}")));
+                let Ok(envelope) = serde_json::from_str::<DeploymentLogged>(&row.envelope) else { return wrong("envelope") };
+                if row.chunk_no != number || envelope.chunk != number {
+                    return wrong("chunk_no");
+                }
+                head = chain::journal_link(&head, row.envelope.as_bytes());
+                if row.chain_hash != head {
+                    return wrong("chain_hash");
+                }
+                if (row.first_line, row.lines, row.raw_len) != (envelope.first_line, envelope.lines, envelope.bytes) {
+                    return wrong("envelope");
+                }
+                let body = zstd::bulk::decompress(&row.body, usize::try_from(row.raw_len).unwrap_or(0)).unwrap_or_default();
+                if hex::encode(Sha256::digest(&body)) != envelope.sha256 {
+                    return wrong("body");
+                }
+                number += 1;
+                lines += i64::from(row.lines);
+                bytes += i64::from(row.raw_len);
+            }
+        }
+        Ok(match seal {
+            Some(seal) if *seal != (LogSeal { chunks: number, lines, bytes, head: hex::encode(head) }) => {
+                Some(format!("log of deployment {deployment}: it does not match its seal ({number} of {} chunks)", seal.chunks))
+            }
+            _ => None,
+        })
+    }
+
+    /// Deployments that have journal chunks.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn journals(&self) -> Result<Vec<DeploymentId>, sqlx::Error> {
+        let ids: Vec<Uuid> = sqlx::query_scalar!("select distinct deployment_id from log_chunk").fetch_all(&self.pool).await?;
+        Ok(ids.into_iter().map(DeploymentId).collect())
+    }
+}

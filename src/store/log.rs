@@ -1,0 +1,139 @@
+//! Reading the log: by stream and by correlation.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::Store;
+use crate::domain::event::{Actor, Event, Recorded, UnknownEvent};
+use crate::domain::ids::{BuildId, EventId};
+
+/// Why events could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The database.
+    #[error("the database does not answer: {0}")]
+    Database(#[from] sqlx::Error),
+    /// An event of a newer program, or a damaged one: reading stops there.
+    #[error("event {position}: {source}")]
+    Unknown {
+        /// Where.
+        position: i64,
+        /// What.
+        source: UnknownEvent,
+    },
+    /// The actor can't be read.
+    #[error("event {position}: its actor can't be read: {source}")]
+    Actor {
+        /// Where.
+        position: i64,
+        /// What.
+        source: serde_json::Error,
+    },
+}
+
+/// The columns of a stored event that a reader needs.
+pub struct Raw<'a> {
+    /// Its position.
+    pub position: i64,
+    /// Its id.
+    pub event_id: Uuid,
+    /// Its version in its stream.
+    pub stream_version: i32,
+    /// When.
+    pub recorded_at: DateTime<Utc>,
+    /// Its type.
+    pub kind: &'a str,
+    /// Its schema version.
+    pub schema_version: i16,
+    /// Who, as stored.
+    pub actor: &'a str,
+    /// What, as stored.
+    pub payload: &'a str,
+}
+
+impl Raw<'_> {
+    /// Reads the stored bytes.
+    ///
+    /// # Errors
+    /// When type, payload or actor can't be read.
+    pub fn parse(&self) -> Result<Recorded, ReadError> {
+        let position = self.position;
+        Ok(Recorded {
+            position,
+            event_id: EventId(self.event_id),
+            version: self.stream_version,
+            recorded_at: self.recorded_at,
+            actor: serde_json::from_str::<Actor>(self.actor).map_err(|source| ReadError::Actor { position, source })?,
+            event: Event::parse(self.kind, self.schema_version, self.payload).map_err(|source| ReadError::Unknown { position, source })?,
+        })
+    }
+}
+
+macro_rules! recorded {
+    ($rows:expr) => {
+        $rows
+            .into_iter()
+            .map(|r| {
+                Raw {
+                    position: r.position,
+                    event_id: r.event_id,
+                    stream_version: r.stream_version,
+                    recorded_at: r.recorded_at,
+                    kind: &r.kind,
+                    schema_version: r.schema_version,
+                    actor: &r.actor,
+                    payload: &r.payload,
+                }
+                .parse()
+            })
+            .collect()
+    };
+}
+
+impl Store {
+    /// All events of a stream, oldest first.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read_stream(&self, stream: Uuid) -> Result<Vec<Recorded>, ReadError> {
+        let rows = sqlx::query!(
+            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
+                 from event where stream_id = $1 order by stream_version"#,
+            stream
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        recorded!(rows)
+    }
+
+    /// All events about a build, oldest first: the story that its message tells.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read_build(&self, build: BuildId) -> Result<Vec<Recorded>, ReadError> {
+        let rows = sqlx::query!(
+            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
+                 from event where correlation_id = $1 order by position"#,
+            build.0
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        recorded!(rows)
+    }
+
+    /// At most `limit` events after a position, in order and without gaps.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read_after(&self, position: i64, limit: i64) -> Result<Vec<Recorded>, ReadError> {
+        let rows = sqlx::query!(
+            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
+                 from event where position > $1 order by position limit $2"#,
+            position,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        recorded!(rows)
+    }
+}

@@ -1,0 +1,237 @@
+//! What Slack was last sent for each build: the bytes, their digest and the position that they tell.
+
+use chrono::{DateTime, Utc};
+
+use super::Store;
+use crate::domain::ids::BuildId;
+
+/// A build's message as far as Slack has it.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// Where it stands.
+    pub state: MessageState,
+    /// Channel, as Slack answered it once it is live.
+    pub channel: String,
+    /// Slack's name for it, once it is known.
+    pub ts: Option<String>,
+    /// When a post was last attempted.
+    pub attempted_at: DateTime<Utc>,
+    /// Times that the channel's history was searched in vain since.
+    pub lookups: i32,
+    /// How long ago Slack last took it, by the database's clock.
+    pub sent_ago_ms: Option<i64>,
+    /// SHA-256 of what Slack was last sent.
+    pub sent_digest: Option<Vec<u8>>,
+}
+
+/// Where a message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageState {
+    /// A post was attempted and its outcome is not known.
+    Posting,
+    /// Slack has it.
+    Live,
+    /// Somebody deleted it; it is posted again once, on the next change of its build.
+    Gone,
+    /// The channel can't be posted to.
+    Blocked,
+}
+
+impl MessageState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Posting => "posting",
+            Self::Live => "live",
+            Self::Gone => "gone",
+            Self::Blocked => "blocked",
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        match text {
+            "live" => Self::Live,
+            "gone" => Self::Gone,
+            "blocked" => Self::Blocked,
+            _ => Self::Posting,
+        }
+    }
+}
+
+/// What was sent.
+pub struct Payload<'a> {
+    /// The canonical bytes.
+    pub bytes: &'a str,
+    /// Their SHA-256.
+    pub digest: &'a [u8],
+    /// The renderer's version.
+    pub render_version: i32,
+    /// Position of the last event that they tell.
+    pub position: i64,
+}
+
+impl Store {
+    /// What Slack has of a build's message; none before the first attempt.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn message(&self, build: BuildId) -> Result<Option<Sent>, sqlx::Error> {
+        let row = sqlx::query!(
+            r#"select state, channel, ts, attempted_at, lookups, sent_digest,
+                      (extract(epoch from clock_timestamp() - sent_at) * 1000)::bigint as sent_ago_ms from slack_message where build_id = $1"#,
+            build.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|r| Sent {
+            state: MessageState::parse(&r.state),
+            channel: r.channel,
+            ts: r.ts,
+            attempted_at: r.attempted_at,
+            lookups: r.lookups,
+            sent_ago_ms: r.sent_ago_ms,
+            sent_digest: r.sent_digest,
+        }))
+    }
+
+    /// Notes, before the call, that a post is attempted: after a crash the message is looked for first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn message_attempted(&self, build: BuildId, channel: &str) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into slack_message (build_id, state, channel) values ($1, 'posting', $2)
+             on conflict (build_id) do update set state = 'posting', channel = excluded.channel, ts = null, sent_digest = null,
+               sent_payload = null, lookups = 0, attempted_at = clock_timestamp(), problem = null",
+            build.0,
+            channel
+        )
+        .execute(&self.pool)
+        .await
+        .map(|_| ())
+    }
+
+    /// Notes that the channel's history was searched for the message in vain.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn message_not_found(&self, build: BuildId) -> Result<(), sqlx::Error> {
+        sqlx::query!("update slack_message set lookups = lookups + 1 where build_id = $1", build.0).execute(&self.pool).await.map(|_| ())
+    }
+
+    /// Notes where the message is; without a payload when it was found again and its content is not known.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn message_sent(&self, build: BuildId, channel: &str, ts: &str, payload: Option<Payload<'_>>) -> Result<(), sqlx::Error> {
+        let p = payload.as_ref();
+        sqlx::query!(
+            "update slack_message set state = 'live', channel = $2, ts = $3, sent_payload = $4, sent_digest = $5, render_version = $6,
+                    sent_position = greatest(sent_position, $7), sent_at = clock_timestamp(), problem = null where build_id = $1",
+            build.0,
+            channel,
+            ts,
+            p.map(|p| p.bytes),
+            p.map(|p| p.digest),
+            p.map(|p| p.render_version),
+            p.map_or(0, |p| p.position)
+        )
+        .execute(&self.pool)
+        .await
+        .map(|_| ())
+    }
+
+    /// Notes that what was sent already tells everything up to a position.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn message_unchanged(&self, build: BuildId, position: i64) -> Result<(), sqlx::Error> {
+        sqlx::query!("update slack_message set sent_position = greatest(sent_position, $2) where build_id = $1", build.0, position)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
+    }
+
+    /// Notes what became of the message when Slack refused it for good or for now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn message_is(&self, build: BuildId, state: MessageState, channel: &str, problem: &str) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into slack_message (build_id, state, channel, problem) values ($1, $2, $3, $4)
+             on conflict (build_id) do update set state = excluded.state, problem = excluded.problem",
+            build.0,
+            state.as_str(),
+            channel,
+            problem
+        )
+        .execute(&self.pool)
+        .await
+        .map(|_| ())
+    }
+
+    /// Channels that can't be posted to, with Slack's word for it and how many messages wait.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn blocked_channels(&self) -> Result<Vec<(String, String, i64)>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select channel, coalesce(problem, '') as "problem!", count(*) as "n!" from slack_message where state = 'blocked' group by 1, 2 order by 1"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|r| (r.channel, r.problem, r.n)).collect())
+    }
+}
+
+/// A message's last sent state, as an audit compares it.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "columns")]
+pub struct Audited {
+    pub build_id: BuildId,
+    pub sent_position: i64,
+    pub sent_digest: Vec<u8>,
+    /// SHA-256 of the stored payload, computed now.
+    pub payload_digest: Vec<u8>,
+    pub render_version: i32,
+}
+
+impl Store {
+    /// What was last sent for every build.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn sent_messages(&self) -> Result<Vec<Audited>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select build_id, sent_position, sent_digest as "sent_digest!", sha256(convert_to(sent_payload, 'UTF8')) as "payload_digest!",
+                      render_version as "render_version!" from slack_message where sent_digest is not null"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|r| Audited {
+                build_id: BuildId(r.build_id),
+                sent_position: r.sent_position,
+                sent_digest: r.sent_digest,
+                payload_digest: r.payload_digest,
+                render_version: r.render_version,
+            })
+            .collect())
+    }
+
+    /// How many builds' messages are still to be brought up to date.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn messages_behind(&self) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar!(r#"select count(*) as "n!" from job where kind = 'sync_message' and wanted > done"#).fetch_one(&self.pool).await
+    }
+
+    /// The head of the log: position and chain hash.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn head(&self) -> Result<(i64, Vec<u8>), sqlx::Error> {
+        sqlx::query!("select position, chain_hash from event_head").fetch_one(&self.pool).await.map(|r| (r.position, r.chain_hash))
+    }
+}

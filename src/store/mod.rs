@@ -1,0 +1,213 @@
+//! Postgres: the only SQL in the program.
+//!
+//! It moves names, numbers and JSON. **Invariant:** nothing here matches on an event's type, and the only way to write
+//! the log is [`append`](mod@append). Everything else is derived from the log, or is owed work that may be lost and
+//! found again.
+
+pub mod append;
+pub mod chain;
+pub mod copy_out;
+pub mod deployments;
+pub mod directory;
+pub mod jobs;
+pub mod journal;
+pub mod limits;
+pub mod log;
+pub mod messages;
+pub mod rebuild;
+pub mod secrets;
+pub mod wake;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+/// Every migration, embedded.
+pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// A database that answers, at the version of this program. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: PgPool,
+    options: PgConnectOptions,
+    appender: append::Appender,
+    wake: wake::Wake,
+}
+
+/// Why the database can't be used; each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The address can't be read.
+    #[error("DATABASE_URL can't be read: {0}")]
+    Url(#[source] sqlx::Error),
+    /// Nobody answers there.
+    #[error("Postgres does not answer at {at}: {source}. Is it running, and is DATABASE_URL right?")]
+    Unreachable {
+        /// Host and port, or socket folder.
+        at: String,
+        /// What the driver said.
+        source: sqlx::Error,
+    },
+    /// Tables are missing or older.
+    #[error("the database has schema version {found}, this program needs {needed}; run: coolops migrate")]
+    Unmigrated {
+        /// The newest migration that is applied, 0 for none.
+        found: i64,
+        /// The newest migration of this program.
+        needed: i64,
+    },
+    /// Another, newer program migrated it.
+    #[error("the database has schema version {found}, newer than this program's {needed}; run the newer coolops")]
+    TooNew {
+        /// The newest migration that is applied.
+        found: i64,
+        /// The newest migration of this program.
+        needed: i64,
+    },
+    /// The login may not take the application's role.
+    #[error("the login of DATABASE_URL can't become the role coolops_app: {0}. Run: GRANT coolops_app TO that login")]
+    Role(#[source] sqlx::Error),
+}
+
+/// The host and port, or the socket folder, without user and password: what an error may show.
+pub fn address(options: &PgConnectOptions) -> String {
+    match options.get_socket() {
+        Some(folder) => format!("{}:{}", folder.display(), options.get_port()),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}
+
+/// Reads a database address and quiets the driver's own logging, which would print statements.
+///
+/// # Errors
+/// When the address can't be read.
+pub fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    let options = PgConnectOptions::from_str(url).map_err(OpenError::Url)?;
+    Ok(options.application_name("coolops").disable_statement_logging())
+}
+
+/// Applies the migrations that are missing, as the owner of the tables.
+///
+/// # Errors
+/// When the database can't be reached or a migration fails; each migration is applied whole or not at all.
+pub async fn migrate(url: &str) -> anyhow::Result<i64> {
+    let options = options(url)?;
+    let mut connection = connect_plainly(&options).await?;
+    MIGRATOR.run_direct(None, &mut connection, false).await?;
+    connection.close().await?;
+    Ok(needed_version())
+}
+
+async fn connect_plainly(options: &PgConnectOptions) -> Result<PgConnection, OpenError> {
+    let unreachable = |source| OpenError::Unreachable { at: address(options), source };
+    match tokio::time::timeout(Duration::from_secs(5), PgConnection::connect_with(options)).await {
+        Ok(connected) => connected.map_err(unreachable),
+        Err(_) => Err(unreachable(sqlx::Error::PoolTimedOut)),
+    }
+}
+
+/// Connects and drops to the application's role, which may append and read, nothing more on the log.
+async fn connect_as_app(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    become_app(&mut connection).await?;
+    Ok(connection)
+}
+
+async fn become_app(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("set role coolops_app").execute(&mut *connection).await?;
+    Ok(())
+}
+
+fn needed_version() -> i64 {
+    MIGRATOR.iter().map(|m| m.version).max().unwrap_or(0)
+}
+
+impl Store {
+    /// Opens a migrated database with at most `connections` pooled connections beside the writer's and the listener's.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. It never migrates.
+    pub async fn open(url: &str, connections: u32) -> Result<Self, OpenError> {
+        let options = options(url)?;
+        let mut first = connect_plainly(&options).await?;
+        check_version(&mut first).await?;
+        become_app(&mut first).await.map_err(OpenError::Role)?;
+        first.close().await.ok();
+        let limits = [("lock_timeout", "5s"), ("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "10s")];
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .min_connections(0)
+            .acquire_timeout(Duration::from_secs(3))
+            .after_connect(|connection, _| Box::pin(become_app(connection)))
+            .connect_lazy_with(options.clone().options(limits));
+        let wake = wake::Wake::start(options.clone());
+        let appender = append::Appender::start(options.clone(), wake.clone());
+        Ok(Self { pool, options, appender, wake })
+    }
+
+    /// Where to hear of new events and log chunks.
+    pub fn wake(&self) -> &wake::Wake {
+        &self.wake
+    }
+
+    /// Whether the database answers now.
+    ///
+    /// # Errors
+    /// What the driver said.
+    pub async fn ping(&self) -> Result<(), sqlx::Error> {
+        sqlx::query_scalar!("select 1 as \"one!\"").fetch_one(&self.pool).await.map(|_| ())
+    }
+
+    /// Whether the login behind the connections could do more than the application's role if it wanted: superuser, or
+    /// owner of the log.
+    ///
+    /// # Errors
+    /// What the driver said.
+    pub async fn login_is_privileged(&self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select coalesce((select rolsuper from pg_roles where rolname = session_user), false)
+                   or exists (select 1 from pg_tables where tablename = 'event' and tableowner = session_user) as "it!""#
+        )
+        .fetch_one(&self.pool)
+        .await
+    }
+}
+
+async fn check_version(connection: &mut PgConnection) -> Result<(), OpenError> {
+    let needed = needed_version();
+    // Not a checked query: on a fresh database the table isn't there, which is an answer and not an error.
+    let found = sqlx::query_scalar::<_, Option<i64>>("select max(version) from _sqlx_migrations where success")
+        .fetch_one(connection)
+        .await
+        .ok()
+        .flatten()
+        .unwrap_or(0);
+    match found.cmp(&needed) {
+        std::cmp::Ordering::Less => Err(OpenError::Unmigrated { found, needed }),
+        std::cmp::Ordering::Greater => Err(OpenError::TooNew { found, needed }),
+        std::cmp::Ordering::Equal => Ok(()),
+    }
+}
+
+/// Whether a database answers at an address: for those who start one.
+pub async fn can_connect(url: &str) -> bool {
+    match options(url) {
+        Ok(options) => PgConnection::connect_with(&options).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// Makes a database, optionally as a copy of another one. The name is ours, never a user's.
+///
+/// # Errors
+/// When the server refuses.
+pub async fn create_database(admin_url: &str, name: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "a database's name holds letters, digits and _");
+    let mut connection = PgConnection::connect_with(&options(admin_url)?).await?;
+    sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
