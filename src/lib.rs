@@ -12,4 +12,5 @@
 pub mod domain;
 pub mod keys;
 pub mod projections;
+pub mod slack;
 pub mod store;

@@ -1,0 +1,235 @@
+//! Slack's Web API through slack-morphism: our own request structs around its client, every answer sorted into what a
+//! caller has to do about it.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use slack_morphism::errors::SlackClientError;
+use slack_morphism::prelude::*;
+
+use super::render::{METADATA_TYPE, Payload};
+use crate::domain::ids::BuildId;
+
+/// Longest wait for an answer. After it the outcome of a post is unknown.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The Web API for one workspace.
+pub struct Slack {
+    client: SlackHyperClient,
+    token: SlackApiToken,
+    base: String,
+}
+
+/// What a failed call means.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SlackError {
+    /// 429: nothing in this scope until then.
+    #[error("Slack asks us to wait {0:?}")]
+    RateLimited(Duration),
+    /// Slack said no and nothing happened; the word is Slack's.
+    #[error("Slack refused: {0}")]
+    Refused(String),
+    /// It is not known whether Slack did it: no answer, a 5xx, or an error that says so.
+    #[error("Slack gave no clear answer: {0}")]
+    Unclear(String),
+}
+
+/// Slack's words after which a call may or may not have happened.
+const UNCLEAR: &[&str] = &["request_timeout", "service_unavailable", "internal_error", "fatal_error", "team_added_to_org"];
+
+/// A message that Slack holds.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "Slack's own names")]
+pub struct Posted {
+    pub channel: String,
+    pub ts: String,
+}
+
+#[derive(Serialize)]
+struct Post<'a> {
+    channel: &'a str,
+    #[serde(flatten)]
+    payload: &'a Payload,
+    unfurl_links: bool,
+    unfurl_media: bool,
+}
+
+#[derive(Serialize)]
+struct Update<'a> {
+    channel: &'a str,
+    ts: &'a str,
+    #[serde(flatten)]
+    payload: &'a Payload,
+}
+
+#[derive(Serialize)]
+struct Ephemeral<'a> {
+    channel: &'a str,
+    user: &'a str,
+    text: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+struct History {
+    #[serde(default)]
+    messages: Vec<HistoryMessage>,
+}
+
+#[derive(Deserialize)]
+struct HistoryMessage {
+    ts: String,
+    metadata: Option<HistoryMetadata>,
+}
+
+#[derive(Deserialize)]
+struct HistoryMetadata {
+    event_type: String,
+    #[serde(default)]
+    event_payload: serde_json::Value,
+}
+
+/// Who the token belongs to.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "Slack's own names")]
+pub struct Identity {
+    pub team: String,
+    pub team_id: String,
+    pub user: String,
+    pub user_id: String,
+}
+
+/// A channel as far as `doctor` asks.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "Slack's own names")]
+pub struct Channel {
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub is_member: bool,
+    #[serde(default)]
+    pub is_archived: bool,
+}
+
+#[derive(Deserialize)]
+struct ChannelInfo {
+    channel: Channel,
+}
+
+impl Slack {
+    /// A client for the API at `base` (`https://slack.com/api`, or a stand-in's).
+    ///
+    /// # Errors
+    /// When the machine has no root certificates.
+    pub fn new(base: &str, token: &SecretString) -> std::io::Result<Self> {
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .build();
+        let base = base.trim_end_matches('/').to_owned();
+        let client = SlackClient::new(SlackClientHyperConnector::with_connector(connector).with_slack_api_url(&base));
+        Ok(Self { client, token: SlackApiToken::new(token.expose_secret().to_owned().into()), base })
+    }
+
+    /// The API's address.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    async fn post_json<A: for<'de> Deserialize<'de> + Send>(
+        &self,
+        method: &str,
+        request: &(impl Serialize + Send + Sync),
+    ) -> Result<A, SlackError> {
+        let session = self.client.open_session(&self.token);
+        settle(tokio::time::timeout(TIMEOUT, session.http_session_api.http_post(method, request, None)).await)
+    }
+
+    async fn get<A: for<'de> Deserialize<'de> + Send>(&self, method: &str, params: &[(&str, &str)]) -> Result<A, SlackError> {
+        let session = self.client.open_session(&self.token);
+        let params: Vec<(&str, Option<&str>)> = params.iter().map(|(name, value)| (*name, Some(*value))).collect();
+        settle(tokio::time::timeout(TIMEOUT, session.http_session_api.http_get(method, &params, None)).await)
+    }
+
+    /// `chat.postMessage`. The answer's channel is the one to keep.
+    ///
+    /// # Errors
+    /// See [`SlackError`]; after [`SlackError::Unclear`] the message may be there.
+    pub async fn post(&self, channel: &str, payload: &Payload) -> Result<Posted, SlackError> {
+        self.post_json("chat.postMessage", &Post { channel, payload, unfurl_links: false, unfurl_media: false }).await
+    }
+
+    /// `chat.update`, with text, blocks and attachments together: what is left out would be kept or cleared.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn update(&self, channel: &str, ts: &str, payload: &Payload) -> Result<Posted, SlackError> {
+        self.post_json("chat.update", &Update { channel, ts, payload }).await
+    }
+
+    /// `chat.postEphemeral`: a note that only one person sees.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn whisper(&self, channel: &str, user: &str, text: &str) -> Result<(), SlackError> {
+        self.post_json::<Nothing>("chat.postEphemeral", &Ephemeral { channel, user, text }).await.map(|_| ())
+    }
+
+    /// Looks for a build's message in a channel's history since a time, by its metadata.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn find(&self, channel: &str, build: BuildId, since: chrono::DateTime<chrono::Utc>) -> Result<Option<String>, SlackError> {
+        let oldest = format!("{}.000000", since.timestamp());
+        let params = [("channel", channel), ("oldest", &oldest), ("limit", "15"), ("include_all_metadata", "true")];
+        let history: History = self.get("conversations.history", &params).await?;
+        let ours = |m: &HistoryMessage| {
+            m.metadata
+                .as_ref()
+                .is_some_and(|d| d.event_type == METADATA_TYPE && d.event_payload["build_id"].as_str() == Some(build.to_string().as_str()))
+        };
+        Ok(history.messages.into_iter().find(ours).map(|m| m.ts))
+    }
+
+    /// `auth.test`: whose token this is.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn identity(&self) -> Result<Identity, SlackError> {
+        self.post_json("auth.test", &serde_json::json!({})).await
+    }
+
+    /// `conversations.info`.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn channel(&self, id: &str) -> Result<Channel, SlackError> {
+        self.get::<ChannelInfo>("conversations.info", &[("channel", id)]).await.map(|a| a.channel)
+    }
+}
+
+fn settle<A>(answer: Result<Result<A, SlackClientError>, tokio::time::error::Elapsed>) -> Result<A, SlackError> {
+    match answer {
+        Err(_) => Err(SlackError::Unclear(format!("no answer within {} s", TIMEOUT.as_secs()))),
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(SlackClientError::RateLimitError(e))) => Err(SlackError::RateLimited(e.retry_after.unwrap_or(Duration::from_secs(30)))),
+        Ok(Err(SlackClientError::ApiError(e))) if e.code == "ratelimited" || e.code == "rate_limited" => {
+            Err(SlackError::RateLimited(Duration::from_secs(30)))
+        }
+        Ok(Err(SlackClientError::ApiError(e))) if UNCLEAR.contains(&e.code.as_str()) => Err(SlackError::Unclear(e.code)),
+        Ok(Err(SlackClientError::ApiError(e))) => {
+            let details = e.errors.unwrap_or_default();
+            Err(SlackError::Refused(if details.is_empty() { e.code } else { format!("{} ({})", e.code, details.join("; ")) }))
+        }
+        Ok(Err(SlackClientError::HttpError(e))) => Err(SlackError::Unclear(format!("HTTP status {}", e.status_code.as_u16()))),
+        // The driver's own words may quote the request with its token; only their kind is kept.
+        Ok(Err(SlackClientError::HttpProtocolError(_))) => Err(SlackError::Unclear("the connection failed".to_owned())),
+        Ok(Err(SlackClientError::ProtocolError(_))) => Err(SlackError::Unclear("an answer that can't be read".to_owned())),
+        Ok(Err(_)) => Err(SlackError::Unclear("the client failed".to_owned())),
+    }
+}

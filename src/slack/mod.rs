@@ -1,0 +1,9 @@
+//! Slack: rendering a card, reading a press, and the client that talks to the Web API.
+//!
+//! **Invariant:** every text of a person or a machine passes through [`mrkdwn`]; `render` sees a card, never an event.
+
+pub mod client;
+pub mod interaction;
+pub mod mrkdwn;
+pub mod render;
+pub mod signature;
