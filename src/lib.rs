@@ -12,5 +12,6 @@
 pub mod domain;
 pub mod keys;
 pub mod projections;
+pub mod runner;
 pub mod slack;
 pub mod store;

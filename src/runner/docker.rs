@@ -1,0 +1,360 @@
+//! Docker Engine through bollard.
+//!
+//! The container is made from constants: no mounts, no privileges, bounded memory and processes, on a network of ours
+//! whose members can't reach each other. It is not removed by the engine, and its output is kept by the engine until we
+//! have it.
+
+use std::collections::HashMap;
+
+use bollard::Docker;
+use bollard::auth::DockerCredentials;
+use bollard::container::LogOutput;
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerCreateBody, ContainerStateStatusEnum, HostConfig, HostConfigLogConfig, NetworkCreateRequest, RestartPolicy,
+    RestartPolicyNameEnum,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveImageOptions, WaitContainerOptions,
+};
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, StreamExt};
+use secrecy::ExposeSecret;
+use tokio::sync::{OnceCell, mpsc};
+
+use super::{Credentials, Exit, Found, Frame, RunSpec, Runner, Trouble};
+use crate::domain::deployment::{Failure, LogCursor};
+use crate::domain::ids::DeploymentId;
+use crate::domain::names::ImageRef;
+
+/// Label that ties a container to its deployment.
+pub const DEPLOYMENT_LABEL: &str = "coolops.deployment";
+/// The network that deployments share, without traffic between them.
+const NETWORK: &str = "coolops";
+/// Most memory of a deployment, in bytes.
+const MEMORY: i64 = 2 * 1024 * 1024 * 1024;
+/// Most processes of a deployment.
+const PIDS: i64 = 1024;
+/// Timeout of a call's headers, in seconds.
+const TIMEOUT: u64 = 120;
+
+/// A Docker Engine.
+pub struct DockerRunner {
+    docker: Docker,
+    address: String,
+    engine: OnceCell<String>,
+    network: OnceCell<()>,
+}
+
+fn engine_trouble(error: &Error) -> Trouble {
+    Trouble::Engine(match error {
+        Error::DockerResponseServerError { message, .. } => format!("Docker says: {message}"),
+        other => format!("Docker does not answer: {other}"),
+    })
+}
+
+fn status(error: &Error) -> u16 {
+    match error {
+        Error::DockerResponseServerError { status_code, .. } => *status_code,
+        _ => 0,
+    }
+}
+
+impl DockerRunner {
+    /// An engine at an address (`unix:///…`, `tcp://…` or `http://…`), or the machine's own.
+    ///
+    /// # Errors
+    /// When the address can't be read; whether the engine answers shows at the first call.
+    pub fn connect(host: Option<&str>) -> Result<Self, Trouble> {
+        let address = host.unwrap_or("unix:///var/run/docker.sock").to_owned();
+        let version = bollard::API_DEFAULT_VERSION;
+        let connected = match address.strip_prefix("unix://") {
+            Some(path) => Docker::connect_with_socket(path, TIMEOUT, version),
+            None => Docker::connect_with_http(&address, TIMEOUT, version),
+        };
+        let docker = connected.map_err(|e| Trouble::Engine(format!("the Docker address {address} can't be used: {e}")))?;
+        Ok(Self { docker, address, engine: OnceCell::new(), network: OnceCell::new() })
+    }
+
+    /// Where the engine is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The engine's version, as a check that it answers.
+    ///
+    /// # Errors
+    /// When it doesn't.
+    pub async fn version(&self) -> Result<String, Trouble> {
+        let version = self.docker.version().await.map_err(|e| engine_trouble(&e))?;
+        Ok(version.version.unwrap_or_default())
+    }
+
+    /// Whether containers survive a restart of the engine (`live-restore`).
+    ///
+    /// # Errors
+    /// When the engine doesn't answer.
+    pub async fn live_restore(&self) -> Result<bool, Trouble> {
+        let info = self.docker.info().await.map_err(|e| engine_trouble(&e))?;
+        Ok(info.live_restore_enabled.unwrap_or(false))
+    }
+
+    /// Makes an image from a tar archive of its root file system: how the demo gets one where no registry is reached.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub async fn import(&self, name: &str, command: &str, tar: Vec<u8>) -> Result<(), Trouble> {
+        let (repo, tag) = name.split_once(':').unwrap_or((name, "latest"));
+        let options = CreateImageOptionsBuilder::new().from_src("-").repo(repo).tag(tag).changes(vec![format!("CMD {command}")]).build();
+        let body = bollard::body_full(tar.into());
+        let mut progress = self.docker.create_image(Some(options), Some(body), None);
+        while let Some(step) = progress.next().await {
+            step.map_err(|e| engine_trouble(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Removes an image and every container made from it; tells how many containers there were.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn forget(&self, image: &str) -> Result<usize, Trouble> {
+        let filters = HashMap::from([("ancestor".to_owned(), vec![image.to_owned()])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let made = self.docker.list_containers(Some(options)).await.map_err(|e| engine_trouble(&e))?;
+        for container in &made {
+            self.remove(container.id.as_deref().unwrap_or_default()).await?;
+        }
+        match self.docker.remove_image(image, None::<RemoveImageOptions>, None).await {
+            Err(e) if status(&e) != 404 => Err(engine_trouble(&e)),
+            _ => Ok(made.len()),
+        }
+    }
+
+    async fn network(&self) -> Result<(), Trouble> {
+        let make = async || {
+            if self.docker.inspect_network(NETWORK, None).await.is_ok() {
+                return Ok(());
+            }
+            let options = HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())]);
+            let request = NetworkCreateRequest {
+                name: NETWORK.to_owned(),
+                driver: Some("bridge".to_owned()),
+                options: Some(options),
+                ..Default::default()
+            };
+            match self.docker.create_network(request).await {
+                Err(e) if status(&e) != 409 => Err(engine_trouble(&e)),
+                _ => Ok(()),
+            }
+        };
+        self.network.get_or_try_init(make).await.copied()
+    }
+
+    async fn pull(&self, image: &ImageRef, credentials: Option<Credentials>, progress: &mpsc::Sender<String>) -> Result<(), Trouble> {
+        let (name, tag) = image.name_and_tag();
+        let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
+        let login = credentials.map(|c| DockerCredentials {
+            username: Some(c.username),
+            password: Some(c.password.expose_secret().to_owned()),
+            serveraddress: Some(c.registry),
+            ..Default::default()
+        });
+        let _ = progress.send(format!("Pulling {}", image.as_str())).await;
+        let mut steps = self.docker.create_image(Some(options), None, login);
+        while let Some(step) = steps.next().await {
+            let step = step.map_err(|e| pull_trouble(&e, image))?;
+            let status = step.status.unwrap_or_default();
+            // Byte counts come many times a second; the steps are what people want to read.
+            if !matches!(status.as_str(), "Downloading" | "Extracting" | "Waiting" | "Verifying Checksum" | "") {
+                let id = step.id.map(|id| format!("{id}: ")).unwrap_or_default();
+                let _ = progress.send(format!("{id}{status}")).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Docker answers all failures of a registry with status 500 (or within the stream) and words.
+fn pull_trouble(error: &Error, image: &ImageRef) -> Trouble {
+    let words = match error {
+        Error::DockerResponseServerError { message, .. } => message.clone(),
+        Error::DockerStreamError { error } => error.clone(),
+        other => return Trouble::Engine(format!("Docker does not answer: {other}")),
+    };
+    let has = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
+    Trouble::Failed(if has(&["no basic auth credentials", "unauthorized", "authentication required", "denied"]) {
+        Failure::RegistryRefused { registry: image.registry().to_owned() }
+    } else if has(&["manifest unknown", "not found", "does not exist", "name unknown"]) {
+        Failure::ImageMissing
+    } else {
+        Failure::PullFailed { detail: words.chars().take(300).collect() }
+    })
+}
+
+impl Runner for DockerRunner {
+    fn engine_id(&self) -> BoxFuture<'_, Result<String, Trouble>> {
+        Box::pin(async move {
+            let ask = async || {
+                let info = self.docker.info().await.map_err(|e| engine_trouble(&e))?;
+                info.id.ok_or_else(|| Trouble::Engine("Docker tells no id of itself".to_owned()))
+            };
+            self.engine.get_or_try_init(ask).await.cloned()
+        })
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        image: &'a ImageRef,
+        credentials: Option<Credentials>,
+        progress: mpsc::Sender<String>,
+    ) -> BoxFuture<'a, Result<String, Trouble>> {
+        Box::pin(async move {
+            self.network().await?;
+            let inspect = || self.docker.inspect_image(image.as_str());
+            let there = match inspect().await {
+                Err(e) if status(&e) == 404 => {
+                    self.pull(image, credentials, &progress).await?;
+                    inspect().await
+                }
+                there => there,
+            };
+            let there = there.map_err(|e| engine_trouble(&e))?;
+            there.id.ok_or_else(|| Trouble::Engine("Docker tells no id of the image".to_owned()))
+        })
+    }
+
+    fn look<'a>(&'a self, container: &'a str, deployment: DeploymentId) -> BoxFuture<'a, Result<Found, Trouble>> {
+        Box::pin(async move {
+            let there = match self.docker.inspect_container(container, None).await {
+                Ok(there) => there,
+                Err(e) if status(&e) == 404 => return Ok(Found::Missing),
+                Err(e) => return Err(engine_trouble(&e)),
+            };
+            let label = there.config.and_then(|c| c.labels).and_then(|mut l| l.remove(DEPLOYMENT_LABEL));
+            if label != Some(deployment.to_string()) {
+                return Ok(Found::Foreign);
+            }
+            let id = there.id.unwrap_or_default();
+            Ok(match there.state.and_then(|s| s.status) {
+                Some(ContainerStateStatusEnum::CREATED) => Found::Created(id),
+                Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD) => Found::Ended(id),
+                _ => Found::Running(id),
+            })
+        })
+    }
+
+    fn create<'a>(&'a self, spec: &'a RunSpec) -> BoxFuture<'a, Result<String, Trouble>> {
+        Box::pin(async move {
+            let mut variables: Vec<(&str, &str)> = Vec::new();
+            for (name, value) in &spec.variables {
+                variables.retain(|(taken, _)| taken != name);
+                variables.push((name, value.expose_secret()));
+            }
+            let limits = HashMap::from([("max-size".to_owned(), "16m".to_owned()), ("max-file".to_owned(), "4".to_owned())]);
+            let body = ContainerCreateBody {
+                image: Some(spec.image_id.clone()),
+                env: Some(variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
+                labels: Some(HashMap::from([(DEPLOYMENT_LABEL.to_owned(), spec.deployment_id.to_string())])),
+                host_config: Some(HostConfig {
+                    network_mode: Some(NETWORK.to_owned()),
+                    memory: Some(MEMORY),
+                    memory_swap: Some(MEMORY),
+                    pids_limit: Some(PIDS),
+                    privileged: Some(false),
+                    security_opt: Some(vec!["no-new-privileges".to_owned()]),
+                    auto_remove: Some(false),
+                    restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+                    log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(limits) }),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            };
+            let options = CreateContainerOptionsBuilder::new().name(&spec.container).build();
+            match self.docker.create_container(Some(options), body).await {
+                Ok(made) => Ok(made.id),
+                Err(e) if (400..500).contains(&status(&e)) && status(&e) != 409 => Err(refused(&e)),
+                Err(e) => Err(engine_trouble(&e)),
+            }
+        })
+    }
+
+    fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
+        Box::pin(async move {
+            match self.docker.start_container(id, None).await {
+                Ok(()) => Ok(()),
+                Err(e) if status(&e) == 304 => Ok(()),
+                // The engine is well and will not start it: no such command in the image, for example.
+                Err(e) if status(&e) >= 400 => Err(refused(&e)),
+                Err(e) => Err(engine_trouble(&e)),
+            }
+        })
+    }
+
+    fn follow(&self, id: String, from: Option<LogCursor>) -> BoxStream<'static, Result<Frame, Trouble>> {
+        // Whole seconds, rounded down: frames that come again are recognised by their marks.
+        let earliest = |c: &LogCursor| match (&c.stdout, &c.stderr) {
+            (Some(out), Some(err)) => Some(out.at.clone().min(err.at.clone())),
+            _ => None,
+        };
+        let since = from.as_ref().and_then(earliest).and_then(|at| at.parse::<chrono::DateTime<chrono::Utc>>().ok());
+        let options = LogsOptionsBuilder::new()
+            .follow(true)
+            .stdout(true)
+            .stderr(true)
+            .timestamps(true)
+            .tail("all")
+            .since(since.map_or(0, |at| i32::try_from(at.timestamp()).unwrap_or(0)))
+            .build();
+        self.docker.logs(&id, Some(options)).filter_map(async |output| frame(output).transpose()).boxed()
+    }
+
+    fn wait<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Exit, Trouble>> {
+        Box::pin(async move {
+            match self.docker.wait_container(id, None::<WaitContainerOptions>).next().await {
+                // An exit code other than 0 is an error to bollard; the inspection below tells it in any case.
+                Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) | None => {}
+                Some(Err(e)) => return Err(engine_trouble(&e)),
+            }
+            let there = self.docker.inspect_container(id, None).await.map_err(|e| engine_trouble(&e))?;
+            let state = there.state.ok_or_else(|| Trouble::Engine("Docker tells no state of the container".to_owned()))?;
+            if state.running == Some(true) {
+                return Err(Trouble::Engine("Docker stopped waiting while the container runs".to_owned()));
+            }
+            let code = state.exit_code.ok_or_else(|| Trouble::Engine("Docker tells no exit code".to_owned()))?;
+            Ok(Exit { code, out_of_memory: state.oom_killed.unwrap_or(false) })
+        })
+    }
+
+    fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
+        Box::pin(async move {
+            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+            match self.docker.remove_container(id, Some(options)).await {
+                Err(e) if status(&e) != 404 && status(&e) != 409 => Err(engine_trouble(&e)),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+fn refused(error: &Error) -> Trouble {
+    let detail = match error {
+        Error::DockerResponseServerError { message, .. } => message.chars().take(300).collect(),
+        other => other.to_string(),
+    };
+    Trouble::Failed(Failure::NotStarted { detail })
+}
+
+/// Splits the engine's timestamp off a frame. Each piece of a long line has one of its own.
+fn frame(output: Result<LogOutput, Error>) -> Result<Option<Frame>, Trouble> {
+    let (stderr, message) = match output.map_err(|e| engine_trouble(&e))? {
+        LogOutput::StdOut { message } | LogOutput::Console { message } => (false, message),
+        LogOutput::StdErr { message } => (true, message),
+        LogOutput::StdIn { .. } => return Ok(None),
+    };
+    let end = message.iter().take(40).position(|b| *b == b' ');
+    let at = end.and_then(|end| std::str::from_utf8(&message[..end]).ok());
+    let (Some(end), Some(at)) = (end, at) else { return Err(Trouble::Engine("a log frame without a timestamp".to_owned())) };
+    Ok(Some(Frame { stderr, at: at.to_owned(), bytes: message.slice(end + 1..) }))
+}

@@ -1,0 +1,118 @@
+//! Running a deployment's container: a trait of plain data, and Docker behind it.
+//!
+//! **Invariant:** nothing here knows events, Postgres or Slack. A container is found again by its name; it is never
+//! started twice, and never stopped by somebody who doesn't hold the job.
+
+pub mod docker;
+pub mod lines;
+pub mod mask;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use secrecy::SecretString;
+use tokio::sync::mpsc;
+
+use crate::domain::deployment::{Failure, LogCursor};
+use crate::domain::ids::DeploymentId;
+use crate::domain::names::ImageRef;
+
+/// Everything that a container is made from.
+pub struct RunSpec {
+    /// Whose container.
+    pub deployment_id: DeploymentId,
+    /// Its name.
+    pub container: String,
+    /// Content address of the image.
+    pub image_id: String,
+    /// Its environment, later entries winning over earlier ones of the same name. Values may be secret.
+    pub variables: Vec<(String, SecretString)>,
+}
+
+/// Login for a registry.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct Credentials {
+    pub registry: String,
+    pub username: String,
+    pub password: SecretString,
+}
+
+/// What stands under a container's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Missing,
+    /// A container that isn't this deployment's. It is never touched.
+    Foreign,
+    /// Made, not started.
+    Created(String),
+    /// Runs.
+    Running(String),
+    /// Ended.
+    Ended(String),
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code.
+    pub code: i64,
+    /// Killed for using too much memory.
+    pub out_of_memory: bool,
+}
+
+/// A piece of output: a line, or a part of a long one.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// From standard error.
+    pub stderr: bool,
+    /// The engine's timestamp, as text that sorts by time.
+    pub at: String,
+    /// The bytes, with the line's end where there is one.
+    pub bytes: Bytes,
+}
+
+/// Why a step did not work.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Trouble {
+    /// It failed for good: the deployment fails with this reason.
+    #[error("{0:?}")]
+    Failed(Failure),
+    /// The engine does not answer or answers nonsense: nothing is known, try again.
+    #[error("{0}")]
+    Engine(String),
+}
+
+/// Runs containers. Calls about one container come from one worker at a time, in the order of the methods below; any of
+/// them may come again after a crash.
+pub trait Runner: Send + Sync {
+    /// The engine's own id: a container can be found only by workers on the same engine.
+    fn engine_id(&self) -> BoxFuture<'_, Result<String, Trouble>>;
+
+    /// Makes sure that the image is there, pulling it if not, and tells its content address. Progress is in whole lines.
+    fn prepare<'a>(
+        &'a self,
+        image: &'a ImageRef,
+        credentials: Option<Credentials>,
+        progress: mpsc::Sender<String>,
+    ) -> BoxFuture<'a, Result<String, Trouble>>;
+
+    /// What stands under a container's name.
+    fn look<'a>(&'a self, container: &'a str, deployment: DeploymentId) -> BoxFuture<'a, Result<Found, Trouble>>;
+
+    /// Makes the container; fails when the name is taken.
+    fn create<'a>(&'a self, spec: &'a RunSpec) -> BoxFuture<'a, Result<String, Trouble>>;
+
+    /// Starts it. Starting a started one is success and does nothing.
+    fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>>;
+
+    /// Its output from a place on; the stream ends when the container has ended and everything was read.
+    fn follow(&self, id: String, from: Option<LogCursor>) -> BoxStream<'static, Result<Frame, Trouble>>;
+
+    /// Waits for its end.
+    fn wait<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Exit, Trouble>>;
+
+    /// Removes it. Removing a removed one is success.
+    fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>>;
+}
