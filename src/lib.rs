@@ -9,7 +9,9 @@
 //!
 //! `docs/ARCHITECTURE.md` walks one deployment through the files; `tests/it/tidy.rs` holds the arrows.
 
+pub mod app;
 pub mod domain;
+pub mod jobs;
 pub mod keys;
 pub mod projections;
 pub mod runner;

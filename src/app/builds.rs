@@ -1,0 +1,95 @@
+//! CI announces a build.
+
+use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
+use crate::domain::build::{self, BuildRefusal, BuildRegistered, RegisterBuild, Registration};
+use crate::domain::event::{Actor, Event};
+use crate::domain::ids::{BuildId, ProjectId, TokenId};
+use crate::projections::rows;
+use crate::slack::render;
+use crate::store::append::{Append, AppendError};
+
+/// What became of an announcement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registered {
+    /// The build.
+    pub id: BuildId,
+    /// Its page, with the capability to read it.
+    pub url: String,
+    /// Whether it was new; otherwise it was there with the same params.
+    pub new: bool,
+}
+
+/// Why an announcement was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AnnounceRefusal {
+    /// The token was revoked.
+    #[error("the token was revoked")]
+    TokenRevoked,
+    /// The rules say no.
+    #[error(transparent)]
+    Build(#[from] BuildRefusal),
+}
+
+impl App {
+    /// Registers a build for the holder of a token.
+    ///
+    /// # Errors
+    /// A refusal, or that the database is away.
+    pub async fn register_build(
+        &self,
+        project: ProjectId,
+        token: TokenId,
+        command: RegisterBuild,
+    ) -> Result<Registered, CommandError<AnnounceRefusal>> {
+        let actor = Actor::Ci { token };
+        let mut existing: Option<BuildRegistered> = None;
+        let mut seen = self.project(project).await?;
+        for _ in 0..ATTEMPTS {
+            let project = seen.as_ref().ok_or(CommandError::Refused(AnnounceRefusal::TokenRevoked))?;
+            if project.value.tokens.iter().any(|t| t.id == token && t.revoked) {
+                return Err(CommandError::Refused(AnnounceRefusal::TokenRevoked));
+            }
+            let decided = build::decide(&project.value, existing.as_ref(), command.clone());
+            let registration = decided.map_err(|refusal| CommandError::Refused(refusal.into()))?;
+            let build = match registration {
+                Registration::Same => {
+                    let there = existing.as_ref().expect("only an existing build is the same");
+                    return Ok(self.registered(there, false));
+                }
+                Registration::New(build) => build,
+            };
+            let mut append = Append::default();
+            let event = Event::BuildRegistered(*build);
+            record(&mut append, new_event_id(), &event, &actor, 0);
+            let Event::BuildRegistered(build) = event else { unreachable!("it was just made") };
+            append.row(rows::of_build(&build)).guard(project.value.id.0, project.position);
+            match self.store.append(append).await {
+                Ok(_) => return Ok(self.registered(&build, true)),
+                Err(AppendError::Conflict) => {
+                    existing = self.build(build.build_id).await?;
+                    seen = self.project_anew(build.project_id).await?;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(too_busy())
+    }
+
+    fn registered(&self, build: &BuildRegistered, new: bool) -> Registered {
+        let links = self.keys.links(&build.link_key);
+        let url = match links {
+            Some(links) => render::build_url(&build.public_url, &links, build.build_id),
+            None => format!("{}/builds/{}", build.public_url, build.build_id),
+        };
+        Registered { id: build.build_id, url, new }
+    }
+
+    /// The registration of a build.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub async fn build(&self, id: BuildId) -> Result<Option<BuildRegistered>, crate::store::log::ReadError> {
+        let events = self.store.read_stream(id.0).await?;
+        Ok(events.into_iter().find_map(|e| if let Event::BuildRegistered(build) = e.event { Some(build) } else { None }))
+    }
+}

@@ -1,0 +1,93 @@
+//! A worker takes a deployment from step to step; a person closes an unknown one.
+
+use super::{ATTEMPTS, App, CommandError, record, too_busy};
+use crate::domain::deployment::{Deployment, Line, Verdict, WrongState};
+use crate::domain::event::{Actor, Event};
+use crate::domain::ids::{DeploymentId, EventId};
+use crate::projections::rows;
+use crate::store::append::{Append, AppendError};
+use crate::store::jobs::Claim;
+
+/// Why a step was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// It doesn't fit where the deployment stands.
+    #[error(transparent)]
+    Wrong(#[from] WrongState),
+    /// There is no such deployment.
+    #[error("there is no deployment {0}; see: coolops deployment list")]
+    NoDeployment(DeploymentId),
+    /// The lease was lost to another worker.
+    #[error("the job's lease was taken over")]
+    Fenced,
+}
+
+impl App {
+    /// Decides a step on a deployment and its environment's line as they stand, and records it with what follows.
+    ///
+    /// Event ids follow from the deployment and the step, so a step repeated after a crash is the same step.
+    ///
+    /// # Errors
+    /// See [`StepError`], or that the database is away.
+    pub async fn step(
+        &self,
+        id: DeploymentId,
+        claim: Option<&Claim>,
+        actor: &Actor,
+        decide: impl Fn(&Deployment, &Line) -> Result<Vec<Event>, WrongState>,
+    ) -> Result<Deployment, CommandError<StepError>> {
+        for _ in 0..ATTEMPTS {
+            let missing = || CommandError::Refused(StepError::NoDeployment(id));
+            let environment = self.store.deployment(id).await?.ok_or_else(missing)?.of.environment_id;
+            // The line is one snapshot with its position; what is over is not in it and is read by itself.
+            let line = self.store.line(environment).await?;
+            let own = match line.value.iter().find(|d| d.of.deployment_id == id) {
+                Some(own) => own.clone(),
+                None => self.store.deployment(id).await?.ok_or_else(missing)?,
+            };
+            let events = decide(&own, &line.value).map_err(|e| CommandError::Refused(e.into()))?;
+            let mut append = Append::default();
+            let mut after = own.clone();
+            for event in &events {
+                let stream = event.address().stream;
+                let before = match stream == id.0 {
+                    true => after.clone(),
+                    false => {
+                        line.value.iter().find(|d| d.of.deployment_id.0 == stream).expect("a step moves deployments of its line").clone()
+                    }
+                };
+                record(&mut append, EventId::following(stream, event.kind().0), event, actor, before.version);
+                let moved = before.evolve(event);
+                append.row(rows::of_deployment(moved.clone()));
+                if stream == id.0 {
+                    after = moved;
+                }
+            }
+            append.guard(environment.0, line.position);
+            if let Some(claim) = claim {
+                append.fenced(claim.id, claim.fence);
+            }
+            match self.store.append(append).await {
+                Ok(_) => return Ok(after),
+                Err(AppendError::Conflict) => {}
+                Err(AppendError::Fenced) => return Err(CommandError::Refused(StepError::Fenced)),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(too_busy())
+    }
+
+    /// A person decides how an unknown deployment ended.
+    ///
+    /// # Errors
+    /// See [`StepError`], or that the database is away.
+    pub async fn resolve(
+        &self,
+        id: DeploymentId,
+        verdict: Verdict,
+        reason: &str,
+        actor: &Actor,
+    ) -> Result<Deployment, CommandError<StepError>> {
+        self.step(id, None, actor, |own, line| own.resolve(verdict, reason.to_owned(), line)).await
+    }
+}

@@ -1,0 +1,54 @@
+//! Somebody presses a button.
+
+use std::convert::Infallible;
+
+use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
+use crate::domain::deployment::{self, Deployment, RequestDeployment};
+use crate::domain::event::{Actor, Event};
+use crate::projections::rows;
+use crate::store::append::{Append, AppendError};
+
+impl App {
+    /// Records a press: accepted or refused, always one event. The same press again changes nothing.
+    ///
+    /// # Errors
+    /// When the database is away; nothing is recorded then, as far as is known.
+    pub async fn press(&self, command: RequestDeployment) -> Result<Event, CommandError<Infallible>> {
+        let person = &command.requested_by;
+        let actor = Actor::Slack { team: person.team.clone(), user: person.user.clone() };
+        let build = self.build(command.build_id).await?;
+        let mut project = match &build {
+            Some(build) => self.project(build.project_id).await?,
+            None => None,
+        };
+        let event_id = new_event_id();
+        for _ in 0..ATTEMPTS {
+            let line = self.store.line(command.environment_id).await?;
+            let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
+            let event = deployment::request(known, &line.value, &command);
+            let mut append = Append::default();
+            record(&mut append, event_id, &event, &actor, 0);
+            if let Event::DeploymentRequested(requested) = &event {
+                append.row(rows::of_deployment(Deployment::requested(requested)));
+            }
+            append.guard(command.environment_id.0, line.position);
+            if let Some(project) = &project {
+                append.guard(project.value.id.0, project.position);
+            }
+            match self.store.append(append).await {
+                Ok(_) => return Ok(event),
+                Err(AppendError::Conflict) => {
+                    // The same signed bytes twice are one press: its outcome stands.
+                    if let Some(before) = self.store.read_stream(command.deployment_id.0).await?.into_iter().next() {
+                        return Ok(before.event);
+                    }
+                    if let Some(build) = &build {
+                        project = self.project_anew(build.project_id).await?;
+                    }
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(too_busy())
+    }
+}

@@ -1,0 +1,242 @@
+//! Somebody sets up a project from the command line.
+
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+
+use super::{ATTEMPTS, App, CommandError, new_event_id, new_id, record, too_busy};
+use crate::domain::event::{Actor, Event};
+use crate::domain::ids::*;
+use crate::domain::names::{self, Invalid};
+use crate::domain::project::*;
+use crate::keys::{self, KeyError, SealedValue};
+use crate::projections::rows;
+use crate::runner::mask::SECRET_MIN;
+use crate::store::append::{Append, AppendError};
+use crate::store::directory::Seen;
+use crate::store::secrets::Sealed;
+
+type Refused = CommandError<ProjectRefusal>;
+
+impl App {
+    /// Sets up a project.
+    ///
+    /// # Errors
+    /// A refusal, or that the database is away.
+    pub async fn create_project(&self, slug: &str, name: &str, image: &str, channel: &str, actor: &Actor) -> Result<Project, Refused> {
+        let event = create(slug, name, image, channel, self.keys.new_link_key()).map_err(CommandError::Refused)?;
+        let Event::ProjectCreated(created) = &event else { unreachable!("creation creates") };
+        let project = Project::created(created);
+        let mut append = Append::default();
+        record(&mut append, new_event_id(), &event, actor, 0);
+        append.row(rows::of_project(project.clone()));
+        match self.store.append(append).await {
+            Ok(_) => Ok(project),
+            Err(AppendError::Conflict) => Err(CommandError::Refused(ProjectRefusal::SlugTaken(slug.to_owned()))),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Decides on a project as it stands and records the outcome; the decision is made anew when it has changed.
+    async fn change(
+        &self,
+        id: ProjectId,
+        actor: &Actor,
+        decide: impl Fn(&Project) -> Result<Event, ProjectRefusal>,
+    ) -> Result<Project, Refused> {
+        for _ in 0..ATTEMPTS {
+            let Seen { position, value: project } =
+                self.store.project(id).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?;
+            let event = decide(&project).map_err(CommandError::Refused)?;
+            let address = event.address();
+            let expected = match address.stream == project.id.0 {
+                true => project.version,
+                false => project.environment(EnvironmentId(address.stream)).map_or(0, |e| e.version),
+            };
+            let project = project.evolve(&event);
+            let mut append = Append::default();
+            record(&mut append, new_event_id(), &event, actor, expected);
+            append.guard(id.0, position);
+            for row in rows::of_tokens(&project, &event) {
+                append.row(row);
+            }
+            append.row(rows::of_project(project.clone()));
+            match self.store.append(append).await {
+                Ok(_) => return Ok(project),
+                Err(AppendError::Conflict) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(too_busy())
+    }
+
+    /// Changes a project's own settings.
+    ///
+    /// # Errors
+    /// A refusal, or that the database is away.
+    pub async fn change_project(&self, id: ProjectId, change: ProjectChange, actor: &Actor) -> Result<Project, Refused> {
+        self.change(id, actor, |project| project.change_settings(change.clone())).await
+    }
+
+    /// Declares all log links of a project void.
+    ///
+    /// # Errors
+    /// A refusal, or that the database is away.
+    pub async fn revoke_links(&self, id: ProjectId, actor: &Actor) -> Result<Project, Refused> {
+        self.change_project(id, ProjectChange::RevokeLinks(self.keys.new_link_key()), actor).await
+    }
+
+    /// Makes a token for CI. The token is in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// A refusal, or that the database is away.
+    pub async fn issue_token(&self, id: ProjectId, label: &str, actor: &Actor) -> Result<SecretString, Refused> {
+        let (token, digest) = keys::new_token();
+        let change = ProjectChange::IssueToken { token_id: TokenId(new_id()), label: label.to_owned(), digest };
+        self.change_project(id, change, actor).await?;
+        Ok(token)
+    }
+
+    /// Adds an environment.
+    ///
+    /// # Errors
+    /// A refusal, or that the database is away.
+    pub async fn create_environment(
+        &self,
+        project: ProjectId,
+        name: &str,
+        position: Option<i32>,
+        actor: &Actor,
+    ) -> Result<Project, Refused> {
+        let id = EnvironmentId(new_id());
+        self.change(project, actor, |project| project.create_environment(id, name, position)).await
+    }
+
+    /// Changes an environment.
+    ///
+    /// # Errors
+    /// A refusal, or that the database is away.
+    pub async fn change_environment(
+        &self,
+        project: ProjectId,
+        name: &str,
+        change: EnvironmentChange,
+        actor: &Actor,
+    ) -> Result<Project, Refused> {
+        let erased = if let EnvironmentChange::UnsetVariable(variable) = &change { Some(variable.clone()) } else { None };
+        let changed = self.change(project, actor, |project| project.change_environment(name, change.clone())).await?;
+        if let (Some(variable), Ok(environment)) = (erased, changed.environment_named(name)) {
+            self.store.erase_secrets(environment.id.0, &variable, None).await?;
+        }
+        Ok(changed)
+    }
+
+    /// Sets a secret variable of an environment. The value is kept encrypted; the log gets its version and fingerprint.
+    ///
+    /// # Errors
+    /// A refusal (also of a value too short to be masked in logs), or that the database is away.
+    pub async fn set_secret(
+        &self,
+        project: ProjectId,
+        environment: &str,
+        name: &str,
+        value: &SecretString,
+        actor: &Actor,
+    ) -> Result<Project, Refused> {
+        let refuse = |e: Invalid| CommandError::Refused(ProjectRefusal::Invalid(e));
+        names::variable(name).map_err(refuse)?;
+        check_secret(name, value).map_err(refuse)?;
+        let there = self.store.project(project).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?.value;
+        let found = there.environment_named(environment).map_err(CommandError::Refused)?;
+        let current = found.variables.iter().find(|v| v.name == name).and_then(|v| match &v.value {
+            VariableValue::Secret(secret) => Some(secret),
+            VariableValue::Plain(_) => None,
+        });
+        let (owner, from) = (found.id.0, Project::next_secret_version(current));
+        let secret = self.keep(owner, name, from, value).await?;
+        let change = EnvironmentChange::SetSecret { name: name.to_owned(), secret: secret.clone() };
+        let changed = self.change_environment(project, environment, change, actor).await?;
+        self.store.erase_secrets(owner, name, Some(secret.version)).await?;
+        Ok(changed)
+    }
+
+    /// Sets the credentials for pulling from a registry.
+    ///
+    /// # Errors
+    /// A refusal, or that the database is away.
+    pub async fn set_registry(
+        &self,
+        project: ProjectId,
+        registry: &str,
+        username: &str,
+        password: &SecretString,
+        actor: &Actor,
+    ) -> Result<Project, Refused> {
+        check_secret("the password", password).map_err(|e| CommandError::Refused(ProjectRefusal::Invalid(e)))?;
+        let there = self.store.project(project).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?.value;
+        let current = there.registries.iter().find(|r| r.host == registry).map(|r| &r.secret);
+        let place = registry_place(registry);
+        let secret = self.keep(project.0, &place, Project::next_secret_version(current), password).await?;
+        let version = secret.version;
+        let change = ProjectChange::SetRegistry { registry: registry.to_owned(), username: username.to_owned(), secret };
+        let changed = self.change_project(project, change, actor).await?;
+        self.store.erase_secrets(project.0, &place, Some(version)).await?;
+        Ok(changed)
+    }
+
+    /// Removes the credentials for a registry and erases the password.
+    ///
+    /// # Errors
+    /// A refusal, or that the database is away.
+    pub async fn unset_registry(&self, project: ProjectId, registry: &str, actor: &Actor) -> Result<Project, Refused> {
+        let changed = self.change_project(project, ProjectChange::UnsetRegistry(registry.to_owned()), actor).await?;
+        self.store.erase_secrets(project.0, &registry_place(registry), None).await?;
+        Ok(changed)
+    }
+
+    /// Keeps a value under the first free version.
+    async fn keep(&self, owner: Uuid, name: &str, from: i32, value: &SecretString) -> Result<SecretRef, sqlx::Error> {
+        let mut version = from;
+        loop {
+            let SealedValue { key_id, nonce, ciphertext } = self.keys.seal(&place(owner, name, version), value);
+            if self.store.keep_secret(owner, name, version, &Sealed { key_id, nonce, ciphertext }).await? {
+                return Ok(SecretRef { version, fingerprint: self.keys.fingerprint(value) });
+            }
+            version += 1;
+        }
+    }
+
+    /// The value of a secret.
+    ///
+    /// # Errors
+    /// The database's, or that the value can't be opened or was erased.
+    pub async fn secret(&self, owner: Uuid, name: &str, secret: &SecretRef) -> Result<Result<SecretString, KeyError>, sqlx::Error> {
+        let sealed = self.store.secret(owner, name, secret.version).await?;
+        Ok(match sealed {
+            Some(Sealed { key_id, nonce, ciphertext }) => {
+                self.keys.open(&place(owner, name, secret.version), &SealedValue { key_id, nonce, ciphertext })
+            }
+            None => Err(KeyError::Damaged),
+        })
+    }
+}
+
+/// The name that a registry's password is kept under.
+pub fn registry_place(registry: &str) -> String {
+    format!("registry {registry}")
+}
+
+fn place(owner: Uuid, name: &str, version: i32) -> String {
+    format!("{owner}/{name}/{version}")
+}
+
+fn check_secret(name: &str, value: &SecretString) -> Result<(), Invalid> {
+    let value = value.expose_secret();
+    names::value(name, value)?;
+    if value.len() < SECRET_MIN {
+        return Err(Invalid(format!(
+            "the secret {name} has {} bytes; give at least {SECRET_MIN}, because shorter ones can't be masked in logs",
+            value.len()
+        )));
+    }
+    Ok(())
+}

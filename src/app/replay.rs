@@ -1,0 +1,117 @@
+//! Rebuilding every projection from the log.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::App;
+use crate::domain::deployment::Deployment;
+use crate::domain::event::{Event, Recorded};
+use crate::domain::ids::{DeploymentId, ProjectId};
+use crate::domain::project::Project;
+use crate::projections::rows;
+use crate::store::log::ReadError;
+use crate::store::rebuild::{Staging, Swapped};
+
+/// What a rebuild did.
+#[derive(Debug, Serialize)]
+pub struct Rebuilt {
+    /// Events folded.
+    pub events: i64,
+    /// Per table, what had to be replaced.
+    pub tables: Vec<Swapped>,
+    /// Pieces of owed work that no job stood for.
+    pub work_found: usize,
+}
+
+const PAGE: i64 = 5_000;
+
+/// The aggregates as the log leaves them so far. What can't change any more is let go, so memory follows what is open.
+#[derive(Default)]
+struct Fold {
+    projects: HashMap<ProjectId, Project>,
+    open: HashMap<DeploymentId, (i64, Deployment)>,
+}
+
+impl App {
+    /// Folds the whole log into fresh rows and swaps them in. Everything goes on meanwhile; writers wait only while the
+    /// last events are folded and differences replaced.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event can't be read: then nothing is swapped.
+    pub async fn rebuild(&self) -> Result<Rebuilt, ReadError> {
+        let mut staging = self.store.stage().await?;
+        let mut fold = Fold::default();
+        let mut position = self.fold_from(0, &mut fold, &mut staging).await?;
+        staging.lock().await?;
+        position = self.fold_from(position, &mut fold, &mut staging).await?;
+        let tables = staging.swap().await?;
+        let work = self.store.owed_without_a_job().await?;
+        for task in &work {
+            self.store.want(*task).await?;
+        }
+        Ok(Rebuilt { events: position, tables, work_found: work.len() })
+    }
+
+    async fn fold_from(&self, mut position: i64, fold: &mut Fold, staging: &mut Staging) -> Result<i64, ReadError> {
+        loop {
+            let page = self.store.read_after(position, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            position = last.position;
+            for recorded in &page {
+                fold.apply(recorded, staging);
+                if staging.is_full() {
+                    staging.flush().await?;
+                }
+            }
+        }
+        staging.flush().await?;
+        Ok(position)
+    }
+}
+
+impl Fold {
+    fn apply(&mut self, recorded: &Recorded, staging: &mut Staging) {
+        let Recorded { position, event, .. } = recorded;
+        let address = event.address();
+        if let Some(boundary) = address.boundary {
+            staging.boundary(boundary, *position);
+        }
+        let stream = address.stream;
+        match event {
+            Event::ProjectCreated(e) => self.project(e.project_id, Project::created(e), recorded, staging),
+            Event::BuildRegistered(e) => staging.row(*position, 0, &rows::of_build(e)),
+            Event::DeploymentRequested(e) => self.deployment(*position, *position, Deployment::requested(e), staging),
+            _ => {
+                let project = ProjectId(address.correlation);
+                if let Some(before) = self.projects.remove(&project) {
+                    self.project(project, before.evolve(event), recorded, staging);
+                } else {
+                    self.moved(stream, recorded, staging);
+                }
+            }
+        }
+    }
+
+    fn project(&mut self, id: ProjectId, project: Project, recorded: &Recorded, staging: &mut Staging) {
+        for row in rows::of_tokens(&project, &recorded.event) {
+            staging.row(recorded.position, 0, &row);
+        }
+        staging.row(recorded.position, 0, &rows::of_project(project.clone()));
+        self.projects.insert(id, project);
+    }
+
+    fn moved(&mut self, stream: Uuid, recorded: &Recorded, staging: &mut Staging) {
+        if let Some((requested, before)) = self.open.remove(&DeploymentId(stream)) {
+            self.deployment(requested, recorded.position, before.evolve(&recorded.event), staging);
+        }
+    }
+
+    fn deployment(&mut self, requested: i64, position: i64, deployment: Deployment, staging: &mut Staging) {
+        staging.row(position, requested, &rows::of_deployment(deployment.clone()));
+        if !deployment.state.is_over() {
+            self.open.insert(deployment.of.deployment_id, (requested, deployment));
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The crew: claims jobs of some kinds, does them under a lease that it renews, and hands them over when it stops.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::{Outcome, reply_privately, run_deployment, sync_message};
+use crate::app::{self, App};
+use crate::domain::react::Task;
+use crate::runner::Runner;
+use crate::slack::client::Slack;
+use crate::store::jobs::{Claim, RENEW, Via};
+
+/// A job that was due so long is taken without a doorbell: Redis is away, or lost it.
+pub const OVERDUE: Duration = Duration::from_secs(2);
+
+/// Does jobs of some kinds, so many at a time. Cheap to clone.
+#[derive(Clone)]
+pub struct Crew(Arc<Inner>);
+
+struct Inner {
+    app: Arc<App>,
+    tools: Tools,
+    kinds: Vec<String>,
+    owner: Uuid,
+    slots: Semaphore,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    claims: Claims,
+}
+
+/// What jobs are done with: the crew of `web` has Slack, the crew of `worker` has Docker.
+pub enum Tools {
+    /// The Web API.
+    Slack(Slack),
+    /// An engine.
+    Runner(Arc<dyn Runner>),
+}
+
+/// How claims came about.
+#[derive(Debug, Default)]
+pub struct Claims {
+    doorbell: AtomicU64,
+    sweep: AtomicU64,
+}
+
+impl Claims {
+    /// Claims that a doorbell brought, and claims that the crew's own look brought.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.doorbell.load(Ordering::Relaxed), self.sweep.load(Ordering::Relaxed))
+    }
+}
+
+impl Crew {
+    /// A crew with so many hands. It does nothing by itself until [`Crew::sweep`] or doorbells make it.
+    pub fn new(app: Arc<App>, tools: Tools, kinds: Vec<String>, slots: usize, stop: CancellationToken) -> Self {
+        Self(Arc::new(Inner {
+            app,
+            tools,
+            kinds,
+            owner: app::new_id(),
+            slots: Semaphore::new(slots),
+            tracker: TaskTracker::new(),
+            stop,
+            claims: Claims::default(),
+        }))
+    }
+
+    /// The kinds of jobs that it does.
+    pub fn kinds(&self) -> &[String] {
+        &self.0.kinds
+    }
+
+    /// How its claims came about.
+    pub fn claims(&self) -> &Claims {
+        &self.0.claims
+    }
+
+    /// Claims one due job and does it to its end. `false` when there was none.
+    ///
+    /// The work goes on in a task of its own even when the caller is dropped.
+    pub async fn take(&self, via: Via, overdue: Duration) -> bool {
+        let this = self.clone();
+        let work = async move {
+            let Ok(_slot) = this.0.slots.acquire().await else { return false };
+            if this.0.stop.is_cancelled() {
+                return false;
+            }
+            let claim = match this.0.app.store.claim(&this.0.kinds, this.0.owner, via, overdue).await {
+                Ok(Some(claim)) => claim,
+                Ok(None) => return false,
+                Err(e) => {
+                    tracing::warn!(error = %e, "jobs can't be claimed");
+                    return false;
+                }
+            };
+            let counter = if via == Via::Doorbell { &this.0.claims.doorbell } else { &this.0.claims.sweep };
+            counter.fetch_add(1, Ordering::Relaxed);
+            this.work(&claim).await;
+            true
+        };
+        self.0.tracker.spawn(work).await.unwrap_or(false)
+    }
+
+    /// Takes overdue jobs every 2 seconds and gives expired leases back, until it is stopped.
+    pub async fn sweep(&self) {
+        let mut rounds = 0_u32;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(OVERDUE) => {}
+                () = self.0.stop.cancelled() => return,
+            }
+            if let Err(e) = self.0.app.store.reap().await {
+                tracing::warn!(error = %e, "leases can't be looked after");
+                continue;
+            }
+            if rounds.is_multiple_of(150) {
+                self.find_owed_work().await;
+            }
+            rounds = rounds.wrapping_add(1);
+            for _ in 0..self.0.slots.available_permits() {
+                let crew = self.clone();
+                self.0.tracker.spawn(async move { while crew.take(Via::Sweep, OVERDUE).await {} });
+            }
+        }
+    }
+
+    async fn find_owed_work(&self) {
+        match self.0.app.store.owed_without_a_job().await {
+            Ok(owed) => {
+                for task in owed {
+                    tracing::warn!(?task, "work is owed that no job stands for");
+                    self.0.app.store.want(task).await.ok();
+                }
+            }
+            Err(e) => tracing::warn!(error = %e, "owed work can't be looked for"),
+        }
+    }
+
+    /// Waits until every job at hand is done or handed over.
+    pub async fn finish(&self) {
+        self.0.tracker.close();
+        self.0.tracker.wait().await;
+    }
+
+    async fn work(&self, claim: &Claim) {
+        let lost = CancellationToken::new();
+        let stop = self.0.stop.child_token();
+        let renewing = self.renew(claim, &lost);
+        let outcome = tokio::select! {
+            outcome = self.perform(claim, &stop) => outcome,
+            () = renewing => Outcome::Lost,
+        };
+        let done = match &outcome {
+            Outcome::Done => self.0.app.store.complete(claim).await,
+            Outcome::Later(after, problem) => self.0.app.store.release(claim, *after, problem.as_deref()).await,
+            Outcome::Lost => Ok(()),
+        };
+        if let Outcome::Later(_, Some(problem)) = &outcome {
+            tracing::info!(job = ?claim.task, attempts = claim.attempts, problem, "a job is put off");
+        }
+        if let Err(e) = done {
+            tracing::warn!(error = %e, job = ?claim.task, "the outcome of a job can't be noted; its lease will run out");
+        }
+    }
+
+    /// Renews the lease; returns when it is lost, or could not be renewed for as long as it lasts.
+    async fn renew(&self, claim: &Claim, lost: &CancellationToken) {
+        let mut misses = 0;
+        while !lost.is_cancelled() {
+            tokio::time::sleep(RENEW).await;
+            match self.0.app.store.renew(claim).await {
+                Ok(true) => misses = 0,
+                Ok(false) => return,
+                // Three misses are 15 of 20 seconds: from here on another worker may have it any moment.
+                Err(_) if misses >= 2 => return,
+                Err(_) => misses += 1,
+            }
+        }
+    }
+
+    async fn perform(&self, claim: &Claim, stop: &CancellationToken) -> Outcome {
+        let Inner { app, tools, .. } = &*self.0;
+        let performed = match (claim.task, tools) {
+            (Task::SyncMessage(build), Tools::Slack(slack)) => sync_message::perform(app, slack, claim, build).await,
+            (Task::ReplyPrivately(press), Tools::Slack(slack)) => reply_privately::perform(app, slack, claim, press).await,
+            (Task::RunDeployment(id), Tools::Runner(runner)) => run_deployment::perform(app, runner, claim, id, stop).await,
+            _ => Ok(Outcome::Later(Duration::from_secs(1), Some("claimed by a crew without the tools for it".to_owned()))),
+        };
+        performed.unwrap_or_else(|e| Outcome::retry(claim.attempts, format!("{e:#}")))
+    }
+}

@@ -1,0 +1,42 @@
+//! Owed work and how it gets done: one file per kind of job, the relay that rings for due jobs, and the crew that does
+//! them.
+//!
+//! **Invariant:** Postgres says what is owed and who does it; Redis only rings. Losing Redis costs seconds, never work.
+
+pub mod crew;
+pub mod queue;
+pub mod relay;
+pub mod reply_privately;
+pub mod run_deployment;
+pub mod sync_message;
+
+use std::time::Duration;
+
+/// What became of a claimed job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// What was wanted is done.
+    Done,
+    /// To be done later; with a problem when something went wrong.
+    Later(Duration, Option<String>),
+    /// The lease is somebody else's by now.
+    Lost,
+}
+
+impl Outcome {
+    /// Try again after a time that grows with the attempts: 1 s, 2 s, 4 s … 1 min.
+    pub fn retry(attempts: i32, problem: impl Into<String>) -> Self {
+        let seconds = 1_u64 << u32::try_from(attempts.clamp(1, 7) - 1).unwrap_or(0);
+        Self::Later(Duration::from_secs(seconds.min(60)), Some(problem.into()))
+    }
+}
+
+/// The kinds of jobs that need Slack: done by `web`.
+pub fn slack_kinds() -> Vec<String> {
+    vec!["sync_message".to_owned(), "reply_privately".to_owned()]
+}
+
+/// The kinds of jobs that need Docker: done by `worker`.
+pub fn runner_kinds() -> Vec<String> {
+    vec!["run_deployment".to_owned()]
+}

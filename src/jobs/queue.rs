@@ -1,0 +1,176 @@
+//! apalis on Redis: the doorbell. The only file that names apalis.
+//!
+//! A doorbell says "there may be work", nothing more: whoever hears it claims in Postgres, so a doorbell that is lost,
+//! doubled or late does no harm. apalis-redis 1.0.0 has edges that shape this file: it picks new jobs up only when woken
+//! (hence a wake-up of our own over PUBLISH beside a slow poll), its worker ends at any Redis error and may not come back
+//! under the same name (hence the loop with a new name), and batches larger than one lose heartbeats.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use apalis::prelude::*;
+use apalis_redis::{Config, RedisStorage};
+use futures::StreamExt;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::crew::Crew;
+use crate::app;
+use crate::domain::ids::JobId;
+use crate::store::jobs::Via;
+
+/// What is pushed. The handler doesn't look inside: any due job of its kinds will do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Ring {
+    job: JobId,
+}
+
+/// One queue of doorbells on one Redis.
+pub struct Doorbell {
+    client: redis::Client,
+    queue: String,
+    manager: Mutex<Option<ConnectionManager>>,
+    up: AtomicBool,
+}
+
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Doorbell {
+    /// A queue on the Redis at an address. Whether it answers shows later; it may come and go.
+    ///
+    /// # Errors
+    /// When the address can't be read.
+    pub fn new(url: &str, queue: &str) -> Result<Self, redis::RedisError> {
+        Ok(Self {
+            client: redis::Client::open(url)?,
+            queue: format!("coolops:{queue}"),
+            manager: Mutex::new(None),
+            up: AtomicBool::new(true),
+        })
+    }
+
+    fn config(&self) -> Config {
+        Config::default()
+            .queue(&self.queue)
+            .batch_size(1)
+            .heartbeat_interval(Duration::from_secs(2))
+            .missed_heartbeats(5)
+            .persist_results(false)
+            .emit_events(false)
+    }
+
+    fn wake_channel(&self) -> String {
+        format!("{}:wake", self.queue)
+    }
+
+    async fn manager(&self) -> Result<ConnectionManager, redis::RedisError> {
+        let mut held = self.manager.lock().await;
+        if let Some(manager) = &*held {
+            return Ok(manager.clone());
+        }
+        let config = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(Duration::from_secs(5)))
+            .set_connection_timeout(Some(Duration::from_secs(2)))
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_millis(500));
+        let manager = ConnectionManager::new_with_config(self.client.clone(), config).await?;
+        *held = Some(manager.clone());
+        Ok(manager)
+    }
+
+    /// Whether the last ring went through, or nobody tried yet.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// Whether Redis answers now.
+    ///
+    /// # Errors
+    /// What the driver said.
+    pub async fn ping(&self) -> Result<(), redis::RedisError> {
+        redis::cmd("PING").query_async::<String>(&mut self.manager().await?).await.map(|_| ())
+    }
+
+    /// Rings for a job. A Redis that is away is noted and otherwise ignored.
+    pub async fn ring(&self, job: JobId) {
+        if let Err(e) = self.try_ring(job).await
+            && self.up.swap(false, Ordering::Relaxed)
+        {
+            tracing::warn!(error = %e, "Redis does not answer; jobs are found by looking, a few seconds later");
+        }
+    }
+
+    async fn try_ring(&self, job: JobId) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let mut manager = self.manager().await?;
+        let mut storage = RedisStorage::<Ring>::new(manager.clone()).with_config(self.config());
+        // A fresh task id each time: pushing a known one again is silently ignored.
+        let task = TaskBuilder::new(Ring { job }).task_id(TaskId::from_string(app::new_id().to_string())).build();
+        storage.push_task(task).await?;
+        redis::cmd("PUBLISH").arg(self.wake_channel()).arg(1).query_async::<i64>(&mut manager).await?;
+        Ok(())
+    }
+
+    /// Listens for rings and has the crew take a job for each, until it is stopped. Restarts for ever.
+    pub async fn serve(&self, crew: Crew, concurrency: usize, stop: CancellationToken) {
+        let mut warned = false;
+        while !stop.is_cancelled() {
+            match self.serve_once(&crew, concurrency, &stop).await {
+                Ok(()) => warned = false,
+                Err(e) if !warned => {
+                    tracing::warn!(error = %e, queue = %self.queue, "the queue on Redis broke off; trying again");
+                    warned = true;
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn serve_once(
+        &self,
+        crew: &Crew,
+        concurrency: usize,
+        stop: &CancellationToken,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let manager = self.manager().await?;
+        let mut pubsub = self.client.get_async_pubsub().await?;
+        pubsub.subscribe(self.wake_channel()).await?;
+        self.up.store(true, Ordering::Relaxed);
+        let (mut wake, woken) = futures::channel::mpsc::channel::<()>(1);
+        let listening = async move {
+            let mut messages = pubsub.on_message();
+            while messages.next().await.is_some() {
+                // A full channel already holds a wake-up.
+                let _ = wake.try_send(());
+            }
+        };
+        let storage = RedisStorage::<Ring>::new(manager).with_config(self.config());
+        let polling = Strategy::new().stream(woken).interval(Duration::from_millis(500));
+        let worker = WorkerBuilder::new(format!("{}-{}", self.queue, app::new_id()))
+            .backend(storage.poll_with_strategy(polling))
+            .data(crew.clone())
+            .concurrency(concurrency)
+            .build(answer);
+        let until = stop.clone();
+        let running = worker.run_until(async move {
+            until.cancelled().await;
+            Ok::<(), std::io::Error>(())
+        });
+        tokio::select! {
+            ended = running => ended.map_err(Into::into),
+            () = listening => Err("the connection for wake-ups ended".into()),
+        }
+    }
+}
+
+/// Answers a ring: the whole job is done before it returns, so apalis counts it as in flight. It never fails, because
+/// apalis-redis would run it again by rules of its own.
+async fn answer(_ring: Ring, crew: Data<Crew>) -> Result<(), BoxDynError> {
+    crew.take(Via::Doorbell, Duration::ZERO).await;
+    Ok(())
+}

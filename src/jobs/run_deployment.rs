@@ -1,0 +1,407 @@
+//! Runs a deployment to its end, from wherever it stands.
+//!
+//! 1. Resolve variables and secrets, fetch the image. 2. Record what exactly will run: from here on it may have started.
+//! 3. Make and start the container. 4. Record the start. 5. Follow its output into the journal until it ends.
+//! 6. Record the end with the journal's seal. 7. Remove the container.
+//!
+//! After a crash the next owner enters at the step that the record and the container tell. **Invariant:** a container
+//! that may have started is never made a second time; what can't be known is recorded as unknown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Outcome;
+use crate::app::deployments::StepError;
+use crate::app::{App, CommandError, projects};
+use crate::domain::deployment::*;
+use crate::domain::event::{Actor, Event};
+use crate::domain::ids::DeploymentId;
+use crate::domain::project::{Project, VariableValue};
+use crate::runner::lines::{LINE_MAX, Lines};
+use crate::runner::mask::Patterns;
+use crate::runner::{Credentials, Found, RunSpec, Runner, Trouble};
+use crate::store::jobs::Claim;
+use crate::store::journal::{CHUNK_MAX, Journal, JournalError};
+
+/// Output is stored at the latest so long after its first byte: a reader sees a line well within half a second.
+const FLUSH_AFTER: Duration = Duration::from_millis(100);
+
+/// Why a run was broken off. The container, if there is one, runs on.
+enum Break {
+    /// The deployment fails for a reason that is known.
+    Fail(Failure),
+    /// It can't be known how it went.
+    Lose(String),
+    /// This worker can't go on now.
+    Leave(Outcome),
+}
+
+impl From<Trouble> for Break {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Failed(failure) => Self::Fail(failure),
+            Trouble::Engine(problem) => Self::Leave(Outcome::Later(Duration::from_secs(2), Some(problem))),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Break {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Leave(Outcome::Later(Duration::from_secs(1), Some(error.to_string())))
+    }
+}
+
+impl From<JournalError> for Break {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Fenced => Self::Leave(Outcome::Lost),
+            JournalError::Database(e) => e.into(),
+        }
+    }
+}
+
+impl From<CommandError<StepError>> for Break {
+    fn from(error: CommandError<StepError>) -> Self {
+        match error {
+            CommandError::Refused(StepError::Fenced) => Self::Leave(Outcome::Lost),
+            // Somebody else took the step: look again from the beginning.
+            CommandError::Refused(e) => Self::Leave(Outcome::Later(Duration::from_secs(1), Some(e.to_string()))),
+            CommandError::Unavailable(e) => Self::Leave(Outcome::Later(Duration::from_secs(1), Some(e))),
+        }
+    }
+}
+
+struct Run<'a> {
+    app: &'a App,
+    runner: &'a dyn Runner,
+    claim: &'a Claim,
+    stop: &'a CancellationToken,
+    id: DeploymentId,
+    journal: Journal,
+    patterns: Patterns,
+}
+
+/// What a deployment's container gets, and what must not show in its output.
+struct Inputs {
+    variables: Vec<(String, SecretString)>,
+    secrets: Vec<SecretString>,
+    credentials: Option<Credentials>,
+}
+
+/// Does the job. When `stop` is cancelled, the job is handed over at once and the container runs on.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn perform(
+    app: &App,
+    runner: &Arc<dyn Runner>,
+    claim: &Claim,
+    id: DeploymentId,
+    stop: &CancellationToken,
+) -> anyhow::Result<Outcome> {
+    let Some(deployment) = app.store.deployment(id).await? else { return Ok(Outcome::Done) };
+    if deployment.state == State::Queued || deployment.state == State::Unknown {
+        return Ok(Outcome::Done);
+    }
+    if deployment.state.is_over() {
+        // A crash between the record of the end and the removal.
+        if let Ok(Found::Ended(container)) = runner.look(&deployment.container_name(), id).await {
+            runner.remove(&container).await.ok();
+        }
+        return Ok(Outcome::Done);
+    }
+    let engine = match runner.engine_id().await {
+        Ok(engine) => engine,
+        Err(trouble) => return Ok(Outcome::Later(Duration::from_secs(2), Some(trouble.to_string()))),
+    };
+    if deployment.engine_id.as_ref().is_some_and(|on| *on != engine) {
+        return Ok(Outcome::Later(Duration::from_secs(5), Some("its container is on another Docker Engine".to_owned())));
+    }
+    let journal = app.store.journal(id, claim.id, claim.fence).await?;
+    let mut run = Run { app, runner: runner.as_ref(), claim, stop, id, journal, patterns: Patterns::new([]) };
+    let ended = match run.through(deployment, &engine).await {
+        Ok((container, ending)) => Ok((Some(container), ending)),
+        Err(Break::Fail(failure)) => Ok((None, Ending::Failed(failure))),
+        Err(Break::Lose(found)) => Ok((None, Ending::Lost(found))),
+        Err(Break::Leave(outcome)) => Err(outcome),
+    };
+    let (container, ending) = match ended {
+        Ok(ended) => ended,
+        Err(outcome) => return Ok(outcome),
+    };
+    match run.record(|own, line| own.end(ending.clone(), run.journal.seal(), line)).await {
+        Ok(_) => {}
+        Err(Break::Leave(outcome)) => return Ok(outcome),
+        Err(_) => return Ok(Outcome::retry(claim.attempts, "the end could not be recorded")),
+    }
+    // A lost deployment's container, if there is one, is evidence and stays.
+    let left = match container {
+        Some(container) => Some(container),
+        None if matches!(ending, Ending::Failed(_)) => match runner.look(&format!("coolops-{id}"), id).await {
+            Ok(Found::Created(c) | Found::Ended(c)) => Some(c),
+            _ => None,
+        },
+        None => None,
+    };
+    if let Some(container) = left {
+        runner.remove(&container).await.ok();
+    }
+    Ok(Outcome::Done)
+}
+
+impl Run<'_> {
+    async fn record(&self, decide: impl Fn(&Deployment, &Line) -> Result<Vec<Event>, WrongState>) -> Result<Deployment, Break> {
+        Ok(self.app.step(self.id, Some(self.claim), &Actor::System, decide).await?)
+    }
+
+    async fn through(&mut self, deployment: Deployment, engine: &str) -> Result<(String, Ending), Break> {
+        let inputs = self.inputs(&deployment).await?;
+        self.patterns = Patterns::new(inputs.secrets.iter().map(ExposeSecret::expose_secret));
+        let name = deployment.container_name();
+        let mut deployment = deployment;
+        let adopted = deployment.state != State::Ready;
+        if deployment.state == State::Ready {
+            let image_id = self.prepare(&deployment, inputs.credentials).await?;
+            deployment = self.record(|own, _| own.prepare(image_id.clone(), engine.to_owned()).map(|e| vec![e])).await?;
+        }
+        let image_id = deployment.image_id.clone().unwrap_or_default();
+        let spec = RunSpec { deployment_id: self.id, container: name.clone(), image_id, variables: inputs.variables };
+        // Only an adopter has to look first: a container of this name can't be there before its intent is recorded.
+        let found = if adopted { self.runner.look(&name, self.id).await? } else { Found::Missing };
+        let container = match (found, deployment.state) {
+            (Found::Missing, State::Starting) => {
+                let container = match self.runner.create(&spec).await {
+                    Ok(container) => container,
+                    Err(Trouble::Engine(problem)) => match self.runner.look(&name, self.id).await? {
+                        Found::Created(container) => container,
+                        Found::Foreign => return Err(foreign()),
+                        _ => return Err(Trouble::Engine(problem).into()),
+                    },
+                    Err(failed) => return Err(failed.into()),
+                };
+                self.runner.start(&container).await?;
+                container
+            }
+            (Found::Created(container), State::Starting) => {
+                self.runner.start(&container).await?;
+                container
+            }
+            (Found::Running(container) | Found::Ended(container), _) => container,
+            (Found::Foreign, _) => return Err(foreign()),
+            (Found::Missing | Found::Created(_), _) => {
+                return Err(Break::Lose("its container was removed while it ran".to_owned()));
+            }
+        };
+        if deployment.state == State::Starting {
+            self.record(|own, _| own.start(container.clone()).map(|e| vec![e])).await?;
+        }
+        self.follow(&container, &name).await?;
+        let exit = self.runner.wait(&container).await?;
+        let ending = match exit.code {
+            0 => Ending::Succeeded,
+            _ if exit.out_of_memory => Ending::Failed(Failure::OutOfMemory),
+            code => Ending::Failed(Failure::Exit { code }),
+        };
+        Ok((container, ending))
+    }
+
+    /// Reads what the container gets. The environment's variables win over the build's params; `COOLOPS_*` over both.
+    async fn inputs(&self, deployment: &Deployment) -> Result<Inputs, Break> {
+        let of = deployment.of;
+        let gone = |what: &str| Break::Lose(format!("{what} is not in the database"));
+        let project = self.app.store.project(of.project_id).await?.ok_or_else(|| gone("its project"))?.value;
+        let build =
+            self.app.build(of.build_id).await.map_err(|e| Break::Leave(Outcome::Later(Duration::from_secs(5), Some(e.to_string()))))?;
+        let build = build.ok_or_else(|| gone("its build"))?;
+        let mut variables: Vec<(String, SecretString)> = build.params.iter().map(|p| (p.name.clone(), p.value.clone().into())).collect();
+        let mut secrets = Vec::new();
+        for variable in project.environment(of.environment_id).into_iter().flat_map(|e| &e.variables) {
+            let value = match &variable.value {
+                VariableValue::Plain(value) => value.clone().into(),
+                VariableValue::Secret(secret) => {
+                    let opened = self.app.secret(of.environment_id.0, &variable.name, secret).await?;
+                    let value = opened.map_err(|_| Break::Fail(Failure::SecretUnreadable { name: variable.name.clone() }))?;
+                    secrets.push(value.clone());
+                    value
+                }
+            };
+            variables.push((variable.name.clone(), value));
+        }
+        for (name, value) in [
+            ("COOLOPS_DEPLOYER_NAME", deployment.requested_by.name.clone()),
+            ("COOLOPS_DEPLOYER_EXTERNAL_ID", deployment.requested_by.user.clone()),
+            ("COOLOPS_DEPLOYMENT_ID", of.deployment_id.to_string()),
+            ("COOLOPS_BUILD_NAME", deployment.build_name.clone()),
+            ("COOLOPS_PROJECT", project.name.clone()),
+            ("COOLOPS_ENVIRONMENT", deployment.environment_name.clone()),
+        ] {
+            variables.push((name.to_owned(), value.into()));
+        }
+        let credentials = self.credentials(&project, deployment, &mut secrets).await?;
+        Ok(Inputs { variables, secrets, credentials })
+    }
+
+    async fn credentials(
+        &self,
+        project: &Project,
+        deployment: &Deployment,
+        secrets: &mut Vec<SecretString>,
+    ) -> Result<Option<Credentials>, Break> {
+        let Some(registry) = project.registries.iter().find(|r| r.host == deployment.image.registry()) else { return Ok(None) };
+        let opened = self.app.secret(project.id.0, &projects::registry_place(&registry.host), &registry.secret).await?;
+        let password = opened.map_err(|_| Break::Fail(Failure::SecretUnreadable { name: format!("for {}", registry.host) }))?;
+        secrets.push(password.clone());
+        Ok(Some(Credentials { registry: registry.host.clone(), username: registry.username.clone(), password }))
+    }
+
+    /// Fetches the image, its progress going into the journal.
+    async fn prepare(&mut self, deployment: &Deployment, credentials: Option<Credentials>) -> Result<String, Break> {
+        let (progress, mut lines) = mpsc::channel(64);
+        let runner = self.runner;
+        let prepared = runner.prepare(&deployment.image, credentials, progress);
+        tokio::pin!(prepared);
+        let mut told = Vec::new();
+        let outcome = loop {
+            tokio::select! {
+                Some(line) = lines.recv() => told.push(line),
+                outcome = &mut prepared => break outcome,
+                () = tokio::time::sleep(FLUSH_AFTER), if !told.is_empty() => self.tell(&mut told).await?,
+                () = self.stop.cancelled() => return Err(Break::Leave(Outcome::Later(Duration::ZERO, None))),
+            }
+        };
+        while let Ok(line) = lines.try_recv() {
+            told.push(line);
+        }
+        if let Err(Trouble::Failed(failure)) = &outcome {
+            told.push(format!("Failed: {}", failure.sentence(deployment.image.as_str())));
+        }
+        self.tell(&mut told).await?;
+        Ok(outcome?)
+    }
+
+    /// Writes lines of our own into the journal. They pass the masker like any other output.
+    async fn tell(&mut self, lines: &mut Vec<String>) -> Result<(), Break> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut masker = crate::runner::mask::Masker::new(self.patterns.clone());
+        let mut body = Vec::new();
+        for line in lines.drain(..) {
+            masker.push(format!("{}\n", line.replace('\n', " ")).as_bytes(), &mut body);
+        }
+        masker.finish(&mut body);
+        self.append(&body, None).await
+    }
+
+    /// Follows the container's output into the journal until it has ended and everything is stored.
+    async fn follow(&mut self, container: &str, name: &str) -> Result<(), Break> {
+        loop {
+            let broken = self.pump(container).await?;
+            match self.runner.look(name, self.id).await {
+                Ok(Found::Ended(_)) if broken.is_none() => return Ok(()),
+                Ok(Found::Missing) => return Err(Break::Lose("its container was removed while it ran".to_owned())),
+                Ok(Found::Foreign) => return Err(foreign()),
+                // The stream broke off while the container runs or the engine is away: read on from the last place.
+                Ok(_) => {}
+                Err(trouble) => tracing::warn!(deployment.id = %self.id, %trouble, "the output can't be followed; trying again"),
+            }
+            if self.nap(Duration::from_millis(500)).await {
+                return Err(Break::Leave(Outcome::Later(Duration::ZERO, None)));
+            }
+        }
+    }
+
+    /// `true` when it is time to stop.
+    async fn nap(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => false,
+            () = self.stop.cancelled() => true,
+        }
+    }
+
+    /// Reads one stream of output to its end; tells what broke it, if it broke.
+    async fn pump(&mut self, container: &str) -> Result<Option<Trouble>, Break> {
+        let from = self.journal.cursor().cloned();
+        let mut lines = Lines::new(&self.patterns, from.as_ref());
+        let mut frames = self.runner.follow(container.to_owned(), from);
+        let mut buffer = Vec::with_capacity(CHUNK_MAX);
+        let mut due = Instant::now();
+        let broken = loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => {
+                    self.append(&buffer, Some(lines.cursor())).await?;
+                    return Err(Break::Leave(Outcome::Later(Duration::ZERO, None)));
+                }
+                frame = frames.next() => match frame {
+                    Some(Ok(frame)) => {
+                        if buffer.is_empty() {
+                            due = Instant::now() + FLUSH_AFTER;
+                        }
+                        lines.push(&frame, &mut buffer);
+                    }
+                    Some(Err(trouble)) => break Some(trouble),
+                    None => break None,
+                },
+                () = tokio::time::sleep_until(due), if !buffer.is_empty() => {}
+            }
+            if buffer.len() >= CHUNK_MAX - LINE_MAX - 64 || (!buffer.is_empty() && Instant::now() >= due) {
+                self.append(&buffer, Some(lines.cursor())).await?;
+                buffer.clear();
+            }
+        };
+        if broken.is_none() {
+            lines.finish(&mut buffer);
+        }
+        for part in parts(&buffer) {
+            self.append(part, Some(lines.cursor())).await?;
+        }
+        Ok(broken)
+    }
+
+    /// Stores a chunk. While the database is away, reading waits: the engine keeps the output.
+    async fn append(&mut self, body: &[u8], cursor: Option<LogCursor>) -> Result<(), Break> {
+        if body.is_empty() {
+            return Ok(());
+        }
+        loop {
+            match self.app.store.append_chunk(&mut self.journal, body, cursor.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(JournalError::Database(e)) => {
+                    tracing::warn!(deployment.id = %self.id, error = %e, "output can't be stored; trying again");
+                }
+                Err(fenced) => return Err(fenced.into()),
+            }
+            if self.nap(Duration::from_millis(500)).await {
+                return Err(Break::Leave(Outcome::Later(Duration::ZERO, None)));
+            }
+        }
+    }
+}
+
+fn foreign() -> Break {
+    Break::Lose("a container of its name is there that coolops did not make; it was left alone".to_owned())
+}
+
+/// Splits what is left at line ends into pieces that fit a chunk.
+fn parts(mut body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        if body.is_empty() {
+            return None;
+        }
+        let end = if body.len() <= CHUNK_MAX {
+            body.len()
+        } else {
+            body[..CHUNK_MAX].iter().rposition(|b| *b == b'\n').map_or(CHUNK_MAX, |n| n + 1)
+        };
+        let (part, rest) = body.split_at(end);
+        body = rest;
+        Some(part)
+    })
+}

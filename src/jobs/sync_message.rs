@@ -1,0 +1,187 @@
+//! Makes a build's Slack message say what the log says.
+//!
+//! Level-triggered: it renders the present state whatever asked for it, and compares with what was last sent. A build
+//! has one message: before a second post it looks for the first one by its metadata.
+
+use std::time::Duration;
+
+use super::Outcome;
+use crate::app::App;
+use crate::domain::event::{Actor, Event};
+use crate::domain::ids::{BuildId, EventId, message_stream};
+use crate::domain::message::MessagePosted;
+use crate::projections::build_card::BuildCard;
+use crate::slack::client::{Posted, Slack, SlackError};
+use crate::slack::render::{self, RENDER_VERSION};
+use crate::store::append::{Append, AppendError};
+use crate::store::jobs::Claim;
+use crate::store::limits::Pace;
+use crate::store::messages::{MessageState, Payload, Sent};
+
+/// Slack: about one message a second into a channel, short bursts allowed.
+const POST_PACE: Pace = Pace { every: Duration::from_secs(1), burst: Duration::from_secs(3) };
+/// Slack, tier 3: 50 a minute and more, shared by all messages of the workspace.
+const UPDATE_PACE: Pace = Pace { every: Duration::from_millis(1_150), burst: Duration::from_secs(20) };
+/// The same message is edited at most so often; what happens meanwhile goes into one edit.
+const EDIT_EVERY: Duration = Duration::from_millis(900);
+/// Search of the history: with 20 s between two of them, a late post has landed.
+const LOOK_AGAIN: Duration = Duration::from_secs(20);
+/// A channel that can't be posted to is tried again so often.
+const BLOCKED_RETRY: Duration = Duration::from_hours(1);
+
+const GONE: &[&str] = &["message_not_found", "cant_update_message", "edit_window_closed", "is_inactive"];
+const BLOCKED: &[&str] = &["channel_not_found", "is_archived", "not_in_channel", "restricted_action"];
+
+/// What is about to be sent.
+struct Draft {
+    build: BuildId,
+    channel: String,
+    payload: render::Payload,
+    bytes: String,
+    digest: [u8; 32],
+    position: i64,
+    /// How many times the build's message was posted so far.
+    posts: usize,
+}
+
+/// Does the job.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn perform(app: &App, slack: &Slack, claim: &Claim, build: BuildId) -> anyhow::Result<Outcome> {
+    let events = app.store.read_build(build).await?;
+    let Some(card) = BuildCard::fold(&events) else { return Ok(Outcome::Done) };
+    let Some(links) = app.keys.links(&card.link_key) else {
+        let problem = format!("the master key of the link key {} is not set (COOLOPS_MASTER_KEY_PREVIOUS)", card.link_key);
+        return Ok(Outcome::Later(Duration::from_mins(1), Some(problem)));
+    };
+    let payload = render::render(&card, &links);
+    let bytes = payload.bytes();
+    let draft = Draft {
+        build,
+        channel: card.channel,
+        digest: render::digest(&bytes),
+        payload,
+        bytes,
+        position: events.last().map_or(0, |e| e.position),
+        posts: events.iter().filter(|e| matches!(e.event, Event::MessagePosted(_))).count(),
+    };
+    let known = app.store.message(build).await?;
+    if let Some(Sent { state: MessageState::Live, ts: Some(ts), channel, .. }) = &known
+        && draft.posts == 0
+    {
+        // A crash between Slack's answer and the record of it.
+        record_posted(app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
+    }
+    match known {
+        None => post(app, slack, claim, &draft).await,
+        Some(Sent { state: MessageState::Posting, channel, attempted_at, lookups, .. }) => {
+            let since = attempted_at - chrono::Duration::seconds(60);
+            match slack.find(&channel, build, since).await {
+                Ok(Some(ts)) => {
+                    app.store.message_sent(build, &channel, &ts, None).await?;
+                    record_posted(app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
+                    update(app, slack, claim, &draft, &channel, &ts).await
+                }
+                Ok(None) if lookups >= 1 => post(app, slack, claim, &draft).await,
+                Ok(None) => {
+                    app.store.message_not_found(build).await?;
+                    Ok(Outcome::Later(LOOK_AGAIN, Some("a post without an answer; the message is not in the channel yet".to_owned())))
+                }
+                Err(e) => trouble(app, claim, "slack:conversations.history", e).await,
+            }
+        }
+        Some(sent) if sent.sent_digest.as_deref() == Some(&draft.digest) => {
+            app.store.message_unchanged(build, draft.position).await?;
+            Ok(Outcome::Done)
+        }
+        Some(Sent { state: MessageState::Gone, .. }) if draft.posts >= 2 => Ok(Outcome::Done),
+        Some(Sent { ts: Some(ts), state: MessageState::Live | MessageState::Blocked, channel, sent_ago_ms, .. }) => {
+            let ago = Duration::from_millis(u64::try_from(sent_ago_ms.unwrap_or(i64::MAX)).unwrap_or(0));
+            if let Some(wait) = EDIT_EVERY.checked_sub(ago).filter(|w| !w.is_zero()) {
+                return Ok(Outcome::Later(wait, None));
+            }
+            update(app, slack, claim, &draft, &channel, &ts).await
+        }
+        Some(_) => post(app, slack, claim, &draft).await,
+    }
+}
+
+async fn post(app: &App, slack: &Slack, claim: &Claim, draft: &Draft) -> anyhow::Result<Outcome> {
+    let scope = format!("slack:chat.postMessage:{}", draft.channel);
+    if let Some(wait) = app.store.take_turn(&scope, POST_PACE).await? {
+        return Ok(Outcome::Later(wait, None));
+    }
+    if !app.store.renew(claim).await? {
+        return Ok(Outcome::Lost);
+    }
+    app.store.message_attempted(draft.build, &draft.channel).await?;
+    match slack.post(&draft.channel, &draft.payload).await {
+        Ok(posted) => {
+            sent(app, draft, &posted).await?;
+            record_posted(app, draft, &posted).await?;
+            Ok(Outcome::Done)
+        }
+        Err(SlackError::Unclear(problem)) => Ok(Outcome::retry(claim.attempts, problem)),
+        Err(e) => {
+            // A clear no: nothing was posted, so nothing is to be looked for.
+            app.store.message_is(draft.build, MessageState::Blocked, &draft.channel, &e.to_string()).await?;
+            trouble(app, claim, &scope, e).await
+        }
+    }
+}
+
+async fn update(app: &App, slack: &Slack, claim: &Claim, draft: &Draft, channel: &str, ts: &str) -> anyhow::Result<Outcome> {
+    if let Some(wait) = app.store.take_turn("slack:chat.update", UPDATE_PACE).await? {
+        return Ok(Outcome::Later(wait, None));
+    }
+    if !app.store.renew(claim).await? {
+        return Ok(Outcome::Lost);
+    }
+    match slack.update(channel, ts, &draft.payload).await {
+        Ok(posted) => {
+            sent(app, draft, &posted).await?;
+            Ok(Outcome::Done)
+        }
+        Err(SlackError::Refused(word)) if GONE.iter().any(|w| word.starts_with(w)) => {
+            app.store.message_is(draft.build, MessageState::Gone, channel, &word).await?;
+            // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
+            if draft.posts >= 2 { Ok(Outcome::Done) } else { post(app, slack, claim, draft).await }
+        }
+        Err(e) => trouble(app, claim, "slack:chat.update", e).await,
+    }
+}
+
+async fn sent(app: &App, draft: &Draft, posted: &Posted) -> Result<(), sqlx::Error> {
+    let payload = Payload { bytes: &draft.bytes, digest: &draft.digest, render_version: RENDER_VERSION, position: draft.position };
+    app.store.message_sent(draft.build, &posted.channel, &posted.ts, Some(payload)).await
+}
+
+/// Records where the message is. Losing the race to another record of it is fine: the fact is there.
+async fn record_posted(app: &App, draft: &Draft, posted: &Posted) -> anyhow::Result<()> {
+    let event = Event::from(MessagePosted { build_id: draft.build, channel: posted.channel.clone(), ts: posted.ts.clone() });
+    let id = EventId::following(message_stream(draft.build), &posted.ts);
+    let version = i32::try_from(draft.posts).unwrap_or(i32::MAX);
+    let mut append = Append::default();
+    append.event(id, &event, &Actor::System, version);
+    match app.store.append(append).await {
+        Ok(_) | Err(AppendError::Conflict) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// What a refusal that is not about one message means for the job.
+async fn trouble(app: &App, claim: &Claim, scope: &str, error: SlackError) -> anyhow::Result<Outcome> {
+    match error {
+        SlackError::RateLimited(wait) => {
+            app.store.block(scope, wait).await?;
+            Ok(Outcome::Later(wait, None))
+        }
+        SlackError::Unclear(problem) => Ok(Outcome::retry(claim.attempts, problem)),
+        SlackError::Refused(word) => {
+            let wait = if BLOCKED.iter().any(|w| word.starts_with(w)) { BLOCKED_RETRY } else { Duration::from_mins(1) };
+            tracing::warn!(slack.error = %word, "Slack refuses a message; coolops doctor tells more");
+            Ok(Outcome::Later(wait, Some(word)))
+        }
+    }
+}
