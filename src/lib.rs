@@ -10,10 +10,13 @@
 //! `docs/ARCHITECTURE.md` walks one deployment through the files; `tests/it/tidy.rs` holds the arrows.
 
 pub mod app;
+pub mod config;
 pub mod domain;
+pub mod http;
 pub mod jobs;
 pub mod keys;
 pub mod projections;
 pub mod runner;
 pub mod slack;
 pub mod store;
+pub mod telemetry;

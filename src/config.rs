@@ -1,0 +1,296 @@
+//! The configuration: every variable, what it is for, and which role needs it. Read once, all problems told at once.
+
+use std::net::SocketAddr;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::keys::Keyring;
+
+/// A role of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `web` and `worker` in one process.
+    Serve,
+    /// HTTP and Slack.
+    Web,
+    /// Docker.
+    Worker,
+    /// The database's tables.
+    Migrate,
+    /// The command line against the database.
+    Operate,
+}
+
+impl Role {
+    /// All roles, in the order of the reference table.
+    pub const ALL: [Self; 5] = [Self::Serve, Self::Web, Self::Worker, Self::Migrate, Self::Operate];
+
+    /// Its name in the reference table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Web => "web",
+            Self::Worker => "worker",
+            Self::Migrate => "migrate",
+            Self::Operate => "project, environment, …",
+        }
+    }
+}
+
+/// What a role does with a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// It must be set.
+    Required,
+    /// It may be set.
+    Optional,
+    /// It is not read.
+    Ignored,
+}
+
+/// A variable.
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for, and how it is written.
+    pub help: &'static str,
+    /// Its value when it isn't set.
+    pub default: Option<&'static str>,
+    /// What each role does with it, in the order of [`Role::ALL`].
+    pub uses: [Use; 5],
+}
+
+use Use::{Ignored as I, Optional as O, Required as R};
+
+/// Every variable of the service.
+pub const VARIABLES: &[Variable] = &[
+    Variable { name: "DATABASE_URL", help: "Postgres, such as postgres://coolops@localhost/coolops", default: None, uses: [R, R, R, R, R] },
+    Variable {
+        name: "COOLOPS_MIGRATE_DATABASE_URL",
+        help: "Postgres as the owner of the tables; DATABASE_URL where it isn't set",
+        default: None,
+        uses: [I, I, I, O, I],
+    },
+    Variable {
+        name: "REDIS_URL",
+        help: "Redis, such as redis://localhost or redis+unix:///run/redis.sock",
+        default: Some("redis://127.0.0.1:6379"),
+        uses: [O, O, O, I, I],
+    },
+    Variable {
+        name: "DOCKER_HOST",
+        help: "Docker Engine: unix:///path or tcp://host:port",
+        default: Some("unix:///var/run/docker.sock"),
+        uses: [O, I, O, I, I],
+    },
+    Variable { name: "COOLOPS_LISTEN", help: "address of the web face", default: Some("127.0.0.1:3000"), uses: [O, O, I, I, I] },
+    Variable { name: "COOLOPS_ADMIN_LISTEN", help: "address of /metrics; none where it isn't set", default: None, uses: [O, O, O, I, I] },
+    Variable {
+        name: "COOLOPS_PUBLIC_URL",
+        help: "where people's browsers reach the web face; the base of every link",
+        default: None,
+        uses: [R, R, O, I, I],
+    },
+    Variable {
+        name: "COOLOPS_MASTER_KEY",
+        help: "32 random bytes in base64 (openssl rand -base64 32); encrypts secrets, makes links",
+        default: None,
+        uses: [R, R, R, I, R],
+    },
+    Variable {
+        name: "COOLOPS_MASTER_KEY_PREVIOUS",
+        help: "the master key before this one; only read with",
+        default: None,
+        uses: [O, O, O, I, O],
+    },
+    Variable { name: "COOLOPS_WORKER_SLOTS", help: "deployments at a time in one process", default: Some("4"), uses: [O, I, O, I, I] },
+    Variable { name: "SLACK_API_URL", help: "Slack's Web API", default: Some("https://slack.com/api"), uses: [O, O, I, I, I] },
+    Variable { name: "SLACK_BOT_TOKEN", help: "the app's bot token, xoxb-…", default: None, uses: [R, R, I, I, I] },
+    Variable { name: "SLACK_SIGNING_SECRET", help: "the app's signing secret", default: None, uses: [R, R, I, I, I] },
+    Variable { name: "RUST_LOG", help: "what is logged, such as info or coolops=debug", default: Some("info"), uses: [O, O, O, O, O] },
+    Variable { name: "COOLOPS_LOG_FORMAT", help: "human or json", default: Some("human"), uses: [O, O, O, O, O] },
+    Variable { name: "NO_COLOR", help: "no colours in the terminal", default: None, uses: [O, O, O, O, O] },
+];
+
+/// The configuration of one role. What the role doesn't use is empty.
+pub struct Config {
+    /// Postgres.
+    pub database_url: String,
+    /// Postgres as the owner.
+    pub migrate_database_url: String,
+    /// Redis.
+    pub redis_url: String,
+    /// Docker, unless it is the machine's own.
+    pub docker_host: Option<String>,
+    /// The web face.
+    pub listen: SocketAddr,
+    /// Metrics.
+    pub admin_listen: Option<SocketAddr>,
+    /// The base of links.
+    pub public_url: String,
+    /// The keys, where the role uses them.
+    pub keys: Option<Keyring>,
+    /// Deployments at a time.
+    pub slots: usize,
+    /// Slack's Web API.
+    pub slack_api_url: String,
+    /// The bot token.
+    pub slack_token: SecretString,
+    /// What Slack signs with.
+    pub slack_signing_secret: SecretString,
+}
+
+/// Everything that is wrong with the environment, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration is not complete:\n{}", .0.iter().map(|l| format!("  {l}")).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+struct Reading<'a> {
+    role: usize,
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    problems: Vec<String>,
+}
+
+impl Reading<'_> {
+    fn text(&mut self, name: &str) -> Option<String> {
+        let variable = VARIABLES.iter().find(|v| v.name == name).expect("only listed variables are read");
+        let given = (self.variable)(name).filter(|v| !v.trim().is_empty());
+        match variable.uses[self.role] {
+            Use::Ignored => None,
+            Use::Required if given.is_none() => {
+                self.problems.push(format!("{name} is not set: {}", variable.help));
+                None
+            }
+            _ => given.or_else(|| variable.default.map(str::to_owned)),
+        }
+    }
+
+    fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let text = self.text(name)?;
+        let parsed = parse(&text);
+        if parsed.is_none() {
+            let help = VARIABLES.iter().find(|v| v.name == name).map_or("", |v| v.help);
+            // The value isn't shown: it may be a secret in the wrong place.
+            self.problems.push(format!("{name} can't be read: {help}"));
+        }
+        parsed
+    }
+}
+
+impl Config {
+    /// Reads a role's configuration, from the process's environment or a test's.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn read(role: Role, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let index = Role::ALL.iter().position(|r| *r == role).expect("every role is listed");
+        let mut r = Reading { role: index, variable, problems: Vec::new() };
+        let postgres = |url: &str| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        let database_url = r.parsed("DATABASE_URL", |u| postgres(u).then(|| u.to_owned())).unwrap_or_default();
+        let migrate_database_url = r.parsed("COOLOPS_MIGRATE_DATABASE_URL", |u| postgres(u).then(|| u.to_owned()));
+        let redis_url = r.parsed("REDIS_URL", |u| redis::Client::open(u).ok().map(|_| u.to_owned())).unwrap_or_default();
+        let docker_host =
+            r.parsed("DOCKER_HOST", |h| ["unix://", "tcp://", "http://"].iter().any(|p| h.starts_with(p)).then(|| h.to_owned()));
+        let listen = r.parsed("COOLOPS_LISTEN", |a| a.parse().ok());
+        let admin_listen = r.parsed("COOLOPS_ADMIN_LISTEN", |a| a.parse().ok());
+        let http = |u: &str| url::Url::parse(u).ok().filter(|u| ["http", "https"].contains(&u.scheme()) && u.has_host());
+        let public_url = r.parsed("COOLOPS_PUBLIC_URL", |u| http(u).map(|_| u.trim_end_matches('/').to_owned())).unwrap_or_default();
+        let slots = r.parsed("COOLOPS_WORKER_SLOTS", |n| n.parse().ok().filter(|n| (1..=1000).contains(n))).unwrap_or(1);
+        let slack_api_url = r.parsed("SLACK_API_URL", |u| http(u).map(|_| u.trim_end_matches('/').to_owned())).unwrap_or_default();
+        let slack_token: SecretString = r.text("SLACK_BOT_TOKEN").unwrap_or_default().into();
+        if !slack_token.expose_secret().is_empty() && !slack_token.expose_secret().starts_with("xox") {
+            r.problems.push("SLACK_BOT_TOKEN does not look like a bot token (xoxb-…)".to_owned());
+        }
+        let slack_signing_secret = r.text("SLACK_SIGNING_SECRET").unwrap_or_default().into();
+        let (key, previous) = (r.text("COOLOPS_MASTER_KEY"), r.text("COOLOPS_MASTER_KEY_PREVIOUS"));
+        let keys = key.and_then(|key| match Keyring::new(&key.into(), previous.map(Into::into).as_ref()) {
+            Ok(keys) => Some(keys),
+            Err(e) => {
+                r.problems.push(format!("COOLOPS_MASTER_KEY or COOLOPS_MASTER_KEY_PREVIOUS can't be read: {e}"));
+                None
+            }
+        });
+        if !r.problems.is_empty() {
+            return Err(ConfigError(r.problems));
+        }
+        Ok(Self {
+            migrate_database_url: migrate_database_url.unwrap_or_else(|| database_url.clone()),
+            database_url,
+            redis_url,
+            docker_host,
+            listen: listen.unwrap_or_else(|| ([127, 0, 0, 1], 3000).into()),
+            admin_listen,
+            public_url,
+            keys,
+            slots,
+            slack_api_url,
+            slack_token,
+            slack_signing_secret,
+        })
+    }
+
+    /// Reads a role's configuration from the process's environment.
+    ///
+    /// # Errors
+    /// All problems at once.
+    #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+    pub fn from_environment(role: Role) -> Result<Self, ConfigError> {
+        Self::read(role, &|name| std::env::var(name).ok())
+    }
+}
+
+/// The reference table of `docs/CONFIGURATION.md`.
+pub fn reference() -> String {
+    let mut text = String::from("| variable | what it is | default |");
+    for role in Role::ALL {
+        text.push_str(&format!(" {} |", role.name()));
+    }
+    text.push_str("\n|---|---|---|---|---|---|---|---|\n");
+    for v in VARIABLES {
+        text.push_str(&format!("| `{}` | {} | {} |", v.name, v.help, v.default.map_or_else(String::new, |d| format!("`{d}`"))));
+        for used in v.uses {
+            text.push_str(match used {
+                Use::Required => " required |",
+                Use::Optional => " read |",
+                Use::Ignored => " – |",
+            });
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let given = |name: &str| match name {
+            "DATABASE_URL" => Some("mysql://x".to_owned()),
+            "COOLOPS_LISTEN" => Some("3000".to_owned()),
+            "COOLOPS_MASTER_KEY" => Some("short".to_owned()),
+            _ => None,
+        };
+        let Err(error) = Config::read(Role::Serve, &given) else { panic!("accepted") };
+        let text = error.to_string();
+        for name in
+            ["DATABASE_URL", "COOLOPS_LISTEN", "COOLOPS_MASTER_KEY", "COOLOPS_PUBLIC_URL", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"]
+        {
+            assert!(text.contains(&format!("  {name}")), "{name} is missing in:\n{text}");
+        }
+        assert!(!text.contains("mysql"), "a value may be a secret in the wrong place");
+    }
+
+    #[test]
+    fn a_worker_needs_nothing_of_slack() {
+        let key = crate::keys::new_master_key();
+        let given = |name: &str| match name {
+            "DATABASE_URL" => Some("postgres://x".to_owned()),
+            "COOLOPS_MASTER_KEY" => Some(key.clone()),
+            _ => None,
+        };
+        let Ok(config) = Config::read(Role::Worker, &given) else { panic!("refused") };
+        assert_eq!((config.slots, config.docker_host.as_deref()), (4, Some("unix:///var/run/docker.sock")));
+    }
+}

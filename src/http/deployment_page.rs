@@ -1,0 +1,253 @@
+//! A deployment's log: `GET /deployments/{id}` and what belongs to it. Server-rendered, live through server-sent events.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::stream::{self, Stream};
+use maud::{Markup, PreEscaped, html};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::ansi::{self, Look};
+use super::error::Answer;
+use super::page;
+use super::{Parts, Web};
+use crate::domain::deployment::{Deployment, State as Phase};
+use crate::domain::ids::{BuildId, DeploymentId};
+use crate::keys::Links;
+use crate::store::deployments::Dated;
+use crate::store::journal::Chunk;
+
+/// Lines on the page at once; the raw download has all.
+const LINES_MAX: i64 = 5_000;
+/// A live reader looks so often even when nothing woke it.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The capability in a link.
+#[derive(Deserialize)]
+pub struct Key {
+    #[serde(default)]
+    key: String,
+}
+
+impl Key {
+    pub(super) fn value(&self) -> &str {
+        &self.key
+    }
+}
+
+/// Whether a capability opens a thing of a build. Links made before the project's links were revoked open nothing.
+pub(super) async fn allowed(web: &Parts, build: BuildId, kind: &str, id: uuid::Uuid, key: &str) -> Result<Option<Links>, Answer> {
+    let Some(build) = web.app.build(build).await? else { return Ok(None) };
+    let Some(project) = web.app.store.project(build.project_id).await? else { return Ok(None) };
+    if project.value.link_key != build.link_key {
+        return Ok(None);
+    }
+    Ok(web.app.keys.links(&build.link_key).filter(|links| links.allows(kind, id, key)))
+}
+
+async fn open(web: &Parts, id: &str, key: &str) -> Result<Option<Dated>, Answer> {
+    let Ok(id) = id.parse::<DeploymentId>() else { return Ok(None) };
+    let Some(dated) = web.app.store.dated(id).await? else { return Ok(None) };
+    let allowed = allowed(web, dated.deployment.of.build_id, "deployments", id.0, key).await?;
+    Ok(allowed.map(|_| dated))
+}
+
+/// `GET /deployments/{id}`.
+///
+/// # Errors
+/// 503 when the database is away; a wrong link is a 404 page.
+pub async fn page(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
+    let Some(dated) = open(&web, &id, &key.key).await? else { return Ok(page::not_found()) };
+    let deployment = &dated.deployment;
+    let (first, total) = web.app.store.tail_start(deployment.of.deployment_id, LINES_MAX).await?;
+    let chunks = web.app.store.chunks_from(deployment.of.deployment_id, first, i64::MAX).await?;
+    let next = chunks.last().map_or(first, |c| c.number + 1);
+    let mut look = Look::default();
+    let lines: String = chunks.iter().map(|c| lines_html(c, total - LINES_MAX, &mut look)).collect();
+    let over = deployment.state.is_over() || deployment.state == Phase::Unknown;
+    let address = |what: &str| format!("/deployments/{id}/{what}?key={}", key.key);
+    let body = html! {
+        header {
+            div #head { (head(&dated)) }
+            nav.tools aria-label="Log" {
+                button #follow type="button" aria-pressed="false" hidden { "Follow" }
+                a href=(address("raw")) download { "Download" }
+                @if !over { a #reload href="" { "Reload" } }
+            }
+        }
+        main {
+            @if total > LINES_MAX {
+                p.note { "The last " (LINES_MAX) " of " (total) " lines. " a href=(address("raw")) download { "Download all of them" } "." }
+            }
+            @if total == 0 {
+                p.note #empty { @if over { "It printed nothing." } @else { "Nothing printed yet." } }
+            }
+            div.log #log role="log" aria-label="Output" aria-live="off" data-over=(over) data-live=(format!("{}&from={next}", address("live"))) {
+                (PreEscaped(lines))
+            }
+        }
+    };
+    let title = format!("{} → {} · {}", deployment.build_name, deployment.environment_name, deployment.state.as_str());
+    Ok(page::framed(&title, true, &body))
+}
+
+fn head(dated: &Dated) -> Markup {
+    let d = &dated.deployment;
+    html! {
+        h1 { span { (d.build_name) " → " (d.environment_name) } (page::badge(d.state)) }
+        @if let Some(reason) = reason(d) { p.reason { (reason) } }
+        p.facts {
+            "Pressed by " (d.requested_by.name) " · " (page::time(dated.requested_at))
+            @if d.state.is_over() { " · ended " (page::time(dated.changed_at)) }
+        }
+    }
+}
+
+/// Why it is as it is, in words.
+pub(super) fn reason(d: &Deployment) -> Option<String> {
+    let failed = d.failure.as_ref().map(|f| format!("Failed: {}", f.sentence(d.image.as_str())));
+    let lost = d.found.as_ref().map(|found| format!("Nobody can tell how it ended: {found}"));
+    let resolved = d.resolved.as_ref().map(|reason| format!("A person decided: {reason}"));
+    let waits = (d.state == Phase::Ready).then(|| "Waiting for a free worker".to_owned());
+    failed.or(resolved).or(lost).or(waits)
+}
+
+/// A chunk's lines after line number `after`.
+fn lines_html(chunk: &Chunk, after: i64, look: &mut Look) -> String {
+    let body = chunk.body.strip_suffix(b"\n").unwrap_or(&chunk.body);
+    let mut html = String::with_capacity(chunk.body.len() * 2);
+    for (number, line) in (chunk.first_line..).zip(body.split(|b| *b == b'\n')) {
+        let text = ansi::line(line, look);
+        if number > after {
+            html.push_str(&format!("<div class=\"l\" id=\"L{number}\"><a href=\"#L{number}\">{number}</a><span>{text}</span></div>"));
+        }
+    }
+    html
+}
+
+/// `GET /deployments/{id}/logs`: the original's answer, `{"finished": …, "logs": "…"}`.
+///
+/// # Errors
+/// 404 for a wrong link, 503 when the database is away.
+pub async fn logs(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
+    let dated = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
+    let chunks = web.app.store.chunks_from(dated.deployment.of.deployment_id, 0, i64::MAX).await?;
+    let bytes: Vec<u8> = chunks.into_iter().flat_map(|c| c.body).collect();
+    let logs = String::from_utf8_lossy(&bytes);
+    Ok((page::HEADERS, Json(json!({ "finished": dated.deployment.state.is_over(), "logs": logs }))).into_response())
+}
+
+/// `GET /deployments/{id}/raw`: the stored bytes, as a download, never all in memory.
+///
+/// # Errors
+/// 404 for a wrong link, 503 when the database is away.
+pub async fn raw(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
+    let dated = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
+    let id = dated.deployment.of.deployment_id;
+    let chunks = stream::try_unfold((web, 0), move |(web, from)| async move {
+        let chunks = web.app.store.chunks_from(id, from, 16).await?;
+        let Some(last) = chunks.last() else { return Ok::<_, sqlx::Error>(None) };
+        let next = last.number + 1;
+        let bytes: Vec<u8> = chunks.into_iter().flat_map(|c| c.body).collect();
+        Ok(Some((bytes, (web, next))))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{id}.log\"")),
+    ];
+    Ok((page::HEADERS, headers, Body::from_stream(chunks)).into_response())
+}
+
+/// Where a live reader stands.
+#[derive(Deserialize)]
+pub struct From {
+    #[serde(default)]
+    from: i32,
+}
+
+/// `GET /deployments/{id}/live`: new lines and state changes as server-sent events. An event's id is the number of its
+/// chunk, so a reader that comes back with `Last-Event-ID` misses and doubles nothing.
+///
+/// # Errors
+/// 404 for a wrong link, 503 when the database is away.
+pub async fn live(
+    State(web): State<Web>,
+    Path(id): Path<String>,
+    Query(key): Query<Key>,
+    Query(from): Query<From>,
+    headers: HeaderMap,
+) -> Result<Response, Answer> {
+    let dated = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
+    let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<i32>().ok());
+    let id = dated.deployment.of.deployment_id;
+    let events = follow(web, id, last.map_or(from.from, |last| last + 1));
+    Ok((page::HEADERS, Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))).into_response())
+}
+
+struct Reader {
+    web: Web,
+    id: DeploymentId,
+    next: i32,
+    look: Look,
+    shown: Option<String>,
+    ended: bool,
+}
+
+fn follow(web: Web, id: DeploymentId, next: i32) -> impl Stream<Item = Result<Event, Infallible>> {
+    let reader = Reader { web, id, next, look: Look::default(), shown: None, ended: false };
+    let logs = reader.web.app.store.wake().logs();
+    let changes = reader.web.app.store.wake().events();
+    stream::unfold((reader, logs, changes), async |(mut reader, mut logs, mut changes)| {
+        loop {
+            if reader.ended {
+                return None;
+            }
+            if let Ok(Some(event)) = reader.next_event().await {
+                return Some((Ok(event), (reader, logs, changes)));
+            }
+            let mine = async {
+                while let Ok(id) = logs.recv().await {
+                    if id == reader.id {
+                        break;
+                    }
+                }
+            };
+            tokio::select! {
+                () = mine => {}
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+    })
+}
+
+impl Reader {
+    async fn next_event(&mut self) -> Result<Option<Event>, sqlx::Error> {
+        let store = &self.web.app.store;
+        // The state is read before the lines: an end that is seen has all its lines stored.
+        let Some(dated) = store.dated(self.id).await? else { return Ok(None) };
+        let chunks = store.chunks_from(self.id, self.next, 32).await?;
+        if let Some(last) = chunks.last() {
+            self.next = last.number + 1;
+            let html: String = chunks.iter().map(|c| lines_html(c, 0, &mut self.look)).collect();
+            return Ok(Some(Event::default().event("lines").id(last.number.to_string()).data(json!(html).to_string())));
+        }
+        let head = head(&dated).into_string();
+        if self.shown.as_ref() != Some(&head) {
+            self.shown = Some(head.clone());
+            return Ok(Some(Event::default().event("state").data(json!(head).to_string())));
+        }
+        if dated.deployment.state.is_over() || dated.deployment.state == Phase::Unknown {
+            self.ended = true;
+            return Ok(Some(Event::default().event("end").data("{}")));
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,77 @@
+//! Every answer that is not a success, in one place: `{"error": "a sentence that says what to do"}`.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use crate::app::CommandError;
+use crate::app::builds::AnnounceRefusal;
+use crate::domain::build::BuildRefusal;
+
+/// A status and a sentence.
+#[derive(Debug)]
+pub struct Answer(pub StatusCode, pub String);
+
+impl Answer {
+    /// 400.
+    pub fn malformed(why: impl Into<String>) -> Self {
+        Self(StatusCode::BAD_REQUEST, why.into())
+    }
+
+    /// 401 for CI.
+    pub fn no_token() -> Self {
+        let text = "the project token is missing, unknown or revoked; send it as: Authorization: Token <the project's token>";
+        Self(StatusCode::UNAUTHORIZED, text.to_owned())
+    }
+
+    /// 404.
+    pub fn not_found() -> Self {
+        Self(StatusCode::NOT_FOUND, "there is nothing at this address".to_owned())
+    }
+
+    /// 413 with the limit and, where it is known, the size.
+    pub fn too_large(limit: usize, size: Option<u64>) -> Self {
+        let size = size.map_or_else(|| format!("more than {limit}"), |s| s.to_string());
+        Self(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has {size} bytes; at most {limit} are allowed"))
+    }
+
+    /// 503; the details are for our log.
+    pub fn unavailable(details: &str) -> Self {
+        tracing::warn!(details, "a request could not be served");
+        Self(StatusCode::SERVICE_UNAVAILABLE, "coolops can't reach its database right now; try again in a moment".to_owned())
+    }
+}
+
+impl From<CommandError<AnnounceRefusal>> for Answer {
+    fn from(error: CommandError<AnnounceRefusal>) -> Self {
+        match error {
+            CommandError::Unavailable(details) => Self::unavailable(&details),
+            CommandError::Refused(AnnounceRefusal::TokenRevoked) => Self::no_token(),
+            CommandError::Refused(AnnounceRefusal::Build(refusal)) => {
+                let status = match refusal {
+                    BuildRefusal::OtherParams { .. } | BuildRefusal::ProjectArchived(_) => StatusCode::CONFLICT,
+                    BuildRefusal::Invalid(_) => StatusCode::BAD_REQUEST,
+                };
+                Self(status, refusal.to_string())
+            }
+        }
+    }
+}
+
+impl From<sqlx::Error> for Answer {
+    fn from(error: sqlx::Error) -> Self {
+        Self::unavailable(&error.to_string())
+    }
+}
+
+impl From<crate::store::log::ReadError> for Answer {
+    fn from(error: crate::store::log::ReadError) -> Self {
+        Self::unavailable(&error.to_string())
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        (self.0, Json(serde_json::json!({ "error": self.1 }))).into_response()
+    }
+}

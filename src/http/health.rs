@@ -1,0 +1,45 @@
+//! `GET /healthz`: the process runs. `GET /readyz`: what it needs is there, by name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Web;
+use crate::jobs::queue::Doorbell;
+
+/// What readiness depends on beside the database.
+#[derive(Clone, Default)]
+pub struct Readiness {
+    /// Redis, where the role uses it. Its absence slows, and does not stop.
+    pub doorbell: Option<Arc<Doorbell>>,
+}
+
+/// The original's answer too.
+pub async fn healthz() -> Json<Value> {
+    Json(json!({ "healthy": true }))
+}
+
+/// 200 when presses and builds can be taken, 503 when not; says which part is missing either way.
+pub async fn readyz(State(web): State<Web>) -> (StatusCode, Json<Value>) {
+    let limit = Duration::from_secs(2);
+    let postgres = match tokio::time::timeout(limit, web.app.store.ping()).await {
+        Ok(Ok(())) => "ok".to_owned(),
+        Ok(Err(e)) => e.to_string(),
+        Err(_) => "no answer".to_owned(),
+    };
+    let redis = match &web.readiness.doorbell {
+        None => "not used".to_owned(),
+        Some(doorbell) => match tokio::time::timeout(limit, doorbell.ping()).await {
+            Ok(Ok(())) => "ok".to_owned(),
+            Ok(Err(e)) => format!("away, jobs start seconds later: {e}"),
+            Err(_) => "away, jobs start seconds later: no answer".to_owned(),
+        },
+    };
+    let ready = postgres == "ok";
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": ready, "postgres": postgres, "redis": redis })))
+}

@@ -1,0 +1,61 @@
+//! The web face: CI and Slack come in here, people read pages. One file per endpoint.
+//!
+//! **Invariant:** the query part of an address is never logged, because it may hold a capability.
+
+pub mod ansi;
+pub mod build_page;
+pub mod deployment_page;
+pub mod error;
+pub mod health;
+pub mod metrics;
+pub mod notify_build;
+pub mod page;
+pub mod slack_interaction;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use secrecy::SecretString;
+
+use crate::app::App;
+
+/// What the endpoints work with.
+#[derive(Clone)]
+pub struct Web(Arc<Parts>);
+
+/// Parts of [`Web`].
+pub struct Parts {
+    /// The shell.
+    pub app: Arc<App>,
+    /// What Slack signs with.
+    pub signing_secret: SecretString,
+    /// Hosts that a `response_url` may name.
+    pub response_hosts: Vec<String>,
+    /// What `/readyz` asks.
+    pub readiness: health::Readiness,
+}
+
+impl std::ops::Deref for Web {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The routes.
+pub fn router(parts: Parts) -> Router {
+    Router::new()
+        .route("/builds", post(notify_build::handle))
+        .route("/builds/{id}", get(build_page::handle))
+        .route("/deployments/{id}", get(deployment_page::page))
+        .route("/deployments/{id}/logs", get(deployment_page::logs))
+        .route("/deployments/{id}/raw", get(deployment_page::raw))
+        .route("/deployments/{id}/live", get(deployment_page::live))
+        .route("/slack/interactions", post(slack_interaction::handle))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/assets/{name}", get(page::asset))
+        .fallback(async || error::Answer::not_found())
+        .with_state(Web(Arc::new(parts)))
+}

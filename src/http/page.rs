@@ -1,0 +1,85 @@
+//! What all pages share: the frame, the headers, the assets.
+
+use axum::extract::Path;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use maud::{DOCTYPE, Markup, html};
+
+use crate::domain::deployment::State;
+
+/// Nothing from elsewhere is loaded, nothing is framed, nothing inline runs.
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Headers of every page: private to the holder of the link, and silent about it.
+pub const HEADERS: [(HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, CSP),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (HeaderName::from_static("x-robots-tag"), "noindex"),
+];
+
+const CSS: &str = include_str!("assets/page.css");
+const JS: &str = include_str!("assets/log.js");
+const ICON: &str = include_str!("assets/icon.svg");
+
+/// A page in its frame.
+pub fn framed(title: &str, scripted: bool, body: &Markup) -> Response {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                link rel="icon" href="/assets/icon.svg";
+                link rel="stylesheet" href="/assets/page.css";
+                @if scripted { script src="/assets/log.js" defer {} }
+            }
+            body { (body) }
+        }
+    };
+    (HEADERS, page).into_response()
+}
+
+/// What a wrong, missing or revoked link gets: the same as a thing that isn't there.
+pub fn not_found() -> Response {
+    let body = html! {
+        main.plain {
+            h1 { "Nothing here" }
+            p { "This link is not valid (any more). Open the log from the line in the build's Slack message." }
+        }
+    };
+    let mut response = framed("Not found", false, &body);
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+/// A state as a badge: the words carry the meaning, the colour repeats it.
+pub fn badge(state: State) -> Markup {
+    let words = match state {
+        State::Ready => "queued",
+        state => state.as_str(),
+    };
+    html! { span class={ "badge " (state.as_str()) } { (words) } }
+}
+
+/// A time in UTC that the page's script turns into local time.
+pub fn time(at: DateTime<Utc>) -> Markup {
+    html! { time datetime=(at.to_rfc3339()) { (at.format("%Y-%m-%d %H:%M:%S")) " UTC" } }
+}
+
+/// `GET /assets/{name}`.
+pub async fn asset(Path(name): Path<String>) -> Response {
+    let (kind, content) = match name.as_str() {
+        "page.css" => ("text/css; charset=utf-8", CSS),
+        "log.js" => ("text/javascript; charset=utf-8", JS),
+        "icon.svg" => ("image/svg+xml", ICON),
+        _ => return super::error::Answer::not_found().into_response(),
+    };
+    let headers =
+        [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=300"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (headers, content).into_response()
+}

@@ -1,0 +1,80 @@
+//! `POST /slack/interactions`: somebody pressed a button. Verify, decide, append, 200; everything else is derived.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+
+use super::error::Answer;
+use super::notify_build::read;
+use super::{Parts, Web};
+use crate::app::CommandError;
+use crate::domain::ids::DeploymentId;
+use crate::slack::interaction::{self, Interaction};
+use crate::slack::signature;
+
+/// Largest body, in bytes; Slack sends the whole message along.
+const BODY_MAX: usize = 1024 * 1024;
+
+/// Handles the request.
+///
+/// # Errors
+/// 401 when Slack didn't sign it (nothing is recorded), 400 when it isn't what Slack sends.
+pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCode, Answer> {
+    let (parts, body) = request.into_parts();
+    let body = read(&parts.headers, body, BODY_MAX).await?;
+    let (timestamp, signature) = signed(&parts.headers);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+    signature::verify(&web.signing_secret, timestamp, signature, &body, now).map_err(|why| {
+        tracing::warn!(%why, "a Slack request was refused");
+        Answer(StatusCode::UNAUTHORIZED, "the request is not signed by Slack".to_owned())
+    })?;
+    let press = DeploymentId::of_press(signature, timestamp);
+    let command = match interaction::parse(&body, press) {
+        Ok(Interaction::Deploy(command)) => *command,
+        Ok(Interaction::Nothing) => return Ok(StatusCode::OK),
+        Err(e) => return Err(Answer::malformed(e.to_string())),
+    };
+    match web.app.press(command).await {
+        Ok(_) => Ok(StatusCode::OK),
+        Err(CommandError::Unavailable(details)) => {
+            tracing::warn!(details, "a press could not be recorded");
+            say_try_again(&web, &body);
+            Ok(StatusCode::OK)
+        }
+        Err(CommandError::Refused(never)) => match never {},
+    }
+}
+
+/// The two headers, each exactly once, or nothing.
+fn signed(headers: &HeaderMap) -> (&str, &str) {
+    let one = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().unwrap_or_default(),
+            _ => "",
+        }
+    };
+    (one("x-slack-request-timestamp"), one("x-slack-signature"))
+}
+
+/// With the database away nothing can be recorded or queued: the presser is told through the press's own address, from
+/// memory, and only if it is Slack's.
+fn say_try_again(web: &Parts, body: &[u8]) {
+    let payload: Option<serde_json::Value> = serde_urlencoded::from_bytes::<Vec<(String, String)>>(body)
+        .ok()
+        .and_then(|form| form.into_iter().find(|(name, _)| name == "payload"))
+        .and_then(|(_, payload)| serde_json::from_str(&payload).ok());
+    let Some(url) = payload.and_then(|p| p["response_url"].as_str().and_then(|u| url::Url::parse(u).ok())) else { return };
+    if !url.host_str().is_some_and(|host| web.response_hosts.iter().any(|known| known == host)) {
+        return;
+    }
+    tokio::task::spawn_blocking(move || {
+        let text = "coolops can't reach its database right now, so nothing was started. Please press again in a moment.";
+        let answer = serde_json::json!({ "response_type": "ephemeral", "replace_original": false, "text": text });
+        let request = ureq::post(url.as_str()).config().timeout_global(Some(std::time::Duration::from_secs(2))).build();
+        if request.header("content-type", "application/json").send(answer.to_string()).is_err() {
+            tracing::warn!("the presser could not be told to try again");
+        }
+    });
+}
