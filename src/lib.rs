@@ -18,5 +18,6 @@ pub mod keys;
 pub mod projections;
 pub mod runner;
 pub mod slack;
+pub mod standin;
 pub mod store;
 pub mod telemetry;

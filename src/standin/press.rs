@@ -1,0 +1,148 @@
+//! Presses: the payload that Slack sends for a button, signed as Slack signs, and the answers that come back through
+//! `response_url`.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use hmac::{Hmac, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::Shared;
+use super::api::shown;
+use super::workspace::{APP, BOT, Message, TEAM};
+
+/// Which element was pressed, and by whom.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain data")]
+pub struct Press {
+    pub channel: String,
+    pub ts: String,
+    pub user: String,
+    pub action_id: String,
+    /// The chosen entry, for a menu.
+    pub option: Option<String>,
+}
+
+/// A request as Slack would send it.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain data")]
+pub struct Signed {
+    pub timestamp: String,
+    pub signature: String,
+    pub body: String,
+}
+
+impl Shared {
+    /// The signed request for a press; none when there is no such element.
+    pub fn signed_press(&self, press: &Press) -> Option<Signed> {
+        let mut workspace = self.workspace();
+        let action_ts = workspace.next_ts();
+        let user = workspace.user(&press.user)?.clone();
+        let channel = workspace.channel(&press.channel)?;
+        let (channel_id, channel_name) = (channel.id.clone(), channel.name.clone());
+        let message = channel.messages.iter().find(|m| m.ts == press.ts)?;
+        let (block_id, element) = find_element(message, &press.action_id)?;
+        let mut action = json!({
+            "type": element["type"], "action_id": press.action_id, "block_id": block_id, "action_ts": action_ts,
+        });
+        match &press.option {
+            Some(value) => action["selected_option"] = json!({ "text": { "type": "plain_text", "text": "" }, "value": value }),
+            None => {
+                action["text"] = element["text"].clone();
+                action["value"] = element["value"].clone();
+            }
+        }
+        let payload = json!({
+            "type": "block_actions",
+            "team": { "id": TEAM, "domain": "demo" },
+            "enterprise": null,
+            "is_enterprise_install": false,
+            "user": { "id": user.id, "username": user.name, "name": user.name, "team_id": TEAM },
+            "api_app_id": APP,
+            "token": "deprecated",
+            "container": { "type": "message", "message_ts": press.ts, "channel_id": channel_id, "is_ephemeral": false },
+            "trigger_id": format!("{action_ts}.trigger"),
+            "channel": { "id": channel_id, "name": channel_name },
+            "message": shown(message, true),
+            "state": { "values": {} },
+            "response_url": format!("http://{}/respond/{channel_id}.{}", self.address, user.id),
+            "actions": [action],
+        });
+        let body = serde_urlencoded::to_string([("payload", payload.to_string())]).ok()?;
+        Some(self.sign(body))
+    }
+
+    /// Signs a body now.
+    pub fn sign(&self, body: String) -> Signed {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        self.sign_at(body, now)
+    }
+
+    /// Signs a body at a time.
+    pub fn sign_at(&self, body: String, seconds: u64) -> Signed {
+        let timestamp = seconds.to_string();
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.options.signing_secret.as_bytes()).expect("HMAC takes keys of any length");
+        mac.update(format!("v0:{timestamp}:").as_bytes());
+        mac.update(body.as_bytes());
+        let signature = format!("v0={}", hex::encode(mac.finalize().into_bytes()));
+        Signed { timestamp, signature, body }
+    }
+
+    /// Sends a signed request to the app, as Slack does; tells the status, or that nobody answered within 3 s.
+    ///
+    /// # Errors
+    /// What a person would read in Slack.
+    pub async fn deliver(&self, signed: Signed) -> Result<u16, String> {
+        let url = self.interactions_url.lock().expect("no holder of the lock panics").clone();
+        let url = url.ok_or("the app has no interactions URL yet")?;
+        let send = move || {
+            let config =
+                ureq::post(&url).config().timeout_global(Some(std::time::Duration::from_secs(3))).http_status_as_error(false).build();
+            config
+                .header("content-type", "application/x-www-form-urlencoded")
+                .header("x-slack-request-timestamp", &signed.timestamp)
+                .header("x-slack-signature", &signed.signature)
+                .send(&signed.body)
+                .map(|answer| answer.status().as_u16())
+                .map_err(|_| "the app did not answer within 3 seconds".to_owned())
+        };
+        tokio::task::spawn_blocking(send).await.map_err(|e| e.to_string())?
+    }
+}
+
+/// The element with this action id, in the blocks or in an attachment's.
+fn find_element<'a>(message: &'a Message, action_id: &str) -> Option<(&'a str, &'a Value)> {
+    let attached = message.attachments.as_array().into_iter().flatten().filter_map(|a| a["blocks"].as_array());
+    let blocks = message.blocks.as_array().into_iter().chain(attached).flatten();
+    blocks
+        .flat_map(|block| {
+            let elements = block["elements"].as_array().into_iter().flatten().chain(block.get("accessory"));
+            elements.map(move |e| (block["block_id"].as_str().unwrap_or_default(), e))
+        })
+        .find(|(_, element)| element["action_id"] == action_id)
+}
+
+/// `POST /respond/{channel}.{user}`: an answer through `response_url`, shown to the presser alone.
+pub async fn respond(State(shared): State<Arc<Shared>>, Path(id): Path<String>, axum::Json(answer): axum::Json<Value>) -> StatusCode {
+    let Some((channel, user)) = id.split_once('.') else { return StatusCode::NOT_FOUND };
+    let mut workspace = shared.workspace();
+    let ts = workspace.next_ts();
+    let text = answer["text"].as_str().unwrap_or_default().to_owned();
+    let Some(channel) = workspace.channel(channel) else { return StatusCode::NOT_FOUND };
+    channel.messages.push(Message {
+        ts,
+        user: BOT.to_owned(),
+        text,
+        blocks: Value::Null,
+        attachments: Value::Null,
+        metadata: Value::Null,
+        only_for: Some(user.to_owned()),
+        edits: 0,
+    });
+    drop(workspace);
+    shared.changed();
+    StatusCode::OK
+}

@@ -1,0 +1,159 @@
+//! The workspace as data: people, channels, messages, what is seen by whom, and planned misbehaviour.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// The workspace's id.
+pub const TEAM: &str = "T0DEMO0001";
+/// The app's id.
+pub const APP: &str = "A0DEMO0001";
+/// The bot's user id.
+pub const BOT: &str = "U0COOLOPS1";
+
+/// Everything there is.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "plain data")]
+pub struct Workspace {
+    pub users: Vec<User>,
+    pub channels: Vec<Channel>,
+    #[serde(skip)]
+    pub calls: Vec<Call>,
+    #[serde(skip)]
+    pub faults: Vec<Planned>,
+    #[serde(skip)]
+    clock: u64,
+}
+
+/// A person, or the bot.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "plain data")]
+pub struct User {
+    pub id: String,
+    pub name: String,
+    pub real_name: String,
+}
+
+/// A channel, or the direct messages between the bot and a person.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "plain data")]
+pub struct Channel {
+    pub id: String,
+    pub name: String,
+    pub is_member: bool,
+    pub is_archived: bool,
+    /// The person, for direct messages.
+    pub with: Option<String>,
+    pub messages: Vec<Message>,
+}
+
+/// A message as the model keeps it.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "Slack's own names")]
+pub struct Message {
+    pub ts: String,
+    pub user: String,
+    pub text: String,
+    pub blocks: Value,
+    pub attachments: Value,
+    #[serde(skip)]
+    pub metadata: Value,
+    /// Only this person sees it.
+    pub only_for: Option<String>,
+    /// How many times it was edited.
+    pub edits: u32,
+}
+
+/// A call of the Web API that was let in, for tests to look at.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain data")]
+pub struct Call {
+    pub method: String,
+    pub arguments: Value,
+    pub raw: String,
+    pub answer: Value,
+}
+
+/// Misbehaviour planned for the next calls of a method.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// Which method.
+    pub method: String,
+    /// What happens.
+    pub fault: Fault,
+    /// How many calls it is for.
+    pub times: u32,
+}
+
+/// A way to misbehave.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// 429 with so many seconds to wait.
+    RateLimited(u32),
+    /// An HTTP status, nothing done.
+    Status(u16),
+    /// Done, and the connection breaks before the answer.
+    LostReply,
+    /// `ok: false` with this word, nothing done.
+    Error(String),
+}
+
+impl Workspace {
+    /// A channel, three people, our bot, and a direct message channel for each person.
+    pub fn demo() -> Self {
+        let user = |id: &str, name: &str, real: &str| User { id: id.into(), name: name.into(), real_name: real.into() };
+        let users = vec![
+            user("U0ANA00001", "ana", "Ana Lima"),
+            user("U0BEN00001", "ben", "Ben Okafor"),
+            user("U0CHI00001", "chi", "Chi Tanaka"),
+            user(BOT, "coolops", "coolops"),
+        ];
+        let channel = |id: &str, name: &str, with: Option<&str>| Channel {
+            id: id.into(),
+            name: name.into(),
+            is_member: true,
+            is_archived: false,
+            with: with.map(Into::into),
+            messages: Vec::new(),
+        };
+        let mut channels = vec![channel("C0DEPLOYS1", "deploys", None), channel("C0RANDOM01", "random", None)];
+        channels[1].is_member = false;
+        channels.extend(users[..3].iter().map(|u| channel(&u.id.replacen('U', "D", 1), &u.name, Some(&u.id))));
+        Self { users, channels, calls: Vec::new(), faults: Vec::new(), clock: 1_700_000_000 }
+    }
+
+    /// The next timestamp, unique in the workspace and near the real time.
+    pub fn next_ts(&mut self) -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros());
+        self.clock = u64::try_from(now).unwrap_or(0).max(self.clock + 1);
+        format!("{}.{:06}", self.clock / 1_000_000, self.clock % 1_000_000)
+    }
+
+    /// A channel by id, or the direct messages with a user id.
+    pub fn channel(&mut self, id: &str) -> Option<&mut Channel> {
+        self.channels.iter_mut().find(|c| c.id == id || c.with.as_deref() == Some(id))
+    }
+
+    /// A person.
+    pub fn user(&self, id: &str) -> Option<&User> {
+        self.users.iter().find(|u| u.id == id)
+    }
+
+    /// Plans misbehaviour.
+    pub fn plan(&mut self, method: &str, fault: Fault, times: u32) {
+        self.faults.push(Planned { method: method.to_owned(), fault, times });
+    }
+
+    /// The fault for this call, if one is planned.
+    pub fn fault(&mut self, method: &str) -> Option<Fault> {
+        let planned = self.faults.iter_mut().find(|p| p.method == method && p.times > 0)?;
+        planned.times -= 1;
+        Some(planned.fault.clone())
+    }
+
+    /// Deletes a message, as a person would.
+    pub fn delete(&mut self, channel: &str, ts: &str) {
+        if let Some(channel) = self.channel(channel) {
+            channel.messages.retain(|m| m.ts != ts);
+        }
+    }
+}
