@@ -1,3 +1,7 @@
-//! The binary; the command line follows.
+//! The binary: reads the command line and leaves the rest to [`coolops::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    coolops::cli::main()
+}

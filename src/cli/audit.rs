@@ -1,0 +1,105 @@
+//! `coolops audit verify`, `coolops replay` and `coolops replay --verify`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use super::operate;
+use super::output::{self, Format};
+use crate::app::audit::Report;
+
+/// Arguments of `replay`.
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// Change nothing: check the chain, render every message anew and compare it with what Slack was last sent
+    #[arg(long)]
+    verify: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// Arguments of `audit`.
+#[derive(Debug, clap::Args)]
+pub struct AuditArgs {
+    #[command(subcommand)]
+    command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Check every event's hash, the chain, every log chunk and every sent payload
+    Verify(Format),
+}
+
+/// Runs `audit`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn audit(args: AuditArgs) -> Result<ExitCode> {
+    let AuditCommand::Verify(format) = args.command;
+    let report = operate().await?.audit(false).await?;
+    Ok(tell(&report, format, false))
+}
+
+/// Runs `replay`.
+///
+/// # Errors
+/// When the database is away, or an event can't be read.
+pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
+    let app = operate().await?;
+    if args.verify {
+        let report = app.audit(true).await?;
+        return Ok(tell(&report, args.format, true));
+    }
+    let rebuilt = app.rebuild().await?;
+    if args.format.json {
+        output::json(&rebuilt);
+    } else {
+        output::line(&format!("Folded {} events.", rebuilt.events));
+        let row = |t: &crate::store::rebuild::Swapped| {
+            let changed = if t.removed == 0 && t.written == 0 {
+                "as they were".to_owned()
+            } else {
+                format!("{} removed, {} written", t.removed, t.written)
+            };
+            vec![t.table.to_owned(), t.rows.to_string(), changed]
+        };
+        output::table(&["PROJECTION", "ROWS", "SWAPPED IN"], &rebuilt.tables.iter().map(row).collect::<Vec<_>>());
+        if rebuilt.work_found > 0 {
+            output::line(&format!("Found {} pieces of owed work that no job stood for; they are queued.", rebuilt.work_found));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
+    let code = if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+    if format.json {
+        output::json(report);
+        return code;
+    }
+    for finding in &report.findings {
+        output::line(&format!("CHANGED  {finding}"));
+    }
+    if !report.findings.is_empty() {
+        output::line("What is listed is not as it was written. Compare with a backup, and find out who can write to this database.");
+        return code;
+    }
+    output::line(&format!("The chain of {} events is whole. Head: {}", report.events, report.head));
+    output::line(&format!("The output of {} deployments is as it was written.", report.journals));
+    if messages {
+        output::line(&format!(
+            "{} messages, rendered anew from the events, equal what Slack was last sent, byte for byte.",
+            report.messages
+        ));
+        if report.messages_of_other_versions > 0 {
+            let n = report.messages_of_other_versions;
+            output::line(&format!("{n} messages were sent by another version of the renderer; their stored bytes are as they were sent."));
+        }
+    }
+    if report.messages_behind > 0 {
+        output::line(&format!("{} messages are waiting to be brought up to date.", report.messages_behind));
+    }
+    code
+}

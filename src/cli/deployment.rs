@@ -1,0 +1,192 @@
+//! `coolops deployment …`: what ran, how it went, and closing what nobody could tell.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
+
+use super::output::{self, Format};
+use super::{operate, operator, project_named};
+use crate::domain::deployment::{State, Verdict};
+use crate::domain::ids::DeploymentId;
+use crate::store::deployments::Dated;
+
+/// Arguments of `deployment`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List deployments, newest first
+    List {
+        /// Only this project's
+        #[arg(long)]
+        project: Option<String>,
+        /// Only those in this state: queued, ready, starting, running, unknown, succeeded, failed
+        #[arg(long)]
+        state: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: i64,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show a deployment
+    Show {
+        /// Its id, or the beginning of it
+        deployment: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Print a deployment's output
+    Logs {
+        /// Its id, or the beginning of it
+        deployment: String,
+        /// Go on until it ends
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Decide how an unknown deployment ended; its environment opens again
+    Resolve {
+        /// Its id, or the beginning of it
+        deployment: String,
+        /// How it ended
+        #[arg(long, value_enum, name = "VERDICT")]
+        r#as: As,
+        /// Why you think so; it is recorded
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum As {
+    Succeeded,
+    Failed,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// A refusal, or that the database is away.
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let app = operate().await?;
+    let find = async |text: &str| -> Result<DeploymentId> {
+        if let Ok(id) = text.parse() {
+            return Ok(id);
+        }
+        let all = app.store.deployments(None, None, 10_000).await?;
+        let mut found = all.iter().map(|d| d.deployment.of.deployment_id).filter(|id| id.to_string().starts_with(text));
+        match (found.next(), found.next()) {
+            (Some(id), None) => Ok(id),
+            (None, _) => anyhow::bail!("there is no deployment {text}; see: coolops deployment list"),
+            (Some(_), Some(_)) => anyhow::bail!("more than one deployment begins with {text}; give more of its id"),
+        }
+    };
+    match args.command {
+        Command::List { project, state, limit, format } => {
+            let project = match project {
+                Some(slug) => Some(project_named(&app, &slug).await?.id),
+                None => None,
+            };
+            let all = app.store.deployments(project, state.as_deref(), limit.clamp(1, 10_000)).await?;
+            if format.json {
+                output::json(&all.iter().map(as_json).collect::<Vec<_>>());
+            } else {
+                let row = |d: &Dated| {
+                    let x = &d.deployment;
+                    let id = x.of.deployment_id.to_string();
+                    let words = [&x.build_name, &x.environment_name].map(|t| output::safe(t));
+                    vec![
+                        id[..8].to_owned(),
+                        words[0].clone(),
+                        words[1].clone(),
+                        state_words(d),
+                        x.requested_by.name.clone(),
+                        output::time(d.requested_at),
+                    ]
+                };
+                output::table(&["ID", "BUILD", "ENVIRONMENT", "STATE", "BY", "PRESSED"], &all.iter().map(row).collect::<Vec<_>>());
+            }
+        }
+        Command::Show { deployment, format } => {
+            let id = find(&deployment).await?;
+            let dated = app.store.dated(id).await?.with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
+            if format.json {
+                output::json(&as_json(&dated));
+            } else {
+                let d = &dated.deployment;
+                output::line(&format!("{} → {}: {}", output::safe(&d.build_name), output::safe(&d.environment_name), state_words(&dated)));
+                output::line(&format!("  id       {}", d.of.deployment_id));
+                output::line(&format!("  pressed  {} by {}", output::time(dated.requested_at), d.requested_by.name));
+                output::line(&format!("  changed  {}", output::time(dated.changed_at)));
+                output::line(&format!("  image    {}", d.image.as_str()));
+                if let Some(image) = &d.image_id {
+                    output::line(&format!("  ran      {image}"));
+                }
+                if let Some(found) = &d.found {
+                    output::line(&format!("  found    {found}"));
+                }
+                if let Some(reason) = &d.resolved {
+                    output::line(&format!("  resolved {}", output::safe(reason)));
+                }
+                if let Some(log) = &d.log {
+                    output::line(&format!("  log      {} lines, {} bytes", log.lines, log.bytes));
+                }
+            }
+        }
+        Command::Logs { deployment, follow } => {
+            let id = find(&deployment).await?;
+            let mut next = 0;
+            loop {
+                let dated =
+                    app.store.dated(id).await?.with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
+                loop {
+                    let chunks = app.store.chunks_from(id, next, 64).await?;
+                    let Some(last) = chunks.last() else { break };
+                    next = last.number + 1;
+                    chunks.iter().for_each(|c| output::bytes(&c.body));
+                }
+                if !follow || dated.deployment.state.is_over() || dated.deployment.state == State::Unknown {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            }
+        }
+        Command::Resolve { deployment, r#as, reason } => {
+            anyhow::ensure!(!reason.trim().is_empty(), "--reason is empty; say why you think so, it is recorded");
+            let verdict = match r#as {
+                As::Succeeded => Verdict::Succeeded,
+                As::Failed => Verdict::Failed,
+            };
+            let resolved = app.resolve(find(&deployment).await?, verdict, reason.trim(), &operator()).await?;
+            output::line(&format!(
+                "{} → {} is {}; {} is open again.",
+                resolved.build_name,
+                resolved.environment_name,
+                resolved.state.as_str(),
+                resolved.environment_name
+            ));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn state_words(d: &Dated) -> String {
+    let x = &d.deployment;
+    match &x.failure {
+        Some(failure) if x.state == State::Failed => format!("failed: {}", failure.sentence(x.image.as_str())),
+        _ => x.state.as_str().to_owned(),
+    }
+}
+
+fn as_json(d: &Dated) -> serde_json::Value {
+    let mut value = serde_json::to_value(&d.deployment).unwrap_or_default();
+    value["requested_at"] = json!(d.requested_at);
+    value["changed_at"] = json!(d.changed_at);
+    value
+}

@@ -1,0 +1,172 @@
+//! `coolops doctor`: checks a live set-up and says what to fix. 0 fine, 1 findings, 2 nothing can be checked.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::output::{self, Format};
+use crate::config::{Config, Role};
+use crate::jobs::queue::Doorbell;
+use crate::runner::Runner;
+use crate::runner::docker::DockerRunner;
+use crate::slack::client::{Slack, SlackError};
+use crate::store::Store;
+
+#[derive(Serialize)]
+struct Check {
+    what: String,
+    ok: bool,
+    found: String,
+}
+
+/// The checks and their outcomes so far.
+#[derive(Default)]
+struct Checks(Vec<Check>);
+
+impl Checks {
+    fn note(&mut self, what: impl Into<String>, ok: bool, found: impl Into<String>) {
+        self.0.push(Check { what: what.into(), ok, found: found.into() });
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When the configuration isn't complete.
+pub async fn run(format: Format) -> Result<ExitCode> {
+    let config = match Config::from_environment(Role::Serve) {
+        Ok(config) => config,
+        Err(e) => {
+            output::hint(&format!("coolops: {e}"));
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let mut checks = Checks::default();
+    let store = postgres(&config, &mut checks).await;
+    redis(&config, &mut checks).await;
+    docker(&config, &mut checks).await;
+    slack(&config, store.as_ref(), &mut checks).await;
+    if let Some(store) = &store {
+        stuck(store, &mut checks).await?;
+    }
+    if format.json {
+        output::json(&checks.0);
+    } else {
+        for check in &checks.0 {
+            output::line(&format!("{}  {}: {}", if check.ok { "ok   " } else { "WRONG" }, check.what, check.found));
+        }
+    }
+    Ok(if checks.0.iter().all(|c| c.ok) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+async fn postgres(config: &Config, checks: &mut Checks) -> Option<Store> {
+    match Store::open(&config.database_url, 2).await {
+        Ok(store) => {
+            checks.note("Postgres", true, "answers, and has this program's schema");
+            if store.login_is_privileged().await.unwrap_or(false) {
+                let text = "the login of DATABASE_URL is a superuser or owns the log, so it could change history; \
+                            give serve a login of its own that was only granted coolops_app (README, \"Your own Postgres\")";
+                checks.note("Postgres login", false, text);
+            }
+            Some(store)
+        }
+        Err(e) => {
+            checks.note("Postgres", false, e.to_string());
+            None
+        }
+    }
+}
+
+async fn redis(config: &Config, checks: &mut Checks) {
+    let answer = match Doorbell::new(&config.redis_url, "doctor") {
+        Ok(doorbell) => tokio::time::timeout(Duration::from_secs(5), async move { doorbell.ping().await }).await,
+        Err(e) => Ok(Err(e)),
+    };
+    match answer {
+        Ok(Ok(())) => checks.note("Redis", true, "answers"),
+        Ok(Err(e)) => checks.note("Redis", false, format!("REDIS_URL: {e}. Jobs start seconds later until it answers")),
+        Err(_) => checks.note("Redis", false, "REDIS_URL: no answer. Jobs start seconds later until it answers"),
+    }
+}
+
+async fn docker(config: &Config, checks: &mut Checks) {
+    let asked = async {
+        let runner = DockerRunner::connect(config.docker_host.as_deref())?;
+        let version = runner.version().await?;
+        runner.engine_id().await?;
+        Ok::<_, crate::runner::Trouble>((version, runner.live_restore().await?))
+    };
+    match tokio::time::timeout(Duration::from_secs(10), asked).await {
+        Ok(Ok((version, live_restore))) => {
+            checks.note("Docker", true, format!("answers, version {version}"));
+            if !live_restore {
+                let text = "live-restore is off: a restart of Docker ends running deployments. Put {\"live-restore\": true} into /etc/docker/daemon.json";
+                checks.note("Docker live-restore", false, text);
+            }
+        }
+        Ok(Err(e)) => checks.note("Docker", false, format!("{e}. Is it running, and may this user use it (group docker)?")),
+        Err(_) => checks.note("Docker", false, "no answer within 10 s"),
+    }
+}
+
+async fn slack(config: &Config, store: Option<&Store>, checks: &mut Checks) {
+    let slack = match Slack::new(&config.slack_api_url, &config.slack_token) {
+        Ok(slack) => slack,
+        Err(e) => return checks.note("Slack", false, format!("no root certificates on this machine: {e}")),
+    };
+    match slack.identity().await {
+        Ok(who) => checks.note("Slack token", true, format!("is {} in {}", who.user, who.team)),
+        Err(e) => {
+            let what = "SLACK_BOT_TOKEN: take the Bot User OAuth Token (xoxb-…) of your app, Install App in its settings";
+            return checks.note("Slack token", false, format!("{e}. {what}"));
+        }
+    }
+    let projects = match store {
+        Some(store) => store.projects().await.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    for project in projects.into_iter().filter(|p| !p.archived) {
+        let what = format!("Slack channel {} of {}", project.channel, project.slug);
+        match slack.channel(&project.channel).await {
+            Ok(channel) if channel.is_archived => checks.note(what, false, "is archived; choose another: coolops project set --channel"),
+            Ok(channel) if !channel.is_member => {
+                checks.note(what, false, format!("coolops is not a member of #{}; invite it there: /invite @coolops", channel.name));
+            }
+            Ok(channel) => {
+                match slack.find(&project.channel, crate::domain::ids::BuildId(uuid::Uuid::nil()), chrono::DateTime::UNIX_EPOCH).await {
+                    Ok(_) => checks.note(what, true, format!("#{}, coolops is a member and may read its history", channel.name)),
+                    Err(SlackError::Refused(word)) => {
+                        let text = format!(
+                            "Slack says {word}: without the scope channels:history (groups:history) an interrupted post may be doubled"
+                        );
+                        checks.note(what, false, text);
+                    }
+                    Err(e) => checks.note(what, false, e.to_string()),
+                }
+            }
+            Err(SlackError::Refused(word)) if word.starts_with("missing_scope") => {
+                let text = "the app lacks the scope channels:read (groups:read); reinstall it from deploy/slack-app-manifest.yaml";
+                checks.note(what, false, text);
+            }
+            Err(e) => checks.note(what, false, format!("{e}; is the id right, and is coolops invited?")),
+        }
+    }
+}
+
+/// Things that wait for a person.
+async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
+    for unknown in store.deployments(None, Some("unknown"), 100).await? {
+        let d = &unknown.deployment;
+        let text = format!(
+            "nobody can tell how it ended, and {} stays closed. Look at it, then: coolops deployment resolve {} --as failed --reason …",
+            d.environment_name, d.of.deployment_id
+        );
+        checks.note(format!("Deployment of {} to {}", d.build_name, d.environment_name), false, text);
+    }
+    for (channel, problem, messages) in store.blocked_channels().await? {
+        checks.note(format!("Slack channel {channel}"), false, format!("{messages} messages can't be posted there: {problem}"));
+    }
+    Ok(())
+}

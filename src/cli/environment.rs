@@ -1,0 +1,218 @@
+//! `coolops environment …`: set-up of environments, their variables and secrets.
+
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::output::{self, Format};
+use super::{operate, operator, project_named};
+use crate::domain::names;
+use crate::domain::project::{Environment, EnvironmentChange, VariableValue};
+
+/// Arguments of `environment`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Add an environment; builds announced from now on get a button for it
+    Create {
+        /// The project's slug
+        project: String,
+        /// What people read, such as Production
+        name: String,
+        /// Its place among the buttons; last otherwise
+        #[arg(long)]
+        position: Option<i32>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List a project's environments in the order of their buttons
+    List {
+        /// The project's slug
+        project: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show an environment with its variables; secrets by fingerprint only
+    Show {
+        /// The project's slug
+        project: String,
+        /// The environment's name
+        environment: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Set variables (NAME=VALUE), a secret (--secret NAME, value from standard input), or the position
+    Set {
+        /// The project's slug
+        project: String,
+        /// The environment's name
+        environment: String,
+        /// Variables that anybody may read
+        #[arg(value_name = "NAME=VALUE")]
+        variables: Vec<String>,
+        /// A secret variable; its value comes from standard input or --from-file, never from the command line
+        #[arg(long, value_name = "NAME")]
+        secret: Option<String>,
+        /// Read the secret's value from a file
+        #[arg(long, value_name = "FILE", requires = "secret")]
+        from_file: Option<PathBuf>,
+        /// Another place among the buttons
+        #[arg(long)]
+        position: Option<i32>,
+    },
+    /// Remove variables, secret or not; a secret's value is erased
+    Unset {
+        /// The project's slug
+        project: String,
+        /// The environment's name
+        environment: String,
+        /// Their names
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Give an environment another name
+    Rename {
+        /// The project's slug
+        project: String,
+        /// The environment's name
+        environment: String,
+        /// The new name
+        name: String,
+    },
+    /// Close an environment: its buttons on older messages are refused
+    Archive {
+        /// The project's slug
+        project: String,
+        /// The environment's name
+        environment: String,
+    },
+}
+
+/// Reads a secret from a file or from standard input, without the line's end.
+///
+/// # Errors
+/// When it can't be read, or is not text.
+pub fn secret_input(file: Option<&Path>, what: &str) -> Result<SecretString> {
+    let text = match file {
+        Some(path) => std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?,
+        None => {
+            if std::io::stdin().is_terminal() {
+                anyhow::bail!(
+                    "{what} comes from standard input, so that it stays out of your shell's history; pipe it in: printf %s … | coolops …"
+                );
+            }
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).with_context(|| format!("{what} can't be read from standard input"))?;
+            text
+        }
+    };
+    Ok(text.strip_suffix('\n').unwrap_or(&text).trim_end_matches('\r').to_owned().into())
+}
+
+/// Runs it.
+///
+/// # Errors
+/// A refusal, or that the database is away.
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let app = operate().await?;
+    let actor = operator();
+    let id = async |slug: &str| project_named(&app, slug).await.map(|p| p.id);
+    match args.command {
+        Command::Create { project, name, position, format } => {
+            let changed = app.create_environment(id(&project).await?, &name, position, &actor).await?;
+            show(changed.environment_named(&name)?, format);
+        }
+        Command::List { project, format } => {
+            let project = project_named(&app, &project).await?;
+            let environments = project.open_environments();
+            if format.json {
+                output::json(&environments.into_iter().map(as_json).collect::<Vec<_>>());
+            } else {
+                let row = |e: &&Environment| vec![e.name.clone(), e.position.to_string(), e.variables.len().to_string()];
+                output::table(&["NAME", "POSITION", "VARIABLES"], &environments.iter().map(row).collect::<Vec<_>>());
+            }
+        }
+        Command::Show { project, environment, format } => {
+            show(project_named(&app, &project).await?.environment_named(&environment)?, format);
+        }
+        Command::Set { project, environment, variables, secret, from_file, position } => {
+            anyhow::ensure!(
+                !variables.is_empty() || secret.is_some() || position.is_some(),
+                "nothing to set; give NAME=VALUE, --secret NAME or --position"
+            );
+            let split = |text: &String| {
+                let (name, value) =
+                    text.split_once('=').with_context(|| format!("\"{}\" should have the NAME=VALUE format", names::printable(text)))?;
+                Ok(EnvironmentChange::SetVariable { name: name.to_owned(), value: value.to_owned() })
+            };
+            let mut changes = variables.iter().map(split).collect::<Result<Vec<_>>>()?;
+            changes.extend(position.map(EnvironmentChange::Move));
+            let before = project_named(&app, &project).await?;
+            // All are judged before the first is recorded.
+            for change in &changes {
+                before.change_environment(&environment, change.clone())?;
+            }
+            if let Some(name) = secret {
+                let value = secret_input(from_file.as_deref(), "the secret")?;
+                app.set_secret(before.id, &environment, &name, &value, &actor).await?;
+            }
+            for change in changes {
+                app.change_environment(before.id, &environment, change, &actor).await?;
+            }
+            show(project_named(&app, &project).await?.environment_named(&environment)?, Format { json: false });
+        }
+        Command::Unset { project, environment, names } => {
+            let before = project_named(&app, &project).await?;
+            for name in &names {
+                before.change_environment(&environment, EnvironmentChange::UnsetVariable(name.clone()))?;
+            }
+            for name in names {
+                app.change_environment(before.id, &environment, EnvironmentChange::UnsetVariable(name), &actor).await?;
+            }
+            show(project_named(&app, &project).await?.environment_named(&environment)?, Format { json: false });
+        }
+        Command::Rename { project, environment, name } => {
+            app.change_environment(id(&project).await?, &environment, EnvironmentChange::Rename(name.clone()), &actor).await?;
+            output::line(&format!("{environment} is now called {name}; messages posted before keep the old name."));
+        }
+        Command::Archive { project, environment } => {
+            app.change_environment(id(&project).await?, &environment, EnvironmentChange::Archive, &actor).await?;
+            output::line(&format!("{environment} is archived."));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An environment for machines, secrets by fingerprint.
+pub fn as_json(e: &Environment) -> serde_json::Value {
+    let variable = |v: &crate::domain::project::Variable| match &v.value {
+        VariableValue::Plain(value) => json!({ "name": v.name, "value": value }),
+        VariableValue::Secret(secret) => json!({ "name": v.name, "secret": secret }),
+    };
+    json!({ "id": e.id, "name": e.name, "position": e.position, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
+}
+
+fn show(e: &Environment, format: Format) {
+    if format.json {
+        return output::json(&as_json(e));
+    }
+    output::line(&format!("{} (position {})", e.name, e.position));
+    for v in &e.variables {
+        match &v.value {
+            VariableValue::Plain(value) => output::line(&format!("  {}={}", v.name, output::safe(value))),
+            VariableValue::Secret(s) => {
+                output::line(&format!("  {} is secret (version {}, fingerprint {})", v.name, s.version, s.fingerprint));
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The command line: one file per command.
+//!
+//! **How to add a command:** write its file, add a variant to [`Command`] and an arm to `run`.
+
+pub mod audit;
+pub mod build_new;
+pub mod demo;
+pub mod deployment;
+pub mod doctor;
+pub mod environment;
+pub mod events;
+pub mod output;
+pub mod project;
+pub mod serve;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::app::App;
+use crate::config::{Config, ConfigError, Role};
+use crate::domain::event::Actor;
+use crate::store::Store;
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("COOLOPS_COMMIT"), ")");
+
+/// Exit codes, as in `docs/CLI.md`.
+pub const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "done; for checks: all is well"),
+    (1, "refused or failed, the reason is on standard error; for checks: there are findings"),
+    (2, "the command line or the configuration is wrong; nothing was tried"),
+];
+
+/// Deployments from Slack, with a history that can be replayed and proved.
+#[derive(Debug, Parser)]
+#[command(name = "coolops", version = VERSION, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Announce a build from CI
+    #[command(name = "build:new")]
+    BuildNew(build_new::Args),
+    /// Run everything in one process: web face, Slack, workers
+    Serve,
+    /// Run the web face and Slack only
+    Web,
+    /// Run workers only
+    Worker,
+    /// Bring the database's tables up to date
+    Migrate,
+    /// Check the whole set-up and say what to fix
+    Doctor(output::Format),
+    /// Try everything on this machine, with a stand-in for Slack
+    Demo(demo::Args),
+    /// Projects: image, channel, tokens, registry credentials
+    Project(project::Args),
+    /// Environments: order, variables, secrets
+    Environment(environment::Args),
+    /// Deployments: list, show, logs, resolve
+    Deployment(deployment::Args),
+    /// Rebuild everything that is derived from the log, or prove that it fits
+    Replay(audit::ReplayArgs),
+    /// Prove that the log was not changed
+    Audit(audit::AuditArgs),
+    /// Print the completion script of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the event contract (for developers: ./just events)
+    #[command(hide = true)]
+    Events {
+        /// The folder
+        folder: std::path::PathBuf,
+    },
+    /// Print a generated reference (for developers: ./just events)
+    #[command(hide = true)]
+    Reference,
+    /// Run a command beside private services (for developers: ./just test)
+    #[command(hide = true)]
+    WithServices(demo::ServicesArgs),
+}
+
+/// Parses the process's arguments and runs.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    crate::telemetry::start();
+    if let Command::BuildNew(args) = &cli.command {
+        return build_new::run(args);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return fail(&anyhow::Error::from(e).context("the runtime can't start")),
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(code) => code,
+        Err(e) => fail(&e),
+    }
+}
+
+/// Two threads serve any load that one Postgres takes; more cost memory.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4))
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    // Nothing is left to tell when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "coolops: {error:#}");
+    if error.chain().any(|e| e.is::<ConfigError>() || e.is::<crate::store::OpenError>()) { ExitCode::from(2) } else { ExitCode::from(1) }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::BuildNew(_) => unreachable!("it is run before the runtime starts"),
+        Command::Serve => serve::run(Role::Serve).await.map(|()| ExitCode::SUCCESS),
+        Command::Web => serve::run(Role::Web).await.map(|()| ExitCode::SUCCESS),
+        Command::Worker => serve::run(Role::Worker).await.map(|()| ExitCode::SUCCESS),
+        Command::Migrate => migrate().await,
+        Command::Doctor(format) => doctor::run(format).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Project(args) => project::run(args).await,
+        Command::Environment(args) => environment::run(args).await,
+        Command::Deployment(args) => deployment::run(args).await,
+        Command::Replay(args) => audit::replay(args).await,
+        Command::Audit(args) => audit::audit(args).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "coolops", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Events { folder } => events::write(&folder).map(|()| ExitCode::SUCCESS),
+        Command::Reference => {
+            output::line(&crate::config::reference());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::WithServices(args) => demo::with_services(args).await,
+    }
+}
+
+async fn migrate() -> anyhow::Result<ExitCode> {
+    let config = Config::from_environment(Role::Migrate)?;
+    let version = crate::store::migrate(&config.migrate_database_url).await.context("the database could not be migrated")?;
+    output::line(&format!("The database has schema version {version}."));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The shell for commands that work on the database.
+async fn operate() -> anyhow::Result<App> {
+    let config = Config::from_environment(Role::Operate)?;
+    let store = Store::open(&config.database_url, 4).await?;
+    let keys = config.keys.context("COOLOPS_MASTER_KEY is not set")?;
+    Ok(App::new(store, keys, &config.public_url))
+}
+
+/// Who sits at this terminal.
+#[expect(clippy::disallowed_methods, reason = "the login name is no configuration")]
+fn operator() -> Actor {
+    let name = |variable: &str| std::env::var(variable).ok().filter(|v| !v.is_empty());
+    let login = name("SUDO_USER").or_else(|| name("USER")).or_else(|| name("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
+    Actor::Operator { login: login.chars().filter(|c| !c.is_control()).take(60).collect() }
+}
+
+/// The project that a command names by its slug.
+async fn project_named(app: &App, slug: &str) -> anyhow::Result<crate::domain::project::Project> {
+    let id = crate::domain::ids::ProjectId::of_slug(slug);
+    match app.store.project(id).await? {
+        Some(seen) => Ok(seen.value),
+        None => {
+            let known: Vec<String> = app.store.projects().await?.into_iter().map(|p| p.slug).collect();
+            let known = if known.is_empty() { "none yet; make one with: coolops project create".to_owned() } else { known.join(", ") };
+            anyhow::bail!("there is no project \"{slug}\"; there are: {known}")
+        }
+    }
+}

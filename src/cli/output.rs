@@ -1,0 +1,57 @@
+//! What commands print: lines and tables for people, JSON for machines.
+
+use std::io::Write;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// How to print.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Format {
+    /// Print JSON for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints a line. A closed pipe is not an error: whoever read has enough.
+pub fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
+}
+
+/// Says something to the person at the terminal that a pipe should not get.
+pub fn hint(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints bytes as they are.
+pub fn bytes(bytes: &[u8]) {
+    let _ = std::io::stdout().write_all(bytes);
+}
+
+/// Prints a value as JSON.
+pub fn json(value: &impl Serialize) {
+    line(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+/// Prints rows under headings, in columns as wide as they need.
+pub fn table(headings: &[&str], rows: &[Vec<String>]) {
+    let width = |text: &str| text.chars().count();
+    let widths: Vec<usize> =
+        (0..headings.len()).map(|n| rows.iter().map(|r| width(&r[n])).chain([width(headings[n])]).max().unwrap_or(0)).collect();
+    let show = |cells: &[String]| {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, w)| format!("{cell}{}", " ".repeat(w - width(cell)))).collect();
+        line(padded.join("  ").trim_end());
+    };
+    show(&headings.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>());
+    rows.iter().for_each(|row| show(row));
+}
+
+/// A time as lists show it.
+pub fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// Text from outside, harmless to a terminal.
+pub fn safe(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

@@ -1,0 +1,258 @@
+//! `coolops project …`: set-up of projects, from the command line against the database.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use super::output::{self, Format};
+use super::{environment, operate, operator, project_named};
+use crate::domain::names;
+use crate::domain::project::{Project, ProjectChange};
+
+/// Arguments of `project`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Set up a project
+    Create {
+        /// What people read, such as Api
+        name: String,
+        /// The image that a deployment runs
+        #[arg(long)]
+        image: String,
+        /// The Slack channel's id, such as C0123456789
+        #[arg(long)]
+        channel: String,
+        /// What it is called on the command line; made from the name otherwise
+        #[arg(long)]
+        slug: Option<String>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List the projects
+    List(Format),
+    /// Show a project with its environments
+    Show {
+        /// The project's slug
+        project: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Change a project
+    Set {
+        /// The project's slug
+        project: String,
+        /// Another name
+        #[arg(long)]
+        name: Option<String>,
+        /// Another image, for presses from now on
+        #[arg(long)]
+        image: Option<String>,
+        /// Another Slack channel, for builds from now on
+        #[arg(long)]
+        channel: Option<String>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Close a project: no new builds, no new deployments; its history stays
+    Archive {
+        /// The project's slug
+        project: String,
+    },
+    /// Tokens for CI
+    #[command(subcommand)]
+    Token(Token),
+    /// Credentials for pulling the deployment image
+    #[command(subcommand)]
+    Registry(Registry),
+    /// Links to logs
+    #[command(subcommand)]
+    Links(Links),
+}
+
+#[derive(Debug, Subcommand)]
+enum Token {
+    /// Make a token; it is shown this once
+    New {
+        /// The project's slug
+        project: String,
+        /// What to call it
+        #[arg(long, default_value = "CI")]
+        label: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List the tokens
+    List {
+        /// The project's slug
+        project: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Stop accepting a token
+    Revoke {
+        /// The project's slug
+        project: String,
+        /// The token's label or id
+        token: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Registry {
+    /// Set the login for a registry; the password comes from standard input
+    Set {
+        /// The project's slug
+        project: String,
+        /// The registry's host, such as registry.example.com
+        registry: String,
+        /// The login name
+        #[arg(long)]
+        username: String,
+        /// Read the password from a file instead
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<std::path::PathBuf>,
+    },
+    /// Remove the login for a registry
+    Unset {
+        /// The project's slug
+        project: String,
+        /// The registry's host
+        registry: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Links {
+    /// Declare all links made so far void
+    Revoke {
+        /// The project's slug
+        project: String,
+    },
+}
+
+/// Runs it.
+///
+/// # Errors
+/// A refusal, or that the database is away.
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let app = operate().await?;
+    let actor = operator();
+    let id = async |slug: &str| project_named(&app, slug).await.map(|p| p.id);
+    match args.command {
+        Command::Create { name, image, channel, slug, format } => {
+            let slug = slug.unwrap_or_else(|| names::slug_from(&name));
+            let project = app.create_project(&slug, &name, &image, &channel, &actor).await?;
+            show(&project, format);
+            if !format.json {
+                output::line(&format!("\nNext: coolops environment create {slug} Production\n      coolops project token new {slug}"));
+            }
+        }
+        Command::List(format) => {
+            let projects = app.store.projects().await?;
+            if format.json {
+                output::json(&projects.iter().map(as_json).collect::<Vec<_>>());
+            } else {
+                let row = |p: &Project| {
+                    let environments: Vec<&str> = p.open_environments().into_iter().map(|e| e.name.as_str()).collect();
+                    let name = if p.archived { format!("{} (archived)", p.name) } else { p.name.clone() };
+                    vec![p.slug.clone(), name, p.channel.clone(), p.image.as_str().to_owned(), environments.join(", ")]
+                };
+                output::table(&["SLUG", "NAME", "CHANNEL", "IMAGE", "ENVIRONMENTS"], &projects.iter().map(row).collect::<Vec<_>>());
+            }
+        }
+        Command::Show { project, format } => show(&project_named(&app, &project).await?, format),
+        Command::Set { project, name, image, channel, format } => {
+            let changes = [name.map(ProjectChange::Rename), image.map(ProjectChange::Image), channel.map(ProjectChange::Channel)];
+            let changes: Vec<ProjectChange> = changes.into_iter().flatten().collect();
+            anyhow::ensure!(!changes.is_empty(), "nothing to change; give --name, --image or --channel");
+            let mut changed = project_named(&app, &project).await?;
+            // All are judged before the first is recorded.
+            for change in &changes {
+                changed.change_settings(change.clone())?;
+            }
+            for change in changes {
+                changed = app.change_project(changed.id, change, &actor).await?;
+            }
+            show(&changed, format);
+        }
+        Command::Archive { project } => {
+            app.change_project(id(&project).await?, ProjectChange::Archive, &actor).await?;
+            output::line(&format!("The project {project} is archived."));
+        }
+        Command::Token(Token::New { project, label, format }) => {
+            let token = app.issue_token(id(&project).await?, &label, &actor).await?;
+            if format.json {
+                output::json(&json!({ "label": label, "token": token.expose_secret() }));
+            } else {
+                output::line(token.expose_secret());
+                output::hint("This is the only time that the token is shown. Give it to CI as COOLOPS_PROJECT_API_TOKEN.");
+            }
+        }
+        Command::Token(Token::List { project, format }) => {
+            let tokens = project_named(&app, &project).await?.tokens;
+            if format.json {
+                output::json(&tokens.iter().map(|t| json!({ "id": t.id, "label": t.label, "revoked": t.revoked })).collect::<Vec<_>>());
+            } else {
+                let row = |t: &crate::domain::project::Token| {
+                    vec![t.label.clone(), if t.revoked { "revoked" } else { "valid" }.to_owned(), t.id.to_string()]
+                };
+                output::table(&["LABEL", "STATE", "ID"], &tokens.iter().map(row).collect::<Vec<_>>());
+            }
+        }
+        Command::Token(Token::Revoke { project, token }) => {
+            app.change_project(id(&project).await?, ProjectChange::RevokeToken(token.clone()), &actor).await?;
+            output::line(&format!("The token {token} is revoked."));
+        }
+        Command::Registry(Registry::Set { project, registry, username, password_file }) => {
+            let id = id(&project).await?;
+            let password = environment::secret_input(password_file.as_deref(), "the password")?;
+            app.set_registry(id, &registry, &username, &password, &actor).await?;
+            output::line(&format!("The login for {registry} is set."));
+        }
+        Command::Registry(Registry::Unset { project, registry }) => {
+            app.unset_registry(id(&project).await?, &registry, &actor).await?;
+            output::line(&format!("The login for {registry} is removed."));
+        }
+        Command::Links(Links::Revoke { project }) => {
+            app.revoke_links(id(&project).await?, &actor).await?;
+            output::line("All links made so far are void; builds announced from now on have new ones.");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A project for machines, without digests.
+fn as_json(p: &Project) -> serde_json::Value {
+    json!({
+        "id": p.id, "slug": p.slug, "name": p.name, "image": p.image, "channel": p.channel, "archived": p.archived,
+        "environments": p.open_environments().into_iter().map(environment::as_json).collect::<Vec<_>>(),
+        "tokens": p.tokens.iter().map(|t| json!({ "id": t.id, "label": t.label, "revoked": t.revoked })).collect::<Vec<_>>(),
+        "registries": p.registries.iter().map(|r| json!({ "host": r.host, "username": r.username })).collect::<Vec<_>>(),
+    })
+}
+
+fn show(p: &Project, format: Format) {
+    if format.json {
+        return output::json(&as_json(p));
+    }
+    output::line(&format!("{} ({}){}", p.name, p.slug, if p.archived { ", archived" } else { "" }));
+    output::line(&format!("  image    {}", p.image.as_str()));
+    output::line(&format!("  channel  {}", p.channel));
+    for r in &p.registries {
+        output::line(&format!("  registry {} as {}", r.host, r.username));
+    }
+    let valid = p.tokens.iter().filter(|t| !t.revoked).count();
+    output::line(&format!("  tokens   {valid} valid"));
+    for e in p.open_environments() {
+        output::line(&format!("  environment {} with {} variables", e.name, e.variables.len()));
+    }
+}

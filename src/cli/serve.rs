@@ -1,0 +1,118 @@
+//! `coolops serve`, `web` and `worker`: builds the parts of a role and wires them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::config::{Config, Role};
+use crate::http;
+use crate::jobs::crew::{Crew, Tools};
+use crate::jobs::queue::Doorbell;
+use crate::jobs::{relay, runner_kinds, slack_kinds};
+use crate::runner::Runner;
+use crate::runner::docker::DockerRunner;
+use crate::slack::client::Slack;
+use crate::store::Store;
+
+/// Slack jobs at a time: they wait for the network, not for a core.
+const SLACK_SLOTS: usize = 8;
+/// How long open answers (live logs) may hold up a stop.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Runs a role until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// When the configuration or the database isn't usable, or the port is taken. Redis and Docker may come later.
+pub async fn run(role: Role) -> Result<()> {
+    let config = Config::from_environment(role)?;
+    let store = Store::open(&config.database_url, 10).await?;
+    let keys = config.keys.context("COOLOPS_MASTER_KEY is not set")?;
+    let app = Arc::new(App::new(store, keys, &config.public_url));
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let mut crews = Vec::new();
+    // Whoever appends also rings, so every role knows both queues; it answers only its own.
+    let queues = [("slack", slack_kinds(), SLACK_SLOTS), ("run", runner_kinds(), config.slots)];
+    let mut doorbells = Vec::new();
+    for (name, kinds, slots) in queues {
+        let doorbell = Arc::new(Doorbell::new(&config.redis_url, name)?);
+        tasks.spawn(relay::run(app.store.clone(), Arc::clone(&doorbell), kinds.clone(), stop.clone()));
+        let tools = match (name, role) {
+            ("slack", Role::Serve | Role::Web) => Some(Tools::Slack(Slack::new(&config.slack_api_url, &config.slack_token)?)),
+            ("run", Role::Serve | Role::Worker) => Some(Tools::Runner(docker(config.docker_host.as_deref()).await?)),
+            _ => None,
+        };
+        if let Some(tools) = tools {
+            let crew = Crew::new(Arc::clone(&app), tools, kinds, slots, stop.clone());
+            crews.push(crew.clone());
+            let (listening, sweeping) = (crew.clone(), crew);
+            let (bell, until) = (Arc::clone(&doorbell), stop.clone());
+            tasks.spawn(async move { bell.serve(listening, slots, until).await });
+            tasks.spawn(async move { sweeping.sweep().await });
+        }
+        doorbells.push(doorbell);
+    }
+    if let Some(address) = config.admin_listen {
+        let listener = bind(address, "COOLOPS_ADMIN_LISTEN").await?;
+        let (crews, until) = (crews.clone(), stop.clone());
+        tasks.spawn(async move {
+            drop(axum::serve(listener, http::metrics::router(crews)).with_graceful_shutdown(until.cancelled_owned()).await);
+        });
+    }
+    if role != Role::Worker {
+        let listener = bind(config.listen, "COOLOPS_LISTEN").await?;
+        let slack_host = url::Url::parse(&config.slack_api_url).ok().and_then(|u| u.host_str().map(str::to_owned));
+        let parts = http::Parts {
+            app: Arc::clone(&app),
+            signing_secret: config.slack_signing_secret.expose_secret().to_owned().into(),
+            response_hosts: slack_host.into_iter().chain(["hooks.slack.com".to_owned()]).collect(),
+            readiness: http::health::Readiness { doorbell: doorbells.first().cloned() },
+        };
+        tracing::info!(address = %config.listen, public_url = %config.public_url, "coolops is listening");
+        let until = stop.clone();
+        tasks.spawn(async move { drop(axum::serve(listener, http::router(parts)).with_graceful_shutdown(until.cancelled_owned()).await) });
+    } else {
+        tracing::info!(slots = config.slots, "coolops waits for deployments to run");
+    }
+    signalled().await?;
+    tracing::info!("stopping: jobs are handed over, containers run on");
+    stop.cancel();
+    for crew in crews {
+        drop(tokio::time::timeout(Duration::from_secs(10), crew.finish()).await);
+    }
+    tasks.close();
+    drop(tokio::time::timeout(GRACE, tasks.wait()).await);
+    Ok(())
+}
+
+async fn bind(address: std::net::SocketAddr, variable: &str) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("the address {address} can't be listened on; is it taken? Set {variable} to another one"))
+}
+
+async fn docker(host: Option<&str>) -> Result<Arc<dyn Runner>> {
+    let runner = DockerRunner::connect(host)?;
+    let answered = tokio::time::timeout(Duration::from_secs(3), runner.version()).await;
+    if !matches!(answered, Ok(Ok(_))) {
+        let address = runner.address();
+        tracing::warn!(address, "Docker does not answer there; deployments wait until it does. Is it running, and may this user use it?");
+    }
+    Ok(Arc::new(runner))
+}
+
+async fn signalled() -> Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

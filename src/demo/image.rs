@@ -1,0 +1,63 @@
+//! The demo's deployment image, made on the spot: a static busybox and a script. No registry is needed.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// What the image is called.
+pub const IMAGE: &str = "coolops-demo-deploy:1";
+
+const SCRIPT: &str = r#"#!/bin/sh
+# What a deployment image does in real life: take the build's params and the environment's variables, and deploy.
+say() { printf '\033[1;34m==>\033[0m %s\n' "$1"; sleep "${STEP_SECONDS:-1}"; }
+say "Deploying $COOLOPS_PROJECT $COOLOPS_BUILD_NAME to $COOLOPS_ENVIRONMENT for $COOLOPS_DEPLOYER_NAME"
+say "Fetching image api:${DOCKER_TAG:-latest}"
+say "Connecting with token $API_TOKEN"
+n=0
+while [ $n -lt 5 ]; do n=$((n + 1)); printf 'instance %d of 5 \033[32mhealthy\033[0m\n' $n; sleep "${STEP_SECONDS:-1}"; done
+case "${DOCKER_TAG:-}" in fail*) printf '\033[31mhealth check failed\033[0m\n' >&2; exit 3 ;; esac
+say "Done: ${GREETING:-deployed}"
+"#;
+
+/// The image's root file system as a tar archive.
+///
+/// # Errors
+/// When no static busybox is on this machine.
+pub fn archive() -> Result<Vec<u8>> {
+    busybox_with(&[("deploy", SCRIPT)])
+}
+
+/// A root file system of busybox and some scripts.
+///
+/// # Errors
+/// When no static busybox is on this machine.
+pub fn busybox_with(scripts: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().map(Path::new).find(|p| p.exists());
+    let busybox = busybox.context("busybox is not installed; install it with: apt-get install busybox-static")?;
+    let program = std::fs::read(busybox).context("busybox can't be read")?;
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut file = |path: &str, content: &[u8]| -> Result<()> {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o755);
+        header.set_cksum();
+        Ok(tar.append_data(&mut header, path, content)?)
+    };
+    file("bin/busybox", &program)?;
+    for (name, script) in scripts {
+        file(name, script.as_bytes())?;
+    }
+    file("etc/passwd", b"root:x:0:0:root:/:/bin/sh\n")?;
+    file("tmp/.keep", b"")?;
+    for applet in [
+        "sh", "sleep", "env", "cat", "echo", "printf", "seq", "yes", "head", "tail", "date", "base64", "true", "false", "test", "tr", "wc",
+        "dd", "od", "ls", "id", "kill",
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        header.set_mode(0o777);
+        tar.append_link(&mut header, format!("bin/{applet}"), "busybox")?;
+    }
+    Ok(tar.into_inner()?)
+}

@@ -1,0 +1,120 @@
+//! The folder of one run: data, sockets, and the process ids of what was started, so that nothing is orphaned for good.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+/// The folder of a run. Dropping it removes it, unless its data is to be kept.
+pub struct RunFolder {
+    path: PathBuf,
+    keep: bool,
+}
+
+/// Where the folders of this user's runs are.
+fn parent() -> Result<PathBuf> {
+    let user = fs::metadata("/proc/self").context("/proc is not there; the demo needs Linux")?.uid();
+    Ok(std::env::temp_dir().join(format!("coolops-{user}")))
+}
+
+impl RunFolder {
+    /// Makes the folder of this process, or takes the given one, whose data is kept.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn make(kind: &str, keep: Option<&Path>) -> Result<Self> {
+        let path = match keep {
+            Some(path) => std::path::absolute(path)?,
+            None => parent()?.join(format!("{kind}-{}", std::process::id())),
+        };
+        // Others may pass through (the services run as another user) but not look around.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(&path)
+            .with_context(|| format!("the folder {} can't be made", path.display()))?;
+        fs::write(path.join("owner"), std::process::id().to_string())?;
+        fs::write(path.join("processes"), "")?;
+        Ok(Self { path, keep: keep.is_some() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Notes a process that was started.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn started(&self, pid: u32) -> Result<()> {
+        let path = self.path.join("processes");
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(path, format!("{before}{pid}\n")).context("the list of processes can't be written")
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if self.keep {
+            drop(fs::remove_file(self.path.join("owner")));
+            drop(fs::remove_file(self.path.join("env")));
+        } else {
+            drop(fs::remove_dir_all(&self.path));
+        }
+    }
+}
+
+/// The environment of the newest demo that runs, as shell lines.
+///
+/// # Errors
+/// When none runs.
+pub fn env_of_running() -> Result<String> {
+    let mut runs: Vec<(std::time::SystemTime, String)> = folders()?
+        .into_iter()
+        .filter(|folder| is_alive(folder))
+        .filter_map(|folder| {
+            let env = folder.join("env");
+            Some((fs::metadata(&env).ok()?.modified().ok()?, fs::read_to_string(env).ok()?))
+        })
+        .collect();
+    runs.sort_by_key(|(at, _)| *at);
+    runs.pop().map(|(_, env)| env).context("no demo is running; start one in another terminal with: ./just demo")
+}
+
+/// Stops and removes what runs that were killed left behind. Returns how many there were.
+///
+/// # Errors
+/// When the folders can't be listed.
+pub fn clean_orphans() -> Result<usize> {
+    let orphans: Vec<PathBuf> = folders()?.into_iter().filter(|folder| !is_alive(folder)).collect();
+    for folder in &orphans {
+        for pid in fs::read_to_string(folder.join("processes")).unwrap_or_default().lines().rev() {
+            // Only what still is what was started there: its command line names the folder.
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let name = folder.display().to_string();
+            let names = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(&name);
+            if names(&command) || names(&environment) {
+                drop(Command::new("kill").args(["-TERM", pid]).status());
+                std::thread::sleep(std::time::Duration::from_millis(300));
+                drop(Command::new("kill").args(["-KILL", pid]).stderr(std::process::Stdio::null()).status());
+            }
+        }
+        fs::remove_dir_all(folder).with_context(|| format!("{} can't be removed", folder.display()))?;
+    }
+    Ok(orphans.len())
+}
+
+fn folders() -> Result<Vec<PathBuf>> {
+    let Ok(entries) = fs::read_dir(parent()?) else { return Ok(Vec::new()) };
+    Ok(entries.filter_map(Result::ok).map(|e| e.path()).filter(|p| p.join("owner").exists()).collect())
+}
+
+/// Whether the process that made the folder still runs (and is a coolops).
+fn is_alive(folder: &Path) -> bool {
+    let owner = fs::read_to_string(folder.join("owner")).unwrap_or_default();
+    fs::read_to_string(format!("/proc/{owner}/comm")).is_ok_and(|comm| comm.trim().starts_with("coolops"))
+}
