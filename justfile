@@ -8,8 +8,8 @@ help:
 
 # Try everything on this machine: prints one address to open
 demo *args: (needs "demo")
-    @cargo build --quiet --release
-    @target/release/coolops demo {{args}}
+    @cargo build --quiet
+    @target/debug/coolops demo {{args}}
 
 # Run all tests beside private services
 test *args: (needs "test")
@@ -30,7 +30,7 @@ bench *args: (needs "test")
 # Write the event contract and the generated references from the types
 events:
     cargo run --quiet -- events events
-    cargo run --quiet -- reference > docs/reference.tmp && mv docs/reference.tmp docs/CONFIGURATION.md
+    cargo run --quiet -- reference > docs/CONFIGURATION.md
 
 # Format the code
 fmt:

@@ -26,7 +26,7 @@ use crate::store::Store;
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("COOLOPS_COMMIT"), ")");
 
-/// Exit codes, as in `docs/CLI.md`.
+/// Exit codes, as in `docs/CONFIGURATION.md`.
 pub const EXIT_CODES: &[(u8, &str)] = &[
     (0, "done; for checks: all is well"),
     (1, "refused or failed, the reason is on standard error; for checks: there are findings"),
@@ -136,11 +136,46 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Events { folder } => events::write(&folder).map(|()| ExitCode::SUCCESS),
         Command::Reference => {
-            output::line(&crate::config::reference());
+            output::line(&reference());
             Ok(ExitCode::SUCCESS)
         }
         Command::WithServices(args) => demo::with_services(args).await,
     }
+}
+
+/// `docs/CONFIGURATION.md`: the variables of each role, the exit codes, the commands.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Configuration, exit codes and commands\n\nGenerated from the types by `./just events`.\n\n## Variables\n\n\
+         A role reads its variables once, at the start, and tells all problems at once (exit 2).\n\n",
+    );
+    text.push_str(&crate::config::reference());
+    text.push_str("\n`coolops build:new` reads `COOLOPS_PROJECT_API_TOKEN` and `COOLOPS_URL`; flags win over them.\n");
+    text.push_str("\n## Exit codes\n\n| code | meaning |\n|---|---|\n");
+    for (code, meaning) in EXIT_CODES {
+        text.push_str(&format!("| {code} | {meaning} |\n"));
+    }
+    text.push_str("\n## Commands\n\n| command | what it does |\n|---|---|\n");
+    let mut add = |name: &str, command: &clap::Command| {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        text.push_str(&format!("| `coolops {name}` | {about} |\n"));
+    };
+    for command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
+        let leaves: Vec<_> = command.get_subcommands().collect();
+        if leaves.is_empty() || command.get_name() == "demo" {
+            add(command.get_name(), command);
+        }
+        for leaf in leaves {
+            let deeper: Vec<_> = leaf.get_subcommands().collect();
+            if deeper.is_empty() {
+                add(&format!("{} {}", command.get_name(), leaf.get_name()), leaf);
+            }
+            for last in deeper {
+                add(&format!("{} {} {}", command.get_name(), leaf.get_name(), last.get_name()), last);
+            }
+        }
+    }
+    text
 }
 
 async fn migrate() -> anyhow::Result<ExitCode> {

@@ -15,6 +15,7 @@ use crate::config::{Config, Role};
 use crate::http;
 use crate::jobs::crew::{Crew, Tools};
 use crate::jobs::queue::Doorbell;
+use crate::jobs::sync_message::Paces;
 use crate::jobs::{relay, runner_kinds, slack_kinds};
 use crate::runner::Runner;
 use crate::runner::docker::DockerRunner;
@@ -45,7 +46,9 @@ pub async fn run(role: Role) -> Result<()> {
         let doorbell = Arc::new(Doorbell::new(&config.redis_url, name)?);
         tasks.spawn(relay::run(app.store.clone(), Arc::clone(&doorbell), kinds.clone(), stop.clone()));
         let tools = match (name, role) {
-            ("slack", Role::Serve | Role::Web) => Some(Tools::Slack(Slack::new(&config.slack_api_url, &config.slack_token)?)),
+            ("slack", Role::Serve | Role::Web) => {
+                Some(Tools::Slack(Slack::new(&config.slack_api_url, &config.slack_token)?, Paces::slack()))
+            }
             ("run", Role::Serve | Role::Worker) => Some(Tools::Runner(docker(config.docker_host.as_deref()).await?)),
             _ => None,
         };

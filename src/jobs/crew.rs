@@ -36,8 +36,8 @@ struct Inner {
 
 /// What jobs are done with: the crew of `web` has Slack, the crew of `worker` has Docker.
 pub enum Tools {
-    /// The Web API.
-    Slack(Slack),
+    /// The Web API, and how fast it may be used.
+    Slack(Slack, sync_message::Paces),
     /// An engine.
     Runner(Arc<dyn Runner>),
 }
@@ -187,8 +187,8 @@ impl Crew {
     async fn perform(&self, claim: &Claim, stop: &CancellationToken) -> Outcome {
         let Inner { app, tools, .. } = &*self.0;
         let performed = match (claim.task, tools) {
-            (Task::SyncMessage(build), Tools::Slack(slack)) => sync_message::perform(app, slack, claim, build).await,
-            (Task::ReplyPrivately(press), Tools::Slack(slack)) => reply_privately::perform(app, slack, claim, press).await,
+            (Task::SyncMessage(build), Tools::Slack(slack, paces)) => sync_message::perform(app, slack, paces, claim, build).await,
+            (Task::ReplyPrivately(press), Tools::Slack(slack, _)) => reply_privately::perform(app, slack, claim, press).await,
             (Task::RunDeployment(id), Tools::Runner(runner)) => run_deployment::perform(app, runner, claim, id, stop).await,
             _ => Ok(Outcome::Later(Duration::from_secs(1), Some("claimed by a crew without the tools for it".to_owned()))),
         };

@@ -18,14 +18,38 @@ use crate::store::jobs::Claim;
 use crate::store::limits::Pace;
 use crate::store::messages::{MessageState, Payload, Sent};
 
-/// Slack: about one message a second into a channel, short bursts allowed.
-const POST_PACE: Pace = Pace { every: Duration::from_secs(1), burst: Duration::from_secs(3) };
-/// Slack, tier 3: 50 a minute and more, shared by all messages of the workspace.
-const UPDATE_PACE: Pace = Pace { every: Duration::from_millis(1_150), burst: Duration::from_secs(20) };
-/// The same message is edited at most so often; what happens meanwhile goes into one edit.
-const EDIT_EVERY: Duration = Duration::from_millis(900);
-/// Search of the history: with 20 s between two of them, a late post has landed.
-const LOOK_AGAIN: Duration = Duration::from_secs(20);
+/// How fast messages are sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Paces {
+    /// New messages into one channel.
+    pub post: Pace,
+    /// Edits in the whole workspace.
+    pub update: Pace,
+    /// The same message is edited at most so often; what happens meanwhile goes into one edit.
+    pub edit_every: Duration,
+    /// Between two searches of the history for a post without an answer: after it a late one has landed.
+    pub look_again: Duration,
+}
+
+impl Paces {
+    /// Within Slack's limits: about one message a second into a channel with short bursts, and tier 3 for edits (50 a
+    /// minute and more). Source: docs.slack.dev, "Rate limits".
+    pub fn slack() -> Self {
+        Self {
+            post: Pace { every: Duration::from_secs(1), burst: Duration::from_secs(3) },
+            update: Pace { every: Duration::from_millis(1_150), burst: Duration::from_secs(20) },
+            edit_every: Duration::from_millis(900),
+            look_again: Duration::from_secs(20),
+        }
+    }
+
+    /// As fast as can be: for stories, which have no time to lose.
+    pub fn unbounded() -> Self {
+        let pace = Pace { every: Duration::ZERO, burst: Duration::ZERO };
+        Self { post: pace, update: pace, edit_every: Duration::ZERO, look_again: Duration::ZERO }
+    }
+}
+
 /// A channel that can't be posted to is tried again so often.
 const BLOCKED_RETRY: Duration = Duration::from_hours(1);
 
@@ -48,7 +72,7 @@ struct Draft {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn perform(app: &App, slack: &Slack, claim: &Claim, build: BuildId) -> anyhow::Result<Outcome> {
+pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, build: BuildId) -> anyhow::Result<Outcome> {
     let events = app.store.read_build(build).await?;
     let Some(card) = BuildCard::fold(&events) else { return Ok(Outcome::Done) };
     let Some(links) = app.keys.links(&card.link_key) else {
@@ -74,19 +98,19 @@ pub async fn perform(app: &App, slack: &Slack, claim: &Claim, build: BuildId) ->
         record_posted(app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
     }
     match known {
-        None => post(app, slack, claim, &draft).await,
+        None => post(app, slack, paces, claim, &draft).await,
         Some(Sent { state: MessageState::Posting, channel, attempted_at, lookups, .. }) => {
             let since = attempted_at - chrono::Duration::seconds(60);
             match slack.find(&channel, build, since).await {
                 Ok(Some(ts)) => {
                     app.store.message_sent(build, &channel, &ts, None).await?;
                     record_posted(app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
-                    update(app, slack, claim, &draft, &channel, &ts).await
+                    update(app, slack, paces, claim, &draft, &channel, &ts).await
                 }
-                Ok(None) if lookups >= 1 => post(app, slack, claim, &draft).await,
+                Ok(None) if lookups >= 1 => post(app, slack, paces, claim, &draft).await,
                 Ok(None) => {
                     app.store.message_not_found(build).await?;
-                    Ok(Outcome::Later(LOOK_AGAIN, Some("a post without an answer; the message is not in the channel yet".to_owned())))
+                    Ok(Outcome::Later(paces.look_again, Some("a post without an answer; the message is not in the channel yet".to_owned())))
                 }
                 Err(e) => trouble(app, claim, "slack:conversations.history", e).await,
             }
@@ -98,18 +122,18 @@ pub async fn perform(app: &App, slack: &Slack, claim: &Claim, build: BuildId) ->
         Some(Sent { state: MessageState::Gone, .. }) if draft.posts >= 2 => Ok(Outcome::Done),
         Some(Sent { ts: Some(ts), state: MessageState::Live | MessageState::Blocked, channel, sent_ago_ms, .. }) => {
             let ago = Duration::from_millis(u64::try_from(sent_ago_ms.unwrap_or(i64::MAX)).unwrap_or(0));
-            if let Some(wait) = EDIT_EVERY.checked_sub(ago).filter(|w| !w.is_zero()) {
+            if let Some(wait) = paces.edit_every.checked_sub(ago).filter(|w| !w.is_zero()) {
                 return Ok(Outcome::Later(wait, None));
             }
-            update(app, slack, claim, &draft, &channel, &ts).await
+            update(app, slack, paces, claim, &draft, &channel, &ts).await
         }
-        Some(_) => post(app, slack, claim, &draft).await,
+        Some(_) => post(app, slack, paces, claim, &draft).await,
     }
 }
 
-async fn post(app: &App, slack: &Slack, claim: &Claim, draft: &Draft) -> anyhow::Result<Outcome> {
+async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Draft) -> anyhow::Result<Outcome> {
     let scope = format!("slack:chat.postMessage:{}", draft.channel);
-    if let Some(wait) = app.store.take_turn(&scope, POST_PACE).await? {
+    if let Some(wait) = app.store.take_turn(&scope, paces.post).await? {
         return Ok(Outcome::Later(wait, None));
     }
     if !app.store.renew(claim).await? {
@@ -131,8 +155,8 @@ async fn post(app: &App, slack: &Slack, claim: &Claim, draft: &Draft) -> anyhow:
     }
 }
 
-async fn update(app: &App, slack: &Slack, claim: &Claim, draft: &Draft, channel: &str, ts: &str) -> anyhow::Result<Outcome> {
-    if let Some(wait) = app.store.take_turn("slack:chat.update", UPDATE_PACE).await? {
+async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Draft, channel: &str, ts: &str) -> anyhow::Result<Outcome> {
+    if let Some(wait) = app.store.take_turn("slack:chat.update", paces.update).await? {
         return Ok(Outcome::Later(wait, None));
     }
     if !app.store.renew(claim).await? {
@@ -146,7 +170,7 @@ async fn update(app: &App, slack: &Slack, claim: &Claim, draft: &Draft, channel:
         Err(SlackError::Refused(word)) if GONE.iter().any(|w| word.starts_with(w)) => {
             app.store.message_is(draft.build, MessageState::Gone, channel, &word).await?;
             // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
-            if draft.posts >= 2 { Ok(Outcome::Done) } else { post(app, slack, claim, draft).await }
+            if draft.posts >= 2 { Ok(Outcome::Done) } else { post(app, slack, paces, claim, draft).await }
         }
         Err(e) => trouble(app, claim, "slack:chat.update", e).await,
     }

@@ -228,3 +228,18 @@ impl Store {
         Ok(())
     }
 }
+
+impl Store {
+    /// How many jobs of these kinds are due now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn due(&self, kinds: &[String]) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select count(*) as "n!" from job where state = 'ready' and run_at <= clock_timestamp() and kind = any($1)"#,
+            kinds
+        )
+        .fetch_one(&self.pool)
+        .await
+    }
+}

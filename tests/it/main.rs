@@ -1,1 +1,20 @@
+//! All integration tests, in one binary: one link, one start.
+#![allow(missing_docs, reason = "tests are named as sentences")]
 
+mod story;
+
+mod announcing;
+mod audit;
+mod browser;
+mod canary;
+mod cli;
+mod contract;
+mod deploying;
+mod end_to_end;
+mod event_log;
+mod intake;
+mod limits;
+mod registry;
+mod slack_trouble;
+mod standin_refuses;
+mod tidy;

@@ -1,0 +1,91 @@
+//! Tampering: one changed byte anywhere is found, with its place and field.
+
+use crate::story::{build, story};
+
+/// A log with a deployment in it, changed behind our back by somebody with full power over the database.
+fn tampered(statement: &str, expected: &str) {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.will_print(&["one", "two"], 0);
+        s.presses("ana", "master-1", "Staging").await;
+        assert_eq!(s.app.audit(true).await.unwrap().findings, Vec::<String>::new());
+        let off = "alter table event disable trigger all; alter table log_chunk disable trigger all";
+        s.database.execute(&format!("{off}; {statement}")).await;
+        s.tampered = true;
+        for messages in [true, false] {
+            let findings = s.app.audit(messages).await.unwrap().findings;
+            assert!(findings.iter().any(|f| f.contains(expected)), "{statement} gave {findings:?}");
+        }
+    });
+}
+
+#[test]
+fn a_changed_payload_is_found() {
+    tampered("update event set payload = replace(payload::text, 'Staging', 'Stagung')::json where type = 'deployment_requested'", ": payload");
+}
+
+#[test]
+fn a_changed_header_is_found() {
+    tampered("update event set actor = '{\"kind\":\"system\"}' where type = 'deployment_requested'", ": chain_hash");
+}
+
+#[test]
+fn a_changed_time_is_found() {
+    tampered("update event set recorded_at = recorded_at - interval '1 us' where position = 3", "event 3: chain_hash");
+}
+
+#[test]
+fn a_removed_event_is_found() {
+    tampered("delete from event where position = 5", "event 5: missing");
+}
+
+#[test]
+fn a_cut_tail_is_found() {
+    tampered("delete from event where position = (select max(position) from event)", "event_head");
+}
+
+#[test]
+fn a_changed_payload_that_slack_was_sent_is_found() {
+    tampered("update slack_message set sent_payload = replace(sent_payload, 'succeeded', 'succeedad')", ": sent_payload");
+}
+
+#[test]
+fn a_changed_byte_of_output_is_found() {
+    tampered("update log_chunk set body = set_byte(body, length(body) - 5, (get_byte(body, length(body) - 5) + 1) % 256)", ": body");
+}
+
+#[test]
+fn a_changed_envelope_of_output_is_found() {
+    tampered("update log_chunk set envelope = replace(envelope::text, '\"lines\":2', '\"lines\":3')::json", ": chain_hash");
+}
+
+#[test]
+fn removed_output_is_found() {
+    tampered("delete from log_chunk where chunk_no = 0", "it does not match its seal");
+}
+
+#[test]
+fn a_message_that_says_something_else_than_the_log_is_found_by_rendering_it_anew() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let change = "update slack_message set sent_payload = replace(sent_payload, 'master-1', 'master-9');
+                      update slack_message set sent_digest = sha256(convert_to(sent_payload, 'UTF8'))";
+        s.database.execute(change).await;
+        s.tampered = true;
+        let findings = s.app.audit(true).await.unwrap().findings;
+        assert!(findings.iter().any(|f| f.contains("sent_digest (rendered anew it is different)")), "{findings:?}");
+    });
+}
+
+#[test]
+fn a_projection_that_was_changed_is_put_right_by_replay() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.database.execute("update deployment set state = 'failed'; delete from build; update boundary set position = 1").await;
+        let rebuilt = s.app.rebuild().await.unwrap();
+        let of = |table: &str| rebuilt.tables.iter().find(|t| t.table == table).map(|t| (t.removed, t.written)).unwrap();
+        assert_eq!((of("deployment"), of("build"), of("project")), ((1, 1), (0, 1), (0, 0)));
+        assert_eq!(s.app.store.deployments(None, Some("succeeded"), 10).await.unwrap().len(), 1);
+    });
+}

@@ -1,0 +1,75 @@
+//! No secret leaks: a canary is set wherever a secret can be, printed by the container in every way, and looked for in
+//! everything that is stored, sent, logged or shown.
+
+use std::process::Command;
+
+use crate::story::database::service;
+use crate::story::service::service_story;
+
+const SECRET: &str = "canary-s3cret/with\"quote'and\\slash";
+const PASSWORD: &str = "canary-registry-password";
+
+#[test]
+fn no_secret_is_stored_sent_logged_or_shown() {
+    let script = r#"
+        echo "raw $SECRET"; printf %s "$SECRET" | base64; printf %s "u:$SECRET" | base64; printf %s "us:$SECRET" | base64
+        env | head -c 4000; printf %s "$SECRET" | od -An -tx1 | tr -d ' \n'; echo
+        printf %s "${SECRET%%secret*}"; sleep 0.3; echo "${SECRET#canary-s3c}"; echo "$SECRET" >&2; exit 3"#;
+    service_story(script, "trace", async |s| {
+        s.cli_with(&["environment", "set", "api", "Staging", "--secret", "SECRET"], SECRET);
+        s.cli_with(&["project", "registry", "set", "api", "registry.test", "--username", "puller"], PASSWORD);
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*failed*: exit code 3").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows_times("*failed*: exit code 3", 2).await;
+        let logs = s.logs();
+        assert!(logs.contains("raw ***"), "{logs}");
+        let token = s.token.clone();
+        let key = s.log_url().split("key=").nth(1).unwrap().to_owned();
+        let page = ureq::get(&s.log_url()).call().unwrap().body_mut().read_to_string().unwrap();
+        let dump = Command::new("pg_dump").args(["--inserts", &s.database.url.replace("postgres:///", "postgresql:///")]).output().unwrap();
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        let bodies: String = s.standin.workspace().calls.iter().map(|c| c.raw.clone()).collect();
+        let show = s.cli(&["environment", "show", "api", "Staging"]) + &s.cli(&["project", "show", "api", "--json"]) + &s.cli(&["deployment", "list", "--json"]);
+        let forms = |secret: &str| {
+            let json = serde_json::to_string(secret).unwrap();
+            let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, secret);
+            vec![secret.to_owned(), json.trim_matches('"').to_owned(), base64[..base64.len() - 4].to_owned(), hex::encode(secret)]
+        };
+        let service_log = std::fs::read_to_string(&s.log).unwrap();
+        let places = [
+            ("the database", String::from_utf8_lossy(&dump.stdout).into_owned()),
+            ("Redis", redis_dump().await),
+            ("the service's log", service_log.clone()),
+            ("Slack", bodies),
+            ("the log", logs),
+            ("the page", page),
+            ("the command line", show),
+        ];
+        for (place, text) in &places {
+            assert!(!text.is_empty() || *place == "Redis", "{place} was not looked at");
+            for secret in [SECRET, PASSWORD, &token, "xoxb-service-test", "signing-secret-of-the-test"] {
+                for form in forms(secret) {
+                    assert!(!text.contains(&form), "{place} holds {form}");
+                }
+            }
+        }
+        assert!(!service_log.contains(&key), "a link's capability is in the service's log");
+    });
+}
+
+async fn redis_dump() -> String {
+    let mut connection = redis::Client::open(service("TEST_REDIS_URL")).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut text = String::new();
+    for database in 0..16 {
+        redis::cmd("SELECT").arg(database).query_async::<()>(&mut connection).await.unwrap();
+        let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
+        for key in keys {
+            let value: Option<Vec<u8>> = redis::cmd("DUMP").arg(&key).query_async(&mut connection).await.unwrap();
+            text.push_str(&format!("{key} {}\n", String::from_utf8_lossy(&value.unwrap_or_default())));
+        }
+    }
+    text
+}

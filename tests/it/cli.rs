@@ -1,0 +1,117 @@
+//! The command line as people and CI use it: what it prints, how it refuses, its exit codes.
+
+use std::process::Command;
+
+use crate::story::service::service_story;
+
+fn coolops(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_coolops")).args(arguments).env_clear().envs(variables.iter().copied()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn build_new_speaks_as_the_original_did_and_fails_where_it_did_not() {
+    let (code, _, said) = coolops(&["build:new"], &[]);
+    assert_eq!((code, said.as_str()), (1, "name is mandatory\n"));
+    let (code, _, said) = coolops(&["build:new", "m"], &[]);
+    assert_eq!(code, 1);
+    assert!(said.starts_with("The project's api token is mandatory.\nEither pass it using the --token flag"), "{said}");
+    let (code, _, said) = coolops(&["build:new", "m", "-t", "x"], &[]);
+    assert!(code == 1 && said.contains("The address of coolops is mandatory."), "{said}");
+    let (code, _, said) = coolops(&["build:new", "m", "-p", "novalue"], &[]);
+    assert!(code == 2 && said.contains("should have the {key}={value} format"), "{said}");
+    let (code, _, said) = coolops(&["build:new", "m", "-t", "x", "--url", "http://127.0.0.1:9"], &[]);
+    assert!(code == 1 && said.starts_with("The build could not be announced to http://127.0.0.1:9"), "{said}");
+    let (code, _, said) = coolops(&["build:new", "m", "-t", "x", "--url", "not an address"], &[]);
+    assert!(code == 1 && said.contains("can't be read"), "{said}");
+}
+
+#[test]
+fn a_role_without_its_configuration_lists_everything_that_is_missing() {
+    let (code, _, said) = coolops(&["serve"], &[("SLACK_BOT_TOKEN", "nonsense")]);
+    assert_eq!(code, 2);
+    for name in ["DATABASE_URL", "COOLOPS_PUBLIC_URL", "COOLOPS_MASTER_KEY", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"] {
+        assert!(said.contains(name), "{name} is missing in {said}");
+    }
+    let away = [("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none"), ("COOLOPS_MASTER_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")];
+    let (code, _, said) = coolops(&["project", "list"], &away);
+    assert!(code == 2 && said.contains("Postgres does not answer at 127.0.0.1:9"), "{said}");
+    let (code, _, said) = coolops(&["doctor"], &away);
+    assert!(code == 2 && said.contains("SLACK_BOT_TOKEN is not set"), "{said}");
+    assert_eq!(coolops(&["fly"], &[]).0, 2);
+    let (code, version, _) = coolops(&["--version"], &[]);
+    assert!(code == 0 && version.starts_with("coolops 0.1.0 ("), "{version}");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(coolops(&["completions", shell], &[]).1.contains("build:new"));
+    }
+}
+
+#[test]
+fn an_unmigrated_database_names_the_command() {
+    service_story("true", "info", async |s| {
+        s.stop("-TERM");
+        s.database.execute("delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)").await;
+        let (code, said) = s.cli_fails(&["serve"], "");
+        assert!(code == 2 && said.contains("run: coolops migrate"), "{said}");
+        s.database.execute("insert into _sqlx_migrations values (99999999999999, 'later', now(), true, '', 0)").await;
+        let (code, said) = s.cli_fails(&["serve"], "");
+        assert!(code == 2 && said.contains("newer than this program's"), "{said}");
+    });
+}
+
+#[test]
+fn projects_and_environments_are_set_up_from_the_command_line() {
+    service_story("true", "info", async |s| {
+        let refused = |arguments: &[&str], input: &str, sentence: &str| {
+            let (code, said) = s.cli_fails(arguments, input);
+            assert!(code == 1 && said.contains(sentence), "{arguments:?}: {said}");
+        };
+        refused(&["project", "create", "Api", "--image", "x", "--channel", "C1"], "", "the slug \"api\" is taken");
+        refused(&["project", "create", "Web", "--image", "UPPER CASE", "--channel", "C1"], "", "is not an image");
+        refused(&["project", "create", "Web", "--image", "x", "--channel", "#web"], "", "is not a Slack channel id");
+        refused(&["project", "show", "nope"], "", "there is no project \"nope\"; there are: api");
+        refused(&["environment", "set", "api", "Staging", "COOLOPS_X=1"], "", "COOLOPS_X is reserved");
+        refused(&["environment", "set", "api", "Staging", "novalue"], "", "should have the NAME=VALUE format");
+        refused(&["environment", "set", "api", "Canary", "A=1"], "", "has no environment \"Canary\"; it has: Production, Staging");
+        refused(&["environment", "set", "api", "Staging", "--secret", "TOKEN"], "short\n", "has 5 bytes; give at least 8");
+        refused(&["environment", "unset", "api", "Staging", "NOPE"], "", "has no variable NOPE");
+        refused(&["project", "token", "revoke", "api", "nope"], "", "has no token \"nope\"");
+        refused(&["deployment", "show", "nope"], "", "there is no deployment nope");
+        s.cli(&["environment", "set", "api", "Staging", "REGION=eu", "EMPTY="]);
+        s.cli_with(&["environment", "set", "api", "staging", "--secret", "TOKEN"], "correct-horse\n");
+        let shown = s.cli(&["environment", "show", "api", "Staging"]);
+        assert!(shown.contains("REGION=eu") && shown.contains("TOKEN is secret (version 1, fingerprint "), "{shown}");
+        assert!(!shown.contains("correct-horse"));
+        s.cli(&["environment", "unset", "api", "Staging", "TOKEN", "EMPTY"]);
+        s.cli(&["environment", "rename", "api", "Staging", "Stage"]);
+        s.cli(&["environment", "create", "api", "Canary", "--position", "0"]);
+        let list: serde_json::Value = serde_json::from_str(&s.cli(&["environment", "list", "api", "--json"])).unwrap();
+        let names: Vec<&str> = list.as_array().unwrap().iter().map(|e| e["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["Canary", "Production", "Stage"]);
+        s.cli(&["environment", "archive", "api", "Canary"]);
+        let project: serde_json::Value = serde_json::from_str(&s.cli(&["project", "show", "api", "--json"])).unwrap();
+        assert_eq!(project["environments"].as_array().unwrap().len(), 2);
+        assert!(!project.to_string().contains("digest"));
+        s.cli(&["project", "token", "revoke", "api", "CI"]);
+        let (code, said) = s.cli_fails(&["build:new", "m"], "");
+        assert_eq!((code, said.as_str()), (1, "Invalid project token\n"));
+        s.cli(&["project", "archive", "api"]);
+        assert!(s.cli(&["project", "list"]).contains("Api (archived)"));
+    });
+}
+
+#[test]
+fn doctor_finds_what_is_missing_and_says_what_to_do() {
+    service_story("true", "info", async |s| {
+        let (_, said) = s.cli_fails(&["doctor"], "");
+        for fine in ["ok     Postgres: answers", "ok     Redis: answers", "ok     Docker: answers", "ok     Slack token: is coolops in Demo"] {
+            assert!(said.contains(fine), "{fine} is missing in\n{said}");
+        }
+        assert!(said.contains("#deploys, coolops is a member and may read its history"), "{said}");
+        assert!(said.contains("WRONG  Postgres login: the login of DATABASE_URL is a superuser or owns the log"), "{said}");
+        s.cli(&["project", "set", "api", "--channel", "C0RANDOM01"]);
+        let (code, said) = s.cli_fails(&["doctor"], "");
+        assert!(code == 1 && said.contains("coolops is not a member of #random; invite it there: /invite @coolops"), "{said}");
+    });
+}

@@ -1,0 +1,48 @@
+//! The published contract under `events/`.
+
+use std::path::Path;
+
+use coolops::cli::events;
+use coolops::domain::event::{Event, contract};
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("events")
+}
+
+#[test]
+fn what_is_published_is_what_the_types_say() {
+    for (path, content) in events::files() {
+        let published = std::fs::read_to_string(folder().join(&path)).unwrap_or_default();
+        assert!(published == content, "events/{path} has drifted from the types; run ./just events, and make a new version if it was released");
+    }
+    let known: Vec<String> = events::files().into_iter().map(|(path, _)| path.split('/').next().unwrap().to_owned()).collect();
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        assert!(!entry.path().is_dir() || known.contains(&name), "events/{name} belongs to no event type");
+    }
+}
+
+#[test]
+fn every_example_fits_its_schema_loads_and_writes_back_the_same() {
+    for c in contract() {
+        if let Err(e) = jsonschema::validate(c.schema.as_value(), &c.example) {
+            panic!("the example of {} does not fit its schema: {e}", c.name);
+        }
+        if c.name == "deployment_logged" {
+            continue;
+        }
+        let text = c.example.to_string();
+        let event = Event::parse(c.name, c.version, &text).unwrap();
+        assert_eq!(event.kind(), (c.name, c.version));
+        assert_eq!(serde_json::to_value(&event).unwrap(), c.example);
+    }
+}
+
+#[test]
+fn an_unknown_event_stops_the_reader() {
+    let error = Event::parse("deployment_teleported", 1, "{}").unwrap_err().to_string();
+    assert!(error.contains("deployment_teleported v1 is unknown to this version"), "{error}");
+    assert!(Event::parse("project_renamed", 2, "{}").is_err());
+    assert!(Event::parse("project_renamed", 1, "{}").is_err());
+}

@@ -1,0 +1,206 @@
+//! Stories of people who press buttons.
+
+use axum::http::StatusCode;
+use coolops::domain::deployment::{Failure, Verdict};
+use coolops::domain::project::EnvironmentChange;
+
+use crate::snapshot;
+use crate::story::{build, operator, story};
+
+#[test]
+fn a_press_deploys_the_build_and_the_message_tells_it() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        s.runner.will_print(&["migrating…", "done"], 0);
+        s.presses("ana", "master-1", "Staging").await;
+        snapshot!("a_deployment_runs", s.channel());
+        s.container_ends("master-1", 0).await;
+        snapshot!("a_deployment_succeeded", s.channel());
+        let (status, logs) = s.get(&s.log_path().replace("?key=", "/logs?key=")).await;
+        assert_eq!((status, logs.as_str()), (StatusCode::OK, r#"{"finished":true,"logs":"migrating…\ndone\n"}"#));
+        assert_eq!((s.runner.starts(), s.runner.removed()), (vec![1], 1));
+    });
+}
+
+#[test]
+fn a_failure_says_its_exit_code_in_words() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.will_print(&["boom"], 3);
+        s.presses("ana", "master-1", "Production").await;
+        snapshot!("a_deployment_failed", s.channel());
+    });
+}
+
+#[test]
+fn every_way_an_image_can_be_missing_is_told_apart() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        for (failure, words) in [
+            (Failure::ImageMissing, "the image registry.test/deploy:1 does not exist"),
+            (Failure::RegistryRefused { registry: "registry.test".into() }, "the registry registry.test refused our credentials"),
+            (Failure::PullFailed { detail: "connection reset".into() }, "the image could not be pulled: connection reset"),
+        ] {
+            s.runner.will_refuse(failure);
+            s.presses("ana", "master-1", "Staging").await;
+            assert!(s.channel().contains(words), "{words} in {}", s.channel());
+        }
+        assert!(s.runner.starts().is_empty());
+    });
+}
+
+#[test]
+fn a_second_press_while_it_runs_is_refused_privately_and_by_name() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ben", "master-1", "Staging").await;
+        assert_eq!(
+            s.private_notes_of("ben"),
+            ["master-1 is already running on Staging, so nothing was started a second time. Its line in the message shows how it goes; \
+              press again when it has ended. It was started by <@U0ANA00001>."]
+        );
+        assert!(s.private_notes_of("ana").is_empty());
+        s.container_ends("master-1", 0).await;
+        s.presses("ben", "master-1", "Staging").await;
+        s.container_ends("master-1", 0).await;
+        assert_eq!(s.channel().matches("succeeded").count(), 2);
+    });
+}
+
+#[test]
+fn fifty_presses_at_once_start_one_deployment() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        let presses: Vec<_> = (0..50).map(|_| s.press_of("ana", "master-1", "Staging")).collect();
+        let answers = futures::future::join_all(presses.iter().map(|p| s.deliver(p))).await;
+        assert!(answers.iter().all(|status| *status == StatusCode::OK));
+        s.settle().await;
+        assert_eq!(s.runner.starts(), [1]);
+        assert_eq!(s.private_notes_of("ana").len(), 49);
+        s.container_ends("master-1", 0).await;
+    });
+}
+
+#[test]
+fn the_same_signed_bytes_twice_are_one_press() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let press = s.press_of("ana", "master-1", "Staging");
+        for _ in 0..3 {
+            assert_eq!(s.deliver(&press).await, StatusCode::OK);
+            s.settle().await;
+        }
+        assert_eq!(s.runner.starts(), [1]);
+        assert!(s.private_notes_of("ana").is_empty());
+    });
+}
+
+#[test]
+fn builds_wait_in_the_order_of_their_presses_and_environments_do_not_wait_for_each_other() {
+    story(async |s| {
+        s.runner.hold();
+        for name in ["master-1", "master-2", "master-3"] {
+            s.ci_announces(build(name)).await;
+        }
+        for name in ["master-1", "master-2", "master-3"] {
+            s.presses("ana", name, "Staging").await;
+        }
+        s.presses("ben", "master-3", "Production").await;
+        snapshot!("a_line_of_three", s.channel());
+        s.container_ends("master-1", 0).await;
+        s.container_ends("master-2", 1).await;
+        snapshot!("a_line_moved_on", s.channel());
+        let running = s.app.store.deployments(None, Some("running"), 10).await.unwrap();
+        for d in running {
+            s.runner.ends(d.deployment.of.deployment_id, 0);
+        }
+    });
+}
+
+#[test]
+fn a_container_that_vanished_is_unknown_and_keeps_the_environment_closed_until_a_person_decides() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.ci_announces(build("master-2")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ana", "master-2", "Staging").await;
+        let lost = s.app.store.deployments(None, Some("running"), 1).await.unwrap().remove(0).deployment.of.deployment_id;
+        s.runner.vanishes(lost);
+        s.settle().await;
+        snapshot!("a_deployment_is_unknown", s.channel());
+        s.presses("ben", "master-1", "Staging").await;
+        assert!(s.private_notes_of("ben")[0].contains("An operator has to look at it first: coolops deployment resolve."));
+        s.app.resolve(lost, Verdict::Failed, "version 7 is still live", &operator()).await.unwrap();
+        s.settle().await;
+        assert!(s.channel().contains("*failed*, as a person decided: version 7 is still live"), "{}", s.channel());
+        s.container_ends("master-2", 0).await;
+    });
+}
+
+#[test]
+fn a_press_on_what_is_gone_says_so_privately() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.app.change_environment(s.project(), "Staging", EnvironmentChange::Archive, &operator()).await.unwrap();
+        s.presses("ana", "master-1", "Staging").await;
+        s.archive_project().await;
+        s.presses("ben", "master-1", "Production").await;
+        assert!(s.private_notes_of("ana")[0].starts_with("The environment Staging does not exist any more"));
+        assert_eq!(s.private_notes_of("ben"), ["The project Api is archived, so nothing was started."]);
+        let unknown = s.press_of("chi", "master-1", "Production");
+        let other = s.standin.shared().sign(unknown.body.replace(&s.build_id("master-1").to_string(), &uuid::Uuid::nil().to_string()));
+        assert_eq!(s.deliver(&other).await, StatusCode::OK);
+        s.settle().await;
+        assert!(s.private_notes_of("chi")[0].starts_with("This build is not known here any more"));
+        assert!(s.runner.starts().is_empty());
+    });
+}
+
+#[test]
+fn the_container_gets_the_environment_over_the_build_and_coolops_over_both() {
+    story(async |s| {
+        let mut b = build("master-1");
+        b.params = [("REGION", "from the build"), ("TAG", "7")].map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
+        s.ci_announces(b).await;
+        let set = EnvironmentChange::SetVariable { name: "REGION".into(), value: "from the environment".into() };
+        s.app.change_environment(s.project(), "Staging", set, &operator()).await.unwrap();
+        s.app.set_secret(s.project(), "Staging", "API_TOKEN", &"correct-horse".to_owned().into(), &operator()).await.unwrap();
+        s.runner.will_print(&["token is correct-horse"], 0);
+        s.presses("ana", "master-1", "Staging").await;
+        let all = s.runner.variables();
+        let last = |name: &str| all.iter().rev().find(|(k, _)| k == name).map(|(_, v)| v.as_str());
+        assert_eq!(last("REGION"), Some("from the environment"));
+        assert_eq!(last("TAG"), Some("7"));
+        assert_eq!(last("API_TOKEN"), Some("correct-horse"));
+        assert_eq!(last("COOLOPS_DEPLOYER_NAME"), Some("ana"));
+        assert_eq!(last("COOLOPS_DEPLOYER_EXTERNAL_ID"), Some("U0ANA00001"));
+        assert_eq!((last("COOLOPS_BUILD_NAME"), last("COOLOPS_PROJECT"), last("COOLOPS_ENVIRONMENT")), (Some("master-1"), Some("Api"), Some("Staging")));
+        let (_, logs) = s.get(&s.log_path().replace("?key=", "/logs?key=")).await;
+        assert!(logs.contains("token is ***"), "{logs}");
+    });
+}
+
+#[test]
+fn a_link_opens_its_own_log_only_and_none_after_links_are_revoked() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        let path = s.log_path();
+        let (status, page) = s.get(&path).await;
+        assert!(status == StatusCode::OK && page.contains("master-1 → Staging"), "{page}");
+        let (without, key) = path.split_once("?key=").unwrap();
+        let build_page = format!("/builds/{}?key={key}", s.build_id("master-1"));
+        for wrong in [without.to_owned(), format!("{without}?key=x"), format!("{without}?key={key}x"), build_page, "/deployments/x?key=y".to_owned()] {
+            let (status, page) = s.get(&wrong).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{wrong}");
+            assert!(page.contains("This link is not valid"));
+        }
+        s.app.revoke_links(s.project(), &operator()).await.unwrap();
+        assert_eq!(s.get(&path).await.0, StatusCode::NOT_FOUND);
+    });
+}

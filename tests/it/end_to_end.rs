@@ -1,0 +1,96 @@
+//! The whole path on real parts: CLI, web face, Redis with apalis, Docker, log page.
+
+use std::time::{Duration, Instant};
+
+use crate::story::service::service_story;
+
+#[test]
+fn a_press_runs_the_image_and_the_message_and_log_tell_how_it_went() {
+    let script = "echo deploying $COOLOPS_BUILD_NAME to $COOLOPS_ENVIRONMENT with $TAG in $REGION; echo oops >&2; exit ${CODE:-0}";
+    service_story(script, "info", async |s| {
+        s.cli(&["environment", "set", "api", "Staging", "REGION=eu"]);
+        s.cli(&["build:new", "-p", "TAG=7", "master-1", "-m", "Job url=https://ci.example.com/7"]);
+        s.shows("# Api: master-1").await;
+        assert_eq!(s.presses("ana", "master-1", "Staging").await, 200);
+        s.shows("*succeeded*").await;
+        assert_eq!(s.logs().lines().collect::<std::collections::BTreeSet<_>>(), ["deploying master-1 to Staging with 7 in eu", "oops"].into());
+        s.cli(&["build:new", "master-2", "-p", "TAG=8", "-p", "CODE=3"]);
+        s.shows("# Api: master-2").await;
+        s.presses("ben", "master-2", "Production").await;
+        s.shows("*failed*: exit code 3").await;
+        let verified = s.cli(&["replay", "--verify"]);
+        assert!(verified.contains("2 messages, rendered anew from the events, equal what Slack was last sent, byte for byte."), "{verified}");
+        let rebuilt = s.cli(&["replay"]);
+        assert_eq!(rebuilt.matches("as they were").count(), 5, "{rebuilt}");
+        let list = s.cli(&["deployment", "list"]);
+        assert!(list.contains("failed: exit code 3") && list.contains("succeeded"), "{list}");
+    });
+}
+
+#[test]
+fn what_goes_wrong_with_a_container_is_told_apart_in_words() {
+    service_story("case $1 in esac; [ -z \"$EAT\" ] || tail /dev/zero; sleep 0", "info", async |s| {
+        s.cli(&["build:new", "hungry", "-p", "EAT=1"]);
+        s.shows("# Api: hungry").await;
+        s.presses("ana", "hungry", "Staging").await;
+        s.shows("*failed*: out of memory").await;
+        s.cli(&["project", "set", "api", "--image", "127.0.0.1:9/none:1"]);
+        s.presses("ana", "hungry", "Staging").await;
+        s.shows("*failed*: the image could not be pulled").await;
+    });
+}
+
+#[test]
+fn nearly_all_jobs_come_by_doorbell_while_redis_is_well() {
+    service_story("echo hello", "info", async |s| {
+        for n in 0..30 {
+            s.cli(&["build:new", &format!("master-{n}")]);
+        }
+        s.shows_times("# Api: master-", 30).await;
+        s.presses("ana", "master-29", "Staging").await;
+        s.shows("*succeeded*").await;
+        let metrics = ureq::get(format!("{}/metrics", s.admin)).call().unwrap().body_mut().read_to_string().unwrap();
+        let count = |via: &str| -> u64 {
+            let marked = metrics.lines().filter(|l| l.contains(&format!("via=\"{via}\"")));
+            marked.map(|l| l.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+        };
+        let (doorbell, sweep) = (count("doorbell"), count("sweep"));
+        assert!(doorbell >= 31 && sweep * 99 <= doorbell, "{metrics}");
+    });
+}
+
+#[test]
+fn a_restarted_service_goes_on_with_the_container_where_it_was() {
+    let script = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; sleep 0.1; done";
+    service_story(script, "info", async |s| {
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*running*").await;
+        s.until("some lines are stored", async || s.logs().contains("line 5\n")).await;
+        s.stop("-TERM");
+        let stopped = Instant::now();
+        s.start().await;
+        s.shows("*succeeded*").await;
+        assert!(stopped.elapsed() < Duration::from_secs(15));
+        let expected: String = (1..=60).map(|i| format!("line {i}\n")).collect();
+        assert_eq!(s.logs(), expected, "a line was lost or doubled");
+    });
+}
+
+#[test]
+fn a_killed_service_is_followed_by_one_that_adopts_the_container() {
+    let script = "i=0; while [ $i -lt 100 ]; do i=$((i+1)); echo line $i; sleep 0.1; done; exit 4";
+    service_story(script, "info", async |s| {
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*running*").await;
+        s.until("some lines are stored", async || s.logs().contains("line 5\n")).await;
+        s.stop("-KILL");
+        s.start().await;
+        s.shows("*failed*: exit code 4").await;
+        let expected: String = (1..=100).map(|i| format!("line {i}\n")).collect();
+        assert_eq!(s.logs(), expected, "a line was lost or doubled");
+    });
+}

@@ -1,0 +1,135 @@
+//! The log itself: order, conflicts, repetition, immutability.
+
+use coolops::domain::event::{Actor, Event};
+use coolops::domain::ids::{BuildId, EventId};
+use coolops::domain::message::MessagePosted;
+use coolops::store::append::{Append, AppendError};
+use coolops::store::jobs::Via;
+use sqlx::Connection;
+use uuid::Uuid;
+
+use crate::story::{build, story};
+
+fn posted(n: u128) -> Event {
+    MessagePosted { build_id: BuildId(Uuid::from_u128(n)), channel: "C1".into(), ts: "1.000001".into() }.into()
+}
+
+fn one(event: &Event, id: u128, expected: i32) -> Append {
+    let mut append = Append::default();
+    append.event(EventId(Uuid::from_u128(id)), event, &Actor::System, expected);
+    append
+}
+
+#[test]
+fn many_writers_leave_no_gap_and_a_whole_chain() {
+    story(async |s| {
+        let before = s.app.store.head().await.unwrap().0;
+        let writers = (0..64_u128).map(|w| {
+            let store = s.app.store.clone();
+            async move {
+                for n in 0..20_u128 {
+                    let event = posted(1_000 + w);
+                    store.append(one(&event, 1 + w * 1_000 + n, i32::try_from(n).unwrap())).await.unwrap();
+                }
+            }
+        });
+        futures::future::join_all(writers).await;
+        assert_eq!(s.app.store.head().await.unwrap().0, before + 64 * 20);
+        let report = s.app.audit(false).await.unwrap();
+        assert_eq!((report.events, report.findings.len()), (before + 64 * 20, 0));
+    });
+}
+
+#[test]
+fn of_two_who_read_the_same_version_one_is_refused_and_nobody_else_is_harmed() {
+    story(async |s| {
+        let store = &s.app.store;
+        let (a, b) = (posted(1), posted(2));
+        let (first, second, other) =
+            futures::future::join3(store.append(one(&a, 11, 0)), store.append(one(&a, 12, 0)), store.append(one(&b, 13, 0))).await;
+        assert_eq!([first.is_ok(), second.is_ok()].iter().filter(|ok| **ok).count(), 1);
+        assert!(matches!(first.and(second), Err(AppendError::Conflict)));
+        assert!(other.is_ok());
+    });
+}
+
+#[test]
+fn an_append_repeated_with_the_same_ids_is_the_same_append() {
+    story(async |s| {
+        let event = posted(1);
+        let first = s.app.store.append(one(&event, 11, 0)).await.unwrap();
+        let again = s.app.store.append(one(&event, 11, 0)).await.unwrap();
+        assert_eq!(first, again);
+        assert_eq!(s.app.store.read_build(BuildId(Uuid::from_u128(1))).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn an_append_survives_the_loss_of_its_connection() {
+    story(async |s| {
+        let kill = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+        for round in 0..5_u128 {
+            s.database.execute(kill).await;
+            let events: Vec<Event> = (0..10).map(|n| posted(100 + round * 10 + n)).collect();
+            let appends = events.iter().zip(0..).map(|(event, n)| s.app.store.append(one(event, 500 + round * 10 + n, 0)));
+            for outcome in futures::future::join_all(appends).await {
+                outcome.unwrap();
+            }
+        }
+        assert_eq!(s.app.audit(false).await.unwrap().findings, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_decision_on_what_has_moved_since_is_refused() {
+    story(async |s| {
+        let seen = s.app.store.project(s.project()).await.unwrap().unwrap().position;
+        let mut stale = one(&posted(1), 11, 0);
+        stale.guard(s.project().0, seen - 1);
+        assert!(matches!(s.app.store.append(stale).await, Err(AppendError::Conflict)));
+        let mut fresh = one(&posted(1), 11, 0);
+        fresh.guard(s.project().0, seen);
+        assert!(s.app.store.append(fresh).await.is_ok());
+    });
+}
+
+#[test]
+fn a_worker_whose_lease_was_taken_over_can_write_nothing() {
+    story(async |s| {
+        let (_, _) = s.post_build(&build("master-1").body()).await;
+        let kinds = coolops::jobs::slack_kinds();
+        let claim = s.app.store.claim(&kinds, Uuid::from_u128(1), Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
+        s.database.execute("update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'").await;
+        assert_eq!(s.app.store.reap().await.unwrap(), 1);
+        let next = s.app.store.claim(&kinds, Uuid::from_u128(2), Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
+        assert!(next.fence > claim.fence);
+        let mut zombie = one(&posted(1), 11, 0);
+        zombie.fenced(claim.id, claim.fence);
+        assert!(matches!(s.app.store.append(zombie).await, Err(AppendError::Fenced)));
+        assert!(!s.app.store.renew(&claim).await.unwrap());
+        s.app.store.release(&next, std::time::Duration::ZERO, None).await.unwrap();
+    });
+}
+
+#[test]
+fn nobody_can_change_an_event_not_even_its_owner_by_accident() {
+    story(async |s| {
+        let mut owner = s.database.owner().await;
+        for statement in [
+            "update event set type = 'x' where position = 1",
+            "delete from event where position = 1",
+            "truncate event",
+            "set session_replication_role = replica; delete from event where position = 1",
+        ] {
+            let refused = sqlx::raw_sql(statement).execute(&mut owner).await.unwrap_err().to_string();
+            assert!(refused.contains("append-only"), "{statement}: {refused}");
+        }
+        owner.close().await.unwrap();
+        let mut app = s.database.owner().await;
+        sqlx::raw_sql("set role coolops_app").execute(&mut app).await.unwrap();
+        for statement in ["insert into event select * from event", "update event_head set position = 0", "alter table event disable trigger all"] {
+            assert!(sqlx::raw_sql(statement).execute(&mut app).await.is_err(), "{statement} must be refused to the application");
+        }
+        app.close().await.unwrap();
+    });
+}

@@ -1,0 +1,125 @@
+//! Rendering for any input: what comes out is always something that Slack takes.
+
+use chrono::DateTime;
+use coolops::domain::build::{ButtonFor, Entry};
+use coolops::domain::deployment::{Failure, State};
+use coolops::domain::ids::{BuildId, DeploymentId, EnvironmentId};
+use coolops::keys::{Keyring, Links};
+use coolops::projections::build_card::{BuildCard, Line, Reason};
+use coolops::slack::render;
+use coolops::standin::validate;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::snapshot;
+
+fn links() -> Links {
+    let keys = Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), None).unwrap();
+    let id = keys.new_link_key();
+    let master = id.split('-').next().unwrap();
+    keys.links(&format!("{master}-test")).unwrap()
+}
+
+fn card(environments: usize, metadata: Vec<(String, String)>, lines: Vec<Line>, name: &str) -> BuildCard {
+    BuildCard {
+        build_id: BuildId(Uuid::from_u128(4)),
+        project_name: "Api".into(),
+        build_name: name.into(),
+        metadata: metadata.into_iter().map(|(name, value)| Entry { name, value }).collect(),
+        environments: (0..environments)
+            .map(|n| ButtonFor { id: EnvironmentId(Uuid::from_u128(100 + n as u128)), name: format!("Environment {n}") })
+            .collect(),
+        channel: "C1".into(),
+        public_url: "https://coolops.test".into(),
+        link_key: "k-1".into(),
+        registered_at: DateTime::from_timestamp(1_715_000_000, 0).unwrap(),
+        lines,
+    }
+}
+
+fn line(n: u128, state: State) -> Line {
+    let at = |s| DateTime::from_timestamp(1_715_000_000 + s, 0).unwrap();
+    Line {
+        deployment_id: DeploymentId(Uuid::from_u128(n)),
+        environment: format!("Environment {n}"),
+        user: "U1".into(),
+        image: "registry.test/deploy:1".into(),
+        state,
+        behind: (state == State::Queued).then(|| "master-41".to_owned()),
+        reason: (state == State::Failed).then(|| Reason::Failed(Failure::Exit { code: 3 })),
+        requested_at: at(i64::try_from(n).unwrap()),
+        started_at: Some(at(10)),
+        since: at(75),
+    }
+}
+
+fn judge(card: &BuildCard) -> serde_json::Value {
+    let payload = serde_json::to_value(render::render(card, &links())).unwrap();
+    for (what, found) in [
+        ("blocks", validate::blocks(&payload["blocks"])),
+        ("attachments", validate::attachments(&payload["attachments"])),
+        ("metadata", validate::metadata(&payload["metadata"])),
+    ] {
+        assert_eq!(found, Ok(()), "Slack would refuse the {what} of {payload}");
+    }
+    let text = payload["text"].as_str().unwrap();
+    assert!(!text.is_empty() && text.chars().count() < 4_000, "the fallback has {} characters", text.chars().count());
+    payload
+}
+
+#[test]
+fn the_message_of_every_state_as_slack_gets_it() {
+    let states = [State::Queued, State::Ready, State::Starting, State::Running, State::Unknown, State::Succeeded, State::Failed];
+    let lines = states.into_iter().zip(1..).map(|(state, n)| line(n, state)).collect();
+    let payload = judge(&card(2, vec![("Job url".into(), "https://ci.example.com/7".into())], lines, "master-42"));
+    snapshot!("block_kit_of_every_state", serde_json::to_string_pretty(&payload).unwrap());
+}
+
+#[test]
+fn sixty_environments_are_a_menu_and_two_hundred_and_fifty_are_groups() {
+    let menu = judge(&card(60, vec![], vec![], "m"));
+    assert_eq!(menu["blocks"][1]["elements"][0]["options"].as_array().unwrap().len(), 60);
+    let groups = judge(&card(250, vec![], vec![], "m"));
+    assert_eq!(groups["blocks"][1]["elements"][0]["option_groups"].as_array().unwrap().len(), 3);
+    let buttons = judge(&card(25, vec![], vec![], "m"));
+    assert_eq!(buttons["blocks"][1]["elements"].as_array().unwrap().len(), 25);
+    judge(&card(0, vec![], vec![], "m"));
+}
+
+#[test]
+fn eighty_fields_of_three_kilobytes_fit() {
+    let metadata = (0..80).map(|n| (format!("Field {n}"), "&".repeat(3_000))).collect();
+    let payload = judge(&card(20, metadata, vec![], "m"));
+    assert!(payload.to_string().contains("and 70 more fields"));
+    let emoji = (0..80).map(|n| (format!("Field {n}"), "👨‍👩‍👧‍👦".repeat(300))).collect();
+    let payload = judge(&card(25, emoji, vec![], &"👨‍👩‍👧‍👦".repeat(200)));
+    assert!(!payload.to_string().contains('\u{fffd}'));
+}
+
+#[test]
+fn five_hundred_deployments_show_the_open_ones_and_the_newest() {
+    let mut lines: Vec<Line> = (1..=500).map(|n| line(n, if n % 3 == 0 { State::Failed } else { State::Succeeded })).collect();
+    lines[5].state = State::Running;
+    let payload = judge(&card(2, vec![], lines, "m"));
+    let attachments = payload["attachments"].as_array().unwrap();
+    assert_eq!(attachments.len(), 22, "20 finished, 1 running, 1 for the rest");
+    assert!(attachments[0].to_string().contains("and 479 earlier deployments"));
+    assert!(attachments[1].to_string().contains("running"));
+    let open = (1..=300).map(|n| line(n, State::Queued)).collect();
+    judge(&card(2, vec![], open, "m"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn any_text_at_all_gives_a_message_that_slack_takes(
+        name in "\\PC{1,200}", key in "\\PC{1,100}", value in any::<String>(), found in any::<String>(), environments in 0_usize..40
+    ) {
+        let mut lost = line(1, State::Unknown);
+        lost.reason = Some(Reason::Lost(found.clone()));
+        lost.environment = key.clone();
+        let payload = judge(&card(environments, vec![(key, value), ("empty".into(), String::new())], vec![lost], &name)).to_string();
+        let hidden = ['\u{202e}', '\u{200b}'];
+        prop_assert!(!payload.contains(hidden));
+    }
+}

@@ -1,0 +1,87 @@
+//! Pulling with the project's credentials, against Debian's docker-registry with htpasswd on loopback.
+
+use std::process::{Child, Command, Stdio};
+
+use bollard::Docker;
+use bollard::auth::DockerCredentials;
+use bollard::query_parameters::{PushImageOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder};
+use coolops::demo::image;
+use coolops::runner::docker::DockerRunner;
+use futures::StreamExt;
+
+use crate::story::database::service;
+use crate::story::service::service_story;
+
+struct Registry {
+    child: Child,
+    folder: std::path::PathBuf,
+    address: String,
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+fn start_registry() -> Registry {
+    let folder = std::env::temp_dir().join(format!("registry-{}", crate::story::random_name()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let users = Command::new("htpasswd").args(["-nbB", "puller", "pull-password"]).output().unwrap();
+    std::fs::write(folder.join("htpasswd"), users.stdout).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let config = format!(
+        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {0}\nhttp:\n  addr: {address}\nauth:\n  htpasswd:\n    realm: test\n    path: {0}/htpasswd\n",
+        folder.display()
+    );
+    std::fs::write(folder.join("config.yml"), config).unwrap();
+    let mut command = Command::new("docker-registry");
+    let child = command.arg("serve").arg(folder.join("config.yml")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    Registry { child, folder, address }
+}
+
+#[test]
+fn a_private_image_is_pulled_with_the_projects_login_and_refused_without() {
+    service_story("true", "info", async |s| {
+        let registry = start_registry();
+        let address = registry.address.clone();
+        let name = format!("{address}/team/deploy");
+        let docker = Docker::connect_with_socket(service("TEST_DOCKER_HOST").trim_start_matches("unix://"), 120, bollard::API_DEFAULT_VERSION).unwrap();
+        s.until("the registry answers", async || std::net::TcpStream::connect(&address).is_ok()).await;
+        let ours = DockerRunner::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap();
+        let script = "echo private image; echo login is $LEAK";
+        ours.import(&format!("{name}-local:1"), "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap()).await.unwrap();
+        let tag = TagImageOptionsBuilder::new().repo(&name).tag("1").build();
+        docker.tag_image(&format!("{name}-local:1"), Some(tag)).await.unwrap();
+        let login = DockerCredentials { username: Some("puller".into()), password: Some("pull-password".into()), ..Default::default() };
+        let options = PushImageOptionsBuilder::new().tag("1").build();
+        let mut push = docker.push_image(&name, Some(options), Some(login));
+        while let Some(step) = push.next().await {
+            step.unwrap();
+        }
+        for image in [format!("{name}:1"), format!("{name}-local:1")] {
+            docker.remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
+        }
+        s.cli(&["project", "set", "api", "--image", &format!("{name}:1")]);
+        s.cli(&["build:new", "master-1", "-p", "LEAK=pull-password"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows(&format!("*failed*: the registry {address} refused our credentials (coolops project registry set)")).await;
+        s.cli_with(&["project", "registry", "set", "api", &address, "--username", "puller"], "wrong-password\n");
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows_times("refused our credentials", 2).await;
+        s.cli_with(&["project", "registry", "set", "api", &address, "--username", "puller"], "pull-password\n");
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        let logs = s.logs();
+        assert!(logs.contains(&format!("Pulling {name}:1")) && logs.contains("Pull complete"), "{logs}");
+        assert!(logs.contains("private image\nlogin is ***\n"), "{logs}");
+        s.cli(&["project", "set", "api", "--image", &format!("{name}:2")]);
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows(&format!("*failed*: the image {name}:2 does not exist")).await;
+        ours.forget(&format!("{name}:1")).await.unwrap();
+    });
+}

@@ -1,0 +1,44 @@
+//! A database for one test, copied from the migrated one that `./just test` provides.
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// A database; [`Database::drop`] removes it.
+pub struct Database {
+    pub url: String,
+    pub name: String,
+    admin: String,
+}
+
+/// The address of a service that `./just test` starts.
+pub fn service(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run the tests with ./just test"))
+}
+
+impl Database {
+    pub async fn create() -> Self {
+        let template = service("TEST_DATABASE_URL");
+        let admin = template.replace("/coolops?", "/postgres?");
+        let name = format!("t_{}", super::random_name());
+        let mut connection = PgConnection::connect(&admin).await.unwrap();
+        sqlx::query(AssertSqlSafe(format!("create database {name} template coolops"))).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        Self { url: template.replace("/coolops?", &format!("/{name}?")), name, admin }
+    }
+
+    /// A connection as the owner, who may do what the application may not.
+    pub async fn owner(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.unwrap()
+    }
+
+    pub async fn execute(&self, statement: &str) -> u64 {
+        let mut connection = self.owner().await;
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap().rows_affected()
+    }
+
+    pub async fn drop(&self) {
+        if let Ok(mut connection) = PgConnection::connect(&self.admin).await {
+            let statement = format!("drop database if exists {} with (force)", self.name);
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.ok();
+        }
+    }
+}

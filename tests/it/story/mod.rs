@@ -1,0 +1,355 @@
+//! The story language: CI announces, people press, the channel is read.
+//!
+//! A story runs on real Postgres, the stand-in for Slack over HTTP, and a runner that the story steers. Its end always
+//! runs: every message is folded and rendered again and compared with the last call, every event is validated against
+//! `events/`, the chain is verified, the projections are rebuilt and must not differ.
+
+pub mod database;
+pub mod read;
+pub mod runner;
+pub mod service;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use coolops::app::App;
+use coolops::domain::deployment::State;
+use coolops::domain::event::Actor;
+use coolops::domain::ids::{BuildId, ProjectId};
+use coolops::domain::project::ProjectChange;
+use coolops::http;
+use coolops::jobs::crew::{Crew, Tools};
+use coolops::jobs::sync_message::Paces;
+use coolops::jobs::{runner_kinds, slack_kinds};
+use coolops::keys::{self, Keyring};
+use coolops::projections::build_card::BuildCard;
+use coolops::runner::Runner;
+use coolops::slack::client::Slack;
+use coolops::slack::render;
+use coolops::standin::press::{Press, Signed};
+use coolops::standin::{Options, StandIn};
+use coolops::store::Store;
+use coolops::store::jobs::Via;
+use futures::FutureExt;
+use http_body_util::BodyExt;
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use database::Database;
+use runner::FakeRunner;
+
+pub const CHANNEL: &str = "C0DEPLOYS1";
+const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
+
+/// Everything a story works with.
+pub struct Story {
+    pub app: Arc<App>,
+    pub router: Router,
+    pub standin: StandIn,
+    pub runner: Arc<FakeRunner>,
+    pub database: Database,
+    pub token: String,
+    /// The story changed the log behind our back, so the end's checks would rightly fail.
+    pub tampered: bool,
+    slack: Crew,
+    run: Crew,
+}
+
+/// Runs a story on a database of its own, and its end whatever happens in it.
+pub fn story(tell: impl AsyncFnOnce(&mut Story)) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let database = Database::create().await;
+        let mut story = Story::begin(database).await;
+        let told = AssertUnwindSafe(async {
+            tell(&mut story).await;
+            story.end().await;
+        })
+        .catch_unwind()
+        .await;
+        story.database.drop().await;
+        if let Err(panic) = told {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+/// What CI announces.
+pub struct Announcement {
+    pub name: String,
+    pub params: Vec<(String, String)>,
+    pub metadata: Vec<(String, String)>,
+}
+
+/// A build of that name, with a tag and a job's address.
+pub fn build(name: &str) -> Announcement {
+    let pair = |k: &str, v: &str| vec![(k.to_owned(), v.to_owned())];
+    Announcement { name: name.to_owned(), params: pair("DOCKER_TAG", name), metadata: pair("Job url", "https://ci.example.com/7") }
+}
+
+impl Announcement {
+    pub fn body(&self) -> String {
+        let object = |pairs: &[(String, String)]| {
+            let entries: Vec<String> =
+                pairs.iter().map(|(k, v)| format!("{}:{}", serde_json::json!(k), serde_json::json!(v))).collect();
+            format!("{{{}}}", entries.join(","))
+        };
+        format!(r#"{{"name":{},"params":{},"metadata":{}}}"#, serde_json::json!(self.name), object(&self.params), object(&self.metadata))
+    }
+}
+
+impl Story {
+    async fn begin(database: Database) -> Self {
+        let store = Store::open(&database.url, 12).await.expect("the test's database opens");
+        let keyring = Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), None).unwrap();
+        let app = Arc::new(App::new(store, keyring, "https://coolops.test"));
+        let options = Options {
+            port: 0,
+            bot_token: "xoxb-test".to_owned(),
+            signing_secret: SIGNING_SECRET.to_owned(),
+            page_token: "page".to_owned(),
+        };
+        let standin = StandIn::start(options).await.unwrap();
+        let runner = Arc::new(FakeRunner::default());
+        let stop = CancellationToken::new();
+        let slack = Slack::new(&standin.api_url(), &"xoxb-test".to_owned().into()).unwrap();
+        let tools = Tools::Slack(slack, Paces::unbounded());
+        let slack = Crew::new(Arc::clone(&app), tools, slack_kinds(), 4, stop.clone());
+        let run = Crew::new(Arc::clone(&app), Tools::Runner(Arc::clone(&runner) as Arc<dyn Runner>), runner_kinds(), 16, stop);
+        let router = http::router(http::Parts {
+            app: Arc::clone(&app),
+            signing_secret: SIGNING_SECRET.to_owned().into(),
+            response_hosts: vec![],
+            readiness: http::health::Readiness::default(),
+        });
+        let mut story = Self { app, router, standin, runner, database, token: String::new(), tampered: false, slack, run };
+        story.set_up().await;
+        story
+    }
+
+    async fn set_up(&mut self) {
+        let actor = operator();
+        self.app.create_project("api", "Api", "registry.test/deploy:1", CHANNEL, &actor).await.unwrap();
+        for name in ["Production", "Staging"] {
+            self.app.create_environment(self.project(), name, None, &actor).await.unwrap();
+        }
+        self.token = self.app.issue_token(self.project(), "CI", &actor).await.unwrap().expose_secret().to_owned();
+    }
+
+    pub fn project(&self) -> ProjectId {
+        ProjectId::of_slug("api")
+    }
+
+    /// The second of two deployments of the environment waits: the runner holds the first until the story lets it end.
+    pub async fn ci_announces(&self, build: Announcement) {
+        let (status, body) = self.post_build(&build.body()).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        self.settle().await;
+    }
+
+    /// Posts a body to `/builds` with the project's token.
+    pub async fn post_build(&self, body: &str) -> (StatusCode, serde_json::Value) {
+        self.post_build_as(&format!("Token {}", self.token), body).await
+    }
+
+    pub async fn post_build_as(&self, authorization: &str, body: &str) -> (StatusCode, serde_json::Value) {
+        let request = Request::post("/builds").header("authorization", authorization).body(Body::from(body.to_owned())).unwrap();
+        self.send(request).await
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> (StatusCode, serde_json::Value) {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = || serde_json::Value::String(String::from_utf8_lossy(&bytes).into_owned());
+        (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| text()))
+    }
+
+    pub async fn get(&self, path: &str) -> (StatusCode, String) {
+        let response = self.router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status();
+        (status, String::from_utf8_lossy(&response.into_body().collect().await.unwrap().to_bytes()).into_owned())
+    }
+
+    /// The signed press of a button, as Slack would send it.
+    pub fn press_of(&self, user: &str, build: &str, environment: &str) -> Signed {
+        let user = self.standin.workspace().users.iter().find(|u| u.name == user).unwrap().id.clone();
+        let (ts, action_id, option) = {
+            let workspace = self.standin.workspace();
+            let messages = &workspace.channels[0].messages;
+            let message = messages.iter().rev().find(|m| m.only_for.is_none() && m.text.contains(build)).unwrap_or_else(|| panic!("no message of {build}"));
+            let (action, option) = read::button(message, environment).unwrap_or_else(|| panic!("no button for {environment}"));
+            (message.ts.clone(), action, option)
+        };
+        self.standin.shared().signed_press(&Press { channel: CHANNEL.to_owned(), ts, user, action_id, option }).unwrap()
+    }
+
+    pub async fn deliver(&self, signed: &Signed) -> StatusCode {
+        let request = Request::post("/slack/interactions")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("x-slack-request-timestamp", &signed.timestamp)
+            .header("x-slack-signature", &signed.signature)
+            .body(Body::from(signed.body.clone()))
+            .unwrap();
+        self.send(request).await.0
+    }
+
+    /// Somebody presses a button; everything that follows happens.
+    pub async fn presses(&self, user: &str, build: &str, environment: &str) {
+        let signed = self.press_of(user, build, environment);
+        assert_eq!(self.deliver(&signed).await, StatusCode::OK);
+        self.settle().await;
+    }
+
+    /// Lets everything happen that is owed, until only held deployments run. Waits for events, never for time.
+    pub async fn settle(&self) {
+        let settled = async {
+            let mut events = self.app.store.wake().events();
+            loop {
+                events.borrow_and_update();
+                self.app.store.hurry(&slack_kinds()).await.unwrap();
+                while self.slack.take(Via::Sweep, Duration::ZERO).await {}
+                self.app.store.hurry(&runner_kinds()).await.unwrap();
+                for _ in 0..self.app.store.due(&runner_kinds()).await.unwrap() {
+                    let crew = self.run.clone();
+                    tokio::spawn(async move { crew.take(Via::Sweep, Duration::ZERO).await });
+                }
+                let open = self.app.store.deployments(None, None, 10_000).await.unwrap();
+                let moving = open.iter().map(|d| &d.deployment).any(|d| match d.state {
+                    State::Ready | State::Starting => true,
+                    State::Running => !self.runner.holds(d.of.deployment_id),
+                    State::Queued | State::Unknown | State::Succeeded | State::Failed => false,
+                });
+                if !moving && self.app.store.owed(&slack_kinds()).await.unwrap() == 0 {
+                    return;
+                }
+                let _ = tokio::time::timeout(Duration::from_millis(100), events.changed()).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(20), settled).await.is_err() {
+            panic!("the story does not come to rest; the channel shows:\n{}", self.channel());
+        }
+    }
+
+    /// Does Slack's jobs once, without waiting for trouble to pass.
+    pub async fn slack_works_once(&self) {
+        self.app.store.hurry(&slack_kinds()).await.unwrap();
+        self.slack.take(Via::Sweep, Duration::ZERO).await;
+    }
+
+    /// The deployment that runs ends.
+    pub async fn container_ends(&self, build: &str, code: i64) {
+        let all = self.app.store.deployments(None, Some("running"), 1_000).await.unwrap();
+        let running = all.iter().find(|d| d.deployment.build_name == build).unwrap_or_else(|| panic!("{build} does not run"));
+        self.runner.ends(running.deployment.of.deployment_id, code);
+        self.settle().await;
+    }
+
+    /// The channel as its members read it.
+    pub fn channel(&self) -> String {
+        read::channel(&self.standin.workspace().channels[0], None)
+    }
+
+    /// What only this person sees.
+    pub fn private_notes_of(&self, user: &str) -> Vec<String> {
+        let workspace = self.standin.workspace();
+        let id = &workspace.users.iter().find(|u| u.name == user).unwrap().id;
+        workspace.channels[0].messages.iter().filter(|m| m.only_for.as_ref() == Some(id)).map(|m| m.text.clone()).collect()
+    }
+
+    pub fn build_id(&self, name: &str) -> BuildId {
+        BuildId::of_name(self.project(), name)
+    }
+
+    pub async fn archive_project(&self) {
+        self.app.change_project(self.project(), ProjectChange::Archive, &operator()).await.unwrap();
+    }
+
+    /// The address of a deployment's log, as the newest message line links to it; without the host.
+    pub fn log_path(&self) -> String {
+        let workspace = self.standin.workspace();
+        let text = workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none()).unwrap().attachments.to_string();
+        let start = text.rfind("https://coolops.test/deployments/").expect("a line with a link") + "https://coolops.test".len();
+        text[start..].split('|').next().unwrap().to_owned()
+    }
+
+    /// What every story is checked for when it has been told.
+    async fn end(&self) {
+        if self.tampered {
+            return;
+        }
+        self.settle().await;
+        let report = self.app.audit(true).await.unwrap();
+        assert_eq!(report.findings, Vec::<String>::new());
+        self.every_message_is_what_the_log_says().await;
+        self.every_event_fits_the_contract().await;
+        let rebuilt = self.app.rebuild().await.unwrap();
+        for table in &rebuilt.tables {
+            assert_eq!((table.removed, table.written), (0, 0), "{} differs from the fold of the log", table.table);
+        }
+        assert_eq!(rebuilt.work_found, 0, "work was owed that no job stood for");
+    }
+
+    async fn every_message_is_what_the_log_says(&self) {
+        let (messages, calls) = {
+            let workspace = self.standin.workspace();
+            let ids = workspace.channels[0].messages.iter().filter(|m| m.only_for.is_none());
+            let messages: Vec<(String, String)> = ids
+                .map(|m| (m.ts.clone(), m.metadata["event_payload"]["build_id"].as_str().unwrap_or_default().to_owned()))
+                .collect();
+            (messages, workspace.calls.clone())
+        };
+        for (ts, build) in &messages {
+            assert_eq!(messages.iter().filter(|(_, b)| b == build).count(), 1, "two messages of one build");
+            let events = self.app.store.read_build(build.parse().unwrap()).await.unwrap();
+            let card = BuildCard::fold(&events).unwrap();
+            let bytes = render::render(&card, &self.app.keys.links(&card.link_key).unwrap()).bytes();
+            let about = |c: &&coolops::standin::workspace::Call| c.arguments["ts"] == **ts || c.answer["ts"] == **ts;
+            let last = calls.iter().filter(|c| c.method.starts_with("chat.")).rfind(about).unwrap();
+            let inner = &bytes[1..bytes.len() - 1];
+            assert!(last.raw.contains(inner), "rendered anew:\n{inner}\nlast sent:\n{}", last.raw);
+        }
+    }
+
+    async fn every_event_fits_the_contract(&self) {
+        for recorded in self.app.store.read_after(0, 100_000).await.unwrap() {
+            let (kind, version) = recorded.event.kind();
+            let payload = serde_json::to_value(&recorded.event).unwrap();
+            let schema = std::fs::read_to_string(format!("{}/events/{kind}/v{version}.schema.json", env!("CARGO_MANIFEST_DIR")));
+            let schema: serde_json::Value = serde_json::from_str(&schema.unwrap()).unwrap();
+            if let Err(e) = jsonschema::validate(&schema, &payload) {
+                panic!("event {} does not fit events/{kind}/v{version}: {e}\n{payload}", recorded.position);
+            }
+        }
+    }
+}
+
+/// Who sets things up in stories.
+pub fn operator() -> Actor {
+    Actor::Operator { login: "test".to_owned() }
+}
+
+/// A random hex text.
+pub fn random_name() -> String {
+    hex::encode(keys::random::<6>())
+}
+
+/// Compares a text with `snapshots/<name>.snap`.
+#[macro_export]
+macro_rules! snapshot {
+    ($name:expr, $text:expr) => {{
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"));
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.add_filter(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "[time]");
+        settings.add_filter(r"ran \d+ s", "ran [n] s");
+        settings.add_filter(r"<!date\^\d+", "<!date^[seconds]");
+        settings.bind(|| insta::assert_snapshot!($name, $text));
+    }};
+}

@@ -1,0 +1,69 @@
+//! A channel as its members read it: title, fields, `[buttons]`, lines with their colour bar.
+
+use coolops::standin::workspace::{Channel, Message};
+use serde_json::Value;
+
+/// What a person sees; ephemeral messages only for their reader.
+pub fn channel(channel: &Channel, reader: Option<&str>) -> String {
+    let seen = |m: &&Message| m.only_for.is_none() || m.only_for.as_deref() == reader;
+    channel.messages.iter().filter(seen).map(message).collect::<Vec<_>>().join("\n\n")
+}
+
+pub fn message(m: &Message) -> String {
+    let mut lines = Vec::new();
+    match m.blocks.as_array() {
+        Some(blocks) => lines.extend(blocks.iter().map(block)),
+        None => lines.push(m.text.clone()),
+    }
+    for attachment in m.attachments.as_array().into_iter().flatten() {
+        let colour = attachment["color"].as_str().unwrap_or("none");
+        let inner: Vec<String> = attachment["blocks"].as_array().into_iter().flatten().map(block).collect();
+        lines.push(format!("  |{colour}| {}", inner.join(" / ")));
+    }
+    lines.join("\n")
+}
+
+fn text(value: &Value) -> String {
+    // Slack's links carry a capability that differs from run to run.
+    let mut text = value["text"].as_str().unwrap_or_default().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    while let Some(start) = text.find("<http") {
+        let end = start + text[start..].find('>').unwrap_or(0);
+        let label = text[start..end].split('|').nth(1).unwrap_or("link").to_owned();
+        text.replace_range(start..=end, &format!("({label})"));
+    }
+    text
+}
+
+fn block(b: &Value) -> String {
+    let list = |name: &str| b[name].as_array().cloned().unwrap_or_default();
+    match b["type"].as_str().unwrap_or_default() {
+        "header" => format!("# {}", text(&b["text"])),
+        "section" if b["fields"].is_array() => list("fields").iter().map(|f| text(f).replace('\n', " ")).collect::<Vec<_>>().join("\n"),
+        "section" => text(&b["text"]),
+        "context" => list("elements").iter().map(text).collect::<Vec<_>>().join(" "),
+        "actions" => {
+            let element = |e: &Value| match e["type"].as_str() {
+                Some("button") => format!("[{}]", text(&e["text"])),
+                _ => format!("[{} ▾]", text(&e["placeholder"])),
+            };
+            list("elements").iter().map(element).collect::<Vec<_>>().join(" ")
+        }
+        other => format!("({other})"),
+    }
+}
+
+/// The action of an environment's button, or of the menu with the environment's entry.
+pub fn button(m: &Message, environment: &str) -> Option<(String, Option<String>)> {
+    let elements = m.blocks.as_array()?.iter().filter_map(|b| b["elements"].as_array()).flatten();
+    for e in elements {
+        let id = e["action_id"].as_str().unwrap_or_default().to_owned();
+        if e["text"]["text"] == format!("Deploy to {environment}") {
+            return Some((id, None));
+        }
+        let entry = e["options"].as_array().into_iter().flatten().find(|o| o["text"]["text"] == environment);
+        if let Some(entry) = entry {
+            return Some((id, entry["value"].as_str().map(str::to_owned)));
+        }
+    }
+    None
+}

@@ -1,0 +1,207 @@
+//! A runner that the story steers: containers exist, print and end as it says.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use coolops::domain::deployment::{Failure, LogCursor};
+use coolops::domain::ids::DeploymentId;
+use coolops::domain::names::ImageRef;
+use coolops::runner::{Credentials, Exit, Found, Frame, RunSpec, Runner, Trouble};
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use secrecy::ExposeSecret;
+use tokio::sync::{mpsc, watch};
+
+#[derive(Default)]
+pub struct FakeRunner {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    containers: HashMap<String, Container>,
+    /// Deployments stay running until the story ends them.
+    hold: bool,
+    /// What the next containers print.
+    script: Vec<String>,
+    exit: i64,
+    refuse: Option<Failure>,
+    starts: HashMap<String, u32>,
+    removed: Vec<String>,
+    clock: u64,
+}
+
+struct Container {
+    deployment: DeploymentId,
+    variables: Vec<(String, String)>,
+    status: Status,
+    output: watch::Sender<(Vec<Frame>, bool)>,
+    exit: i64,
+}
+
+#[derive(PartialEq)]
+enum Status {
+    Created,
+    Running,
+    Ended,
+}
+
+impl FakeRunner {
+    /// Deployments from now on run until the story ends them.
+    pub fn hold(&self) {
+        self.state.lock().unwrap().hold = true;
+    }
+
+    /// What the next deployments print, and how they end.
+    pub fn will_print(&self, lines: &[&str], exit: i64) {
+        let mut state = self.state.lock().unwrap();
+        state.script = lines.iter().map(|l| (*l).to_owned()).collect();
+        state.exit = exit;
+    }
+
+    /// The next images can't be fetched.
+    pub fn will_refuse(&self, failure: Failure) {
+        self.state.lock().unwrap().refuse = Some(failure);
+    }
+
+    pub fn holds(&self, deployment: DeploymentId) -> bool {
+        let state = self.state.lock().unwrap();
+        state.containers.values().any(|c| c.deployment == deployment && c.status == Status::Running)
+    }
+
+    /// A held container ends.
+    pub fn ends(&self, deployment: DeploymentId, code: i64) {
+        let mut state = self.state.lock().unwrap();
+        let container = state.containers.values_mut().find(|c| c.deployment == deployment).expect("its container");
+        container.exit = code;
+        container.status = Status::Ended;
+        container.output.send_modify(|(_, ended)| *ended = true);
+    }
+
+    /// Somebody removes a container by hand.
+    pub fn vanishes(&self, deployment: DeploymentId) {
+        let mut state = self.state.lock().unwrap();
+        let name = state.containers.iter().find(|(_, c)| c.deployment == deployment).map(|(n, _)| n.clone()).expect("its container");
+        let container = state.containers.remove(&name).unwrap();
+        container.output.send_modify(|(_, ended)| *ended = true);
+    }
+
+    /// What the container of this deployment got.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        self.state.lock().unwrap().containers.values().flat_map(|c| c.variables.clone()).collect()
+    }
+
+    /// How often each container was started.
+    pub fn starts(&self) -> Vec<u32> {
+        self.state.lock().unwrap().starts.values().copied().collect()
+    }
+
+    pub fn removed(&self) -> usize {
+        self.state.lock().unwrap().removed.len()
+    }
+}
+
+fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
+    Box::pin(async move { value })
+}
+
+impl Runner for FakeRunner {
+    fn engine_id(&self) -> BoxFuture<'_, Result<String, Trouble>> {
+        ready(Ok("fake-engine".to_owned()))
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        _image: &'a ImageRef,
+        _credentials: Option<Credentials>,
+        progress: mpsc::Sender<String>,
+    ) -> BoxFuture<'a, Result<String, Trouble>> {
+        let refuse = self.state.lock().unwrap().refuse.take();
+        Box::pin(async move {
+            match refuse {
+                Some(failure) => {
+                    progress.send("Pulling".to_owned()).await.ok();
+                    Err(Trouble::Failed(failure))
+                }
+                None => Ok(format!("sha256:{}", "0".repeat(64))),
+            }
+        })
+    }
+
+    fn look<'a>(&'a self, container: &'a str, deployment: DeploymentId) -> BoxFuture<'a, Result<Found, Trouble>> {
+        let state = self.state.lock().unwrap();
+        ready(Ok(match state.containers.get(container) {
+            None => Found::Missing,
+            Some(c) if c.deployment != deployment => Found::Foreign,
+            Some(c) => match c.status {
+                Status::Created => Found::Created(container.to_owned()),
+                Status::Running => Found::Running(container.to_owned()),
+                Status::Ended => Found::Ended(container.to_owned()),
+            },
+        }))
+    }
+
+    fn create<'a>(&'a self, spec: &'a RunSpec) -> BoxFuture<'a, Result<String, Trouble>> {
+        let mut state = self.state.lock().unwrap();
+        state.clock += 1;
+        let at = state.clock;
+        let frame = |(n, line): (usize, &String)| Frame {
+            stderr: false,
+            at: format!("2026-01-01T00:00:{:02}.{n:09}Z", at % 60),
+            bytes: Bytes::from(format!("{line}\n")),
+        };
+        let frames: Vec<Frame> = state.script.iter().enumerate().map(frame).collect();
+        let container = Container {
+            deployment: spec.deployment_id,
+            variables: spec.variables.iter().map(|(k, v)| (k.clone(), v.expose_secret().to_owned())).collect(),
+            status: Status::Created,
+            output: watch::Sender::new((frames, false)),
+            exit: state.exit,
+        };
+        state.containers.insert(spec.container.clone(), container);
+        ready(Ok(spec.container.clone()))
+    }
+
+    fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
+        let mut state = self.state.lock().unwrap();
+        *state.starts.entry(id.to_owned()).or_default() += 1;
+        let hold = state.hold;
+        let container = state.containers.get_mut(id).expect("it was created");
+        container.status = if hold { Status::Running } else { Status::Ended };
+        container.output.send_modify(|(_, ended)| *ended = !hold);
+        ready(Ok(()))
+    }
+
+    fn follow(&self, id: String, _from: Option<LogCursor>) -> BoxStream<'static, Result<Frame, Trouble>> {
+        let state = self.state.lock().unwrap();
+        let Some(container) = state.containers.get(&id) else { return Box::pin(stream::empty()) };
+        let output = container.output.subscribe();
+        Box::pin(stream::unfold((output, 0), async |(mut output, next)| {
+            loop {
+                let (frame, ended) = {
+                    let now = output.borrow_and_update();
+                    (now.0.get(next).cloned(), now.1)
+                };
+                if let Some(frame) = frame {
+                    return Some((Ok(frame), (output, next + 1)));
+                }
+                if ended || output.changed().await.is_err() {
+                    return None;
+                }
+            }
+        }))
+    }
+
+    fn wait<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Exit, Trouble>> {
+        let state = self.state.lock().unwrap();
+        let code = state.containers.get(id).map(|c| c.exit).ok_or_else(|| Trouble::Engine("no such container".to_owned()));
+        ready(code.map(|code| Exit { code, out_of_memory: false }))
+    }
+
+    fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
+        let mut state = self.state.lock().unwrap();
+        state.removed.push(id.to_owned());
+        ready(Ok(()))
+    }
+}

@@ -1,0 +1,195 @@
+//! The real thing: `coolops serve` as a child process, with real Redis and Docker; only Slack is the stand-in.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use coolops::demo::image;
+use coolops::keys;
+use coolops::runner::docker::DockerRunner;
+use coolops::standin::press::Press;
+use coolops::standin::{Options, StandIn};
+
+use super::database::{Database, service};
+use super::{CHANNEL, read};
+
+/// A running service and what belongs to it.
+pub struct Service {
+    pub database: Database,
+    pub standin: StandIn,
+    pub url: String,
+    pub admin: String,
+    pub token: String,
+    pub log: PathBuf,
+    environment: Vec<(String, String)>,
+    child: Option<Child>,
+}
+
+/// Runs a test on a service of its own and cleans up whatever happens in it. `script` is what its image runs.
+pub fn service_story(script: &str, rust_log: &str, tell: impl AsyncFnOnce(&mut Service)) {
+    use futures::FutureExt;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let image = format!("coolops-test-{}:1", super::random_name());
+        let docker = DockerRunner::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap();
+        docker.import(&image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap()).await.unwrap();
+        let mut story = Service::begin(&image, rust_log).await;
+        let told = std::panic::AssertUnwindSafe(tell(&mut story)).catch_unwind().await;
+        let log = std::fs::read_to_string(&story.log).unwrap_or_default();
+        story.stop("-TERM");
+        docker.forget(&image).await.ok();
+        std::fs::remove_file(&story.log).ok();
+        story.database.drop().await;
+        if let Err(panic) = told {
+            eprintln!("the service's log:\n{}", log.lines().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n"));
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Service {
+    async fn begin(image: &str, rust_log: &str) -> Self {
+        let database = Database::create().await;
+        let options = Options {
+            port: 0,
+            bot_token: "xoxb-service-test".into(),
+            signing_secret: "signing-secret-of-the-test".into(),
+            page_token: "page".into(),
+        };
+        let standin = StandIn::start(options).await.unwrap();
+        let (port, admin) = (free_port(), free_port());
+        let url = format!("http://127.0.0.1:{port}");
+        standin.send_presses_to(&format!("{url}/slack/interactions"));
+        let log = std::env::temp_dir().join(format!("{}.log", database.name));
+        let environment = [
+            ("DATABASE_URL", database.url.clone()),
+            ("REDIS_URL", format!("{}?db={}", service("TEST_REDIS_URL"), keys::random::<1>()[0] % 16)),
+            ("DOCKER_HOST", service("TEST_DOCKER_HOST")),
+            ("COOLOPS_LISTEN", format!("127.0.0.1:{port}")),
+            ("COOLOPS_ADMIN_LISTEN", format!("127.0.0.1:{admin}")),
+            ("COOLOPS_PUBLIC_URL", url.clone()),
+            ("COOLOPS_MASTER_KEY", keys::new_master_key()),
+            ("COOLOPS_URL", url.clone()),
+            ("SLACK_API_URL", standin.api_url()),
+            ("SLACK_BOT_TOKEN", "xoxb-service-test".to_owned()),
+            ("SLACK_SIGNING_SECRET", "signing-secret-of-the-test".to_owned()),
+            ("RUST_LOG", rust_log.to_owned()),
+            ("USER", "test".to_owned()),
+        ];
+        let environment = environment.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        let admin = format!("http://127.0.0.1:{admin}");
+        let mut this = Self { database, standin, url, admin, token: String::new(), log, environment, child: None };
+        this.cli(&["project", "create", "Api", "--image", image, "--channel", CHANNEL]);
+        this.cli(&["environment", "create", "api", "Production"]);
+        this.cli(&["environment", "create", "api", "Staging"]);
+        this.token = this.cli(&["project", "token", "new", "api"]).trim().to_owned();
+        this.start().await;
+        this
+    }
+
+    /// Starts the service (again).
+    pub async fn start(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let mut command = self.command(&["serve"]);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+        let url = format!("{}/readyz", self.url);
+        self.until("the service is ready", async || ureq::get(&url).call().is_ok()).await;
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coolops"));
+        command.args(arguments).env_clear().envs(self.environment.iter().cloned());
+        command.env("PATH", "/usr/bin:/bin").env("COOLOPS_PROJECT_API_TOKEN", &self.token);
+        command
+    }
+
+    /// Ends the service with a signal and waits for it.
+    pub fn stop(&mut self, signal: &str) {
+        if let Some(mut child) = self.child.take() {
+            Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Runs a command, with something on its standard input.
+    pub fn run(&self, arguments: &[&str], input: &str) -> Output {
+        use std::io::Write;
+        let mut child =
+            self.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// Runs a command that must succeed; tells what it printed.
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        self.cli_with(arguments, "")
+    }
+
+    pub fn cli_with(&self, arguments: &[&str], input: &str) -> String {
+        let output = self.run(arguments, input);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "coolops {arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Runs a command that must fail; tells its exit code and what it said.
+    pub fn cli_fails(&self, arguments: &[&str], input: &str) -> (i32, String) {
+        let output = self.run(arguments, input);
+        (output.status.code().unwrap_or(-1), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Somebody presses a button in Slack; the answer's status.
+    pub async fn presses(&self, user: &str, build: &str, environment: &str) -> u16 {
+        let press = {
+            let workspace = self.standin.workspace();
+            let message = workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none() && m.text.contains(build));
+            let message = message.unwrap_or_else(|| panic!("no message of {build}"));
+            let (action_id, option) = read::button(message, environment).unwrap();
+            let user = workspace.users.iter().find(|u| u.name == user).unwrap().id.clone();
+            Press { channel: CHANNEL.to_owned(), ts: message.ts.clone(), user, action_id, option }
+        };
+        let signed = self.standin.shared().signed_press(&press).unwrap();
+        self.standin.shared().deliver(signed).await.unwrap()
+    }
+
+    pub fn channel(&self) -> String {
+        read::channel(&self.standin.workspace().channels[0], None)
+    }
+
+    /// Waits until the channel shows something.
+    pub async fn shows(&self, text: &str) {
+        self.shows_times(text, 1).await;
+    }
+
+    pub async fn shows_times(&self, text: &str, times: usize) {
+        self.until(&format!("the channel shows {text:?} {times} times"), async || self.channel().matches(text).count() >= times).await;
+    }
+
+    /// Waits for a condition, a minute at the most.
+    pub async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !condition().await {
+            assert!(Instant::now() < deadline, "it never came that {what}; the channel shows:\n{}", self.channel());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The address of the newest line's log.
+    pub fn log_url(&self) -> String {
+        let workspace = self.standin.workspace();
+        let text = workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none()).unwrap().attachments.to_string();
+        let start = text.rfind(&format!("{}/deployments/", self.url)).expect("a line with a link");
+        text[start..].split('|').next().unwrap().to_owned()
+    }
+
+    /// The newest line's log.
+    pub fn logs(&self) -> String {
+        let url = self.log_url().replace("?key=", "/raw?key=");
+        ureq::get(&url).call().unwrap().body_mut().read_to_string().unwrap()
+    }
+}

@@ -1,0 +1,104 @@
+//! The arrows of knowledge, and other rules that the compiler doesn't know.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each module may import. `domain` knows nobody; nobody below knows `cli`.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("keys", &[]),
+    ("telemetry", &[]),
+    ("config", &["keys"]),
+    ("projections", &["domain"]),
+    ("store", &["projections", "domain"]),
+    ("slack", &["projections", "domain", "keys"]),
+    ("runner", &["projections", "domain"]),
+    ("app", &["store", "slack", "runner", "projections", "domain", "keys"]),
+    ("jobs", &["app", "store", "slack", "runner", "projections", "domain", "keys"]),
+    ("http", &["app", "jobs", "store", "slack", "projections", "domain", "keys"]),
+    ("standin", &[]),
+    ("demo", &["runner", "store", "keys", "domain"]),
+];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The code of a file above its tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    text.split("#[cfg(test)]").next().unwrap().to_owned()
+}
+
+#[test]
+fn no_arrow_turns_back() {
+    for path in sources(&src()) {
+        let relative = path.strip_prefix(src()).unwrap().to_owned();
+        let module = relative.components().next().unwrap().as_os_str().to_string_lossy().replace(".rs", "");
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else { continue };
+        for line in code(&path).lines().filter(|l| !l.trim_start().starts_with("//")) {
+            for import in line.split("crate::").skip(1) {
+                let target: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                if target.is_empty() || target == module {
+                    continue;
+                }
+                assert!(
+                    allowed.contains(&target.as_str()),
+                    "{} knows {target}, but {module} may only know {allowed:?}; move the code, or pass it as data:\n{line}",
+                    relative.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn sql_lives_in_the_store_and_apalis_in_one_file() {
+    for path in sources(&src()) {
+        let relative = path.strip_prefix(src()).unwrap().display().to_string();
+        let text = code(&path);
+        assert!(relative.starts_with("store/") || !text.contains("sqlx::query"), "{relative} has SQL of its own; write a function in store");
+        let names_apalis = text.lines().any(|l| !l.trim_start().starts_with("//") && l.contains("apalis"));
+        assert!(relative == "jobs/queue.rs" || !names_apalis, "{relative} names apalis; only jobs/queue.rs may");
+    }
+}
+
+#[test]
+fn pure_modules_hold_no_io() {
+    for path in sources(&src()) {
+        let relative = path.strip_prefix(src()).unwrap().display().to_string();
+        let pure = ["domain/", "projections/", "slack/render.rs", "slack/mrkdwn.rs", "slack/interaction.rs", "store/chain.rs"];
+        if pure.iter().any(|p| relative.starts_with(p)) {
+            for word in ["async ", "tokio", "sqlx", "std::time", "std::env", "std::fs"] {
+                assert!(!code(&path).contains(word), "{relative} is pure, but it says {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_module_opens_with_a_sentence() {
+    for path in sources(&src()) {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//! "), "{} does not say what it is for", path.display());
+    }
+}
+
+#[test]
+fn the_configuration_reference_is_what_the_types_say() {
+    let published = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md")).unwrap_or_default();
+    assert!(published.trim() == coolops::cli::reference().trim(), "docs/CONFIGURATION.md has drifted; run ./just events");
+}
