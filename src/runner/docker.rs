@@ -105,7 +105,8 @@ impl DockerRunner {
     /// # Errors
     /// When the engine refuses.
     pub async fn import(&self, name: &str, command: &str, tar: Vec<u8>) -> Result<(), Trouble> {
-        let (repo, tag) = name.split_once(':').unwrap_or((name, "latest"));
+        let image = ImageRef::parse(name).map_err(|e| Trouble::Engine(e.to_string()))?;
+        let (repo, tag) = image.name_and_tag();
         let options = CreateImageOptionsBuilder::new().from_src("-").repo(repo).tag(tag).changes(vec![format!("CMD {command}")]).build();
         let body = bollard::body_full(tar.into());
         let mut progress = self.docker.create_image(Some(options), Some(body), None);

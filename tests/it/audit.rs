@@ -21,7 +21,10 @@ fn tampered(statement: &str, expected: &str) {
 
 #[test]
 fn a_changed_payload_is_found() {
-    tampered("update event set payload = replace(payload::text, 'Staging', 'Stagung')::json where type = 'deployment_requested'", ": payload");
+    tampered(
+        "update event set payload = replace(payload::text, 'Staging', 'Stagung')::json where type = 'deployment_requested'",
+        ": payload",
+    );
 }
 
 #[test]
@@ -41,7 +44,7 @@ fn a_removed_event_is_found() {
 
 #[test]
 fn a_cut_tail_is_found() {
-    tampered("delete from event where position = (select max(position) from event)", "event_head");
+    tampered("delete from event where position = (select max(position) from event)", "event_head says that there are");
 }
 
 #[test]

@@ -23,8 +23,15 @@ impl Browser {
         let port: String = started.chars().filter(char::is_ascii_digit).collect();
         let profile = std::env::temp_dir().join(format!("chromium-{}", crate::story::random_name()));
         let arguments = [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--window-size=1200,800",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1200,800",
         ];
         let arguments: Vec<String> =
             arguments.into_iter().map(str::to_owned).chain([format!("--user-data-dir={}", profile.display())]).collect();
@@ -83,8 +90,8 @@ fn post(url: &str, body: &Value) -> Value {
 
 #[test]
 fn a_person_presses_deploy_and_reads_the_log_while_it_runs() {
-    // Each line carries the time at which it was printed, so that the page's delay can be measured.
-    let script = r#"printf '\033[32mready\033[0m <b>not bold</b>\n'; i=0; while [ $i -lt 12 ]; do i=$((i+1)); echo "at $(date +%s%3N 2>/dev/null)"; sleep 0.4; done"#;
+    // Each line carries the machine's uptime when it was printed, so that the page's delay can be measured.
+    let script = r#"printf '\033[32mready\033[0m <b>not bold</b>\n'; i=0; while [ $i -lt 12 ]; do i=$((i+1)); read up idle < /proc/uptime; echo "at $up"; sleep 0.4; done"#;
     service_story(script, "info", async |s| {
         s.cli(&["build:new", "master-1", "-m", "Commit=fix <script> & *stars*"]);
         s.shows("# Api: master-1").await;
@@ -110,7 +117,10 @@ fn a_person_presses_deploy_and_reads_the_log_while_it_runs() {
             assert_eq!(lines(&live).len(), 13);
             browser.go(&format!("{}#L3", link.as_str().unwrap()));
             assert_eq!(browser.eval("return document.querySelector(':target').id"), "L3");
-            assert_eq!(browser.eval("return performance.getEntriesByType('resource').every(r => r.name.startsWith(location.origin))"), true);
+            assert_eq!(
+                browser.eval("return performance.getEntriesByType('resource').every(r => r.name.startsWith(location.origin))"),
+                true
+            );
             assert!(service.starts_with("http://127.0.0.1"));
             browser.go(&page);
             browser.sees("succeeded");
@@ -130,12 +140,20 @@ fn lines(text: &str) -> Vec<&str> {
     text.lines().filter(|l| l.starts_with("at ") || l.starts_with("ready")).collect()
 }
 
+/// The browser's clock at which this machine started.
+fn booted(browser: &Browser) -> f64 {
+    let now = browser.eval("return Date.now()").as_f64().unwrap();
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    now - uptime.split(' ').next().unwrap().parse::<f64>().unwrap() * 1_000.0
+}
+
 /// Each line is visible within half a second of being printed.
 fn watch_delays(browser: &Browser) {
+    browser.eval(&format!("window.booted = {}", booted(browser)));
     browser.eval(
         "window.delays = []; const seen = new Set([...document.querySelectorAll('.l')].map(l => l.id));
          new MutationObserver(() => { for (const l of document.querySelectorAll('.l')) if (!seen.has(l.id)) {
-           seen.add(l.id); window.delays.push(Date.now() - Number(l.querySelector('span').textContent.slice(3))); } })
+           seen.add(l.id); window.delays.push(Date.now() - window.booted - 1000 * Number(l.querySelector('span').textContent.slice(3))); } })
          .observe(document.getElementById('log'), { childList: true })",
     );
     let deadline = Instant::now() + Duration::from_secs(20);

@@ -32,7 +32,9 @@ fn no_secret_is_stored_sent_logged_or_shown() {
         let dump = Command::new("pg_dump").args(["--inserts", &s.database.url.replace("postgres:///", "postgresql:///")]).output().unwrap();
         assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
         let bodies: String = s.standin.workspace().calls.iter().map(|c| c.raw.clone()).collect();
-        let show = s.cli(&["environment", "show", "api", "Staging"]) + &s.cli(&["project", "show", "api", "--json"]) + &s.cli(&["deployment", "list", "--json"]);
+        let show = s.cli(&["environment", "show", "api", "Staging"])
+            + &s.cli(&["project", "show", "api", "--json"])
+            + &s.cli(&["deployment", "list", "--json"]);
         let forms = |secret: &str| {
             let json = serde_json::to_string(secret).unwrap();
             let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, secret);

@@ -34,7 +34,8 @@ fn a_role_without_its_configuration_lists_everything_that_is_missing() {
     for name in ["DATABASE_URL", "COOLOPS_PUBLIC_URL", "COOLOPS_MASTER_KEY", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"] {
         assert!(said.contains(name), "{name} is missing in {said}");
     }
-    let away = [("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none"), ("COOLOPS_MASTER_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")];
+    let away =
+        [("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none"), ("COOLOPS_MASTER_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")];
     let (code, _, said) = coolops(&["project", "list"], &away);
     assert!(code == 2 && said.contains("Postgres does not answer at 127.0.0.1:9"), "{said}");
     let (code, _, said) = coolops(&["doctor"], &away);
@@ -105,7 +106,9 @@ fn projects_and_environments_are_set_up_from_the_command_line() {
 fn doctor_finds_what_is_missing_and_says_what_to_do() {
     service_story("true", "info", async |s| {
         let (_, said) = s.cli_fails(&["doctor"], "");
-        for fine in ["ok     Postgres: answers", "ok     Redis: answers", "ok     Docker: answers", "ok     Slack token: is coolops in Demo"] {
+        for fine in
+            ["ok     Postgres: answers", "ok     Redis: answers", "ok     Docker: answers", "ok     Slack token: is coolops in Demo"]
+        {
             assert!(said.contains(fine), "{fine} is missing in\n{said}");
         }
         assert!(said.contains("#deploys, coolops is a member and may read its history"), "{said}");

@@ -13,7 +13,10 @@ fn folder() -> std::path::PathBuf {
 fn what_is_published_is_what_the_types_say() {
     for (path, content) in events::files() {
         let published = std::fs::read_to_string(folder().join(&path)).unwrap_or_default();
-        assert!(published == content, "events/{path} has drifted from the types; run ./just events, and make a new version if it was released");
+        assert!(
+            published == content,
+            "events/{path} has drifted from the types; run ./just events, and make a new version if it was released"
+        );
     }
     let known: Vec<String> = events::files().into_iter().map(|(path, _)| path.split('/').next().unwrap().to_owned()).collect();
     for entry in std::fs::read_dir(folder()).unwrap() {

@@ -179,7 +179,10 @@ fn the_container_gets_the_environment_over_the_build_and_coolops_over_both() {
         assert_eq!(last("API_TOKEN"), Some("correct-horse"));
         assert_eq!(last("COOLOPS_DEPLOYER_NAME"), Some("ana"));
         assert_eq!(last("COOLOPS_DEPLOYER_EXTERNAL_ID"), Some("U0ANA00001"));
-        assert_eq!((last("COOLOPS_BUILD_NAME"), last("COOLOPS_PROJECT"), last("COOLOPS_ENVIRONMENT")), (Some("master-1"), Some("Api"), Some("Staging")));
+        assert_eq!(
+            (last("COOLOPS_BUILD_NAME"), last("COOLOPS_PROJECT"), last("COOLOPS_ENVIRONMENT")),
+            (Some("master-1"), Some("Api"), Some("Staging"))
+        );
         let (_, logs) = s.get(&s.log_path().replace("?key=", "/logs?key=")).await;
         assert!(logs.contains("token is ***"), "{logs}");
     });
@@ -195,7 +198,9 @@ fn a_link_opens_its_own_log_only_and_none_after_links_are_revoked() {
         assert!(status == StatusCode::OK && page.contains("master-1 → Staging"), "{page}");
         let (without, key) = path.split_once("?key=").unwrap();
         let build_page = format!("/builds/{}?key={key}", s.build_id("master-1"));
-        for wrong in [without.to_owned(), format!("{without}?key=x"), format!("{without}?key={key}x"), build_page, "/deployments/x?key=y".to_owned()] {
+        for wrong in
+            [without.to_owned(), format!("{without}?key=x"), format!("{without}?key={key}x"), build_page, "/deployments/x?key=y".to_owned()]
+        {
             let (status, page) = s.get(&wrong).await;
             assert_eq!(status, StatusCode::NOT_FOUND, "{wrong}");
             assert!(page.contains("This link is not valid"));

@@ -127,7 +127,9 @@ fn nobody_can_change_an_event_not_even_its_owner_by_accident() {
         owner.close().await.unwrap();
         let mut app = s.database.owner().await;
         sqlx::raw_sql("set role coolops_app").execute(&mut app).await.unwrap();
-        for statement in ["insert into event select * from event", "update event_head set position = 0", "alter table event disable trigger all"] {
+        for statement in
+            ["insert into event select * from event", "update event_head set position = 0", "alter table event disable trigger all"]
+        {
             assert!(sqlx::raw_sql(statement).execute(&mut app).await.is_err(), "{statement} must be refused to the application");
         }
         app.close().await.unwrap();

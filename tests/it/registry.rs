@@ -49,11 +49,15 @@ fn a_private_image_is_pulled_with_the_projects_login_and_refused_without() {
         let registry = start_registry();
         let address = registry.address.clone();
         let name = format!("{address}/team/deploy");
-        let docker = Docker::connect_with_socket(service("TEST_DOCKER_HOST").trim_start_matches("unix://"), 120, bollard::API_DEFAULT_VERSION).unwrap();
+        let docker =
+            Docker::connect_with_socket(service("TEST_DOCKER_HOST").trim_start_matches("unix://"), 120, bollard::API_DEFAULT_VERSION)
+                .unwrap();
         s.until("the registry answers", async || std::net::TcpStream::connect(&address).is_ok()).await;
         let ours = DockerRunner::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap();
         let script = "echo private image; echo login is $LEAK";
-        ours.import(&format!("{name}-local:1"), "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap()).await.unwrap();
+        ours.import(&format!("{name}-local:1"), "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap())
+            .await
+            .unwrap();
         let tag = TagImageOptionsBuilder::new().repo(&name).tag("1").build();
         docker.tag_image(&format!("{name}-local:1"), Some(tag)).await.unwrap();
         let login = DockerCredentials { username: Some("puller".into()), password: Some("pull-password".into()), ..Default::default() };

@@ -80,15 +80,47 @@ fn payloads() -> Vec<(&'static str, Value, &'static str)> {
         ("no context elements", section(json!({ "type": "context", "elements": [] })), "invalid_blocks"),
         ("a context without elements", section(json!({ "type": "context" })), "invalid_blocks"),
         ("no elements", blocks(actions(&json!([]))), "invalid_blocks"),
-        ("26 buttons", blocks(actions(&Value::Array((0..26).map(|n| { let mut b = button(5); b["action_id"] = n.to_string().into(); b }).collect()))), "invalid_blocks"),
+        (
+            "26 buttons",
+            blocks(actions(&Value::Array(
+                (0..26)
+                    .map(|n| {
+                        let mut b = button(5);
+                        b["action_id"] = n.to_string().into();
+                        b
+                    })
+                    .collect(),
+            ))),
+            "invalid_blocks",
+        ),
         ("a button's text over 75", blocks(actions(&json!([button(76)]))), "invalid_blocks"),
         ("a button without text", blocks(actions(&json!([{ "type": "button", "action_id": "a" }]))), "invalid_blocks"),
-        ("a button's text in mrkdwn", blocks(actions(&json!([{ "type": "button", "text": { "type": "mrkdwn", "text": "x" } }]))), "invalid_blocks"),
-        ("a button's value over 2,000", blocks(actions(&json!([{ "type": "button", "text": plain(1), "value": text(2_001) }]))), "invalid_blocks"),
-        ("a button's value that is a number", blocks(actions(&json!([{ "type": "button", "text": plain(1), "value": 7 }]))), "invalid_blocks"),
-        ("a button's url over 3,000", blocks(actions(&json!([{ "type": "button", "text": plain(1), "url": text(3_001) }]))), "invalid_blocks"),
+        (
+            "a button's text in mrkdwn",
+            blocks(actions(&json!([{ "type": "button", "text": { "type": "mrkdwn", "text": "x" } }]))),
+            "invalid_blocks",
+        ),
+        (
+            "a button's value over 2,000",
+            blocks(actions(&json!([{ "type": "button", "text": plain(1), "value": text(2_001) }]))),
+            "invalid_blocks",
+        ),
+        (
+            "a button's value that is a number",
+            blocks(actions(&json!([{ "type": "button", "text": plain(1), "value": 7 }]))),
+            "invalid_blocks",
+        ),
+        (
+            "a button's url over 3,000",
+            blocks(actions(&json!([{ "type": "button", "text": plain(1), "url": text(3_001) }]))),
+            "invalid_blocks",
+        ),
         ("a green button", blocks(actions(&json!([{ "type": "button", "text": plain(1), "style": "green" }]))), "invalid_blocks"),
-        ("an action id over 255", blocks(actions(&json!([{ "type": "button", "text": plain(1), "action_id": text(256) }]))), "invalid_blocks"),
+        (
+            "an action id over 255",
+            blocks(actions(&json!([{ "type": "button", "text": plain(1), "action_id": text(256) }]))),
+            "invalid_blocks",
+        ),
         ("an action id twice", blocks(actions(&json!([button(1), button(1)]))), "invalid_blocks"),
         ("an unknown element", blocks(actions(&json!([{ "type": "lever" }]))), "invalid_blocks"),
         ("an element without a type", blocks(actions(&json!([{}]))), "invalid_blocks"),
@@ -101,7 +133,11 @@ fn payloads() -> Vec<(&'static str, Value, &'static str)> {
         ("no options", blocks(actions(&json!([select(0, 5)]))), "invalid_blocks"),
         ("an option's value over 150", blocks(actions(&json!([select(1, 151)]))), "invalid_blocks"),
         ("a select without options", blocks(actions(&json!([{ "type": "static_select" }]))), "invalid_blocks"),
-        ("6 overflow options", blocks(actions(&json!([{ "type": "overflow", "options": vec![json!({ "text": plain(1), "value": "v" }); 6] }]))), "invalid_blocks"),
+        (
+            "6 overflow options",
+            blocks(actions(&json!([{ "type": "overflow", "options": vec![json!({ "text": plain(1), "value": "v" }); 6] }]))),
+            "invalid_blocks",
+        ),
         ("13,201 characters of blocks", many(5, json!({ "type": "section", "text": plain(2_700) })), "msg_blocks_too_long"),
         ("101 attachments", attach(Value::Array(vec![json!({ "text": "x" }); 101])), "too_many_attachments"),
         ("attachments that are an object", attach(json!({})), "invalid_attachments"),
@@ -136,8 +172,20 @@ async fn sixty_payloads_that_slack_refuses_are_refused_in_its_word() {
         ("chat.postMessage", "xoxb-t", json_type, "{".to_owned(), "invalid_json"),
         ("chat.shout", "xoxb-t", json_type, good.clone(), "unknown_method"),
         ("chat.update", "xoxb-t", json_type, json!({ "channel": "C0DEPLOYS1", "ts": "1.0", "text": "t" }).to_string(), "message_not_found"),
-        ("chat.update", "xoxb-t", json_type, json!({ "channel": "C0DEPLOYS1", "ts": "1.0", "text": text(4_001) }).to_string(), "msg_too_long"),
-        ("chat.postEphemeral", "xoxb-t", json_type, json!({ "channel": "C0DEPLOYS1", "user": "U404", "text": "t" }).to_string(), "user_not_in_channel"),
+        (
+            "chat.update",
+            "xoxb-t",
+            json_type,
+            json!({ "channel": "C0DEPLOYS1", "ts": "1.0", "text": text(4_001) }).to_string(),
+            "msg_too_long",
+        ),
+        (
+            "chat.postEphemeral",
+            "xoxb-t",
+            json_type,
+            json!({ "channel": "C0DEPLOYS1", "user": "U404", "text": "t" }).to_string(),
+            "user_not_in_channel",
+        ),
         ("conversations.history", "xoxb-t", "application/x-www-form-urlencoded", "channel=C0RANDOM01".to_owned(), "not_in_channel"),
     ] {
         let answer = call(&standin, method, token, kind, body).await;

@@ -70,7 +70,10 @@ fn sql_lives_in_the_store_and_apalis_in_one_file() {
     for path in sources(&src()) {
         let relative = path.strip_prefix(src()).unwrap().display().to_string();
         let text = code(&path);
-        assert!(relative.starts_with("store/") || !text.contains("sqlx::query"), "{relative} has SQL of its own; write a function in store");
+        assert!(
+            relative.starts_with("store/") || !text.contains("sqlx::query"),
+            "{relative} has SQL of its own; write a function in store"
+        );
         let names_apalis = text.lines().any(|l| !l.trim_start().starts_with("//") && l.contains("apalis"));
         assert!(relative == "jobs/queue.rs" || !names_apalis, "{relative} names apalis; only jobs/queue.rs may");
     }

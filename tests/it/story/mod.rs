@@ -95,8 +95,7 @@ pub fn build(name: &str) -> Announcement {
 impl Announcement {
     pub fn body(&self) -> String {
         let object = |pairs: &[(String, String)]| {
-            let entries: Vec<String> =
-                pairs.iter().map(|(k, v)| format!("{}:{}", serde_json::json!(k), serde_json::json!(v))).collect();
+            let entries: Vec<String> = pairs.iter().map(|(k, v)| format!("{}:{}", serde_json::json!(k), serde_json::json!(v))).collect();
             format!("{{{}}}", entries.join(","))
         };
         format!(r#"{{"name":{},"params":{},"metadata":{}}}"#, serde_json::json!(self.name), object(&self.params), object(&self.metadata))
@@ -182,7 +181,11 @@ impl Story {
         let (ts, action_id, option) = {
             let workspace = self.standin.workspace();
             let messages = &workspace.channels[0].messages;
-            let message = messages.iter().rev().find(|m| m.only_for.is_none() && m.text.contains(build)).unwrap_or_else(|| panic!("no message of {build}"));
+            let message = messages
+                .iter()
+                .rev()
+                .find(|m| m.only_for.is_none() && m.text.contains(build))
+                .unwrap_or_else(|| panic!("no message of {build}"));
             let (action, option) = read::button(message, environment).unwrap_or_else(|| panic!("no button for {environment}"));
             (message.ts.clone(), action, option)
         };
@@ -299,9 +302,8 @@ impl Story {
         let (messages, calls) = {
             let workspace = self.standin.workspace();
             let ids = workspace.channels[0].messages.iter().filter(|m| m.only_for.is_none());
-            let messages: Vec<(String, String)> = ids
-                .map(|m| (m.ts.clone(), m.metadata["event_payload"]["build_id"].as_str().unwrap_or_default().to_owned()))
-                .collect();
+            let messages: Vec<(String, String)> =
+                ids.map(|m| (m.ts.clone(), m.metadata["event_payload"]["build_id"].as_str().unwrap_or_default().to_owned())).collect();
             (messages, workspace.calls.clone())
         };
         for (ts, build) in &messages {

@@ -41,7 +41,10 @@ pub fn service_story(script: &str, rust_log: &str, tell: impl AsyncFnOnce(&mut S
         std::fs::remove_file(&story.log).ok();
         story.database.drop().await;
         if let Err(panic) = told {
-            eprintln!("the service's log:\n{}", log.lines().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n"));
+            eprintln!(
+                "the service's log:\n{}",
+                log.lines().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
             std::panic::resume_unwind(panic);
         }
     });
@@ -119,8 +122,7 @@ impl Service {
     /// Runs a command, with something on its standard input.
     pub fn run(&self, arguments: &[&str], input: &str) -> Output {
         use std::io::Write;
-        let mut child =
-            self.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = self.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     }
@@ -140,7 +142,10 @@ impl Service {
     /// Runs a command that must fail; tells its exit code and what it said.
     pub fn cli_fails(&self, arguments: &[&str], input: &str) -> (i32, String) {
         let output = self.run(arguments, input);
-        (output.status.code().unwrap_or(-1), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+        (
+            output.status.code().unwrap_or(-1),
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        )
     }
 
     /// Somebody presses a button in Slack; the answer's status.
