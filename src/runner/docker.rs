@@ -253,7 +253,7 @@ impl Runner for DockerRunner {
                 variables.retain(|(taken, _)| taken != name);
                 variables.push((name, value.expose_secret()));
             }
-            let limits = HashMap::from([("max-size".to_owned(), "16m".to_owned()), ("max-file".to_owned(), "4".to_owned())]);
+            let limits = HashMap::from([("max-size".to_owned(), "256m".to_owned()), ("max-file".to_owned(), "2".to_owned())]);
             let body = ContainerCreateBody {
                 image: Some(spec.image_id.clone()),
                 env: Some(variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),

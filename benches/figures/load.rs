@@ -1,0 +1,137 @@
+//! Load: a bare HTTP client over kept connections, pgbench, COPY.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use coolops::standin::press::Signed;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::service::Service;
+
+/// One kept connection.
+pub struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub async fn connect(port: u16) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::with_capacity(4096) })
+    }
+
+    /// Sends a request and reads the whole answer; tells the status.
+    async fn send(&mut self, request: &[u8]) -> std::io::Result<u16> {
+        self.stream.write_all(request).await?;
+        self.buffer.clear();
+        loop {
+            let mut piece = [0; 4096];
+            let n = self.stream.read(&mut piece).await?;
+            if n == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            self.buffer.extend_from_slice(&piece[..n]);
+            let text = String::from_utf8_lossy(&self.buffer);
+            let Some(end) = text.find("\r\n\r\n") else { continue };
+            let head = text[..end].to_lowercase();
+            let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
+            if self.buffer.len() >= end + 4 + length {
+                return Ok(head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0));
+            }
+        }
+    }
+
+    pub async fn post_build(&mut self, token: &str, body: &str) -> std::io::Result<u16> {
+        let request =
+            format!("POST /builds HTTP/1.1\r\nhost: bench\r\nauthorization: Token {token}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        self.send(request.as_bytes()).await
+    }
+
+    pub async fn press(&mut self, s: &Signed) -> std::io::Result<u16> {
+        let request = format!(
+            "POST /slack/interactions HTTP/1.1\r\nhost: bench\r\nx-slack-request-timestamp: {}\r\nx-slack-signature: {}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{}",
+            s.timestamp,
+            s.signature,
+            s.body.len(),
+            s.body
+        );
+        self.send(request.as_bytes()).await
+    }
+}
+
+/// New builds a second over so many connections.
+pub async fn builds(service: &Service, connections: usize, time: Duration, round: usize) -> f64 {
+    let before = Instant::now();
+    let workers = (0..connections).map(|c| async move {
+        let mut client = Client::connect(service.port).await.unwrap();
+        let mut count = 0_u64;
+        while before.elapsed() < time {
+            let body = service.body(&format!("r{round}-{connections}-{c}-{count}"));
+            assert_eq!(client.post_build(&service.token, &body).await.unwrap(), 201);
+            count += 1;
+        }
+        count
+    });
+    let total: u64 = futures::future::join_all(workers).await.into_iter().sum();
+    total as f64 / before.elapsed().as_secs_f64()
+}
+
+/// Presses of so many builds at a rate; tells each one's milliseconds.
+pub async fn presses(service: &Service, count: usize, rate: f64) -> Vec<f64> {
+    let environment = service.environments().await[0];
+    let begin = tokio::time::Instant::now();
+    let presses = (0..count).map(|n| async move {
+        tokio::time::sleep_until(begin + Duration::from_secs_f64(n as f64 / rate)).await;
+        let mut client = Client::connect(service.port).await.unwrap();
+        let signed = service.press(&format!("press-{n}"), environment);
+        let before = Instant::now();
+        assert_eq!(client.press(&signed).await.unwrap(), 200);
+        before.elapsed().as_secs_f64() * 1_000.0
+    });
+    futures::future::join_all(presses).await
+}
+
+fn program(name: &str) -> std::path::PathBuf {
+    let mut found: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
+        .unwrap()
+        .map(|e| e.unwrap().path().join("bin").join(name))
+        .filter(|p| p.exists())
+        .collect();
+    found.sort();
+    found.pop().unwrap_or_else(|| name.into())
+}
+
+fn connection(url: &str) -> Vec<(String, String)> {
+    let url = url.replace("postgres:///", "");
+    let (database, rest) = url.split_once('?').unwrap();
+    let mut all = vec![("PGDATABASE".to_owned(), database.to_owned())];
+    all.extend(rest.split('&').filter_map(|p| p.split_once('=')).map(|(k, v)| (format!("PG{}", k.to_uppercase()), v.to_owned())));
+    all
+}
+
+/// Single-row inserts a second, each in a transaction of its own, with prepared statements.
+pub async fn pgbench(url: &str, clients: usize) -> f64 {
+    let script = std::env::temp_dir().join(format!("pgbench-{}.sql", std::process::id()));
+    let insert = "BEGIN;\nINSERT INTO yardstick (payload) VALUES ('{\"name\":\"master-1\",\"params\":{\"DOCKER_TAG\":\"1\"}}');\nCOMMIT;\n";
+    std::fs::write(&script, insert).unwrap();
+    let mut command = Command::new(program("pgbench"));
+    command.args(["-n", "-M", "prepared", "-T", "5", "-j", "2", "-c", &clients.to_string(), "-f"]).arg(&script).envs(connection(url));
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    std::fs::remove_file(&script).unwrap();
+    let line =
+        text.lines().find(|l| l.starts_with("tps = ")).unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
+    line.split_whitespace().nth(2).unwrap().parse().unwrap()
+}
+
+/// Seconds of `COPY event TO STDOUT` into nothing.
+pub async fn copy(url: &str) -> f64 {
+    let mut command = Command::new("psql");
+    command.args(["-q", "-c", "copy event to stdout"]).envs(connection(url)).stdout(Stdio::null());
+    let before = Instant::now();
+    let status = tokio::task::spawn_blocking(move || command.status().unwrap()).await.unwrap();
+    assert!(status.success());
+    before.elapsed().as_secs_f64()
+}

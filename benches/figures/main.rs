@@ -1,0 +1,436 @@
+//! `./just bench`: every figure of the promises, measured side by side with its yardstick in the same run.
+//!
+//! Each row prints what was measured, the ratio and the target. `-- NAME…` runs only the rows whose name holds a word.
+#![allow(missing_docs, reason = "a program")]
+
+mod load;
+mod service;
+
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder};
+use coolops::domain::build::{BuildRegistered, ButtonFor, Entry};
+use coolops::domain::deployment::*;
+use coolops::domain::event::{Actor, Event, Recorded};
+use coolops::domain::ids::*;
+use coolops::domain::names::ImageRef;
+use coolops::keys::Keyring;
+use coolops::projections::build_card::BuildCard;
+use coolops::slack::render;
+use coolops::store::Store;
+use coolops::store::append::Append;
+use coolops::store::log::Raw;
+use futures::StreamExt;
+use service::{Service, variable};
+use uuid::Uuid;
+
+/// A measured row.
+struct Row {
+    name: &'static str,
+    measured: String,
+    target: &'static str,
+    met: bool,
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let wanted = |name: &str| words.is_empty() || words.iter().any(|w| name.contains(w.as_str()));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut rows = Vec::new();
+        if wanted("builds") {
+            rows.extend(builds().await);
+        }
+        if wanted("press") {
+            rows.extend(presses().await);
+        }
+        if wanted("start") {
+            rows.push(start().await);
+        }
+        if wanted("lines") {
+            rows.push(lines().await);
+        }
+        if wanted("fold") {
+            rows.push(fold());
+        }
+        if wanted("memory") || wanted("idle") {
+            rows.extend(memory().await);
+        }
+        if wanted("replay") || wanted("million") {
+            rows.extend(million().await);
+        }
+        println!("\n| row | measured | target | |\n|---|---|---|---|");
+        for row in rows {
+            println!("| {} | {} | {} | {} |", row.name, row.measured, row.target, if row.met { "met" } else { "MISSED" });
+        }
+    });
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn percentile(values: &mut [f64], p: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[((values.len() as f64 - 1.0) * p).round() as usize]
+}
+
+/// `POST /builds` against pgbench's single-row inserts, in turns, on the same Postgres.
+async fn builds() -> Vec<Row> {
+    let service = Service::begin("true", 4).await;
+    service.database.execute("create table yardstick (id bigserial primary key, payload text, at timestamptz default now())").await;
+    let mut rows = Vec::new();
+    for (connections, least, name, target) in [
+        (16, 0.5, "POST /builds, 16 connections ÷ pgbench, 16 clients", "at least 0.5"),
+        (64, 1.0, "POST /builds, 64 connections ÷ pgbench, 64 clients", "at least 1.0"),
+    ] {
+        let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..3 {
+            let bench = load::pgbench(&service.database.url, connections).await;
+            let builds = load::builds(&service, connections, Duration::from_secs(5), round).await;
+            ours.push(builds);
+            theirs.push(bench);
+            ratios.push(builds / bench);
+        }
+        let ratio = median(&mut ratios);
+        rows.push(Row {
+            name,
+            measured: format!("{ratio:.2} ({:.0}/s ÷ {:.0}/s)", median(&mut ours), median(&mut theirs)),
+            target,
+            met: ratio >= least,
+        });
+    }
+    service.end().await;
+    rows
+}
+
+/// A press until its 200, at 50 presses a second.
+async fn presses() -> Vec<Row> {
+    let service = Service::begin("true", 4).await;
+    service.quiet().await;
+    for n in 0..500 {
+        service.announce(&format!("press-{n}")).await;
+    }
+    let mut times = load::presses(&service, 500, 50.0).await;
+    let (middle, high) = (percentile(&mut times, 0.5), percentile(&mut times, 0.99));
+    service.end().await;
+    vec![Row {
+        name: "press → 200 at 50 a second, median and 99th percentile",
+        measured: format!("{middle:.1} ms, {high:.1} ms"),
+        target: "5 ms, 25 ms",
+        met: middle <= 5.0 && high <= 25.0,
+    }]
+}
+
+/// From the press to the container's start, against the Docker API alone, in turns.
+async fn start() -> Row {
+    let service = Service::begin("sleep 0", 4).await;
+    let docker = engine();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for n in 0..20 {
+        let body = ContainerCreateBody {
+            image: Some(service.image.clone()),
+            host_config: Some(HostConfig { network_mode: Some("coolops".into()), ..Default::default() }),
+            ..Default::default()
+        };
+        if n == 0 {
+            // The first deployment makes the network; it isn't counted.
+            service.deploy("warm-up").await;
+        }
+        let name = format!("yardstick-{}", service::random());
+        let before = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
+        let made = docker.create_container(Some(CreateContainerOptionsBuilder::new().name(&name).build()), body).await.unwrap();
+        docker.start_container(&made.id, None).await.unwrap();
+        theirs.push((started_at(&docker, &made.id).await - before).num_microseconds().unwrap() as f64 / 1_000.0);
+        docker.remove_container(&made.id, Some(RemoveContainerOptionsBuilder::new().force(true).build())).await.unwrap();
+        ours.push(service.press_to_start(&format!("start-{n}"), &docker).await);
+    }
+    let mut ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(a, b)| a / b).collect();
+    let (a, b, ratio) = (median(&mut ours), median(&mut theirs), median(&mut ratios));
+    service.end().await;
+    Row {
+        name: "press → container started ÷ create + start through the API",
+        measured: format!("{:.2} ({a:.0} ms ÷ {b:.0} ms; pair by pair {ratio:.2})", a / b),
+        target: "at most 1.1",
+        met: a / b <= 1.1,
+    }
+}
+
+pub async fn started_at(docker: &Docker, id: &str) -> chrono::DateTime<chrono::Utc> {
+    loop {
+        let state = docker.inspect_container(id, None).await.unwrap().state.unwrap();
+        if let Ok(at) = state.started_at.unwrap_or_default().parse::<chrono::DateTime<chrono::Utc>>()
+            && at.timestamp() > 0
+        {
+            return at;
+        }
+    }
+}
+
+fn engine() -> Docker {
+    let host = variable("TEST_DOCKER_HOST");
+    Docker::connect_with_socket(host.trim_start_matches("unix://"), 120, bollard::API_DEFAULT_VERSION).unwrap()
+}
+
+/// A million lines, from the press to the recorded end, against `docker logs` of the same output.
+async fn lines() -> Row {
+    let service = Service::begin("seq 1000000", 4).await;
+    let docker = engine();
+    service.deploy("warm-up").await;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for n in 0..3 {
+        let seconds = service.deploy(&format!("lines-{n}")).await;
+        ours.push(seconds);
+        let body = ContainerCreateBody { image: Some(service.image.clone()), ..Default::default() };
+        let made = docker.create_container(None::<bollard::query_parameters::CreateContainerOptions>, body).await.unwrap();
+        // The same span: from the start of the container until all of its output was read.
+        let before = Instant::now();
+        docker.start_container(&made.id, None).await.unwrap();
+        let status = tokio::process::Command::new("docker")
+            .args(["-H", &variable("TEST_DOCKER_HOST"), "logs", "-f", &made.id])
+            .stdout(std::process::Stdio::null())
+            .status()
+            .await;
+        if !status.is_ok_and(|s| s.success()) {
+            let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
+            let mut stream = docker.logs(&made.id, Some(options));
+            while stream.next().await.is_some() {}
+        }
+        theirs.push(before.elapsed().as_secs_f64());
+        docker.remove_container(&made.id, Some(RemoveContainerOptionsBuilder::new().force(true).build())).await.unwrap();
+    }
+    let stored = service.database.number("select lines from (select (payload->'log'->>'lines')::bigint as lines from event where type = 'deployment_succeeded' order by position desc limit 1) x").await;
+    let (a, b) = (median(&mut ours), median(&mut theirs));
+    service.end().await;
+    Row {
+        name: "1,000,000 lines printed → end recorded ÷ docker logs",
+        measured: format!("{:.2} ({a:.1} s ÷ {b:.1} s; {stored} lines stored)", a / b),
+        target: "at most 2",
+        met: a / b <= 2.0 && stored == 1_000_000,
+    }
+}
+
+/// The events of a build with 5 deployments.
+fn story_of(n: u128) -> Vec<Event> {
+    let build_id = BuildId(Uuid::from_u128(1_000_000_000 + n));
+    let project_id = ProjectId(Uuid::from_u128(1));
+    let environment = |e: u128| EnvironmentId(Uuid::from_u128(10 + e));
+    let entry = |name: &str, value: String| Entry { name: name.into(), value };
+    let mut events: Vec<Event> = vec![
+        BuildRegistered {
+            build_id,
+            project_id,
+            project_name: "Api".into(),
+            name: format!("master-{n}"),
+            params: vec![entry("DOCKER_TAG", n.to_string())],
+            metadata: vec![
+                entry("Job url", format!("https://ci.example.com/job/{n}")),
+                entry("Last commit", "Fix the thing & the other".into()),
+            ],
+            environments: (0..3).map(|e| ButtonFor { id: environment(e), name: format!("Environment {e}") }).collect(),
+            channel: "C0DEPLOYS1".into(),
+            public_url: "https://coolops.example.com".into(),
+            link_key: service::LINK_KEY.into(),
+        }
+        .into(),
+    ];
+    for d in 0..5_u128 {
+        let of = DeploymentOf {
+            deployment_id: DeploymentId(Uuid::from_u128((n << 8) + d + (1 << 100))),
+            build_id,
+            environment_id: environment(d % 3),
+            project_id,
+        };
+        let log = LogSeal { chunks: 0, lines: 0, bytes: 0, head: String::new() };
+        events.push(
+            DeploymentRequested {
+                of,
+                build_name: format!("master-{n}"),
+                environment_name: format!("Environment {}", d % 3),
+                requested_by: Person { team: "T0DEMO0001".into(), user: "U0ANA00001".into(), name: "ana".into() },
+                image: ImageRef::parse("registry.example.com/deploy:1").unwrap(),
+                behind: None,
+            }
+            .into(),
+        );
+        events.push(
+            DeploymentPrepared {
+                of,
+                image_id: format!("sha256:{}", "0".repeat(64)),
+                container: format!("coolops-{}", of.deployment_id),
+                engine_id: "engine".into(),
+            }
+            .into(),
+        );
+        events.push(DeploymentStarted { of, container_id: "c".repeat(64) }.into());
+        events.push(if d == 0 {
+            DeploymentFailed { of, failure: Failure::Exit { code: 3 }, log }.into()
+        } else {
+            DeploymentSucceeded { of, log }.into()
+        });
+    }
+    events
+}
+
+/// Folding from stored bytes, rendering and digesting, on one core.
+fn fold() -> Row {
+    let keys = Keyring::new(&service::MASTER_KEY.to_owned().into(), None).unwrap();
+    let links = keys.links(service::LINK_KEY).unwrap();
+    let actor = serde_json::to_string(&Actor::System).unwrap();
+    let stored: Vec<Vec<(&'static str, i16, String)>> =
+        (0..10_000).map(|n| story_of(n).iter().map(|e| (e.kind().0, e.kind().1, serde_json::to_string(e).unwrap())).collect()).collect();
+    let mut rates = Vec::new();
+    for _ in 0..3 {
+        let before = Instant::now();
+        let mut check = 0_u8;
+        for build in &stored {
+            let mut card = None;
+            for (n, (kind, version, payload)) in build.iter().enumerate() {
+                let raw = Raw {
+                    position: n as i64,
+                    event_id: Uuid::nil(),
+                    stream_version: 1,
+                    recorded_at: chrono::DateTime::UNIX_EPOCH,
+                    kind,
+                    schema_version: *version,
+                    actor: &actor,
+                    payload,
+                };
+                BuildCard::apply(&mut card, &raw.parse().unwrap());
+            }
+            check ^= render::digest(&render::render(&card.unwrap(), &links).bytes())[0];
+        }
+        std::hint::black_box(check);
+        rates.push(stored.len() as f64 / before.elapsed().as_secs_f64());
+    }
+    let rate = median(&mut rates);
+    Row {
+        name: "fold + render + digest of builds with 5 deployments, one core",
+        measured: format!("{rate:.0} builds/s"),
+        target: "at least 20,000",
+        met: rate >= 20_000.0,
+    }
+}
+
+/// Memory after a day's work, and what an idle process costs.
+async fn memory() -> Vec<Row> {
+    let service = Service::begin("seq 10000", 4).await;
+    service.quiet().await;
+    for n in 0..18 {
+        service.cli(&["environment", "create", "api", &format!("Environment {n}")]);
+    }
+    for n in 0..1_000 {
+        service.announce(&format!("master-{n}")).await;
+    }
+    service.deploy_many(200).await;
+    let resident = service.resident_kilobytes() as f64 / 1024.0;
+    service.until_idle().await;
+    let (cpu, before) = (service.processor_seconds(), Instant::now());
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let share = (service.processor_seconds() - cpu) / before.elapsed().as_secs_f64() * 100.0;
+    service.end().await;
+    vec![
+        Row {
+            name: "resident memory of serve after 1,000 builds and 200 deployments of 10,000 lines",
+            measured: format!("{resident:.0} MB"),
+            target: "at most 40 MB",
+            met: resident <= 40.0,
+        },
+        Row {
+            name: "processor time of an idle serve",
+            measured: format!("{share:.2} % of one core"),
+            target: "at most 1 %",
+            met: share <= 1.0,
+        },
+    ]
+}
+
+/// A log of a million events: proving it, and starting on it.
+async fn million() -> Vec<Row> {
+    let mut service = Service::begin("true", 4).await;
+    service.stop();
+    let events = seed_million(&service).await;
+    let (mut ours, mut theirs, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
+    for _ in 0..3 {
+        theirs.push(load::copy(&service.database.url).await);
+        let (seconds, megabytes, said) = service.timed_cli(&["replay", "--verify"]).await;
+        assert!(said.contains("is whole"), "{said}");
+        ours.push(seconds);
+        peak = peak.max(megabytes);
+    }
+    let (a, b) = (median(&mut ours), median(&mut theirs));
+    let mut starts = Vec::new();
+    for n in 0..5 {
+        let before = Instant::now();
+        service.start();
+        service.announce_until_accepted(&format!("first-{n}")).await;
+        starts.push(before.elapsed().as_secs_f64());
+        service.stop();
+    }
+    let start = median(&mut starts);
+    service.end().await;
+    vec![
+        Row {
+            name: "replay --verify over 1,000,000 events ÷ COPY event TO STDOUT, and its memory",
+            measured: format!("{:.2} ({a:.1} s ÷ {b:.1} s, {events} events), {peak:.0} MB", a / b),
+            target: "at most 4, under 200 MB",
+            met: a / b <= 4.0 && peak < 200.0,
+        },
+        Row {
+            name: "serve started → first build accepted, on 1,000,000 events",
+            measured: format!("{start:.2} s"),
+            target: "at most 0.3 s",
+            met: start <= 0.3,
+        },
+    ]
+}
+
+/// Writes builds with 5 deployments each until the log has a million events, and what Slack was sent for each.
+async fn seed_million(service: &Service) -> i64 {
+    let store = Store::open(&service.database.url, 4).await.unwrap();
+    let builds = 1_000_000_u128.div_ceil(21);
+    let mut pending = futures::stream::iter((0..builds).map(|n| {
+        let store = store.clone();
+        async move {
+            let mut append = Append::default();
+            let mut versions = std::collections::HashMap::new();
+            for (k, event) in story_of(n).iter().enumerate() {
+                let version = versions.entry(event.address().stream).or_insert(0);
+                append.event(EventId(Uuid::from_u128((n << 16) + k as u128 + (1 << 90))), event, &Actor::System, *version);
+                *version += 1;
+            }
+            store.append(append).await.unwrap();
+        }
+    }))
+    .buffer_unordered(64);
+    while pending.next().await.is_some() {}
+    let keys = Keyring::new(&service::MASTER_KEY.to_owned().into(), None).unwrap();
+    let links = keys.links(service::LINK_KEY).unwrap();
+    let mut cards: std::collections::HashMap<Uuid, (usize, Option<BuildCard>)> = std::collections::HashMap::new();
+    let mut sent: Vec<(Uuid, i64, String)> = Vec::new();
+    let mut total = 0;
+    store
+        .scan(0, |row| {
+            total = row.position;
+            let recorded: Recorded = row.parse().unwrap();
+            let id = row.header.correlation_id;
+            let entry = cards.entry(id).or_default();
+            BuildCard::apply(&mut entry.1, &recorded);
+            entry.0 += 1;
+            if entry.0 == 21 {
+                let (_, card) = cards.remove(&id).unwrap();
+                sent.push((id, row.position, render::render(&card.unwrap(), &links).bytes()));
+            }
+            true
+        })
+        .await
+        .unwrap();
+    for part in sent.chunks(2_000) {
+        service.database.sent(part).await;
+    }
+    service.database.execute("analyze").await;
+    total
+}
