@@ -160,6 +160,9 @@ async fn demo(args: &Args, folder: &RunFolder, services: &mut Services) -> Resul
 
 fn announce(program: &std::path::Path, page: &str, folder: &RunFolder) {
     let program = program.display();
+    if let Some(ports) = forwarded(page) {
+        output::line(&format!("\nThis is a remote machine: forward the ports from your own first, with\n\n    {ports}"));
+    }
     output::line(&format!(
         "\nOpen this address in a browser:\n\n    {page}\n\nThen announce a build from a second terminal:\n\n    \
          eval \"$({program} demo env)\"; coolops build:new master-94657536 -p DOCKER_TAG=94657536 -m 'Job url=https://ci.example.com/job/94657536'\n\n\
@@ -175,6 +178,15 @@ fn step(text: &str) {
 #[expect(clippy::disallowed_methods, reason = "the demo finds the machine's Docker as the docker command does")]
 fn docker_host() -> Option<String> {
     std::env::var("DOCKER_HOST").ok().filter(|h| !h.is_empty())
+}
+
+/// How to reach the pages from the machine that this terminal was opened from, when that is another one.
+#[expect(clippy::disallowed_methods, reason = "ssh tells of itself in the environment")]
+fn forwarded(page: &str) -> Option<String> {
+    let connection = std::env::var("SSH_CONNECTION").ok()?;
+    let host = connection.split(' ').nth(2)?;
+    let port = url::Url::parse(page).ok()?.port()?;
+    Some(format!("ssh -L {port}:127.0.0.1:{port} -L {0}:127.0.0.1:{0} {host}", port + 1))
 }
 
 #[expect(clippy::disallowed_methods, reason = "handed on to the service")]

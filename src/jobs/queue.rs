@@ -80,8 +80,12 @@ impl Doorbell {
         Ok(manager)
     }
 
-    /// Whether the last ring went through, or nobody tried yet.
-    pub fn is_up(&self) -> bool {
+    /// Whether rings go through: the last one did, or Redis answers again.
+    pub async fn is_up(&self) -> bool {
+        if !self.up.load(Ordering::Relaxed) && self.ping().await.is_ok() {
+            tracing::info!(queue = %self.queue, "Redis answers again");
+            self.up.store(true, Ordering::Relaxed);
+        }
         self.up.load(Ordering::Relaxed)
     }
 
@@ -140,7 +144,6 @@ impl Doorbell {
         let manager = self.manager().await?;
         let mut pubsub = self.client.get_async_pubsub().await?;
         pubsub.subscribe(self.wake_channel()).await?;
-        self.up.store(true, Ordering::Relaxed);
         let (mut wake, woken) = futures::channel::mpsc::channel::<()>(1);
         let listening = async move {
             let mut messages = pubsub.on_message();

@@ -34,7 +34,7 @@ pub async fn run(store: Store, doorbell: Arc<Doorbell>, kinds: Vec<String>, stop
 
 /// Rings for what is due; tells how long until something else is.
 async fn ring(store: &Store, doorbell: &Doorbell, kinds: &[String]) -> anyhow::Result<Duration> {
-    if !doorbell.is_up() {
+    if !doorbell.is_up().await {
         return Ok(POLL);
     }
     let (rung, next) = store.outstanding(kinds).await?;

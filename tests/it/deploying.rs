@@ -209,3 +209,36 @@ fn a_link_opens_its_own_log_only_and_none_after_links_are_revoked() {
         assert_eq!(s.get(&path).await.0, StatusCode::NOT_FOUND);
     });
 }
+
+#[test]
+fn a_long_log_shows_its_last_five_thousand_lines_and_offers_the_rest() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let lines: Vec<String> = (1..=6_000).map(|n| format!("line {n}")).collect();
+        s.runner.will_print(&lines.iter().map(String::as_str).collect::<Vec<_>>(), 0);
+        s.presses("ana", "master-1", "Staging").await;
+        let (_, page) = s.get(&s.log_path()).await;
+        assert!(page.contains("The last 5000 of 6000 lines."));
+        assert_eq!(page.matches("class=\"l\"").count(), 5_000);
+        assert!(!page.contains("id=\"L1000\"") && page.contains("id=\"L1001\"") && page.contains("id=\"L6000\""));
+        let (_, raw) = s.get(&s.log_path().replace("?key=", "/raw?key=")).await;
+        assert_eq!(raw.lines().count(), 6_000);
+    });
+}
+
+#[test]
+fn what_a_container_prints_is_never_markup_and_the_page_loads_nothing_from_elsewhere() {
+    story(async |s| {
+        s.ci_announces(build("<img src=x onerror=alert(1)>")).await;
+        s.runner.will_print(&["<script>alert(1)</script>", "\u{1b}]8;;javascript:alert(1)\u{7}click\u{1b}]8;;\u{7}", "\u{1b}[1;31mred\u{1b}[0m"], 0);
+        s.presses("ana", "&lt;img", "Staging").await;
+        let (_, page) = s.get(&s.log_path()).await;
+        assert!(!page.contains("<script>alert") && !page.contains("<img") && !page.contains("javascript:"), "{page}");
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && page.contains("<span class=\"f1 bo\">red</span>"));
+        let request = axum::http::Request::get(s.log_path()).body(axum::body::Body::empty()).unwrap();
+        let response = tower::ServiceExt::oneshot(s.router.clone(), request).await.unwrap();
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self'"));
+        assert_eq!((header("referrer-policy"), header("cache-control")), ("no-referrer".to_owned(), "no-store".to_owned()));
+    });
+}

@@ -9,6 +9,7 @@ mod browser;
 mod canary;
 mod cli;
 mod contract;
+mod demo;
 mod deploying;
 mod end_to_end;
 mod event_log;

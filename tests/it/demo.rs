@@ -1,0 +1,98 @@
+//! The demo as a person runs it: two at once, Ctrl-C, a killed one, what is left behind.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::story::database::service;
+
+struct Demo {
+    child: Child,
+    page: String,
+}
+
+/// A temporary folder of the test's own, so that it meets no other demo.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        Command::new(env!("CARGO_BIN_EXE_coolops")).args(["demo", "clean"]).env("TMPDIR", &self.0).output().ok();
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+impl Folder {
+    fn make() -> Self {
+        let path = std::env::temp_dir().join(format!("d{}", crate::story::random_name()));
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o711)).unwrap();
+        Self(path)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coolops"));
+        command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("TMPDIR", &self.0);
+        command.env("DOCKER_HOST", service("TEST_DOCKER_HOST"));
+        command
+    }
+
+    fn start(&self, port: &str) -> Demo {
+        let mut child = self.command(&["demo", "--port", port]).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let page = lines.map_while(Result::ok).find(|l| l.trim().starts_with("http://127.0.0.1:")).expect("the demo prints an address");
+        Demo { child, page: page.trim().to_owned() }
+    }
+
+    fn runs(&self) -> usize {
+        let Ok(users) = std::fs::read_dir(&self.0) else { return 0 };
+        users.filter_map(|u| std::fs::read_dir(u.ok()?.path()).ok()).map(Iterator::count).sum()
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+}
+
+fn announce(folder: &Folder, name: &str) -> bool {
+    let program = env!("CARGO_BIN_EXE_coolops");
+    let script = format!("eval \"$({program} demo env)\" && coolops build:new {name} -p DOCKER_TAG=1 && coolops replay --verify");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin").env("TMPDIR", &folder.0);
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).contains("is whole")
+}
+
+#[test]
+fn two_demos_run_beside_each_other_and_ctrl_c_leaves_nothing() {
+    let folder = Folder::make();
+    let first = folder.start("0");
+    let taken = first.page.split([':', '/']).nth(4).unwrap().to_owned();
+    let second = folder.start(&taken);
+    assert_ne!(first.page, second.page, "the second found another port");
+    assert!(announce(&folder, "master-1"));
+    for mut demo in [first, second] {
+        signal(&demo.child, "-INT");
+        assert!(demo.child.wait().unwrap().success());
+    }
+    assert_eq!(folder.runs(), 0, "something was left behind");
+}
+
+#[test]
+fn what_a_killed_demo_left_is_cleaned_up_by_the_next() {
+    let folder = Folder::make();
+    let mut killed = folder.start("0");
+    signal(&killed.child, "-KILL");
+    killed.child.wait().unwrap();
+    assert_eq!(folder.runs(), 1);
+    let output = folder.command(&["demo", "env"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no demo is running; start one in another terminal with: ./just demo"));
+    let mut next = folder.start("0");
+    assert!(announce(&folder, "master-1"));
+    assert_eq!(folder.runs(), 1);
+    signal(&next.child, "-TERM");
+    next.child.wait().unwrap();
+    assert_eq!(folder.runs(), 0);
+}
