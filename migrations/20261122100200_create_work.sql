@@ -9,13 +9,14 @@ create table job (
   key         uuid        not null,
   wanted      bigint      not null,                          -- position of the last event that asked for it
   done        bigint      not null default 0,
-  state       text        not null default 'ready' check (state in ('ready', 'leased', 'done', 'dead')),
+  state       text        not null default 'ready' check (state in ('ready', 'leased', 'done')),
   attempts    int         not null default 0,
   run_at      timestamptz not null default clock_timestamp(),
   rung_at     timestamptz,
   lease_owner uuid,
   lease_until timestamptz,
   fence       bigint,
+  has_turn    boolean     not null default false,            -- waits for a turn at Slack that it has reserved
   claimed_by  text,                                          -- 'doorbell' or 'sweep': how the last claim came about
   last_error  text,
   unique (kind, key)

@@ -84,9 +84,9 @@ begin
       select t.id, t.kind, t.key, max(pos[t.e]), at
         from json_to_recordset(jobs) t(e int, id uuid, kind text, key uuid) where pos[t.e] is not null group by t.id, t.kind, t.key
       on conflict (id) do update set wanted = excluded.wanted,
-        state  = case when j.state in ('done', 'dead') then 'ready' else j.state end,
-        run_at = case when j.state in ('done', 'dead') then excluded.run_at else j.run_at end,
-        rung_at = case when j.state in ('done', 'dead') then null else j.rung_at end;
+        state  = case when j.state = 'done' then 'ready' else j.state end,
+        run_at = case when j.state = 'done' then excluded.run_at else j.run_at end,
+        rung_at = case when j.state = 'done' then null else j.rung_at end;
   end if;
   update event_head set position = h.position + n, chain_hash = h.chain_hash, last_at = at where id;
 end $$;

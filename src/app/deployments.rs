@@ -36,11 +36,13 @@ impl App {
         actor: &Actor,
         decide: impl Fn(&Deployment, &Line) -> Result<Vec<Event>, WrongState>,
     ) -> Result<Deployment, CommandError<StepError>> {
+        let missing = || CommandError::Refused(StepError::NoDeployment(id));
+        let of = self.store.deployment(id).await?.ok_or_else(missing)?.of;
+        let environment = of.environment_id;
+        let _turn = self.turns.wait(environment).await;
         for _ in 0..ATTEMPTS {
-            let missing = || CommandError::Refused(StepError::NoDeployment(id));
-            let environment = self.store.deployment(id).await?.ok_or_else(missing)?.of.environment_id;
             // The line is one snapshot with its position; what is over is not in it and is read by itself.
-            let line = self.store.line(environment).await?;
+            let line = self.store.line(environment, of.build_id).await?;
             let own = match line.value.iter().find(|d| d.of.deployment_id == id) {
                 Some(own) => own.clone(),
                 None => self.store.deployment(id).await?.ok_or_else(missing)?,
@@ -48,6 +50,7 @@ impl App {
             let events = decide(&own, &line.value).map_err(|e| CommandError::Refused(e.into()))?;
             let mut append = Append::default();
             let mut after = own.clone();
+            let mut cause = None;
             for event in &events {
                 let stream = event.address().stream;
                 let before = match stream == id.0 {
@@ -56,7 +59,12 @@ impl App {
                         line.value.iter().find(|d| d.of.deployment_id.0 == stream).expect("a step moves deployments of its line").clone()
                     }
                 };
-                record(&mut append, EventId::following(stream, event.kind().0), event, actor, before.version);
+                let event_id = EventId::following(stream, event.kind().0);
+                record(&mut append, event_id, event, actor, before.version);
+                if let Some(cause) = cause {
+                    append.because(cause);
+                }
+                cause = cause.or(Some(event_id));
                 let moved = before.evolve(event);
                 append.row(rows::of_deployment(moved.clone()));
                 if stream == id.0 {

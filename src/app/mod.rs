@@ -11,12 +11,12 @@ pub mod projects;
 pub mod replay;
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 
 use uuid::Uuid;
 
 use crate::domain::event::{Actor, Event};
-use crate::domain::ids::{EventId, ProjectId, TokenId};
+use crate::domain::ids::{EnvironmentId, EventId, ProjectId, TokenId};
 use crate::domain::project::Project;
 use crate::domain::react::react;
 use crate::keys::Keyring;
@@ -33,6 +33,30 @@ pub struct App {
     /// Where this installation is reached from browsers, without a slash at the end.
     pub public_url: String,
     directory: Directory,
+    turns: Turns,
+}
+
+/// Whoever decides on an environment's line in this process takes turns: under a burst of presses everybody would
+/// otherwise decide anew each time somebody else got on. Other processes are held apart by the boundary.
+#[derive(Default)]
+struct Turns(Mutex<HashMap<EnvironmentId, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    async fn wait(&self, environment: EnvironmentId) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().expect("no holder of the lock panics");
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            match turns.get(&environment).and_then(Weak::upgrade) {
+                Some(turn) => turn,
+                None => {
+                    let turn = Arc::new(tokio::sync::Mutex::new(()));
+                    turns.insert(environment, Arc::downgrade(&turn));
+                    turn
+                }
+            }
+        };
+        turn.lock_owned().await
+    }
 }
 
 /// Projects and tokens read before. Entries may be stale: whatever is decided on one is appended under a guard that
@@ -102,7 +126,13 @@ fn record(append: &mut Append, id: EventId, event: &Event, actor: &Actor, expect
 impl App {
     /// The shell over a database.
     pub fn new(store: Store, keys: Keyring, public_url: &str) -> Self {
-        Self { store, keys, public_url: public_url.trim_end_matches('/').to_owned(), directory: Directory::default() }
+        Self {
+            store,
+            keys,
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            directory: Directory::default(),
+            turns: Turns::default(),
+        }
     }
 
     /// The project, from memory if it was read before.

@@ -155,7 +155,7 @@ impl App {
         let secret = self.keep(owner, name, from, value).await?;
         let change = EnvironmentChange::SetSecret { name: name.to_owned(), secret: secret.clone() };
         let changed = self.change_environment(project, environment, change, actor).await?;
-        self.store.erase_secrets(owner, name, Some(secret.version)).await?;
+        self.store.erase_secrets(owner, name, Some(secret.version - 1)).await?;
         Ok(changed)
     }
 
@@ -179,7 +179,7 @@ impl App {
         let version = secret.version;
         let change = ProjectChange::SetRegistry { registry: registry.to_owned(), username: username.to_owned(), secret };
         let changed = self.change_project(project, change, actor).await?;
-        self.store.erase_secrets(project.0, &place, Some(version)).await?;
+        self.store.erase_secrets(project.0, &place, Some(version - 1)).await?;
         Ok(changed)
     }
 
@@ -220,6 +220,17 @@ impl App {
     }
 }
 
+impl App {
+    /// The value before a secret's present one, while it is kept: containers started before the rotation still have it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn secret_before(&self, owner: Uuid, name: &str, secret: &SecretRef) -> Result<Option<SecretString>, sqlx::Error> {
+        let before = SecretRef { version: secret.version - 1, fingerprint: String::new() };
+        Ok(self.secret(owner, name, &before).await?.ok())
+    }
+}
+
 /// The name that a registry's password is kept under.
 pub fn registry_place(registry: &str) -> String {
     format!("registry {registry}")
@@ -232,10 +243,11 @@ fn place(owner: Uuid, name: &str, version: i32) -> String {
 fn check_secret(name: &str, value: &SecretString) -> Result<(), Invalid> {
     let value = value.expose_secret();
     names::value(name, value)?;
-    if value.len() < SECRET_MIN {
+    let longest = value.lines().map(|line| line.trim().len()).max().unwrap_or(0);
+    if longest < SECRET_MIN {
+        let what = if value.contains('\n') { "has no line longer than" } else { "has" };
         return Err(Invalid(format!(
-            "the secret {name} has {} bytes; give at least {SECRET_MIN}, because shorter ones can't be masked in logs",
-            value.len()
+            "the secret {name} {what} {longest} bytes; give at least {SECRET_MIN}, because shorter ones can't be masked in logs"
         )));
     }
     Ok(())

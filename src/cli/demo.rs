@@ -154,13 +154,13 @@ async fn demo(args: &Args, folder: &RunFolder, services: &mut Services) -> Resul
     until_ready(listen, folder, services).await?;
     let env = environment(&program, &public_url, &token, &database, &secrets.master_key);
     write_private(&folder.path().join("env"), &env)?;
-    announce(&program, &standin.page_url(), folder);
+    announce(&program, &standin.page_url(), listen, folder);
     wait(services, folder).await
 }
 
-fn announce(program: &std::path::Path, page: &str, folder: &RunFolder) {
+fn announce(program: &std::path::Path, page: &str, service: u16, folder: &RunFolder) {
     let program = program.display();
-    if let Some(ports) = forwarded(page) {
+    if let Some(ports) = forwarded(page, service) {
         output::line(&format!("\nThis is a remote machine: forward the ports from your own first, with\n\n    {ports}"));
     }
     output::line(&format!(
@@ -182,11 +182,11 @@ fn docker_host() -> Option<String> {
 
 /// How to reach the pages from the machine that this terminal was opened from, when that is another one.
 #[expect(clippy::disallowed_methods, reason = "ssh tells of itself in the environment")]
-fn forwarded(page: &str) -> Option<String> {
+fn forwarded(page: &str, service: u16) -> Option<String> {
     let connection = std::env::var("SSH_CONNECTION").ok()?;
     let host = connection.split(' ').nth(2)?;
     let port = url::Url::parse(page).ok()?.port()?;
-    Some(format!("ssh -L {port}:127.0.0.1:{port} -L {0}:127.0.0.1:{0} {host}", port + 1))
+    Some(format!("ssh -L {port}:127.0.0.1:{port} -L {service}:127.0.0.1:{service} {host}"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "handed on to the service")]

@@ -5,18 +5,26 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// The folder of a run. Dropping it removes it, unless its data is to be kept.
 pub struct RunFolder {
     path: PathBuf,
-    keep: bool,
+    /// Where others find a kept folder while it is in use.
+    link: Option<PathBuf>,
 }
 
 /// Where the folders of this user's runs are.
 fn parent() -> Result<PathBuf> {
     let user = fs::metadata("/proc/self").context("/proc is not there; the demo needs Linux")?.uid();
-    Ok(std::env::temp_dir().join(format!("coolops-{user}")))
+    let path = std::env::temp_dir().join(format!("coolops-{user}"));
+    // Somebody else could have made it first, and what is in it is run.
+    match fs::symlink_metadata(&path) {
+        Ok(there) if !there.is_dir() || there.uid() != user || there.mode() & 0o022 != 0 => {
+            bail!("{} is not this user's own folder; remove it, or set TMPDIR to a folder of yours", path.display())
+        }
+        _ => Ok(path),
+    }
 }
 
 impl RunFolder {
@@ -37,7 +45,16 @@ impl RunFolder {
             .with_context(|| format!("the folder {} can't be made", path.display()))?;
         fs::write(path.join("owner"), std::process::id().to_string())?;
         fs::write(path.join("processes"), "")?;
-        Ok(Self { path, keep: keep.is_some() })
+        let link = match keep {
+            Some(_) => {
+                let link = parent()?.join(format!("{kind}-{}", std::process::id()));
+                fs::DirBuilder::new().recursive(true).mode(0o711).create(parent()?)?;
+                std::os::unix::fs::symlink(&path, &link).with_context(|| format!("{} can't be made", link.display()))?;
+                Some(link)
+            }
+            None => None,
+        };
+        Ok(Self { path, link })
     }
 
     /// Where it is.
@@ -58,7 +75,8 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        if self.keep {
+        if let Some(link) = &self.link {
+            drop(fs::remove_file(link));
             drop(fs::remove_file(self.path.join("owner")));
             drop(fs::remove_file(self.path.join("env")));
         } else {
@@ -95,7 +113,7 @@ pub fn clean_orphans() -> Result<usize> {
             // Only what still is what was started there: its command line names the folder.
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let name = folder.display().to_string();
+            let name = fs::canonicalize(folder).unwrap_or_else(|_| folder.clone()).display().to_string();
             let names = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(&name);
             if names(&command) || names(&environment) {
                 drop(Command::new("kill").args(["-TERM", pid]).status());
@@ -103,7 +121,9 @@ pub fn clean_orphans() -> Result<usize> {
                 drop(Command::new("kill").args(["-KILL", pid]).stderr(std::process::Stdio::null()).status());
             }
         }
-        fs::remove_dir_all(folder).with_context(|| format!("{} can't be removed", folder.display()))?;
+        let kept = fs::symlink_metadata(folder).is_ok_and(|m| m.is_symlink());
+        let removed = if kept { fs::remove_file(folder) } else { fs::remove_dir_all(folder) };
+        removed.with_context(|| format!("{} can't be removed", folder.display()))?;
     }
     Ok(orphans.len())
 }

@@ -1,6 +1,6 @@
 //! Private Postgres, Redis and, where no Docker answers, a private Docker Engine: child processes on unix sockets.
 
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -58,7 +58,8 @@ impl Services {
         if let Some((uid, gid)) = self.user {
             chown(path, Some(uid), Some(gid)).with_context(|| format!("{} can't be handed to the services' user", path.display()))?;
         }
-        Ok(())
+        // Whoever reaches a socket in it is let in.
+        Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?)
     }
 
     fn start(&mut self, name: &'static str, mut command: Command, folder: &RunFolder) -> Result<()> {

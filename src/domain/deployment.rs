@@ -38,7 +38,6 @@ pub struct Person {
 /// Recorded when somebody pressed a button and the deployment took its place in the environment's line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentRequested {
-    #[serde(flatten)]
     #[expect(missing_docs, reason = "see DeploymentOf")]
     pub of: DeploymentOf,
     /// The build's name.
@@ -64,7 +63,6 @@ pub struct Ahead {
 /// Recorded when somebody pressed a button and was refused; the presser is told privately.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentRefused {
-    #[serde(flatten)]
     #[expect(missing_docs, reason = "see DeploymentOf")]
     pub of: DeploymentOf,
     /// Who pressed.
@@ -78,7 +76,6 @@ pub struct DeploymentRefused {
 /// Recorded when a waiting deployment's turn came because the one before it ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentPromoted {
-    #[serde(flatten)]
     #[expect(missing_docs, reason = "see DeploymentOf")]
     pub of: DeploymentOf,
 }
@@ -86,7 +83,6 @@ pub struct DeploymentPromoted {
 /// Recorded before the container is made, with what exactly is going to run: from here on it may have started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentPrepared {
-    #[serde(flatten)]
     #[expect(missing_docs, reason = "see DeploymentOf")]
     pub of: DeploymentOf,
     /// Content address of the image.
@@ -100,7 +96,6 @@ pub struct DeploymentPrepared {
 /// Recorded when the container was started, or found started after a crash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentStarted {
-    #[serde(flatten)]
     #[expect(missing_docs, reason = "see DeploymentOf")]
     pub of: DeploymentOf,
     /// Docker's id of the container.
@@ -110,7 +105,6 @@ pub struct DeploymentStarted {
 /// Recorded when the container ended with exit code 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentSucceeded {
-    #[serde(flatten)]
     #[expect(missing_docs, reason = "see DeploymentOf")]
     pub of: DeploymentOf,
     /// The seal of its output.
@@ -120,7 +114,6 @@ pub struct DeploymentSucceeded {
 /// Recorded when the deployment ended in any other way that is known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentFailed {
-    #[serde(flatten)]
     #[expect(missing_docs, reason = "see DeploymentOf")]
     pub of: DeploymentOf,
     /// Why.
@@ -132,7 +125,6 @@ pub struct DeploymentFailed {
 /// Recorded when it can't be known whether or how the container ended. The environment stays closed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentLost {
-    #[serde(flatten)]
     #[expect(missing_docs, reason = "see DeploymentOf")]
     pub of: DeploymentOf,
     /// What was found, as a sentence.
@@ -144,7 +136,6 @@ pub struct DeploymentLost {
 /// Recorded when a person decided how an unknown deployment ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentResolved {
-    #[serde(flatten)]
     #[expect(missing_docs, reason = "see DeploymentOf")]
     pub of: DeploymentOf,
     /// How it ended, in that person's judgement.
@@ -309,7 +300,6 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of its events")]
 pub struct Deployment {
-    #[serde(flatten)]
     pub of: DeploymentOf,
     pub build_name: String,
     pub environment_name: String,
@@ -461,7 +451,8 @@ pub struct RequestDeployment {
     pub channel: String,
 }
 
-/// The open deployments of one environment in the order of their presses; the first holds it.
+/// The open deployments of one environment in the order of their presses; the first holds it. Of a long line only what
+/// decisions need: its first two, its last, and those of the build in question.
 pub type Line = [Deployment];
 
 /// Decides a press: the deployment takes its place in the line, or the refusal is recorded. Always one event.

@@ -26,6 +26,8 @@ use crate::store::journal::Chunk;
 
 /// Lines on the page at once; the raw download has all.
 const LINES_MAX: i64 = 5_000;
+/// Bytes of output on the page at once, for logs of very long lines.
+const BYTES_MAX: i64 = 4 * 1024 * 1024;
 /// A live reader looks so often even when nothing woke it.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -66,9 +68,10 @@ async fn open(web: &Parts, id: &str, key: &str) -> Result<Option<Dated>, Answer>
 pub async fn page(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
     let Some(dated) = open(&web, &id, &key.key).await? else { return Ok(page::not_found()) };
     let deployment = &dated.deployment;
-    let (first, total) = web.app.store.tail_start(deployment.of.deployment_id, LINES_MAX).await?;
+    let (first, total) = web.app.store.tail_start(deployment.of.deployment_id, LINES_MAX, BYTES_MAX).await?;
     let chunks = web.app.store.chunks_from(deployment.of.deployment_id, first, i64::MAX).await?;
     let next = chunks.last().map_or(first, |c| c.number + 1);
+    let shown = chunks.first().map_or(0, |c| (total - c.first_line + 1).min(LINES_MAX));
     let mut look = Look::default();
     let lines: String = chunks.iter().map(|c| lines_html(c, total - LINES_MAX, &mut look)).collect();
     let over = deployment.state.is_over() || deployment.state == Phase::Unknown;
@@ -83,8 +86,8 @@ pub async fn page(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
             }
         }
         main {
-            @if total > LINES_MAX {
-                p.note { "The last " (LINES_MAX) " of " (total) " lines. " a href=(address("raw")) download { "Download all of them" } "." }
+            @if shown < total {
+                p.note { "The last " (shown) " of " (total) " lines. " a href=(address("raw")) download { "Download all of them" } "." }
             }
             @if total == 0 {
                 p.note #empty { @if over { "It printed nothing." } @else { "Nothing printed yet." } }

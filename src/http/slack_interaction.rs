@@ -1,6 +1,6 @@
 //! `POST /slack/interactions`: somebody pressed a button. Verify, decide, append, 200; everything else is derived.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -15,6 +15,8 @@ use crate::slack::signature;
 
 /// Largest body, in bytes; Slack sends the whole message along.
 const BODY_MAX: usize = 1024 * 1024;
+/// Slack gives up on an answer after 3 s.
+const DEADLINE: Duration = Duration::from_millis(2_300);
 
 /// Handles the request.
 ///
@@ -35,7 +37,8 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
         Ok(Interaction::Nothing) => return Ok(StatusCode::OK),
         Err(e) => return Err(Answer::malformed(e.to_string())),
     };
-    match web.app.press(command).await {
+    let pressed = tokio::time::timeout(DEADLINE, web.app.press(command)).await;
+    match pressed.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".to_owned()))) {
         Ok(_) => Ok(StatusCode::OK),
         Err(CommandError::Unavailable(details)) => {
             tracing::warn!(details, "a press could not be recorded");
@@ -70,9 +73,9 @@ fn say_try_again(web: &Parts, body: &[u8]) {
         return;
     }
     tokio::task::spawn_blocking(move || {
-        let text = "coolops can't reach its database right now, so nothing was started. Please press again in a moment.";
+        let text = "coolops can't reach its database right now and could not confirm your press. Please try again in a moment; if the message shows a line by then, your press was taken.";
         let answer = serde_json::json!({ "response_type": "ephemeral", "replace_original": false, "text": text });
-        let request = ureq::post(url.as_str()).config().timeout_global(Some(std::time::Duration::from_secs(2))).build();
+        let request = ureq::post(url.as_str()).config().timeout_global(Some(Duration::from_secs(2))).build();
         if request.header("content-type", "application/json").send(answer.to_string()).is_err() {
             tracing::warn!("the presser could not be told to try again");
         }

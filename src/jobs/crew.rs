@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -18,6 +19,8 @@ use crate::store::jobs::{Claim, RENEW, Via};
 
 /// A job that was due so long is taken without a doorbell: Redis is away, or lost it.
 pub const OVERDUE: Duration = Duration::from_secs(2);
+/// A holder that could not renew for so long stops, well before its lease of 20 s runs out.
+const GIVE_UP: Duration = Duration::from_secs(10);
 
 /// Does jobs of some kinds, so many at a time. Cheap to clone.
 #[derive(Clone)]
@@ -149,16 +152,16 @@ impl Crew {
     }
 
     async fn work(&self, claim: &Claim) {
-        let lost = CancellationToken::new();
         let stop = self.0.stop.child_token();
-        let renewing = self.renew(claim, &lost);
+        let renewing = self.renew(claim);
         let outcome = tokio::select! {
             outcome = self.perform(claim, &stop) => outcome,
             () = renewing => Outcome::Lost,
         };
         let done = match &outcome {
             Outcome::Done => self.0.app.store.complete(claim).await,
-            Outcome::Later(after, problem) => self.0.app.store.release(claim, *after, problem.as_deref()).await,
+            Outcome::Later(after, problem) => self.0.app.store.release(claim, *after, false, problem.as_deref()).await,
+            Outcome::Turn(after) => self.0.app.store.release(claim, *after, true, None).await,
             Outcome::Lost => Ok(()),
         };
         if let Outcome::Later(_, Some(problem)) = &outcome {
@@ -169,17 +172,16 @@ impl Crew {
         }
     }
 
-    /// Renews the lease; returns when it is lost, or could not be renewed for as long as it lasts.
-    async fn renew(&self, claim: &Claim, lost: &CancellationToken) {
-        let mut misses = 0;
-        while !lost.is_cancelled() {
+    /// Renews the lease; returns when it is lost, or could not be renewed for so long that another may have it soon.
+    async fn renew(&self, claim: &Claim) {
+        let mut held_until = Instant::now() + GIVE_UP;
+        loop {
             tokio::time::sleep(RENEW).await;
-            match self.0.app.store.renew(claim).await {
-                Ok(true) => misses = 0,
-                Ok(false) => return,
-                // Three misses are 15 of 20 seconds: from here on another worker may have it any moment.
-                Err(_) if misses >= 2 => return,
-                Err(_) => misses += 1,
+            match tokio::time::timeout(RENEW, self.0.app.store.renew(claim)).await {
+                Ok(Ok(true)) => held_until = Instant::now() + GIVE_UP,
+                Ok(Ok(false)) => return,
+                Ok(Err(_)) | Err(_) if Instant::now() >= held_until => return,
+                Ok(Err(_)) | Err(_) => {}
             }
         }
     }

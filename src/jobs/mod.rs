@@ -19,6 +19,8 @@ pub enum Outcome {
     Done,
     /// To be done later; with a problem when something went wrong.
     Later(Duration, Option<String>),
+    /// Its turn at Slack is reserved and comes after so long.
+    Turn(Duration),
     /// The lease is somebody else's by now.
     Lost,
 }

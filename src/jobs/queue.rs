@@ -97,6 +97,17 @@ impl Doorbell {
         redis::cmd("PING").query_async::<String>(&mut self.manager().await?).await.map(|_| ())
     }
 
+    /// Rings that nobody has answered yet.
+    ///
+    /// # Errors
+    /// What the driver said.
+    pub async fn outstanding(&self) -> Result<i64, redis::RedisError> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("ZCARD").arg(format!("{}:scheduled", self.queue)).cmd("LLEN").arg(format!("{}:active", self.queue));
+        let (scheduled, active): (i64, i64) = pipe.query_async(&mut self.manager().await?).await?;
+        Ok(scheduled + active)
+    }
+
     /// Rings for a job. A Redis that is away is noted and otherwise ignored.
     pub async fn ring(&self, job: JobId) {
         if let Err(e) = self.try_ring(job).await

@@ -37,11 +37,12 @@ async fn ring(store: &Store, doorbell: &Doorbell, kinds: &[String]) -> anyhow::R
     if !doorbell.is_up().await {
         return Ok(POLL);
     }
-    let (rung, next) = store.outstanding(kinds).await?;
-    if rung < OUTSTANDING_MAX {
-        for (job, _) in store.to_ring(kinds, OUTSTANDING_MAX - rung).await? {
+    let room = OUTSTANDING_MAX - doorbell.outstanding().await?;
+    if room > 0 {
+        for job in store.to_ring(kinds, room).await? {
             doorbell.ring(job).await;
         }
     }
+    let next = store.next_due(kinds).await?;
     Ok(next.map_or(POLL, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0) + 1)))
 }

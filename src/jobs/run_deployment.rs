@@ -111,10 +111,11 @@ pub async fn perform(
     }
     if deployment.state.is_over() {
         // A crash between the record of the end and the removal.
-        if let Ok(Found::Ended(container)) = runner.look(&deployment.container_name(), id).await {
-            runner.remove(&container).await.ok();
-        }
-        return Ok(Outcome::Done);
+        return Ok(match runner.look(&deployment.container_name(), id).await {
+            Ok(Found::Ended(container) | Found::Created(container)) => removed(runner.as_ref(), claim, &container).await,
+            Ok(_) => Outcome::Done,
+            Err(trouble) => Outcome::retry(claim.attempts, trouble.to_string()),
+        });
     }
     let engine = match runner.engine_id().await {
         Ok(engine) => engine,
@@ -149,10 +150,18 @@ pub async fn perform(
         },
         None => None,
     };
-    if let Some(container) = left {
-        runner.remove(&container).await.ok();
+    Ok(match left {
+        Some(container) => removed(run.runner, claim, &container).await,
+        None => Outcome::Done,
+    })
+}
+
+/// Removes a container whose end is recorded; its environment holds secrets, so it is not forgotten.
+async fn removed(runner: &dyn Runner, claim: &Claim, container: &str) -> Outcome {
+    match runner.remove(container).await {
+        Ok(()) => Outcome::Done,
+        Err(trouble) => Outcome::retry(claim.attempts, trouble.to_string()),
     }
-    Ok(Outcome::Done)
 }
 
 impl Run<'_> {
@@ -173,30 +182,37 @@ impl Run<'_> {
         let image_id = deployment.image_id.clone().unwrap_or_default();
         let spec = RunSpec { deployment_id: self.id, container: name.clone(), image_id, variables: inputs.variables };
         // Only an adopter has to look first: a container of this name can't be there before its intent is recorded.
-        let found = if adopted { self.runner.look(&name, self.id).await? } else { Found::Missing };
-        let container = match (found, deployment.state) {
-            (Found::Missing, State::Starting) => {
-                let container = match self.runner.create(&spec).await {
-                    Ok(container) => container,
-                    Err(Trouble::Engine(problem)) => match self.runner.look(&name, self.id).await? {
-                        Found::Created(container) => container,
-                        Found::Foreign => return Err(foreign()),
-                        _ => return Err(Trouble::Engine(problem).into()),
-                    },
-                    Err(failed) => return Err(failed.into()),
-                };
-                self.runner.start(&container).await?;
-                container
+        let mut found = if adopted { self.runner.look(&name, self.id).await? } else { Found::Missing };
+        if found == Found::Missing && deployment.state == State::Starting {
+            self.still_ours().await?;
+            match self.runner.create(&spec).await {
+                Ok(container) => found = Found::Created(container),
+                // The name may be taken by a try of our own whose answer was lost.
+                Err(Trouble::Engine(problem)) => {
+                    found = self.runner.look(&name, self.id).await?;
+                    if found == Found::Missing {
+                        return Err(Trouble::Engine(problem).into());
+                    }
+                }
+                Err(failed) => return Err(failed.into()),
             }
-            (Found::Created(container), State::Starting) => {
-                self.runner.start(&container).await?;
-                container
+        }
+        if let (Found::Created(container), State::Starting) = (&found, deployment.state) {
+            self.still_ours().await?;
+            if let Err(trouble) = self.runner.start(container).await {
+                // An error does not tell whether it started: the container does.
+                match self.runner.look(&name, self.id).await? {
+                    Found::Created(_) => return Err(trouble.into()),
+                    now => found = now,
+                }
+            } else {
+                found = Found::Running(container.clone());
             }
-            (Found::Running(container) | Found::Ended(container), _) => container,
-            (Found::Foreign, _) => return Err(foreign()),
-            (Found::Missing | Found::Created(_), _) => {
-                return Err(Break::Lose("its container was removed while it ran".to_owned()));
-            }
+        }
+        let container = match found {
+            Found::Running(container) | Found::Ended(container) => container,
+            Found::Foreign => return Err(foreign()),
+            Found::Missing | Found::Created(_) => return Err(Break::Lose("its container was removed while it ran".to_owned())),
         };
         if deployment.state == State::Starting {
             self.record(|own, _| own.start(container.clone()).map(|e| vec![e])).await?;
@@ -209,6 +225,11 @@ impl Run<'_> {
             code => Ending::Failed(Failure::Exit { code }),
         };
         Ok((container, ending))
+    }
+
+    /// Makes sure, right before the engine is told to do something, that the lease is still held.
+    async fn still_ours(&self) -> Result<(), Break> {
+        if self.app.store.renew(self.claim).await? { Ok(()) } else { Err(Break::Leave(Outcome::Lost)) }
     }
 
     /// Reads what the container gets. The environment's variables win over the build's params; `COOLOPS_*` over both.
@@ -226,8 +247,10 @@ impl Run<'_> {
                 VariableValue::Plain(value) => value.clone().into(),
                 VariableValue::Secret(secret) => {
                     let opened = self.app.secret(of.environment_id.0, &variable.name, secret).await?;
-                    let value = opened.map_err(|_| Break::Fail(Failure::SecretUnreadable { name: variable.name.clone() }))?;
+                    let value = opened.map_err(|_| unreadable(deployment, variable.name.clone()))?;
                     secrets.push(value.clone());
+                    // Rotated while it runs, the value that the container got is still to be masked.
+                    secrets.extend(self.app.secret_before(of.environment_id.0, &variable.name, secret).await?);
                     value
                 }
             };
@@ -255,7 +278,7 @@ impl Run<'_> {
     ) -> Result<Option<Credentials>, Break> {
         let Some(registry) = project.registries.iter().find(|r| r.host == deployment.image.registry()) else { return Ok(None) };
         let opened = self.app.secret(project.id.0, &projects::registry_place(&registry.host), &registry.secret).await?;
-        let password = opened.map_err(|_| Break::Fail(Failure::SecretUnreadable { name: format!("for {}", registry.host) }))?;
+        let password = opened.map_err(|_| unreadable(deployment, format!("for {}", registry.host)))?;
         secrets.push(password.clone());
         Ok(Some(Credentials { registry: registry.host.clone(), username: registry.username.clone(), password }))
     }
@@ -302,15 +325,23 @@ impl Run<'_> {
     /// Follows the container's output into the journal until it has ended and everything is stored.
     async fn follow(&mut self, container: &str, name: &str) -> Result<(), Break> {
         loop {
-            let broken = self.pump(container).await?;
+            let (mut lines, mut rest, broken) = self.pump(container).await?;
             match self.runner.look(name, self.id).await {
-                Ok(Found::Ended(_)) if broken.is_none() => return Ok(()),
+                Ok(Found::Ended(_)) if broken.is_none() => {
+                    lines.finish(&mut rest);
+                    for part in parts(&rest) {
+                        self.append(part, Some(lines.cursor())).await?;
+                    }
+                    return Ok(());
+                }
                 Ok(Found::Missing) => return Err(Break::Lose("its container was removed while it ran".to_owned())),
                 Ok(Found::Foreign) => return Err(foreign()),
-                // The stream broke off while the container runs or the engine is away: read on from the last place.
+                // The stream broke off while the container runs or the engine is away. What is held back may be half a
+                // secret: it is read again from the last place instead of being written.
                 Ok(_) => {}
                 Err(trouble) => tracing::warn!(deployment.id = %self.id, %trouble, "the output can't be followed; trying again"),
             }
+            self.append(&rest, Some(lines.cursor())).await?;
             if self.nap(Duration::from_millis(500)).await {
                 return Err(Break::Leave(Outcome::Later(Duration::ZERO, None)));
             }
@@ -325,8 +356,8 @@ impl Run<'_> {
         }
     }
 
-    /// Reads one stream of output to its end; tells what broke it, if it broke.
-    async fn pump(&mut self, container: &str) -> Result<Option<Trouble>, Break> {
+    /// Reads one stream of output to its end; gives back the lines' state, whole lines not stored yet, and what broke it.
+    async fn pump(&mut self, container: &str) -> Result<(Lines, Vec<u8>, Option<Trouble>), Break> {
         let from = self.journal.cursor().cloned();
         let mut lines = Lines::new(&self.patterns, from.as_ref());
         let mut frames = self.runner.follow(container.to_owned(), from);
@@ -356,13 +387,7 @@ impl Run<'_> {
                 buffer.clear();
             }
         };
-        if broken.is_none() {
-            lines.finish(&mut buffer);
-        }
-        for part in parts(&buffer) {
-            self.append(part, Some(lines.cursor())).await?;
-        }
-        Ok(broken)
+        Ok((lines, buffer, broken))
     }
 
     /// Stores a chunk. While the database is away, reading waits: the engine keeps the output.
@@ -382,6 +407,14 @@ impl Run<'_> {
                 return Err(Break::Leave(Outcome::Later(Duration::ZERO, None)));
             }
         }
+    }
+}
+
+/// Without its secrets nothing can be started, and the output of what runs can't be masked: that has to wait.
+fn unreadable(deployment: &Deployment, name: String) -> Break {
+    match deployment.state {
+        State::Ready => Break::Fail(Failure::SecretUnreadable { name }),
+        _ => Break::Leave(Outcome::Later(Duration::from_secs(10), Some(format!("the secret {name} can't be read; the container runs on")))),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Outcome;
 use crate::app::App;
-use crate::domain::event::{Actor, Event};
+use crate::domain::event::{Actor, Event, Recorded};
 use crate::domain::ids::{BuildId, EventId, message_stream};
 use crate::domain::message::MessagePosted;
 use crate::projections::build_card::BuildCard;
@@ -27,7 +27,7 @@ pub struct Paces {
     pub update: Pace,
     /// The same message is edited at most so often; what happens meanwhile goes into one edit.
     pub edit_every: Duration,
-    /// Between two searches of the history for a post without an answer: after it a late one has landed.
+    /// After a call without a clear answer: by then it has landed, or never will.
     pub look_again: Duration,
 }
 
@@ -88,11 +88,11 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
         payload,
         bytes,
         position: events.last().map_or(0, |e| e.position),
-        posts: events.iter().filter(|e| matches!(e.event, Event::MessagePosted(_))).count(),
+        posts: posted_as(&events).count(),
     };
     let known = app.store.message(build).await?;
     if let Some(Sent { state: MessageState::Live, ts: Some(ts), channel, .. }) = &known
-        && draft.posts == 0
+        && posted_as(&events).all(|known| known != ts)
     {
         // A crash between Slack's answer and the record of it.
         record_posted(app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
@@ -103,7 +103,7 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
             let since = attempted_at - chrono::Duration::seconds(60);
             match slack.find(&channel, build, since).await {
                 Ok(Some(ts)) => {
-                    app.store.message_sent(build, &channel, &ts, None).await?;
+                    app.store.message_sent(claim, build, &channel, &ts, None).await?;
                     record_posted(app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
                     update(app, slack, paces, claim, &draft, &channel, &ts).await
                 }
@@ -131,18 +131,22 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
     }
 }
 
+/// The names under which Slack has (had) the build's message.
+fn posted_as(events: &[Recorded]) -> impl Iterator<Item = &String> {
+    events.iter().filter_map(|e| if let Event::MessagePosted(posted) = &e.event { Some(&posted.ts) } else { None })
+}
+
 async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Draft) -> anyhow::Result<Outcome> {
     let scope = format!("slack:chat.postMessage:{}", draft.channel);
-    if let Some(wait) = app.store.take_turn(&scope, paces.post).await? {
-        return Ok(Outcome::Later(wait, None));
+    if let Some(wait) = turn(app, claim, &scope, paces.post).await? {
+        return Ok(wait);
     }
-    if !app.store.renew(claim).await? {
+    if !app.store.message_attempted(claim, draft.build, &draft.channel).await? {
         return Ok(Outcome::Lost);
     }
-    app.store.message_attempted(draft.build, &draft.channel).await?;
     match slack.post(&draft.channel, &draft.payload).await {
         Ok(posted) => {
-            sent(app, draft, &posted).await?;
+            sent(app, claim, draft, &posted).await?;
             record_posted(app, draft, &posted).await?;
             Ok(Outcome::Done)
         }
@@ -156,15 +160,15 @@ async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Dr
 }
 
 async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Draft, channel: &str, ts: &str) -> anyhow::Result<Outcome> {
-    if let Some(wait) = app.store.take_turn("slack:chat.update", paces.update).await? {
-        return Ok(Outcome::Later(wait, None));
+    if let Some(wait) = turn(app, claim, "slack:chat.update", paces.update).await? {
+        return Ok(wait);
     }
     if !app.store.renew(claim).await? {
         return Ok(Outcome::Lost);
     }
     match slack.update(channel, ts, &draft.payload).await {
         Ok(posted) => {
-            sent(app, draft, &posted).await?;
+            sent(app, claim, draft, &posted).await?;
             Ok(Outcome::Done)
         }
         Err(SlackError::Refused(word)) if GONE.iter().any(|w| word.starts_with(w)) => {
@@ -172,13 +176,21 @@ async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &
             // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
             if draft.posts >= 2 { Ok(Outcome::Done) } else { post(app, slack, paces, claim, draft).await }
         }
+        // It may still land: nothing else is sent before it can't any more.
+        Err(SlackError::Unclear(problem)) => Ok(Outcome::Later(paces.look_again, Some(problem))),
         Err(e) => trouble(app, claim, "slack:chat.update", e).await,
     }
 }
 
-async fn sent(app: &App, draft: &Draft, posted: &Posted) -> Result<(), sqlx::Error> {
+/// Whether the job has to wait for its turn; it keeps the one that it has waited for.
+async fn turn(app: &App, claim: &Claim, scope: &str, pace: Pace) -> Result<Option<Outcome>, sqlx::Error> {
+    let wait = if claim.has_turn { app.store.closed_for(scope).await? } else { app.store.reserve_turn(scope, pace).await? };
+    Ok((!wait.is_zero()).then_some(Outcome::Turn(wait)))
+}
+
+async fn sent(app: &App, claim: &Claim, draft: &Draft, posted: &Posted) -> Result<(), sqlx::Error> {
     let payload = Payload { bytes: &draft.bytes, digest: &draft.digest, render_version: RENDER_VERSION, position: draft.position };
-    app.store.message_sent(draft.build, &posted.channel, &posted.ts, Some(payload)).await
+    app.store.message_sent(claim, draft.build, &posted.channel, &posted.ts, Some(payload)).await
 }
 
 /// Records where the message is. Losing the race to another record of it is fine: the fact is there.

@@ -44,7 +44,6 @@ pub struct DockerRunner {
     docker: Docker,
     address: String,
     engine: OnceCell<String>,
-    network: OnceCell<()>,
 }
 
 fn engine_trouble(error: &Error) -> Trouble {
@@ -74,7 +73,7 @@ impl DockerRunner {
             None => Docker::connect_with_http(&address, TIMEOUT, version),
         };
         let docker = connected.map_err(|e| Trouble::Engine(format!("the Docker address {address} can't be used: {e}")))?;
-        Ok(Self { docker, address, engine: OnceCell::new(), network: OnceCell::new() })
+        Ok(Self { docker, address, engine: OnceCell::new() })
     }
 
     /// Where the engine is.
@@ -133,24 +132,22 @@ impl DockerRunner {
         }
     }
 
+    /// Makes sure of the network; somebody may have pruned it since the last deployment.
     async fn network(&self) -> Result<(), Trouble> {
-        let make = async || {
-            if self.docker.inspect_network(NETWORK, None).await.is_ok() {
-                return Ok(());
-            }
-            let options = HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())]);
-            let request = NetworkCreateRequest {
-                name: NETWORK.to_owned(),
-                driver: Some("bridge".to_owned()),
-                options: Some(options),
-                ..Default::default()
-            };
-            match self.docker.create_network(request).await {
-                Err(e) if status(&e) != 409 => Err(engine_trouble(&e)),
-                _ => Ok(()),
-            }
+        if self.docker.inspect_network(NETWORK, None).await.is_ok() {
+            return Ok(());
+        }
+        let options = HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())]);
+        let request = NetworkCreateRequest {
+            name: NETWORK.to_owned(),
+            driver: Some("bridge".to_owned()),
+            options: Some(options),
+            ..Default::default()
         };
-        self.network.get_or_try_init(make).await.copied()
+        match self.docker.create_network(request).await {
+            Err(e) if status(&e) != 409 => Err(engine_trouble(&e)),
+            _ => Ok(()),
+        }
     }
 
     async fn pull(&self, image: &ImageRef, credentials: Option<Credentials>, progress: &mpsc::Sender<String>) -> Result<(), Trouble> {
@@ -214,6 +211,14 @@ impl Runner for DockerRunner {
         Box::pin(async move {
             self.network().await?;
             let inspect = || self.docker.inspect_image(image.as_str());
+            // As Kubernetes does: `latest` means the latest, any other tag is fetched once.
+            if image.name_and_tag().1 == "latest" {
+                match self.pull(image, credentials.clone(), &progress).await {
+                    Ok(()) => {}
+                    Err(trouble) if inspect().await.is_err() => return Err(trouble),
+                    Err(_) => drop(progress.send("The registry gives no newer image; using the one on this machine".to_owned()).await),
+                }
+            }
             let there = match inspect().await {
                 Err(e) if status(&e) == 404 => {
                     self.pull(image, credentials, &progress).await?;

@@ -70,6 +70,11 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
     for bytes in [secret.as_bytes().to_vec(), [secret.as_bytes(), b"\n"].concat()] {
         forms.insert(hex::encode(&bytes).into_bytes());
         forms.insert(hex::encode_upper(&bytes).into_bytes());
+        // As base64(1) and openssl wrap a long value that is encoded by itself.
+        let alone = STANDARD_NO_PAD.encode(&bytes);
+        for columns in [76, 64] {
+            forms.extend(alone.as_bytes().chunks(columns).map(<[u8]>::to_vec));
+        }
         for shift in 0..3 {
             for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
                 forms.insert(base64_core(engine, &bytes, shift));
@@ -254,6 +259,17 @@ mod tests {
     fn what_only_begins_like_a_secret_is_let_through_in_the_end() {
         assert_eq!(masked(&["abcdefgh"], &[b"xx abc", b"dxx ", b"abcdefg"]), "xx abcdxx abcdefg");
         assert_eq!(masked(&["abcdefgh", "abcdefghijkl"], &[b"abcdefgh", b"ijk ", b"abcdefghijkl"]), "***ijk ***");
+    }
+
+    #[test]
+    fn a_long_secret_is_masked_though_base64_wraps_it() {
+        let secret = "0123456789abcdef".repeat(12);
+        for columns in [76, 64] {
+            let wrapped: Vec<String> =
+                STANDARD.encode(&secret).as_bytes().chunks(columns).map(|c| String::from_utf8_lossy(c).into_owned()).collect();
+            let out = masked(&[&secret], &[wrapped.join("\n").as_bytes()]);
+            assert!(wrapped.iter().all(|line| !out.contains(line.trim_end_matches('='))), "{out}");
+        }
     }
 
     proptest! {

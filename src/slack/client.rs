@@ -180,13 +180,15 @@ impl Slack {
         self.post_json::<Nothing>("chat.postEphemeral", &Ephemeral { channel, user, text }).await.map(|_| ())
     }
 
-    /// Looks for a build's message in a channel's history since a time, by its metadata.
+    /// Looks for a build's message among those of the five minutes after a time, by its metadata.
     ///
     /// # Errors
     /// See [`SlackError`].
     pub async fn find(&self, channel: &str, build: BuildId, since: chrono::DateTime<chrono::Utc>) -> Result<Option<String>, SlackError> {
         let oldest = format!("{}.000000", since.timestamp());
-        let params = [("channel", channel), ("oldest", &oldest), ("limit", "15"), ("include_all_metadata", "true")];
+        let latest = format!("{}.000000", since.timestamp() + 300);
+        let window = [("oldest", oldest.as_str()), ("latest", latest.as_str())];
+        let params = [&[("channel", channel), ("limit", "200"), ("include_all_metadata", "true")], &window[..]].concat();
         let history: History = self.get("conversations.history", &params).await?;
         let ours = |m: &HistoryMessage| {
             m.metadata

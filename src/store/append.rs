@@ -116,6 +116,14 @@ impl Append {
         self
     }
 
+    /// Says which event the one added last follows from.
+    pub fn because(&mut self, cause: EventId) -> &mut Self {
+        if let Some(event) = self.events.last_mut() {
+            event.causation_id = Some(cause.0);
+        }
+        self
+    }
+
     /// The position at which the caller read what it decided on; the append conflicts if the boundary moved since.
     pub fn guard(&mut self, boundary: Uuid, seen: i64) -> &mut Self {
         self.guards.push((boundary, seen));
@@ -173,8 +181,6 @@ impl Append {
 
 struct Request {
     append: Append,
-    /// A try with an unknown outcome came before: finding the events there means that it succeeded.
-    retried: bool,
     reply: oneshot::Sender<Result<Appended, AppendError>>,
 }
 
@@ -215,7 +221,7 @@ impl Appender {
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         let gone = |_| AppendError::Unavailable("the writer has stopped".to_owned());
         let (reply, answer) = oneshot::channel();
-        let request = Request { append: append.seal()?, retried: false, reply };
+        let request = Request { append: append.seal()?, reply };
         self.requests.send(request).await.map_err(|e| gone(e.to_string()))?;
         answer.await.map_err(|e| gone(e.to_string()))?
     }
@@ -223,6 +229,8 @@ impl Appender {
 
 /// How long a batch is tried again before its callers hear that the database is away. A press must be answered in 3 s.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one try may take before its connection is given up.
+const SILENCE: Duration = Duration::from_secs(8);
 
 async fn write(mut inbox: mpsc::Receiver<Request>, options: PgConnectOptions, wake: Wake) {
     let mut connection: Option<PgConnection> = None;
@@ -243,7 +251,9 @@ async fn write(mut inbox: mpsc::Receiver<Request>, options: PgConnectOptions, wa
         let mut batch = compatible(waiting, &mut held);
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let outcome = loop {
-            match attempt(&mut connection, &options, &batch).await {
+            // A peer that fell silent must not hold the process's only writer: the batch is sent again elsewhere.
+            let attempted = tokio::time::timeout(SILENCE, attempt(&mut connection, &options, &batch)).await;
+            match attempted.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut)) {
                 Ok(outcome) => break Ok(outcome),
                 // One poisonous request must not fail the others: it is tried alone.
                 Err(e) if is_refused(&e) && batch.len() > 1 => {
@@ -252,7 +262,6 @@ async fn write(mut inbox: mpsc::Receiver<Request>, options: PgConnectOptions, wa
                 Err(e) if is_refused(&e) => break Err(AppendError::Refused(e.to_string())),
                 Err(e) => {
                     connection = None;
-                    batch.iter_mut().for_each(|r| r.retried = true);
                     if tokio::time::Instant::now() >= deadline {
                         break Err(AppendError::Unavailable(e.to_string()));
                     }
@@ -365,22 +374,27 @@ async fn attempt(
     Ok(outcomes)
 }
 
-/// Tells a repetition from a conflict, outside the lock: an event that is there will be there for ever.
+/// Tells a repetition from a conflict, outside the lock: an event that is there will be there for ever. It is a
+/// repetition only if every event of the request is there as this writer would have written it.
 async fn lost_outcome(
     connection: &mut PgConnection,
     request: &Request,
     fenced: bool,
 ) -> Result<Result<Appended, AppendError>, sqlx::Error> {
-    let last = request.append.events.last().map_or(Uuid::nil(), |e| e.event_id);
-    let there =
-        sqlx::query!("select position, recorded_at, body_hash from event where event_id = $1", last).fetch_optional(connection).await?;
-    Ok(match there {
-        Some(row) if Some(row.body_hash.as_slice()) == request.append.events.last().map(|e| e.body.as_slice()) || request.retried => {
-            Ok(Appended { position: row.position, at: row.recorded_at })
-        }
-        Some(_) => Err(AppendError::Conflict),
-        None if fenced => Err(AppendError::Fenced),
-        None => Err(AppendError::Conflict),
+    let events = &request.append.events;
+    let ids: Vec<Uuid> = events.iter().map(|e| e.event_id).collect();
+    let there = sqlx::query!(
+        "select event_id, position, recorded_at, body_hash, fence from event where event_id = any($1) order by position",
+        &ids
+    )
+    .fetch_all(connection)
+    .await?;
+    let repeated = there.len() == events.len()
+        && events.iter().all(|e| there.iter().any(|t| t.event_id == e.event_id && t.body_hash == e.body && t.fence == e.fence));
+    Ok(match there.last() {
+        Some(last) if repeated => Ok(Appended { position: last.position, at: last.recorded_at }),
+        _ if fenced => Err(AppendError::Fenced),
+        _ => Err(AppendError::Conflict),
     })
 }
 

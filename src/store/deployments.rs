@@ -20,18 +20,25 @@ pub struct Dated {
 }
 
 impl Store {
-    /// The open deployments of an environment in the order of their presses.
+    /// The line of an environment as far as a decision about a build's deployment there needs it, whatever its length.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn line(&self, environment: EnvironmentId) -> Result<Seen<Vec<Deployment>>, sqlx::Error> {
+    pub async fn line(&self, environment: EnvironmentId, build: BuildId) -> Result<Seen<Vec<Deployment>>, sqlx::Error> {
         // One statement, so one snapshot: the position belongs to the line.
         let row = sqlx::query!(
-            r#"select coalesce((select position from boundary where key = $1), 0) as "position!",
-                      coalesce((select json_agg(doc order by requested) from deployment where environment_id = $1
-                                   and state in ('queued', 'ready', 'starting', 'running', 'cancelling', 'unknown')), '[]')
+            r#"with open as not materialized (
+                 select id, build_id, requested, doc from deployment where environment_id = $1
+                    and state in ('queued', 'ready', 'starting', 'running', 'cancelling', 'unknown')),
+               needed as (
+                 (select * from open order by requested limit 2) union all
+                 (select * from open order by requested desc limit 1) union all
+                 (select * from open where build_id = $2))
+               select coalesce((select position from boundary where key = $1), 0) as "position!",
+                      coalesce((select json_agg(doc order by requested) from (select distinct on (id) requested, doc from needed order by id) one), '[]')
                         as "line!: Json<Vec<Deployment>>""#,
-            environment.0
+            environment.0,
+            build.0
         )
         .fetch_one(&self.pool)
         .await?;

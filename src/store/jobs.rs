@@ -27,6 +27,8 @@ pub struct Claim {
     pub fence: i64,
     /// How many times it was claimed without being done.
     pub attempts: i32,
+    /// Whether it waited for a turn that it had reserved.
+    pub has_turn: bool,
 }
 
 /// How a claim came about; a healthy Redis brings nearly all of them.
@@ -63,7 +65,7 @@ impl Store {
                   order by run_at limit 1 for update skip locked)
                update job j set state = 'leased', lease_owner = $2, lease_until = clock_timestamp() + $3::interval,
                       fence = nextval('fence_seq'), attempts = attempts + 1, claimed_by = $5
-                 from due where j.id = due.id returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts"#,
+                 from due where j.id = due.id returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts, j.has_turn"#,
             kinds,
             owner,
             interval(LEASE),
@@ -74,7 +76,7 @@ impl Store {
         .await?;
         Ok(row.and_then(|r| {
             let task = Task::from_parts(&r.kind, r.key)?;
-            Some(Claim { id: JobId(r.id), task, wanted: r.wanted, fence: r.fence, attempts: r.attempts })
+            Some(Claim { id: JobId(r.id), task, wanted: r.wanted, fence: r.fence, attempts: r.attempts, has_turn: r.has_turn })
         }))
     }
 
@@ -101,7 +103,7 @@ impl Store {
     pub async fn complete(&self, claim: &Claim) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update job set done = $3, state = case when wanted > $3 then 'ready' else 'done' end, run_at = clock_timestamp(),
-                    rung_at = null, attempts = 0, last_error = null, lease_owner = null, lease_until = null
+                    rung_at = null, attempts = 0, has_turn = false, last_error = null, lease_owner = null, lease_until = null
               where id = $1 and fence = $2 and state = 'leased'",
             claim.id.0,
             claim.fence,
@@ -113,19 +115,20 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a job back, to be done after a while by anybody.
+    /// Gives a job back, to be done after a while by anybody; `turn` when it waits for a turn that it has reserved.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn release(&self, claim: &Claim, after: Duration, problem: Option<&str>) -> Result<(), sqlx::Error> {
+    pub async fn release(&self, claim: &Claim, after: Duration, turn: bool, problem: Option<&str>) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update job set state = 'ready', run_at = clock_timestamp() + $3::interval, rung_at = null, last_error = $4,
-                    attempts = case when $4::text is null then 0 else attempts end, lease_owner = null, lease_until = null
+                    attempts = case when $4::text is null then 0 else attempts end, has_turn = $5, lease_owner = null, lease_until = null
               where id = $1 and fence = $2 and state = 'leased'",
             claim.id.0,
             claim.fence,
             interval(after),
-            problem
+            problem,
+            turn
         )
         .execute(&self.pool)
         .await?;
@@ -154,36 +157,33 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn to_ring(&self, kinds: &[String], limit: i64) -> Result<Vec<(JobId, String)>, sqlx::Error> {
+    pub async fn to_ring(&self, kinds: &[String], limit: i64) -> Result<Vec<JobId>, sqlx::Error> {
         let rows = sqlx::query!(
             "with due as materialized (
                select id from job where state = 'ready' and kind = any($1) and run_at <= clock_timestamp()
                   and (rung_at is null or rung_at < clock_timestamp() - interval '30 s')
                 order by run_at limit $2 for update skip locked)
-             update job j set rung_at = clock_timestamp() from due where j.id = due.id returning j.id, j.kind",
+             update job j set rung_at = clock_timestamp() from due where j.id = due.id returning j.id",
             kinds,
             limit
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|r| (JobId(r.id), r.kind)).collect())
+        Ok(rows.into_iter().map(|r| JobId(r.id)).collect())
     }
 
-    /// How many jobs were rung for within the last half minute and not taken yet, and in how many milliseconds the next
-    /// waiting one is due.
+    /// In how many milliseconds the next waiting job of these kinds is due.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn outstanding(&self, kinds: &[String]) -> Result<(i64, Option<i64>), sqlx::Error> {
-        let row = sqlx::query!(
-            r#"select (select count(*) from job where state = 'ready' and kind = any($1) and rung_at > clock_timestamp() - interval '30 s') as "rung!",
-                      (select extract(epoch from min(run_at) - clock_timestamp()) * 1000 from job
-                        where state = 'ready' and kind = any($1) and run_at > clock_timestamp())::bigint as next"#,
+    pub async fn next_due(&self, kinds: &[String]) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar!(
+            "select (extract(epoch from min(run_at) - clock_timestamp()) * 1000)::bigint from job
+              where state = 'ready' and kind = any($1) and run_at > clock_timestamp()",
             kinds
         )
         .fetch_one(&self.pool)
-        .await?;
-        Ok((row.rung, row.next))
+        .await
     }
 
     /// How many jobs of these kinds are still owed.

@@ -168,18 +168,23 @@ impl Store {
             .collect()
     }
 
-    /// The first chunk needed to show the last `lines` lines, and how many lines there are.
+    /// The first chunk needed to show the last `lines` lines, or fewer when they would be more than `bytes`; and how many
+    /// lines there are.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn tail_start(&self, deployment: DeploymentId, lines: i64) -> Result<(i32, i64), sqlx::Error> {
+    pub async fn tail_start(&self, deployment: DeploymentId, lines: i64, bytes: i64) -> Result<(i32, i64), sqlx::Error> {
         let row = sqlx::query!(
-            r#"with total as (select coalesce(max(first_line - 1 + lines), 0) as n from log_chunk where deployment_id = $1)
+            r#"with chunk as (select chunk_no, first_line - 1 + lines as last_line, sum(raw_len) over (order by chunk_no desc) as tail
+                                from log_chunk where deployment_id = $1),
+                    total as (select coalesce(max(last_line), 0) as n from chunk)
                select total.n as "total!",
-                      coalesce((select min(chunk_no) from log_chunk where deployment_id = $1 and first_line - 1 + lines > total.n - $2), 0) as "first!"
+                      coalesce((select min(chunk_no) from chunk where last_line > total.n - $2 and tail <= $3),
+                               (select max(chunk_no) from chunk), 0) as "first!"
                  from total"#,
             deployment.0,
-            lines
+            lines,
+            bytes
         )
         .fetch_one(&self.pool)
         .await?;

@@ -20,35 +20,38 @@ fn interval(duration: Duration) -> PgInterval {
 }
 
 impl Store {
-    /// Takes one turn in a scope. `Ok(None)`: go ahead; `Ok(Some(wait))`: not now, try again after `wait`.
+    /// Reserves the next turn in a scope and tells how long it is until then; zero: now. Whoever waits has its place, so
+    /// a thousand who wait ask once each, not a thousand times.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn take_turn(&self, scope: &str, pace: Pace) -> Result<Option<Duration>, sqlx::Error> {
-        let taken = sqlx::query!(
-            "insert into rate_bucket as b (scope, tat) values ($1, clock_timestamp() + $2::interval)
-             on conflict (scope) do update set tat = greatest(b.tat, clock_timestamp()) + $2::interval
-               where greatest(b.tat, clock_timestamp()) - $3::interval <= clock_timestamp() and b.blocked_until <= clock_timestamp()
-             returning scope",
+    pub async fn reserve_turn(&self, scope: &str, pace: Pace) -> Result<Duration, sqlx::Error> {
+        let wait = sqlx::query_scalar!(
+            r#"insert into rate_bucket as b (scope, tat) values ($1, clock_timestamp() + $2::interval)
+               on conflict (scope) do update set tat = greatest(b.tat, b.blocked_until, clock_timestamp()) + $2::interval
+               returning (extract(epoch from greatest(tat - $2::interval - $3::interval, blocked_until) - clock_timestamp()) * 1000)::bigint as "ms!""#,
             scope,
             interval(pace.every),
             interval(pace.burst)
         )
-        .fetch_optional(&self.pool)
+        .fetch_one(&self.pool)
         .await?;
-        if taken.is_some() {
-            return Ok(None);
-        }
+        Ok(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
+    }
+
+    /// How long a scope is closed by a 429; zero when it is open.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn closed_for(&self, scope: &str) -> Result<Duration, sqlx::Error> {
         let wait = sqlx::query_scalar!(
-            r#"select (extract(epoch from greatest(tat - $2::interval, blocked_until) - clock_timestamp()) * 1000)::bigint as "ms!"
-                 from rate_bucket where scope = $1"#,
-            scope,
-            interval(pace.burst)
+            r#"select (extract(epoch from blocked_until - clock_timestamp()) * 1000)::bigint as "ms!" from rate_bucket
+                where scope = $1 and blocked_until > clock_timestamp()"#,
+            scope
         )
         .fetch_optional(&self.pool)
-        .await?
-        .unwrap_or(0);
-        Ok(Some(Duration::from_millis(u64::try_from(wait).unwrap_or(0).max(20))))
+        .await?;
+        Ok(Duration::from_millis(u64::try_from(wait.unwrap_or(0)).unwrap_or(0)))
     }
 
     /// Closes a scope for everybody, as a 429 demands.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Store;
+use super::jobs::Claim;
 use crate::domain::ids::BuildId;
 
 /// A build's message as far as Slack has it.
@@ -93,21 +94,25 @@ impl Store {
         }))
     }
 
-    /// Notes, before the call, that a post is attempted: after a crash the message is looked for first.
+    /// Notes, before the call, that a post is attempted: after a crash the message is looked for first. `false` when the
+    /// lease was lost: then nothing may be posted.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_attempted(&self, build: BuildId, channel: &str) -> Result<(), sqlx::Error> {
+    pub async fn message_attempted(&self, claim: &Claim, build: BuildId, channel: &str) -> Result<bool, sqlx::Error> {
         sqlx::query!(
-            "insert into slack_message (build_id, state, channel) values ($1, 'posting', $2)
+            "insert into slack_message (build_id, state, channel) select $1, 'posting', $2
+              where exists (select 1 from job where id = $3 and fence = $4 and state = 'leased' for share)
              on conflict (build_id) do update set state = 'posting', channel = excluded.channel, ts = null, sent_digest = null,
                sent_payload = null, lookups = 0, attempted_at = clock_timestamp(), problem = null",
             build.0,
-            channel
+            channel,
+            claim.id.0,
+            claim.fence
         )
         .execute(&self.pool)
         .await
-        .map(|_| ())
+        .map(|done| done.rows_affected() == 1)
     }
 
     /// Notes that the channel's history was searched for the message in vain.
@@ -122,18 +127,28 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_sent(&self, build: BuildId, channel: &str, ts: &str, payload: Option<Payload<'_>>) -> Result<(), sqlx::Error> {
+    pub async fn message_sent(
+        &self,
+        claim: &Claim,
+        build: BuildId,
+        channel: &str,
+        ts: &str,
+        payload: Option<Payload<'_>>,
+    ) -> Result<(), sqlx::Error> {
         let p = payload.as_ref();
         sqlx::query!(
             "update slack_message set state = 'live', channel = $2, ts = $3, sent_payload = $4, sent_digest = $5, render_version = $6,
-                    sent_position = greatest(sent_position, $7), sent_at = clock_timestamp(), problem = null where build_id = $1",
+                    sent_position = greatest(sent_position, $7), sent_at = clock_timestamp(), problem = null
+              where build_id = $1 and exists (select 1 from job where id = $8 and fence = $9 and state = 'leased' for share)",
             build.0,
             channel,
             ts,
             p.map(|p| p.bytes),
             p.map(|p| p.digest),
             p.map(|p| p.render_version),
-            p.map_or(0, |p| p.position)
+            p.map_or(0, |p| p.position),
+            claim.id.0,
+            claim.fence
         )
         .execute(&self.pool)
         .await

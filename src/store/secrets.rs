@@ -52,12 +52,12 @@ impl Store {
         .await
     }
 
-    /// Erases every version of a value but one; all of them when `keep` is none.
+    /// Erases the versions of a value before one; all of them when `from` is none.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn erase_secrets(&self, owner: Uuid, name: &str, keep: Option<i32>) -> Result<u64, sqlx::Error> {
-        sqlx::query!("delete from secret_value where owner = $1 and name = $2 and ($3::int is null or version <> $3)", owner, name, keep)
+    pub async fn erase_secrets(&self, owner: Uuid, name: &str, from: Option<i32>) -> Result<u64, sqlx::Error> {
+        sqlx::query!("delete from secret_value where owner = $1 and name = $2 and ($3::int is null or version < $3)", owner, name, from)
             .execute(&self.pool)
             .await
             .map(|done| done.rows_affected())

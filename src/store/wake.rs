@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener};
-use sqlx::{Connection, PgConnection};
 use tokio::sync::{broadcast, mpsc, watch};
 
+use super::{become_app, connect_as_app};
 use crate::domain::ids::DeploymentId;
 
 const CHANNEL: &str = "coolops";
@@ -69,7 +70,7 @@ async fn announce(mut signals: mpsc::UnboundedReceiver<Signal>, options: PgConne
             pending.insert(signal);
         }
         if connection.is_none() {
-            connection = PgConnection::connect_with(&options).await.ok();
+            connection = connect_as_app(&options).await.ok();
         }
         for signal in pending {
             let Some(open) = &mut connection else { break };
@@ -103,7 +104,11 @@ async fn listen(options: PgConnectOptions, events: watch::Sender<i64>, logs: bro
 
 async fn listener(options: &PgConnectOptions) -> Result<PgListener, sqlx::Error> {
     // A pool of one, because the listener wants a pool; the connection is held for good.
-    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(1)
+        .after_connect(|connection, _| Box::pin(become_app(connection)))
+        .connect_with(options.clone())
+        .await?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(CHANNEL).await?;
     Ok(listener)

@@ -230,7 +230,10 @@ fn a_long_log_shows_its_last_five_thousand_lines_and_offers_the_rest() {
 fn what_a_container_prints_is_never_markup_and_the_page_loads_nothing_from_elsewhere() {
     story(async |s| {
         s.ci_announces(build("<img src=x onerror=alert(1)>")).await;
-        s.runner.will_print(&["<script>alert(1)</script>", "\u{1b}]8;;javascript:alert(1)\u{7}click\u{1b}]8;;\u{7}", "\u{1b}[1;31mred\u{1b}[0m"], 0);
+        s.runner.will_print(
+            &["<script>alert(1)</script>", "\u{1b}]8;;javascript:alert(1)\u{7}click\u{1b}]8;;\u{7}", "\u{1b}[1;31mred\u{1b}[0m"],
+            0,
+        );
         s.presses("ana", "&lt;img", "Staging").await;
         let (_, page) = s.get(&s.log_path()).await;
         assert!(!page.contains("<script>alert") && !page.contains("<img") && !page.contains("javascript:"), "{page}");

@@ -107,7 +107,7 @@ fn a_worker_whose_lease_was_taken_over_can_write_nothing() {
         zombie.fenced(claim.id, claim.fence);
         assert!(matches!(s.app.store.append(zombie).await, Err(AppendError::Fenced)));
         assert!(!s.app.store.renew(&claim).await.unwrap());
-        s.app.store.release(&next, std::time::Duration::ZERO, None).await.unwrap();
+        s.app.store.release(&next, std::time::Duration::ZERO, false, None).await.unwrap();
     });
 }
 
