@@ -144,12 +144,12 @@ impl Audit<'_> {
         if !sealing && !wanted {
             return;
         }
-        let recorded = match row.parse() {
-            Ok(recorded) => recorded,
+        let event = match row.event() {
+            Ok(event) => event,
             Err(e) => return self.report.find(e.to_string()),
         };
         if sealing {
-            let seal = match &recorded.event {
+            let seal = match &event {
                 Event::DeploymentSucceeded(e) => Some((e.of.deployment_id, &e.log)),
                 Event::DeploymentFailed(e) => Some((e.of.deployment_id, &e.log)),
                 Event::DeploymentLost(e) => Some((e.of.deployment_id, &e.log)),
@@ -165,7 +165,7 @@ impl Audit<'_> {
         if !wanted {
             return;
         }
-        BuildCard::apply(self.cards.entry(build).or_default(), &recorded);
+        BuildCard::apply(self.cards.entry(build).or_default(), &event, row.recorded_at());
         if self.sent.get(&build).is_some_and(|sent| sent.sent_position == row.position) {
             let card = self.cards.remove(&build).flatten();
             self.compare(build, card);

@@ -40,10 +40,11 @@ pub async fn run(role: Role) -> Result<()> {
     let tasks = TaskTracker::new();
     let mut crews = Vec::new();
     // Whoever appends also rings, so every role knows both queues; it answers only its own.
+    let instance = app.store.instance().await?;
     let queues = [("slack", slack_kinds(), SLACK_SLOTS), ("run", runner_kinds(), config.slots)];
     let mut doorbells = Vec::new();
     for (name, kinds, slots) in queues {
-        let doorbell = Arc::new(Doorbell::new(&config.redis_url, name)?);
+        let doorbell = Arc::new(Doorbell::new(&config.redis_url, &format!("{instance}:{name}"))?);
         tasks.spawn(relay::run(app.store.clone(), Arc::clone(&doorbell), kinds.clone(), stop.clone()));
         let tools = match (name, role) {
             ("slack", Role::Serve | Role::Web) => {

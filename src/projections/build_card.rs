@@ -65,16 +65,15 @@ impl BuildCard {
     /// Folds a build's events. `None` when they don't begin with its registration.
     pub fn fold<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Option<Self> {
         let mut card = None;
-        for event in events {
-            Self::apply(&mut card, event);
+        for recorded in events {
+            Self::apply(&mut card, &recorded.event, recorded.recorded_at);
         }
         card
     }
 
-    /// Applies one more event; events before the registration, and events of other things, change nothing.
-    pub fn apply(card: &mut Option<Self>, recorded: &Recorded) {
-        let at = recorded.recorded_at;
-        if let Event::BuildRegistered(e) = &recorded.event {
+    /// Applies one more event, recorded at a time; events before the registration, and events of other things, change nothing.
+    pub fn apply(card: &mut Option<Self>, event: &Event, at: DateTime<Utc>) {
+        if let Event::BuildRegistered(e) = event {
             *card = Some(Self {
                 build_id: e.build_id,
                 project_name: e.project_name.clone(),
@@ -89,7 +88,7 @@ impl BuildCard {
             });
         }
         let Some(card) = card else { return };
-        match &recorded.event {
+        match event {
             Event::DeploymentRequested(e) => card.lines.push(Line {
                 deployment_id: e.of.deployment_id,
                 environment: e.environment_name.clone(),

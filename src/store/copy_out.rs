@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::chain::Header;
 use super::log::{Raw, ReadError};
 use super::{Store, connect_as_app};
+use crate::domain::event::Event;
 
 /// An event with all its columns, borrowed from the stream.
 #[derive(Debug, Clone, Copy)]
@@ -23,22 +24,27 @@ pub struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// The event, read.
+    /// When it was recorded.
+    pub fn recorded_at(&self) -> DateTime<Utc> {
+        time(self.micros_since_2000)
+    }
+
+    /// What happened.
     ///
     /// # Errors
-    /// When type, payload or actor can't be read.
-    pub fn parse(&self) -> Result<crate::domain::event::Recorded, ReadError> {
+    /// When type or payload can't be read.
+    pub fn event(&self) -> Result<Event, ReadError> {
         Raw {
             position: self.position,
             event_id: self.header.event_id,
             stream_version: self.header.stream_version,
-            recorded_at: time(self.micros_since_2000),
+            recorded_at: self.recorded_at(),
             kind: self.header.kind,
             schema_version: self.header.schema_version,
             actor: self.header.actor,
             payload: self.payload,
         }
-        .parse()
+        .event()
     }
 }
 

@@ -72,7 +72,7 @@ impl Store {
             interval(overdue),
             via.as_str()
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.work)
         .await?;
         Ok(row.and_then(|r| {
             let task = Task::from_parts(&r.kind, r.key)?;
@@ -91,7 +91,7 @@ impl Store {
             claim.fence,
             interval(LEASE)
         )
-        .execute(&self.pool)
+        .execute(&self.work)
         .await?;
         Ok(done.rows_affected() == 1)
     }
@@ -109,7 +109,7 @@ impl Store {
             claim.fence,
             claim.wanted
         )
-        .execute(&self.pool)
+        .execute(&self.work)
         .await?;
         self.wake.appended(0);
         Ok(())
@@ -130,7 +130,7 @@ impl Store {
             problem,
             turn
         )
-        .execute(&self.pool)
+        .execute(&self.work)
         .await?;
         if after.is_zero() {
             self.wake.appended(0);
@@ -148,7 +148,7 @@ impl Store {
              update job j set state = 'ready', run_at = clock_timestamp(), rung_at = null, lease_owner = null, lease_until = null
                from dead where j.id = dead.id"
         )
-        .execute(&self.pool)
+        .execute(&self.work)
         .await
         .map(|done| done.rows_affected())
     }
@@ -167,7 +167,7 @@ impl Store {
             kinds,
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.work)
         .await?;
         Ok(rows.into_iter().map(|r| JobId(r.id)).collect())
     }
@@ -182,7 +182,7 @@ impl Store {
               where state = 'ready' and kind = any($1) and run_at > clock_timestamp()",
             kinds
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.work)
         .await
     }
 
@@ -192,7 +192,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn owed(&self, kinds: &[String]) -> Result<i64, sqlx::Error> {
         sqlx::query_scalar!(r#"select count(*) as "n!" from job where state in ('ready', 'leased') and kind = any($1)"#, kinds)
-            .fetch_one(&self.pool)
+            .fetch_one(&self.work)
             .await
     }
 
@@ -202,7 +202,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn hurry(&self, kinds: &[String]) -> Result<(), sqlx::Error> {
         sqlx::query!("update job set run_at = clock_timestamp(), rung_at = null where state = 'ready' and kind = any($1)", kinds)
-            .execute(&self.pool)
+            .execute(&self.work)
             .await?;
         self.wake.appended(0);
         Ok(())
@@ -222,7 +222,7 @@ impl Store {
             kind,
             key
         )
-        .execute(&self.pool)
+        .execute(&self.work)
         .await?;
         self.wake.appended(0);
         Ok(())
@@ -239,7 +239,7 @@ impl Store {
             r#"select count(*) as "n!" from job where state = 'ready' and run_at <= clock_timestamp() and kind = any($1)"#,
             kinds
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.work)
         .await
     }
 }

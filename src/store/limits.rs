@@ -34,7 +34,7 @@ impl Store {
             interval(pace.every),
             interval(pace.burst)
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.work)
         .await?;
         Ok(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
     }
@@ -49,7 +49,7 @@ impl Store {
                 where scope = $1 and blocked_until > clock_timestamp()"#,
             scope
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.work)
         .await?;
         Ok(Duration::from_millis(u64::try_from(wait.unwrap_or(0)).unwrap_or(0)))
     }
@@ -65,7 +65,7 @@ impl Store {
             scope,
             interval(wait)
         )
-        .execute(&self.pool)
+        .execute(&self.work)
         .await
         .map(|_| ())
     }

@@ -52,6 +52,15 @@ pub struct Raw<'a> {
 }
 
 impl Raw<'_> {
+    /// Reads what happened, without who did it: all that folds need.
+    ///
+    /// # Errors
+    /// When type or payload can't be read.
+    pub fn event(&self) -> Result<Event, ReadError> {
+        let position = self.position;
+        Event::parse(self.kind, self.schema_version, self.payload).map_err(|source| ReadError::Unknown { position, source })
+    }
+
     /// Reads the stored bytes.
     ///
     /// # Errors
@@ -64,7 +73,7 @@ impl Raw<'_> {
             version: self.stream_version,
             recorded_at: self.recorded_at,
             actor: serde_json::from_str::<Actor>(self.actor).map_err(|source| ReadError::Actor { position, source })?,
-            event: Event::parse(self.kind, self.schema_version, self.payload).map_err(|source| ReadError::Unknown { position, source })?,
+            event: self.event()?,
         })
     }
 }

@@ -32,6 +32,9 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 #[derive(Clone)]
 pub struct Store {
     pool: PgPool,
+    /// For owed work: its commits needn't be flushed before they are answered. What a crash of the server takes back is
+    /// claimed, reserved or done again.
+    work: PgPool,
     options: PgConnectOptions,
     appender: append::Appender,
     wake: wake::Wake,
@@ -137,15 +140,20 @@ impl Store {
         become_app(&mut first).await.map_err(OpenError::Role)?;
         first.close().await.ok();
         let limits = [("lock_timeout", "5s"), ("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "10s")];
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .min_connections(0)
-            .acquire_timeout(Duration::from_secs(3))
-            .after_connect(|connection, _| Box::pin(become_app(connection)))
-            .connect_lazy_with(options.clone().options(limits));
+        let pool = |options: PgConnectOptions| {
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .min_connections(0)
+                .acquire_timeout(Duration::from_secs(3))
+                .after_connect(|connection, _| Box::pin(become_app(connection)))
+                .connect_lazy_with(options)
+        };
+        let options = options.options(limits);
+        let unflushed = options.clone().options([("synchronous_commit", "off")]);
+        let (pool, work) = (pool(options.clone()), pool(unflushed));
         let wake = wake::Wake::start(options.clone());
         let appender = append::Appender::start(options.clone(), wake.clone());
-        Ok(Self { pool, options, appender, wake })
+        Ok(Self { pool, work, options, appender, wake })
     }
 
     /// Where to hear of new events and log chunks.
@@ -159,6 +167,16 @@ impl Store {
     /// What the driver said.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
         sqlx::query_scalar!("select 1 as \"one!\"").fetch_one(&self.pool).await.map(|_| ())
+    }
+
+    /// A short name of this installation: what it shares with nobody on a Redis or a Docker Engine that it shares.
+    ///
+    /// # Errors
+    /// What the driver said.
+    pub async fn instance(&self) -> Result<String, sqlx::Error> {
+        sqlx::query_scalar::<_, String>("select left(md5(current_database() || min(installed_on)::text), 12) from _sqlx_migrations")
+            .fetch_one(&self.pool)
+            .await
     }
 
     /// Whether the login behind the connections could do more than the application's role if it wanted: superuser, or

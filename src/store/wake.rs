@@ -34,7 +34,7 @@ impl Wake {
     pub(super) fn start(options: PgConnectOptions) -> Self {
         let (outbox, signals) = mpsc::unbounded_channel();
         let wake = Self { events: watch::Sender::new(0), logs: broadcast::Sender::new(1024), outbox };
-        tokio::spawn(announce(signals, options.clone()));
+        tokio::spawn(announce(signals, options.clone().options([("synchronous_commit", "off")])));
         tokio::spawn(listen(options, wake.events.clone(), wake.logs.clone()));
         wake
     }

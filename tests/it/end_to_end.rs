@@ -100,3 +100,74 @@ fn a_killed_service_is_followed_by_one_that_adopts_the_container() {
         assert_eq!(s.logs(), expected, "a line was lost or doubled");
     });
 }
+
+#[test]
+fn a_deployment_starts_within_seconds_without_any_redis() {
+    service_story("echo without redis", "info", async |s| {
+        s.stop("-TERM");
+        s.set("REDIS_URL", "redis+unix:///nonexistent/redis.sock");
+        s.start().await;
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        let pressed = Instant::now();
+        s.presses("ana", "master-1", "Staging").await;
+        s.until("it runs or has run", async || s.channel().contains("running") || s.channel().contains("succeeded")).await;
+        assert!(pressed.elapsed() < Duration::from_secs(8), "it took {:?}", pressed.elapsed());
+        s.shows("*succeeded*").await;
+        assert_eq!(s.logs(), "without redis\n");
+    });
+}
+
+#[test]
+fn a_container_removed_by_hand_is_unknown_until_it_is_resolved_from_the_command_line() {
+    service_story("echo begun; sleep 60", "info", async |s| {
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*running*").await;
+        let list: serde_json::Value = serde_json::from_str(&s.cli(&["deployment", "list", "--json"])).unwrap();
+        let id = list[0]["of"]["deployment_id"].as_str().unwrap().to_owned();
+        let host = crate::story::database::service("TEST_DOCKER_HOST");
+        let docker = bollard::Docker::connect_with_socket(host.trim_start_matches("unix://"), 30, bollard::API_DEFAULT_VERSION).unwrap();
+        let force = bollard::query_parameters::RemoveContainerOptionsBuilder::new().force(true).build();
+        docker.remove_container(&format!("coolops-{id}"), Some(force)).await.unwrap();
+        s.shows("*unknown*: its container was removed while it ran").await;
+        let (code, said) = s.cli_fails(&["doctor"], "");
+        assert!(code == 1 && said.contains(&format!("coolops deployment resolve {id}")), "{said}");
+        let (code, said) = s.cli_fails(&["deployment", "resolve", &id, "--as", "failed", "--reason", " "], "");
+        assert!(code == 1 && said.contains("--reason is empty"), "{said}");
+        s.cli(&["deployment", "resolve", &id[..8], "--as", "failed", "--reason", "checked by hand"]);
+        s.shows("*failed*, as a person decided: checked by hand").await;
+        assert!(s.cli(&["deployment", "show", &id]).contains("resolved checked by hand"));
+        assert_eq!(s.cli(&["deployment", "logs", &id]), "begun\n");
+    });
+}
+
+#[test]
+fn a_changed_history_fails_the_audit_commands() {
+    service_story("true", "info", async |s| {
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.stop("-TERM");
+        let change = "alter table event disable trigger all; update event set payload = replace(payload::text, 'master-1', 'master-9')::json where type = 'build_registered'";
+        s.database.execute(change).await;
+        for command in [&["audit", "verify"][..], &["replay", "--verify"]] {
+            let (code, said) = s.cli_fails(command, "");
+            assert!(code == 1 && said.contains("CHANGED  event ") && said.contains(": payload"), "{said}");
+        }
+        s.start().await;
+    });
+}
+
+#[test]
+fn web_and_worker_share_the_work_as_two_processes() {
+    service_story("echo on the worker", "info", async |s| {
+        s.stop("-TERM");
+        s.start_roles(&["web", "worker"]).await;
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        assert_eq!(s.logs(), "on the worker\n");
+    });
+}

@@ -22,7 +22,7 @@ pub struct Service {
     pub token: String,
     pub log: PathBuf,
     environment: Vec<(String, String)>,
-    child: Option<Child>,
+    children: Vec<Child>,
 }
 
 /// Runs a test on a service of its own and cleans up whatever happens in it. `script` is what its image runs.
@@ -70,7 +70,7 @@ impl Service {
         let log = std::env::temp_dir().join(format!("{}.log", database.name));
         let environment = [
             ("DATABASE_URL", database.url.clone()),
-            ("REDIS_URL", format!("{}?db={}", service("TEST_REDIS_URL"), keys::random::<1>()[0] % 16)),
+            ("REDIS_URL", service("TEST_REDIS_URL")),
             ("DOCKER_HOST", service("TEST_DOCKER_HOST")),
             ("COOLOPS_LISTEN", format!("127.0.0.1:{port}")),
             ("COOLOPS_ADMIN_LISTEN", format!("127.0.0.1:{admin}")),
@@ -85,7 +85,7 @@ impl Service {
         ];
         let environment = environment.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
         let admin = format!("http://127.0.0.1:{admin}");
-        let mut this = Self { database, standin, url, admin, token: String::new(), log, environment, child: None };
+        let mut this = Self { database, standin, url, admin, token: String::new(), log, environment, children: Vec::new() };
         this.cli(&["project", "create", "Api", "--image", image, "--channel", CHANNEL]);
         this.cli(&["environment", "create", "api", "Production"]);
         this.cli(&["environment", "create", "api", "Staging"]);
@@ -96,12 +96,28 @@ impl Service {
 
     /// Starts the service (again).
     pub async fn start(&mut self) {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let mut command = self.command(&["serve"]);
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.child = Some(command.spawn().unwrap());
+        self.start_roles(&["serve"]).await;
+    }
+
+    /// Starts one process for each role.
+    pub async fn start_roles(&mut self, roles: &[&str]) {
+        for (n, role) in roles.iter().enumerate() {
+            let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+            let mut command = self.command(&[role]);
+            if n > 0 {
+                command.env_remove("COOLOPS_ADMIN_LISTEN");
+            }
+            command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+            self.children.push(command.spawn().unwrap());
+        }
         let url = format!("{}/readyz", self.url);
         self.until("the service is ready", async || ureq::get(&url).call().is_ok()).await;
+    }
+
+    /// Changes a variable for the next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -113,7 +129,7 @@ impl Service {
 
     /// Ends the service with a signal and waits for it.
     pub fn stop(&mut self, signal: &str) {
-        if let Some(mut child) = self.child.take() {
+        for mut child in self.children.drain(..) {
             Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
             child.wait().unwrap();
         }
