@@ -39,31 +39,32 @@ fn main() {
     let wanted = |name: &str| words.is_empty() || words.iter().any(|w| name.contains(w.as_str()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut rows = Vec::new();
+        println!("| row | measured | target | |\n|---|---|---|---|");
+        let tell = |rows: Vec<Row>| {
+            for row in rows {
+                println!("| {} | {} | {} | {} |", row.name, row.measured, row.target, if row.met { "met" } else { "MISSED" });
+            }
+        };
         if wanted("builds") {
-            rows.extend(builds().await);
+            tell(builds().await);
         }
         if wanted("press") {
-            rows.extend(presses().await);
+            tell(presses().await);
         }
         if wanted("start") {
-            rows.push(start().await);
+            tell(vec![start().await]);
         }
         if wanted("lines") {
-            rows.push(lines().await);
+            tell(vec![lines().await]);
         }
         if wanted("fold") {
-            rows.push(fold());
+            tell(vec![fold()]);
         }
         if wanted("memory") || wanted("idle") {
-            rows.extend(memory().await);
+            tell(memory().await);
         }
         if wanted("replay") || wanted("million") {
-            rows.extend(million().await);
-        }
-        println!("\n| row | measured | target | |\n|---|---|---|---|");
-        for row in rows {
-            println!("| {} | {} | {} | {} |", row.name, row.measured, row.target, if row.met { "met" } else { "MISSED" });
+            tell(million().await);
         }
     });
 }

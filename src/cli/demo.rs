@@ -17,7 +17,7 @@ use crate::demo::image;
 use crate::demo::run_folder::{self, RunFolder};
 use crate::demo::services::{Durability, Services};
 use crate::domain::event::Actor;
-use crate::domain::project::EnvironmentChange;
+use crate::domain::project::{EnvironmentChange, ProjectChange};
 use crate::keys::{self, Keyring};
 use crate::runner::docker::DockerRunner;
 use crate::standin::{Options, StandIn};
@@ -66,8 +66,20 @@ async fn start(args: Args) -> Result<()> {
     let mut services = Services::new()?;
     let ran = demo(&args, &folder, &mut services).await;
     output::line("\nStopping everything …");
+    services.stop_last("coolops serve").await;
+    forget(&folder).await;
     services.stop().await;
     ran
+}
+
+/// Removes the run's image and containers from the Docker Engine that it used, while that is still there.
+async fn forget(folder: &RunFolder) {
+    let Ok(host) = std::fs::read_to_string(folder.path().join("docker-host")) else { return };
+    if let Ok(runner) = DockerRunner::connect(Some(&host))
+        && runner.forget(&image::name()).await.is_err()
+    {
+        output::line("The demo's image could not be removed; later: coolops demo clean");
+    }
 }
 
 /// What a kept folder remembers besides the database.
@@ -105,7 +117,8 @@ async fn demo(args: &Args, folder: &RunFolder, services: &mut Services) -> Resul
     let redis = services.redis(folder).await?;
     let (docker, private) = services.docker(folder, docker_host().as_deref()).await?;
     step(if private { "Started a private Docker Engine" } else { "Using the Docker Engine of this machine" });
-    DockerRunner::connect(Some(&docker))?.import(image::IMAGE, "[\"/bin/sh\",\"/deploy\"]", image::archive()?).await?;
+    std::fs::write(folder.path().join("docker-host"), &docker)?;
+    DockerRunner::connect(Some(&docker))?.import(&image::name(), "[\"/bin/sh\",\"/deploy\"]", image::archive()?).await?;
     store::migrate(&database).await?;
     let secrets = Secrets::of(folder)?;
     let options = |port| Options {
@@ -207,7 +220,7 @@ async fn seed(database: &str, master_key: &str, public_url: &str) -> Result<Stri
     let actor = Actor::Operator { login: "demo".to_owned() };
     let id = crate::domain::ids::ProjectId::of_slug("api");
     if app.store.project(id).await?.is_none() {
-        app.create_project("api", "Api", image::IMAGE, "C0DEPLOYS1", &actor).await?;
+        app.create_project("api", "Api", &image::name(), "C0DEPLOYS1", &actor).await?;
         for (name, greeting) in [("Production", "production is up to date"), ("Staging", "staging is up to date")] {
             app.create_environment(id, name, None, &actor).await?;
             let change = EnvironmentChange::SetVariable { name: "GREETING".to_owned(), value: greeting.to_owned() };
@@ -215,6 +228,7 @@ async fn seed(database: &str, master_key: &str, public_url: &str) -> Result<Stri
             app.set_secret(id, name, "API_TOKEN", &hex::encode(keys::random::<12>()).into(), &actor).await?;
         }
     }
+    app.change_project(id, ProjectChange::Image(image::name()), &actor).await?;
     let token = app.issue_token(id, "demo", &actor).await?;
     Ok(token.expose_secret().to_owned())
 }
@@ -272,8 +286,8 @@ async fn clean() -> Result<()> {
         return Ok(());
     }
     let runner = DockerRunner::connect(docker_host().as_deref())?;
-    match runner.forget(image::IMAGE).await {
-        Ok(containers) => output::line(&format!("Removed the demo's image and {containers} container(s).")),
+    match runner.forget_all(image::PREFIX).await {
+        Ok((images, containers)) => output::line(&format!("Removed {images} image(s) of demos and {containers} container(s).")),
         Err(_) => output::line("No Docker answers, so there is no image to remove."),
     }
     Ok(())

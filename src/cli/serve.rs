@@ -58,8 +58,9 @@ pub async fn run(role: Role) -> Result<()> {
             crews.push(crew.clone());
             let (listening, sweeping) = (crew.clone(), crew);
             let (bell, until) = (Arc::clone(&doorbell), stop.clone());
+            let watched = Arc::clone(&doorbell);
             tasks.spawn(async move { bell.serve(listening, slots, until).await });
-            tasks.spawn(async move { sweeping.sweep().await });
+            tasks.spawn(async move { sweeping.sweep(|| watched.is_well()).await });
         }
         doorbells.push(doorbell);
     }

@@ -4,8 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// What the image is called.
-pub const IMAGE: &str = "coolops-demo-deploy:1";
+/// What the image of each run is called, before the run's number.
+pub const PREFIX: &str = "coolops-demo-";
+
+/// The image of this process's run: of its own, so that one demo's end doesn't touch another's containers.
+pub fn name() -> String {
+    format!("{PREFIX}{}:1", std::process::id())
+}
 
 const SCRIPT: &str = r#"#!/bin/sh
 # What a deployment image does in real life: take the build's params and the environment's variables, and deploy.

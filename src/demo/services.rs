@@ -174,7 +174,7 @@ impl Services {
         server.current_dir(folder.path()).stdin(Stdio::null()).process_group(0);
         let host = format!("unix://{}", socket.display());
         server.arg("-H").arg(&host).arg("--data-root").arg(folder.path().join("docker")).arg("--exec-root").arg(folder.path().join("x"));
-        server.arg("--pidfile").arg(folder.path().join("docker.pid")).args(["--live-restore", "--log-level", "warn"]);
+        server.arg("--pidfile").arg(folder.path().join("docker.pid")).args(["--log-level", "warn"]);
         self.start("dockerd", server, folder)?;
         let up = async || answers(&host).await.is_ok();
         self.until_up("dockerd", folder, 60, up).await.context(
@@ -201,18 +201,30 @@ impl Services {
         Ok(None)
     }
 
+    /// Stops what was started last under that name, ahead of the rest.
+    pub async fn stop_last(&mut self, name: &str) {
+        if let Some(at) = self.children.iter().rposition(|(n, _)| *n == name) {
+            let (name, mut child) = self.children.remove(at);
+            stop(name, &mut child).await;
+        }
+    }
+
     /// Stops everything, the last started first, gently and then not.
     pub async fn stop(mut self) {
         for (name, child) in self.children.iter_mut().rev() {
-            let Some(pid) = child.id() else { continue };
-            // SIGINT is Postgres' fast shutdown: it does not wait for its clients.
-            let signal = if *name == "postgres" { "-INT" } else { "-TERM" };
-            drop(Command::new("kill").arg(signal).arg(pid.to_string()).stderr(Stdio::null()).status().await);
-            if tokio::time::timeout(Duration::from_secs(15), child.wait()).await.is_err() {
-                drop(child.kill().await);
-            }
+            stop(name, child).await;
         }
         self.children.clear();
+    }
+}
+
+async fn stop(name: &str, child: &mut Child) {
+    let Some(pid) = child.id() else { return };
+    // SIGINT is Postgres' fast shutdown: it does not wait for its clients.
+    let signal = if name == "postgres" { "-INT" } else { "-TERM" };
+    drop(Command::new("kill").arg(signal).arg(pid.to_string()).stderr(Stdio::null()).status().await);
+    if tokio::time::timeout(Duration::from_secs(15), child.wait()).await.is_err() {
+        drop(child.kill().await);
     }
 }
 

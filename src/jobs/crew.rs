@@ -110,8 +110,10 @@ impl Crew {
         self.0.tracker.spawn(work).await.unwrap_or(false)
     }
 
-    /// Takes overdue jobs every 2 seconds and gives expired leases back, until it is stopped.
-    pub async fn sweep(&self) {
+    /// Takes overdue jobs every 2 seconds and gives expired leases back, until it is stopped. While doorbells can be
+    /// relied on (`well`), what is overdue waits for its ring in a backlog, and one job a round is enough to find a lost
+    /// one; otherwise all of them are taken.
+    pub async fn sweep(&self, well: impl Fn() -> bool) {
         let mut rounds = 0_u32;
         loop {
             tokio::select! {
@@ -126,9 +128,10 @@ impl Crew {
                 self.find_owed_work().await;
             }
             rounds = rounds.wrapping_add(1);
-            for _ in 0..self.0.slots.available_permits() {
+            let (hands, once) = if well() { (1, true) } else { (self.0.slots.available_permits(), false) };
+            for _ in 0..hands.min(self.0.slots.available_permits()) {
                 let crew = self.clone();
-                self.0.tracker.spawn(async move { while crew.take(Via::Sweep, OVERDUE).await {} });
+                self.0.tracker.spawn(async move { while crew.take(Via::Sweep, OVERDUE).await && !once {} });
             }
         }
     }

@@ -6,7 +6,7 @@
 //! under the same name (hence the loop with a new name), and batches larger than one lose heartbeats.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apalis::prelude::*;
 use apalis_redis::{Config, RedisStorage};
@@ -33,9 +33,12 @@ pub struct Doorbell {
     queue: String,
     manager: Mutex<Option<ConnectionManager>>,
     up: AtomicBool,
+    broke: std::sync::Mutex<Option<Instant>>,
 }
 
 const RETRY: Duration = Duration::from_secs(1);
+/// After a break, crews look for work by themselves for so long.
+const DOUBT: Duration = Duration::from_secs(10);
 
 impl Doorbell {
     /// A queue on the Redis at an address. Whether it answers shows later; it may come and go.
@@ -48,6 +51,7 @@ impl Doorbell {
             queue: format!("coolops:{queue}"),
             manager: Mutex::new(None),
             up: AtomicBool::new(true),
+            broke: std::sync::Mutex::default(),
         })
     }
 
@@ -87,6 +91,12 @@ impl Doorbell {
             self.up.store(true, Ordering::Relaxed);
         }
         self.up.load(Ordering::Relaxed)
+    }
+
+    /// Whether rings can be relied on: they go through, and nothing broke off lately that may have swallowed some.
+    pub fn is_well(&self) -> bool {
+        let broke = *self.broke.lock().expect("no holder of the lock panics");
+        self.up.load(Ordering::Relaxed) && broke.is_none_or(|at| at.elapsed() > DOUBT)
     }
 
     /// Whether Redis answers now.
@@ -131,7 +141,9 @@ impl Doorbell {
     pub async fn serve(&self, crew: Crew, concurrency: usize, stop: CancellationToken) {
         let mut warned = false;
         while !stop.is_cancelled() {
-            match self.serve_once(&crew, concurrency, &stop).await {
+            let ended = self.serve_once(&crew, concurrency, &stop).await;
+            *self.broke.lock().expect("no holder of the lock panics") = Some(Instant::now());
+            match ended {
                 Ok(()) => warned = false,
                 Err(e) if !warned => {
                     tracing::warn!(error = %e, queue = %self.queue, "the queue on Redis broke off; trying again");

@@ -11,6 +11,10 @@ use crate::store::Store;
 
 /// Rings that nobody answered yet, at most: far below what apalis-redis can bear (about 8,000).
 const OUTSTANDING_MAX: i64 = 256;
+/// Rings in one round, at most, and the pause that each one costs: a backlog is worked off at a pace that leaves the
+/// machine to those who announce and press, and one job alone is rung for at once.
+const ROUND_MAX: i64 = 32;
+const PAUSE: Duration = Duration::from_millis(8);
 /// How long it waits without any sign.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -21,7 +25,10 @@ pub async fn run(store: Store, doorbell: Arc<Doorbell>, kinds: Vec<String>, stop
         events.borrow_and_update();
         let mut wait = POLL;
         match ring(&store, &doorbell, &kinds).await {
-            Ok(next) => wait = wait.min(next),
+            Ok((rung, next)) => {
+                tokio::time::sleep(PAUSE * rung).await;
+                wait = if i64::from(rung) == ROUND_MAX { Duration::ZERO } else { wait.min(next) };
+            }
             Err(e) => tracing::debug!(error = %e, "no doorbells now"),
         }
         tokio::select! {
@@ -32,17 +39,19 @@ pub async fn run(store: Store, doorbell: Arc<Doorbell>, kinds: Vec<String>, stop
     }
 }
 
-/// Rings for what is due; tells how long until something else is.
-async fn ring(store: &Store, doorbell: &Doorbell, kinds: &[String]) -> anyhow::Result<Duration> {
+/// Rings for what is due; tells how many rings that were, and how long until something else is due.
+async fn ring(store: &Store, doorbell: &Doorbell, kinds: &[String]) -> anyhow::Result<(u32, Duration)> {
     if !doorbell.is_up().await {
-        return Ok(POLL);
+        return Ok((0, POLL));
     }
-    let room = OUTSTANDING_MAX - doorbell.outstanding().await?;
+    let mut rung = 0;
+    let room = (OUTSTANDING_MAX - doorbell.outstanding().await?).min(ROUND_MAX);
     if room > 0 {
         for job in store.to_ring(kinds, room).await? {
             doorbell.ring(job).await;
+            rung += 1;
         }
     }
     let next = store.next_due(kinds).await?;
-    Ok(next.map_or(POLL, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0) + 1)))
+    Ok((rung, next.map_or(POLL, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0) + 1))))
 }

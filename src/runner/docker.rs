@@ -15,7 +15,7 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, LogsOptionsBuilder,
     RemoveContainerOptionsBuilder, RemoveImageOptions, WaitContainerOptions,
 };
 use futures::future::BoxFuture;
@@ -130,6 +130,22 @@ impl DockerRunner {
             Err(e) if status(&e) != 404 => Err(engine_trouble(&e)),
             _ => Ok(made.len()),
         }
+    }
+
+    /// Removes every image whose name begins so, and the containers made from them; tells how many of each.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn forget_all(&self, prefix: &str) -> Result<(usize, usize), Trouble> {
+        let filters = HashMap::from([("reference".to_owned(), vec![format!("{prefix}*")])]);
+        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+        let found = self.docker.list_images(Some(options)).await.map_err(|e| engine_trouble(&e))?;
+        let names: Vec<String> = found.into_iter().flat_map(|image| image.repo_tags).collect();
+        let mut containers = 0;
+        for name in &names {
+            containers += self.forget(name).await?;
+        }
+        Ok((names.len(), containers))
     }
 
     /// Makes sure of the network; somebody may have pruned it since the last deployment.

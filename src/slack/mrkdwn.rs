@@ -24,6 +24,10 @@ fn width(c: char) -> usize {
 /// Cuts a text to at most `graphemes` graphemes and `units` UTF-16 units as they count after escaping; what was cut is
 /// marked with an ellipsis.
 pub fn cut(text: &str, graphemes: usize, units: usize) -> String {
+    // Nearly every text is short and plain; then there is nothing to look for grapheme by grapheme.
+    if text.len() <= graphemes && text.bytes().all(|b| (b' '..=b'~').contains(&b)) && text.chars().map(width).sum::<usize>() <= units {
+        return text.to_owned();
+    }
     let text = clean(text);
     let mut end = 0;
     let mut last_that_fits_with_mark = 0;
