@@ -19,7 +19,7 @@ test *args: (needs "test")
 # Check formatting, lints and documentation
 check:
     cargo fmt --check
-    cargo clippy --all-targets --quiet -- -D warnings
+    cargo clippy --lib --bins --quiet -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 
 # Measure against the targets and print the table of ratios

@@ -48,7 +48,7 @@ pub async fn run(role: Role) -> Result<()> {
         tasks.spawn(relay::run(app.store.clone(), Arc::clone(&doorbell), kinds.clone(), stop.clone()));
         let tools = match (name, role) {
             ("slack", Role::Serve | Role::Web) => {
-                Some(Tools::Slack(Slack::new(&config.slack_api_url, &config.slack_token)?, Paces::slack()))
+                Some(Tools::Slack(Box::new(Slack::new(&config.slack_api_url, &config.slack_token)?), Paces::slack()))
             }
             ("run", Role::Serve | Role::Worker) => Some(Tools::Runner(docker(config.docker_host.as_deref()).await?)),
             _ => None,

@@ -19,6 +19,8 @@ use crate::store::jobs::{Claim, RENEW, Via};
 
 /// A job that was due so long is taken without a doorbell: Redis is away, or lost it.
 pub const OVERDUE: Duration = Duration::from_secs(2);
+/// Without doorbells to wait for, crews look so often.
+const ALONE: Duration = Duration::from_millis(500);
 /// A holder that could not renew for so long stops, well before its lease of 20 s runs out.
 const GIVE_UP: Duration = Duration::from_secs(10);
 
@@ -40,7 +42,7 @@ struct Inner {
 /// What jobs are done with: the crew of `web` has Slack, the crew of `worker` has Docker.
 pub enum Tools {
     /// The Web API, and how fast it may be used.
-    Slack(Slack, sync_message::Paces),
+    Slack(Box<Slack>, sync_message::Paces),
     /// An engine.
     Runner(Arc<dyn Runner>),
 }
@@ -110,14 +112,14 @@ impl Crew {
         self.0.tracker.spawn(work).await.unwrap_or(false)
     }
 
-    /// Takes overdue jobs every 2 seconds and gives expired leases back, until it is stopped. While doorbells can be
-    /// relied on (`well`), what is overdue waits for its ring in a backlog, and one job a round is enough to find a lost
-    /// one; otherwise all of them are taken.
+    /// Looks for jobs every 2 seconds and gives expired leases back, until it is stopped. While doorbells can be relied on
+    /// (`well`), what is overdue waits for its ring in a backlog, and one job a round is enough to find a lost one;
+    /// otherwise it looks twice a second and takes all that is due.
     pub async fn sweep(&self, well: impl Fn() -> bool) {
         let mut rounds = 0_u32;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(OVERDUE) => {}
+                () = tokio::time::sleep(if well() { OVERDUE } else { ALONE }) => {}
                 () = self.0.stop.cancelled() => return,
             }
             if let Err(e) = self.0.app.store.reap().await {
@@ -128,10 +130,11 @@ impl Crew {
                 self.find_owed_work().await;
             }
             rounds = rounds.wrapping_add(1);
-            let (hands, once) = if well() { (1, true) } else { (self.0.slots.available_permits(), false) };
+            let well = well();
+            let (hands, overdue) = if well { (1, OVERDUE) } else { (self.0.slots.available_permits(), Duration::ZERO) };
             for _ in 0..hands.min(self.0.slots.available_permits()) {
                 let crew = self.clone();
-                self.0.tracker.spawn(async move { while crew.take(Via::Sweep, OVERDUE).await && !once {} });
+                self.0.tracker.spawn(async move { while crew.take(Via::Sweep, overdue).await && !well {} });
             }
         }
     }

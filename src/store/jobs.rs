@@ -60,9 +60,12 @@ impl Store {
     /// When the database does not answer.
     pub async fn claim(&self, kinds: &[String], owner: Uuid, via: Via, overdue: Duration) -> Result<Option<Claim>, sqlx::Error> {
         let row = sqlx::query!(
+            // Kind by kind, so that each look walks the index and stops: a backlog must not be sorted at every claim.
             r#"with due as materialized (
-                 select id from job where state = 'ready' and kind = any($1) and run_at <= clock_timestamp() - $4::interval
-                  order by run_at limit 1 for update skip locked)
+                 select j.id from unnest($1::text[]) k(kind) cross join lateral (
+                   select id, run_at from job where state = 'ready' and job.kind = k.kind and run_at <= clock_timestamp() - $4::interval
+                    order by run_at limit 1 for update skip locked) j
+                  order by j.run_at limit 1)
                update job j set state = 'leased', lease_owner = $2, lease_until = clock_timestamp() + $3::interval,
                       fence = nextval('fence_seq'), attempts = attempts + 1, claimed_by = $5
                  from due where j.id = due.id returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts, j.has_turn"#,
@@ -160,9 +163,11 @@ impl Store {
     pub async fn to_ring(&self, kinds: &[String], limit: i64) -> Result<Vec<JobId>, sqlx::Error> {
         let rows = sqlx::query!(
             "with due as materialized (
-               select id from job where state = 'ready' and kind = any($1) and run_at <= clock_timestamp()
-                  and (rung_at is null or rung_at < clock_timestamp() - interval '30 s')
-                order by run_at limit $2 for update skip locked)
+               select j.id from unnest($1::text[]) k(kind) cross join lateral (
+                 select id, run_at from job where state = 'ready' and job.kind = k.kind and run_at <= clock_timestamp()
+                    and (rung_at is null or rung_at < clock_timestamp() - interval '30 s')
+                  order by run_at limit $2 for update skip locked) j
+                order by j.run_at limit $2)
              update job j set rung_at = clock_timestamp() from due where j.id = due.id returning j.id",
             kinds,
             limit
@@ -178,8 +183,10 @@ impl Store {
     /// When the database does not answer.
     pub async fn next_due(&self, kinds: &[String]) -> Result<Option<i64>, sqlx::Error> {
         sqlx::query_scalar!(
-            "select (extract(epoch from min(run_at) - clock_timestamp()) * 1000)::bigint from job
-              where state = 'ready' and kind = any($1) and run_at > clock_timestamp()",
+            "select (extract(epoch from min(j.run_at) - clock_timestamp()) * 1000)::bigint
+               from unnest($1::text[]) k(kind) cross join lateral (
+                 select run_at from job where state = 'ready' and job.kind = k.kind and run_at > clock_timestamp()
+                  order by run_at limit 1) j",
             kinds
         )
         .fetch_one(&self.work)

@@ -112,7 +112,7 @@ fn a_deployment_starts_within_seconds_without_any_redis() {
         let pressed = Instant::now();
         s.presses("ana", "master-1", "Staging").await;
         s.until("it runs or has run", async || s.channel().contains("running") || s.channel().contains("succeeded")).await;
-        assert!(pressed.elapsed() < Duration::from_secs(8), "it took {:?}", pressed.elapsed());
+        assert!(pressed.elapsed() < Duration::from_secs(5), "it took {:?}", pressed.elapsed());
         s.shows("*succeeded*").await;
         assert_eq!(s.logs(), "without redis\n");
     });

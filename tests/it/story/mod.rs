@@ -117,7 +117,7 @@ impl Story {
         let runner = Arc::new(FakeRunner::default());
         let stop = CancellationToken::new();
         let slack = Slack::new(&standin.api_url(), &"xoxb-test".to_owned().into()).unwrap();
-        let tools = Tools::Slack(slack, Paces::unbounded());
+        let tools = Tools::Slack(Box::new(slack), Paces::unbounded());
         let slack = Crew::new(Arc::clone(&app), tools, slack_kinds(), 4, stop.clone());
         let run = Crew::new(Arc::clone(&app), Tools::Runner(Arc::clone(&runner) as Arc<dyn Runner>), runner_kinds(), 16, stop);
         let router = http::router(http::Parts {
