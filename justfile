@@ -2,6 +2,9 @@
 
 export SQLX_OFFLINE := "true"
 
+# Arguments reach the commands as they were given, quotes and all.
+set positional-arguments
+
 # List the recipes
 help:
     @just --list --unsorted
@@ -9,12 +12,12 @@ help:
 # Try everything on this machine: prints one address to open
 demo *args: (needs "demo")
     @cargo build --quiet
-    @target/debug/coolops demo {{args}}
+    @target/debug/coolops demo "$@"
 
 # Run all tests beside private services
 test *args: (needs "test")
     cargo build --quiet
-    target/debug/coolops with-services -- scripts/nextest {{args}}
+    target/debug/coolops with-services -- scripts/nextest "$@"
 
 # Check formatting, lints and documentation
 check:
@@ -25,7 +28,7 @@ check:
 # Measure against the targets and print the table of ratios
 bench *args: (needs "test")
     cargo build --quiet --release --bin coolops --bench figures
-    target/release/coolops with-services --durable -- cargo bench --quiet --bench figures -- {{args}}
+    target/release/coolops with-services --durable -- cargo bench --quiet --bench figures -- "$@"
 
 # Write the event contract and the generated references from the types
 events:

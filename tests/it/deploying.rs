@@ -245,3 +245,20 @@ fn what_a_container_prints_is_never_markup_and_the_page_loads_nothing_from_elsew
         assert_eq!((header("referrer-policy"), header("cache-control")), ("no-referrer".to_owned(), "no-store".to_owned()));
     });
 }
+
+#[test]
+fn a_reader_that_comes_back_with_the_last_event_id_misses_and_doubles_nothing() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.will_print(&["one", "two"], 0);
+        s.presses("ana", "master-1", "Staging").await;
+        let live = s.log_path().replace("?key=", "/live?key=");
+        let (_, whole) = s.get(&live).await;
+        assert!(whole.contains("event: lines\nid: 0\n") && whole.contains("id=\\\"L2\\\""), "{whole}");
+        assert!(whole.trim_end().ends_with("event: end\ndata: {}"), "{whole}");
+        let request = axum::http::Request::get(&live).header("last-event-id", "0").body(axum::body::Body::empty()).unwrap();
+        let (_, rest) = s.send(request).await;
+        let rest = rest.as_str().unwrap_or_default().to_owned();
+        assert!(!rest.contains("event: lines") && rest.contains("event: state") && rest.contains("event: end"), "{rest}");
+    });
+}
