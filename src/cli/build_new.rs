@@ -25,7 +25,7 @@ pub struct Args {
     /// The project's token [env: COOLOPS_PROJECT_API_TOKEN]
     #[arg(short, long)]
     token: Option<String>,
-    /// Where coolops is reached, such as https://coolops.example.com [env: COOLOPS_URL]
+    /// Where coolops is reached, such as <https://coolops.example.com> [env: COOLOPS_URL]
     #[arg(long)]
     url: Option<String>,
 }
