@@ -73,6 +73,11 @@ pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// `1 message`, `2 messages`.
+fn count(n: i64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
     let code = if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) };
     if format.json {
@@ -87,7 +92,7 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
         return code;
     }
     output::line(&format!("The chain of {} events is whole. Head: {}", report.events, report.head));
-    output::line(&format!("The output of {} deployments is as it was written.", report.journals));
+    output::line(&format!("The output of {} is as it was written.", count(report.journals as i64, "deployment")));
     if messages {
         output::line(&format!(
             "{} messages, rendered anew from the events, equal what Slack was last sent, byte for byte.",
@@ -99,7 +104,7 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
         }
     }
     if report.messages_behind > 0 {
-        output::line(&format!("{} messages are waiting to be brought up to date.", report.messages_behind));
+        output::line(&format!("{} to be brought up to date.", count(report.messages_behind, "message")));
     }
     code
 }

@@ -193,28 +193,6 @@ impl Store {
         .await
     }
 
-    /// How many jobs of these kinds are still owed.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn owed(&self, kinds: &[String]) -> Result<i64, sqlx::Error> {
-        sqlx::query_scalar!(r#"select count(*) as "n!" from job where state in ('ready', 'leased') and kind = any($1)"#, kinds)
-            .fetch_one(&self.work)
-            .await
-    }
-
-    /// Makes all waiting jobs of these kinds due now, as a changed set-up may have cured what they waited for.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn hurry(&self, kinds: &[String]) -> Result<(), sqlx::Error> {
-        sqlx::query!("update job set run_at = clock_timestamp(), rung_at = null where state = 'ready' and kind = any($1)", kinds)
-            .execute(&self.work)
-            .await?;
-        self.wake.appended(0);
-        Ok(())
-    }
-
     /// Asks for work outside an append: what a sweep found to be owed.
     ///
     /// # Errors
@@ -233,20 +211,5 @@ impl Store {
         .await?;
         self.wake.appended(0);
         Ok(())
-    }
-}
-
-impl Store {
-    /// How many jobs of these kinds are due now.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn due(&self, kinds: &[String]) -> Result<i64, sqlx::Error> {
-        sqlx::query_scalar!(
-            r#"select count(*) as "n!" from job where state = 'ready' and run_at <= clock_timestamp() and kind = any($1)"#,
-            kinds
-        )
-        .fetch_one(&self.work)
-        .await
     }
 }

@@ -35,6 +35,13 @@ impl Database {
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap().rows_affected()
     }
 
+    pub async fn count(&self, statement: &'static str) -> i64 {
+        let mut connection = self.owner().await;
+        let count = sqlx::query_scalar(statement).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        count
+    }
+
     pub async fn drop(&self) {
         if let Ok(mut connection) = PgConnection::connect(&self.admin).await {
             let statement = format!("drop database if exists {} with (force)", self.name);
