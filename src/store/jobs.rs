@@ -60,10 +60,11 @@ impl Store {
     /// When the database does not answer.
     pub async fn claim(&self, kinds: &[String], owner: Uuid, via: Via, overdue: Duration) -> Result<Option<Claim>, sqlx::Error> {
         let row = sqlx::query!(
-            // Kind by kind, so that each look walks the index and stops: a backlog must not be sorted at every claim.
+            // Kind by kind, and against now(), which unlike clock_timestamp() can bound an index scan: each look reads the
+            // first entry of the index and stops, however long the backlog is.
             r#"with due as materialized (
                  select j.id from unnest($1::text[]) k(kind) cross join lateral (
-                   select id, run_at from job where state = 'ready' and job.kind = k.kind and run_at <= clock_timestamp() - $4::interval
+                   select id, run_at from job where state = 'ready' and job.kind = k.kind and run_at <= now() - $4::interval
                     order by run_at limit 1 for update skip locked) j
                   order by j.run_at limit 1)
                update job j set state = 'leased', lease_owner = $2, lease_until = clock_timestamp() + $3::interval,
@@ -147,7 +148,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn reap(&self) -> Result<u64, sqlx::Error> {
         sqlx::query!(
-            "with dead as (select id from job where state = 'leased' and lease_until < clock_timestamp() for update skip locked)
+            "with dead as (select id from job where state = 'leased' and lease_until < now() for update skip locked)
              update job j set state = 'ready', run_at = clock_timestamp(), rung_at = null, lease_owner = null, lease_until = null
                from dead where j.id = dead.id"
         )
@@ -164,8 +165,8 @@ impl Store {
         let rows = sqlx::query!(
             "with due as materialized (
                select j.id from unnest($1::text[]) k(kind) cross join lateral (
-                 select id, run_at from job where state = 'ready' and job.kind = k.kind and run_at <= clock_timestamp()
-                    and (rung_at is null or rung_at < clock_timestamp() - interval '30 s')
+                 select id, run_at from job where state = 'ready' and job.kind = k.kind and run_at <= now()
+                    and (rung_at is null or rung_at < now() - interval '30 s')
                   order by run_at limit $2 for update skip locked) j
                 order by j.run_at limit $2)
              update job j set rung_at = clock_timestamp() from due where j.id = due.id returning j.id",
@@ -183,9 +184,9 @@ impl Store {
     /// When the database does not answer.
     pub async fn next_due(&self, kinds: &[String]) -> Result<Option<i64>, sqlx::Error> {
         sqlx::query_scalar!(
-            "select (extract(epoch from min(j.run_at) - clock_timestamp()) * 1000)::bigint
+            "select (extract(epoch from min(j.run_at) - now()) * 1000)::bigint
                from unnest($1::text[]) k(kind) cross join lateral (
-                 select run_at from job where state = 'ready' and job.kind = k.kind and run_at > clock_timestamp()
+                 select run_at from job where state = 'ready' and job.kind = k.kind and run_at > now()
                   order by run_at limit 1) j",
             kinds
         )

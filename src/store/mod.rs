@@ -149,7 +149,9 @@ impl Store {
                 .connect_lazy_with(options)
         };
         let options = options.options(limits);
-        let unflushed = options.clone().options([("synchronous_commit", "off")]);
+        // Plans made while the tables are empty must hold when there is a backlog: index scans, in the index's order.
+        let index_plans = [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("jit", "off")];
+        let unflushed = options.clone().options([("synchronous_commit", "off")]).options(index_plans);
         let (pool, work) = (pool(options.clone()), pool(unflushed));
         let wake = wake::Wake::start(options.clone());
         let appender = append::Appender::start(options.clone(), wake.clone());
