@@ -15,11 +15,10 @@ create table token (
 );
 
 create table build (
-  id         uuid   primary key,
+  id         uuid   primary key,                             -- UUIDv5 of project and name: one build per name
   project_id uuid   not null,
   position   bigint not null,
-  name       text   not null,
-  unique (project_id, name)
+  name       text   not null
 );
 create index build_by_project on build (project_id, position desc);
 

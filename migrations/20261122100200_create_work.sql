@@ -4,7 +4,7 @@ create sequence fence_seq;
 
 -- A job is owed while wanted > done: asking again for the same thing only moves `wanted`.
 create table job (
-  id          uuid        primary key,                       -- UUIDv5 of kind and key
+  id          uuid        primary key,                       -- UUIDv5 of kind and key: one job per kind and key
   kind        text        not null,
   key         uuid        not null,
   wanted      bigint      not null,                          -- position of the last event that asked for it
@@ -18,8 +18,7 @@ create table job (
   fence       bigint,
   has_turn    boolean     not null default false,            -- waits for a turn at Slack that it has reserved
   claimed_by  text,                                          -- 'doorbell' or 'sweep': how the last claim came about
-  last_error  text,
-  unique (kind, key)
+  last_error  text
 ) with (fillfactor = 70);
 create index job_due on job (kind, run_at) where state = 'ready';
 create index job_leased on job (lease_until) where state = 'leased';

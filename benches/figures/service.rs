@@ -232,6 +232,17 @@ impl Service {
         (ended - i64::try_from(pressed).unwrap()) as f64 / 1e6
     }
 
+    /// Announces a build, presses, and waits until its container runs.
+    pub async fn deploy_and_leave_running(&self, build: &str) {
+        self.announce(build).await;
+        let environment = self.environments().await[0];
+        let mut client = Client::connect(self.port).await.unwrap();
+        assert_eq!(client.press(&self.press(build, environment)).await.unwrap(), 200);
+        while self.database.number("select count(*) from deployment where state = 'running'").await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Announces a build and presses; tells the milliseconds from the press to the container's start.
     pub async fn press_to_start(&self, build: &str, docker: &Docker) -> f64 {
         self.announce(build).await;

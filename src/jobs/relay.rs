@@ -14,7 +14,7 @@ const OUTSTANDING_MAX: i64 = 256;
 /// Rings in one round, at most, and the pause that each one costs: a backlog is worked off at a pace that leaves the
 /// machine to those who announce and press, and one job alone is rung for at once.
 const ROUND_MAX: i64 = 32;
-const PAUSE: Duration = Duration::from_millis(8);
+const PAUSE: Duration = Duration::from_millis(16);
 /// How long it waits without any sign.
 const POLL: Duration = Duration::from_secs(1);
 

@@ -148,7 +148,8 @@ impl Store {
                 .after_connect(|connection, _| Box::pin(become_app(connection)))
                 .connect_lazy_with(options)
         };
-        let options = options.options(limits);
+        // The statements are few and look rows up by key: planning them anew at every call costs more than it finds.
+        let options = options.options(limits).options([("plan_cache_mode", "force_generic_plan")]);
         // Plans made while the tables are empty must hold when there is a backlog: index scans, in the index's order.
         let index_plans = [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("jit", "off")];
         let unflushed = options.clone().options([("synchronous_commit", "off")]).options(index_plans);
