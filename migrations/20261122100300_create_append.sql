@@ -8,7 +8,9 @@ create function append_batch(
   sch smallint[], st text[], ty text[], act text[], pay text[], bh bytea[], item bytea[], bou uuid[],
   g_req int[], g_key uuid[], g_seen bigint[],                -- "this boundary has not moved since position …"
   f_req int[], f_job uuid[], f_fence bigint[],               -- "this job is still leased under this fence"
-  projects json, tokens json, builds json, deployments json, jobs json,
+  b_e int[], b_id uuid[], b_project uuid[], b_name text[],   -- rows of build and job: every build has one of each
+  j_e int[], j_id uuid[], j_kind text[], j_key uuid[],
+  projects json, tokens json, deployments json,
   out base bigint, out at timestamptz, out lost int[], out fenced int[])
 language plpgsql security definer set search_path = public, pg_temp as $$
 declare
@@ -65,10 +67,10 @@ begin
         from json_to_recordset(tokens) t(e int, digest text, project_id uuid, token_id uuid, revoked boolean) where pos[t.e] is not null
       on conflict (digest) do update set revoked = excluded.revoked;
   end if;
-  if builds is not null then
+  if b_e is not null then
     insert into build
-      select t.id, t.project_id, pos[t.e], t.name
-        from json_to_recordset(builds) t(e int, id uuid, project_id uuid, name text) where pos[t.e] is not null;
+      select t.id, t.project_id, pos[t.e], t.name from unnest(b_e, b_id, b_project, b_name) t(e, id, project_id, name)
+       where pos[t.e] is not null;
   end if;
   if deployments is not null then
     -- Rows that give an environment up come before rows that take it, so a hand-over fits the unique index.
@@ -79,10 +81,10 @@ begin
        order by t.state in ('ready', 'starting', 'running', 'cancelling', 'unknown'), t.e
       on conflict (id) do update set position = excluded.position, state = excluded.state, doc = excluded.doc;
   end if;
-  if jobs is not null then
+  if j_e is not null then
     insert into job as j (id, kind, key, wanted, run_at)
       select t.id, t.kind, t.key, max(pos[t.e]), at
-        from json_to_recordset(jobs) t(e int, id uuid, kind text, key uuid) where pos[t.e] is not null group by t.id, t.kind, t.key
+        from unnest(j_e, j_id, j_kind, j_key) t(e, id, kind, key) where pos[t.e] is not null group by t.id, t.kind, t.key
       on conflict (id) do update set wanted = excluded.wanted,
         state  = case when j.state = 'done' then 'ready' else j.state end,
         run_at = case when j.state = 'done' then excluded.run_at else j.run_at end,

@@ -93,6 +93,31 @@ pub async fn presses(service: &Service, count: usize, rate: f64) -> Vec<f64> {
     futures::future::join_all(presses).await
 }
 
+/// What the disk alone would make of the same: 8 kB written and flushed, one after the other, at a rate; tells the
+/// milliseconds from when each was due.
+pub async fn flushes(count: usize, rate: f64) -> Vec<f64> {
+    use std::os::unix::fs::FileExt;
+    tokio::task::spawn_blocking(move || {
+        let path = std::env::temp_dir().join(format!("flushes-{}", std::process::id()));
+        let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        file.write_all_at(&vec![0; count * 8192], 0).unwrap();
+        file.sync_all().unwrap();
+        let begin = Instant::now();
+        let times = (0..count).map(|n| {
+            let due = begin + Duration::from_secs_f64(n as f64 / rate);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            file.write_all_at(&[1; 8192], n as u64 * 8192).unwrap();
+            file.sync_data().unwrap();
+            due.elapsed().as_secs_f64() * 1_000.0
+        });
+        let times = times.collect();
+        std::fs::remove_file(&path).unwrap();
+        times
+    })
+    .await
+    .unwrap()
+}
+
 fn program(name: &str) -> std::path::PathBuf {
     let mut found: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
         .unwrap()

@@ -119,9 +119,11 @@ async fn presses() -> Vec<Row> {
     let mut times = load::presses(&service, 500, 50.0).await;
     let (middle, high) = (percentile(&mut times, 0.5), percentile(&mut times, 0.99));
     service.end().await;
+    let mut disk = load::flushes(500, 50.0).await;
+    let (disk_middle, disk_high) = (percentile(&mut disk, 0.5), percentile(&mut disk, 0.99));
     vec![Row {
         name: "press → 200 at 50 a second, median and 99th percentile",
-        measured: format!("{middle:.1} ms, {high:.1} ms"),
+        measured: format!("{middle:.1} ms, {high:.1} ms (the disk alone, one flush each: {disk_middle:.1} ms, {disk_high:.1} ms)"),
         target: "5 ms, 25 ms",
         met: middle <= 5.0 && high <= 25.0,
     }]

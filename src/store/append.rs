@@ -325,8 +325,8 @@ async fn attempt(
     }
     let done = sqlx::query!(
         r#"select base as "base!", at, lost, fenced from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-             $15, $16, $17, $18, $19, $20, $21, $22, $23, $24::text::json, $25::text::json, $26::text::json, $27::text::json,
-             $28::text::json)"#,
+             $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31,
+             $32::text::json, $33::text::json, $34::text::json)"#,
         &a.request,
         &a.event_id,
         &a.tenant_id,
@@ -350,11 +350,17 @@ async fn attempt(
         (!a.fence_request.is_empty()).then_some(&a.fence_request[..]),
         &a.fence_job,
         &a.fence_fence,
+        (!a.build_event.is_empty()).then_some(&a.build_event[..]),
+        &a.build_id,
+        &a.build_project,
+        &a.build_name as &[&str],
+        (!a.job_event.is_empty()).then_some(&a.job_event[..]),
+        &a.job_id,
+        &a.job_kind as &[&str],
+        &a.job_key,
         a.projects.json(),
         a.tokens.json(),
-        a.builds.json(),
         a.deployments.json(),
-        a.jobs.json(),
     )
     .fetch_one(&mut *connection)
     .await?;
@@ -426,14 +432,21 @@ struct Arrays<'a> {
     fence_fence: Vec<i64>,
     projects: Rows,
     tokens: Rows,
-    builds: Rows,
     deployments: Rows,
-    jobs: Rows,
+    build_event: Vec<i32>,
+    build_id: Vec<Uuid>,
+    build_project: Vec<Uuid>,
+    build_name: Vec<&'a str>,
+    job_event: Vec<i32>,
+    job_id: Vec<Uuid>,
+    job_kind: Vec<&'static str>,
+    job_key: Vec<Uuid>,
 }
 
 impl<'a> Arrays<'a> {
     fn add(&mut self, number: i32, append: &'a Append) {
-        let before = self.event_id.len();
+        let before = i32::try_from(self.event_id.len()).unwrap_or(i32::MAX);
+        let numbered = |index: usize| before.saturating_add(i32::try_from(index).unwrap_or(i32::MAX)).saturating_add(1);
         for event in &append.events {
             self.request.push(number);
             self.event_id.push(event.event_id);
@@ -464,17 +477,25 @@ impl<'a> Arrays<'a> {
             self.fence_fence.push(fence);
         }
         for (index, row) in &append.rows {
-            let e = before + index + 1;
+            let e = numbered(*index);
             match row {
                 Row::Project(row) => self.projects.push(e, row),
                 Row::Token(row) => self.tokens.push(e, row),
-                Row::Build(row) => self.builds.push(e, row),
+                Row::Build(row) => {
+                    self.build_event.push(e);
+                    self.build_id.push(row.id);
+                    self.build_project.push(row.project_id);
+                    self.build_name.push(&row.name);
+                }
                 Row::Deployment(row) => self.deployments.push(e, row),
             }
         }
         for (index, task) in &append.tasks {
             let (kind, key) = task.parts();
-            self.jobs.push(before + index + 1, &serde_json::json!({ "id": task.job_id(), "kind": kind, "key": key }));
+            self.job_event.push(numbered(*index));
+            self.job_id.push(task.job_id().0);
+            self.job_kind.push(kind);
+            self.job_key.push(key);
         }
     }
 }
@@ -484,10 +505,10 @@ impl<'a> Arrays<'a> {
 struct Rows(String);
 
 impl Rows {
-    fn push(&mut self, e: usize, row: &impl Serialize) {
+    fn push(&mut self, e: i32, row: &impl Serialize) {
         #[derive(Serialize)]
         struct Numbered<'a, R> {
-            e: usize,
+            e: i32,
             #[serde(flatten)]
             row: &'a R,
         }
