@@ -94,6 +94,31 @@ events! {
     MessagePosted "message_posted" 1,
 }
 
+/// The pattern of every event that changes settings. Whoever matches exhaustively and isn't about settings names them as one.
+macro_rules! settings {
+    () => {
+        $crate::domain::event::Event::ProjectCreated(_)
+            | $crate::domain::event::Event::ProjectRenamed(_)
+            | $crate::domain::event::Event::ProjectImageChanged(_)
+            | $crate::domain::event::Event::ProjectChannelChanged(_)
+            | $crate::domain::event::Event::ProjectLinksRevoked(_)
+            | $crate::domain::event::Event::ProjectArchived(_)
+            | $crate::domain::event::Event::TokenIssued(_)
+            | $crate::domain::event::Event::TokenRevoked(_)
+            | $crate::domain::event::Event::RegistryCredentialsSet(_)
+            | $crate::domain::event::Event::RegistryCredentialsUnset(_)
+            | $crate::domain::event::Event::EnvironmentCreated(_)
+            | $crate::domain::event::Event::EnvironmentRenamed(_)
+            | $crate::domain::event::Event::EnvironmentMoved(_)
+            | $crate::domain::event::Event::EnvironmentArchived(_)
+            | $crate::domain::event::Event::VariableSet(_)
+            | $crate::domain::event::Event::SecretSet(_)
+            | $crate::domain::event::Event::VariableUnset(_)
+    };
+}
+
+pub(crate) use settings;
+
 /// A stored event that this program can't read: written by a newer version, or damaged.
 #[derive(Debug, thiserror::Error)]
 #[error("the event type {kind} v{version} is unknown to this version of coolops; run the version that wrote it, or a newer one")]

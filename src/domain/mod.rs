@@ -8,6 +8,7 @@
 
 pub mod build;
 pub mod deployment;
+pub mod deployment_events;
 pub mod event;
 pub mod ids;
 pub mod message;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::event::Event;
+use super::event::{Event, settings};
 use super::ids::{BuildId, DeploymentId, JobId};
 
 /// A piece of owed work. It names what it is about and nothing else: whoever does it reads the present state.
@@ -58,23 +58,6 @@ pub fn react(event: &Event) -> Vec<Task> {
         Event::DeploymentLost(e) => vec![Task::SyncMessage(e.of.build_id)],
         Event::DeploymentResolved(e) => vec![Task::SyncMessage(e.of.build_id)],
         // Settings change nothing that was promised before; a posted message is the end of a task, not its beginning.
-        Event::ProjectCreated(_)
-        | Event::ProjectRenamed(_)
-        | Event::ProjectImageChanged(_)
-        | Event::ProjectChannelChanged(_)
-        | Event::ProjectLinksRevoked(_)
-        | Event::ProjectArchived(_)
-        | Event::TokenIssued(_)
-        | Event::TokenRevoked(_)
-        | Event::RegistryCredentialsSet(_)
-        | Event::RegistryCredentialsUnset(_)
-        | Event::EnvironmentCreated(_)
-        | Event::EnvironmentRenamed(_)
-        | Event::EnvironmentMoved(_)
-        | Event::EnvironmentArchived(_)
-        | Event::VariableSet(_)
-        | Event::SecretSet(_)
-        | Event::VariableUnset(_)
-        | Event::MessagePosted(_) => vec![],
+        settings!() | Event::MessagePosted(_) => vec![],
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::build::{ButtonFor, Entry};
 use crate::domain::deployment::{Failure, State, Verdict};
-use crate::domain::event::{Event, Recorded};
+use crate::domain::event::{Event, Recorded, settings};
 use crate::domain::ids::{BuildId, DeploymentId};
 
 /// A build's message as data.
@@ -115,26 +115,7 @@ impl BuildCard {
                 card.turn(e.of.deployment_id, at, state, Some(Reason::Resolved(e.reason.clone())));
             }
             // A refused press is told to the presser alone; where the message is, is not part of what it says.
-            Event::DeploymentRefused(_)
-            | Event::MessagePosted(_)
-            | Event::BuildRegistered(_)
-            | Event::ProjectCreated(_)
-            | Event::ProjectRenamed(_)
-            | Event::ProjectImageChanged(_)
-            | Event::ProjectChannelChanged(_)
-            | Event::ProjectLinksRevoked(_)
-            | Event::ProjectArchived(_)
-            | Event::TokenIssued(_)
-            | Event::TokenRevoked(_)
-            | Event::RegistryCredentialsSet(_)
-            | Event::RegistryCredentialsUnset(_)
-            | Event::EnvironmentCreated(_)
-            | Event::EnvironmentRenamed(_)
-            | Event::EnvironmentMoved(_)
-            | Event::EnvironmentArchived(_)
-            | Event::VariableSet(_)
-            | Event::SecretSet(_)
-            | Event::VariableUnset(_) => {}
+            Event::DeploymentRefused(_) | Event::MessagePosted(_) | Event::BuildRegistered(_) | settings!() => {}
         }
     }
 

@@ -1,0 +1,361 @@
+//! What can happen to a deployment, as it is recorded: the payloads and the facts in them.
+//!
+//! **Invariant:** these are the bytes of the log. What they mean is in [`deployment`](super::deployment).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::event::Payload;
+use super::ids::*;
+use super::names::ImageRef;
+
+/// What every event of a deployment says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain ids")]
+pub struct DeploymentOf {
+    pub deployment_id: DeploymentId,
+    pub build_id: BuildId,
+    pub environment_id: EnvironmentId,
+    pub project_id: ProjectId,
+}
+
+/// A person in Slack, as the press named them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Person {
+    /// The workspace's id.
+    pub team: String,
+    /// The person's id.
+    pub user: String,
+    /// The person's handle then; the container gets it as `COOLOPS_DEPLOYER_NAME`.
+    pub name: String,
+}
+
+/// Recorded when somebody pressed a button and the deployment took its place in the environment's line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentRequested {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// The build's name.
+    pub build_name: String,
+    /// The environment's name at the press.
+    pub environment_name: String,
+    /// Who pressed.
+    pub requested_by: Person,
+    /// What will run: the project's image at the press.
+    pub image: ImageRef,
+    /// The build right before it in the line; none when it is its turn at once.
+    pub behind: Option<Ahead>,
+}
+
+/// The deployment right before another one in the line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct Ahead {
+    pub deployment_id: DeploymentId,
+    pub build_name: String,
+}
+
+/// Recorded when somebody pressed a button and was refused; the presser is told privately.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentRefused {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// Who pressed.
+    pub requested_by: Person,
+    /// The channel of the press.
+    pub channel: String,
+    /// Why.
+    pub refusal: PressRefusal,
+}
+
+/// Recorded when a waiting deployment's turn came because the one before it ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentPromoted {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+}
+
+/// Recorded before the container is made, with what exactly is going to run: from here on it may have started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentPrepared {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// Content address of the image.
+    pub image_id: String,
+    /// The container's name.
+    pub container: String,
+    /// The Docker Engine's own id: only workers on that engine can find the container again.
+    pub engine_id: String,
+}
+
+/// Recorded when the container was started, or found started after a crash.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentStarted {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// Docker's id of the container.
+    pub container_id: String,
+}
+
+/// Recorded when the container ended with exit code 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentSucceeded {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// The seal of its output.
+    pub log: LogSeal,
+}
+
+/// Recorded when the deployment ended in any other way that is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentFailed {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// Why.
+    pub failure: Failure,
+    /// The seal of its output.
+    pub log: LogSeal,
+}
+
+/// Recorded when it can't be known whether or how the container ended. The environment stays closed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentLost {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// What was found, as a sentence.
+    pub found: String,
+    /// The seal of the output up to then.
+    pub log: LogSeal,
+}
+
+/// Recorded when a person decided how an unknown deployment ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentResolved {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// How it ended, in that person's judgement.
+    pub verdict: Verdict,
+    /// Why they think so.
+    pub reason: String,
+}
+
+/// A person's judgement of an unknown deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "plain words")]
+pub enum Verdict {
+    Succeeded,
+    Failed,
+}
+
+/// Recorded in the output journal for each chunk of output. The bytes stand beside it, compressed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentLogged {
+    /// Whose output.
+    pub deployment_id: DeploymentId,
+    /// Counts from 0 without gaps.
+    pub chunk: i32,
+    /// Number of the first line, from 1.
+    pub first_line: i64,
+    /// Lines in the chunk.
+    pub lines: i32,
+    /// Bytes of the body before compression.
+    pub bytes: i32,
+    /// SHA-256 of the body before compression, hex.
+    pub sha256: String,
+    /// Where reading goes on after this chunk; none for lines of coolops itself.
+    pub cursor: Option<LogCursor>,
+}
+
+/// A place in a container's output: for each stream the last timestamp taken, and how many frames of it. A timestamp
+/// alone is not enough: the pieces of a long line share one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogCursor {
+    /// Standard output.
+    pub stdout: Option<FrameMark>,
+    /// Standard error.
+    pub stderr: Option<FrameMark>,
+}
+
+/// The last frame taken of one stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FrameMark {
+    /// Docker's timestamp, as text.
+    pub at: String,
+    /// Frames with that timestamp taken so far.
+    pub frames: u32,
+}
+
+/// What ties a deployment's whole output to the event log's chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogSeal {
+    /// Chunks in the journal.
+    pub chunks: i32,
+    /// Lines in it.
+    pub lines: i64,
+    /// Bytes in it.
+    pub bytes: i64,
+    /// The journal's last chain hash, hex.
+    pub head: String,
+}
+
+/// Why a deployment failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Failure {
+    /// The script ended with another exit code than 0.
+    Exit {
+        /// The code.
+        code: i64,
+    },
+    /// The container was killed because it used more memory than it may.
+    OutOfMemory,
+    /// The registry knows no such image or tag.
+    ImageMissing,
+    /// The registry wants other credentials.
+    RegistryRefused {
+        /// The registry's host.
+        registry: String,
+    },
+    /// The image could not be fetched.
+    PullFailed {
+        /// Docker's words.
+        detail: String,
+    },
+    /// Docker would not make or start the container.
+    NotStarted {
+        /// Docker's words.
+        detail: String,
+    },
+    /// A secret that the environment names can't be read.
+    SecretUnreadable {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Failure {
+    /// The reason as it stands in messages and lists; fits after "failed: ".
+    pub fn sentence(&self, image: &str) -> String {
+        match self {
+            Self::Exit { code } => format!("exit code {code}"),
+            Self::OutOfMemory => "out of memory".to_owned(),
+            Self::ImageMissing => format!("the image {image} does not exist"),
+            Self::RegistryRefused { registry } => {
+                format!("the registry {registry} refused our credentials (coolops project registry set)")
+            }
+            Self::PullFailed { detail } => format!("the image could not be pulled: {detail}"),
+            Self::NotStarted { detail } => format!("the container could not be started: {detail}"),
+            Self::SecretUnreadable { name } => format!("the secret {name} can't be decrypted (is COOLOPS_MASTER_KEY the right one?)"),
+        }
+    }
+}
+
+/// Why a press was refused, as data for the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the sentence says it")]
+pub enum PressRefusal {
+    BuildUnknown,
+    ProjectArchived { project: String },
+    EnvironmentGone { environment: String },
+    UnderWay { build_name: String, environment: String, state: String, since_press_of: String },
+}
+
+impl PressRefusal {
+    /// What the presser reads, as unescaped text. A person's Slack id is left to the renderer.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::BuildUnknown => {
+                "This build is not known here any more, so nothing was started. Announce it again from CI to get a new message.".to_owned()
+            }
+            Self::ProjectArchived { project } => format!("The project {project} is archived, so nothing was started."),
+            Self::EnvironmentGone { environment } => {
+                format!(
+                    "The environment {environment} does not exist any more, so nothing was started. Newer builds show the environments there are."
+                )
+            }
+            Self::UnderWay { build_name, environment, state, .. } => {
+                let next = match state.as_str() {
+                    "unknown" => "An operator has to look at it first: coolops deployment resolve.",
+                    _ => "Its line in the message shows how it goes; press again when it has ended.",
+                };
+                format!("{build_name} is already {state} on {environment}, so nothing was started a second time. {next}")
+            }
+        }
+    }
+}
+
+mod examples {
+    use super::*;
+
+    const OF: DeploymentOf = DeploymentOf {
+        deployment_id: DeploymentId(Uuid::from_u128(0x5)),
+        build_id: BuildId(Uuid::from_u128(0x4)),
+        environment_id: EnvironmentId(Uuid::from_u128(0x2)),
+        project_id: ProjectId(Uuid::from_u128(0x1)),
+    };
+
+    fn ana() -> Person {
+        Person { team: "T0123456789".into(), user: "U0123456789".into(), name: "ana".into() }
+    }
+
+    fn seal() -> LogSeal {
+        LogSeal { chunks: 2, lines: 120, bytes: 8_000, head: "ab".repeat(32) }
+    }
+
+    macro_rules! examples {
+        ($($name:ident { $($field:ident: $value:expr),* $(,)? })*) => {
+            $(impl Payload for $name {
+                fn example() -> Self { Self { $($field: $value),* } }
+            })*
+        };
+    }
+
+    examples! {
+        DeploymentRequested {
+            of: OF,
+            build_name: "master-94657536".into(),
+            environment_name: "Production".into(),
+            requested_by: ana(),
+            image: ImageRef::parse("registry.example.com/api/deploy:1").expect("the example's image is well formed"),
+            behind: Some(Ahead { deployment_id: DeploymentId(Uuid::from_u128(0x6)), build_name: "master-94657535".into() }),
+        }
+        DeploymentRefused {
+            of: OF,
+            requested_by: ana(),
+            channel: "C0123456789".into(),
+            refusal: PressRefusal::UnderWay {
+                build_name: "master-94657536".into(),
+                environment: "Production".into(),
+                state: "running".into(),
+                since_press_of: "U0123456789".into(),
+            },
+        }
+        DeploymentPromoted { of: OF }
+        DeploymentPrepared {
+            of: OF,
+            image_id: format!("sha256:{}", "0".repeat(64)),
+            container: "coolops-00000000-0000-0000-0000-000000000005".into(),
+            engine_id: "b4a9c0de-0000-0000-0000-000000000000".into(),
+        }
+        DeploymentStarted { of: OF, container_id: "c".repeat(64) }
+        DeploymentSucceeded { of: OF, log: seal() }
+        DeploymentFailed { of: OF, failure: Failure::Exit { code: 3 }, log: seal() }
+        DeploymentLost { of: OF, found: "the container was removed by somebody else".into(), log: seal() }
+        DeploymentResolved { of: OF, verdict: Verdict::Failed, reason: "checked by hand: version 7 is still live".into() }
+        DeploymentLogged {
+            deployment_id: OF.deployment_id,
+            chunk: 0,
+            first_line: 1,
+            lines: 60,
+            bytes: 4_000,
+            sha256: "0".repeat(64),
+            cursor: Some(LogCursor {
+                stdout: Some(FrameMark { at: "2026-11-22T10:00:00.123456789Z".into(), frames: 1 }),
+                stderr: None,
+            }),
+        }
+    }
+}
