@@ -94,10 +94,9 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
     output::line(&format!("The chain of {} events is whole. Head: {}", report.events, report.head));
     output::line(&format!("The output of {} is as it was written.", count(report.journals as i64, "deployment")));
     if messages {
-        output::line(&format!(
-            "{} messages, rendered anew from the events, equal what Slack was last sent, byte for byte.",
-            report.messages
-        ));
+        let messages = count(report.messages as i64, "message");
+        let equal = if report.messages == 1 { "equals" } else { "equal" };
+        output::line(&format!("{messages}, rendered anew from the events, {equal} what Slack was last sent, byte for byte."));
         if report.messages_of_other_versions > 0 {
             let n = report.messages_of_other_versions;
             output::line(&format!("{n} messages were sent by another version of the renderer; their stored bytes are as they were sent."));

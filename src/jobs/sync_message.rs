@@ -77,7 +77,7 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
     let Some(card) = BuildCard::fold(&events) else { return Ok(Outcome::Done) };
     let Some(links) = app.keys.links(&card.link_key) else {
         let problem = format!("the master key of the link key {} is not set (COOLOPS_MASTER_KEY_PREVIOUS)", card.link_key);
-        return Ok(Outcome::Later(Duration::from_mins(1), Some(problem)));
+        return Ok(Outcome::Later(Duration::from_secs(10), Some(problem)));
     };
     let payload = render::render(&card, &links);
     let bytes = payload.bytes();

@@ -15,6 +15,8 @@ mod end_to_end;
 mod event_log;
 mod intake;
 mod limits;
+mod operating;
+mod outages;
 mod registry;
 mod slack_trouble;
 mod standin_refuses;

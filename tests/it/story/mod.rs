@@ -5,6 +5,7 @@
 //! `events/`, the chain is verified, the projections are rebuilt and must not differ.
 
 pub mod database;
+pub mod proxy;
 pub mod read;
 pub mod runner;
 pub mod service;
@@ -265,9 +266,7 @@ impl Story {
 
     /// What only this person sees.
     pub fn private_notes_of(&self, user: &str) -> Vec<String> {
-        let workspace = self.standin.workspace();
-        let id = &workspace.users.iter().find(|u| u.name == user).unwrap().id;
-        workspace.channels[0].messages.iter().filter(|m| m.only_for.as_ref() == Some(id)).map(|m| m.text.clone()).collect()
+        read::private_notes(&self.standin.workspace(), user)
     }
 
     pub fn build_id(&self, name: &str) -> BuildId {

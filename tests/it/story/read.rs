@@ -1,6 +1,6 @@
 //! A channel as its members read it: title, fields, `[buttons]`, lines with their colour bar.
 
-use coolops::standin::workspace::{Channel, Message};
+use coolops::standin::workspace::{Channel, Message, Workspace};
 use serde_json::Value;
 
 /// What a person sees; ephemeral messages only for their reader.
@@ -66,4 +66,10 @@ pub fn button(m: &Message, environment: &str) -> Option<(String, Option<String>)
         }
     }
     None
+}
+
+/// What only this person sees in the first channel.
+pub fn private_notes(workspace: &Workspace, user: &str) -> Vec<String> {
+    let id = &workspace.users.iter().find(|u| u.name == user).unwrap().id;
+    workspace.channels[0].messages.iter().filter(|m| m.only_for.as_ref() == Some(id)).map(|m| m.text.clone()).collect()
 }

@@ -120,6 +120,11 @@ impl Service {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// A variable of the service.
+    pub fn variable(&self, name: &str) -> String {
+        self.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap()
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coolops"));
         command.args(arguments).env_clear().envs(self.environment.iter().cloned());
@@ -180,6 +185,16 @@ impl Service {
 
     pub fn channel(&self) -> String {
         read::channel(&self.standin.workspace().channels[0], None)
+    }
+
+    /// What only this person sees.
+    pub fn private_notes_of(&self, user: &str) -> Vec<String> {
+        read::private_notes(&self.standin.workspace(), user)
+    }
+
+    /// Nobody sees private notes any more.
+    pub fn forget_private_notes(&self) {
+        self.standin.workspace().channels[0].messages.retain(|m| m.only_for.is_none());
     }
 
     /// Waits until the channel shows something.
