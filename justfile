@@ -16,7 +16,7 @@ demo *args: (needs "demo")
 
 # Run all tests beside private services
 test *args: (needs "test")
-    cargo build --quiet
+    cargo build --quiet --features failpoints
     target/debug/coolops with-services -- scripts/nextest "$@"
 
 # Check formatting, lints and documentation

@@ -6,6 +6,10 @@ exception when duplicate_object or unique_violation then null; end $$;
 -- A failed grant means the login cannot drop to the role; `coolops doctor` explains what to do.
 do $$ begin execute format('grant coolops_app to %I', session_user); exception when others then null; end $$;
 
+-- The clock of everything that compares times: leases, turns, the times of events. Stable, so that it can bound an index
+-- scan; one place, so that a test can set it.
+create function coolops_now() returns timestamptz language sql stable parallel safe as 'select clock_timestamp()';
+
 -- Fixed-width columns first: no alignment padding in a table that only grows.
 create table event (
   position       bigint      not null primary key,           -- gap-free and in commit order: assigned under event_head
@@ -44,7 +48,7 @@ create table log_chunk (
   lines         int         not null,
   raw_len       int         not null,
   fence         bigint      not null,
-  recorded_at   timestamptz not null default clock_timestamp(),
+  recorded_at   timestamptz not null default coolops_now(),
   envelope      json        not null,                        -- events/deployment_logged: the exact bytes that were hashed
   body          bytea       not null,                        -- zstd
   chain_hash    bytea       not null check (octet_length(chain_hash) = 32),

@@ -11,24 +11,40 @@ create table job (
   done        bigint      not null default 0,
   state       text        not null default 'ready' check (state in ('ready', 'leased', 'done')),
   attempts    int         not null default 0,
-  run_at      timestamptz not null default clock_timestamp(),
+  run_at      timestamptz not null default coolops_now(),
   rung_at     timestamptz,
   lease_owner uuid,
   lease_until timestamptz,
   fence       bigint,
   has_turn    boolean     not null default false,            -- waits for a turn at Slack that it has reserved
+  engine      text,                                          -- the Docker Engine that its container is on
+  orphaned_at timestamptz,                                   -- since when no worker on that engine is seen
   claimed_by  text,                                          -- 'doorbell' or 'sweep': how the last claim came about
   last_error  text
 ) with (fillfactor = 70);
 create index job_due on job (kind, run_at) where state = 'ready';
 create index job_leased on job (lease_until) where state = 'leased';
 
+-- Who does jobs, and on which engine. A row that is not renewed is a process that is gone.
+create table worker (
+  id      uuid        primary key,
+  engine  text,
+  seen_at timestamptz not null
+) with (fillfactor = 50);
+
+-- The latest time that anybody saw. When the clock was set back, what waits for a time is set back with it.
+create table clock (
+  id   boolean     primary key default true check (id),
+  seen timestamptz not null
+);
+insert into clock values (true, '-infinity');
+
 create table slack_message (
   build_id       uuid        primary key,
   state          text        not null check (state in ('posting', 'live', 'gone', 'blocked')),
   channel        text        not null,
   ts             text,
-  attempted_at   timestamptz not null default clock_timestamp(),
+  attempted_at   timestamptz not null default coolops_now(),
   lookups        int         not null default 0,
   sent_at        timestamptz,
   sent_position  bigint      not null default 0,
@@ -42,7 +58,8 @@ create table slack_message (
 create table rate_bucket (
   scope         text        primary key,
   tat           timestamptz not null,
-  blocked_until timestamptz not null default '-infinity'
+  blocked_until timestamptz not null default '-infinity',
+  reason        text                                         -- why it is blocked, where it is more than a 429
 ) with (fillfactor = 50);
 
 -- Secret values, encrypted and erasable. The log only knows their name, version and fingerprint.
@@ -55,3 +72,24 @@ create table secret_value (
   ciphertext bytea not null,
   primary key (owner, name, version)
 );
+
+-- Notes the time; called by every process every 2 seconds. Leases may get a little longer by it, never shorter.
+create function keep_clock() returns timestamptz language plpgsql as $$
+declare
+  present timestamptz := coolops_now();
+  latest  timestamptz;
+  back    interval;
+begin
+  select seen into latest from clock for update skip locked;
+  if not found then return present; end if;
+  if latest > present + interval '5 s' then
+    back := latest - present;
+    update job set run_at = run_at - back where state = 'ready' and run_at > present;
+    update job set lease_until = lease_until - back where state = 'leased' and lease_until > present + back;
+    update job set rung_at = null where rung_at > present;
+    update rate_bucket set tat = tat - back, blocked_until = blocked_until - back where greatest(tat, blocked_until) > present;
+    update worker set seen_at = present where seen_at > present;
+  end if;
+  update clock set seen = present;
+  return present;
+end $$;

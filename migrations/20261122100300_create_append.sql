@@ -39,7 +39,7 @@ begin
        where coalesce((select v.position from boundary v where v.key = t.k), 0) <> t.s) u;
   end if;
   base := h.position;
-  at := greatest(h.last_at, clock_timestamp());
+  at := greatest(h.last_at, coolops_now());
   a8 := timestamptz_send(at);
   for i in 1 .. array_length(req, 1) loop
     if req[i] = any(lost) then pos[i] := null; ch[i] := null; continue; end if;
@@ -83,7 +83,7 @@ begin
   end if;
   if j_e is not null then
     insert into job as j (id, kind, key, wanted, run_at)
-      select t.id, t.kind, t.key, max(pos[t.e]), at
+      select t.id, t.kind, t.key, max(pos[t.e]), coolops_now()
         from unnest(j_e, j_id, j_kind, j_key) t(e, id, kind, key) where pos[t.e] is not null group by t.id, t.kind, t.key
       on conflict (id) do update set wanted = excluded.wanted,
         state  = case when j.state = 'done' then 'ready' else j.state end,
@@ -115,4 +115,4 @@ grant select on all tables in schema public to coolops_app;
 grant execute on function append_batch, append_log_chunk to coolops_app;
 grant usage on sequence fence_seq to coolops_app;
 grant insert, update, delete on project, token, build, deployment, boundary to coolops_app;
-grant insert, update, delete on job, slack_message, rate_bucket, secret_value to coolops_app;
+grant insert, update, delete on job, slack_message, rate_bucket, secret_value, worker, clock to coolops_app;

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod failpoint;
 pub mod http;
 pub mod jobs;
 pub mod keys;

@@ -248,7 +248,7 @@ fn story_of(n: u128) -> Vec<Event> {
             environment_id: environment(d % 3),
             project_id,
         };
-        let log = LogSeal { chunks: 0, lines: 0, bytes: 0, head: String::new() };
+        let log = LogSeal { chunks: 0, lines: 0, bytes: 0, head: String::new(), left_out: LeftOut::default(), gaps: 0 };
         events.push(
             DeploymentRequested {
                 of,

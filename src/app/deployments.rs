@@ -1,7 +1,7 @@
 //! A worker takes a deployment from step to step; a person closes an unknown one.
 
 use super::{ATTEMPTS, App, CommandError, record, too_busy};
-use crate::domain::deployment::{Deployment, Line, Verdict, WrongState};
+use crate::domain::deployment::{Deployment, Line, StopReason, Verdict, WrongState};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{DeploymentId, EventId};
 use crate::projections::rows;
@@ -83,6 +83,14 @@ impl App {
             }
         }
         Err(too_busy())
+    }
+
+    /// A deployment is to stop.
+    ///
+    /// # Errors
+    /// See [`StepError`], or that the database is away.
+    pub async fn stop(&self, id: DeploymentId, reason: &StopReason, actor: &Actor) -> Result<Deployment, CommandError<StepError>> {
+        self.step(id, None, actor, |own, _| own.request_stop(reason.clone())).await
     }
 
     /// A person decides how an unknown deployment ended.

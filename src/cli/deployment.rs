@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::output::{self, Format};
 use super::{operate, operator, project_named};
-use crate::domain::deployment::{State, Verdict};
+use crate::domain::deployment::{LeftOut, State, StopReason, Verdict};
 use crate::domain::ids::DeploymentId;
 use crate::store::deployments::Dated;
 
@@ -26,7 +26,7 @@ enum Command {
         /// Only this project's
         #[arg(long)]
         project: Option<String>,
-        /// Only those in this state: queued, ready, starting, running, unknown, succeeded, failed
+        /// Only those in this state: queued, ready, starting, running, cancelling, unknown, succeeded, failed, timed_out, cancelled
         #[arg(long)]
         state: Option<String>,
         /// At most so many
@@ -49,6 +49,14 @@ enum Command {
         /// Go on until it ends
         #[arg(short, long)]
         follow: bool,
+    },
+    /// Stop a deployment: SIGTERM, and SIGKILL 10 seconds later
+    Stop {
+        /// Its id, or the beginning of it
+        deployment: String,
+        /// Why; it is recorded, and shown in Slack
+        #[arg(long)]
+        reason: String,
     },
     /// Decide how an unknown deployment ended; its environment opens again
     Resolve {
@@ -128,6 +136,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 if let Some(image) = &d.image_id {
                     output::line(&format!("  ran      {image}"));
                 }
+                if let Some(digest) = &d.digest {
+                    output::line(&format!("  digest   {digest}"));
+                }
                 if let Some(found) = &d.found {
                     output::line(&format!("  found    {found}"));
                 }
@@ -135,7 +146,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                     output::line(&format!("  resolved {}", output::safe(reason)));
                 }
                 if let Some(log) = &d.log {
-                    output::line(&format!("  log      {} lines, {} bytes", log.lines, log.bytes));
+                    let gaps = match log.gaps {
+                        0 => String::new(),
+                        1 => ", with a gap".to_owned(),
+                        n => format!(", with {n} gaps"),
+                    };
+                    let left_out = match log.left_out {
+                        LeftOut { bytes: 0, .. } => String::new(),
+                        LeftOut { lines, bytes } => format!(", {lines} more lines ({bytes} bytes) left out"),
+                    };
+                    output::line(&format!("  log      {} lines, {} bytes{left_out}{gaps}", log.lines, log.bytes));
                 }
             }
         }
@@ -156,6 +176,13 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(300)).await;
             }
+        }
+        Command::Stop { deployment, reason } => {
+            anyhow::ensure!(!reason.trim().is_empty(), "--reason is empty; say why, it is recorded and shown in Slack");
+            let reason = StopReason::Operator { reason: reason.trim().to_owned() };
+            let stopped = app.stop(find(&deployment).await?, &reason, &operator()).await?;
+            let words = if stopped.state.is_over() { "is cancelled" } else { "is being stopped" };
+            output::line(&format!("{} → {} {words}.", output::safe(&stopped.build_name), output::safe(&stopped.environment_name)));
         }
         Command::Resolve { deployment, r#as, reason } => {
             anyhow::ensure!(!reason.trim().is_empty(), "--reason is empty; say why you think so, it is recorded");
@@ -178,8 +205,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
 fn state_words(d: &Dated) -> String {
     let x = &d.deployment;
-    match &x.failure {
-        Some(failure) if x.state == State::Failed => format!("failed: {}", failure.sentence(x.image.as_str())),
+    match (&x.failure, &x.stop) {
+        (Some(failure), _) if x.state == State::Failed => format!("failed: {}", failure.sentence(x.image.as_str())),
+        (_, Some(reason)) => format!("{}: {}", x.state.as_str().replace('_', " "), output::safe(&reason.sentence())),
         _ => x.state.as_str().to_owned(),
     }
 }

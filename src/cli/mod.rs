@@ -63,7 +63,7 @@ pub enum Command {
     Project(project::Args),
     /// Environments: order, variables, secrets
     Environment(environment::Args),
-    /// Deployments: list, show, logs, resolve
+    /// Deployments: list, show, logs, stop, resolve
     Deployment(deployment::Args),
     /// Rebuild everything that is derived from the log, or prove that it fits
     Replay(audit::ReplayArgs),
@@ -92,6 +92,7 @@ pub enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     crate::telemetry::start();
+    crate::failpoint::start();
     if let Command::BuildNew(args) = &cli.command {
         return build_new::run(args);
     }

@@ -59,6 +59,12 @@ enum Command {
         /// Another Slack channel, for builds from now on
         #[arg(long)]
         channel: Option<String>,
+        /// How long deployments may run, in minutes, for presses from now on
+        #[arg(long, value_name = "MINUTES")]
+        time_limit: Option<u32>,
+        /// How much of a deployment's output is kept, in MiB, for presses from now on
+        #[arg(long, value_name = "MIB")]
+        log_limit: Option<u32>,
         #[command(flatten)]
         format: Format,
     },
@@ -170,10 +176,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
         }
         Command::Show { project, format } => show(&project_named(&app, &project).await?, format),
-        Command::Set { project, name, image, channel, format } => {
-            let changes = [name.map(ProjectChange::Rename), image.map(ProjectChange::Image), channel.map(ProjectChange::Channel)];
+        Command::Set { project, name, image, channel, time_limit, log_limit, format } => {
+            let changes = [
+                name.map(ProjectChange::Rename),
+                image.map(ProjectChange::Image),
+                channel.map(ProjectChange::Channel),
+                time_limit.map(ProjectChange::TimeLimit),
+                log_limit.map(ProjectChange::LogLimit),
+            ];
             let changes: Vec<ProjectChange> = changes.into_iter().flatten().collect();
-            anyhow::ensure!(!changes.is_empty(), "nothing to change; give --name, --image or --channel");
+            anyhow::ensure!(!changes.is_empty(), "nothing to change; give --name, --image, --channel, --time-limit or --log-limit");
             let mut changed = project_named(&app, &project).await?;
             // All are judged before the first is recorded.
             for change in &changes {
@@ -234,6 +246,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 fn as_json(p: &Project) -> serde_json::Value {
     json!({
         "id": p.id, "slug": p.slug, "name": p.name, "image": p.image, "channel": p.channel, "archived": p.archived,
+        "time_limit_minutes": p.time_limit_minutes, "log_limit_mebibytes": p.log_limit_mebibytes,
         "environments": p.open_environments().into_iter().map(environment::as_json).collect::<Vec<_>>(),
         "tokens": p.tokens.iter().map(|t| json!({ "id": t.id, "label": t.label, "revoked": t.revoked })).collect::<Vec<_>>(),
         "registries": p.registries.iter().map(|r| json!({ "host": r.host, "username": r.username })).collect::<Vec<_>>(),
@@ -247,6 +260,7 @@ fn show(p: &Project, format: Format) {
     output::line(&format!("{} ({}){}", p.name, p.slug, if p.archived { ", archived" } else { "" }));
     output::line(&format!("  image    {}", p.image.as_str()));
     output::line(&format!("  channel  {}", p.channel));
+    output::line(&format!("  limits   {} min to run, {} MiB of output kept", p.time_limit_minutes, p.log_limit_mebibytes));
     for r in &p.registries {
         output::line(&format!("  registry {} as {}", r.host, r.username));
     }

@@ -26,12 +26,18 @@ pub enum State {
     Starting,
     /// The container runs.
     Running,
+    /// It was told to stop and has not ended yet.
+    Cancelling,
     /// Nobody can tell; a person must decide.
     Unknown,
     /// Ended well.
     Succeeded,
     /// Ended badly.
     Failed,
+    /// Stopped because it ran longer than it may.
+    TimedOut,
+    /// Stopped because somebody wanted so.
+    Cancelled,
 }
 
 impl State {
@@ -42,15 +48,36 @@ impl State {
             Self::Ready => "ready",
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Cancelling => "cancelling",
             Self::Unknown => "unknown",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The word that people read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "queued",
+            Self::Cancelling => "stopping",
+            Self::TimedOut => "timed out",
+            state => state.as_str(),
         }
     }
 
     /// Whether it has ended.
     pub fn is_over(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed)
+        matches!(self, Self::Succeeded | Self::Failed | Self::TimedOut | Self::Cancelled)
+    }
+}
+
+/// The state that a stop for this reason leads to.
+pub fn stopped(reason: &StopReason) -> State {
+    match reason {
+        StopReason::TimeLimit { .. } => State::TimedOut,
+        StopReason::Operator { .. } => State::Cancelled,
     }
 }
 
@@ -63,11 +90,16 @@ pub struct Deployment {
     pub environment_name: String,
     pub requested_by: Person,
     pub image: ImageRef,
+    pub time_limit_minutes: u32,
+    pub log_limit_mebibytes: u32,
     pub state: State,
     pub image_id: Option<String>,
+    pub digest: Option<String>,
     pub engine_id: Option<String>,
     pub container_id: Option<String>,
     pub failure: Option<Failure>,
+    pub stop: Option<StopReason>,
+    pub exit_code: Option<i64>,
     pub found: Option<String>,
     pub resolved: Option<String>,
     pub log: Option<LogSeal>,
@@ -84,11 +116,16 @@ impl Deployment {
             environment_name: event.environment_name.clone(),
             requested_by: event.requested_by.clone(),
             image: event.image.clone(),
+            time_limit_minutes: event.time_limit_minutes,
+            log_limit_mebibytes: event.log_limit_mebibytes,
             state: if event.behind.is_some() { State::Queued } else { State::Ready },
             image_id: None,
+            digest: None,
             engine_id: None,
             container_id: None,
             failure: None,
+            stop: None,
+            exit_code: None,
             found: None,
             resolved: None,
             log: None,
@@ -104,11 +141,22 @@ impl Deployment {
             Event::DeploymentPrepared(e) => {
                 self.state = State::Starting;
                 self.image_id = Some(e.image_id.clone());
+                self.digest.clone_from(&e.digest);
                 self.engine_id = Some(e.engine_id.clone());
             }
             Event::DeploymentStarted(e) => {
                 self.state = State::Running;
                 self.container_id = Some(e.container_id.clone());
+            }
+            Event::DeploymentStopRequested(e) => {
+                self.state = State::Cancelling;
+                self.stop = Some(e.reason.clone());
+            }
+            Event::DeploymentStopped(e) => {
+                self.state = stopped(&e.reason);
+                self.stop = Some(e.reason.clone());
+                self.exit_code = e.exit_code;
+                self.log.clone_from(&e.log);
             }
             Event::DeploymentSucceeded(e) => {
                 self.state = State::Succeeded;
@@ -191,10 +239,7 @@ pub fn request(build: Option<(&BuildRegistered, &Project)>, line: &Line, command
             PressRefusal::UnderWay {
                 build_name: there.build_name.clone(),
                 environment: environment.name.clone(),
-                state: match there.state {
-                    State::Ready => "queued".to_owned(),
-                    state => state.as_str().to_owned(),
-                },
+                state: there.state.word().to_owned(),
                 since_press_of: there.requested_by.user.clone(),
             },
         );
@@ -205,6 +250,8 @@ pub fn request(build: Option<(&BuildRegistered, &Project)>, line: &Line, command
         environment_name: environment.name.clone(),
         requested_by: command.requested_by.clone(),
         image: project.image.clone(),
+        time_limit_minutes: project.time_limit_minutes,
+        log_limit_mebibytes: project.log_limit_mebibytes,
         behind: line.last().map(|d| Ahead { deployment_id: d.of.deployment_id, build_name: d.build_name.clone() }),
     }
     .into()
@@ -240,9 +287,23 @@ impl Deployment {
     ///
     /// # Errors
     /// When it isn't this deployment's turn, or it was prepared before.
-    pub fn prepare(&self, image_id: String, engine_id: String) -> Result<Event, WrongState> {
+    pub fn prepare(&self, image_id: String, digest: Option<String>, engine_id: String) -> Result<Event, WrongState> {
         self.in_state(&[State::Ready], "prepared")?;
-        Ok(DeploymentPrepared { of: self.of, image_id, container: self.container_name(), engine_id }.into())
+        Ok(DeploymentPrepared { of: self.of, image_id, digest, container: self.container_name(), engine_id }.into())
+    }
+
+    /// It is to stop. What has no container yet ends at once; else the worker sees to it.
+    ///
+    /// # Errors
+    /// When it ended, is stopping already, or is unknown: then a person looks and resolves it.
+    pub fn request_stop(&self, reason: StopReason) -> Result<Vec<Event>, WrongState> {
+        self.in_state(&[State::Queued, State::Ready, State::Starting, State::Running], "stopped")?;
+        let of = self.of;
+        Ok(match self.state {
+            State::Queued => vec![DeploymentStopped { of, reason, exit_code: None, log: None }.into()],
+            // A worker may be about to start it: it looks before it does, and ends it then.
+            _ => vec![DeploymentStopRequested { of, reason }.into()],
+        })
     }
 
     /// The container runs.
@@ -259,12 +320,24 @@ impl Deployment {
     /// # Errors
     /// When it does not hold the environment, or was lost already.
     pub fn end(&self, ending: Ending, log: LogSeal, line: &Line) -> Result<Vec<Event>, WrongState> {
-        self.in_state(&[State::Ready, State::Starting, State::Running], "ended")?;
+        self.in_state(&[State::Ready, State::Starting, State::Running, State::Cancelling], "ended")?;
         let of = self.of;
-        let ended = match ending {
-            Ending::Succeeded => DeploymentSucceeded { of, log }.into(),
-            Ending::Failed(failure) => DeploymentFailed { of, failure, log }.into(),
-            Ending::Lost(found) => return Ok(vec![DeploymentLost { of, found, log }.into()]),
+        let ended = match (ending, &self.stop) {
+            // It was told to stop: how the script took it is not the script's failure.
+            (Ending::Succeeded, Some(reason)) => {
+                DeploymentStopped { of, reason: reason.clone(), exit_code: Some(0), log: Some(log) }.into()
+            }
+            (Ending::Failed(failure), Some(reason)) => {
+                let exit_code = match failure {
+                    Failure::Exit { code } => Some(code),
+                    Failure::Killed { .. } | Failure::OutOfMemory => Some(137),
+                    _ => None,
+                };
+                DeploymentStopped { of, reason: reason.clone(), exit_code, log: Some(log) }.into()
+            }
+            (Ending::Succeeded, None) => DeploymentSucceeded { of, log }.into(),
+            (Ending::Failed(failure), None) => DeploymentFailed { of, failure, log }.into(),
+            (Ending::Lost(found), _) => return Ok(vec![DeploymentLost { of, found, log }.into()]),
         };
         Ok(self.then_next(ended, line))
     }
@@ -321,7 +394,7 @@ mod tests {
     }
 
     fn seal() -> LogSeal {
-        LogSeal { chunks: 0, lines: 0, bytes: 0, head: String::new() }
+        LogSeal { chunks: 0, lines: 0, bytes: 0, head: String::new(), left_out: LeftOut::default(), gaps: 0 }
     }
 
     #[test]

@@ -44,6 +44,10 @@ pub struct DeploymentRequested {
     pub requested_by: Person,
     /// What will run: the project's image at the press.
     pub image: ImageRef,
+    /// How long its container may run: the project's setting at the press.
+    pub time_limit_minutes: u32,
+    /// How much of its output is kept: the project's setting at the press.
+    pub log_limit_mebibytes: u32,
     /// The build right before it in the line; none when it is its turn at once.
     pub behind: Option<Ahead>,
 }
@@ -81,8 +85,10 @@ pub struct DeploymentPromoted {
 pub struct DeploymentPrepared {
     #[expect(missing_docs, reason = "see DeploymentOf")]
     pub of: DeploymentOf,
-    /// Content address of the image.
+    /// Content address of the image: exactly this runs, whatever becomes of the tag.
     pub image_id: String,
+    /// The image's digest in the registry that it came from; none when it was never in one.
+    pub digest: Option<String>,
     /// The container's name.
     pub container: String,
     /// The Docker Engine's own id: only workers on that engine can find the container again.
@@ -96,6 +102,55 @@ pub struct DeploymentStarted {
     pub of: DeploymentOf,
     /// Docker's id of the container.
     pub container_id: String,
+}
+
+/// Recorded when a running deployment was told to stop. Whatever its exit code will be, it was stopped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentStopRequested {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// Why.
+    pub reason: StopReason,
+}
+
+/// Why a deployment is, or was, stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum StopReason {
+    /// It ran longer than it may.
+    TimeLimit {
+        /// The limit.
+        minutes: u32,
+    },
+    /// An operator decided so.
+    Operator {
+        /// Why, in that person's words.
+        reason: String,
+    },
+}
+
+impl StopReason {
+    /// The reason as it stands in messages and lists; fits after "stopped: ".
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::TimeLimit { minutes: 1 } => "it ran longer than a minute".to_owned(),
+            Self::TimeLimit { minutes } => format!("it ran longer than {minutes} minutes"),
+            Self::Operator { reason } => reason.clone(),
+        }
+    }
+}
+
+/// Recorded when a deployment that was told to stop has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentStopped {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// Why it was stopped.
+    pub reason: StopReason,
+    /// How its container ended; none when there was no container yet.
+    pub exit_code: Option<i64>,
+    /// The seal of its output; none when it was stopped while it waited.
+    pub log: Option<LogSeal>,
 }
 
 /// Recorded when the container ended with exit code 0.
@@ -166,6 +221,19 @@ pub struct DeploymentLogged {
     pub sha256: String,
     /// Where reading goes on after this chunk; none for lines of coolops itself.
     pub cursor: Option<LogCursor>,
+    /// What was left out right before this chunk, because the output is longer than what is kept.
+    pub left_out: Option<LeftOut>,
+    /// Notes in this chunk that output is missing: the engine no longer had it.
+    pub gaps: i32,
+}
+
+/// How much output was left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeftOut {
+    /// Lines.
+    pub lines: i64,
+    /// Bytes.
+    pub bytes: i64,
 }
 
 /// A place in a container's output: for each stream the last timestamp taken, and how many frames of it. A timestamp
@@ -198,6 +266,10 @@ pub struct LogSeal {
     pub bytes: i64,
     /// The journal's last chain hash, hex.
     pub head: String,
+    /// What was printed and left out, because it is longer than what is kept.
+    pub left_out: LeftOut,
+    /// Places where output is missing because the engine no longer had it. The journal says where.
+    pub gaps: i32,
 }
 
 /// Why a deployment failed.
@@ -211,6 +283,13 @@ pub enum Failure {
     },
     /// The container was killed because it used more memory than it may.
     OutOfMemory,
+    /// The container was killed, and not by coolops: by a restart of the engine, or by somebody.
+    Killed {
+        /// Whether the engine went away while it ran.
+        engine_restarted: bool,
+    },
+    /// The engine's disk is full.
+    EngineFull,
     /// The registry knows no such image or tag.
     ImageMissing,
     /// The registry wants other credentials.
@@ -241,6 +320,9 @@ impl Failure {
         match self {
             Self::Exit { code } => format!("exit code {code}"),
             Self::OutOfMemory => "out of memory".to_owned(),
+            Self::Killed { engine_restarted: true } => "Docker was restarted while it ran, and ended it".to_owned(),
+            Self::Killed { engine_restarted: false } => "it was killed from outside (exit code 137)".to_owned(),
+            Self::EngineFull => "the disk of the Docker host is full".to_owned(),
             Self::ImageMissing => format!("the image {image} does not exist"),
             Self::RegistryRefused { registry } => {
                 format!("the registry {registry} refused our credentials (coolops project registry set)")
@@ -302,7 +384,7 @@ mod examples {
     }
 
     fn seal() -> LogSeal {
-        LogSeal { chunks: 2, lines: 120, bytes: 8_000, head: "ab".repeat(32) }
+        LogSeal { chunks: 2, lines: 120, bytes: 8_000, head: "ab".repeat(32), left_out: LeftOut { lines: 7, bytes: 210 }, gaps: 1 }
     }
 
     macro_rules! examples {
@@ -320,6 +402,8 @@ mod examples {
             environment_name: "Production".into(),
             requested_by: ana(),
             image: ImageRef::parse("registry.example.com/api/deploy:1").expect("the example's image is well formed"),
+            time_limit_minutes: 60,
+            log_limit_mebibytes: 16,
             behind: Some(Ahead { deployment_id: DeploymentId(Uuid::from_u128(0x6)), build_name: "master-94657535".into() }),
         }
         DeploymentRefused {
@@ -337,10 +421,13 @@ mod examples {
         DeploymentPrepared {
             of: OF,
             image_id: format!("sha256:{}", "0".repeat(64)),
+            digest: Some(format!("registry.example.com/api/deploy@sha256:{}", "1".repeat(64))),
             container: "coolops-00000000-0000-0000-0000-000000000005".into(),
             engine_id: "b4a9c0de-0000-0000-0000-000000000000".into(),
         }
         DeploymentStarted { of: OF, container_id: "c".repeat(64) }
+        DeploymentStopRequested { of: OF, reason: StopReason::TimeLimit { minutes: 60 } }
+        DeploymentStopped { of: OF, reason: StopReason::TimeLimit { minutes: 60 }, exit_code: Some(143), log: Some(seal()) }
         DeploymentSucceeded { of: OF, log: seal() }
         DeploymentFailed { of: OF, failure: Failure::Exit { code: 3 }, log: seal() }
         DeploymentLost { of: OF, found: "the container was removed by somebody else".into(), log: seal() }
@@ -356,6 +443,8 @@ mod examples {
                 stdout: Some(FrameMark { at: "2026-11-22T10:00:00.123456789Z".into(), frames: 1 }),
                 stderr: None,
             }),
+            left_out: Some(LeftOut { lines: 7, bytes: 210 }),
+            gaps: 0,
         }
     }
 }

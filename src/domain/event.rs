@@ -68,6 +68,8 @@ events! {
     ProjectRenamed "project_renamed" 1,
     ProjectImageChanged "project_image_changed" 1,
     ProjectChannelChanged "project_channel_changed" 1,
+    ProjectTimeLimitChanged "project_time_limit_changed" 1,
+    ProjectLogLimitChanged "project_log_limit_changed" 1,
     ProjectLinksRevoked "project_links_revoked" 1,
     ProjectArchived "project_archived" 1,
     TokenIssued "token_issued" 1,
@@ -87,6 +89,8 @@ events! {
     DeploymentPromoted "deployment_promoted" 1,
     DeploymentPrepared "deployment_prepared" 1,
     DeploymentStarted "deployment_started" 1,
+    DeploymentStopRequested "deployment_stop_requested" 1,
+    DeploymentStopped "deployment_stopped" 1,
     DeploymentSucceeded "deployment_succeeded" 1,
     DeploymentFailed "deployment_failed" 1,
     DeploymentLost "deployment_lost" 1,
@@ -101,6 +105,8 @@ macro_rules! settings {
             | $crate::domain::event::Event::ProjectRenamed(_)
             | $crate::domain::event::Event::ProjectImageChanged(_)
             | $crate::domain::event::Event::ProjectChannelChanged(_)
+            | $crate::domain::event::Event::ProjectTimeLimitChanged(_)
+            | $crate::domain::event::Event::ProjectLogLimitChanged(_)
             | $crate::domain::event::Event::ProjectLinksRevoked(_)
             | $crate::domain::event::Event::ProjectArchived(_)
             | $crate::domain::event::Event::TokenIssued(_)
@@ -235,6 +241,8 @@ impl Event {
             Self::ProjectRenamed(e) => project(e.project_id),
             Self::ProjectImageChanged(e) => project(e.project_id),
             Self::ProjectChannelChanged(e) => project(e.project_id),
+            Self::ProjectTimeLimitChanged(e) => project(e.project_id),
+            Self::ProjectLogLimitChanged(e) => project(e.project_id),
             Self::ProjectLinksRevoked(e) => project(e.project_id),
             Self::ProjectArchived(e) => project(e.project_id),
             Self::TokenIssued(e) => project(e.project_id),
@@ -256,6 +264,8 @@ impl Event {
             Self::DeploymentPromoted(e) => deployment(&e.of),
             Self::DeploymentPrepared(e) => deployment(&e.of),
             Self::DeploymentStarted(e) => deployment(&e.of),
+            Self::DeploymentStopRequested(e) => deployment(&e.of),
+            Self::DeploymentStopped(e) => deployment(&e.of),
             Self::DeploymentSucceeded(e) => deployment(&e.of),
             Self::DeploymentFailed(e) => deployment(&e.of),
             Self::DeploymentLost(e) => deployment(&e.of),

@@ -13,5 +13,6 @@ pub mod event;
 pub mod ids;
 pub mod message;
 pub mod names;
+pub mod output;
 pub mod project;
 pub mod react;

@@ -46,6 +46,22 @@ pub struct ProjectChannelChanged {
     pub channel: String,
 }
 
+/// Recorded when it was changed how long a project's deployments may run; presses from then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectTimeLimitChanged {
+    pub project_id: ProjectId,
+    pub minutes: u32,
+}
+
+/// Recorded when it was changed how much of a project's deployments' output is kept; presses from then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectLogLimitChanged {
+    pub project_id: ProjectId,
+    pub mebibytes: u32,
+}
+
 /// Recorded when all links to a project's logs made so far were declared void; later builds use the new key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "plain facts")]
@@ -178,6 +194,11 @@ pub struct SecretRef {
     pub fingerprint: String,
 }
 
+/// How long a deployment may run unless the project says otherwise.
+pub const TIME_LIMIT_MINUTES: u32 = 60;
+/// How much of a deployment's output is kept unless the project says otherwise.
+pub const LOG_LIMIT_MEBIBYTES: u32 = 16;
+
 /// A project as its events leave it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Project {
@@ -191,6 +212,10 @@ pub struct Project {
     pub image: ImageRef,
     /// Slack channel id (`C…`) or name.
     pub channel: String,
+    /// How long a deployment may run.
+    pub time_limit_minutes: u32,
+    /// How much of a deployment's output is kept: half of it from the beginning, half from the end.
+    pub log_limit_mebibytes: u32,
     /// Id of the key that log links are made with.
     pub link_key: String,
     /// Closed.
@@ -278,6 +303,8 @@ pub enum ProjectRefusal {
     NoRegistry(String),
     #[error("the environment {environment} has no variable {name}")]
     NoVariable { environment: String, name: String },
+    #[error("{what} is {given}; give a number from {least} to {most}")]
+    OutOfRange { what: &'static str, given: u32, least: u32, most: u32 },
     #[error("a project can have at most 100 environments; archive one first")]
     TooManyEnvironments,
     #[error(transparent)]
@@ -293,6 +320,8 @@ impl Project {
             name: event.name.clone(),
             image: event.image.clone(),
             channel: event.channel.clone(),
+            time_limit_minutes: TIME_LIMIT_MINUTES,
+            log_limit_mebibytes: LOG_LIMIT_MEBIBYTES,
             link_key: event.link_key.clone(),
             archived: false,
             tokens: Vec::new(),
@@ -310,6 +339,8 @@ impl Project {
             Event::ProjectRenamed(e) => self.name.clone_from(&e.name),
             Event::ProjectImageChanged(e) => self.image = e.image.clone(),
             Event::ProjectChannelChanged(e) => self.channel.clone_from(&e.channel),
+            Event::ProjectTimeLimitChanged(e) => self.time_limit_minutes = e.minutes,
+            Event::ProjectLogLimitChanged(e) => self.log_limit_mebibytes = e.mebibytes,
             Event::ProjectLinksRevoked(e) => self.link_key.clone_from(&e.link_key),
             Event::ProjectArchived(_) => self.archived = true,
             Event::TokenIssued(e) => {
@@ -350,6 +381,8 @@ impl Project {
             | Event::DeploymentPromoted(_)
             | Event::DeploymentPrepared(_)
             | Event::DeploymentStarted(_)
+            | Event::DeploymentStopRequested(_)
+            | Event::DeploymentStopped(_)
             | Event::DeploymentSucceeded(_)
             | Event::DeploymentFailed(_)
             | Event::DeploymentLost(_)
@@ -483,6 +516,14 @@ impl Project {
             }
             ProjectChange::Image(image) => ProjectImageChanged { project_id, image: ImageRef::parse(&image)? }.into(),
             ProjectChange::Channel(channel) => ProjectChannelChanged { project_id, channel: channel_id(&channel)? }.into(),
+            ProjectChange::TimeLimit(minutes) => {
+                within("the time limit in minutes", minutes, 1, 24 * 60)?;
+                ProjectTimeLimitChanged { project_id, minutes }.into()
+            }
+            ProjectChange::LogLimit(mebibytes) => {
+                within("the log limit in MiB", mebibytes, 1, 64)?;
+                ProjectLogLimitChanged { project_id, mebibytes }.into()
+            }
             ProjectChange::RevokeLinks(link_key) => ProjectLinksRevoked { project_id, link_key }.into(),
             ProjectChange::Archive => ProjectArchived { project_id }.into(),
             ProjectChange::IssueToken { token_id, label, digest } => {
@@ -537,12 +578,18 @@ pub enum ProjectChange {
     Rename(String),
     Image(String),
     Channel(String),
+    TimeLimit(u32),
+    LogLimit(u32),
     RevokeLinks(String),
     Archive,
     IssueToken { token_id: TokenId, label: String, digest: String },
     RevokeToken(String),
     SetRegistry { registry: String, username: String, secret: SecretRef },
     UnsetRegistry(String),
+}
+
+fn within(what: &'static str, given: u32, least: u32, most: u32) -> Result<(), ProjectRefusal> {
+    if (least..=most).contains(&given) { Ok(()) } else { Err(ProjectRefusal::OutOfRange { what, given, least, most }) }
 }
 
 /// Decides the creation of a project.
@@ -627,6 +674,8 @@ mod examples {
         ProjectRenamed { project_id: PROJECT, name: "Public API" }
         ProjectImageChanged { project_id: PROJECT, image: image("registry.example.com/api/deploy:2") }
         ProjectChannelChanged { project_id: PROJECT, channel: "C0987654321" }
+        ProjectTimeLimitChanged { project_id: PROJECT, minutes: 90_u32 }
+        ProjectLogLimitChanged { project_id: PROJECT, mebibytes: 32_u32 }
         ProjectLinksRevoked { project_id: PROJECT, link_key: "5f2c9a01-2" }
         ProjectArchived { project_id: PROJECT }
         TokenIssued { project_id: PROJECT, token_id: TOKEN, label: "CircleCI", digest: "0".repeat(64) }

@@ -53,6 +53,9 @@ pub fn react(event: &Event) -> Vec<Task> {
         Event::DeploymentRefused(e) => vec![Task::ReplyPrivately(e.of.deployment_id)],
         Event::DeploymentPrepared(e) => vec![Task::SyncMessage(e.of.build_id)],
         Event::DeploymentStarted(e) => vec![Task::SyncMessage(e.of.build_id)],
+        // The job of a deployment is there while it is open: its holder hears of the stop, or its next holder sees it.
+        Event::DeploymentStopRequested(e) => vec![Task::SyncMessage(e.of.build_id)],
+        Event::DeploymentStopped(e) => vec![Task::SyncMessage(e.of.build_id)],
         Event::DeploymentSucceeded(e) => vec![Task::SyncMessage(e.of.build_id)],
         Event::DeploymentFailed(e) => vec![Task::SyncMessage(e.of.build_id)],
         Event::DeploymentLost(e) => vec![Task::SyncMessage(e.of.build_id)],

@@ -38,6 +38,7 @@ pub async fn handle(State(web): State<Web>, Path(id): Path<String>, Query(key): 
                         strong { (line.environment) }
                         @match &line.reason {
                             Some(Reason::Failed(failure)) => { span { (failure.sentence(&line.image)) } }
+                            Some(Reason::Stopped(reason, _)) => { span { (reason.sentence()) } }
                             Some(Reason::Lost(found)) => { span { (found) } }
                             Some(Reason::Resolved(reason)) => { span { "a person decided: " (reason) } }
                             None => {}

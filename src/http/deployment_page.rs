@@ -97,7 +97,7 @@ pub async fn page(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
             }
         }
     };
-    let title = format!("{} → {} · {}", deployment.build_name, deployment.environment_name, deployment.state.as_str());
+    let title = format!("{} → {} · {}", deployment.build_name, deployment.environment_name, deployment.state.word());
     Ok(page::framed(&title, true, &body))
 }
 
@@ -119,7 +119,12 @@ pub(super) fn reason(d: &Deployment) -> Option<String> {
     let lost = d.found.as_ref().map(|found| format!("Nobody can tell how it ended: {found}"));
     let resolved = d.resolved.as_ref().map(|reason| format!("A person decided: {reason}"));
     let waits = (d.state == Phase::Ready).then(|| "Waiting for a free worker".to_owned());
-    failed.or(resolved).or(lost).or(waits)
+    let stop = d.stop.as_ref().map(|why| match (d.state, d.exit_code) {
+        (Phase::Cancelling, _) => format!("Stopping: {}", why.sentence()),
+        (_, Some(code)) => format!("Stopped: {} (exit code {code})", why.sentence()),
+        (_, None) => format!("Stopped: {}", why.sentence()),
+    });
+    failed.or(resolved).or(lost).or(stop).or(waits)
 }
 
 /// A chunk's lines after line number `after`.

@@ -59,11 +59,7 @@ pub fn not_found() -> Response {
 
 /// A state as a badge: the words carry the meaning, the colour repeats it.
 pub fn badge(state: State) -> Markup {
-    let words = match state {
-        State::Ready => "queued",
-        state => state.as_str(),
-    };
-    html! { span class={ "badge " (state.as_str()) } { (words) } }
+    html! { span class={ "badge " (state.as_str()) } { (state.word()) } }
 }
 
 /// A time in UTC that the page's script turns into local time.

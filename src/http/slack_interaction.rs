@@ -1,6 +1,6 @@
 //! `POST /slack/interactions`: somebody pressed a button. Verify, decide, append, 200; everything else is derived.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -26,7 +26,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
     let (parts, body) = request.into_parts();
     let body = read(&parts.headers, body, BODY_MAX).await?;
     let (timestamp, signature) = signed(&parts.headers);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+    let now = web.app.store.clock().now().timestamp();
     signature::verify(&web.signing_secret, timestamp, signature, &body, now).map_err(|why| {
         tracing::warn!(%why, "a Slack request was refused");
         Answer(StatusCode::UNAUTHORIZED, "the request is not signed by Slack".to_owned())

@@ -61,6 +61,33 @@ impl Claims {
     }
 }
 
+impl Inner {
+    async fn claim(&self, via: Via, overdue: Duration) -> Result<Option<Claim>, sqlx::Error> {
+        let engine = match &self.tools {
+            // An engine that never answered gets nothing that is tied to one.
+            Tools::Runner(runner) => runner.engine_id().await.ok(),
+            Tools::Slack(..) => None,
+        };
+        self.app.store.claim(&self.kinds, self.owner, engine.as_deref(), via, overdue).await
+    }
+
+    /// Tells the others that this crew, and the engine it works on, is alive; and keeps time with them.
+    async fn show_up(&self) {
+        let engine = match &self.tools {
+            Tools::Runner(runner) => runner.engine_id().await.ok(),
+            Tools::Slack(..) => None,
+        };
+        let store = &self.app.store;
+        let shown = async {
+            store.keep_clock().await?;
+            store.seen(self.owner, engine.as_deref()).await
+        };
+        if let Err(e) = shown.await {
+            tracing::debug!(error = %e, "the database does not answer");
+        }
+    }
+}
+
 impl Crew {
     /// A crew with so many hands. It does nothing by itself until [`Crew::sweep`] or doorbells make it.
     pub fn new(app: Arc<App>, tools: Tools, kinds: Vec<String>, slots: usize, stop: CancellationToken) -> Self {
@@ -96,7 +123,7 @@ impl Crew {
             if this.0.stop.is_cancelled() {
                 return false;
             }
-            let claim = match this.0.app.store.claim(&this.0.kinds, this.0.owner, via, overdue).await {
+            let claim = match this.0.claim(via, overdue).await {
                 Ok(Some(claim)) => claim,
                 Ok(None) => return false,
                 Err(e) => {
@@ -122,12 +149,14 @@ impl Crew {
                 () = tokio::time::sleep(if well() { OVERDUE } else { ALONE }) => {}
                 () = self.0.stop.cancelled() => return,
             }
+            self.0.show_up().await;
             if let Err(e) = self.0.app.store.reap().await {
                 tracing::warn!(error = %e, "leases can't be looked after");
                 continue;
             }
             if rounds.is_multiple_of(150) {
                 self.find_owed_work().await;
+                self.sweep_containers().await;
             }
             rounds = rounds.wrapping_add(1);
             let well = well();
@@ -136,6 +165,26 @@ impl Crew {
                 let crew = self.clone();
                 self.0.tracker.spawn(async move { while crew.take(Via::Sweep, overdue).await && !well {} });
             }
+        }
+    }
+
+    /// Removes what a crash left behind: containers whose deployment is over, and nobody is at it.
+    async fn sweep_containers(&self) {
+        let Tools::Runner(runner) = &self.0.tools else { return };
+        let store = &self.0.app.store;
+        let swept = async {
+            let instance = store.instance().await?;
+            for left in runner.leftovers(&instance).await? {
+                let over = store.deployment(left.deployment).await?.is_some_and(|d| d.state.is_over());
+                if over && store.is_idle(Task::RunDeployment(left.deployment)).await? {
+                    tracing::info!(deployment.id = %left.deployment, "removing a container whose deployment is over");
+                    runner.remove(&left.id).await?;
+                }
+            }
+            anyhow::Ok(())
+        };
+        if let Err(e) = swept.await {
+            tracing::debug!(error = %e, "containers can't be looked through");
         }
     }
 

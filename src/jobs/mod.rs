@@ -4,10 +4,12 @@
 //! **Invariant:** Postgres says what is owed and who does it; Redis only rings. Losing Redis costs seconds, never work.
 
 pub mod crew;
+mod follow;
 pub mod queue;
 pub mod relay;
 pub mod reply_privately;
 pub mod run_deployment;
+mod stop;
 pub mod sync_message;
 
 use std::time::Duration;

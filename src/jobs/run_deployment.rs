@@ -5,35 +5,34 @@
 //! 6. Record the end with the journal's seal. 7. Remove the container.
 //!
 //! After a crash the next owner enters at the step that the record and the container tell. **Invariant:** a container
-//! that may have started is never made a second time; what can't be known is recorded as unknown.
+//! that may have started is never made a second time; what can't be known is recorded as unknown. Step 5 is in
+//! [`follow`](super::follow); being told to stop, at any step, in [`stop`](super::stop).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
+use super::stop::Stop;
 use crate::app::deployments::StepError;
 use crate::app::{App, CommandError, projects};
 use crate::domain::deployment::*;
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::DeploymentId;
+use crate::domain::output::Piece;
 use crate::domain::project::{Project, VariableValue};
-use crate::runner::lines::{LINE_MAX, Lines};
+use crate::failpoint;
+use crate::runner::keep::Keep;
 use crate::runner::mask::Patterns;
-use crate::runner::{Credentials, Found, RunSpec, Runner, Trouble};
+use crate::runner::{Credentials, Found, Image, RunSpec, Runner, Trouble};
 use crate::store::jobs::Claim;
-use crate::store::journal::{CHUNK_MAX, Journal, JournalError};
-
-/// Output is stored at the latest so long after its first byte: a reader sees a line well within half a second.
-const FLUSH_AFTER: Duration = Duration::from_millis(100);
+use crate::store::journal::{Journal, JournalError};
 
 /// Why a run was broken off. The container, if there is one, runs on.
-enum Break {
+pub(super) enum Break {
     /// The deployment fails for a reason that is known.
     Fail(Failure),
     /// It can't be known how it went.
@@ -77,14 +76,21 @@ impl From<CommandError<StepError>> for Break {
     }
 }
 
-struct Run<'a> {
-    app: &'a App,
-    runner: &'a dyn Runner,
-    claim: &'a Claim,
-    stop: &'a CancellationToken,
-    id: DeploymentId,
-    journal: Journal,
-    patterns: Patterns,
+/// One run in one worker's hands.
+pub(super) struct Run<'a> {
+    pub(super) app: &'a App,
+    pub(super) runner: &'a dyn Runner,
+    pub(super) claim: &'a Claim,
+    /// The worker hands its jobs over.
+    pub(super) leaving: &'a CancellationToken,
+    /// The deployment was told to stop.
+    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) id: DeploymentId,
+    pub(super) journal: Journal,
+    pub(super) keep: Keep,
+    pub(super) patterns: Patterns,
+    /// The engine did not answer for a while.
+    pub(super) engine_was_away: bool,
 }
 
 /// What a deployment's container gets, and what must not show in its output.
@@ -94,7 +100,7 @@ struct Inputs {
     credentials: Option<Credentials>,
 }
 
-/// Does the job. When `stop` is cancelled, the job is handed over at once and the container runs on.
+/// Does the job. When `leaving` is cancelled, the job is handed over at once and the container runs on.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -103,7 +109,7 @@ pub async fn perform(
     runner: &Arc<dyn Runner>,
     claim: &Claim,
     id: DeploymentId,
-    stop: &CancellationToken,
+    leaving: &CancellationToken,
 ) -> anyhow::Result<Outcome> {
     let Some(deployment) = app.store.deployment(id).await? else { return Ok(Outcome::Done) };
     if deployment.state == State::Queued || deployment.state == State::Unknown {
@@ -121,26 +127,40 @@ pub async fn perform(
         Ok(engine) => engine,
         Err(trouble) => return Ok(Outcome::Later(Duration::from_secs(2), Some(trouble.to_string()))),
     };
-    if deployment.engine_id.as_ref().is_some_and(|on| *on != engine) {
+    let elsewhere = deployment.engine_id.as_ref().is_some_and(|on| *on != engine);
+    if elsewhere && !app.store.engine_is_gone(claim).await? {
         return Ok(Outcome::Later(Duration::from_secs(5), Some("its container is on another Docker Engine".to_owned())));
     }
     let journal = app.store.journal(id, claim.id, claim.fence).await?;
-    let mut run = Run { app, runner: runner.as_ref(), claim, stop, id, journal, patterns: Patterns::new([]) };
-    let ended = match run.through(deployment, &engine).await {
-        Ok((container, ending)) => Ok((Some(container), ending)),
-        Err(Break::Fail(failure)) => Ok((None, Ending::Failed(failure))),
-        Err(Break::Lose(found)) => Ok((None, Ending::Lost(found))),
-        Err(Break::Leave(outcome)) => Err(outcome),
+    let keep = Keep::new(u64::from(deployment.log_limit_mebibytes) << 20, journal.bytes());
+    let stop = Stop::watching(app, runner.as_ref(), claim, &deployment);
+    let (patterns, stopping) = (Patterns::new([]), stop.heard());
+    let runner = runner.as_ref();
+    let mut run = Run { app, runner, claim, leaving, stopping, id, journal, keep, patterns, engine_was_away: false };
+    let through = async {
+        if elsewhere {
+            let words = "its container is on a Docker Engine that nobody has seen for 10 minutes";
+            return Err(Break::Lose(words.to_owned()));
+        }
+        run.through(deployment, &engine).await
     };
-    let (container, ending) = match ended {
-        Ok(ended) => ended,
-        Err(outcome) => return Ok(outcome),
+    let through = tokio::select! {
+        through = through => through,
+        never = stop.see_to_it() => never.map(|never| match never {}),
     };
+    let (container, ending) = match through {
+        Ok((container, ending)) => (Some(container), ending),
+        Err(Break::Fail(failure)) => (None, Ending::Failed(failure)),
+        Err(Break::Lose(found)) => (None, Ending::Lost(found)),
+        Err(Break::Leave(outcome)) => return Ok(outcome),
+    };
+    failpoint!("before_end");
     match run.record(|own, line| own.end(ending.clone(), run.journal.seal(), line)).await {
         Ok(_) => {}
         Err(Break::Leave(outcome)) => return Ok(outcome),
         Err(_) => return Ok(Outcome::retry(claim.attempts, "the end could not be recorded")),
     }
+    failpoint!("after_end");
     // A lost deployment's container, if there is one, is evidence and stays.
     let left = match container {
         Some(container) => Some(container),
@@ -169,22 +189,27 @@ impl Run<'_> {
         Ok(self.app.step(self.id, Some(self.claim), &Actor::System, decide).await?)
     }
 
-    async fn through(&mut self, deployment: Deployment, engine: &str) -> Result<(String, Ending), Break> {
+    pub(super) async fn through(&mut self, deployment: Deployment, engine: &str) -> Result<(String, Ending), Break> {
         let inputs = self.inputs(&deployment).await?;
         self.patterns = Patterns::new(inputs.secrets.iter().map(ExposeSecret::expose_secret));
         let name = deployment.container_name();
         let mut deployment = deployment;
         let adopted = deployment.state != State::Ready;
         if deployment.state == State::Ready {
-            let image_id = self.prepare(&deployment, inputs.credentials).await?;
-            deployment = self.record(|own, _| own.prepare(image_id.clone(), engine.to_owned()).map(|e| vec![e])).await?;
+            let image = self.prepare(&deployment, inputs.credentials).await?;
+            self.app.store.pin(self.claim, engine).await?;
+            failpoint!("before_intent");
+            let intend = |own: &Deployment| own.prepare(image.id.clone(), image.digest.clone(), engine.to_owned());
+            deployment = self.record(|own, _| intend(own).map(|e| vec![e])).await?;
+            failpoint!("after_intent");
         }
         let image_id = deployment.image_id.clone().unwrap_or_default();
-        let spec = RunSpec { deployment_id: self.id, container: name.clone(), image_id, variables: inputs.variables };
+        let instance = self.app.store.instance().await?;
+        let spec = RunSpec { instance, deployment_id: self.id, container: name.clone(), image_id, variables: inputs.variables };
         // Only an adopter has to look first: a container of this name can't be there before its intent is recorded.
         let mut found = if adopted { self.runner.look(&name, self.id).await? } else { Found::Missing };
         if found == Found::Missing && deployment.state == State::Starting {
-            self.still_ours().await?;
+            self.still_wanted().await?;
             match self.runner.create(&spec).await {
                 Ok(container) => found = Found::Created(container),
                 // The name may be taken by a try of our own whose answer was lost.
@@ -197,8 +222,9 @@ impl Run<'_> {
                 Err(failed) => return Err(failed.into()),
             }
         }
+        failpoint!("after_create");
         if let (Found::Created(container), State::Starting) = (&found, deployment.state) {
-            self.still_ours().await?;
+            self.still_wanted().await?;
             if let Err(trouble) = self.runner.start(container).await {
                 // An error does not tell whether it started: the container does.
                 match self.runner.look(&name, self.id).await? {
@@ -209,27 +235,43 @@ impl Run<'_> {
                 found = Found::Running(container.clone());
             }
         }
+        failpoint!("after_start");
         let container = match found {
             Found::Running(container) | Found::Ended(container) => container,
             Found::Foreign => return Err(foreign()),
+            // Told to stop before it was started; what was made is removed when the end is recorded.
+            Found::Missing | Found::Created(_) if deployment.state == State::Cancelling && deployment.container_id.is_none() => {
+                return Err(not_started());
+            }
             Found::Missing | Found::Created(_) => return Err(Break::Lose("its container was removed while it ran".to_owned())),
         };
         if deployment.state == State::Starting {
             self.record(|own, _| own.start(container.clone()).map(|e| vec![e])).await?;
+            failpoint!("after_started");
         }
         self.follow(&container, &name).await?;
+        failpoint!("after_output");
         let exit = self.runner.wait(&container).await?;
         let ending = match exit.code {
             0 => Ending::Succeeded,
             _ if exit.out_of_memory => Ending::Failed(Failure::OutOfMemory),
+            // 137 is SIGKILL's; a script rarely says it of itself, and then it means the same.
+            137 => Ending::Failed(Failure::Killed { engine_restarted: self.engine_was_away }),
             code => Ending::Failed(Failure::Exit { code }),
         };
         Ok((container, ending))
     }
 
-    /// Makes sure, right before the engine is told to do something, that the lease is still held.
-    async fn still_ours(&self) -> Result<(), Break> {
-        if self.app.store.renew(self.claim).await? { Ok(()) } else { Err(Break::Leave(Outcome::Lost)) }
+    /// Makes sure, right before the engine is told to do something, that the lease is still held and that the deployment
+    /// was not told to stop.
+    async fn still_wanted(&self) -> Result<(), Break> {
+        if !self.app.store.renew(self.claim).await? {
+            return Err(Break::Leave(Outcome::Lost));
+        }
+        match self.app.store.deployment(self.id).await? {
+            Some(own) if own.state == State::Cancelling => Err(not_started()),
+            _ => Ok(()),
+        }
     }
 
     /// Reads what the container gets. The environment's variables win over the build's params; `COOLOPS_*` over both.
@@ -284,18 +326,20 @@ impl Run<'_> {
     }
 
     /// Fetches the image, its progress going into the journal.
-    async fn prepare(&mut self, deployment: &Deployment, credentials: Option<Credentials>) -> Result<String, Break> {
+    async fn prepare(&mut self, deployment: &Deployment, credentials: Option<Credentials>) -> Result<Image, Break> {
         let (progress, mut lines) = mpsc::channel(64);
         let runner = self.runner;
         let prepared = runner.prepare(&deployment.image, credentials, progress);
         tokio::pin!(prepared);
         let mut told = Vec::new();
+        let mut stopping = self.stopping.clone();
         let outcome = loop {
             tokio::select! {
                 Some(line) = lines.recv() => told.push(line),
                 outcome = &mut prepared => break outcome,
-                () = tokio::time::sleep(FLUSH_AFTER), if !told.is_empty() => self.tell(&mut told).await?,
-                () = self.stop.cancelled() => return Err(Break::Leave(Outcome::Later(Duration::ZERO, None))),
+                () = tokio::time::sleep(super::follow::FLUSH_AFTER), if !told.is_empty() => self.tell(&mut told).await?,
+                () = until_told(&mut stopping) => return Err(not_started()),
+                () = self.leaving.cancelled() => return Err(Break::Leave(Outcome::Later(Duration::ZERO, None))),
             }
         };
         while let Ok(line) = lines.try_recv() {
@@ -319,122 +363,28 @@ impl Run<'_> {
             masker.push(format!("{}\n", line.replace('\n', " ")).as_bytes(), &mut body);
         }
         masker.finish(&mut body);
-        self.append(&body, None).await
-    }
-
-    /// Follows the container's output into the journal until it has ended and everything is stored.
-    async fn follow(&mut self, container: &str, name: &str) -> Result<(), Break> {
-        loop {
-            let (mut lines, mut rest, broken) = self.pump(container).await?;
-            match self.runner.look(name, self.id).await {
-                Ok(Found::Ended(_)) if broken.is_none() => {
-                    lines.finish(&mut rest);
-                    for part in parts(&rest) {
-                        self.append(part, Some(lines.cursor())).await?;
-                    }
-                    return Ok(());
-                }
-                Ok(Found::Missing) => return Err(Break::Lose("its container was removed while it ran".to_owned())),
-                Ok(Found::Foreign) => return Err(foreign()),
-                // The stream broke off while the container runs or the engine is away. What is held back may be half a
-                // secret: it is read again from the last place instead of being written.
-                Ok(_) => {}
-                Err(trouble) => tracing::warn!(deployment.id = %self.id, %trouble, "the output can't be followed; trying again"),
-            }
-            self.append(&rest, Some(lines.cursor())).await?;
-            if self.nap(Duration::from_millis(500)).await {
-                return Err(Break::Leave(Outcome::Later(Duration::ZERO, None)));
-            }
-        }
-    }
-
-    /// `true` when it is time to stop.
-    async fn nap(&self, time: Duration) -> bool {
-        tokio::select! {
-            () = tokio::time::sleep(time) => false,
-            () = self.stop.cancelled() => true,
-        }
-    }
-
-    /// Reads one stream of output to its end; gives back the lines' state, whole lines not stored yet, and what broke it.
-    async fn pump(&mut self, container: &str) -> Result<(Lines, Vec<u8>, Option<Trouble>), Break> {
-        let from = self.journal.cursor().cloned();
-        let mut lines = Lines::new(&self.patterns, from.as_ref());
-        let mut frames = self.runner.follow(container.to_owned(), from);
-        let mut buffer = Vec::with_capacity(CHUNK_MAX);
-        let mut due = Instant::now();
-        let broken = loop {
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => {
-                    self.append(&buffer, Some(lines.cursor())).await?;
-                    return Err(Break::Leave(Outcome::Later(Duration::ZERO, None)));
-                }
-                frame = frames.next() => match frame {
-                    Some(Ok(frame)) => {
-                        if buffer.is_empty() {
-                            due = Instant::now() + FLUSH_AFTER;
-                        }
-                        lines.push(&frame, &mut buffer);
-                    }
-                    Some(Err(trouble)) => break Some(trouble),
-                    None => break None,
-                },
-                () = tokio::time::sleep_until(due), if !buffer.is_empty() => {}
-            }
-            if buffer.len() >= CHUNK_MAX - LINE_MAX - 64 || (!buffer.is_empty() && Instant::now() >= due) {
-                self.append(&buffer, Some(lines.cursor())).await?;
-                buffer.clear();
-            }
-        };
-        Ok((lines, buffer, broken))
-    }
-
-    /// Stores a chunk. While the database is away, reading waits: the engine keeps the output.
-    async fn append(&mut self, body: &[u8], cursor: Option<LogCursor>) -> Result<(), Break> {
-        if body.is_empty() {
-            return Ok(());
-        }
-        loop {
-            match self.app.store.append_chunk(&mut self.journal, body, cursor.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(JournalError::Database(e)) => {
-                    tracing::warn!(deployment.id = %self.id, error = %e, "output can't be stored; trying again");
-                }
-                Err(fenced) => return Err(fenced.into()),
-            }
-            if self.nap(Duration::from_millis(500)).await {
-                return Err(Break::Leave(Outcome::Later(Duration::ZERO, None)));
-            }
-        }
+        self.store(Piece { body, ..Piece::default() }).await
     }
 }
 
 /// Without its secrets nothing can be started, and the output of what runs can't be masked: that has to wait.
 fn unreadable(deployment: &Deployment, name: String) -> Break {
     match deployment.state {
-        State::Ready => Break::Fail(Failure::SecretUnreadable { name }),
+        State::Ready | State::Cancelling if deployment.engine_id.is_none() => Break::Fail(Failure::SecretUnreadable { name }),
         _ => Break::Leave(Outcome::Later(Duration::from_secs(10), Some(format!("the secret {name} can't be read; the container runs on")))),
     }
 }
 
-fn foreign() -> Break {
+pub(super) fn foreign() -> Break {
     Break::Lose("a container of its name is there that coolops did not make; it was left alone".to_owned())
 }
 
-/// Splits what is left at line ends into pieces that fit a chunk.
-fn parts(mut body: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        if body.is_empty() {
-            return None;
-        }
-        let end = if body.len() <= CHUNK_MAX {
-            body.len()
-        } else {
-            body[..CHUNK_MAX].iter().rposition(|b| *b == b'\n').map_or(CHUNK_MAX, |n| n + 1)
-        };
-        let (part, rest) = body.split_at(end);
-        body = rest;
-        Some(part)
-    })
+async fn until_told(stopping: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the run.
+    drop(stopping.wait_for(|stopping| *stopping).await);
+}
+
+/// It was told to stop before its container was started; the record tells the stop, not this.
+fn not_started() -> Break {
+    Break::Fail(Failure::NotStarted { detail: "it was told to stop before".to_owned() })
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::build::{ButtonFor, Entry};
-use crate::domain::deployment::{Failure, State, Verdict};
+use crate::domain::deployment::{Failure, State, StopReason, Verdict, stopped};
 use crate::domain::event::{Event, Recorded, settings};
 use crate::domain::ids::{BuildId, DeploymentId};
 
@@ -55,6 +55,8 @@ pub struct Line {
 pub enum Reason {
     /// It failed.
     Failed(Failure),
+    /// It is, or was, stopped; with the exit code when it has ended.
+    Stopped(StopReason, Option<i64>),
     /// Nobody can tell how it ended.
     Lost(String),
     /// A person decided.
@@ -104,6 +106,12 @@ impl BuildCard {
             Event::DeploymentPromoted(e) => card.turn(e.of.deployment_id, at, State::Ready, None),
             Event::DeploymentPrepared(e) => card.turn(e.of.deployment_id, at, State::Starting, None),
             Event::DeploymentStarted(e) => card.turn(e.of.deployment_id, at, State::Running, None),
+            Event::DeploymentStopRequested(e) => {
+                card.turn(e.of.deployment_id, at, State::Cancelling, Some(Reason::Stopped(e.reason.clone(), None)));
+            }
+            Event::DeploymentStopped(e) => {
+                card.turn(e.of.deployment_id, at, stopped(&e.reason), Some(Reason::Stopped(e.reason.clone(), e.exit_code)));
+            }
             Event::DeploymentSucceeded(e) => card.turn(e.of.deployment_id, at, State::Succeeded, None),
             Event::DeploymentFailed(e) => card.turn(e.of.deployment_id, at, State::Failed, Some(Reason::Failed(e.failure.clone()))),
             Event::DeploymentLost(e) => card.turn(e.of.deployment_id, at, State::Unknown, Some(Reason::Lost(e.found.clone()))),

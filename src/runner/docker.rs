@@ -5,6 +5,7 @@
 //! have it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
@@ -16,18 +17,20 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveImageOptions, WaitContainerOptions,
+    RemoveContainerOptionsBuilder, RemoveImageOptions, StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use secrecy::ExposeSecret;
 use tokio::sync::{OnceCell, mpsc};
 
-use super::{Credentials, Exit, Found, Frame, RunSpec, Runner, Trouble};
+use super::{Credentials, Exit, Found, Frame, Image, Leftover, RunSpec, Runner, Trouble};
 use crate::domain::deployment::{Failure, LogCursor};
 use crate::domain::ids::DeploymentId;
 use crate::domain::names::ImageRef;
 
+/// Label that tells which installation of coolops made a container.
+const INSTANCE_LABEL: &str = "coolops.instance";
 /// Label that ties a container to its deployment.
 pub const DEPLOYMENT_LABEL: &str = "coolops.deployment";
 /// The network that deployments share, without traffic between them.
@@ -36,8 +39,17 @@ const NETWORK: &str = "coolops";
 const MEMORY: i64 = 2 * 1024 * 1024 * 1024;
 /// Most processes of a deployment.
 const PIDS: i64 = 1024;
-/// Timeout of a call's headers, in seconds.
-const TIMEOUT: u64 = 120;
+/// How long a call may take that only asks or tells, however slow the engine is; in a hung one, calls are given up.
+const CALL: Duration = Duration::from_secs(10);
+/// How long making or starting a container may take.
+const WORK: Duration = Duration::from_mins(1);
+/// How long fetching an image may take in one try.
+const PULL: Duration = Duration::from_mins(10);
+/// Tries to fetch an image, and the pause after the first.
+const PULL_TRIES: u32 = 3;
+const PULL_PAUSE: Duration = Duration::from_secs(2);
+/// The client's own timeout, in seconds: longer than all of ours.
+const TIMEOUT: u64 = 700;
 
 /// A Docker Engine.
 pub struct DockerRunner {
@@ -51,6 +63,11 @@ fn engine_trouble(error: &Error) -> Trouble {
         Error::DockerResponseServerError { message, .. } => format!("Docker says: {message}"),
         other => format!("Docker does not answer: {other}"),
     })
+}
+
+/// Gives a call up after a while.
+async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(limit, call).await.unwrap_or(Err(Error::RequestTimeoutError))
 }
 
 fn status(error: &Error) -> u16 {
@@ -86,7 +103,7 @@ impl DockerRunner {
     /// # Errors
     /// When it doesn't.
     pub async fn version(&self) -> Result<String, Trouble> {
-        let version = self.docker.version().await.map_err(|e| engine_trouble(&e))?;
+        let version = within(CALL, self.docker.version()).await.map_err(|e| engine_trouble(&e))?;
         Ok(version.version.unwrap_or_default())
     }
 
@@ -95,7 +112,7 @@ impl DockerRunner {
     /// # Errors
     /// When the engine doesn't answer.
     pub async fn live_restore(&self) -> Result<bool, Trouble> {
-        let info = self.docker.info().await.map_err(|e| engine_trouble(&e))?;
+        let info = within(CALL, self.docker.info()).await.map_err(|e| engine_trouble(&e))?;
         Ok(info.live_restore_enabled.unwrap_or(false))
     }
 
@@ -150,7 +167,7 @@ impl DockerRunner {
 
     /// Makes sure of the network; somebody may have pruned it since the last deployment.
     async fn network(&self) -> Result<(), Trouble> {
-        if self.docker.inspect_network(NETWORK, None).await.is_ok() {
+        if within(CALL, self.docker.inspect_network(NETWORK, None)).await.is_ok() {
             return Ok(());
         }
         let options = HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())]);
@@ -160,13 +177,35 @@ impl DockerRunner {
             options: Some(options),
             ..Default::default()
         };
-        match self.docker.create_network(request).await {
+        match within(WORK, self.docker.create_network(request)).await {
             Err(e) if status(&e) != 409 => Err(engine_trouble(&e)),
             _ => Ok(()),
         }
     }
 
+    /// Fetches an image. Nothing has started yet, so what may pass is tried again.
     async fn pull(&self, image: &ImageRef, credentials: Option<Credentials>, progress: &mpsc::Sender<String>) -> Result<(), Trouble> {
+        let mut pause = PULL_PAUSE;
+        for tries_left in (0..PULL_TRIES).rev() {
+            let pulled = tokio::time::timeout(PULL, self.pull_once(image, credentials.clone(), progress)).await;
+            let trouble = match pulled {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(trouble)) => trouble,
+                Err(_) => Trouble::Failed(Failure::PullFailed { detail: "it took longer than 10 minutes".to_owned() }),
+            };
+            match &trouble {
+                Trouble::Failed(Failure::PullFailed { detail }) if tries_left > 0 => {
+                    let _ = progress.send(format!("{detail}; trying again in {} s", pause.as_secs())).await;
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                _ => return Err(trouble),
+            }
+        }
+        unreachable!("the last try returns")
+    }
+
+    async fn pull_once(&self, image: &ImageRef, credentials: Option<Credentials>, progress: &mpsc::Sender<String>) -> Result<(), Trouble> {
         let (name, tag) = image.name_and_tag();
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
         let login = credentials.map(|c| DockerCredentials {
@@ -198,7 +237,9 @@ fn pull_trouble(error: &Error, image: &ImageRef) -> Trouble {
         other => return Trouble::Engine(format!("Docker does not answer: {other}")),
     };
     let has = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
-    Trouble::Failed(if has(&["no basic auth credentials", "unauthorized", "authentication required", "denied"]) {
+    Trouble::Failed(if has(&["no space left"]) {
+        Failure::EngineFull
+    } else if has(&["no basic auth credentials", "unauthorized", "authentication required", "denied"]) {
         Failure::RegistryRefused { registry: image.registry().to_owned() }
     } else if has(&["manifest unknown", "not found", "does not exist", "name unknown"]) {
         Failure::ImageMissing
@@ -211,7 +252,7 @@ impl Runner for DockerRunner {
     fn engine_id(&self) -> BoxFuture<'_, Result<String, Trouble>> {
         Box::pin(async move {
             let ask = async || {
-                let info = self.docker.info().await.map_err(|e| engine_trouble(&e))?;
+                let info = within(CALL, self.docker.info()).await.map_err(|e| engine_trouble(&e))?;
                 info.id.ok_or_else(|| Trouble::Engine("Docker tells no id of itself".to_owned()))
             };
             self.engine.get_or_try_init(ask).await.cloned()
@@ -223,10 +264,10 @@ impl Runner for DockerRunner {
         image: &'a ImageRef,
         credentials: Option<Credentials>,
         progress: mpsc::Sender<String>,
-    ) -> BoxFuture<'a, Result<String, Trouble>> {
+    ) -> BoxFuture<'a, Result<Image, Trouble>> {
         Box::pin(async move {
             self.network().await?;
-            let inspect = || self.docker.inspect_image(image.as_str());
+            let inspect = || within(CALL, self.docker.inspect_image(image.as_str()));
             // As Kubernetes does: `latest` means the latest, any other tag is fetched once.
             if image.name_and_tag().1 == "latest" {
                 match self.pull(image, credentials.clone(), &progress).await {
@@ -243,13 +284,17 @@ impl Runner for DockerRunner {
                 there => there,
             };
             let there = there.map_err(|e| engine_trouble(&e))?;
-            there.id.ok_or_else(|| Trouble::Engine("Docker tells no id of the image".to_owned()))
+            let id = there.id.ok_or_else(|| Trouble::Engine("Docker tells no id of the image".to_owned()))?;
+            // One image may be known under several names; the digest is the one of the name that was asked for.
+            let name = image.name_and_tag().0;
+            let known = there.repo_digests.unwrap_or_default();
+            Ok(Image { id, digest: known.into_iter().find(|d| d.split('@').next() == Some(name)) })
         })
     }
 
     fn look<'a>(&'a self, container: &'a str, deployment: DeploymentId) -> BoxFuture<'a, Result<Found, Trouble>> {
         Box::pin(async move {
-            let there = match self.docker.inspect_container(container, None).await {
+            let there = match within(CALL, self.docker.inspect_container(container, None)).await {
                 Ok(there) => there,
                 Err(e) if status(&e) == 404 => return Ok(Found::Missing),
                 Err(e) => return Err(engine_trouble(&e)),
@@ -278,7 +323,10 @@ impl Runner for DockerRunner {
             let body = ContainerCreateBody {
                 image: Some(spec.image_id.clone()),
                 env: Some(variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
-                labels: Some(HashMap::from([(DEPLOYMENT_LABEL.to_owned(), spec.deployment_id.to_string())])),
+                labels: Some(HashMap::from([
+                    (INSTANCE_LABEL.to_owned(), spec.instance.clone()),
+                    (DEPLOYMENT_LABEL.to_owned(), spec.deployment_id.to_string()),
+                ])),
                 host_config: Some(HostConfig {
                     network_mode: Some(NETWORK.to_owned()),
                     memory: Some(MEMORY),
@@ -294,8 +342,9 @@ impl Runner for DockerRunner {
                 ..Default::default()
             };
             let options = CreateContainerOptionsBuilder::new().name(&spec.container).build();
-            match self.docker.create_container(Some(options), body).await {
+            match within(WORK, self.docker.create_container(Some(options), body)).await {
                 Ok(made) => Ok(made.id),
+                Err(e) if is_full(&e) => Err(Trouble::Failed(Failure::EngineFull)),
                 Err(e) if (400..500).contains(&status(&e)) && status(&e) != 409 => Err(refused(&e)),
                 Err(e) => Err(engine_trouble(&e)),
             }
@@ -304,9 +353,10 @@ impl Runner for DockerRunner {
 
     fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
         Box::pin(async move {
-            match self.docker.start_container(id, None).await {
+            match within(WORK, self.docker.start_container(id, None)).await {
                 Ok(()) => Ok(()),
                 Err(e) if status(&e) == 304 => Ok(()),
+                Err(e) if is_full(&e) => Err(Trouble::Failed(Failure::EngineFull)),
                 // The engine is well and will not start it: no such command in the image, for example.
                 Err(e) if status(&e) >= 400 => Err(refused(&e)),
                 Err(e) => Err(engine_trouble(&e)),
@@ -334,30 +384,62 @@ impl Runner for DockerRunner {
 
     fn wait<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Exit, Trouble>> {
         Box::pin(async move {
-            match self.docker.wait_container(id, None::<WaitContainerOptions>).next().await {
+            let mut waiting = self.docker.wait_container(id, None::<WaitContainerOptions>);
+            match tokio::time::timeout(CALL, waiting.next()).await {
                 // An exit code other than 0 is an error to bollard; the inspection below tells it in any case.
-                Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) | None => {}
-                Some(Err(e)) => return Err(engine_trouble(&e)),
+                Ok(Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) | None) | Err(_) => {}
+                Ok(Some(Err(e))) => return Err(engine_trouble(&e)),
             }
-            let there = self.docker.inspect_container(id, None).await.map_err(|e| engine_trouble(&e))?;
+            let there = within(CALL, self.docker.inspect_container(id, None)).await.map_err(|e| engine_trouble(&e))?;
             let state = there.state.ok_or_else(|| Trouble::Engine("Docker tells no state of the container".to_owned()))?;
             if state.running == Some(true) {
-                return Err(Trouble::Engine("Docker stopped waiting while the container runs".to_owned()));
+                return Err(Trouble::Engine("the container's output ended and it runs on".to_owned()));
             }
             let code = state.exit_code.ok_or_else(|| Trouble::Engine("Docker tells no exit code".to_owned()))?;
             Ok(Exit { code, out_of_memory: state.oom_killed.unwrap_or(false) })
         })
     }
 
+    fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), Trouble>> {
+        Box::pin(async move {
+            let seconds = i32::try_from(grace.as_secs()).unwrap_or(10);
+            let options = StopContainerOptionsBuilder::new().t(seconds).build();
+            match within(grace + WORK, self.docker.stop_container(id, Some(options))).await {
+                Err(e) if status(&e) != 404 => Err(engine_trouble(&e)),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn leftovers<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<Vec<Leftover>, Trouble>> {
+        Box::pin(async move {
+            let filters = HashMap::from([
+                ("label".to_owned(), vec![format!("{INSTANCE_LABEL}={instance}")]),
+                ("status".to_owned(), vec!["created".to_owned(), "exited".to_owned(), "dead".to_owned()]),
+            ]);
+            let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+            let found = within(CALL, self.docker.list_containers(Some(options))).await.map_err(|e| engine_trouble(&e))?;
+            let leftover = |c: bollard::models::ContainerSummary| {
+                let deployment = c.labels?.remove(DEPLOYMENT_LABEL)?.parse().ok()?;
+                Some(Leftover { id: c.id?, deployment })
+            };
+            Ok(found.into_iter().filter_map(leftover).collect())
+        })
+    }
+
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
         Box::pin(async move {
             let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-            match self.docker.remove_container(id, Some(options)).await {
+            match within(WORK, self.docker.remove_container(id, Some(options))).await {
                 Err(e) if status(&e) != 404 && status(&e) != 409 => Err(engine_trouble(&e)),
                 _ => Ok(()),
             }
         })
     }
+}
+
+fn is_full(error: &Error) -> bool {
+    matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("no space left"))
 }
 
 fn refused(error: &Error) -> Trouble {

@@ -10,6 +10,9 @@ use crate::domain::deployment::{FrameMark, LogCursor};
 /// Longest line that is kept, in bytes; the rest of it is left out, and the line says how much.
 pub const LINE_MAX: usize = 16 * 1024;
 
+/// The line that stands where output is missing.
+pub const GAP: &[u8] = "… [output is missing here: the Docker Engine no longer had it]\n".as_bytes();
+
 /// One container's output on its way into the journal.
 pub struct Lines {
     stdout: Stream,
@@ -21,8 +24,10 @@ struct Stream {
     line: Vec<u8>,
     left_out: usize,
     scratch: Vec<u8>,
-    /// Frames up to here were taken in an earlier life.
+    /// Frames up to here were taken in an earlier life, and so many of the last moment were seen again.
     skip: Option<FrameMark>,
+    seen: u32,
+    gaps: i32,
     taken: Option<FrameMark>,
     safe: Option<FrameMark>,
 }
@@ -36,6 +41,8 @@ impl Lines {
             left_out: 0,
             scratch: Vec::new(),
             skip: mark.cloned(),
+            seen: 0,
+            gaps: 0,
             taken: None,
             safe: mark.cloned(),
         };
@@ -52,6 +59,11 @@ impl Lines {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.stdout.finish(out);
         self.stderr.finish(out);
+    }
+
+    /// Notes about missing output written since this was last asked.
+    pub fn take_gaps(&mut self) -> i32 {
+        std::mem::take(&mut self.stdout.gaps) + std::mem::take(&mut self.stderr.gaps)
     }
 
     /// The place after everything that was written out.
@@ -72,10 +84,13 @@ impl Stream {
         }
         if let Some(skip) = &self.skip {
             let taken = self.taken.as_ref().map_or(0, |t| t.frames);
+            if frame.at == skip.at {
+                self.seen = taken;
+            }
             if frame.at < skip.at || (frame.at == skip.at && taken <= skip.frames) {
                 return;
             }
-            self.skip = None;
+            self.look_for_a_gap(out);
         }
         let mut masked = std::mem::take(&mut self.scratch);
         masked.clear();
@@ -87,6 +102,16 @@ impl Stream {
                 (Some(safe), Some(taken)) => safe.clone_from(taken),
                 (safe, taken) => safe.clone_from(taken),
             }
+        }
+    }
+
+    /// What was taken last must come again when reading goes on; else the engine has thrown it away, and more with it.
+    fn look_for_a_gap(&mut self, out: &mut Vec<u8>) {
+        if let Some(skip) = self.skip.take()
+            && self.seen < skip.frames
+        {
+            out.extend_from_slice(GAP);
+            self.gaps += 1;
         }
     }
 
@@ -116,6 +141,7 @@ impl Stream {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {
+        self.look_for_a_gap(out);
         let mut masked = Vec::new();
         self.masker.finish(&mut masked);
         self.split(&masked, out);
@@ -149,6 +175,23 @@ mod tests {
         let long = "x".repeat(10_000);
         let out = read(&mut lines, &[frame(false, 1, &long), frame(false, 1, &long), frame(false, 1, "y\nnext\n")]);
         assert_eq!(out, format!("{}… [3617 bytes of this line left out]\nnext\n", "x".repeat(LINE_MAX)));
+    }
+
+    #[test]
+    fn what_the_engine_has_thrown_away_is_marked_and_counted() {
+        let mut lines = Lines::new(&Patterns::new([]), None);
+        read(&mut lines, &[frame(false, 1, "a\n"), frame(false, 2, "b\n")]);
+        let from = lines.cursor();
+        let mut again = Lines::new(&Patterns::new([]), Some(&from));
+        let out = read(&mut again, &[frame(false, 9, "z\n")]);
+        assert_eq!((out.as_str(), again.take_gaps()), (format!("{}z\n", String::from_utf8_lossy(GAP)).as_str(), 1));
+        let mut nothing = Lines::new(&Patterns::new([]), Some(&from));
+        let mut out = Vec::new();
+        nothing.finish(&mut out);
+        assert_eq!((out.as_slice(), nothing.take_gaps()), (GAP, 1));
+        let mut whole = Lines::new(&Patterns::new([]), Some(&from));
+        assert_eq!(read(&mut whole, &[frame(false, 1, "a\n"), frame(false, 2, "b\n"), frame(false, 9, "z\n")]), "z\n");
+        assert_eq!(whole.take_gaps(), 0);
     }
 
     #[test]

@@ -4,8 +4,11 @@
 //! started twice, and never stopped by somebody who doesn't hold the job.
 
 pub mod docker;
+pub mod keep;
 pub mod lines;
 pub mod mask;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -19,6 +22,8 @@ use crate::domain::names::ImageRef;
 
 /// Everything that a container is made from.
 pub struct RunSpec {
+    /// Which installation of coolops makes it.
+    pub instance: String,
     /// Whose container.
     pub deployment_id: DeploymentId,
     /// Its name.
@@ -51,6 +56,23 @@ pub enum Found {
     Running(String),
     /// Ended.
     Ended(String),
+}
+
+/// An image that is at hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its content address: what is run.
+    pub id: String,
+    /// Its digest in the registry that it came from.
+    pub digest: Option<String>,
+}
+
+/// A container of ours that has ended and was not removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct Leftover {
+    pub id: String,
+    pub deployment: DeploymentId,
 }
 
 /// How a container ended.
@@ -90,13 +112,13 @@ pub trait Runner: Send + Sync {
     /// The engine's own id: a container can be found only by workers on the same engine.
     fn engine_id(&self) -> BoxFuture<'_, Result<String, Trouble>>;
 
-    /// Makes sure that the image is there, pulling it if not, and tells its content address. Progress is in whole lines.
+    /// Makes sure that the image is there, pulling it if not, and tells what exactly it is. Progress is in whole lines.
     fn prepare<'a>(
         &'a self,
         image: &'a ImageRef,
         credentials: Option<Credentials>,
         progress: mpsc::Sender<String>,
-    ) -> BoxFuture<'a, Result<String, Trouble>>;
+    ) -> BoxFuture<'a, Result<Image, Trouble>>;
 
     /// What stands under a container's name.
     fn look<'a>(&'a self, container: &'a str, deployment: DeploymentId) -> BoxFuture<'a, Result<Found, Trouble>>;
@@ -110,9 +132,15 @@ pub trait Runner: Send + Sync {
     /// Its output from a place on; the stream ends when the container has ended and everything was read.
     fn follow(&self, id: String, from: Option<LogCursor>) -> BoxStream<'static, Result<Frame, Trouble>>;
 
-    /// Waits for its end.
+    /// Tells it to end: SIGTERM, and SIGKILL after a while. Comes back when it has ended; stopping an ended one is success.
+    fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), Trouble>>;
+
+    /// Tells how it ended, waiting a little if it hasn't.
     fn wait<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Exit, Trouble>>;
 
     /// Removes it. Removing a removed one is success.
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>>;
+
+    /// Containers of this installation that have ended and are still there.
+    fn leftovers<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<Vec<Leftover>, Trouble>>;
 }

@@ -193,6 +193,10 @@ fn words(line: &Line) -> (Option<&'static str>, String) {
         Some(Reason::Failed(failure)) => format!(": {}", mrkdwn::word(&failure.sentence(&line.image), 300, 600)),
         Some(Reason::Lost(found)) => format!(": {}", mrkdwn::word(found, 300, 600)),
         Some(Reason::Resolved(reason)) => format!(", as a person decided: {}", mrkdwn::word(reason, 300, 600)),
+        Some(Reason::Stopped(reason, exit_code)) => {
+            let code = exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
+            format!(": {}{code}", mrkdwn::word(&reason.sentence(), 300, 600))
+        }
         None => String::new(),
     };
     match line.state {
@@ -203,6 +207,9 @@ fn words(line: &Line) -> (Option<&'static str>, String) {
         State::Ready => (None, "*queued*, waiting for a free worker".to_owned()),
         State::Starting => (Some("warning"), "*starting*".to_owned()),
         State::Running => (Some("warning"), "*running*".to_owned()),
+        State::Cancelling => (Some("warning"), format!("*stopping*{}", reason())),
+        State::TimedOut => (Some("danger"), format!(":x: *timed out*{}", reason())),
+        State::Cancelled => (Some("danger"), format!(":no_entry_sign: *cancelled*{}", reason())),
         State::Succeeded => (Some("good"), format!(":white_check_mark: *succeeded*{}", reason())),
         State::Failed => (Some("danger"), format!(":x: *failed*{}", reason())),
         State::Unknown => {
@@ -223,11 +230,7 @@ fn duration(seconds: i64) -> String {
 fn fallback(card: &BuildCard, shown: &[&Line]) -> String {
     let mut text = format!("{} has a new build: {}", mrkdwn::word(&card.project_name, 60, 120), mrkdwn::word(&card.build_name, 200, 400));
     for line in shown.iter().rev().take(5) {
-        let state = match line.state {
-            State::Ready => "queued",
-            state => state.as_str(),
-        };
-        text.push_str(&format!("\n{}: {state}", mrkdwn::word(&line.environment, 60, 120)));
+        text.push_str(&format!("\n{}: {}", mrkdwn::word(&line.environment, 60, 120), line.state.word()));
     }
     text
 }

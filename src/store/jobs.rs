@@ -11,6 +11,10 @@ use crate::domain::react::Task;
 
 /// How long a worker holds a job without renewing it.
 pub const LEASE: Duration = Duration::from_secs(20);
+/// When no worker on an engine was seen for so long, the engine is given up and its containers with it.
+pub const ENGINE_GONE: Duration = Duration::from_mins(10);
+/// A worker that wasn't seen for so long is gone.
+const WORKER_GONE: Duration = Duration::from_secs(30);
 /// How often a holder renews.
 pub const RENEW: Duration = Duration::from_secs(5);
 
@@ -29,6 +33,18 @@ pub struct Claim {
     pub attempts: i32,
     /// Whether it waited for a turn that it had reserved.
     pub has_turn: bool,
+}
+
+/// A job that does not get on.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "columns")]
+pub struct StuckJob {
+    pub kind: String,
+    pub key: Uuid,
+    pub attempts: i32,
+    pub last_error: Option<String>,
+    /// Its holder is gone and nobody took over for a minute: no process of ours is running.
+    pub expired: Option<bool>,
 }
 
 /// How a claim came about; a healthy Redis brings nearly all of them.
@@ -54,27 +70,38 @@ fn interval(duration: Duration) -> PgInterval {
 }
 
 impl Store {
-    /// Claims the oldest due job of these kinds that has been due for `overdue`, if there is one.
+    /// Claims the oldest due job of these kinds that has been due for `overdue`, if there is one. A job whose container is
+    /// on an engine goes to a worker on that engine; to any other only when nobody has seen that engine for long.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn claim(&self, kinds: &[String], owner: Uuid, via: Via, overdue: Duration) -> Result<Option<Claim>, sqlx::Error> {
+    pub async fn claim(
+        &self,
+        kinds: &[String],
+        owner: Uuid,
+        engine: Option<&str>,
+        via: Via,
+        overdue: Duration,
+    ) -> Result<Option<Claim>, sqlx::Error> {
         let row = sqlx::query!(
-            // Kind by kind, and against now(), which unlike clock_timestamp() can bound an index scan: each look reads the
+            // Kind by kind, and against coolops_now(), which unlike clock_timestamp() can bound an index scan: each look reads the
             // first entry of the index and stops, however long the backlog is.
             r#"with due as materialized (
                  select j.id from unnest($1::text[]) k(kind) cross join lateral (
-                   select id, run_at from job where state = 'ready' and job.kind = k.kind and run_at <= now() - $4::interval
+                   select id, run_at from job where state = 'ready' and job.kind = k.kind and run_at <= coolops_now() - $4::interval
+                      and (engine is null or engine = $6 or orphaned_at < coolops_now() - $7::interval)
                     order by run_at limit 1 for update skip locked) j
                   order by j.run_at limit 1)
-               update job j set state = 'leased', lease_owner = $2, lease_until = clock_timestamp() + $3::interval,
+               update job j set state = 'leased', lease_owner = $2, lease_until = coolops_now() + $3::interval,
                       fence = nextval('fence_seq'), attempts = attempts + 1, claimed_by = $5
                  from due where j.id = due.id returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts, j.has_turn"#,
             kinds,
             owner,
             interval(LEASE),
             interval(overdue),
-            via.as_str()
+            via.as_str(),
+            engine,
+            interval(ENGINE_GONE)
         )
         .fetch_optional(&self.work)
         .await?;
@@ -90,7 +117,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn renew(&self, claim: &Claim) -> Result<bool, sqlx::Error> {
         let done = sqlx::query!(
-            "update job set lease_until = clock_timestamp() + $3::interval where id = $1 and fence = $2 and state = 'leased'",
+            "update job set lease_until = coolops_now() + $3::interval where id = $1 and fence = $2 and state = 'leased'",
             claim.id.0,
             claim.fence,
             interval(LEASE)
@@ -106,7 +133,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn complete(&self, claim: &Claim) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "update job set done = $3, state = case when wanted > $3 then 'ready' else 'done' end, run_at = clock_timestamp(),
+            "update job set done = $3, state = case when wanted > $3 then 'ready' else 'done' end, run_at = coolops_now(),
                     rung_at = null, attempts = 0, has_turn = false, last_error = null, lease_owner = null, lease_until = null
               where id = $1 and fence = $2 and state = 'leased'",
             claim.id.0,
@@ -125,7 +152,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn release(&self, claim: &Claim, after: Duration, turn: bool, problem: Option<&str>) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "update job set state = 'ready', run_at = clock_timestamp() + $3::interval, rung_at = null, last_error = $4,
+            "update job set state = 'ready', run_at = coolops_now() + $3::interval, rung_at = null, last_error = $4,
                     attempts = case when $4::text is null then 0 else attempts end, has_turn = $5, lease_owner = null, lease_until = null
               where id = $1 and fence = $2 and state = 'leased'",
             claim.id.0,
@@ -142,14 +169,112 @@ impl Store {
         Ok(())
     }
 
+    /// Notes the time, and tells how far this machine's clock is behind the database's.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn keep_clock(&self) -> Result<(), sqlx::Error> {
+        let present = sqlx::query_scalar!(r#"select keep_clock() as "present!""#).fetch_one(&self.work).await?;
+        self.clock.set(present);
+        Ok(())
+    }
+
+    /// A worker, and the engine it works on, is alive.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn seen(&self, worker: Uuid, engine: Option<&str>) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into worker (id, engine, seen_at) values ($1, $2, coolops_now())
+             on conflict (id) do update set engine = excluded.engine, seen_at = excluded.seen_at",
+            worker,
+            engine
+        )
+        .execute(&self.work)
+        .await
+        .map(|_| ())
+    }
+
+    /// A job's container will be on this engine.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn pin(&self, claim: &Claim, engine: &str) -> Result<(), sqlx::Error> {
+        let (id, fence) = (claim.id.0, claim.fence);
+        sqlx::query!("update job set engine = $3, orphaned_at = null where id = $1 and fence = $2", id, fence, engine)
+            .execute(&self.work)
+            .await
+            .map(|_| ())
+    }
+
+    /// Whether a worker on an engine was seen lately, or may still come back.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn engine_is_gone(&self, claim: &Claim) -> Result<bool, sqlx::Error> {
+        let gone = sqlx::query_scalar!(
+            r#"select orphaned_at < coolops_now() - $2::interval as "gone!" from job where id = $1 and orphaned_at is not null"#,
+            claim.id.0,
+            interval(ENGINE_GONE)
+        )
+        .fetch_optional(&self.work)
+        .await?;
+        Ok(gone.unwrap_or(false))
+    }
+
+    /// Whether nobody holds or waits for the job of a task.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn is_idle(&self, task: Task) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar!(r#"select not exists (select 1 from job where id = $1 and state <> 'done') as "it!""#, task.job_id().0)
+            .fetch_one(&self.work)
+            .await
+    }
+
+    /// Workers that are alive, with their engines.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn workers(&self) -> Result<Vec<(Uuid, Option<String>)>, sqlx::Error> {
+        let rows = sqlx::query!("select id, engine from worker where seen_at > coolops_now() - $1::interval", interval(WORKER_GONE))
+            .fetch_all(&self.work)
+            .await?;
+        Ok(rows.into_iter().map(|r| (r.id, r.engine)).collect())
+    }
+
+    /// What is stuck, for people: leases that ran out and were not taken over, and jobs that are put off again and again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn stuck_jobs(&self) -> Result<Vec<StuckJob>, sqlx::Error> {
+        sqlx::query_as!(
+            StuckJob,
+            r#"select kind, key, attempts, last_error, lease_until < coolops_now() - interval '1 min' as "expired!: Option<bool>"
+                 from job where (state = 'leased' and lease_until < coolops_now() - interval '1 min')
+                    or (state = 'ready' and attempts >= 5 and last_error is not null) order by run_at limit 100"#
+        )
+        .fetch_all(&self.work)
+        .await
+    }
+
     /// Makes jobs whose holder stopped renewing due again. Every process calls it every 2 seconds.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn reap(&self) -> Result<u64, sqlx::Error> {
         sqlx::query!(
-            "with dead as (select id from job where state = 'leased' and lease_until < now() for update skip locked)
-             update job j set state = 'ready', run_at = clock_timestamp(), rung_at = null, lease_owner = null, lease_until = null
+            "with alive as materialized (select distinct engine from worker where seen_at > coolops_now() - $1::interval)
+             update job set orphaned_at = case when engine in (select engine from alive) then null else coolops_now() end
+              where state = 'ready' and kind = 'run_deployment' and engine is not null
+                and (engine in (select engine from alive)) = (orphaned_at is not null)",
+            interval(WORKER_GONE)
+        )
+        .execute(&self.work)
+        .await?;
+        sqlx::query!(
+            "with dead as (select id from job where state = 'leased' and lease_until < coolops_now() for update skip locked)
+             update job j set state = 'ready', run_at = coolops_now(), rung_at = null, lease_owner = null, lease_until = null
                from dead where j.id = dead.id"
         )
         .execute(&self.work)
@@ -165,11 +290,11 @@ impl Store {
         let rows = sqlx::query!(
             "with due as materialized (
                select j.id from unnest($1::text[]) k(kind) cross join lateral (
-                 select id, run_at from job where state = 'ready' and job.kind = k.kind and run_at <= now()
-                    and (rung_at is null or rung_at < now() - interval '30 s')
+                 select id, run_at from job where state = 'ready' and job.kind = k.kind and run_at <= coolops_now()
+                    and (rung_at is null or rung_at < coolops_now() - interval '30 s')
                   order by run_at limit $2 for update skip locked) j
                 order by j.run_at limit $2)
-             update job j set rung_at = clock_timestamp() from due where j.id = due.id returning j.id",
+             update job j set rung_at = coolops_now() from due where j.id = due.id returning j.id",
             kinds,
             limit
         )
@@ -184,9 +309,9 @@ impl Store {
     /// When the database does not answer.
     pub async fn next_due(&self, kinds: &[String]) -> Result<Option<i64>, sqlx::Error> {
         sqlx::query_scalar!(
-            "select (extract(epoch from min(j.run_at) - now()) * 1000)::bigint
+            "select (extract(epoch from min(j.run_at) - coolops_now()) * 1000)::bigint
                from unnest($1::text[]) k(kind) cross join lateral (
-                 select run_at from job where state = 'ready' and job.kind = k.kind and run_at > now()
+                 select run_at from job where state = 'ready' and job.kind = k.kind and run_at > coolops_now()
                   order by run_at limit 1) j",
             kinds
         )
@@ -203,7 +328,7 @@ impl Store {
         sqlx::query!(
             "insert into job as j (id, kind, key, wanted) select $1, $2, $3, position from event_head
              on conflict (id) do update set wanted = excluded.wanted, rung_at = null,
-               state = case when j.state = 'leased' then 'leased' else 'ready' end, run_at = clock_timestamp()",
+               state = case when j.state = 'leased' then 'leased' else 'ready' end, run_at = coolops_now()",
             task.job_id().0,
             kind,
             key

@@ -5,8 +5,9 @@ use uuid::Uuid;
 
 use super::Store;
 use super::chain::{self, Hash};
-use crate::domain::deployment::{DeploymentLogged, LogCursor, LogSeal};
+use crate::domain::deployment::{DeploymentLogged, LeftOut, LogCursor, LogSeal};
 use crate::domain::ids::{DeploymentId, JobId};
+use crate::domain::output::Piece;
 
 /// Largest body of a chunk before compression, in bytes.
 pub const CHUNK_MAX: usize = 64 * 1024;
@@ -23,6 +24,8 @@ pub struct Journal {
     bytes: i64,
     head: Hash,
     cursor: Option<LogCursor>,
+    left_out: LeftOut,
+    gaps: i32,
 }
 
 /// Why a chunk was not written.
@@ -57,7 +60,19 @@ impl Journal {
 
     /// What the finishing event says of the journal.
     pub fn seal(&self) -> LogSeal {
-        LogSeal { chunks: self.chunks, lines: self.lines, bytes: self.bytes, head: hex::encode(self.head) }
+        LogSeal {
+            chunks: self.chunks,
+            lines: self.lines,
+            bytes: self.bytes,
+            head: hex::encode(self.head),
+            left_out: self.left_out,
+            gaps: self.gaps,
+        }
+    }
+
+    /// Bytes in it.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.bytes).unwrap_or(0)
     }
 }
 
@@ -69,18 +84,24 @@ impl Store {
     pub async fn journal(&self, deployment: DeploymentId, job: JobId, fence: i64) -> Result<Journal, sqlx::Error> {
         let last = sqlx::query!(
             r#"select chunk_no, first_line, lines, chain_hash, envelope::text as "envelope!",
-                      (select sum(raw_len) from log_chunk where deployment_id = $1)::bigint as "bytes!"
+                      (select sum(raw_len) from log_chunk where deployment_id = $1)::bigint as "bytes!",
+                      (select coalesce(sum((envelope->'left_out'->>'lines')::bigint), 0) from log_chunk where deployment_id = $1)::bigint as "left_out_lines!",
+                      (select coalesce(sum((envelope->'left_out'->>'bytes')::bigint), 0) from log_chunk where deployment_id = $1)::bigint as "left_out_bytes!",
+                      (select coalesce(sum((envelope->>'gaps')::int), 0) from log_chunk where deployment_id = $1)::int as "gaps!"
                  from log_chunk where deployment_id = $1 order by chunk_no desc limit 1"#,
             deployment.0
         )
         .fetch_optional(&self.pool)
         .await?;
-        let mut journal =
-            Journal { deployment, job, fence, chunks: 0, lines: 0, bytes: 0, head: chain::journal_genesis(deployment.0), cursor: None };
+        let head = chain::journal_genesis(deployment.0);
+        let left_out = LeftOut::default();
+        let mut journal = Journal { deployment, job, fence, chunks: 0, lines: 0, bytes: 0, head, cursor: None, left_out, gaps: 0 };
         if let Some(last) = last {
             journal.chunks = last.chunk_no + 1;
             journal.lines = last.first_line - 1 + i64::from(last.lines);
             journal.bytes = last.bytes;
+            journal.left_out = LeftOut { lines: last.left_out_lines, bytes: last.left_out_bytes };
+            journal.gaps = last.gaps;
             journal.head = last.chain_hash.try_into().unwrap_or_default();
             journal.cursor = self.last_cursor(deployment).await?;
         }
@@ -102,7 +123,8 @@ impl Store {
     ///
     /// # Errors
     /// See [`JournalError`].
-    pub async fn append_chunk(&self, journal: &mut Journal, body: &[u8], cursor: Option<LogCursor>) -> Result<(), JournalError> {
+    pub async fn append_chunk(&self, journal: &mut Journal, piece: &Piece) -> Result<(), JournalError> {
+        let body = &piece.body[..];
         let lines = i32::try_from(body.iter().filter(|b| **b == b'\n').count()).unwrap_or(i32::MAX);
         let envelope = DeploymentLogged {
             deployment_id: journal.deployment,
@@ -111,7 +133,9 @@ impl Store {
             lines,
             bytes: i32::try_from(body.len()).unwrap_or(i32::MAX),
             sha256: hex::encode(Sha256::digest(body)),
-            cursor: cursor.clone(),
+            cursor: piece.cursor.clone(),
+            left_out: piece.left_out,
+            gaps: piece.gaps,
         };
         let envelope_text = serde_json::to_string(&envelope).expect("an envelope is plain data");
         let head = chain::journal_link(&journal.head, envelope_text.as_bytes());
@@ -142,7 +166,14 @@ impl Store {
         journal.lines += i64::from(lines);
         journal.bytes += body.len() as i64;
         journal.head = head;
-        journal.cursor = cursor.or(journal.cursor.take());
+        if let Some(left_out) = piece.left_out {
+            journal.left_out.lines += left_out.lines;
+            journal.left_out.bytes += left_out.bytes;
+        }
+        journal.gaps += piece.gaps;
+        if piece.cursor.is_some() {
+            journal.cursor.clone_from(&piece.cursor);
+        }
         self.wake.logged(journal.deployment);
         Ok(())
     }
@@ -197,6 +228,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn verify_journal(&self, deployment: DeploymentId, seal: Option<&LogSeal>) -> Result<Option<String>, sqlx::Error> {
         let (mut head, mut number, mut lines, mut bytes) = (chain::journal_genesis(deployment.0), 0, 0_i64, 0_i64);
+        let (mut left_out, mut gaps) = (LeftOut::default(), 0);
         loop {
             let rows = sqlx::query!(
                 r#"select chunk_no, first_line, lines, raw_len, envelope::text as "envelope!", body, chain_hash
@@ -229,10 +261,13 @@ impl Store {
                 number += 1;
                 lines += i64::from(row.lines);
                 bytes += i64::from(row.raw_len);
+                left_out.lines += envelope.left_out.map_or(0, |l| l.lines);
+                left_out.bytes += envelope.left_out.map_or(0, |l| l.bytes);
+                gaps += envelope.gaps;
             }
         }
         Ok(match seal {
-            Some(seal) if *seal != (LogSeal { chunks: number, lines, bytes, head: hex::encode(head) }) => {
+            Some(seal) if *seal != (LogSeal { chunks: number, lines, bytes, head: hex::encode(head), left_out, gaps }) => {
                 Some(format!("log of deployment {deployment}: it does not match its seal ({number} of {} chunks)", seal.chunks))
             }
             _ => None,

@@ -27,9 +27,9 @@ impl Store {
     /// When the database does not answer.
     pub async fn reserve_turn(&self, scope: &str, pace: Pace) -> Result<Duration, sqlx::Error> {
         let wait = sqlx::query_scalar!(
-            r#"insert into rate_bucket as b (scope, tat) values ($1, clock_timestamp() + $2::interval)
-               on conflict (scope) do update set tat = greatest(b.tat, b.blocked_until, clock_timestamp()) + $2::interval
-               returning (extract(epoch from greatest(tat - $2::interval - $3::interval, blocked_until) - clock_timestamp()) * 1000)::bigint as "ms!""#,
+            r#"insert into rate_bucket as b (scope, tat) values ($1, coolops_now() + $2::interval)
+               on conflict (scope) do update set tat = greatest(b.tat, b.blocked_until, coolops_now()) + $2::interval
+               returning (extract(epoch from greatest(tat - $2::interval - $3::interval, blocked_until) - coolops_now()) * 1000)::bigint as "ms!""#,
             scope,
             interval(pace.every),
             interval(pace.burst)
@@ -45,8 +45,8 @@ impl Store {
     /// When the database does not answer.
     pub async fn closed_for(&self, scope: &str) -> Result<Duration, sqlx::Error> {
         let wait = sqlx::query_scalar!(
-            r#"select (extract(epoch from blocked_until - clock_timestamp()) * 1000)::bigint as "ms!" from rate_bucket
-                where scope = $1 and blocked_until > clock_timestamp()"#,
+            r#"select (extract(epoch from blocked_until - coolops_now()) * 1000)::bigint as "ms!" from rate_bucket
+                where scope = $1 and blocked_until > coolops_now()"#,
             scope
         )
         .fetch_optional(&self.work)
@@ -60,7 +60,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn block(&self, scope: &str, wait: Duration) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "insert into rate_bucket as b (scope, tat, blocked_until) values ($1, clock_timestamp(), clock_timestamp() + $2::interval)
+            "insert into rate_bucket as b (scope, tat, blocked_until) values ($1, coolops_now(), coolops_now() + $2::interval)
              on conflict (scope) do update set blocked_until = greatest(b.blocked_until, excluded.blocked_until)",
             scope,
             interval(wait)

@@ -78,7 +78,7 @@ impl Store {
     pub async fn message(&self, build: BuildId) -> Result<Option<Sent>, sqlx::Error> {
         let row = sqlx::query!(
             r#"select state, channel, ts, attempted_at, lookups, sent_digest,
-                      (extract(epoch from clock_timestamp() - sent_at) * 1000)::bigint as sent_ago_ms from slack_message where build_id = $1"#,
+                      (extract(epoch from coolops_now() - sent_at) * 1000)::bigint as sent_ago_ms from slack_message where build_id = $1"#,
             build.0
         )
         .fetch_optional(&self.pool)
@@ -104,7 +104,7 @@ impl Store {
             "insert into slack_message (build_id, state, channel) select $1, 'posting', $2
               where exists (select 1 from job where id = $3 and fence = $4 and state = 'leased' for share)
              on conflict (build_id) do update set state = 'posting', channel = excluded.channel, ts = null, sent_digest = null,
-               sent_payload = null, lookups = 0, attempted_at = clock_timestamp(), problem = null",
+               sent_payload = null, lookups = 0, attempted_at = coolops_now(), problem = null",
             build.0,
             channel,
             claim.id.0,
@@ -138,7 +138,7 @@ impl Store {
         let p = payload.as_ref();
         sqlx::query!(
             "update slack_message set state = 'live', channel = $2, ts = $3, sent_payload = $4, sent_digest = $5, render_version = $6,
-                    sent_position = greatest(sent_position, $7), sent_at = clock_timestamp(), problem = null
+                    sent_position = greatest(sent_position, $7), sent_at = coolops_now(), problem = null
               where build_id = $1 and exists (select 1 from job where id = $8 and fence = $9 and state = 'leased' for share)",
             build.0,
             channel,

@@ -6,6 +6,7 @@
 
 pub mod append;
 pub mod chain;
+pub mod clock;
 pub mod copy_out;
 pub mod deployments;
 pub mod directory;
@@ -38,6 +39,7 @@ pub struct Store {
     options: PgConnectOptions,
     appender: append::Appender,
     wake: wake::Wake,
+    clock: clock::Clock,
 }
 
 /// Why the database can't be used; each text says what to do.
@@ -156,7 +158,12 @@ impl Store {
         let (pool, work) = (pool(options.clone()), pool(unflushed));
         let wake = wake::Wake::start(options.clone());
         let appender = append::Appender::start(options.clone(), wake.clone());
-        Ok(Self { pool, work, options, appender, wake })
+        Ok(Self { pool, work, options, appender, wake, clock: clock::Clock::default() })
+    }
+
+    /// The database's clock, as far as this process knows it.
+    pub fn clock(&self) -> &clock::Clock {
+        &self.clock
     }
 
     /// Where to hear of new events and log chunks.

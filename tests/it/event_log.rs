@@ -98,10 +98,10 @@ fn a_worker_whose_lease_was_taken_over_can_write_nothing() {
     story(async |s| {
         let (_, _) = s.post_build(&build("master-1").body()).await;
         let kinds = coolops::jobs::slack_kinds();
-        let claim = s.app.store.claim(&kinds, Uuid::from_u128(1), Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
+        let claim = s.app.store.claim(&kinds, Uuid::from_u128(1), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
         s.database.execute("update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'").await;
         assert_eq!(s.app.store.reap().await.unwrap(), 1);
-        let next = s.app.store.claim(&kinds, Uuid::from_u128(2), Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
+        let next = s.app.store.claim(&kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
         assert!(next.fence > claim.fence);
         let mut zombie = one(&posted(1), 11, 0);
         zombie.fenced(claim.id, claim.fence);

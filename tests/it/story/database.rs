@@ -30,6 +30,15 @@ impl Database {
         PgConnection::connect(&self.url).await.unwrap()
     }
 
+    /// Sets the database's clock ahead (or, negative, back).
+    pub async fn set_clock(&self, seconds: i64) {
+        let change = format!(
+            "create or replace function coolops_now() returns timestamptz language sql stable parallel safe as
+             'select clock_timestamp() + interval ''{seconds} s'''"
+        );
+        self.execute(&change).await;
+    }
+
     pub async fn execute(&self, statement: &str) -> u64 {
         let mut connection = self.owner().await;
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap().rows_affected()

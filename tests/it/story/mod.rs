@@ -46,6 +46,7 @@ use runner::FakeRunner;
 
 pub const CHANNEL: &str = "C0DEPLOYS1";
 const OWED_TO_SLACK: &str = "select count(*) from job where state in ('ready', 'leased') and kind <> 'run_deployment'";
+const TO_BE_RUN: &str = "select count(*) from job where state = 'ready' and kind = 'run_deployment'";
 const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
 /// Everything a story works with.
@@ -219,17 +220,19 @@ impl Story {
                 events.borrow_and_update();
                 self.hurry().await;
                 while self.slack.take(Via::Sweep, Duration::ZERO).await {}
-                for _ in 0..self.database.count("select count(*) from job where state = 'ready' and kind = 'run_deployment'").await {
+                for _ in 0..self.database.count(TO_BE_RUN).await {
                     let crew = self.run.clone();
                     tokio::spawn(async move { crew.take(Via::Sweep, Duration::ZERO).await });
                 }
                 let open = self.app.store.deployments(None, None, 10_000).await.unwrap();
                 let moving = open.iter().map(|d| &d.deployment).any(|d| match d.state {
-                    State::Ready | State::Starting => true,
+                    State::Ready | State::Starting | State::Cancelling => true,
                     State::Running => !self.runner.holds(d.of.deployment_id),
-                    State::Queued | State::Unknown | State::Succeeded | State::Failed => false,
+                    State::Queued | State::Unknown => false,
+                    over => !over.is_over(),
                 });
-                if !moving && self.database.count(OWED_TO_SLACK).await == 0 {
+                let owed = self.database.count(OWED_TO_SLACK).await + self.database.count(TO_BE_RUN).await;
+                if !moving && owed == 0 {
                     return;
                 }
                 let _ = tokio::time::timeout(Duration::from_millis(100), events.changed()).await;
@@ -237,6 +240,24 @@ impl Story {
         };
         if tokio::time::timeout(Duration::from_secs(20), settled).await.is_err() {
             panic!("the story does not come to rest; the channel shows:\n{}", self.channel());
+        }
+    }
+
+    /// Waits until the channel shows something that a running deployment leads to.
+    pub async fn comes_to_show(&self, text: &str) {
+        let shown = async {
+            let mut events = self.app.store.wake().events();
+            loop {
+                events.borrow_and_update();
+                self.settle().await;
+                if self.channel().contains(text) {
+                    return;
+                }
+                let _ = tokio::time::timeout(Duration::from_millis(100), events.changed()).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(20), shown).await.is_err() {
+            panic!("it never came that the channel shows {text:?}:\n{}", self.channel());
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
 use coolops::domain::deployment::{Failure, LogCursor};
 use coolops::domain::ids::DeploymentId;
 use coolops::domain::names::ImageRef;
-use coolops::runner::{Credentials, Exit, Found, Frame, RunSpec, Runner, Trouble};
+use coolops::runner::{Credentials, Exit, Found, Frame, Image, Leftover, RunSpec, Runner, Trouble};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use secrecy::ExposeSecret;
@@ -30,6 +31,20 @@ struct State {
     starts: HashMap<String, u32>,
     removed: Vec<String>,
     clock: u64,
+    /// Calls of a method that will not be answered; with `true`, what they ask for is done all the same.
+    troubles: Vec<(&'static str, bool)>,
+}
+
+impl State {
+    /// `None` when all is well, else whether the call takes effect before its answer is lost.
+    fn trouble(&mut self, method: &str) -> Option<bool> {
+        let n = self.troubles.iter().position(|(planned, _)| *planned == method)?;
+        Some(self.troubles.remove(n).1)
+    }
+}
+
+fn no_answer<T>() -> Result<T, Trouble> {
+    Err(Trouble::Engine("Docker does not answer".to_owned()))
 }
 
 struct Container {
@@ -63,6 +78,16 @@ impl FakeRunner {
     /// The next images can't be fetched.
     pub fn will_refuse(&self, failure: Failure) {
         self.state.lock().unwrap().refuse = Some(failure);
+    }
+
+    /// The next call of a method gets no answer.
+    pub fn will_not_answer(&self, method: &'static str) {
+        self.state.lock().unwrap().troubles.push((method, false));
+    }
+
+    /// The next call of a method takes effect, and its answer is lost.
+    pub fn will_lose_the_answer_of(&self, method: &'static str) {
+        self.state.lock().unwrap().troubles.push((method, true));
     }
 
     pub fn holds(&self, deployment: DeploymentId) -> bool {
@@ -116,7 +141,7 @@ impl Runner for FakeRunner {
         _image: &'a ImageRef,
         _credentials: Option<Credentials>,
         progress: mpsc::Sender<String>,
-    ) -> BoxFuture<'a, Result<String, Trouble>> {
+    ) -> BoxFuture<'a, Result<Image, Trouble>> {
         let refuse = self.state.lock().unwrap().refuse.take();
         Box::pin(async move {
             match refuse {
@@ -124,13 +149,16 @@ impl Runner for FakeRunner {
                     progress.send("Pulling".to_owned()).await.ok();
                     Err(Trouble::Failed(failure))
                 }
-                None => Ok(format!("sha256:{}", "0".repeat(64))),
+                None => Ok(Image { id: format!("sha256:{}", "0".repeat(64)), digest: None }),
             }
         })
     }
 
     fn look<'a>(&'a self, container: &'a str, deployment: DeploymentId) -> BoxFuture<'a, Result<Found, Trouble>> {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        if state.trouble("look").is_some() {
+            return ready(no_answer());
+        }
         ready(Ok(match state.containers.get(container) {
             None => Found::Missing,
             Some(c) if c.deployment != deployment => Found::Foreign,
@@ -144,6 +172,11 @@ impl Runner for FakeRunner {
 
     fn create<'a>(&'a self, spec: &'a RunSpec) -> BoxFuture<'a, Result<String, Trouble>> {
         let mut state = self.state.lock().unwrap();
+        let trouble = state.trouble("create");
+        if trouble == Some(false) {
+            return ready(no_answer());
+        }
+        assert!(!state.containers.contains_key(&spec.container), "made a second time");
         state.clock += 1;
         let at = state.clock;
         let frame = |(n, line): (usize, &String)| Frame {
@@ -160,17 +193,24 @@ impl Runner for FakeRunner {
             exit: state.exit,
         };
         state.containers.insert(spec.container.clone(), container);
+        if trouble.is_some() {
+            return ready(no_answer());
+        }
         ready(Ok(spec.container.clone()))
     }
 
     fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
         let mut state = self.state.lock().unwrap();
+        let trouble = state.trouble("start");
+        if trouble == Some(false) {
+            return ready(no_answer());
+        }
         *state.starts.entry(id.to_owned()).or_default() += 1;
         let hold = state.hold;
         let container = state.containers.get_mut(id).expect("it was created");
         container.status = if hold { Status::Running } else { Status::Ended };
         container.output.send_modify(|(_, ended)| *ended = !hold);
-        ready(Ok(()))
+        ready(if trouble.is_some() { no_answer() } else { Ok(()) })
     }
 
     fn follow(&self, id: String, _from: Option<LogCursor>) -> BoxStream<'static, Result<Frame, Trouble>> {
@@ -194,13 +234,34 @@ impl Runner for FakeRunner {
     }
 
     fn wait<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Exit, Trouble>> {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        if state.trouble("wait").is_some() {
+            return ready(no_answer());
+        }
         let code = state.containers.get(id).map(|c| c.exit).ok_or_else(|| Trouble::Engine("no such container".to_owned()));
         ready(code.map(|code| Exit { code, out_of_memory: false }))
     }
 
+    fn stop<'a>(&'a self, id: &'a str, _grace: Duration) -> BoxFuture<'a, Result<(), Trouble>> {
+        let mut state = self.state.lock().unwrap();
+        let container = state.containers.get_mut(id).expect("it was created");
+        if container.status == Status::Running {
+            container.exit = 143;
+            container.status = Status::Ended;
+            container.output.send_modify(|(_, ended)| *ended = true);
+        }
+        ready(Ok(()))
+    }
+
+    fn leftovers<'a>(&'a self, _instance: &'a str) -> BoxFuture<'a, Result<Vec<Leftover>, Trouble>> {
+        ready(Ok(vec![]))
+    }
+
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
         let mut state = self.state.lock().unwrap();
+        if state.trouble("remove").is_some() {
+            return ready(no_answer());
+        }
         state.removed.push(id.to_owned());
         ready(Ok(()))
     }

@@ -1,0 +1,30 @@
+//! The database's clock, carried on by this machine's between two looks: all replicas judge by the same time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, Utc};
+
+/// How far this machine's clock is behind the database's. Cheap to clone; knows nothing until the first look.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Arc<AtomicI64>);
+
+impl Clock {
+    /// The present time.
+    pub fn now(&self) -> DateTime<Utc> {
+        local() + chrono::Duration::milliseconds(self.0.load(Ordering::Relaxed))
+    }
+
+    /// How far this machine's clock is behind, in milliseconds; negative when it is ahead.
+    pub fn behind(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&self, present: DateTime<Utc>) {
+        self.0.store((present - local()).num_milliseconds(), Ordering::Relaxed);
+    }
+}
+
+fn local() -> DateTime<Utc> {
+    std::time::SystemTime::now().into()
+}

@@ -1,0 +1,85 @@
+//! Deployments that are stopped, and output that is longer than what is kept.
+
+use coolops::domain::deployment::StopReason;
+use coolops::domain::ids::DeploymentId;
+use coolops::domain::project::ProjectChange;
+
+use crate::story::{Story, build, operator, story};
+
+async fn deployment_of(s: &Story, build: &str) -> DeploymentId {
+    let all = s.app.store.deployments(None, None, 100).await.unwrap();
+    all.iter().find(|d| d.deployment.build_name == build).unwrap().deployment.of.deployment_id
+}
+
+fn because(words: &str) -> StopReason {
+    StopReason::Operator { reason: words.to_owned() }
+}
+
+#[test]
+fn a_deployment_that_runs_too_long_is_stopped_and_its_line_names_the_limit_and_not_the_signal() {
+    story(async |s| {
+        s.app.change_project(s.project(), ProjectChange::TimeLimit(5), &operator()).await.unwrap();
+        s.ci_announces(build("master-1")).await;
+        s.ci_announces(build("master-2")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ben", "master-2", "Staging").await;
+        s.database.set_clock(4 * 60).await;
+        s.app.store.keep_clock().await.unwrap();
+        s.ci_announces(build("master-3")).await;
+        assert!(s.channel().contains("*running*"), "its time is not up yet:\n{}", s.channel());
+        s.database.set_clock(5 * 60 + 1).await;
+        s.app.store.keep_clock().await.unwrap();
+        s.ci_announces(build("master-4")).await;
+        s.comes_to_show("*timed out*: it ran longer than 5 minutes (exit code 143)").await;
+        s.settle().await;
+        assert!(!s.channel().contains("failed"), "{}", s.channel());
+        assert_eq!(s.channel().matches("*running*").count(), 1, "the next one has its turn:\n{}", s.channel());
+        s.container_ends("master-2", 0).await;
+    });
+}
+
+#[test]
+fn an_operator_stops_what_runs_and_what_waits() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.ci_announces(build("master-2")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ben", "master-2", "Staging").await;
+        s.app.stop(deployment_of(s, "master-2").await, &because("not today"), &operator()).await.unwrap();
+        s.settle().await;
+        assert!(s.channel().contains("*cancelled*: not today"), "{}", s.channel());
+        s.app.stop(deployment_of(s, "master-1").await, &because("wrong <!channel> version"), &operator()).await.unwrap();
+        s.comes_to_show("*cancelled*: wrong <!channel> version (exit code 143)").await;
+        let again = s.app.stop(deployment_of(s, "master-1").await, &because("again"), &operator()).await.unwrap_err();
+        assert!(again.to_string().ends_with("is cancelled, so it can't be stopped"), "{again}");
+        assert_eq!(s.runner.starts(), [1], "what waited was never started");
+    });
+}
+
+#[test]
+fn of_a_long_output_the_beginning_and_the_end_are_kept_and_what_is_left_out_is_counted() {
+    story(async |s| {
+        s.app.change_project(s.project(), ProjectChange::LogLimit(1), &operator()).await.unwrap();
+        s.ci_announces(build("master-1")).await;
+        let lines: Vec<String> = (0..20_000).map(|n| format!("{n:0199}")).collect();
+        s.runner.will_print(&lines.iter().map(String::as_str).collect::<Vec<_>>(), 0);
+        s.presses("ana", "master-1", "Staging").await;
+        let (_, log) = s.get(&s.log_path().replace("?key=", "/raw?key=")).await;
+        let kept: Vec<&str> = log.lines().collect();
+        let note = kept.iter().position(|l| l.starts_with('…')).expect("a note of what was left out");
+        let seal = s.app.store.deployment(deployment_of(s, "master-1").await).await.unwrap().unwrap().log.unwrap();
+        assert_eq!(
+            kept[note],
+            format!(
+                "… [{} lines, {} bytes left out here: of a longer output, its beginning and its end are kept]",
+                seal.left_out.lines, seal.left_out.bytes
+            )
+        );
+        assert_eq!(kept.len() as i64 - 1 + seal.left_out.lines, 20_000, "kept and counted is what was printed");
+        assert_eq!(kept[..note], lines[..note]);
+        assert_eq!(kept[note + 1..], lines[lines.len() - (kept.len() - note - 1)..]);
+        assert!((900_000..=1_100_000).contains(&log.len()), "{} bytes kept of 1 MiB", log.len());
+    });
+}
