@@ -64,6 +64,7 @@ pub async fn run(format: Format) -> Result<ExitCode> {
 async fn postgres(config: &Config, checks: &mut Checks) -> Option<Store> {
     match Store::open(&config.database_url, 2).await {
         Ok(store) => {
+            store.keep_clock().await.ok();
             checks.note("Postgres", true, "answers, and has this program's schema");
             if store.login_is_privileged().await.unwrap_or(false) {
                 let text = "the login of DATABASE_URL is a superuser or owns the log, so it could change history; \
@@ -160,13 +161,49 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
     for unknown in store.deployments(None, Some("unknown"), 100).await? {
         let d = &unknown.deployment;
         let text = format!(
-            "nobody can tell how it ended, and {} stays closed. Look at it, then: coolops deployment resolve {} --as failed --reason …",
-            d.environment_name, d.of.deployment_id
+            "nobody can tell how it ended ({}), and {} stays closed; its container {} is kept if it is there. Look at it, then: \
+             coolops deployment resolve {} --as failed --reason …",
+            d.found.as_deref().unwrap_or("no reason is recorded"),
+            d.environment_name,
+            d.container_name(),
+            d.of.deployment_id
         );
         checks.note(format!("Deployment of {} to {}", d.build_name, d.environment_name), false, text);
     }
+    if let Some(word) = store.slack_is_paused().await? {
+        let text = format!("takes nothing from us ({word}); reinstall the app, set SLACK_BOT_TOKEN and restart, or wait a minute");
+        checks.note("Slack", false, text);
+    }
     for (channel, problem, messages) in store.blocked_channels().await? {
-        checks.note(format!("Slack channel {channel}"), false, format!("{messages} messages can't be posted there: {problem}"));
+        let next = "invite coolops there (/invite @coolops), or choose another channel: coolops project set --channel";
+        let text = format!("{messages} messages can't be brought up to date there ({problem}); {next}");
+        checks.note(format!("Slack channel {channel}"), false, text);
+    }
+    for job in store.stuck_jobs().await? {
+        let what = format!("Job {} {}", job.kind, job.key);
+        match (job.expired, job.last_error) {
+            (Some(true), _) => {
+                checks.note(what, false, "its worker is gone and nobody took it over; is a coolops serve or worker running?")
+            }
+            (_, Some(problem)) => checks.note(what, false, format!("was put off {} times: {problem}", job.attempts)),
+            (_, None) => {}
+        }
+    }
+    let lags = store.lags().await?;
+    if lags.oldest_due_seconds > 60.0 {
+        let text = format!(
+            "{} jobs are due, the oldest since {:.0} s; is a coolops serve (or web and worker) running?",
+            lags.due, lags.oldest_due_seconds
+        );
+        checks.note("Jobs", false, text);
+    }
+    if lags.messages_behind > 0 {
+        checks.note("Messages", true, format!("{} wait to be brought up to date", lags.messages_behind));
+    }
+    let behind = store.clock().behind();
+    if behind.abs() > 5_000 {
+        let text = format!("this machine's clock and the database's differ by {} s; set it by NTP", behind.abs() / 1_000);
+        checks.note("Clock", false, text);
     }
     Ok(())
 }

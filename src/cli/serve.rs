@@ -36,6 +36,9 @@ pub async fn run(role: Role) -> Result<()> {
     let store = Store::open(&config.database_url, 10).await?;
     let keys = config.keys.context("COOLOPS_MASTER_KEY is not set")?;
     let app = Arc::new(App::new(store, keys, &config.public_url));
+    // Before anything is judged by a time, and before anything is said to Slack: the token may be a new one.
+    app.store.keep_clock().await.context("the database's clock can't be read")?;
+    app.store.resume_slack().await.context("the database can't be written to")?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let mut crews = Vec::new();
@@ -43,6 +46,7 @@ pub async fn run(role: Role) -> Result<()> {
     let instance = app.store.instance().await?;
     let queues = [("slack", slack_kinds(), SLACK_SLOTS), ("run", runner_kinds(), config.slots)];
     let mut doorbells = Vec::new();
+    let mut runner = None;
     for (name, kinds, slots) in queues {
         let doorbell = Arc::new(Doorbell::new(&config.redis_url, &format!("{instance}:{name}"))?);
         tasks.spawn(relay::run(app.store.clone(), Arc::clone(&doorbell), kinds.clone(), stop.clone()));
@@ -50,7 +54,11 @@ pub async fn run(role: Role) -> Result<()> {
             ("slack", Role::Serve | Role::Web) => {
                 Some(Tools::Slack(Box::new(Slack::new(&config.slack_api_url, &config.slack_token)?), Paces::slack()))
             }
-            ("run", Role::Serve | Role::Worker) => Some(Tools::Runner(docker(config.docker_host.as_deref()).await?)),
+            ("run", Role::Serve | Role::Worker) => {
+                let docker = docker(config.docker_host.as_deref()).await?;
+                runner = Some(Arc::clone(&docker));
+                Some(Tools::Runner(docker))
+            }
             _ => None,
         };
         if let Some(tools) = tools {
@@ -64,25 +72,24 @@ pub async fn run(role: Role) -> Result<()> {
         }
         doorbells.push(doorbell);
     }
+    let slack_host = url::Url::parse(&config.slack_api_url).ok().and_then(|u| u.host_str().map(str::to_owned));
+    let web = http::Web::new(http::Parts {
+        app: Arc::clone(&app),
+        signing_secret: config.slack_signing_secret.expose_secret().to_owned().into(),
+        response_hosts: slack_host.into_iter().chain(["hooks.slack.com".to_owned()]).collect(),
+        readiness: http::health::Readiness { doorbell: doorbells.first().cloned(), runner },
+    });
     if let Some(address) = config.admin_listen {
         let listener = bind(address, "COOLOPS_ADMIN_LISTEN").await?;
-        let (crews, until) = (crews.clone(), stop.clone());
-        tasks.spawn(async move {
-            drop(axum::serve(listener, http::metrics::router(crews)).with_graceful_shutdown(until.cancelled_owned()).await);
-        });
+        let router = http::metrics::router(http::metrics::Recorder::start()?, web.clone());
+        let until = stop.clone();
+        tasks.spawn(async move { drop(axum::serve(listener, router).with_graceful_shutdown(until.cancelled_owned()).await) });
     }
     if role != Role::Worker {
         let listener = bind(config.listen, "COOLOPS_LISTEN").await?;
-        let slack_host = url::Url::parse(&config.slack_api_url).ok().and_then(|u| u.host_str().map(str::to_owned));
-        let parts = http::Parts {
-            app: Arc::clone(&app),
-            signing_secret: config.slack_signing_secret.expose_secret().to_owned().into(),
-            response_hosts: slack_host.into_iter().chain(["hooks.slack.com".to_owned()]).collect(),
-            readiness: http::health::Readiness { doorbell: doorbells.first().cloned() },
-        };
         tracing::info!(address = %config.listen, public_url = %config.public_url, "coolops is listening");
         let until = stop.clone();
-        tasks.spawn(async move { drop(axum::serve(listener, http::router(parts)).with_graceful_shutdown(until.cancelled_owned()).await) });
+        tasks.spawn(async move { drop(axum::serve(listener, http::router(web)).with_graceful_shutdown(until.cancelled_owned()).await) });
     } else {
         tracing::info!(slots = config.slots, "coolops waits for deployments to run");
     }

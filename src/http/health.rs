@@ -10,12 +10,15 @@ use serde_json::{Value, json};
 
 use super::Web;
 use crate::jobs::queue::Doorbell;
+use crate::runner::Runner;
 
 /// What readiness depends on beside the database.
 #[derive(Clone, Default)]
 pub struct Readiness {
     /// Redis, where the role uses it. Its absence slows, and does not stop.
     pub doorbell: Option<Arc<Doorbell>>,
+    /// Docker, where the role uses it. Deployments wait for it.
+    pub runner: Option<Arc<dyn Runner>>,
 }
 
 /// The original's answer too.
@@ -39,7 +42,20 @@ pub async fn readyz(State(web): State<Web>) -> (StatusCode, Json<Value>) {
             Err(_) => "away, jobs start seconds later: no answer".to_owned(),
         },
     };
+    let docker = match &web.readiness.runner {
+        None => "not used".to_owned(),
+        Some(runner) => match tokio::time::timeout(limit, runner.alive()).await {
+            Ok(Ok(())) => "ok".to_owned(),
+            Ok(Err(e)) => format!("away, deployments wait: {e}"),
+            Err(_) => "away, deployments wait: no answer".to_owned(),
+        },
+    };
+    let slack = match tokio::time::timeout(limit, web.app.store.slack_is_paused()).await {
+        Ok(Ok(None)) => "ok".to_owned(),
+        Ok(Ok(Some(word))) => format!("takes nothing from us: {word}"),
+        Ok(Err(_)) | Err(_) => "not known".to_owned(),
+    };
     let ready = postgres == "ok";
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": ready, "postgres": postgres, "redis": redis })))
+    (status, Json(json!({ "ready": ready, "postgres": postgres, "redis": redis, "docker": docker, "slack": slack })))
 }

@@ -10,7 +10,9 @@ pub mod health;
 pub mod metrics;
 pub mod notify_build;
 pub mod page;
+pub mod slack_events;
 pub mod slack_interaction;
+pub mod slack_request;
 
 use std::sync::Arc;
 
@@ -43,8 +45,15 @@ impl std::ops::Deref for Web {
     }
 }
 
+impl Web {
+    /// The parts, shared.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
 /// The routes.
-pub fn router(parts: Parts) -> Router {
+pub fn router(web: Web) -> Router {
     Router::new()
         .route("/builds", post(notify_build::handle))
         .route("/builds/{id}", get(build_page::handle))
@@ -53,9 +62,10 @@ pub fn router(parts: Parts) -> Router {
         .route("/deployments/{id}/raw", get(deployment_page::raw))
         .route("/deployments/{id}/live", get(deployment_page::live))
         .route("/slack/interactions", post(slack_interaction::handle))
+        .route("/slack/events", post(slack_events::handle))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/assets/{name}", get(page::asset))
         .fallback(async || error::Answer::not_found())
-        .with_state(Web(Arc::new(parts)))
+        .with_state(web)
 }

@@ -3,18 +3,15 @@
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 
 use super::error::Answer;
-use super::notify_build::read;
+use super::slack_request::verified;
 use super::{Parts, Web};
 use crate::app::CommandError;
 use crate::domain::ids::DeploymentId;
 use crate::slack::interaction::{self, Interaction};
-use crate::slack::signature;
 
-/// Largest body, in bytes; Slack sends the whole message along.
-const BODY_MAX: usize = 1024 * 1024;
 /// Slack gives up on an answer after 3 s.
 const DEADLINE: Duration = Duration::from_millis(2_300);
 
@@ -23,16 +20,10 @@ const DEADLINE: Duration = Duration::from_millis(2_300);
 /// # Errors
 /// 401 when Slack didn't sign it (nothing is recorded), 400 when it isn't what Slack sends.
 pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCode, Answer> {
-    let (parts, body) = request.into_parts();
-    let body = read(&parts.headers, body, BODY_MAX).await?;
-    let (timestamp, signature) = signed(&parts.headers);
-    let now = web.app.store.clock().now().timestamp();
-    signature::verify(&web.signing_secret, timestamp, signature, &body, now).map_err(|why| {
-        tracing::warn!(%why, "a Slack request was refused");
-        Answer(StatusCode::UNAUTHORIZED, "the request is not signed by Slack".to_owned())
-    })?;
-    let press = DeploymentId::of_press(signature, timestamp);
-    let command = match interaction::parse(&body, press) {
+    let signed = verified(&web, request).await?;
+    let body = &signed.body;
+    let press = DeploymentId::of_press(&signed.signature, &signed.timestamp);
+    let command = match interaction::parse(body, press) {
         Ok(Interaction::Deploy(command)) => *command,
         Ok(Interaction::Nothing) => return Ok(StatusCode::OK),
         Err(e) => return Err(Answer::malformed(e.to_string())),
@@ -42,23 +33,11 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
         Ok(_) => Ok(StatusCode::OK),
         Err(CommandError::Unavailable(details)) => {
             tracing::warn!(details, "a press could not be recorded");
-            say_try_again(&web, &body);
+            say_try_again(&web, body);
             Ok(StatusCode::OK)
         }
         Err(CommandError::Refused(never)) => match never {},
     }
-}
-
-/// The two headers, each exactly once, or nothing.
-fn signed(headers: &HeaderMap) -> (&str, &str) {
-    let one = |name: &str| {
-        let mut values = headers.get_all(name).iter();
-        match (values.next(), values.next()) {
-            (Some(value), None) => value.to_str().unwrap_or_default(),
-            _ => "",
-        }
-    };
-    (one("x-slack-request-timestamp"), one("x-slack-signature"))
 }
 
 /// With the database away nothing can be recorded or queued: the presser is told through the press's own address, from

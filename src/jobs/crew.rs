@@ -1,7 +1,6 @@
 //! The crew: claims jobs of some kinds, does them under a lease that it renews, and hands them over when it stops.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -13,6 +12,7 @@ use uuid::Uuid;
 use super::{Outcome, reply_privately, run_deployment, sync_message};
 use crate::app::{self, App};
 use crate::domain::react::Task;
+use crate::failpoint;
 use crate::runner::Runner;
 use crate::slack::client::Slack;
 use crate::store::jobs::{Claim, RENEW, Via};
@@ -36,7 +36,6 @@ struct Inner {
     slots: Semaphore,
     tracker: TaskTracker,
     stop: CancellationToken,
-    claims: Claims,
 }
 
 /// What jobs are done with: the crew of `web` has Slack, the crew of `worker` has Docker.
@@ -45,20 +44,6 @@ pub enum Tools {
     Slack(Box<Slack>, sync_message::Paces),
     /// An engine.
     Runner(Arc<dyn Runner>),
-}
-
-/// How claims came about.
-#[derive(Debug, Default)]
-pub struct Claims {
-    doorbell: AtomicU64,
-    sweep: AtomicU64,
-}
-
-impl Claims {
-    /// Claims that a doorbell brought, and claims that the crew's own look brought.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.doorbell.load(Ordering::Relaxed), self.sweep.load(Ordering::Relaxed))
-    }
 }
 
 impl Inner {
@@ -91,26 +76,12 @@ impl Inner {
 impl Crew {
     /// A crew with so many hands. It does nothing by itself until [`Crew::sweep`] or doorbells make it.
     pub fn new(app: Arc<App>, tools: Tools, kinds: Vec<String>, slots: usize, stop: CancellationToken) -> Self {
-        Self(Arc::new(Inner {
-            app,
-            tools,
-            kinds,
-            owner: app::new_id(),
-            slots: Semaphore::new(slots),
-            tracker: TaskTracker::new(),
-            stop,
-            claims: Claims::default(),
-        }))
+        Self(Arc::new(Inner { app, tools, kinds, owner: app::new_id(), slots: Semaphore::new(slots), tracker: TaskTracker::new(), stop }))
     }
 
     /// The kinds of jobs that it does.
     pub fn kinds(&self) -> &[String] {
         &self.0.kinds
-    }
-
-    /// How its claims came about.
-    pub fn claims(&self) -> &Claims {
-        &self.0.claims
     }
 
     /// Claims one due job and does it to its end. `false` when there was none.
@@ -131,8 +102,7 @@ impl Crew {
                     return false;
                 }
             };
-            let counter = if via == Via::Doorbell { &this.0.claims.doorbell } else { &this.0.claims.sweep };
-            counter.fetch_add(1, Ordering::Relaxed);
+            metrics::counter!("coolops_claims_total", "kind" => claim.task.parts().0, "via" => via.as_str()).increment(1);
             this.work(&claim).await;
             true
         };
@@ -150,9 +120,16 @@ impl Crew {
                 () = self.0.stop.cancelled() => return,
             }
             self.0.show_up().await;
-            if let Err(e) = self.0.app.store.reap().await {
-                tracing::warn!(error = %e, "leases can't be looked after");
-                continue;
+            match self.0.app.store.reap().await {
+                Ok(0) => {}
+                Ok(expired) => {
+                    tracing::info!(expired, "leases ran out; their jobs are due again");
+                    metrics::counter!("coolops_leases_expired_total").increment(expired);
+                }
+                Err(e) => {
+                    tracing::warn!(error = %e, "leases can't be looked after");
+                    continue;
+                }
             }
             if rounds.is_multiple_of(150) {
                 self.find_owed_work().await;
@@ -213,6 +190,10 @@ impl Crew {
             outcome = self.perform(claim, &stop) => outcome,
             () = renewing => Outcome::Lost,
         };
+        if outcome == Outcome::Lost {
+            metrics::counter!("coolops_leases_lost_total").increment(1);
+        }
+        failpoint!("before_complete");
         let done = match &outcome {
             Outcome::Done => self.0.app.store.complete(claim).await,
             Outcome::Later(after, problem) => self.0.app.store.release(claim, *after, false, problem.as_deref()).await,
@@ -245,7 +226,7 @@ impl Crew {
         let Inner { app, tools, .. } = &*self.0;
         let performed = match (claim.task, tools) {
             (Task::SyncMessage(build), Tools::Slack(slack, paces)) => sync_message::perform(app, slack, paces, claim, build).await,
-            (Task::ReplyPrivately(press), Tools::Slack(slack, _)) => reply_privately::perform(app, slack, claim, press).await,
+            (Task::ReplyPrivately(press), Tools::Slack(slack, paces)) => reply_privately::perform(app, slack, paces, claim, press).await,
             (Task::RunDeployment(id), Tools::Runner(runner)) => run_deployment::perform(app, runner, claim, id, stop).await,
             _ => Ok(Outcome::Later(Duration::from_secs(1), Some("claimed by a crew without the tools for it".to_owned()))),
         };

@@ -142,6 +142,7 @@ impl Doorbell {
         let mut warned = false;
         while !stop.is_cancelled() {
             let ended = self.serve_once(&crew, concurrency, &stop).await;
+            metrics::counter!("coolops_queue_restarts_total", "queue" => self.queue.clone()).increment(1);
             *self.broke.lock().expect("no holder of the lock panics") = Some(Instant::now());
             match ended {
                 Ok(()) => warned = false,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::queue::Doorbell;
+use crate::failpoint;
 use crate::store::Store;
 
 /// Rings that nobody answered yet, at most: far below what apalis-redis can bear (about 8,000).
@@ -47,7 +48,9 @@ async fn ring(store: &Store, doorbell: &Doorbell, kinds: &[String]) -> anyhow::R
     let mut rung = 0;
     let room = (OUTSTANDING_MAX - doorbell.outstanding().await?).min(ROUND_MAX);
     if room > 0 {
-        for job in store.to_ring(kinds, room).await? {
+        let due = store.to_ring(kinds, room).await?;
+        failpoint!("after_ring_noted");
+        for job in due {
             doorbell.ring(job).await;
             rung += 1;
         }

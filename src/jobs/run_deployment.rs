@@ -6,7 +6,7 @@
 //!
 //! After a crash the next owner enters at the step that the record and the container tell. **Invariant:** a container
 //! that may have started is never made a second time; what can't be known is recorded as unknown. Step 5 is in
-//! [`follow`](super::follow); being told to stop, at any step, in [`stop`](super::stop).
+//! `follow.rs`; being told to stop, at any step, in `stop.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;

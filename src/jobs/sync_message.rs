@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::domain::event::{Actor, Event, Recorded};
 use crate::domain::ids::{BuildId, EventId, message_stream};
 use crate::domain::message::MessagePosted;
+use crate::failpoint;
 use crate::projections::build_card::BuildCard;
 use crate::slack::client::{Posted, Slack, SlackError};
 use crate::slack::render::{self, RENDER_VERSION};
@@ -25,6 +26,10 @@ pub struct Paces {
     pub post: Pace,
     /// Edits in the whole workspace.
     pub update: Pace,
+    /// Looks for lost messages, in the whole workspace.
+    pub history: Pace,
+    /// Private answers, in the whole workspace.
+    pub whisper: Pace,
     /// The same message is edited at most so often; what happens meanwhile goes into one edit.
     pub edit_every: Duration,
     /// After a call without a clear answer: by then it has landed, or never will.
@@ -38,6 +43,8 @@ impl Paces {
         Self {
             post: Pace { every: Duration::from_secs(1), burst: Duration::from_secs(3) },
             update: Pace { every: Duration::from_millis(1_150), burst: Duration::from_secs(20) },
+            history: Pace { every: Duration::from_millis(1_300), burst: Duration::from_secs(10) },
+            whisper: Pace { every: Duration::from_millis(700), burst: Duration::from_secs(10) },
             edit_every: Duration::from_millis(900),
             look_again: Duration::from_secs(20),
         }
@@ -46,13 +53,18 @@ impl Paces {
     /// As fast as can be: for stories, which have no time to lose.
     pub fn unbounded() -> Self {
         let pace = Pace { every: Duration::ZERO, burst: Duration::ZERO };
-        Self { post: pace, update: pace, edit_every: Duration::ZERO, look_again: Duration::ZERO }
+        Self { post: pace, update: pace, history: pace, whisper: pace, edit_every: Duration::ZERO, look_again: Duration::ZERO }
     }
 }
 
+const HISTORY: &str = "slack:conversations.history";
+const UPDATE: &str = "slack:chat.update";
 /// A channel that can't be posted to is tried again so often.
 const BLOCKED_RETRY: Duration = Duration::from_hours(1);
 
+/// Slack's words for "not you any more": the whole workspace is left alone for a while.
+const REMOVED: &[&str] =
+    &["token_revoked", "token_expired", "invalid_auth", "not_authed", "account_inactive", "org_login_required", "team_access_not_granted"];
 const GONE: &[&str] = &["message_not_found", "cant_update_message", "edit_window_closed", "is_inactive"];
 const BLOCKED: &[&str] = &["channel_not_found", "is_archived", "not_in_channel", "restricted_action"];
 
@@ -101,6 +113,9 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
         None => post(app, slack, paces, claim, &draft).await,
         Some(Sent { state: MessageState::Posting, channel, attempted_at, lookups, .. }) => {
             let since = attempted_at - chrono::Duration::seconds(60);
+            if let Some(wait) = turn(app, claim, HISTORY, paces.history).await? {
+                return Ok(wait);
+            }
             match slack.find(&channel, build, since).await {
                 Ok(Some(ts)) => {
                     app.store.message_sent(claim, build, &channel, &ts, None).await?;
@@ -112,7 +127,7 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
                     app.store.message_not_found(build).await?;
                     Ok(Outcome::Later(paces.look_again, Some("a post without an answer; the message is not in the channel yet".to_owned())))
                 }
-                Err(e) => trouble(app, claim, "slack:conversations.history", e).await,
+                Err(e) => trouble(app, claim, HISTORY, e).await,
             }
         }
         Some(sent) if sent.sent_digest.as_deref() == Some(&draft.digest) => {
@@ -144,9 +159,13 @@ async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Dr
     if !app.store.message_attempted(claim, draft.build, &draft.channel).await? {
         return Ok(Outcome::Lost);
     }
-    match slack.post(&draft.channel, &draft.payload).await {
+    failpoint!("after_attempted");
+    let answer = slack.post(&draft.channel, &draft.payload).await;
+    failpoint!("after_post");
+    match answer {
         Ok(posted) => {
             sent(app, claim, draft, &posted).await?;
+            failpoint!("after_sent");
             record_posted(app, draft, &posted).await?;
             Ok(Outcome::Done)
         }
@@ -160,32 +179,45 @@ async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Dr
 }
 
 async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Draft, channel: &str, ts: &str) -> anyhow::Result<Outcome> {
-    if let Some(wait) = turn(app, claim, "slack:chat.update", paces.update).await? {
+    if let Some(wait) = turn(app, claim, UPDATE, paces.update).await? {
         return Ok(wait);
     }
     if !app.store.renew(claim).await? {
         return Ok(Outcome::Lost);
     }
-    match slack.update(channel, ts, &draft.payload).await {
+    let answer = slack.update(channel, ts, &draft.payload).await;
+    failpoint!("after_update");
+    match answer {
         Ok(posted) => {
             sent(app, claim, draft, &posted).await?;
             Ok(Outcome::Done)
         }
-        Err(SlackError::Refused(word)) if GONE.iter().any(|w| word.starts_with(w)) => {
+        Err(SlackError::Refused(word)) if is_one_of(&word, GONE) => {
             app.store.message_is(draft.build, MessageState::Gone, channel, &word).await?;
             // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
             if draft.posts >= 2 { Ok(Outcome::Done) } else { post(app, slack, paces, claim, draft).await }
         }
         // It may still land: nothing else is sent before it can't any more.
         Err(SlackError::Unclear(problem)) => Ok(Outcome::Later(paces.look_again, Some(problem))),
-        Err(e) => trouble(app, claim, "slack:chat.update", e).await,
+        Err(e) => {
+            if let SlackError::Refused(word) = &e
+                && is_one_of(word, BLOCKED)
+            {
+                app.store.message_is(draft.build, MessageState::Blocked, channel, word).await?;
+            }
+            trouble(app, claim, UPDATE, e).await
+        }
     }
 }
 
 /// Whether the job has to wait for its turn; it keeps the one that it has waited for.
-async fn turn(app: &App, claim: &Claim, scope: &str, pace: Pace) -> Result<Option<Outcome>, sqlx::Error> {
+pub(super) async fn turn(app: &App, claim: &Claim, scope: &str, pace: Pace) -> Result<Option<Outcome>, sqlx::Error> {
     let wait = if claim.has_turn { app.store.closed_for(scope).await? } else { app.store.reserve_turn(scope, pace).await? };
     Ok((!wait.is_zero()).then_some(Outcome::Turn(wait)))
+}
+
+fn is_one_of(word: &str, words: &[&str]) -> bool {
+    words.iter().any(|w| word.starts_with(w))
 }
 
 async fn sent(app: &App, claim: &Claim, draft: &Draft, posted: &Posted) -> Result<(), sqlx::Error> {
@@ -207,15 +239,20 @@ async fn record_posted(app: &App, draft: &Draft, posted: &Posted) -> anyhow::Res
 }
 
 /// What a refusal that is not about one message means for the job.
-async fn trouble(app: &App, claim: &Claim, scope: &str, error: SlackError) -> anyhow::Result<Outcome> {
+pub(super) async fn trouble(app: &App, claim: &Claim, scope: &str, error: SlackError) -> anyhow::Result<Outcome> {
     match error {
         SlackError::RateLimited(wait) => {
             app.store.block(scope, wait).await?;
             Ok(Outcome::Later(wait, None))
         }
         SlackError::Unclear(problem) => Ok(Outcome::retry(claim.attempts, problem)),
+        SlackError::Refused(word) if is_one_of(&word, REMOVED) => {
+            tracing::error!(slack.error = %word, "Slack takes nothing from us; is SLACK_BOT_TOKEN right, is the app installed?");
+            app.store.pause_slack(&word).await?;
+            Ok(Outcome::Later(Duration::from_mins(1), Some(word)))
+        }
         SlackError::Refused(word) => {
-            let wait = if BLOCKED.iter().any(|w| word.starts_with(w)) { BLOCKED_RETRY } else { Duration::from_mins(1) };
+            let wait = if is_one_of(&word, BLOCKED) { BLOCKED_RETRY } else { Duration::from_mins(1) };
             tracing::warn!(slack.error = %word, "Slack refuses a message; coolops doctor tells more");
             Ok(Outcome::Later(wait, Some(word)))
         }

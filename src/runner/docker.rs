@@ -259,6 +259,10 @@ impl Runner for DockerRunner {
         })
     }
 
+    fn alive(&self) -> BoxFuture<'_, Result<(), Trouble>> {
+        Box::pin(async move { within(CALL, self.docker.ping()).await.map(|_| ()).map_err(|e| engine_trouble(&e)) })
+    }
+
     fn prepare<'a>(
         &'a self,
         image: &'a ImageRef,

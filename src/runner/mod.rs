@@ -112,6 +112,9 @@ pub trait Runner: Send + Sync {
     /// The engine's own id: a container can be found only by workers on the same engine.
     fn engine_id(&self) -> BoxFuture<'_, Result<String, Trouble>>;
 
+    /// Whether the engine answers now.
+    fn alive(&self) -> BoxFuture<'_, Result<(), Trouble>>;
+
     /// Makes sure that the image is there, pulling it if not, and tells what exactly it is. Progress is in whole lines.
     fn prepare<'a>(
         &'a self,

@@ -147,13 +147,13 @@ impl Slack {
         request: &(impl Serialize + Send + Sync),
     ) -> Result<A, SlackError> {
         let session = self.client.open_session(&self.token);
-        settle(tokio::time::timeout(TIMEOUT, session.http_session_api.http_post(method, request, None)).await)
+        counted(method, settle(tokio::time::timeout(TIMEOUT, session.http_session_api.http_post(method, request, None)).await))
     }
 
     async fn get<A: for<'de> Deserialize<'de> + Send>(&self, method: &str, params: &[(&str, &str)]) -> Result<A, SlackError> {
         let session = self.client.open_session(&self.token);
         let params: Vec<(&str, Option<&str>)> = params.iter().map(|(name, value)| (*name, Some(*value))).collect();
-        settle(tokio::time::timeout(TIMEOUT, session.http_session_api.http_get(method, &params, None)).await)
+        counted(method, settle(tokio::time::timeout(TIMEOUT, session.http_session_api.http_get(method, &params, None)).await))
     }
 
     /// `chat.postMessage`. The answer's channel is the one to keep.
@@ -213,6 +213,17 @@ impl Slack {
     pub async fn channel(&self, id: &str) -> Result<Channel, SlackError> {
         self.get::<ChannelInfo>("conversations.info", &[("channel", id)]).await.map(|a| a.channel)
     }
+}
+
+fn counted<A>(method: &str, answer: Result<A, SlackError>) -> Result<A, SlackError> {
+    let outcome = match &answer {
+        Ok(_) => "ok",
+        Err(SlackError::RateLimited(_)) => "rate_limited",
+        Err(SlackError::Refused(_)) => "refused",
+        Err(SlackError::Unclear(_)) => "unclear",
+    };
+    metrics::counter!("coolops_slack_calls_total", "method" => method.to_owned(), "outcome" => outcome).increment(1);
+    answer
 }
 
 fn settle<A>(answer: Result<Result<A, SlackClientError>, tokio::time::error::Elapsed>) -> Result<A, SlackError> {

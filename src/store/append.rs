@@ -21,6 +21,7 @@ use super::{Store, connect_as_app};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{EventId, JobId};
 use crate::domain::react::Task;
+use crate::failpoint;
 use crate::projections::rows::Row;
 
 /// The one tenant there is; in the chain from the first event on, because it can't be added later.
@@ -252,7 +253,9 @@ async fn write(mut inbox: mpsc::Receiver<Request>, options: PgConnectOptions, wa
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let outcome = loop {
             // A peer that fell silent must not hold the process's only writer: the batch is sent again elsewhere.
+            failpoint!("before_commit");
             let attempted = tokio::time::timeout(SILENCE, attempt(&mut connection, &options, &batch)).await;
+            failpoint!("after_commit");
             match attempted.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut)) {
                 Ok(outcome) => break Ok(outcome),
                 // One poisonous request must not fail the others: it is tried alone.
@@ -262,6 +265,7 @@ async fn write(mut inbox: mpsc::Receiver<Request>, options: PgConnectOptions, wa
                 Err(e) if is_refused(&e) => break Err(AppendError::Refused(e.to_string())),
                 Err(e) => {
                     connection = None;
+                    metrics::counter!("coolops_append_retries_total").increment(1);
                     if tokio::time::Instant::now() >= deadline {
                         break Err(AppendError::Unavailable(e.to_string()));
                     }
@@ -273,6 +277,9 @@ async fn write(mut inbox: mpsc::Receiver<Request>, options: PgConnectOptions, wa
             Ok(outcomes) => {
                 if let Some(position) = outcomes.iter().filter_map(|o| o.as_ref().ok()).map(|a| a.position).max() {
                     wake.appended(position);
+                    metrics::counter!("coolops_append_batches_total").increment(1);
+                    let recorded = batch.iter().zip(&outcomes).filter(|(_, o)| o.is_ok()).map(|(r, _)| r.append.events.len() as u64).sum();
+                    metrics::counter!("coolops_events_appended_total").increment(recorded);
                 }
                 // The caller may be gone; its events are recorded all the same.
                 batch.into_iter().zip(outcomes).for_each(|(request, outcome)| drop(request.reply.send(outcome)));

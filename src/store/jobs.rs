@@ -57,7 +57,8 @@ pub enum Via {
 }
 
 impl Via {
-    fn as_str(self) -> &'static str {
+    /// The stored and counted word.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Doorbell => "doorbell",
             Self::Sweep => "sweep",

@@ -174,6 +174,7 @@ impl Store {
         if piece.cursor.is_some() {
             journal.cursor.clone_from(&piece.cursor);
         }
+        metrics::counter!("coolops_log_bytes_total").increment(body.len() as u64);
         self.wake.logged(journal.deployment);
         Ok(())
     }

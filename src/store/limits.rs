@@ -29,7 +29,8 @@ impl Store {
         let wait = sqlx::query_scalar!(
             r#"insert into rate_bucket as b (scope, tat) values ($1, coolops_now() + $2::interval)
                on conflict (scope) do update set tat = greatest(b.tat, b.blocked_until, coolops_now()) + $2::interval
-               returning (extract(epoch from greatest(tat - $2::interval - $3::interval, blocked_until) - coolops_now()) * 1000)::bigint as "ms!""#,
+               returning (extract(epoch from greatest(tat - $2::interval - $3::interval, blocked_until,
+                 (select p.blocked_until from rate_bucket p where p.scope = 'slack')) - coolops_now()) * 1000)::bigint as "ms!""#,
             scope,
             interval(pace.every),
             interval(pace.burst)
@@ -39,19 +40,55 @@ impl Store {
         Ok(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
     }
 
-    /// How long a scope is closed by a 429; zero when it is open.
+    /// How long a scope, or all of Slack, is closed; zero when it is open.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn closed_for(&self, scope: &str) -> Result<Duration, sqlx::Error> {
         let wait = sqlx::query_scalar!(
-            r#"select (extract(epoch from blocked_until - coolops_now()) * 1000)::bigint as "ms!" from rate_bucket
-                where scope = $1 and blocked_until > coolops_now()"#,
+            r#"select (coalesce(extract(epoch from max(blocked_until) - coolops_now()), 0) * 1000)::bigint as "ms!" from rate_bucket
+                where scope = any(array[$1, 'slack']) and blocked_until > coolops_now()"#,
             scope
         )
-        .fetch_optional(&self.work)
+        .fetch_one(&self.work)
         .await?;
-        Ok(Duration::from_millis(u64::try_from(wait.unwrap_or(0)).unwrap_or(0)))
+        Ok(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
+    }
+
+    /// Slack takes nothing from us: everybody leaves it alone for a minute, then somebody tries again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn pause_slack(&self, word: &str) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into rate_bucket (scope, tat, blocked_until, reason)
+             values ('slack', coolops_now(), coolops_now() + interval '1 min', $1)
+             on conflict (scope) do update set blocked_until = excluded.blocked_until, reason = excluded.reason",
+            word
+        )
+        .execute(&self.work)
+        .await
+        .map(|_| ())
+    }
+
+    /// Slack answers us again, or a new token was set.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn resume_slack(&self) -> Result<(), sqlx::Error> {
+        sqlx::query!("delete from rate_bucket where scope = 'slack'").execute(&self.work).await.map(|_| ())
+    }
+
+    /// Why Slack takes nothing from us; `None` when it does.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn slack_is_paused(&self) -> Result<Option<String>, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select coalesce(reason, '') as "reason!" from rate_bucket where scope = 'slack' and blocked_until > coolops_now()"#
+        )
+        .fetch_optional(&self.work)
+        .await
     }
 
     /// Closes a scope for everybody, as a 429 demands.

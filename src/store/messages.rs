@@ -184,6 +184,22 @@ impl Store {
         .map(|_| ())
     }
 
+    /// A channel may be posted to again: what waits for it is due now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn retry_channel(&self, channel: &str) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update job set run_at = coolops_now(), rung_at = null where state = 'ready' and kind = 'sync_message'
+                and key in (select build_id from slack_message where channel = $1 and state = 'blocked')",
+            channel
+        )
+        .execute(&self.work)
+        .await?;
+        self.wake.appended(0);
+        Ok(())
+    }
+
     /// Channels that can't be posted to, with Slack's word for it and how many messages wait.
     ///
     /// # Errors

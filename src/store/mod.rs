@@ -12,6 +12,7 @@ pub mod deployments;
 pub mod directory;
 pub mod jobs;
 pub mod journal;
+pub mod lags;
 pub mod limits;
 pub mod log;
 pub mod messages;

@@ -182,6 +182,7 @@ impl Staging {
             let rows = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(count)).fetch_one(&mut self.connection).await?;
             swapped.push(Swapped { table, rows, removed, written });
         }
+        crate::failpoint!("mid_flip");
         sqlx::query("commit").execute(&mut self.connection).await?;
         self.connection.close().await?;
         Ok(swapped)
@@ -197,7 +198,7 @@ impl Store {
         use crate::domain::ids::{BuildId, DeploymentId};
         use crate::domain::react::Task;
         let runs = sqlx::query_scalar!(
-            "select d.id from deployment d where d.state in ('ready', 'starting', 'running')
+            "select d.id from deployment d where d.state in ('ready', 'starting', 'running', 'cancelling')
                 and not exists (select 1 from job j where j.kind = 'run_deployment' and j.key = d.id and j.state in ('ready', 'leased'))"
         )
         .fetch_all(&self.pool)

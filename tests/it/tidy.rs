@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("runner", &["projections", "domain"]),
     ("app", &["failpoint", "store", "slack", "runner", "projections", "domain", "keys"]),
     ("jobs", &["failpoint", "app", "store", "slack", "runner", "projections", "domain", "keys"]),
-    ("http", &["app", "jobs", "store", "slack", "projections", "domain", "keys"]),
+    ("http", &["app", "jobs", "store", "slack", "runner", "projections", "domain", "keys"]),
     ("standin", &[]),
     ("demo", &["runner", "store", "keys", "domain"]),
 ];

@@ -109,6 +109,7 @@ impl Story {
     async fn begin(database: Database) -> Self {
         let store = Store::open(&database.url, 12).await.expect("the test's database opens");
         let keyring = Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), None).unwrap();
+        store.keep_clock().await.unwrap();
         let app = Arc::new(App::new(store, keyring, "https://coolops.test"));
         let options = Options {
             port: 0,
@@ -123,12 +124,12 @@ impl Story {
         let tools = Tools::Slack(Box::new(slack), Paces::unbounded());
         let slack = Crew::new(Arc::clone(&app), tools, slack_kinds(), 4, stop.clone());
         let run = Crew::new(Arc::clone(&app), Tools::Runner(Arc::clone(&runner) as Arc<dyn Runner>), runner_kinds(), 16, stop);
-        let router = http::router(http::Parts {
+        let router = http::router(http::Web::new(http::Parts {
             app: Arc::clone(&app),
             signing_secret: SIGNING_SECRET.to_owned().into(),
             response_hosts: vec![],
             readiness: http::health::Readiness::default(),
-        });
+        }));
         let mut story = Self { app, router, standin, runner, database, token: String::new(), tampered: false, slack, run };
         story.set_up().await;
         story

@@ -136,6 +136,10 @@ impl Runner for FakeRunner {
         ready(Ok("fake-engine".to_owned()))
     }
 
+    fn alive(&self) -> BoxFuture<'_, Result<(), Trouble>> {
+        ready(Ok(()))
+    }
+
     fn prepare<'a>(
         &'a self,
         _image: &'a ImageRef,
