@@ -6,6 +6,10 @@ exception when duplicate_object or unique_violation then null; end $$;
 -- A failed grant means the login cannot drop to the role; `coolops doctor` explains what to do.
 do $$ begin execute format('grant coolops_app to %I', session_user); exception when others then null; end $$;
 
+-- Nobody may hold the log's lock and do nothing: not a forgotten psql either.
+do $$ begin execute format('alter database %I set idle_in_transaction_session_timeout = ''10s''', current_database());
+exception when insufficient_privilege then null; end $$;
+
 -- The clock of everything that compares times: leases, turns, the times of events. Stable, so that it can bound an index
 -- scan; one place, so that a test can set it.
 create function coolops_now() returns timestamptz language sql stable parallel safe as 'select clock_timestamp()';

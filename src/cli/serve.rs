@@ -44,12 +44,12 @@ pub async fn run(role: Role) -> Result<()> {
     let mut crews = Vec::new();
     // Whoever appends also rings, so every role knows both queues; it answers only its own.
     let instance = app.store.instance().await?;
-    let queues = [("slack", slack_kinds(), SLACK_SLOTS), ("run", runner_kinds(), config.slots)];
+    let queues = [("slack", slack_kinds(), SLACK_SLOTS, relay::MESSAGE_PAUSE), ("run", runner_kinds(), config.slots, Duration::ZERO)];
     let mut doorbells = Vec::new();
     let mut runner = None;
-    for (name, kinds, slots) in queues {
+    for (name, kinds, slots, pause) in queues {
         let doorbell = Arc::new(Doorbell::new(&config.redis_url, &format!("{instance}:{name}"))?);
-        tasks.spawn(relay::run(app.store.clone(), Arc::clone(&doorbell), kinds.clone(), stop.clone()));
+        tasks.spawn(relay::run(app.store.clone(), Arc::clone(&doorbell), kinds.clone(), pause, stop.clone()));
         let tools = match (name, role) {
             ("slack", Role::Serve | Role::Web) => {
                 Some(Tools::Slack(Box::new(Slack::new(&config.slack_api_url, &config.slack_token)?), Paces::slack()))

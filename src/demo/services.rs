@@ -15,6 +15,7 @@ use crate::runner::docker::DockerRunner;
 pub struct Services {
     children: Vec<(&'static str, Child)>,
     user: Option<(u32, u32)>,
+    private_engine: Option<String>,
 }
 
 /// How careful Postgres is to be.
@@ -39,7 +40,7 @@ impl Services {
         } else {
             None
         };
-        Ok(Self { children: Vec::new(), user })
+        Ok(Self { children: Vec::new(), user, private_engine: None })
     }
 
     fn command(&self, program: &Path, folder: &Path) -> Command {
@@ -180,6 +181,7 @@ impl Services {
         self.until_up("dockerd", folder, 60, up).await.context(
             "a private Docker Engine did not come up; it needs root, iptables and overlay file systems (a machine or VM, not a plain container)",
         )?;
+        self.private_engine = Some(host.clone());
         Ok((host, true))
     }
 
@@ -211,6 +213,12 @@ impl Services {
 
     /// Stops everything, the last started first, gently and then not.
     pub async fn stop(mut self) {
+        // A network's bridge outlives its engine, and a machine has room for thirty of them.
+        if let Some(host) = self.private_engine.take()
+            && let Ok(engine) = DockerRunner::connect(Some(&host))
+        {
+            drop(engine.remove_network().await);
+        }
         for (name, child) in self.children.iter_mut().rev() {
             stop(name, child).await;
         }

@@ -12,22 +12,23 @@ use crate::store::Store;
 
 /// Rings that nobody answered yet, at most: far below what apalis-redis can bear (about 8,000).
 const OUTSTANDING_MAX: i64 = 256;
-/// Rings in one round, at most, and the pause that each one costs: a backlog is worked off at a pace that leaves the
-/// machine to those who announce and press, and one job alone is rung for at once.
+/// Rings in one round, at most.
 const ROUND_MAX: i64 = 32;
-const PAUSE: Duration = Duration::from_millis(16);
+/// What each ring for a message costs in rest: a backlog waits for Slack's pace anyway, and is worked off at one that leaves
+/// the machine to those who announce and press. One job alone is rung for at once.
+pub const MESSAGE_PAUSE: Duration = Duration::from_millis(16);
 /// How long it waits without any sign.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Rings until it is stopped. Redis being away is not an error here: the crews look by themselves.
-pub async fn run(store: Store, doorbell: Arc<Doorbell>, kinds: Vec<String>, stop: CancellationToken) {
+pub async fn run(store: Store, doorbell: Arc<Doorbell>, kinds: Vec<String>, pause: Duration, stop: CancellationToken) {
     let mut events = store.wake().events();
     loop {
         events.borrow_and_update();
         let mut wait = POLL;
         match ring(&store, &doorbell, &kinds).await {
             Ok((rung, next)) => {
-                tokio::time::sleep(PAUSE * rung).await;
+                tokio::time::sleep(pause * rung).await;
                 wait = if i64::from(rung) == ROUND_MAX { Duration::ZERO } else { wait.min(next) };
             }
             Err(e) => tracing::debug!(error = %e, "no doorbells now"),

@@ -136,7 +136,8 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
         }
         Some(Sent { state: MessageState::Gone, .. }) if draft.posts >= 2 => Ok(Outcome::Done),
         Some(Sent { ts: Some(ts), state: MessageState::Live | MessageState::Blocked, channel, sent_ago_ms, .. }) => {
-            let ago = Duration::from_millis(u64::try_from(sent_ago_ms.unwrap_or(i64::MAX)).unwrap_or(0));
+            // A time in the future is from before the clock was set back.
+            let ago = sent_ago_ms.and_then(|ms| u64::try_from(ms).ok()).map_or(Duration::MAX, Duration::from_millis);
             if let Some(wait) = paces.edit_every.checked_sub(ago).filter(|w| !w.is_zero()) {
                 return Ok(Outcome::Later(wait, None));
             }

@@ -16,8 +16,9 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveImageOptions, StopContainerOptionsBuilder, WaitContainerOptions,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder,
+    ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions, StopContainerOptionsBuilder,
+    WaitContainerOptions,
 };
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
@@ -165,22 +166,51 @@ impl DockerRunner {
         Ok((names.len(), containers))
     }
 
-    /// Makes sure of the network; somebody may have pruned it since the last deployment.
+    /// Removes the network that deployments share, when nothing is on it any more.
+    ///
+    /// # Errors
+    /// When the engine refuses or does not answer.
+    pub async fn remove_network(&self) -> Result<(), Trouble> {
+        for id in self.networks().await? {
+            within(CALL, self.docker.remove_network(&id)).await.map_err(|e| engine_trouble(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Networks of our name, the one to keep first.
+    async fn networks(&self) -> Result<Vec<String>, Trouble> {
+        let filters = HashMap::from([("name".to_owned(), vec![format!("^{NETWORK}$")])]);
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let found = within(CALL, self.docker.list_networks(Some(options))).await.map_err(|e| engine_trouble(&e))?;
+        let mut ids: Vec<String> = found.into_iter().filter(|n| n.name.as_deref() == Some(NETWORK)).filter_map(|n| n.id).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Makes sure that there is one network that deployments share; somebody may have pruned it since the last one.
     async fn network(&self) -> Result<(), Trouble> {
-        if within(CALL, self.docker.inspect_network(NETWORK, None)).await.is_ok() {
-            return Ok(());
+        let mut known = self.networks().await?;
+        if known.is_empty() {
+            let options = HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())]);
+            let request = NetworkCreateRequest {
+                name: NETWORK.to_owned(),
+                driver: Some("bridge".to_owned()),
+                options: Some(options),
+                ..Default::default()
+            };
+            match within(WORK, self.docker.create_network(request)).await {
+                Err(e) if is_full(&e) => return Err(Trouble::Failed(Failure::EngineFull)),
+                Err(e) if status(&e) != 409 => return Err(engine_trouble(&e)),
+                _ => {}
+            }
+            known = self.networks().await?;
         }
-        let options = HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())]);
-        let request = NetworkCreateRequest {
-            name: NETWORK.to_owned(),
-            driver: Some("bridge".to_owned()),
-            options: Some(options),
-            ..Default::default()
-        };
-        match within(WORK, self.docker.create_network(request)).await {
-            Err(e) if status(&e) != 409 => Err(engine_trouble(&e)),
-            _ => Ok(()),
+        // Docker before version 25 makes a second one of the same name, when two workers begin at once, and can use neither
+        // then. All keep the same one, and nothing can be on the others.
+        for second in known.iter().skip(1) {
+            drop(within(CALL, self.docker.remove_network(second)).await);
         }
+        Ok(())
     }
 
     /// Fetches an image. Nothing has started yet, so what may pass is tried again.
@@ -270,6 +300,7 @@ impl Runner for DockerRunner {
         progress: mpsc::Sender<String>,
     ) -> BoxFuture<'a, Result<Image, Trouble>> {
         Box::pin(async move {
+            // Before anything is recorded as begun: a host without room for a network is told apart.
             self.network().await?;
             let inspect = || within(CALL, self.docker.inspect_image(image.as_str()));
             // As Kubernetes does: `latest` means the latest, any other tag is fetched once.
@@ -447,6 +478,10 @@ fn is_full(error: &Error) -> bool {
 }
 
 fn refused(error: &Error) -> Trouble {
+    // Two networks of one name, for a moment: see `network`.
+    if matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("is ambiguous")) {
+        return engine_trouble(error);
+    }
     let detail = match error {
         Error::DockerResponseServerError { message, .. } => message.chars().take(300).collect(),
         other => other.to_string(),

@@ -67,14 +67,21 @@ pub async fn call(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let early = shared.workspace().is_too_early(&method);
+    if let Some(seconds) = early {
+        let headers = [(header::RETRY_AFTER, seconds.to_string())];
+        return (StatusCode::TOO_MANY_REQUESTS, headers, axum::Json(json!({ "ok": false, "error": "ratelimited" }))).into_response();
+    }
     let fault = shared.workspace().fault(&method);
     match &fault {
         Some(Fault::RateLimited(seconds)) => {
+            shared.workspace().close(&method, *seconds);
             let headers = [(header::RETRY_AFTER, seconds.to_string())];
             return (StatusCode::TOO_MANY_REQUESTS, headers, axum::Json(json!({ "ok": false, "error": "ratelimited" }))).into_response();
         }
         Some(Fault::Status(status)) => return StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY).into_response(),
         Some(Fault::Error(error)) => return axum::Json(json!({ "ok": false, "error": error })).into_response(),
+        Some(Fault::Late(seconds)) => tokio::time::sleep(std::time::Duration::from_secs(*seconds)).await,
         Some(Fault::LostReply) | None => {}
     }
     let raw = String::from_utf8_lossy(&body).into_owned();

@@ -91,6 +91,20 @@ impl Shared {
         Signed { timestamp, signature, body }
     }
 
+    /// Sends an event to the app, as Slack's Events API does; tells the status.
+    ///
+    /// # Errors
+    /// When nobody answered within 3 s.
+    pub async fn tell(&self, event: Value) -> Result<u16, String> {
+        let body = json!({
+            "type": "event_callback", "team_id": TEAM, "api_app_id": APP, "event_id": format!("Ev{}", self.workspace().next_ts()),
+            "event": event, "authorizations": [{ "team_id": TEAM, "user_id": BOT, "is_bot": true }],
+        });
+        let signed = self.sign(body.to_string());
+        let url = self.interactions_url.lock().expect("no holder of the lock panics").clone().ok_or("the app has no URL yet")?;
+        send(url.replace("/interactions", "/events"), "application/json", signed).await
+    }
+
     /// Sends a signed request to the app, as Slack does; tells the status, or that nobody answered within 3 s.
     ///
     /// # Errors
@@ -98,19 +112,30 @@ impl Shared {
     pub async fn deliver(&self, signed: Signed) -> Result<u16, String> {
         let url = self.interactions_url.lock().expect("no holder of the lock panics").clone();
         let url = url.ok_or("the app has no interactions URL yet")?;
-        let send = move || {
-            let config =
-                ureq::post(&url).config().timeout_global(Some(std::time::Duration::from_secs(3))).http_status_as_error(false).build();
-            config
-                .header("content-type", "application/x-www-form-urlencoded")
-                .header("x-slack-request-timestamp", &signed.timestamp)
-                .header("x-slack-signature", &signed.signature)
-                .send(&signed.body)
-                .map(|answer| answer.status().as_u16())
-                .map_err(|_| "the app did not answer within 3 seconds".to_owned())
-        };
-        tokio::task::spawn_blocking(send).await.map_err(|e| e.to_string())?
+        self.deliver_to(url, signed).await
     }
+
+    /// Sends a signed request to an address of the app.
+    ///
+    /// # Errors
+    /// When nobody answered within 3 s.
+    pub async fn deliver_to(&self, url: String, signed: Signed) -> Result<u16, String> {
+        send(url, "application/x-www-form-urlencoded", signed).await
+    }
+}
+
+async fn send(url: String, kind: &'static str, signed: Signed) -> Result<u16, String> {
+    let send = move || {
+        let config = ureq::post(&url).config().timeout_global(Some(std::time::Duration::from_secs(3))).http_status_as_error(false).build();
+        config
+            .header("content-type", kind)
+            .header("x-slack-request-timestamp", &signed.timestamp)
+            .header("x-slack-signature", &signed.signature)
+            .send(&signed.body)
+            .map(|answer| answer.status().as_u16())
+            .map_err(|_| "the app did not answer within 3 seconds".to_owned())
+    };
+    tokio::task::spawn_blocking(send).await.map_err(|e| e.to_string())?
 }
 
 /// The element with this action id, in the blocks or in an attachment's.

@@ -1,5 +1,7 @@
 //! The workspace as data: people, channels, messages, what is seen by whom, and planned misbehaviour.
 
+use std::time::{Duration, Instant};
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -20,9 +22,25 @@ pub struct Workspace {
     pub calls: Vec<Call>,
     #[serde(skip)]
     pub faults: Vec<Planned>,
+    /// What Slack would hold against us: calls before their time.
+    #[serde(skip)]
+    pub breaches: Vec<String>,
+    #[serde(skip)]
+    closed: Vec<Closed>,
     #[serde(skip)]
     clock: u64,
 }
+
+/// A method that a 429 closed.
+#[derive(Debug)]
+struct Closed {
+    method: String,
+    since: Instant,
+    until: Instant,
+}
+
+/// Calls that were sent before the 429 was read may still come for so long.
+const ON_ITS_WAY: Duration = Duration::from_millis(200);
 
 /// A person, or the bot.
 #[derive(Debug, Clone, Serialize)]
@@ -93,6 +111,8 @@ pub enum Fault {
     Status(u16),
     /// Done, and the connection breaks before the answer.
     LostReply,
+    /// Done after so many seconds: a client may have given up by then.
+    Late(u64),
     /// `ok: false` with this word, nothing done.
     Error(String),
 }
@@ -118,7 +138,7 @@ impl Workspace {
         let mut channels = vec![channel("C0DEPLOYS1", "deploys", None), channel("C0RANDOM01", "random", None)];
         channels[1].is_member = false;
         channels.extend(users[..3].iter().map(|u| channel(&u.id.replacen('U', "D", 1), &u.name, Some(&u.id))));
-        Self { users, channels, calls: Vec::new(), faults: Vec::new(), clock: 1_700_000_000 }
+        Self { users, channels, calls: Vec::new(), faults: Vec::new(), breaches: Vec::new(), closed: Vec::new(), clock: 1_700_000_000 }
     }
 
     /// The next timestamp, unique in the workspace and near the real time.
@@ -141,6 +161,23 @@ impl Workspace {
     /// Plans misbehaviour.
     pub fn plan(&mut self, method: &str, fault: Fault, times: u32) {
         self.faults.push(Planned { method: method.to_owned(), fault, times });
+    }
+
+    /// Whether a call comes before the time that a 429 named. What was on its way then is not held against it.
+    pub fn is_too_early(&mut self, method: &str) -> Option<u64> {
+        let closed = self.closed.iter().find(|c| c.method == method)?;
+        let left = closed.until.checked_duration_since(Instant::now())?;
+        if closed.since.elapsed() > ON_ITS_WAY {
+            self.breaches.push(format!("{method} was called {} ms before its time", left.as_millis()));
+        }
+        Some(left.as_secs() + 1)
+    }
+
+    /// Nothing of this method for so many seconds.
+    pub fn close(&mut self, method: &str, seconds: u32) {
+        self.closed.retain(|c| c.method != method);
+        let since = Instant::now();
+        self.closed.push(Closed { method: method.to_owned(), since, until: since + Duration::from_secs(u64::from(seconds)) });
     }
 
     /// The fault for this call, if one is planned.

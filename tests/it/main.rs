@@ -7,6 +7,7 @@ mod announcing;
 mod audit;
 mod browser;
 mod canary;
+mod chaos;
 mod cli;
 mod contract;
 mod demo;

@@ -51,6 +51,17 @@ impl Database {
         count
     }
 
+    pub async fn text(&self, statement: &'static str) -> String {
+        let mut connection = self.owner().await;
+        sqlx::query_scalar(statement).fetch_one(&mut connection).await.unwrap()
+    }
+
+    /// A connection under the limit that `migrate` gives every session of a database; a copied one has to be given it.
+    pub async fn limited(&self) -> PgConnection {
+        self.execute(&format!("alter database {} set idle_in_transaction_session_timeout = '10s'", self.name)).await;
+        self.owner().await
+    }
+
     pub async fn drop(&self) {
         if let Ok(mut connection) = PgConnection::connect(&self.admin).await {
             let statement = format!("drop database if exists {} with (force)", self.name);

@@ -26,8 +26,19 @@ pub enum Target {
     Tcp(String),
 }
 
-/// A proxy that runs until it is dropped.
-pub struct Proxy {
+/// A proxy that runs until its last handle is dropped.
+#[derive(Clone)]
+pub struct Proxy(Arc<Running>);
+
+impl std::ops::Deref for Proxy {
+    type Target = Running;
+    fn deref(&self) -> &Running {
+        &self.0
+    }
+}
+
+/// A running proxy.
+pub struct Running {
     mode: Arc<watch::Sender<Mode>>,
     swallow: Arc<AtomicU32>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -68,7 +79,7 @@ impl Proxy {
                 also(Box::new(client));
             }
         });
-        Self { mode, swallow, tasks: vec![by_tcp, by_unix], port, socket }
+        Self(Arc::new(Running { mode, swallow, tasks: vec![by_tcp, by_unix], port, socket }))
     }
 
     /// In front of the Postgres of a database address; tells the address through the proxy too.
@@ -108,7 +119,7 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Drop for Running {
     fn drop(&mut self) {
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
         self.mode.send_replace(Mode::Down);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use coolops::demo::image;
 use coolops::keys;
 use coolops::runner::docker::DockerRunner;
-use coolops::standin::press::Press;
+use coolops::standin::press::{Press, Signed};
 use coolops::standin::{Options, StandIn};
 
 use super::database::{Database, service};
@@ -21,6 +21,8 @@ pub struct Service {
     pub admin: String,
     pub token: String,
     pub log: PathBuf,
+    pub image: String,
+    pub began: std::time::SystemTime,
     environment: Vec<(String, String)>,
     children: Vec<Child>,
 }
@@ -85,8 +87,10 @@ impl Service {
         ];
         let environment = environment.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
         let admin = format!("http://127.0.0.1:{admin}");
-        let mut this = Self { database, standin, url, admin, token: String::new(), log, environment, children: Vec::new() };
-        this.cli(&["project", "create", "Api", "--image", image, "--channel", CHANNEL]);
+        let began = std::time::SystemTime::now();
+        let image = image.to_owned();
+        let mut this = Self { database, standin, url, admin, token: String::new(), log, image, began, environment, children: Vec::new() };
+        this.cli(&["project", "create", "Api", "--image", &this.image, "--channel", CHANNEL]);
         this.cli(&["environment", "create", "api", "Production"]);
         this.cli(&["environment", "create", "api", "Staging"]);
         this.token = this.cli(&["project", "token", "new", "api"]).trim().to_owned();
@@ -101,10 +105,10 @@ impl Service {
 
     /// Starts one process for each role.
     pub async fn start_roles(&mut self, roles: &[&str]) {
-        for (n, role) in roles.iter().enumerate() {
+        for role in roles {
             let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
             let mut command = self.command(&[role]);
-            if n > 0 {
+            if !self.children.is_empty() {
                 command.env_remove("COOLOPS_ADMIN_LISTEN");
             }
             command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -114,10 +118,55 @@ impl Service {
         self.until("the service is ready", async || ureq::get(&url).call().is_ok()).await;
     }
 
+    /// Starts one more worker; it is the last of the processes.
+    pub fn start_worker(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let mut command = self.command(&["worker"]);
+        command.env_remove("COOLOPS_ADMIN_LISTEN").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.children.push(command.spawn().unwrap());
+    }
+
+    /// Sends a signal to the n-th process.
+    pub fn signal(&self, n: usize, signal: &str) {
+        Command::new("kill").args([signal, &self.children[n].id().to_string()]).status().unwrap();
+    }
+
+    /// Ends the n-th process with a signal and waits for its end.
+    pub fn end_process(&mut self, n: usize, signal: &str) {
+        self.signal(n, signal);
+        self.children.remove(n).wait().unwrap();
+    }
+
+    /// Waits until the n-th process has ended by itself.
+    pub async fn until_process_ended(&mut self, n: usize) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.children[n].try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "process {n} does not end; the channel shows:\n{}", self.channel());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.children.remove(n);
+    }
+
+    /// Resident memory of the n-th process, in kB.
+    pub fn resident(&self, n: usize) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.children[n].id())).unwrap_or_default();
+        status.lines().find_map(|l| l.strip_prefix("VmRSS:")).and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// Takes a variable away for the next start.
+    pub fn unset(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+    }
+
     /// Changes a variable for the next start.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The short name of this installation, in its keys on Redis and its labels on Docker.
+    pub async fn instance(&self) -> String {
+        self.database.text("select left(md5(current_database() || min(installed_on)::text), 12) from _sqlx_migrations").await
     }
 
     /// A variable of the service.
@@ -135,7 +184,10 @@ impl Service {
     /// Ends the service with a signal and waits for it.
     pub fn stop(&mut self, signal: &str) {
         for mut child in self.children.drain(..) {
-            Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+            let id = child.id().to_string();
+            // One that was held must go on to hear it.
+            Command::new("kill").args(["-CONT", &id]).stderr(Stdio::null()).status().unwrap();
+            Command::new("kill").args([signal, &id]).stderr(Stdio::null()).status().unwrap();
             child.wait().unwrap();
         }
     }
@@ -171,16 +223,57 @@ impl Service {
 
     /// Somebody presses a button in Slack; the answer's status.
     pub async fn presses(&self, user: &str, build: &str, environment: &str) -> u16 {
+        self.standin.shared().deliver(self.press_of(user, build, environment)).await.unwrap()
+    }
+
+    /// The signed press of a button, as Slack would send it.
+    pub fn press_of(&self, user: &str, build: &str, environment: &str) -> Signed {
+        self.try_press_of(user, build, environment).unwrap_or_else(|| panic!("no message of {build}"))
+    }
+
+    /// The same, if there is a message whose text holds these words; of the newest one.
+    pub fn try_press_of(&self, user: &str, words: &str, environment: &str) -> Option<Signed> {
+        let words = words.trim_start_matches("# Api: ");
         let press = {
             let workspace = self.standin.workspace();
-            let message = workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none() && m.text.contains(build));
-            let message = message.unwrap_or_else(|| panic!("no message of {build}"));
+            let message = workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none() && m.text.contains(words))?;
             let (action_id, option) = read::button(message, environment).unwrap();
             let user = workspace.users.iter().find(|u| u.name == user).unwrap().id.clone();
             Press { channel: CHANNEL.to_owned(), ts: message.ts.clone(), user, action_id, option }
         };
-        let signed = self.standin.shared().signed_press(&press).unwrap();
-        self.standin.shared().deliver(signed).await.unwrap()
+        self.standin.shared().signed_press(&press)
+    }
+
+    /// The signed press of a button by a clock that is so many seconds ahead.
+    pub fn press_of_at(&self, user: &str, build: &str, environment: &str, ahead: u64) -> Signed {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        self.standin.shared().sign_at(self.press_of(user, build, environment).body, now + ahead)
+    }
+
+    /// Starts a second web face on the same installation and tells its address.
+    pub async fn second_web(&mut self) -> String {
+        let port = free_port();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let mut command = self.command(&["web"]);
+        command.env_remove("COOLOPS_ADMIN_LISTEN").env("COOLOPS_LISTEN", format!("127.0.0.1:{port}"));
+        self.children.push(command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+        let url = format!("http://127.0.0.1:{port}");
+        self.until("the second web face is ready", async || ureq::get(format!("{url}/readyz")).call().is_ok()).await;
+        url
+    }
+
+    /// Delivers a press to another web face.
+    pub async fn deliver_to(&self, url: &str, press: Signed) -> Result<u16, String> {
+        self.standin.shared().deliver_to(format!("{url}/slack/interactions"), press).await
+    }
+
+    /// Waits for a condition, longer than usual.
+    pub async fn until_long(&self, what: &str, limit: Duration, condition: impl AsyncFn() -> bool) {
+        let deadline = Instant::now() + limit;
+        while !condition().await {
+            assert!(Instant::now() < deadline, "it never came that {what}; the channel shows:\n{}", self.channel());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     pub fn channel(&self) -> String {

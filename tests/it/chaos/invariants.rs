@@ -1,0 +1,193 @@
+//! What must hold after every fault: I1 to I10.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use bollard::query_parameters::EventsOptionsBuilder;
+use coolops::domain::deployment::{Deployment, State};
+use coolops::domain::event::{Event, Recorded};
+use coolops::domain::ids::{DeploymentId, EnvironmentId};
+use coolops::store::Store;
+use futures::StreamExt;
+
+use super::{CANARY, Chaos};
+
+/// Waits until nothing is owed, then checks them all.
+pub async fn hold(s: &Chaos<'_>) {
+    let open = "select count(*) from job where state <> 'done'";
+    let limit = std::time::Duration::from_mins(2);
+    s.until_long("nothing is owed any more", limit, async || s.database.count(open).await == 0).await;
+    let store = Store::open(&s.database.url, 2).await.unwrap();
+    let events = store.read_after(0, 1_000_000).await.unwrap();
+    positions_have_no_gaps(s).await;
+    history_is_as_written(s);
+    each_deployment_keeps_to_its_states_and_ends_once(&events);
+    environments_are_held_by_one_at_a_time(&events);
+    each_container_was_started_at_most_once(s).await;
+    logs_are_what_was_printed(s, &store, &events).await;
+    each_build_has_one_message_that_says_the_latest(s);
+    slack_was_never_called_before_its_time(s);
+    projections_are_the_fold_of_the_log(s);
+    the_canary_is_nowhere(s);
+}
+
+/// I1.
+async fn positions_have_no_gaps(s: &Chaos<'_>) {
+    let wrong = "select count(*) from event_head h, (select count(*) n, coalesce(max(position), 0) m from event) e
+                  where not (e.n = e.m and e.m = h.position)";
+    assert_eq!(s.database.count(wrong).await, 0, "I1: number of events, last position and head differ");
+}
+
+/// I2.
+fn history_is_as_written(s: &Chaos<'_>) {
+    s.cli(&["audit", "verify"]);
+}
+
+/// I3.
+fn each_deployment_keeps_to_its_states_and_ends_once(events: &[Recorded]) {
+    let mut all: BTreeMap<DeploymentId, Deployment> = BTreeMap::new();
+    for recorded in events {
+        let event = &recorded.event;
+        if let Event::DeploymentRequested(e) = event {
+            assert!(all.insert(e.of.deployment_id, Deployment::requested(e)).is_none(), "I3: requested twice");
+            continue;
+        }
+        let Some(before) = all.get(&DeploymentId(event.address().stream)).cloned() else { continue };
+        let after = before.clone().evolve(event);
+        if after.version == before.version {
+            continue;
+        }
+        let allowed = match (before.state, after.state) {
+            (State::Queued, State::Ready | State::Cancelled)
+            | (State::Ready, State::Starting)
+            | (State::Starting, State::Running)
+            | (State::Ready | State::Starting | State::Running, State::Cancelling)
+            | (State::Unknown, State::Succeeded | State::Failed)
+            | (State::Cancelling, State::Cancelled | State::TimedOut | State::Unknown)
+            | (State::Running, State::Succeeded)
+            | (State::Ready | State::Starting | State::Running, State::Failed | State::Unknown) => true,
+            (from, to) => panic!("I3: {} went from {from:?} to {to:?} at {}", after.of.deployment_id, recorded.position),
+        };
+        assert!(allowed);
+        all.insert(after.of.deployment_id, after);
+    }
+}
+
+/// I4: by the engine's own account.
+async fn each_container_was_started_at_most_once(s: &Chaos<'_>) {
+    for (container, starts) in starts(s).await {
+        assert_eq!(starts, 1, "I4: {container} was started {starts} times");
+    }
+}
+
+/// Starts of this story's containers, as the engine tells them.
+pub async fn starts(s: &Chaos<'_>) -> BTreeMap<String, usize> {
+    let host = s.variable("DOCKER_HOST");
+    let host = if host.contains("proxy-") { crate::story::database::service("TEST_DOCKER_HOST") } else { host };
+    let docker = bollard::Docker::connect_with_socket(host.trim_start_matches("unix://"), 30, bollard::API_DEFAULT_VERSION).unwrap();
+    let seconds = |at: std::time::SystemTime| at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let label = format!("coolops.instance={}", s.instance().await);
+    let filters = [("event".to_owned(), vec!["start".to_owned()]), ("label".to_owned(), vec![label])];
+    let filters = filters.into_iter().collect::<std::collections::HashMap<_, _>>();
+    let options = EventsOptionsBuilder::new()
+        .since(&(seconds(s.began) - 1).to_string())
+        .until(&(seconds(std::time::SystemTime::now()) + 1).to_string())
+        .filters(&filters)
+        .build();
+    let mut found = BTreeMap::new();
+    let mut events = docker.events(Some(options));
+    while let Some(Ok(event)) = events.next().await {
+        *found.entry(event.actor.and_then(|a| a.id).unwrap_or_default()).or_default() += 1;
+    }
+    found
+}
+
+/// I5.
+fn environments_are_held_by_one_at_a_time(events: &[Recorded]) {
+    let mut held: BTreeMap<EnvironmentId, DeploymentId> = BTreeMap::new();
+    for recorded in events {
+        let (of, holds) = match &recorded.event {
+            Event::DeploymentRequested(e) if e.behind.is_none() => (e.of, true),
+            Event::DeploymentPromoted(e) => (e.of, true),
+            Event::DeploymentSucceeded(e) => (e.of, false),
+            Event::DeploymentFailed(e) => (e.of, false),
+            Event::DeploymentStopped(e) => (e.of, false),
+            Event::DeploymentResolved(e) => (e.of, false),
+            _ => continue,
+        };
+        match (holds, held.get(&of.environment_id)) {
+            (true, Some(other)) => panic!("I5: {other} and {} hold one environment at {}", of.deployment_id, recorded.position),
+            (true, None) => drop(held.insert(of.environment_id, of.deployment_id)),
+            (false, Some(holder)) if *holder == of.deployment_id => drop(held.remove(&of.environment_id)),
+            (false, _) => {}
+        }
+    }
+}
+
+/// I6: what is stored is what was printed, but for what is declared.
+async fn logs_are_what_was_printed(s: &Chaos<'_>, store: &Store, events: &[Recorded]) {
+    let Some(expected) = &s.output else { return };
+    for recorded in events {
+        let (id, seal) = match &recorded.event {
+            Event::DeploymentSucceeded(e) => (e.of.deployment_id, &e.log),
+            Event::DeploymentFailed(e) => (e.of.deployment_id, &e.log),
+            _ => continue,
+        };
+        let stored: Vec<u8> = store.chunks_from(id, 0, 1_000_000).await.unwrap().into_iter().flat_map(|c| c.body).collect();
+        let stored = String::from_utf8(stored).unwrap();
+        if seal.gaps == 0 {
+            assert_eq!(&stored, expected, "I6: a line of {id} was lost or doubled");
+            continue;
+        }
+        // With a gap declared, what is there is still what was printed, in order, and nothing twice.
+        let mut rest = expected.as_str();
+        for line in stored.lines().filter(|l| !l.starts_with('…')) {
+            let at = rest.find(&format!("{line}\n")).unwrap_or_else(|| panic!("I6: {line:?} of {id} was not printed there"));
+            rest = &rest[at + line.len() + 1..];
+        }
+    }
+}
+
+/// I7.
+fn each_build_has_one_message_that_says_the_latest(s: &Chaos<'_>) {
+    let verified = s.cli(&["replay", "--verify"]);
+    assert!(!verified.contains("to be brought up to date"), "I7: {verified}");
+    let workspace = s.standin.workspace();
+    let mut seen = std::collections::BTreeSet::new();
+    for channel in &workspace.channels {
+        for message in channel.messages.iter().filter(|m| m.only_for.is_none()) {
+            let build = message.metadata["event_payload"]["build_id"].as_str().unwrap_or_default();
+            assert!(seen.insert(build.to_owned()), "I7: two messages of build {build}");
+            // The last call that Slack took for it is what Slack shows, and what `replay --verify` compared with the log.
+            let about = |c: &&coolops::standin::workspace::Call| {
+                c.method.starts_with("chat.") && (c.arguments["ts"] == *message.ts || c.answer["ts"] == *message.ts)
+            };
+            let last = workspace.calls.iter().rfind(about).unwrap();
+            assert_eq!(last.arguments["attachments"], message.attachments, "I7: build {build}");
+        }
+    }
+}
+
+/// I8.
+fn slack_was_never_called_before_its_time(s: &Chaos<'_>) {
+    assert_eq!(s.standin.workspace().breaches, Vec::<String>::new(), "I8");
+}
+
+/// I9.
+fn projections_are_the_fold_of_the_log(s: &Chaos<'_>) {
+    let rebuilt = s.cli(&["replay"]);
+    assert_eq!(rebuilt.matches("as they were").count(), 5, "I9: {rebuilt}");
+}
+
+/// I10.
+fn the_canary_is_nowhere(s: &Chaos<'_>) {
+    let dump = Command::new("pg_dump").args(["--inserts", &s.database.url.replace("postgres:///", "postgresql:///")]).output().unwrap();
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let log = std::fs::read_to_string(&s.log).unwrap();
+    let calls: String = s.standin.workspace().calls.iter().map(|c| c.raw.clone()).collect();
+    for (place, text) in
+        [("the database", String::from_utf8_lossy(&dump.stdout).into_owned()), ("the service's log", log), ("Slack", calls)]
+    {
+        assert!(!text.contains(CANARY), "I10: {place} holds the canary");
+    }
+}

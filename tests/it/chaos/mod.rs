@@ -1,0 +1,103 @@
+//! Faults, one test each, on several real processes with real Postgres, Redis and Docker. Each is named after its row in the
+//! table of docs/RELIABILITY.md, says what it injected and what it saw, and ends with every invariant checked.
+//!
+//! Those marked `ignore` take long; `./just chaos` runs them too.
+
+mod clock;
+mod duplicates;
+mod engine;
+mod invariants;
+mod postgres;
+mod redis;
+mod slack;
+mod soak;
+mod workers;
+
+use std::time::Instant;
+
+use crate::story::proxy::Proxy;
+use crate::story::service::{Service, service_story};
+
+/// A secret that every chaos story sets, and prints: it must show nowhere.
+pub const CANARY: &str = "chaos-canary-7f3a9c";
+
+/// Counts to `n`, so many milliseconds between the lines, and ends with a code. The secret is printed too.
+pub fn counting(n: usize, milliseconds: u32, code: i32) -> String {
+    format!(
+        "echo \"secret $CANARY\"; i=0; while [ $i -lt {n} ]; do i=$((i+1)); echo line $i; sleep {}; done; exit {code}",
+        f64::from(milliseconds) / 1_000.0
+    )
+}
+
+/// What that prints.
+pub fn counted(n: usize) -> String {
+    std::iter::once("secret ***\n".to_owned()).chain((1..=n).map(|i| format!("line {i}\n"))).collect()
+}
+
+/// A service under faults.
+pub struct Chaos<'a> {
+    pub s: &'a mut Service,
+    begun: Instant,
+    /// What each finished deployment must have printed.
+    pub output: Option<String>,
+    /// What must be there until the invariants are checked.
+    pub engine: Option<engine::Engine>,
+    pub proxies: Vec<Proxy>,
+}
+
+impl std::ops::Deref for Chaos<'_> {
+    type Target = Service;
+    fn deref(&self) -> &Service {
+        self.s
+    }
+}
+
+impl std::ops::DerefMut for Chaos<'_> {
+    fn deref_mut(&mut self) -> &mut Service {
+        self.s
+    }
+}
+
+impl Chaos<'_> {
+    /// Says what is about to be broken.
+    pub fn injects(&self, what: &str) {
+        println!("{:8.2} s  injected: {what}", self.begun.elapsed().as_secs_f64());
+    }
+
+    /// Says what came of it.
+    pub fn saw(&self, what: &str) {
+        println!("{:8.2} s  saw: {what}", self.begun.elapsed().as_secs_f64());
+    }
+
+    /// A build is announced and its message appears.
+    pub async fn announces(&self, build: &str) {
+        self.cli(&["build:new", build]);
+        self.shows(&format!("# Api: {build}")).await;
+    }
+
+    /// A build is announced, its button pressed, and some of its output is there.
+    pub async fn runs(&self, build: &str) {
+        self.announces(build).await;
+        self.presses("ana", build, "Staging").await;
+        self.shows("*running*").await;
+        self.until("some lines are stored", async || self.logs().contains("line 3\n")).await;
+    }
+
+    /// How often containers were started.
+    pub async fn starts(&self) -> usize {
+        invariants::starts(self).await.values().sum()
+    }
+}
+
+/// Tells a story of faults and checks every invariant at its end.
+pub fn chaos(script: &str, output: Option<String>, tell: impl AsyncFnOnce(&mut Chaos<'_>)) {
+    service_story(script, "info", async |s| {
+        for environment in ["Staging", "Production"] {
+            s.cli_with(&["environment", "set", "api", environment, "--secret", "CANARY"], CANARY);
+        }
+        let mut chaos = Chaos { s, begun: Instant::now(), output, engine: None, proxies: Vec::new() };
+        tell(&mut chaos).await;
+        invariants::hold(&chaos).await;
+        chaos.saw("every invariant holds");
+    });
+}

@@ -1,0 +1,168 @@
+//! Slack refuses, forgets, is late, is away.
+
+use std::time::Duration;
+
+use coolops::standin::workspace::Fault;
+
+use super::{chaos, counted, counting};
+use crate::story::CHANNEL;
+
+#[test]
+fn f27_slack_asks_three_replicas_to_wait() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.stop("-TERM");
+        s.start_roles(&["web"]).await;
+        s.announces("master-0").await;
+        s.injects("429, Retry-After 4 on posts and edits, while several builds and a deployment happen");
+        s.standin.workspace().plan("chat.postMessage", Fault::RateLimited(4), 1);
+        s.standin.workspace().plan("chat.update", Fault::RateLimited(4), 1);
+        s.start_worker();
+        for n in 1..=3 {
+            s.cli(&["build:new", &format!("master-{n}")]);
+        }
+        s.presses("ana", "master-0", "Staging").await;
+        s.shows("*succeeded*").await;
+        s.shows_times("# Api: master-", 4).await;
+        s.saw("no call before its time, and all is there");
+    });
+}
+
+#[test]
+fn f28_slack_answers_503_while_much_happens() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.announces("master-1").await;
+        s.injects("503 to every edit, while a deployment runs through all its states twice");
+        s.standin.workspace().plan("chat.update", Fault::Status(503), u32::MAX);
+        for n in 1..=2 {
+            s.presses("ana", "master-1", "Staging").await;
+            let ended = "select count(*) from deployment where state = 'succeeded'";
+            s.until("it has ended", async || s.database.count(ended).await == n).await;
+        }
+        s.standin.workspace().faults.clear();
+        s.cli(&["build:new", "wake-up"]);
+        s.shows_times("*succeeded*", 2).await;
+        let edits = s.standin.workspace().calls.iter().filter(|c| c.method == "chat.update").count();
+        assert!(edits <= 2, "what happened meanwhile became {edits} edits");
+        s.saw(&format!("{edits} edit for both deployments"));
+    });
+}
+
+#[test]
+fn f29_slack_takes_a_post_and_its_answer_is_lost() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.injects("the answers to five posts are lost");
+        s.standin.workspace().plan("chat.postMessage", Fault::LostReply, 5);
+        for n in 1..=5 {
+            s.cli(&["build:new", &format!("master-{n}")]);
+        }
+        s.shows_times("# Api: master-", 5).await;
+        s.until("all of them are found again", async || {
+            s.database.count("select count(*) from event where type = 'message_posted'").await == 5
+        })
+        .await;
+        s.saw("each was found by its metadata, none was posted twice");
+    });
+}
+
+#[test]
+fn f29_the_process_dies_between_the_post_and_its_record() {
+    for failpoint in ["after_attempted", "after_post", "after_sent"] {
+        chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+            s.stop("-TERM");
+            s.set("FAILPOINTS", &format!("{failpoint}=return"));
+            s.start().await;
+            s.injects(&format!("the process dies at {failpoint}"));
+            s.cli(&["build:new", "master-1"]);
+            s.until_process_ended(0).await;
+            s.unset("FAILPOINTS");
+            s.start().await;
+            s.shows("# Api: master-1").await;
+            s.until("it is recorded where the message is", async || {
+                s.database.count("select count(*) from event where type = 'message_posted'").await == 1
+            })
+            .await;
+            s.saw("one message");
+        });
+    }
+}
+
+#[test]
+#[ignore = "waits for a late edit"]
+fn f30_an_edit_arrives_late() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.announces("master-1").await;
+        s.injects("an edit that Slack takes only after 14 s, when we have given it up");
+        s.standin.workspace().plan("chat.update", Fault::Late(14), 1);
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        s.saw("the latest state stands");
+    });
+}
+
+#[test]
+fn f35_a_message_is_deleted() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.announces("master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        let press = s.press_of("ana", "master-1", "Staging");
+        let ts = s.standin.workspace().channels[0].messages[0].ts.clone();
+        s.injects("a person deletes the message");
+        s.standin.workspace().delete(CHANNEL, &ts);
+        s.standin.shared().deliver(press).await.unwrap();
+        s.shows_times("*succeeded*", 2).await;
+        s.saw("posted again once, on the next change, with both lines");
+    });
+}
+
+#[test]
+fn f36_the_channel_is_archived_and_opened_again() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.announces("master-1").await;
+        let press = s.press_of("ana", "master-1", "Staging");
+        s.injects("the channel is archived");
+        s.standin.workspace().channels[0].is_archived = true;
+        s.standin.shared().tell(serde_json::json!({ "type": "channel_archive", "channel": CHANNEL, "user": "U0ANA00001" })).await.unwrap();
+        s.standin.shared().deliver(press).await.unwrap();
+        let ended = "select count(*) from deployment where state = 'succeeded'";
+        s.until("the deployment goes on all the same", async || s.database.count(ended).await == 1).await;
+        s.until("the operator is told", async || {
+            s.cli_fails(&["doctor"], "").1.contains("can't be brought up to date there (is_archived)")
+        })
+        .await;
+        s.injects("it is unarchived, and Slack tells us");
+        s.standin.workspace().channels[0].is_archived = false;
+        let told =
+            s.standin.shared().tell(serde_json::json!({ "type": "channel_unarchive", "channel": CHANNEL, "user": "U0ANA00001" })).await;
+        assert_eq!(told, Ok(200));
+        s.shows("*succeeded*").await;
+        s.saw("brought up to date at once, long before the hourly look");
+    });
+}
+
+#[test]
+fn f37_the_token_is_revoked_and_given_back() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.announces("master-1").await;
+        s.injects("token_revoked on every call");
+        for method in ["chat.update", "chat.postMessage", "chat.postEphemeral"] {
+            s.standin.workspace().plan(method, Fault::Error("token_revoked".to_owned()), u32::MAX);
+        }
+        let told = s.standin.shared().tell(serde_json::json!({ "type": "tokens_revoked", "tokens": { "bot": ["U0COOLOPS1"] } })).await;
+        assert_eq!(told, Ok(200));
+        s.presses("ana", "master-1", "Staging").await;
+        let ended = "select count(*) from deployment where state = 'succeeded'";
+        s.until("the deployment goes on all the same", async || s.database.count(ended).await == 1).await;
+        let ready = ureq::get(format!("{}/readyz", s.url)).call().unwrap().body_mut().read_to_string().unwrap();
+        assert!(ready.contains("takes nothing from us: token_revoked"), "{ready}");
+        let calls = s.standin.workspace().calls.len();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(s.standin.workspace().calls.len(), calls, "Slack is left alone");
+        s.injects("the app is installed again, and the service restarted with its token");
+        s.standin.workspace().faults.clear();
+        s.stop("-TERM");
+        s.start().await;
+        s.shows("*succeeded*").await;
+        s.saw("everything is brought up to date");
+    });
+}

@@ -1,0 +1,172 @@
+//! Workers die, freeze and restart.
+
+use std::time::{Duration, Instant};
+
+use super::{chaos, counted, counting};
+
+/// One run that is killed and taken over; tells how long the takeover took.
+fn killed_and_taken_over() {
+    chaos(&counting(400, 50, 4), Some(counted(400)), async |s| {
+        s.stop("-TERM");
+        s.start_roles(&["web", "worker"]).await;
+        s.runs("master-1").await;
+        s.start_worker();
+        // Somewhere in mid-line, mid-chunk, mid-anything.
+        let after = u64::from(coolops::keys::random::<1>()[0]) * 4;
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        s.injects(&format!("SIGKILL to the worker that holds the deployment, {after} ms later than its first lines"));
+        let lines = s.logs().lines().count();
+        s.end_process(1, "-KILL");
+        let killed = Instant::now();
+        s.until("the other worker goes on with the log", async || s.logs().lines().count() > lines + 5).await;
+        let took = killed.elapsed();
+        s.saw(&format!("the other worker stored new lines {:.1} s after the kill", took.as_secs_f64()));
+        assert!(took <= Duration::from_secs(25), "the takeover took {took:?}");
+        s.shows("*failed*: exit code 4").await;
+    });
+}
+
+#[test]
+fn f01_a_worker_is_killed_while_the_container_runs() {
+    killed_and_taken_over();
+}
+
+#[test]
+fn f01_again() {
+    killed_and_taken_over();
+}
+
+#[test]
+fn f01_and_again() {
+    killed_and_taken_over();
+}
+
+#[test]
+#[ignore = "takes ten minutes"]
+fn f01_twenty_times() {
+    for _ in 0..20 {
+        killed_and_taken_over();
+    }
+}
+
+/// The worker dies at a failpoint; the next one goes on from there.
+fn dies_at(failpoint: &str, starts: usize) {
+    chaos(&counting(20, 20, 0), Some(counted(20)), async |s| {
+        s.stop("-TERM");
+        s.start_roles(&["web"]).await;
+        s.announces("master-1").await;
+        s.set("FAILPOINTS", &format!("{failpoint}=return"));
+        s.start_worker();
+        s.injects(&format!("the worker dies at {failpoint}"));
+        s.presses("ana", "master-1", "Staging").await;
+        s.until_process_ended(1).await;
+        s.unset("FAILPOINTS");
+        s.start_worker();
+        s.shows("*succeeded*").await;
+        assert_eq!(s.starts().await, starts);
+        s.saw(&format!("the next worker went on, {starts} start by the engine's account"));
+    });
+}
+
+#[test]
+fn f02_killed_between_intent_and_create() {
+    dies_at("after_intent", 1);
+}
+
+#[test]
+fn f03_killed_between_create_and_start() {
+    dies_at("after_create", 1);
+}
+
+#[test]
+fn f04_killed_between_start_and_its_record() {
+    dies_at("after_start", 1);
+}
+
+#[test]
+fn f05_killed_after_the_end_and_before_its_record() {
+    dies_at("before_end", 1);
+}
+
+#[test]
+#[ignore = "one of many like it"]
+fn f05_killed_at_every_other_commit_of_a_run() {
+    for failpoint in ["before_intent", "after_started", "after_chunk", "after_output", "after_end", "before_complete"] {
+        dies_at(failpoint, 1);
+    }
+}
+
+#[test]
+fn f06_a_frozen_worker_comes_back_and_may_write_nothing() {
+    chaos(&counting(600, 50, 0), Some(counted(600)), async |s| {
+        s.stop("-TERM");
+        s.start_roles(&["web", "worker"]).await;
+        s.runs("master-1").await;
+        s.start_worker();
+        s.injects("SIGSTOP to the worker that holds the deployment");
+        s.signal(1, "-STOP");
+        let lines = s.logs().lines().count();
+        s.until("the other worker goes on with the log", async || s.logs().lines().count() > lines + 5).await;
+        s.saw("the other worker took over");
+        s.injects("SIGCONT to the frozen one, which still believes to hold it");
+        s.signal(1, "-CONT");
+        s.shows("*succeeded*").await;
+    });
+}
+
+#[test]
+fn f07_a_rolling_restart_hands_the_deployment_over_within_a_second() {
+    chaos(&counting(150, 50, 0), Some(counted(150)), async |s| {
+        s.stop("-TERM");
+        s.start_roles(&["web", "worker"]).await;
+        s.runs("master-1").await;
+        for n in 1..=3 {
+            s.start_worker();
+            s.until("the new worker is there", async || {
+                s.database.count("select count(*) from worker where seen_at > coolops_now() - interval '1 s' and engine is not null").await
+                    >= 1
+            })
+            .await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let fence = "select coalesce(max(fence), 0) from job where kind = 'run_deployment' and state = 'leased'";
+            let before = s.database.count(fence).await;
+            s.injects(&format!("SIGTERM to the worker that holds the deployment, the {n}. time"));
+            let told = Instant::now();
+            s.end_process(1, "-TERM");
+            s.until("the other worker holds it", async || s.database.count(fence).await > before).await;
+            let took = told.elapsed();
+            s.saw(&format!("handed over {:.0} ms after SIGTERM", took.as_secs_f64() * 1_000.0));
+            assert!(took < Duration::from_secs(1), "the hand-over took {took:?}");
+        }
+        s.shows("*succeeded*").await;
+    });
+}
+
+#[test]
+fn f08_the_container_ends_while_no_worker_is_there() {
+    chaos(&counting(40, 50, 7), Some(counted(40)), async |s| {
+        s.stop("-TERM");
+        s.start_roles(&["web", "worker"]).await;
+        s.runs("master-1").await;
+        s.injects("SIGKILL to the only worker; the container ends meanwhile");
+        s.end_process(1, "-KILL");
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        s.start_worker();
+        s.shows("*failed*: exit code 7").await;
+        s.saw("the true exit code and the whole log");
+    });
+}
+
+#[test]
+fn f26_a_job_that_can_not_be_done_is_put_off_and_shown_and_harms_no_other() {
+    chaos(&counting(3, 10, 0), None, async |s| {
+        s.announces("master-1").await;
+        s.injects("a job of a deployment that does not exist, and a kind that nobody knows");
+        s.database
+            .execute("insert into job (id, kind, key, wanted) values (gen_random_uuid(), 'run_deployment', gen_random_uuid(), 1)")
+            .await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        s.saw("the others went on");
+    });
+}
