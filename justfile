@@ -19,6 +19,11 @@ test *args: (needs "test")
     cargo build --quiet --features failpoints
     target/debug/coolops with-services -- scripts/nextest "$@"
 
+# Inject every fault: all of the suite, slow ones too; `--minutes 60 --seed 7` soaks with random ones
+chaos *args: (needs "test")
+    cargo build --quiet --features failpoints
+    target/debug/coolops with-services -- scripts/chaos "$@"
+
 # Check formatting, lints and documentation
 check:
     cargo fmt --check

@@ -243,6 +243,25 @@ impl Service {
         }
     }
 
+    /// Announces a build and presses; tells the milliseconds until a worker holds the job.
+    pub async fn press_to_claim(&self, build: &str) -> f64 {
+        self.announce(build).await;
+        let environment = self.environments().await[0];
+        let ended = self.database.number("select count(*) from deployment where state in ('succeeded', 'failed')").await;
+        let mut client = Client::connect(self.port).await.unwrap();
+        assert_eq!(client.press(&self.press(build, environment)).await.unwrap(), 200);
+        // A lease is for 20 s, and a run shorter than the first renewal after 5 s.
+        let claimed = "select coalesce(max((extract(epoch from j.lease_until - interval '20 s' - e.recorded_at) * 1000000)::bigint), -1)
+                         from job j join event e on e.stream_id = j.key and e.stream_version = 1
+                        where j.kind = 'run_deployment' and j.state = 'leased'";
+        let mut microseconds = -1;
+        while microseconds < 0 {
+            microseconds = self.database.number(claimed).await;
+        }
+        self.until_ended(ended + 1).await;
+        microseconds as f64 / 1_000.0
+    }
+
     /// Announces a build and presses; tells the milliseconds from the press to the container's start.
     pub async fn press_to_start(&self, build: &str, docker: &Docker) -> f64 {
         self.announce(build).await;

@@ -183,7 +183,7 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
         let what = format!("Job {} {}", job.kind, job.key);
         match (job.expired, job.last_error) {
             (Some(true), _) => {
-                checks.note(what, false, "its worker is gone and nobody took it over; is a coolops serve or worker running?")
+                checks.note(what, false, "its worker is gone and nobody took it over; is a coolops serve or worker running?");
             }
             (_, Some(problem)) => checks.note(what, false, format!("was put off {} times: {problem}", job.attempts)),
             (_, None) => {}

@@ -12,7 +12,7 @@ use super::Outcome;
 use super::run_deployment::{Break, Run, foreign};
 use crate::domain::output::Piece;
 use crate::failpoint;
-use crate::runner::lines::{GAP, LINE_MAX, Lines};
+use crate::runner::lines::{GAP, LINE_MAX, Lines, MAY_BE_GAP, encoded};
 use crate::runner::{Found, Trouble};
 use crate::store::journal::{CHUNK_MAX, JournalError};
 
@@ -36,10 +36,18 @@ struct Pumped {
 impl Run<'_> {
     /// Follows the output to its end.
     pub(super) async fn follow(&mut self, container: &str, name: &str) -> Result<(), Break> {
+        let mut ended_before = false;
         loop {
             let Pumped { mut lines, mut rest, broken } = self.pump(container).await?;
             let found = self.runner.look(name, self.id).await;
             match &found {
+                // The engine may end a stream at the container's end before its last lines: only a stream that began after
+                // the end is whole.
+                Ok(Found::Ended(_)) if broken.is_none() && !ended_before => {
+                    ended_before = true;
+                    self.offer(Piece { body: rest, cursor: Some(lines.cursor()), gaps: lines.take_gaps(), left_out: None }).await?;
+                    continue;
+                }
                 Ok(Found::Ended(_)) if broken.is_none() => {
                     lines.finish(&mut rest);
                     let mut gaps = lines.take_gaps();
@@ -87,13 +95,13 @@ impl Run<'_> {
 
     /// Reads one stream of output to its end.
     async fn pump(&mut self, container: &str) -> Result<Pumped, Break> {
-        // What is held for the tail is read again with the new stream: from the last stored place on.
-        self.keep.forget();
-        let from = self.journal.cursor().cloned();
+        // What is held for the tail stays; after a crash it is read again, from the last stored place on.
+        let from = self.keep.cursor().or(self.journal.cursor()).cloned();
         let mut lines = Lines::new(&self.patterns, from.as_ref());
         let mut frames = self.runner.follow(container.to_owned(), from);
         let mut rest = Vec::with_capacity(CHUNK_MAX);
         let mut due = Instant::now();
+        let file = self.runner.log_file_max();
         let broken = loop {
             tokio::select! {
                 biased;
@@ -105,6 +113,13 @@ impl Run<'_> {
                     Some(Ok(frame)) => {
                         if rest.is_empty() {
                             due = Instant::now() + FLUSH_AFTER;
+                        }
+                        // Somewhat early rather than late: a file that just began holds what was declared missing.
+                        let files = self.read / (file / 20 * 19);
+                        self.read += encoded(&frame.bytes);
+                        if self.read / (file / 20 * 19) > files {
+                            rest.extend_from_slice(MAY_BE_GAP);
+                            lines.note_gap();
                         }
                         lines.push(&frame, &mut rest);
                     }

@@ -88,6 +88,8 @@ pub(super) struct Run<'a> {
     pub(super) id: DeploymentId,
     pub(super) journal: Journal,
     pub(super) keep: Keep,
+    /// Bytes of the engine's log file that were read.
+    pub(super) read: u64,
     pub(super) patterns: Patterns,
     /// The engine did not answer for a while.
     pub(super) engine_was_away: bool,
@@ -136,7 +138,8 @@ pub async fn perform(
     let stop = Stop::watching(app, runner.as_ref(), claim, &deployment);
     let (patterns, stopping) = (Patterns::new([]), stop.heard());
     let runner = runner.as_ref();
-    let mut run = Run { app, runner, claim, leaving, stopping, id, journal, keep, patterns, engine_was_away: false };
+    let read = journal.bytes();
+    let mut run = Run { app, runner, claim, leaving, stopping, id, journal, keep, read, patterns, engine_was_away: false };
     let through = async {
         if elsewhere {
             let words = "its container is on a Docker Engine that nobody has seen for 10 minutes";

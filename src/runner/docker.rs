@@ -40,6 +40,9 @@ const NETWORK: &str = "coolops";
 const MEMORY: i64 = 2 * 1024 * 1024 * 1024;
 /// Most processes of a deployment.
 const PIDS: i64 = 1024;
+/// Where the engine begins a new log file, in bytes. Whoever follows the output is thrown from one file to the next and
+/// may miss what was left in the old one (measured with 20.10), so files are long, and the place is marked.
+const LOG_FILE_MAX: u64 = 1 << 30;
 /// How long a call may take that only asks or tells, however slow the engine is; in a hung one, calls are given up.
 const CALL: Duration = Duration::from_secs(10);
 /// How long making or starting a container may take.
@@ -354,7 +357,7 @@ impl Runner for DockerRunner {
                 variables.retain(|(taken, _)| taken != name);
                 variables.push((name, value.expose_secret()));
             }
-            let limits = HashMap::from([("max-size".to_owned(), "256m".to_owned()), ("max-file".to_owned(), "2".to_owned())]);
+            let limits = HashMap::from([("max-size".to_owned(), LOG_FILE_MAX.to_string()), ("max-file".to_owned(), "2".to_owned())]);
             let body = ContainerCreateBody {
                 image: Some(spec.image_id.clone()),
                 env: Some(variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
@@ -397,6 +400,10 @@ impl Runner for DockerRunner {
                 Err(e) => Err(engine_trouble(&e)),
             }
         })
+    }
+
+    fn log_file_max(&self) -> u64 {
+        LOG_FILE_MAX
     }
 
     fn follow(&self, id: String, from: Option<LogCursor>) -> BoxStream<'static, Result<Frame, Trouble>> {

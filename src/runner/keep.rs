@@ -18,6 +18,7 @@ pub struct Keep {
     left_out: LeftOut,
     left_out_to: Option<LogCursor>,
     left_out_gaps: i32,
+    last: Option<LogCursor>,
 }
 
 impl Keep {
@@ -31,11 +32,15 @@ impl Keep {
             left_out: LeftOut::default(),
             left_out_to: None,
             left_out_gaps: 0,
+            last: None,
         }
     }
 
     /// Takes a piece; gives it back when it is to be stored now.
     pub fn offer(&mut self, piece: Piece) -> Option<Piece> {
+        if piece.cursor.is_some() {
+            self.last.clone_from(&piece.cursor);
+        }
         let bytes = piece.body.len() as u64;
         if self.tail.is_empty() && bytes <= self.head_left {
             self.head_left -= bytes;
@@ -56,13 +61,9 @@ impl Keep {
         None
     }
 
-    /// What is held will be offered again.
-    pub fn forget(&mut self) {
-        self.tail.clear();
-        self.tail_bytes = 0;
-        self.left_out = LeftOut::default();
-        self.left_out_to = None;
-        self.left_out_gaps = 0;
+    /// Where reading goes on after everything that was offered; none before anything was.
+    pub fn cursor(&self) -> Option<&LogCursor> {
+        self.last.as_ref()
     }
 
     /// The output has ended: what was held, with a note in front of it when something was left out.

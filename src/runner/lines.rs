@@ -10,8 +10,21 @@ use crate::domain::deployment::{FrameMark, LogCursor};
 /// Longest line that is kept, in bytes; the rest of it is left out, and the line says how much.
 pub const LINE_MAX: usize = 16 * 1024;
 
-/// The line that stands where output is missing.
+/// How many bytes a piece of output takes in the engine's log file, which is JSON: escapes, and the stream and time of each.
+pub fn encoded(output: &[u8]) -> u64 {
+    const AROUND: u64 = 72;
+    let escapes = |b: &u8| match b {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+        0..=0x1f | b'<' | b'>' | b'&' => 6,
+        _ => 1,
+    };
+    output.iter().map(escapes).sum::<u64>() + AROUND
+}
+
+/// The line that stands where output is, or may be, missing.
 pub const GAP: &[u8] = "… [output is missing here: the Docker Engine no longer had it]\n".as_bytes();
+/// The line that stands where the engine began a new file.
+pub const MAY_BE_GAP: &[u8] = "… [output may be missing here: the Docker Engine began a new log file]\n".as_bytes();
 
 /// One container's output on its way into the journal.
 pub struct Lines {
@@ -59,6 +72,11 @@ impl Lines {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.stdout.finish(out);
         self.stderr.finish(out);
+    }
+
+    /// A note about output that may be missing was written beside.
+    pub fn note_gap(&mut self) {
+        self.stdout.gaps += 1;
     }
 
     /// Notes about missing output written since this was last asked.
@@ -192,6 +210,12 @@ mod tests {
         let mut whole = Lines::new(&Patterns::new([]), Some(&from));
         assert_eq!(read(&mut whole, &[frame(false, 1, "a\n"), frame(false, 2, "b\n"), frame(false, 9, "z\n")]), "z\n");
         assert_eq!(whole.take_gaps(), 0);
+    }
+
+    #[test]
+    fn what_the_engine_s_file_takes_is_counted_as_it_writes_it() {
+        assert_eq!(encoded(b"a\n"), 3 + 72);
+        assert_eq!(encoded(b"<\"\\\x01"), 6 + 2 + 2 + 6 + 72);
     }
 
     #[test]

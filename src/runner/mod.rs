@@ -132,6 +132,10 @@ pub trait Runner: Send + Sync {
     /// Starts it. Starting a started one is success and does nothing.
     fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>>;
 
+    /// After so many bytes of output, as [`encoded`](lines::encoded) counts them, the engine begins a new file, and some
+    /// may get lost there.
+    fn log_file_max(&self) -> u64;
+
     /// Its output from a place on; the stream ends when the container has ended and everything was read.
     fn follow(&self, id: String, from: Option<LogCursor>) -> BoxStream<'static, Result<Frame, Trouble>>;
 

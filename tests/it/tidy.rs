@@ -105,3 +105,15 @@ fn the_configuration_reference_is_what_the_types_say() {
     let published = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md")).unwrap_or_default();
     assert!(published.trim() == coolops::cli::reference().trim(), "docs/CONFIGURATION.md has drifted; run ./just events");
 }
+
+#[test]
+fn every_fault_that_the_documentation_names_has_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/RELIABILITY.md")).unwrap();
+    let tests: String = sources(&root.join("tests/it/chaos")).iter().map(|p| fs::read_to_string(p).unwrap()).collect();
+    let named: std::collections::BTreeSet<&str> = text.split('`').filter(|w| w.len() == 3 && w.starts_with('f')).collect();
+    assert!(named.len() > 30, "{named:?}");
+    for name in named {
+        assert!(tests.contains(&format!("fn {name}_")), "docs/RELIABILITY.md names {name}, and no test is called so");
+    }
+}

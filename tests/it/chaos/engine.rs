@@ -81,10 +81,9 @@ impl Drop for Engine {
     fn drop(&mut self) {
         // Its network's bridge would outlive it.
         let host = self.host();
-        Command::new("docker").args(["-H", &host, "network", "inspect", "coolops", "-f", "{{.Id}}"]).output().map_or((), |o| {
-            let id = String::from_utf8_lossy(&o.stdout).into_owned();
-            self.bridge = id.get(..12).map(|id| format!("br-{id}"));
-        });
+        let asked = Command::new("docker").args(["-H", &host, "network", "inspect", "coolops", "-f", "{{.Id}}"]).output();
+        let id = asked.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+        self.bridge = id.get(..12).map(|id| format!("br-{id}"));
         if let Some(mut child) = self.child.take() {
             for signal in ["-CONT", "-TERM"] {
                 Command::new("kill").args([signal, &child.id().to_string()]).status().ok();
@@ -266,7 +265,7 @@ fn f44_one_endless_line_binary_and_no_utf8() {
         let raw = ureq::get(s.log_url().replace("?key=", "/raw?key=")).call().unwrap().body_mut().read_to_vec().unwrap();
         // The engine's own log files are JSON: it puts U+FFFD for what is no UTF-8 before anybody reads it.
         assert!(String::from_utf8_lossy(&raw).contains("a\0b\u{fffd}\u{fffd}c\n"), "NUL and the rest are kept as the engine has them");
-        assert!(raw.ends_with(b"end\n"));
+        assert!(raw.ends_with(b"end\n"), "it ends with {:?}", String::from_utf8_lossy(&raw[raw.len() - 300..]));
         assert!(String::from_utf8_lossy(&raw).contains("bytes of this line left out]"));
         let page = ureq::get(s.log_url()).call().unwrap().body_mut().with_config().limit(64 << 20).read_to_string().unwrap();
         assert!(page.contains("end"), "the page loads");
@@ -333,5 +332,106 @@ fn f11_the_connection_to_the_engine_breaks_at_any_time() {
             tokio::time::sleep(Duration::from_millis(700)).await;
         }
         s.shows("*succeeded*").await;
+    });
+}
+
+/// Prints so many lines of 200 bytes as fast as it can.
+fn flooding(lines: usize) -> String {
+    let line = "x".repeat(187);
+    format!(
+        "if [ -n \"$FLOOD\" ]; then yes '{line}' | head -n {lines} | cat -n | sed 's/^ *//' | awk '{{printf \"%011d %s\\n\", $1, $2}}'; else i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo tick $(date +%s.%N); sleep 0.5; done; fi"
+    )
+}
+
+#[test]
+#[ignore = "prints a gigabyte"]
+fn f43_four_containers_print_a_gigabyte_together() {
+    const LINES: usize = 1_310_720;
+    chaos(&flooding(LINES), None, async |s| {
+        for name in ["One", "Two", "Three", "Four"] {
+            s.cli(&["environment", "create", "api", name]);
+            s.cli(&["environment", "set", "api", name, "FLOOD=1"]);
+        }
+        s.stop("-TERM");
+        s.set("COOLOPS_WORKER_SLOTS", "5");
+        s.start_roles(&["web", "worker"]).await;
+        s.announces("master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*running*").await;
+        s.injects("four containers print 256 MiB each, in lines of 200 bytes");
+        for name in ["One", "Two", "Three", "Four"] {
+            s.presses("ana", "master-1", name).await;
+        }
+        let (mut peak, mut behind) = (0, 0.0_f64);
+        let ended = "select count(*) from deployment where state in ('succeeded', 'failed') and environment_id in
+                     (select environment_id from deployment group by 1)";
+        let lag = "select coalesce((extract(epoch from clock_timestamp() - max(c.recorded_at)) * 1000)::bigint, 0) from log_chunk c
+                     join deployment d on d.id = c.deployment_id and d.state = 'running'
+                     where d.doc->>'environment_name' = 'Staging'";
+        let begun = std::time::Instant::now();
+        while s.database.count(ended).await < 5 {
+            assert!(begun.elapsed() < Duration::from_mins(15), "the flood does not end");
+            peak = peak.max(s.resident(1));
+            // The quiet one prints every half second: its newest stored line is never much older than that.
+            behind = behind.max(s.database.count(lag).await as f64 / 1_000.0);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let took = begun.elapsed();
+        let store = coolops::store::Store::open(&s.database.url, 2).await.unwrap();
+        for dated in store.deployments(None, None, 10).await.unwrap() {
+            let d = dated.deployment;
+            if d.environment_name == "Staging" {
+                continue;
+            }
+            let log = d.log.unwrap();
+            let chunks = store.chunks_from(d.of.deployment_id, 0, 1_000_000).await.unwrap();
+            let kept: usize =
+                chunks.iter().flat_map(|c| c.body.split(|b| *b == b'\n')).filter(|l| l.len() == 199).map(|l| l.len() + 1).sum();
+            assert_eq!(log.gaps, 0, "the engine threw output away");
+            assert_eq!(kept as i64 + log.left_out.bytes, LINES as i64 * 200, "kept and declared is what {} printed", d.environment_name);
+        }
+        s.saw(&format!(
+            "1 GiB in {:.0} s, worker at most {} MB, the quiet one's log at most {behind:.1} s old",
+            took.as_secs_f64(),
+            peak / 1024
+        ));
+        assert!(peak < 256 * 1024, "the worker took {peak} kB");
+        assert!(behind < 2.5, "the other's log was {behind} s behind (it prints every 0.5 s)");
+    });
+}
+
+#[test]
+fn f45_a_secret_is_printed_across_every_border() {
+    // 63 kB of something else first, so that the secret lies across the border of two chunks.
+    let script = "head -c 64500 /dev/zero | tr '\\0' x | fold -w 100; printf '\\nsecret %s' \"${CANARY%%canary*}\"; sleep 0.3; printf %s \"canary\"; sleep 0.3; echo \"${CANARY#*canary}\"; echo $CANARY | base64";
+    chaos(script, None, async |s| {
+        s.announces("master-1").await;
+        s.injects("the secret in three pieces with pauses between them, and in base64");
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        assert!(s.logs().contains("secret ***"), "{}", &s.logs()[64_000..]);
+        s.saw("masked");
+    });
+}
+
+#[test]
+fn f47_the_tag_moves_between_the_press_and_the_start() {
+    chaos("echo the old one", None, async |s| {
+        s.announces("master-1").await;
+        s.stop("-TERM");
+        s.start_roles(&["web"]).await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.injects("the tag is given to another image while the deployment waits for a worker");
+        let host = service("TEST_DOCKER_HOST");
+        let runner = DockerRunner::connect(Some(&host)).unwrap();
+        let tar = image::busybox_with(&[("deploy", "echo the new one")]).unwrap();
+        runner.import(&s.image, "[\"/bin/sh\",\"/deploy\"]", tar).await.unwrap();
+        let now = docker(&host).inspect_image(&s.image).await.unwrap().id.unwrap();
+        s.start_worker();
+        s.shows("*succeeded*").await;
+        let list: serde_json::Value = serde_json::from_str(&s.cli(&["deployment", "list", "--json"])).unwrap();
+        assert_eq!(list[0]["image_id"], now.as_str(), "what is recorded is what ran");
+        assert_eq!(s.logs(), "the new one\n");
+        s.saw("the image that ran is the one that is recorded");
     });
 }

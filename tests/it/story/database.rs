@@ -51,6 +51,11 @@ impl Database {
         count
     }
 
+    pub async fn numbers(&self, statement: &'static str) -> Vec<i64> {
+        let mut connection = self.owner().await;
+        sqlx::query_scalar(statement).fetch_all(&mut connection).await.unwrap()
+    }
+
     pub async fn text(&self, statement: &'static str) -> String {
         let mut connection = self.owner().await;
         sqlx::query_scalar(statement).fetch_one(&mut connection).await.unwrap()

@@ -47,6 +47,9 @@ use runner::FakeRunner;
 pub const CHANNEL: &str = "C0DEPLOYS1";
 const OWED_TO_SLACK: &str = "select count(*) from job where state in ('ready', 'leased') and kind <> 'run_deployment'";
 const TO_BE_RUN: &str = "select count(*) from job where state = 'ready' and kind = 'run_deployment'";
+/// A run that is over may still have to be tidied up after.
+const RUNS_NOT_DONE: &str = "select count(*) from job j where j.kind = 'run_deployment' and (j.state = 'ready' or j.state = 'leased'
+  and exists (select 1 from deployment d where d.id = j.key and d.state in ('succeeded', 'failed', 'timed_out', 'cancelled', 'unknown')))";
 const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
 /// Everything a story works with.
@@ -232,7 +235,7 @@ impl Story {
                     State::Queued | State::Unknown => false,
                     over => !over.is_over(),
                 });
-                let owed = self.database.count(OWED_TO_SLACK).await + self.database.count(TO_BE_RUN).await;
+                let owed = self.database.count(OWED_TO_SLACK).await + self.database.count(RUNS_NOT_DONE).await;
                 if !moving && owed == 0 {
                     return;
                 }

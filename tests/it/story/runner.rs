@@ -217,6 +217,10 @@ impl Runner for FakeRunner {
         ready(if trouble.is_some() { no_answer() } else { Ok(()) })
     }
 
+    fn log_file_max(&self) -> u64 {
+        u64::MAX
+    }
+
     fn follow(&self, id: String, _from: Option<LogCursor>) -> BoxStream<'static, Result<Frame, Trouble>> {
         let state = self.state.lock().unwrap();
         let Some(container) = state.containers.get(&id) else { return Box::pin(stream::empty()) };
