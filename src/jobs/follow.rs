@@ -49,6 +49,14 @@ impl Run<'_> {
                     continue;
                 }
                 Ok(Found::Ended(_)) if broken.is_none() => {
+                    // Each piece's place is after what it holds, so what is finished goes by itself.
+                    self.offer(Piece {
+                        body: std::mem::take(&mut rest),
+                        cursor: Some(lines.cursor()),
+                        gaps: lines.take_gaps(),
+                        left_out: None,
+                    })
+                    .await?;
                     lines.finish(&mut rest);
                     let mut gaps = lines.take_gaps();
                     if self.engine_was_away && gaps == 0 {
@@ -66,12 +74,20 @@ impl Run<'_> {
                     }
                     return Ok(());
                 }
-                Ok(Found::Missing) => return Err(Break::Lose("its container was removed while it ran".to_owned())),
+                Ok(Found::Missing) => {
+                    self.offer(Piece { body: rest, cursor: Some(lines.cursor()), gaps: lines.take_gaps(), left_out: None }).await?;
+                    for piece in self.keep.finish() {
+                        self.store(piece).await?;
+                    }
+                    // How much it printed after that nobody can tell.
+                    self.store(Piece { body: GAP.to_vec(), gaps: 1, ..Piece::default() }).await?;
+                    return Err(Break::Lose("its container was removed while it ran".to_owned()));
+                }
                 Ok(Found::Foreign) => return Err(foreign()),
                 // The stream broke off and the container runs. What is held back may be half a secret: it is read again
                 // from the last place instead of being written.
                 Ok(Found::Running(_)) => self.engine_was_away = false,
-                Ok(_) => self.engine_was_away = true,
+                Ok(_) => {}
                 Err(trouble) => {
                     if !std::mem::replace(&mut self.engine_was_away, true) {
                         tracing::warn!(deployment.id = %self.id, %trouble, "the engine does not answer; its containers' output is read on when it does");

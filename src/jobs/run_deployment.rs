@@ -138,7 +138,8 @@ pub async fn perform(
     let stop = Stop::watching(app, runner.as_ref(), claim, &deployment);
     let (patterns, stopping) = (Patterns::new([]), stop.heard());
     let runner = runner.as_ref();
-    let read = journal.bytes();
+    // At least what the engine's log file held of it: a new file is to be noticed early rather than late.
+    let read = journal.in_engine_file();
     let mut run = Run { app, runner, claim, leaving, stopping, id, journal, keep, read, patterns, engine_was_away: false };
     let through = async {
         if elsewhere {
@@ -211,6 +212,13 @@ impl Run<'_> {
         let spec = RunSpec { instance, deployment_id: self.id, container: name.clone(), image_id, variables: inputs.variables };
         // Only an adopter has to look first: a container of this name can't be there before its intent is recorded.
         let mut found = if adopted { self.runner.look(&name, self.id).await? } else { Found::Missing };
+        if let (Found::Created(container), State::Starting) = (&found, deployment.state) {
+            // A request to start it may still be on its way, from a worker that froze or an engine that hung, and an engine
+            // starts an ended container again. That one is made away with, so that such a request finds nothing.
+            self.still_wanted().await?;
+            self.runner.discard(container).await?;
+            found = self.runner.look(&name, self.id).await?;
+        }
         if found == Found::Missing && deployment.state == State::Starting {
             self.still_wanted().await?;
             match self.runner.create(&spec).await {
@@ -259,7 +267,8 @@ impl Run<'_> {
             0 => Ending::Succeeded,
             _ if exit.out_of_memory => Ending::Failed(Failure::OutOfMemory),
             // 137 is SIGKILL's; a script rarely says it of itself, and then it means the same.
-            137 => Ending::Failed(Failure::Killed { engine_restarted: self.engine_was_away }),
+            _ if self.engine_was_away => Ending::Failed(Failure::Killed { engine_restarted: true }),
+            137 => Ending::Failed(Failure::Killed { engine_restarted: false }),
             code => Ending::Failed(Failure::Exit { code }),
         };
         Ok((container, ending))

@@ -112,7 +112,8 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
     match known {
         None => post(app, slack, paces, claim, &draft).await,
         Some(Sent { state: MessageState::Posting, channel, attempted_at, lookups, .. }) => {
-            let since = attempted_at - chrono::Duration::seconds(60);
+            // Slack's times are Slack's; ours may be off.
+            let since = attempted_at - chrono::Duration::minutes(15);
             if let Some(wait) = turn(app, claim, HISTORY, paces.history).await? {
                 return Ok(wait);
             }
@@ -173,7 +174,11 @@ async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Dr
         Err(SlackError::Unclear(problem)) => Ok(Outcome::retry(claim.attempts, problem)),
         Err(e) => {
             // A clear no: nothing was posted, so nothing is to be looked for.
-            app.store.message_is(draft.build, MessageState::Blocked, &draft.channel, &e.to_string()).await?;
+            let state = match &e {
+                SlackError::Refused(word) if is_one_of(word, BLOCKED) => MessageState::Blocked,
+                _ => MessageState::Gone,
+            };
+            app.store.message_is(draft.build, state, &draft.channel, &e.to_string()).await?;
             trouble(app, claim, &scope, e).await
         }
     }
@@ -213,7 +218,9 @@ async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &
 
 /// Whether the job has to wait for its turn; it keeps the one that it has waited for.
 pub(super) async fn turn(app: &App, claim: &Claim, scope: &str, pace: Pace) -> Result<Option<Outcome>, sqlx::Error> {
-    let wait = if claim.has_turn { app.store.closed_for(scope).await? } else { app.store.reserve_turn(scope, pace).await? };
+    // A turn that falls into a 429 is lost: whoever waits takes a new one, so that they don't all come at once when it ends.
+    let held = claim.has_turn && app.store.closed_for(scope).await?.is_zero();
+    let wait = if held { Duration::ZERO } else { app.store.reserve_turn(scope, pace).await? };
     Ok((!wait.is_zero()).then_some(Outcome::Turn(wait)))
 }
 

@@ -469,6 +469,16 @@ impl Runner for DockerRunner {
         })
     }
 
+    fn discard<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
+        Box::pin(async move {
+            let options = RemoveContainerOptionsBuilder::new().force(false).v(true).build();
+            match within(WORK, self.docker.remove_container(id, Some(options))).await {
+                Err(e) if status(&e) != 404 && status(&e) != 409 => Err(engine_trouble(&e)),
+                _ => Ok(()),
+            }
+        })
+    }
+
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
         Box::pin(async move {
             let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();

@@ -145,6 +145,9 @@ pub trait Runner: Send + Sync {
     /// Tells how it ended, waiting a little if it hasn't.
     fn wait<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Exit, Trouble>>;
 
+    /// Removes it unless it runs; then it stays, and that is no error.
+    fn discard<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>>;
+
     /// Removes it. Removing a removed one is success.
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>>;
 

@@ -11,6 +11,8 @@ use slack_morphism::prelude::*;
 use super::render::{METADATA_TYPE, Payload};
 use crate::domain::ids::BuildId;
 
+/// Pages of 200 messages that a look for a lost message goes back, at most.
+const PAGES_MAX: usize = 20;
 /// Longest wait for an answer. After it the outcome of a post is unknown.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -77,6 +79,13 @@ struct Nothing {}
 struct History {
     #[serde(default)]
     messages: Vec<HistoryMessage>,
+    response_metadata: Option<Next>,
+}
+
+#[derive(Deserialize)]
+struct Next {
+    #[serde(default)]
+    next_cursor: String,
 }
 
 #[derive(Deserialize)]
@@ -180,22 +189,33 @@ impl Slack {
         self.post_json::<Nothing>("chat.postEphemeral", &Ephemeral { channel, user, text }).await.map(|_| ())
     }
 
-    /// Looks for a build's message among those of the five minutes after a time, by its metadata.
+    /// Looks for a build's message among those since a time, by its metadata.
     ///
     /// # Errors
     /// See [`SlackError`].
     pub async fn find(&self, channel: &str, build: BuildId, since: chrono::DateTime<chrono::Utc>) -> Result<Option<String>, SlackError> {
         let oldest = format!("{}.000000", since.timestamp());
-        let latest = format!("{}.000000", since.timestamp() + 300);
-        let window = [("oldest", oldest.as_str()), ("latest", latest.as_str())];
-        let params = [&[("channel", channel), ("limit", "200"), ("include_all_metadata", "true")], &window[..]].concat();
-        let history: History = self.get("conversations.history", &params).await?;
-        let ours = |m: &HistoryMessage| {
-            m.metadata
-                .as_ref()
-                .is_some_and(|d| d.event_type == METADATA_TYPE && d.event_payload["build_id"].as_str() == Some(build.to_string().as_str()))
-        };
-        Ok(history.messages.into_iter().find(ours).map(|m| m.ts))
+        let mut cursor = String::new();
+        for _ in 0..PAGES_MAX {
+            let mut params = vec![("channel", channel), ("limit", "200"), ("include_all_metadata", "true"), ("oldest", oldest.as_str())];
+            if !cursor.is_empty() {
+                params.push(("cursor", cursor.as_str()));
+            }
+            let history: History = self.get("conversations.history", &params).await?;
+            let ours = |m: &HistoryMessage| {
+                m.metadata.as_ref().is_some_and(|d| {
+                    d.event_type == METADATA_TYPE && d.event_payload["build_id"].as_str() == Some(build.to_string().as_str())
+                })
+            };
+            if let Some(found) = history.messages.into_iter().find(ours) {
+                return Ok(Some(found.ts));
+            }
+            cursor = history.response_metadata.map(|m| m.next_cursor).unwrap_or_default();
+            if cursor.is_empty() {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// `auth.test`: whose token this is.

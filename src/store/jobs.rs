@@ -265,7 +265,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn reap(&self) -> Result<u64, sqlx::Error> {
         sqlx::query!(
-            "with alive as materialized (select distinct engine from worker where seen_at > coolops_now() - $1::interval)
+            "with alive as materialized (select distinct engine from worker where engine is not null and seen_at > coolops_now() - $1::interval)
              update job set orphaned_at = case when engine in (select engine from alive) then null else coolops_now() end
               where state = 'ready' and kind = 'run_deployment' and engine is not null
                 and (engine in (select engine from alive)) = (orphaned_at is not null)",

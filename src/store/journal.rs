@@ -70,6 +70,11 @@ impl Journal {
         }
     }
 
+    /// What its lines took in the engine's log file, at the most: some 75 bytes around each.
+    pub fn in_engine_file(&self) -> u64 {
+        u64::try_from(self.bytes + self.left_out.bytes + 75 * (self.lines + self.left_out.lines)).unwrap_or(0)
+    }
+
     /// Bytes in it.
     pub fn bytes(&self) -> u64 {
         u64::try_from(self.bytes).unwrap_or(0)

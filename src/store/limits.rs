@@ -28,7 +28,8 @@ impl Store {
     pub async fn reserve_turn(&self, scope: &str, pace: Pace) -> Result<Duration, sqlx::Error> {
         let wait = sqlx::query_scalar!(
             r#"insert into rate_bucket as b (scope, tat) values ($1, coolops_now() + $2::interval)
-               on conflict (scope) do update set tat = greatest(b.tat, b.blocked_until, coolops_now()) + $2::interval
+               on conflict (scope) do update set tat = greatest(b.tat, b.blocked_until, coolops_now(),
+                 (select p.blocked_until from rate_bucket p where p.scope = 'slack')) + $2::interval
                returning (extract(epoch from greatest(tat - $2::interval - $3::interval, blocked_until,
                  (select p.blocked_until from rate_bucket p where p.scope = 'slack')) - coolops_now()) * 1000)::bigint as "ms!""#,
             scope,

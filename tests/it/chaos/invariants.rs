@@ -26,6 +26,9 @@ pub async fn hold(s: &Chaos<'_>) {
     each_container_was_started_at_most_once(s).await;
     logs_are_what_was_printed(s, &store, &events).await;
     each_build_has_one_message_that_says_the_latest(s);
+    let builds = events.iter().filter(|e| matches!(e.event, Event::BuildRegistered(_))).count();
+    let messages = s.standin.workspace().channels.iter().flat_map(|c| &c.messages).filter(|m| m.only_for.is_none()).count();
+    assert_eq!(messages, builds, "I7: each build has a message");
     slack_was_never_called_before_its_time(s);
     projections_are_the_fold_of_the_log(s);
     the_canary_is_nowhere(s);
@@ -76,7 +79,7 @@ fn each_deployment_keeps_to_its_states_and_ends_once(events: &[Recorded]) {
 /// I4: by the engine's own account.
 async fn each_container_was_started_at_most_once(s: &Chaos<'_>) {
     for (container, starts) in starts(s).await {
-        assert_eq!(starts, 1, "I4: {container} was started {starts} times");
+        assert_eq!(starts, 1, "I4: the container of deployment {container} was started {starts} times");
     }
 }
 
@@ -96,8 +99,10 @@ pub async fn starts(s: &Chaos<'_>) -> BTreeMap<String, usize> {
         .build();
     let mut found = BTreeMap::new();
     let mut events = docker.events(Some(options));
-    while let Some(Ok(event)) = events.next().await {
-        *found.entry(event.actor.and_then(|a| a.id).unwrap_or_default()).or_default() += 1;
+    while let Some(event) = events.next().await {
+        let event = event.expect("the engine tells its events");
+        let deployment = event.actor.and_then(|a| a.attributes).and_then(|mut a| a.remove("coolops.deployment"));
+        *found.entry(deployment.expect("a label of ours")).or_default() += 1;
     }
     found
 }

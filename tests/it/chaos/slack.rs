@@ -10,13 +10,12 @@ use crate::story::CHANNEL;
 #[test]
 fn f27_slack_asks_three_replicas_to_wait() {
     chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
-        s.stop("-TERM");
-        s.start_roles(&["web"]).await;
+        s.second_web().await;
+        s.second_web().await;
         s.announces("master-0").await;
         s.injects("429, Retry-After 4 on posts and edits, while several builds and a deployment happen");
         s.standin.workspace().plan("chat.postMessage", Fault::RateLimited(4), 1);
         s.standin.workspace().plan("chat.update", Fault::RateLimited(4), 1);
-        s.start_worker();
         for n in 1..=3 {
             s.cli(&["build:new", &format!("master-{n}")]);
         }

@@ -265,6 +265,14 @@ impl Runner for FakeRunner {
         ready(Ok(vec![]))
     }
 
+    fn discard<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
+        let mut state = self.state.lock().unwrap();
+        if state.containers.get(id).is_some_and(|c| c.status == Status::Created) {
+            state.containers.remove(id);
+        }
+        ready(Ok(()))
+    }
+
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
         let mut state = self.state.lock().unwrap();
         if state.trouble("remove").is_some() {
