@@ -38,6 +38,10 @@ impl Run<'_> {
     pub(super) async fn follow(&mut self, container: &str, name: &str) -> Result<(), Break> {
         let mut ended_before = false;
         loop {
+            // An engine that is back and has the container running lost nothing (live-restore).
+            if self.engine_was_away && matches!(self.runner.look(name, self.id).await, Ok(Found::Running(_))) {
+                self.engine_was_away = false;
+            }
             let Pumped { mut lines, mut rest, broken } = self.pump(container).await?;
             let found = self.runner.look(name, self.id).await;
             match &found {

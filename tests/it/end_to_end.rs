@@ -139,7 +139,8 @@ fn a_container_removed_by_hand_is_unknown_until_it_is_resolved_from_the_command_
         s.cli(&["deployment", "resolve", &id[..8], "--as", "failed", "--reason", "checked by hand"]);
         s.shows("*failed*, as a person decided: checked by hand").await;
         assert!(s.cli(&["deployment", "show", &id]).contains("resolved checked by hand"));
-        assert_eq!(s.cli(&["deployment", "logs", &id]), "begun\n");
+        let log = s.cli(&["deployment", "logs", &id]);
+        assert_eq!(log, "begun\n… [output is missing here: the Docker Engine no longer had it]\n");
     });
 }
 
