@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::App;
 use crate::domain::deployment::LogSeal;
-use crate::domain::event::Event;
+use crate::domain::event::SEALING;
 use crate::domain::ids::{BuildId, DeploymentId};
 use crate::projections::build_card::BuildCard;
 use crate::slack::render::{self, RENDER_VERSION};
@@ -139,7 +139,7 @@ impl Audit<'_> {
 
     fn content(&mut self, row: &Row<'_>) {
         let build = BuildId(row.header.correlation_id);
-        let sealing = matches!(row.header.kind, "deployment_succeeded" | "deployment_failed" | "deployment_lost");
+        let sealing = SEALING.contains(&row.header.kind);
         let wanted = self.sent.contains_key(&build);
         if !sealing && !wanted {
             return;
@@ -148,19 +148,11 @@ impl Audit<'_> {
             Ok(event) => event,
             Err(e) => return self.report.find(e.to_string()),
         };
-        if sealing {
-            let seal = match &event {
-                Event::DeploymentSucceeded(e) => Some((e.of.deployment_id, &e.log)),
-                Event::DeploymentFailed(e) => Some((e.of.deployment_id, &e.log)),
-                Event::DeploymentLost(e) => Some((e.of.deployment_id, &e.log)),
-                _ => None,
-            };
-            // What printed nothing has nothing to check, unless there are chunks that the seal does not know.
-            if let Some((deployment, seal)) = seal
-                && (seal.chunks > 0 || self.with_journal.contains(&deployment))
-            {
-                self.seals.insert(deployment, seal.clone());
-            }
+        // What printed nothing has nothing to check, unless there are chunks that the seal does not know.
+        if let Some((deployment, seal)) = event.seal()
+            && (seal.chunks > 0 || self.with_journal.contains(&deployment))
+        {
+            self.seals.insert(deployment, seal.clone());
         }
         if !wanted {
             return;

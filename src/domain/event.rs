@@ -220,7 +220,21 @@ pub struct Address {
     pub boundary: Option<Uuid>,
 }
 
+/// The wire names of the events that seal a deployment's output: see [`Event::seal`].
+pub const SEALING: &[&str] = &["deployment_succeeded", "deployment_failed", "deployment_lost", "deployment_stopped"];
+
 impl Event {
+    /// The seal of a deployment's output, for the events that carry one.
+    pub fn seal(&self) -> Option<(DeploymentId, &LogSeal)> {
+        match self {
+            Self::DeploymentSucceeded(e) => Some((e.of.deployment_id, &e.log)),
+            Self::DeploymentFailed(e) => Some((e.of.deployment_id, &e.log)),
+            Self::DeploymentLost(e) => Some((e.of.deployment_id, &e.log)),
+            Self::DeploymentStopped(e) => e.log.as_ref().map(|log| (e.of.deployment_id, log)),
+            _ => None,
+        }
+    }
+
     /// Where this event belongs.
     pub fn address(&self) -> Address {
         let project = |id: ProjectId| Address { kind: StreamKind::Project, stream: id.0, correlation: id.0, boundary: Some(id.0) };

@@ -68,6 +68,24 @@ fn removed_output_is_found() {
 }
 
 #[test]
+fn removed_output_of_a_stopped_deployment_is_found() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        s.runner.will_print(&["half of it is done"], 0);
+        s.presses("ana", "master-1", "Staging").await;
+        let id = s.app.store.deployments(None, None, 1).await.unwrap()[0].deployment.of.deployment_id;
+        let reason = coolops::domain::deployment::StopReason::Operator { reason: "wrong version".to_owned() };
+        s.app.stop(id, &reason, &crate::story::operator()).await.unwrap();
+        s.comes_to_show("*cancelled*: wrong version").await;
+        s.database.execute("alter table log_chunk disable trigger all; delete from log_chunk").await;
+        s.tampered = true;
+        let findings = s.app.audit(false).await.unwrap().findings;
+        assert!(findings.iter().any(|f| f.contains("it does not match its seal")), "{findings:?}");
+    });
+}
+
+#[test]
 fn a_message_that_says_something_else_than_the_log_is_found_by_rendering_it_anew() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;

@@ -49,3 +49,11 @@ fn an_unknown_event_stops_the_reader() {
     assert!(Event::parse("project_renamed", 2, "{}").is_err());
     assert!(Event::parse("project_renamed", 1, "{}").is_err());
 }
+
+#[test]
+fn every_event_that_carries_a_seal_is_audited() {
+    for contract in coolops::domain::event::contract() {
+        let seals = contract.example["log"]["head"].is_string();
+        assert_eq!(seals, coolops::domain::event::SEALING.contains(&contract.name), "{}", contract.name);
+    }
+}
