@@ -48,20 +48,20 @@ pub enum Tools {
 
 impl Inner {
     async fn claim(&self, via: Via, overdue: Duration) -> Result<Option<Claim>, sqlx::Error> {
-        let engine = match &self.tools {
-            // An engine that never answered gets nothing that is tied to one.
+        self.app.store.claim(&self.kinds, self.owner, self.engine().await.as_deref(), via, overdue).await
+    }
+
+    /// The engine that this crew works on. One that never answered gets nothing that is tied to an engine.
+    async fn engine(&self) -> Option<String> {
+        match &self.tools {
             Tools::Runner(runner) => runner.engine_id().await.ok(),
             Tools::Slack(..) => None,
-        };
-        self.app.store.claim(&self.kinds, self.owner, engine.as_deref(), via, overdue).await
+        }
     }
 
     /// Tells the others that this crew, and the engine it works on, is alive; and keeps time with them.
     async fn show_up(&self) {
-        let engine = match &self.tools {
-            Tools::Runner(runner) => runner.engine_id().await.ok(),
-            Tools::Slack(..) => None,
-        };
+        let engine = self.engine().await;
         let store = &self.app.store;
         let shown = async {
             store.keep_clock().await?;
