@@ -59,7 +59,8 @@ pub fn react(event: &Event) -> Vec<Task> {
         Event::DeploymentSucceeded(e) => vec![Task::SyncMessage(e.of.build_id)],
         Event::DeploymentFailed(e) => vec![Task::SyncMessage(e.of.build_id)],
         Event::DeploymentLost(e) => vec![Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentResolved(e) => vec![Task::SyncMessage(e.of.build_id)],
+        // Its container was kept for a person to look at; nobody needs it any more.
+        Event::DeploymentResolved(e) => vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)],
         // Settings change nothing that was promised before; a posted message is the end of a task, not its beginning.
         settings!() | Event::MessagePosted(_) => vec![],
     }

@@ -118,9 +118,11 @@ pub async fn perform(
         return Ok(Outcome::Done);
     }
     if deployment.state.is_over() {
-        // A crash between the record of the end and the removal.
+        // A crash between the record of the end and the removal; or a person resolved what we could not know.
         return Ok(match runner.look(&deployment.container_name(), id).await {
-            Ok(Found::Ended(container) | Found::Created(container)) => removed(runner.as_ref(), claim, &container).await,
+            Ok(Found::Ended(container) | Found::Created(container) | Found::Running(container)) => {
+                removed(runner.as_ref(), claim, &container).await
+            }
             Ok(_) => Outcome::Done,
             Err(trouble) => Outcome::retry(claim.attempts, trouble.to_string()),
         });
