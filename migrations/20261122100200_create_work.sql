@@ -16,7 +16,7 @@ create table job (
   lease_owner uuid,
   lease_until timestamptz,
   fence       bigint,
-  has_turn    boolean     not null default false,            -- waits for a turn at Slack that it has reserved
+  turn        text,                                          -- the scope at Slack where it waits for a turn that it has reserved
   engine      text,                                          -- the Docker Engine that its container is on
   orphaned_at timestamptz,                                   -- since when no worker on that engine is seen
   claimed_by  text,                                          -- 'doorbell' or 'sweep': how the last claim came about
@@ -59,6 +59,7 @@ create table rate_bucket (
   scope         text        primary key,
   tat           timestamptz not null,
   blocked_until timestamptz not null default '-infinity',
+  failures      int         not null default 0,              -- calls without a clear answer, one after the other
   reason        text                                         -- why it is blocked, where it is more than a 429
 ) with (fillfactor = 50);
 

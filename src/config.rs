@@ -105,6 +105,12 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable { name: "COOLOPS_WORKER_SLOTS", help: "deployments at a time in one process", default: Some("4"), uses: [O, I, O, I, I] },
     Variable { name: "SLACK_API_URL", help: "Slack's Web API", default: Some("https://slack.com/api"), uses: [O, O, I, I, I] },
+    Variable {
+        name: "COOLOPS_SLACK_SPEED",
+        help: "how many times faster than Slack's documented limits messages are sent; 1 with Slack",
+        default: Some("1"),
+        uses: [O, O, I, I, I],
+    },
     Variable { name: "SLACK_BOT_TOKEN", help: "the app's bot token, xoxb-…", default: None, uses: [R, R, I, I, I] },
     Variable { name: "SLACK_SIGNING_SECRET", help: "the app's signing secret", default: None, uses: [R, R, I, I, I] },
     Variable { name: "RUST_LOG", help: "what is logged, such as info or coolops=debug", default: Some("info"), uses: [O, O, O, O, O] },
@@ -134,6 +140,8 @@ pub struct Config {
     pub slots: usize,
     /// Slack's Web API.
     pub slack_api_url: String,
+    /// How many times faster than Slack's limits.
+    pub slack_speed: u32,
     /// The bot token.
     pub slack_token: SecretString,
     /// What Slack signs with.
@@ -197,6 +205,7 @@ impl Config {
         let public_url = r.parsed("COOLOPS_PUBLIC_URL", |u| http(u).map(|_| u.trim_end_matches('/').to_owned())).unwrap_or_default();
         let slots = r.parsed("COOLOPS_WORKER_SLOTS", |n| n.parse().ok().filter(|n| (1..=1000).contains(n))).unwrap_or(1);
         let slack_api_url = r.parsed("SLACK_API_URL", |u| http(u).map(|_| u.trim_end_matches('/').to_owned())).unwrap_or_default();
+        let slack_speed = r.parsed("COOLOPS_SLACK_SPEED", |n| n.parse().ok().filter(|n| (1..=1000).contains(n))).unwrap_or(1);
         let slack_token: SecretString = r.text("SLACK_BOT_TOKEN").unwrap_or_default().into();
         if !slack_token.expose_secret().is_empty() && !slack_token.expose_secret().starts_with("xox") {
             r.problems.push("SLACK_BOT_TOKEN does not look like a bot token (xoxb-…)".to_owned());
@@ -224,6 +233,7 @@ impl Config {
             keys,
             slots,
             slack_api_url,
+            slack_speed,
             slack_token,
             slack_signing_secret,
         })

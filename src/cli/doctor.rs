@@ -181,12 +181,10 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
     }
     for job in store.stuck_jobs().await? {
         let what = format!("Job {} {}", job.kind, job.key);
-        match (job.expired, job.last_error) {
-            (Some(true), _) => {
-                checks.note(what, false, "its worker is gone and nobody took it over; is a coolops serve or worker running?");
-            }
-            (_, Some(problem)) => checks.note(what, false, format!("was put off {} times: {problem}", job.attempts)),
-            (_, None) => {}
+        if job.expired {
+            checks.note(what, false, "its worker is gone and nobody took it over; is a coolops serve or worker running?");
+        } else if let Some(problem) = job.last_error {
+            checks.note(what, false, format!("was put off {} times: {problem}", job.attempts));
         }
     }
     let lags = store.lags().await?;

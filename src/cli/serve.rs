@@ -52,7 +52,8 @@ pub async fn run(role: Role) -> Result<()> {
         tasks.spawn(relay::run(app.store.clone(), Arc::clone(&doorbell), kinds.clone(), pause, stop.clone()));
         let tools = match (name, role) {
             ("slack", Role::Serve | Role::Web) => {
-                Some(Tools::Slack(Box::new(Slack::new(&config.slack_api_url, &config.slack_token)?), Paces::slack()))
+                let slack = Slack::new(&config.slack_api_url, &config.slack_token)?;
+                Some(Tools::Slack(Box::new(slack), Paces::slack(config.slack_speed)))
             }
             ("run", Role::Serve | Role::Worker) => {
                 let docker = docker(config.docker_host.as_deref()).await?;

@@ -196,8 +196,8 @@ impl Crew {
         failpoint!("before_complete");
         let done = match &outcome {
             Outcome::Done => self.0.app.store.complete(claim).await,
-            Outcome::Later(after, problem) => self.0.app.store.release(claim, *after, false, problem.as_deref()).await,
-            Outcome::Turn(after) => self.0.app.store.release(claim, *after, true, None).await,
+            Outcome::Later(after, problem) => self.0.app.store.release(claim, *after, None, problem.as_deref()).await,
+            Outcome::Turn(scope, after) => self.0.app.store.release(claim, *after, Some(scope), None).await,
             Outcome::Lost => Ok(()),
         };
         if let Outcome::Later(_, Some(problem)) = &outcome {

@@ -21,8 +21,8 @@ pub enum Outcome {
     Done,
     /// To be done later; with a problem when something went wrong.
     Later(Duration, Option<String>),
-    /// Its turn at Slack is reserved and comes after so long.
-    Turn(Duration),
+    /// Its turn in this scope at Slack is reserved and comes after so long.
+    Turn(String, Duration),
     /// The lease is somebody else's by now.
     Lost,
 }

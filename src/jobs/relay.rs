@@ -50,8 +50,8 @@ async fn ring(store: &Store, doorbell: &Doorbell, kinds: &[String]) -> anyhow::R
     let room = (OUTSTANDING_MAX - doorbell.outstanding().await?).min(ROUND_MAX);
     if room > 0 {
         let due = store.to_ring(kinds, room).await?;
-        failpoint!("after_ring_noted");
         for job in due {
+            failpoint!("after_ring_noted");
             doorbell.ring(job).await;
             rung += 1;
         }

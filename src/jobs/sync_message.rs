@@ -24,6 +24,8 @@ use crate::store::messages::{MessageState, Payload, Sent};
 pub struct Paces {
     /// New messages into one channel.
     pub post: Pace,
+    /// New messages in the whole workspace.
+    pub posts: Pace,
     /// Edits in the whole workspace.
     pub update: Pace,
     /// Looks for lost messages, in the whole workspace.
@@ -37,15 +39,18 @@ pub struct Paces {
 }
 
 impl Paces {
-    /// Within Slack's limits: about one message a second into a channel with short bursts, and tier 3 for edits (50 a
-    /// minute and more). Source: docs.slack.dev, "Rate limits".
-    pub fn slack() -> Self {
+    /// Within Slack's limits: about one message a second into a channel with short bursts and several hundred a minute in
+    /// the workspace, and tier 3 for edits (50 a minute and more). Source: docs.slack.dev, "Rate limits". `speed` times as fast where the other side allows it.
+    pub fn slack(speed: u32) -> Self {
+        let pace =
+            |every: u64, burst: u64| Pace { every: Duration::from_millis(every) / speed, burst: Duration::from_millis(burst) / speed };
         Self {
-            post: Pace { every: Duration::from_secs(1), burst: Duration::from_secs(3) },
-            update: Pace { every: Duration::from_millis(1_150), burst: Duration::from_secs(20) },
-            history: Pace { every: Duration::from_millis(1_300), burst: Duration::from_secs(10) },
-            whisper: Pace { every: Duration::from_millis(700), burst: Duration::from_secs(10) },
-            edit_every: Duration::from_millis(900),
+            post: pace(1_000, 3_000),
+            posts: pace(200, 5_000),
+            update: pace(1_150, 20_000),
+            history: pace(1_300, 10_000),
+            whisper: pace(700, 10_000),
+            edit_every: Duration::from_millis(900) / speed,
             look_again: Duration::from_secs(20),
         }
     }
@@ -53,11 +58,12 @@ impl Paces {
     /// As fast as can be: for stories, which have no time to lose.
     pub fn unbounded() -> Self {
         let pace = Pace { every: Duration::ZERO, burst: Duration::ZERO };
-        Self { post: pace, update: pace, history: pace, whisper: pace, edit_every: Duration::ZERO, look_again: Duration::ZERO }
+        Self { post: pace, posts: pace, update: pace, history: pace, whisper: pace, edit_every: Duration::ZERO, look_again: Duration::ZERO }
     }
 }
 
 const HISTORY: &str = "slack:conversations.history";
+const POSTS: &str = "slack:chat.postMessage";
 const UPDATE: &str = "slack:chat.update";
 /// A channel that can't be posted to is tried again so often.
 const BLOCKED_RETRY: Duration = Duration::from_hours(1);
@@ -154,8 +160,14 @@ fn posted_as(events: &[Recorded]) -> impl Iterator<Item = &String> {
 }
 
 async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Draft) -> anyhow::Result<Outcome> {
-    let scope = format!("slack:chat.postMessage:{}", draft.channel);
-    if let Some(wait) = turn(app, claim, &scope, paces.post).await? {
+    // First a turn in the channel, then one in the workspace: a busy channel must not keep turns that others could use.
+    let in_channel = format!("{POSTS}:{}", draft.channel);
+    if claim.turn.as_deref() != Some(POSTS)
+        && let Some(wait) = turn(app, claim, &in_channel, paces.post).await?
+    {
+        return Ok(wait);
+    }
+    if let Some(wait) = turn(app, claim, POSTS, paces.posts).await? {
         return Ok(wait);
     }
     if !app.store.message_attempted(claim, draft.build, &draft.channel).await? {
@@ -171,15 +183,16 @@ async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Dr
             record_posted(app, draft, &posted).await?;
             Ok(Outcome::Done)
         }
-        Err(SlackError::Unclear(problem)) => Ok(Outcome::retry(claim.attempts, problem)),
+        Err(e @ SlackError::Unclear(_)) => trouble(app, claim, POSTS, e).await,
         Err(e) => {
             // A clear no: nothing was posted, so nothing is to be looked for.
-            let state = match &e {
-                SlackError::Refused(word) if is_one_of(word, BLOCKED) => MessageState::Blocked,
-                _ => MessageState::Gone,
-            };
-            app.store.message_is(draft.build, state, &draft.channel, &e.to_string()).await?;
-            trouble(app, claim, &scope, e).await
+            match &e {
+                SlackError::Refused(word) if is_one_of(word, BLOCKED) => {
+                    app.store.message_is(draft.build, MessageState::Blocked, &draft.channel, word).await?;
+                }
+                _ => app.store.message_not_posted(draft.build).await?,
+            }
+            trouble(app, claim, POSTS, e).await
         }
     }
 }
@@ -204,7 +217,10 @@ async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &
             if draft.posts >= 2 { Ok(Outcome::Done) } else { post(app, slack, paces, claim, draft).await }
         }
         // It may still land: nothing else is sent before it can't any more.
-        Err(SlackError::Unclear(problem)) => Ok(Outcome::Later(paces.look_again, Some(problem))),
+        Err(SlackError::Unclear(problem)) => {
+            app.store.slack_failed().await?;
+            Ok(Outcome::Later(paces.look_again, Some(problem)))
+        }
         Err(e) => {
             if let SlackError::Refused(word) = &e
                 && is_one_of(word, BLOCKED)
@@ -219,9 +235,9 @@ async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &
 /// Whether the job has to wait for its turn; it keeps the one that it has waited for.
 pub(super) async fn turn(app: &App, claim: &Claim, scope: &str, pace: Pace) -> Result<Option<Outcome>, sqlx::Error> {
     // A turn that falls into a 429 is lost: whoever waits takes a new one, so that they don't all come at once when it ends.
-    let held = claim.has_turn && app.store.closed_for(scope).await?.is_zero();
+    let held = claim.turn.as_deref() == Some(scope) && app.store.closed_for(scope).await?.is_zero();
     let wait = if held { Duration::ZERO } else { app.store.reserve_turn(scope, pace).await? };
-    Ok((!wait.is_zero()).then_some(Outcome::Turn(wait)))
+    Ok((!wait.is_zero()).then(|| Outcome::Turn(scope.to_owned(), wait)))
 }
 
 fn is_one_of(word: &str, words: &[&str]) -> bool {
@@ -253,7 +269,10 @@ pub(super) async fn trouble(app: &App, claim: &Claim, scope: &str, error: SlackE
             app.store.block(scope, wait).await?;
             Ok(Outcome::Later(wait, None))
         }
-        SlackError::Unclear(problem) => Ok(Outcome::retry(claim.attempts, problem)),
+        SlackError::Unclear(problem) => {
+            app.store.slack_failed().await?;
+            Ok(Outcome::retry(claim.attempts, problem))
+        }
         SlackError::Refused(word) if is_one_of(&word, REMOVED) => {
             tracing::error!(slack.error = %word, "Slack takes nothing from us; is SLACK_BOT_TOKEN right, is the app installed?");
             app.store.pause_slack(&word).await?;

@@ -90,7 +90,13 @@ pub async fn call(
         authorize(&shared, &headers)?;
         let mut workspace = shared.workspace();
         let answer = perform(&mut workspace, &method, &arguments)?;
-        workspace.calls.push(Call { method: method.clone(), arguments: Value::Object(arguments), raw, answer: answer.clone() });
+        workspace.calls.push(Call {
+            at: std::time::Instant::now(),
+            method: method.clone(),
+            arguments: Value::Object(arguments),
+            raw,
+            answer: answer.clone(),
+        });
         Ok(answer)
     }) {
         Ok(answer) => answer,

@@ -85,6 +85,7 @@ pub struct Message {
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "plain data")]
 pub struct Call {
+    pub at: Instant,
     pub method: String,
     pub arguments: Value,
     pub raw: String,
@@ -139,6 +140,12 @@ impl Workspace {
         channels[1].is_member = false;
         channels.extend(users[..3].iter().map(|u| channel(&u.id.replacen('U', "D", 1), &u.name, Some(&u.id))));
         Self { users, channels, calls: Vec::new(), faults: Vec::new(), breaches: Vec::new(), closed: Vec::new(), clock: 1_700_000_000 }
+    }
+
+    /// A channel more, with our bot in it.
+    pub fn add_channel(&mut self, id: &str, name: &str) {
+        let (id, name) = (id.to_owned(), name.to_owned());
+        self.channels.push(Channel { id, name, is_member: true, is_archived: false, with: None, messages: Vec::new() });
     }
 
     /// The next timestamp, unique in the workspace and near the real time.

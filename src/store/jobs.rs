@@ -19,7 +19,7 @@ const WORKER_GONE: Duration = Duration::from_secs(30);
 pub const RENEW: Duration = Duration::from_secs(5);
 
 /// A job that this worker holds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Claim {
     /// The job.
     pub id: JobId,
@@ -31,8 +31,8 @@ pub struct Claim {
     pub fence: i64,
     /// How many times it was claimed without being done.
     pub attempts: i32,
-    /// Whether it waited for a turn that it had reserved.
-    pub has_turn: bool,
+    /// Where at Slack it waited for a turn that it had reserved.
+    pub turn: Option<String>,
 }
 
 /// A job that does not get on.
@@ -44,7 +44,7 @@ pub struct StuckJob {
     pub attempts: i32,
     pub last_error: Option<String>,
     /// Its holder is gone and nobody took over for a minute: no process of ours is running.
-    pub expired: Option<bool>,
+    pub expired: bool,
 }
 
 /// How a claim came about; a healthy Redis brings nearly all of them.
@@ -95,7 +95,7 @@ impl Store {
                   order by j.run_at limit 1)
                update job j set state = 'leased', lease_owner = $2, lease_until = coolops_now() + $3::interval,
                       fence = nextval('fence_seq'), attempts = attempts + 1, claimed_by = $5
-                 from due where j.id = due.id returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts, j.has_turn"#,
+                 from due where j.id = due.id returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts, j.turn"#,
             kinds,
             owner,
             interval(LEASE),
@@ -108,7 +108,7 @@ impl Store {
         .await?;
         Ok(row.and_then(|r| {
             let task = Task::from_parts(&r.kind, r.key)?;
-            Some(Claim { id: JobId(r.id), task, wanted: r.wanted, fence: r.fence, attempts: r.attempts, has_turn: r.has_turn })
+            Some(Claim { id: JobId(r.id), task, wanted: r.wanted, fence: r.fence, attempts: r.attempts, turn: r.turn })
         }))
     }
 
@@ -135,7 +135,7 @@ impl Store {
     pub async fn complete(&self, claim: &Claim) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update job set done = $3, state = case when wanted > $3 then 'ready' else 'done' end, run_at = coolops_now(),
-                    rung_at = null, attempts = 0, has_turn = false, last_error = null, lease_owner = null, lease_until = null
+                    rung_at = null, attempts = 0, turn = null, last_error = null, lease_owner = null, lease_until = null
               where id = $1 and fence = $2 and state = 'leased'",
             claim.id.0,
             claim.fence,
@@ -147,14 +147,14 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a job back, to be done after a while by anybody; `turn` when it waits for a turn that it has reserved.
+    /// Gives a job back, to be done after a while by anybody; `turn` names the scope where it waits for a turn that it has reserved.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn release(&self, claim: &Claim, after: Duration, turn: bool, problem: Option<&str>) -> Result<(), sqlx::Error> {
+    pub async fn release(&self, claim: &Claim, after: Duration, turn: Option<&str>, problem: Option<&str>) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update job set state = 'ready', run_at = coolops_now() + $3::interval, rung_at = null, last_error = $4,
-                    attempts = case when $4::text is null then 0 else attempts end, has_turn = $5, lease_owner = null, lease_until = null
+                    attempts = case when $4::text is null then 0 else attempts end, turn = $5, lease_owner = null, lease_until = null
               where id = $1 and fence = $2 and state = 'leased'",
             claim.id.0,
             claim.fence,
@@ -251,7 +251,7 @@ impl Store {
     pub async fn stuck_jobs(&self) -> Result<Vec<StuckJob>, sqlx::Error> {
         sqlx::query_as!(
             StuckJob,
-            r#"select kind, key, attempts, last_error, lease_until < coolops_now() - interval '1 min' as "expired!: Option<bool>"
+            r#"select kind, key, attempts, last_error, coalesce(lease_until < coolops_now() - interval '1 min', false) as "expired!"
                  from job where (state = 'leased' and lease_until < coolops_now() - interval '1 min')
                     or (state = 'ready' and attempts >= 5 and last_error is not null) order by run_at limit 100"#
         )
@@ -259,7 +259,7 @@ impl Store {
         .await
     }
 
-    /// Makes jobs whose holder stopped renewing due again. Every process calls it every 2 seconds.
+    /// Makes jobs whose holder stopped renewing due again, and forgets workers of yesterday. Every process calls it every 2 seconds.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -273,6 +273,7 @@ impl Store {
         )
         .execute(&self.work)
         .await?;
+        sqlx::query!("delete from worker where seen_at < coolops_now() - interval '1 day'").execute(&self.work).await?;
         sqlx::query!(
             "with dead as (select id from job where state = 'leased' and lease_until < coolops_now() for update skip locked)
              update job j set state = 'ready', run_at = coolops_now(), rung_at = null, lease_owner = null, lease_until = null

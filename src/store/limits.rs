@@ -72,6 +72,24 @@ impl Store {
         .map(|_| ())
     }
 
+    /// A call had no clear answer: everybody leaves Slack alone for a while, 1 s, 2 s, 4 s … 30 s, until a message gets
+    /// through. Each call into an outage is a message that must be looked for afterwards.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn slack_failed(&self) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into rate_bucket as b (scope, tat, blocked_until, failures)
+             values ('slack', coolops_now(), coolops_now() + interval '1 s', 1)
+             on conflict (scope) do update set failures = b.failures + 1,
+               blocked_until = coolops_now() + interval '1 s' * least(30, power(2, least(b.failures, 5)))
+              where b.blocked_until <= coolops_now()"
+        )
+        .execute(&self.work)
+        .await
+        .map(|_| ())
+    }
+
     /// Slack answers us again, or a new token was set.
     ///
     /// # Errors
@@ -86,7 +104,8 @@ impl Store {
     /// When the database does not answer.
     pub async fn slack_is_paused(&self) -> Result<Option<String>, sqlx::Error> {
         sqlx::query_scalar!(
-            r#"select coalesce(reason, '') as "reason!" from rate_bucket where scope = 'slack' and blocked_until > coolops_now()"#
+            r#"select coalesce(reason, 'no clear answer to ' || failures || ' calls in a row') as "reason!"
+                 from rate_bucket where scope = 'slack' and blocked_until > coolops_now()"#
         )
         .fetch_optional(&self.work)
         .await

@@ -137,7 +137,9 @@ impl Store {
     ) -> Result<(), sqlx::Error> {
         let p = payload.as_ref();
         sqlx::query!(
-            "update slack_message set state = 'live', channel = $2, ts = $3, sent_payload = $4, sent_digest = $5, render_version = $6,
+            // Whoever gets through opens Slack for everybody.
+            "with open as (delete from rate_bucket where scope = 'slack')
+             update slack_message set state = 'live', channel = $2, ts = $3, sent_payload = $4, sent_digest = $5, render_version = $6,
                     sent_position = greatest(sent_position, $7), sent_at = coolops_now(), problem = null
               where build_id = $1 and exists (select 1 from job where id = $8 and fence = $9 and state = 'leased' for share)",
             build.0,
@@ -164,6 +166,14 @@ impl Store {
             .execute(&self.pool)
             .await
             .map(|_| ())
+    }
+
+    /// Slack said no, for now: nothing was posted, and nothing is to be looked for.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn message_not_posted(&self, build: BuildId) -> Result<(), sqlx::Error> {
+        sqlx::query!("delete from slack_message where build_id = $1", build.0).execute(&self.pool).await.map(|_| ())
     }
 
     /// Notes what became of the message when Slack refused it for good or for now.
