@@ -107,7 +107,16 @@ fn a_worker_whose_lease_was_taken_over_can_write_nothing() {
         zombie.fenced(claim.id, claim.fence);
         assert!(matches!(s.app.store.append(zombie).await, Err(AppendError::Fenced)));
         assert!(!s.app.store.renew(&claim).await.unwrap());
-        s.app.store.release(&next, std::time::Duration::ZERO, false, None).await.unwrap();
+        s.app.store.release(&next, std::time::Duration::ZERO, None, None).await.unwrap();
+    });
+}
+
+#[test]
+fn a_migrated_database_ends_sessions_that_hold_locks_and_do_nothing() {
+    story(async |s| {
+        let limits = "select array_to_string(setconfig, ' ') from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase
+                       where d.datname = 'coolops' and s.setrole = 0";
+        assert!(s.database.text(limits).await.contains("idle_in_transaction_session_timeout=10s"));
     });
 }
 

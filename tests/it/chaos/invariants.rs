@@ -85,9 +85,7 @@ async fn each_container_was_started_at_most_once(s: &Chaos<'_>) {
 
 /// Starts of this story's containers, as the engine tells them.
 pub async fn starts(s: &Chaos<'_>) -> BTreeMap<String, usize> {
-    let host = s.variable("DOCKER_HOST");
-    let host = if host.contains("proxy-") { crate::story::database::service("TEST_DOCKER_HOST") } else { host };
-    let docker = bollard::Docker::connect_with_socket(host.trim_start_matches("unix://"), 30, bollard::API_DEFAULT_VERSION).unwrap();
+    let docker = s.docker();
     let seconds = |at: std::time::SystemTime| at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let label = format!("coolops.instance={}", s.instance().await);
     let filters = [("event".to_owned(), vec!["start".to_owned()]), ("label".to_owned(), vec![label])];
@@ -159,16 +157,16 @@ fn each_build_has_one_message_that_says_the_latest(s: &Chaos<'_>) {
     assert!(!verified.contains("to be brought up to date"), "I7: {verified}");
     let workspace = s.standin.workspace();
     let mut seen = std::collections::BTreeSet::new();
+    let mut last = BTreeMap::new();
+    for call in workspace.calls.iter().filter(|c| ["chat.postMessage", "chat.update"].contains(&c.method.as_str())) {
+        last.insert(call.answer["ts"].as_str().unwrap_or_default(), call);
+    }
     for channel in &workspace.channels {
         for message in channel.messages.iter().filter(|m| m.only_for.is_none()) {
             let build = message.metadata["event_payload"]["build_id"].as_str().unwrap_or_default();
             assert!(seen.insert(build.to_owned()), "I7: two messages of build {build}");
             // The last call that Slack took for it is what Slack shows, and what `replay --verify` compared with the log.
-            let about = |c: &&coolops::standin::workspace::Call| {
-                c.method.starts_with("chat.") && (c.arguments["ts"] == *message.ts || c.answer["ts"] == *message.ts)
-            };
-            let last = workspace.calls.iter().rfind(about).unwrap();
-            assert_eq!(last.arguments["attachments"], message.attachments, "I7: build {build}");
+            assert_eq!(last[message.ts.as_str()].arguments["attachments"], message.attachments, "I7: build {build}");
         }
     }
 }

@@ -83,6 +83,13 @@ impl Chaos<'_> {
         self.until("some lines are stored", async || self.logs().contains("line 3\n")).await;
     }
 
+    /// The engine itself, past any proxy.
+    pub fn docker(&self) -> bollard::Docker {
+        let host = self.variable("DOCKER_HOST");
+        let host = if host.contains("proxy-") { crate::story::database::service("TEST_DOCKER_HOST") } else { host };
+        bollard::Docker::connect_with_socket(host.trim_start_matches("unix://"), 30, bollard::API_DEFAULT_VERSION).unwrap()
+    }
+
     /// How often containers were started.
     pub async fn starts(&self) -> usize {
         invariants::starts(self).await.values().sum()

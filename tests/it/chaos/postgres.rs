@@ -115,3 +115,21 @@ fn f19_a_session_holds_the_log_and_does_nothing() {
         s.shows("# Api: master-2").await;
     });
 }
+
+#[test]
+fn f16_a_replay_dies_in_the_middle_of_its_flip() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.announces("master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        s.database.execute("update build set name = 'changed by hand'").await;
+        s.injects("a replay dies when it has written half of what it found to differ");
+        s.set("FAILPOINTS", "mid_flip=return");
+        s.cli_fails(&["replay"], "");
+        s.unset("FAILPOINTS");
+        assert_eq!(s.database.text("select name from build").await, "changed by hand", "nothing is half replaced");
+        s.cli(&["replay"]);
+        assert_eq!(s.database.text("select name from build").await, "master-1");
+        s.saw("all or nothing: the next replay puts it right");
+    });
+}

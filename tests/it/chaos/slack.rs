@@ -1,11 +1,114 @@
 //! Slack refuses, forgets, is late, is away.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coolops::standin::workspace::Fault;
 
 use super::{chaos, counted, counting};
 use crate::story::CHANNEL;
+
+/// Builds are announced in many channels while Slack is down, which takes posts `speed` times as fast as usual.
+fn announced_while_slack_is_down(channels: usize, builds: usize, speed: u32) {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.stop("-TERM");
+        s.set("COOLOPS_SLACK_SPEED", &speed.to_string());
+        s.start().await;
+        let mut tokens = Vec::new();
+        for n in 0..channels {
+            let (name, channel) = (format!("Team {n}"), format!("C0TEAM{n:04}"));
+            s.standin.workspace().add_channel(&channel, &format!("team-{n}"));
+            s.cli(&["project", "create", &name, "--image", &s.image, "--channel", &channel]);
+            tokens.push(s.cli(&["project", "token", "new", &format!("team-{n}")]).trim().to_owned());
+        }
+        s.announces("master-1").await;
+        s.injects("503 to everything");
+        for method in ["chat.postMessage", "chat.update", "chat.postEphemeral", "conversations.history"] {
+            s.standin.workspace().plan(method, Fault::Status(503), u32::MAX);
+        }
+        s.presses("ana", "master-1", "Staging").await;
+        let url = format!("{}/builds", s.url);
+        std::thread::scope(|scope| {
+            for hand in 0..8 {
+                let (url, tokens) = (&url, &tokens);
+                scope.spawn(move || {
+                    for n in (hand..builds).step_by(8) {
+                        let body = serde_json::json!({ "name": format!("build-{n}"), "params": {} }).to_string();
+                        let token = format!("Token {}", tokens[n % channels]);
+                        ureq::post(url).header("authorization", token).send(body).expect("a build is taken while Slack is down");
+                    }
+                });
+            }
+        });
+        s.saw(&format!("{builds} builds taken in {channels} channels"));
+        let failures = "select coalesce(max(failures), 0)::bigint from rate_bucket";
+        s.until("it was tried again a few times", async || s.database.count(failures).await >= 4).await;
+        let attempted = s.database.count("select count(*) from slack_message where state = 'posting'").await;
+        assert!(attempted <= 100, "{attempted} posts were sent into the outage, and must be looked for");
+        let back = Instant::now();
+        s.standin.workspace().faults.clear();
+        s.injects("Slack is well again");
+        let owed = "select count(*) from job where state <> 'done'";
+        s.until_long("every message is there", Duration::from_mins(15), async || s.database.count(owed).await == 0).await;
+        let took = back.elapsed();
+        let posts: Vec<(String, Instant)> = {
+            let workspace = s.standin.workspace();
+            let posts = workspace.calls.iter().filter(|c| c.method == "chat.postMessage" && c.at > back);
+            posts.map(|c| (c.arguments["channel"].as_str().unwrap().to_owned(), c.at)).collect()
+        };
+        keeps_within(&posts.iter().map(|(_, at)| *at).collect::<Vec<_>>(), 0.2 / f64::from(speed), 5.0 / f64::from(speed));
+        for n in 0..channels {
+            let channel = format!("C0TEAM{n:04}");
+            let times: Vec<Instant> = posts.iter().filter(|(c, _)| *c == channel).map(|(_, at)| *at).collect();
+            keeps_within(&times, 1.0 / f64::from(speed), 3.0 / f64::from(speed));
+        }
+        s.shows("*succeeded*").await;
+        s.saw(&format!(
+            "{} posts in {:.0} s after {attempted} that had to be looked for, within the limits",
+            posts.len(),
+            took.as_secs_f64()
+        ));
+    });
+}
+
+/// In any time there are no more calls than the pace and its burst allow. A call may reach Slack a second later than it was
+/// allowed, so that two come closer together.
+fn keeps_within(calls: &[Instant], every: f64, burst: f64) {
+    for (n, first) in calls.iter().enumerate() {
+        for (m, last) in calls.iter().enumerate().skip(n) {
+            let (number, time) = ((m - n + 1) as f64, last.duration_since(*first).as_secs_f64());
+            assert!(number <= 1.0 + (time + burst + 1.0) / every, "{number} calls within {time:.2} s, one every {every:.3} s is allowed");
+        }
+    }
+}
+
+#[test]
+fn f28_hundreds_of_builds_in_many_channels_while_slack_is_down() {
+    announced_while_slack_is_down(10, 300, 20);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn f28_ten_thousand_builds_in_two_hundred_channels_while_slack_is_down() {
+    announced_while_slack_is_down(200, 10_000, 30);
+}
+
+#[test]
+fn f29_the_process_dies_after_an_edit() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.announces("master-1").await;
+        s.stop("-TERM");
+        s.set("FAILPOINTS", "after_update=return");
+        s.start_roles(&["web"]).await;
+        s.unset("FAILPOINTS");
+        s.start_worker();
+        s.injects("the process dies between an edit and its record");
+        s.presses("ana", "master-1", "Staging").await;
+        s.until_process_ended(0).await;
+        s.start_roles(&["web"]).await;
+        s.shows("*succeeded*").await;
+        s.saw("the same message, up to date");
+    });
+}
 
 #[test]
 fn f27_slack_asks_three_replicas_to_wait() {

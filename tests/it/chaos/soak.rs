@@ -35,6 +35,7 @@ fn soak(time: Duration, seed: u64) {
         s.set("DATABASE_URL", &database);
         s.set("REDIS_URL", &bell);
         s.set("COOLOPS_WORKER_SLOTS", "2");
+        s.set("COOLOPS_SLACK_SPEED", "10");
         s.start_roles(&["web", "worker"]).await;
         s.start_worker();
         let mut dice = Dice(seed | 1);

@@ -96,6 +96,80 @@ fn f05_killed_at_every_other_commit_of_a_run() {
     }
 }
 
+/// The web face dies at a failpoint of an append while a build is announced; the command tries again by itself.
+fn announced_while_dying_at(failpoint: &str) {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.stop("-TERM");
+        s.start_roles(&["web", "worker"]).await;
+        s.end_process(0, "-TERM");
+        s.set("FAILPOINTS", &format!("{failpoint}=return"));
+        s.start_roles(&["web"]).await;
+        s.injects(&format!("the web face dies at {failpoint} of the append of a build"));
+        let first = s.run(&["build:new", "master-1"], "");
+        assert!(!first.status.success(), "nobody answered");
+        s.until_process_ended(1).await;
+        s.unset("FAILPOINTS");
+        s.start_roles(&["web"]).await;
+        s.injects("the job is run again");
+        s.announces("master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        assert_eq!(s.database.count("select count(*) from event where type = 'build_registered'").await, 1);
+        s.saw("one build, one message");
+    });
+}
+
+#[test]
+fn f16_killed_before_an_append_is_committed() {
+    announced_while_dying_at("before_commit");
+}
+
+#[test]
+fn f16_killed_after_an_append_is_committed() {
+    announced_while_dying_at("after_commit");
+}
+
+#[test]
+fn f21_killed_between_the_note_of_a_ring_and_the_ring() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.stop("-TERM");
+        s.set("FAILPOINTS", "after_ring_noted=return");
+        s.start().await;
+        s.injects("the process dies when it has noted that it rings, and nobody hears it");
+        s.run(&["build:new", "master-1"], "");
+        s.until_process_ended(0).await;
+        s.unset("FAILPOINTS");
+        let again = Instant::now();
+        s.start().await;
+        s.shows("# Api: master-1").await;
+        let took = again.elapsed();
+        assert!(took < Duration::from_secs(8), "the build was seen to after {took:?}, start included");
+        s.saw(&format!("the next process saw to it {:.1} s after its start", took.as_secs_f64()));
+    });
+}
+
+#[test]
+fn f05_a_container_that_a_crash_left_behind_is_swept() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.stop("-TERM");
+        s.start_roles(&["web"]).await;
+        s.announces("master-1").await;
+        s.set("FAILPOINTS", "after_end=return");
+        s.start_worker();
+        s.presses("ana", "master-1", "Staging").await;
+        s.until_process_ended(1).await;
+        let docker = s.docker();
+        let name = format!("coolops-{}", s.database.text("select id::text from deployment").await);
+        docker.inspect_container(&name, None).await.expect("the container is still there");
+        s.injects("the deployment is over, its container is left behind, and no job stands for it any more");
+        s.database.execute("update job set state = 'done', done = wanted, lease_until = null where kind = 'run_deployment'").await;
+        s.unset("FAILPOINTS");
+        s.start_worker();
+        s.until("it is gone", async || docker.inspect_container(&name, None).await.is_err()).await;
+        s.saw("the next worker removed it at its start");
+    });
+}
+
 #[test]
 fn f06_a_frozen_worker_comes_back_and_may_write_nothing() {
     chaos(&counting(600, 50, 0), Some(counted(600)), async |s| {
