@@ -15,4 +15,5 @@ pub mod message;
 pub mod names;
 pub mod output;
 pub mod project;
+pub mod project_events;
 pub mod react;

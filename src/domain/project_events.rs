@@ -1,0 +1,249 @@
+//! What can happen to a project and its environments, as it is recorded: the payloads and the facts in them.
+//!
+//! **Invariant:** these are the bytes of the log. What they mean is in [`project`](super::project).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::event::Payload;
+use super::ids::*;
+use super::names::ImageRef;
+
+/// Recorded when somebody set up a project.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the fields are the project's; see Project")]
+pub struct ProjectCreated {
+    pub project_id: ProjectId,
+    pub slug: String,
+    pub name: String,
+    pub image: ImageRef,
+    pub channel: String,
+    pub link_key: String,
+}
+
+/// Recorded when a project got another display name. Older messages keep the old one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectRenamed {
+    pub project_id: ProjectId,
+    pub name: String,
+}
+
+/// Recorded when a project's deployment image was changed; presses from then on run it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectImageChanged {
+    pub project_id: ProjectId,
+    pub image: ImageRef,
+}
+
+/// Recorded when a project's messages were directed to another Slack channel; older messages stay where they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectChannelChanged {
+    pub project_id: ProjectId,
+    pub channel: String,
+}
+
+/// Recorded when it was changed how long a project's deployments may run; presses from then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectTimeLimitChanged {
+    pub project_id: ProjectId,
+    pub minutes: u32,
+}
+
+/// Recorded when it was changed how much of a project's deployments' output is kept; presses from then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectLogLimitChanged {
+    pub project_id: ProjectId,
+    pub mebibytes: u32,
+}
+
+/// Recorded when all links to a project's logs made so far were declared void; later builds use the new key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectLinksRevoked {
+    pub project_id: ProjectId,
+    pub link_key: String,
+}
+
+/// Recorded when a project was closed: no new builds, no new deployments; its history stays.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectArchived {
+    pub project_id: ProjectId,
+}
+
+/// Recorded when a token for CI was made. The token itself was shown once and is kept nowhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenIssued {
+    /// Whose token.
+    pub project_id: ProjectId,
+    /// Its public id.
+    pub token_id: TokenId,
+    /// What the operator called it.
+    pub label: String,
+    /// SHA-256 of the token, hex. The token has 256 random bits, so its digest gives nothing away.
+    pub digest: String,
+}
+
+/// Recorded when a token stopped being accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct TokenRevoked {
+    pub project_id: ProjectId,
+    pub token_id: TokenId,
+}
+
+/// Recorded when the credentials for pulling from a registry were set; the password is kept encrypted elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RegistryCredentialsSet {
+    /// Whose credentials.
+    pub project_id: ProjectId,
+    /// Host and port of the registry, as in image references.
+    pub registry: String,
+    /// The login name.
+    pub username: String,
+    /// Which stored value.
+    pub secret: SecretRef,
+}
+
+/// Recorded when the credentials for a registry were removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct RegistryCredentialsUnset {
+    pub project_id: ProjectId,
+    pub registry: String,
+}
+
+/// Recorded when an environment was added to a project. Builds registered from then on get a button for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct EnvironmentCreated {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub name: String,
+    pub position: i32,
+}
+
+/// Recorded when an environment got another name. Older messages keep the old one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct EnvironmentRenamed {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub name: String,
+}
+
+/// Recorded when an environment's place among the buttons was changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct EnvironmentMoved {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub position: i32,
+}
+
+/// Recorded when an environment was closed: its buttons on older messages are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct EnvironmentArchived {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+}
+
+/// Recorded when a variable of an environment got a value that anybody may read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct VariableSet {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub name: String,
+    pub value: String,
+}
+
+/// Recorded when a variable of an environment got a secret value, which is kept encrypted elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct SecretSet {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub name: String,
+    pub secret: SecretRef,
+}
+
+/// Recorded when a variable of an environment, secret or not, was removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct VariableUnset {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub name: String,
+}
+
+/// What the log may know of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretRef {
+    /// Counts the values that this name has had, from 1.
+    pub version: i32,
+    /// HMAC-SHA256 of the value under a key of this installation, first 8 bytes, hex: tells equal values from changed
+    /// ones, and can't be guessed without the key.
+    pub fingerprint: String,
+}
+
+const PROJECT: ProjectId = ProjectId(Uuid::from_u128(0x1));
+const ENVIRONMENT: EnvironmentId = EnvironmentId(Uuid::from_u128(0x2));
+const TOKEN: TokenId = TokenId(Uuid::from_u128(0x3));
+
+fn secret() -> SecretRef {
+    SecretRef { version: 2, fingerprint: "9f86d081884c7d65".to_owned() }
+}
+
+macro_rules! examples {
+    ($($name:ident { $($field:ident: $value:expr),* $(,)? })*) => {
+        $(impl Payload for $name {
+            fn example() -> Self { Self { $($field: $value.into()),* } }
+        })*
+    };
+}
+
+impl Payload for ProjectCreated {
+    fn example() -> Self {
+        Self {
+            project_id: PROJECT,
+            slug: "api".into(),
+            name: "Api".into(),
+            image: image("registry.example.com/api/deploy:1"),
+            channel: "C0123456789".into(),
+            link_key: "5f2c9a01-1".into(),
+        }
+    }
+}
+
+fn image(text: &str) -> ImageRef {
+    ImageRef::parse(text).expect("the example's image is well formed")
+}
+
+examples! {
+    ProjectRenamed { project_id: PROJECT, name: "Public API" }
+    ProjectImageChanged { project_id: PROJECT, image: image("registry.example.com/api/deploy:2") }
+    ProjectChannelChanged { project_id: PROJECT, channel: "C0987654321" }
+    ProjectTimeLimitChanged { project_id: PROJECT, minutes: 90_u32 }
+    ProjectLogLimitChanged { project_id: PROJECT, mebibytes: 32_u32 }
+    ProjectLinksRevoked { project_id: PROJECT, link_key: "5f2c9a01-2" }
+    ProjectArchived { project_id: PROJECT }
+    TokenIssued { project_id: PROJECT, token_id: TOKEN, label: "CircleCI", digest: "0".repeat(64) }
+    TokenRevoked { project_id: PROJECT, token_id: TOKEN }
+    RegistryCredentialsSet { project_id: PROJECT, registry: "registry.example.com", username: "puller", secret: secret() }
+    RegistryCredentialsUnset { project_id: PROJECT, registry: "registry.example.com" }
+    EnvironmentCreated { project_id: PROJECT, environment_id: ENVIRONMENT, name: "Production", position: 1 }
+    EnvironmentRenamed { project_id: PROJECT, environment_id: ENVIRONMENT, name: "Live" }
+    EnvironmentMoved { project_id: PROJECT, environment_id: ENVIRONMENT, position: 3 }
+    EnvironmentArchived { project_id: PROJECT, environment_id: ENVIRONMENT }
+    VariableSet { project_id: PROJECT, environment_id: ENVIRONMENT, name: "REGION", value: "eu-central-1" }
+    SecretSet { project_id: PROJECT, environment_id: ENVIRONMENT, name: "DATABASE_URL", secret: secret() }
+    VariableUnset { project_id: PROJECT, environment_id: ENVIRONMENT, name: "REGION" }
+}
