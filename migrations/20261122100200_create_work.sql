@@ -63,6 +63,34 @@ create table rate_bucket (
   reason        text                                         -- why it is blocked, where it is more than a 429
 ) with (fillfactor = 50);
 
+-- What CI systems delivered, for 30 days, with what became of it. Redacted; what a build was made of is in the log.
+create table ci_delivery (
+  id         uuid        primary key,                        -- UUIDv5 of project, provider and the provider's own name for it
+  at         timestamptz not null default coolops_now(),
+  project_id uuid        not null,
+  build_id   uuid,
+  position   bigint,                                         -- of the event that it caused
+  provider   text        not null,
+  name       text        not null,
+  verdict    text        not null check (verdict in ('accepted', 'repeated', 'ignored')),
+  reason     text        not null,
+  headers    jsonb       not null,
+  body       bytea       not null                            -- zstd
+);
+alter table ci_delivery alter body set storage external;
+create index ci_delivery_at on ci_delivery (at);
+create index ci_delivery_of_project on ci_delivery (project_id, at);
+
+-- Requests that were not believed or could not be read; the newest thousand.
+create table ci_refusal (
+  id       bigint      generated always as identity primary key,
+  at       timestamptz not null default coolops_now(),
+  provider text        not null,
+  project  text        not null,
+  reason   text        not null,
+  digest   bytea       not null
+);
+
 -- Secret values, encrypted and erasable. The log only knows their name, version and fingerprint.
 create table secret_value (
   owner      uuid  not null,

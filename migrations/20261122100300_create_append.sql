@@ -115,4 +115,4 @@ grant select on all tables in schema public to coolops_app;
 grant execute on function append_batch, append_log_chunk to coolops_app;
 grant usage on sequence fence_seq to coolops_app;
 grant insert, update, delete on project, token, build, deployment, boundary to coolops_app;
-grant insert, update, delete on job, slack_message, rate_bucket, secret_value, worker, clock to coolops_app;
+grant insert, update, delete on job, slack_message, rate_bucket, secret_value, worker, clock, ci_delivery, ci_refusal to coolops_app;

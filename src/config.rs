@@ -89,7 +89,7 @@ pub const VARIABLES: &[Variable] = &[
         name: "COOLOPS_PUBLIC_URL",
         help: "where people's browsers reach the web face; the base of every link",
         default: None,
-        uses: [R, R, O, I, I],
+        uses: [R, R, O, I, O],
     },
     Variable {
         name: "COOLOPS_MASTER_KEY",

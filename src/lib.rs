@@ -4,12 +4,13 @@
 //! is **derived** from those facts. A module may know what stands to its right, never to its left:
 //!
 //! ```text
-//! cli → demo → { http, jobs } → app → { store, slack, runner } → projections → domain      standin → (none of them)
+//! cli → demo → { http, jobs } → app → { store, slack, runner, ci } → projections → domain      standin → (none of them)
 //! ```
 //!
 //! `docs/ARCHITECTURE.md` walks one deployment through the files; `tests/it/tidy.rs` holds the arrows.
 
 pub mod app;
+pub mod ci;
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -4,6 +4,7 @@ use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
 use crate::domain::build::{self, BuildRefusal, BuildRegistered, RegisterBuild, Registration};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{BuildId, ProjectId, TokenId};
+use crate::domain::project::{Ci, Project};
 use crate::projections::rows;
 use crate::slack::render;
 use crate::store::append::{Append, AppendError};
@@ -17,6 +18,40 @@ pub struct Registered {
     pub url: String,
     /// Whether it was new; otherwise it was there with the same params.
     pub new: bool,
+    /// Position of the event that registered it, when it is new.
+    pub position: Option<i64>,
+}
+
+/// Who announces a build, and by what right.
+#[derive(Debug, Clone)]
+pub enum Announcer<'a> {
+    /// The holder of a token.
+    Token(TokenId),
+    /// A CI system's webhook that the project's settings admitted.
+    Webhook {
+        /// Those settings.
+        ci: &'a Ci,
+        /// As it is recorded.
+        actor: Actor,
+    },
+}
+
+impl Announcer<'_> {
+    /// Whether the project as it stands admits the announcement.
+    fn is_admitted(&self, project: &Project) -> Result<(), AnnounceRefusal> {
+        match self {
+            Self::Token(token) if project.tokens.iter().any(|t| t.id == *token && t.revoked) => Err(AnnounceRefusal::TokenRevoked),
+            Self::Webhook { ci, .. } if project.ci(&ci.provider) != Some(*ci) => Err(AnnounceRefusal::SettingsChanged),
+            Self::Token(_) | Self::Webhook { .. } => Ok(()),
+        }
+    }
+
+    fn actor(&self) -> Actor {
+        match self {
+            Self::Token(token) => Actor::Ci { token: *token },
+            Self::Webhook { actor, .. } => actor.clone(),
+        }
+    }
 }
 
 /// Why an announcement was not taken.
@@ -25,36 +60,37 @@ pub enum AnnounceRefusal {
     /// The token was revoked.
     #[error("the token was revoked")]
     TokenRevoked,
+    /// The project's settings changed since the webhook was admitted: admit it anew.
+    #[error("the project's settings for this CI system have changed")]
+    SettingsChanged,
     /// The rules say no.
     #[error(transparent)]
     Build(#[from] BuildRefusal),
 }
 
 impl App {
-    /// Registers a build for the holder of a token.
+    /// Registers a build.
     ///
     /// # Errors
     /// A refusal, or that the database is away.
     pub async fn register_build(
         &self,
         project: ProjectId,
-        token: TokenId,
+        announcer: Announcer<'_>,
         command: RegisterBuild,
     ) -> Result<Registered, CommandError<AnnounceRefusal>> {
-        let actor = Actor::Ci { token };
+        let actor = announcer.actor();
         let mut existing: Option<BuildRegistered> = None;
         let mut seen = self.project(project).await?;
         for _ in 0..ATTEMPTS {
             let project = seen.as_ref().ok_or(CommandError::Refused(AnnounceRefusal::TokenRevoked))?;
-            if project.value.tokens.iter().any(|t| t.id == token && t.revoked) {
-                return Err(CommandError::Refused(AnnounceRefusal::TokenRevoked));
-            }
+            announcer.is_admitted(&project.value).map_err(CommandError::Refused)?;
             let decided = build::decide(&project.value, existing.as_ref(), command.clone());
             let registration = decided.map_err(|refusal| CommandError::Refused(refusal.into()))?;
             let build = match registration {
                 Registration::Same => {
                     let there = existing.as_ref().expect("only an existing build is the same");
-                    return Ok(self.registered(there, false));
+                    return Ok(self.registered(there, None));
                 }
                 Registration::New(build) => build,
             };
@@ -64,7 +100,7 @@ impl App {
             let Event::BuildRegistered(build) = event else { unreachable!("it was just made") };
             append.row(rows::of_build(&build)).guard(project.value.id.0, project.position);
             match self.store.append(append).await {
-                Ok(_) => return Ok(self.registered(&build, true)),
+                Ok(appended) => return Ok(self.registered(&build, Some(appended.position))),
                 Err(AppendError::Conflict) => {
                     existing = self.build(build.build_id).await?;
                     seen = self.project_anew(build.project_id).await?;
@@ -75,13 +111,13 @@ impl App {
         Err(too_busy())
     }
 
-    fn registered(&self, build: &BuildRegistered, new: bool) -> Registered {
+    fn registered(&self, build: &BuildRegistered, position: Option<i64>) -> Registered {
         let links = self.keys.links(&build.link_key);
         let url = match links {
             Some(links) => render::build_url(&build.public_url, &links, build.build_id),
             None => format!("{}/builds/{}", build.public_url, build.build_id),
         };
-        Registered { id: build.build_id, url, new }
+        Registered { id: build.build_id, url, new: position.is_some(), position }
     }
 
     /// The registration of a build.

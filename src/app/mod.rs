@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod builds;
+pub mod ci;
 pub mod deployments;
 pub mod presses;
 pub mod projects;
@@ -13,6 +14,7 @@ pub mod replay;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock, Weak};
 
+use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::domain::event::{Actor, Event};
@@ -65,6 +67,8 @@ impl Turns {
 struct Directory {
     projects: RwLock<HashMap<ProjectId, Arc<Seen<Project>>>>,
     tokens: RwLock<HashMap<[u8; 32], (ProjectId, TokenId)>>,
+    /// Secrets of CI systems by project, system and fingerprint.
+    ci_secrets: RwLock<HashMap<(ProjectId, String, String), Arc<SecretString>>>,
 }
 
 /// Why a command had no effect.

@@ -3,7 +3,9 @@
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
+use super::ci::ci_place;
 use super::{ATTEMPTS, App, CommandError, new_event_id, new_id, record, too_busy};
+use crate::ci::Provider;
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::*;
 use crate::domain::names::{self, Invalid};
@@ -16,6 +18,9 @@ use crate::store::directory::Seen;
 use crate::store::secrets::Sealed;
 
 type Refused = CommandError<ProjectRefusal>;
+
+/// Shortest secret of a CI system, in bytes.
+const CI_SECRET_MIN: usize = 12;
 
 impl App {
     /// Sets up a project.
@@ -190,6 +195,46 @@ impl App {
     pub async fn unset_registry(&self, project: ProjectId, registry: &str, actor: &Actor) -> Result<Project, Refused> {
         let changed = self.change_project(project, ProjectChange::UnsetRegistry(registry.to_owned()), actor).await?;
         self.store.erase_secrets(project.0, &registry_place(registry), None).await?;
+        Ok(changed)
+    }
+
+    /// Sets what a CI system's webhooks are believed by.
+    ///
+    /// # Errors
+    /// A refusal (also of a value too short to be a secret, or of another kind), or that the database is away.
+    pub async fn set_ci_secret(
+        &self,
+        project: ProjectId,
+        provider: &dyn Provider,
+        secret: &SecretString,
+        keeps_previous: bool,
+        actor: &Actor,
+    ) -> Result<Project, Refused> {
+        let refuse = |why: String| CommandError::Refused(ProjectRefusal::Invalid(Invalid(why)));
+        let value = secret.expose_secret();
+        names::value("the secret", value).map_err(|e| refuse(e.to_string()))?;
+        if value.len() < CI_SECRET_MIN {
+            return Err(refuse(format!("the secret has {} bytes; give at least {CI_SECRET_MIN}, such as --generate makes", value.len())));
+        }
+        provider.check_secret(value).map_err(|why| refuse(format!("the secret of {}: {why}", provider.name())))?;
+        let there = self.store.project(project).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?.value;
+        let current = there.ci(provider.name()).and_then(|c| c.secret.as_ref());
+        let place = ci_place(provider.name());
+        let secret = self.keep(project.0, &place, Project::next_secret_version(current), secret).await?;
+        let version = secret.version;
+        let change = ProjectChange::SetCiSecret { provider: provider.name().to_owned(), secret, keeps_previous };
+        let changed = self.change_project(project, change, actor).await?;
+        self.store.erase_secrets(project.0, &place, Some(if keeps_previous { version - 1 } else { version })).await?;
+        Ok(changed)
+    }
+
+    /// Takes no more webhooks of a CI system, and erases the secret.
+    ///
+    /// # Errors
+    /// A refusal, or that the database is away.
+    pub async fn unset_ci(&self, project: ProjectId, provider: &str, actor: &Actor) -> Result<Project, Refused> {
+        let changed = self.change_project(project, ProjectChange::UnsetCi(provider.to_owned()), actor).await?;
+        self.store.erase_secrets(project.0, &ci_place(provider), None).await?;
         Ok(changed)
     }
 

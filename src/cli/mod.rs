@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod build_new;
+pub mod ci;
 pub mod demo;
 pub mod deployment;
 pub mod doctor;
@@ -63,6 +64,8 @@ pub enum Command {
     Project(project::Args),
     /// Environments: order, variables, secrets
     Environment(environment::Args),
+    /// Webhooks of CI systems: secrets, rules, deliveries
+    Ci(ci::Args),
     /// Deployments: list, show, logs, stop, resolve
     Deployment(deployment::Args),
     /// Rebuild everything that is derived from the log, or prove that it fits
@@ -128,6 +131,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Project(args) => project::run(args).await,
         Command::Environment(args) => environment::run(args).await,
+        Command::Ci(args) => ci::run(args).await,
         Command::Deployment(args) => deployment::run(args).await,
         Command::Replay(args) => audit::replay(args).await,
         Command::Audit(args) => audit::audit(args).await,

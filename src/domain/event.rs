@@ -76,6 +76,9 @@ events! {
     TokenRevoked "token_revoked" 1,
     RegistryCredentialsSet "registry_credentials_set" 1,
     RegistryCredentialsUnset "registry_credentials_unset" 1,
+    CiSecretSet "ci_secret_set" 1,
+    CiUnset "ci_unset" 1,
+    CiRulesChanged "ci_rules_changed" 1,
     EnvironmentCreated "environment_created" 1,
     EnvironmentRenamed "environment_renamed" 1,
     EnvironmentMoved "environment_moved" 1,
@@ -113,6 +116,9 @@ macro_rules! settings {
             | $crate::domain::event::Event::TokenRevoked(_)
             | $crate::domain::event::Event::RegistryCredentialsSet(_)
             | $crate::domain::event::Event::RegistryCredentialsUnset(_)
+            | $crate::domain::event::Event::CiSecretSet(_)
+            | $crate::domain::event::Event::CiUnset(_)
+            | $crate::domain::event::Event::CiRulesChanged(_)
             | $crate::domain::event::Event::EnvironmentCreated(_)
             | $crate::domain::event::Event::EnvironmentRenamed(_)
             | $crate::domain::event::Event::EnvironmentMoved(_)
@@ -162,6 +168,13 @@ pub enum Actor {
     Ci {
         /// Which token.
         token: TokenId,
+    },
+    /// A CI system's webhook.
+    Webhook {
+        /// The CI system, by the name in its address.
+        provider: String,
+        /// The delivery, as `coolops ci deliveries` lists it.
+        delivery: DeliveryId,
     },
     /// A person in Slack.
     Slack {
@@ -263,6 +276,9 @@ impl Event {
             Self::TokenRevoked(e) => project(e.project_id),
             Self::RegistryCredentialsSet(e) => project(e.project_id),
             Self::RegistryCredentialsUnset(e) => project(e.project_id),
+            Self::CiSecretSet(e) => project(e.project_id),
+            Self::CiUnset(e) => project(e.project_id),
+            Self::CiRulesChanged(e) => project(e.project_id),
             Self::EnvironmentCreated(e) => environment(e.project_id, e.environment_id),
             Self::EnvironmentRenamed(e) => environment(e.project_id, e.environment_id),
             Self::EnvironmentMoved(e) => environment(e.project_id, e.environment_id),

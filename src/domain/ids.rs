@@ -53,6 +53,8 @@ ids! {
     EventId,
     /// An owed piece of work.
     JobId,
+    /// A webhook of a CI system that a project took.
+    DeliveryId,
 }
 
 /// Namespace of every id that is derived from a name (UUIDv5): the same name gives the same id for ever.
@@ -85,6 +87,14 @@ impl DeploymentId {
     /// The id of the deployment that a signed Slack request asks for: the same signed bytes are the same press.
     pub fn of_press(signature: &str, timestamp: &str) -> Self {
         Self(derived(&[b"press", signature.as_bytes(), timestamp.as_bytes()]))
+    }
+}
+
+impl DeliveryId {
+    /// The id of a provider's delivery to a project: delivered again, it is the same one. The body counts beside the
+    /// provider's own name for it, because some share one name among several reports.
+    pub fn of(project: ProjectId, provider: &str, name: &str, body: &[u8]) -> Self {
+        Self(derived(&[b"delivery", project.0.as_bytes(), provider.as_bytes(), name.as_bytes(), body]))
     }
 }
 

@@ -7,6 +7,7 @@
 //! [`event`], run `./just events`, then follow the compiler through `evolve`, [`react`](mod@react) and the build card.
 
 pub mod build;
+pub mod ci_rules;
 pub mod deployment;
 pub mod deployment_events;
 pub mod event;

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ci_rules::{self, CiRules};
 use super::event::Event;
 use super::ids::*;
 use super::names::{self, ImageRef, Invalid};
@@ -40,6 +41,9 @@ pub struct Project {
     pub tokens: Vec<Token>,
     /// Credentials for pulling.
     pub registries: Vec<Registry>,
+    /// CI systems whose webhooks it takes.
+    #[serde(default)]
+    pub ci: Vec<Ci>,
     /// Environments in the order of their creation, archived ones included.
     pub environments: Vec<Environment>,
     /// Events in the project's own stream.
@@ -63,6 +67,19 @@ pub struct Registry {
     pub host: String,
     pub username: String,
     pub secret: SecretRef,
+}
+
+/// How a project takes a CI system's webhooks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ci {
+    /// The CI system, by the name in its address.
+    pub provider: String,
+    /// What its webhooks are believed by; without one none is.
+    pub secret: Option<SecretRef>,
+    /// Whether the secret before that one is still accepted.
+    pub keeps_previous: bool,
+    /// Which reports make a build, and how.
+    pub rules: CiRules,
 }
 
 /// A place that builds are deployed to.
@@ -117,6 +134,8 @@ pub enum ProjectRefusal {
     NoToken { project: String, token: String },
     #[error("no credentials are set for the registry \"{0}\"")]
     NoRegistry(String),
+    #[error("the project {project} takes no webhooks of {provider}; set it up with: coolops ci secret {project} {provider}")]
+    NoCi { project: String, provider: String },
     #[error("the environment {environment} has no variable {name}")]
     NoVariable { environment: String, name: String },
     #[error("{what} is {given}; give a number from {least} to {most}")]
@@ -128,6 +147,19 @@ pub enum ProjectRefusal {
 }
 
 impl Project {
+    /// How it takes a CI system's webhooks.
+    pub fn ci(&self, provider: &str) -> Option<&Ci> {
+        self.ci.iter().find(|c| c.provider == provider)
+    }
+
+    fn ci_of(&mut self, provider: &str) -> &mut Ci {
+        let at = self.ci.iter().position(|c| c.provider == provider).unwrap_or_else(|| {
+            self.ci.push(Ci { provider: provider.to_owned(), ..Ci::default() });
+            self.ci.len() - 1
+        });
+        &mut self.ci[at]
+    }
+
     /// The project that its creation makes.
     pub fn created(event: &ProjectCreated) -> Self {
         Self {
@@ -142,6 +174,7 @@ impl Project {
             archived: false,
             tokens: Vec::new(),
             registries: Vec::new(),
+            ci: Vec::new(),
             environments: Vec::new(),
             version: 1,
         }
@@ -172,6 +205,13 @@ impl Project {
                 self.registries.push(Registry { host: e.registry.clone(), username: e.username.clone(), secret: e.secret.clone() });
             }
             Event::RegistryCredentialsUnset(e) => self.registries.retain(|r| r.host != e.registry),
+            Event::CiSecretSet(e) => {
+                let ci = self.ci_of(&e.provider);
+                ci.secret = Some(e.secret.clone());
+                ci.keeps_previous = e.keeps_previous;
+            }
+            Event::CiUnset(e) => self.ci.retain(|c| c.provider != e.provider),
+            Event::CiRulesChanged(e) => self.ci_of(&e.provider).rules = e.rules.clone(),
             Event::EnvironmentCreated(e) => {
                 self.environments.push(Environment {
                     id: e.environment_id,
@@ -356,6 +396,17 @@ impl Project {
                 names::display_name("the user name", &username, 200)?;
                 RegistryCredentialsSet { project_id, registry, username, secret }.into()
             }
+            ProjectChange::SetCiSecret { provider, secret, keeps_previous } => {
+                CiSecretSet { project_id, provider, secret, keeps_previous }.into()
+            }
+            ProjectChange::UnsetCi(provider) => {
+                self.ci(&provider).ok_or_else(|| ProjectRefusal::NoCi { project: self.slug.clone(), provider: provider.clone() })?;
+                CiUnset { project_id, provider }.into()
+            }
+            ProjectChange::CiRules { provider, rules } => {
+                ci_rules::check(&rules)?;
+                CiRulesChanged { project_id, provider, rules: *rules }.into()
+            }
             ProjectChange::UnsetRegistry(registry) => {
                 if !self.registries.iter().any(|r| r.host == registry) {
                     return Err(ProjectRefusal::NoRegistry(registry));
@@ -402,6 +453,9 @@ pub enum ProjectChange {
     RevokeToken(String),
     SetRegistry { registry: String, username: String, secret: SecretRef },
     UnsetRegistry(String),
+    SetCiSecret { provider: String, secret: SecretRef, keeps_previous: bool },
+    UnsetCi(String),
+    CiRules { provider: String, rules: Box<CiRules> },
 }
 
 fn within(what: &'static str, given: u32, least: u32, most: u32) -> Result<(), ProjectRefusal> {

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::build::Entry;
+use super::ci_rules::CiRules;
 use super::event::Payload;
 use super::ids::*;
 use super::names::ImageRef;
@@ -119,6 +121,36 @@ pub struct RegistryCredentialsUnset {
     pub registry: String,
 }
 
+/// Recorded when the secret that a CI system's webhooks are believed by was set; it is kept encrypted elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CiSecretSet {
+    /// Whose secret.
+    pub project_id: ProjectId,
+    /// The CI system, by the name in its address.
+    pub provider: String,
+    /// Which stored value.
+    pub secret: SecretRef,
+    /// Whether the value before this one is still accepted, until the next one.
+    pub keeps_previous: bool,
+}
+
+/// Recorded when a project stopped taking a CI system's webhooks; its rules are forgotten with the secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct CiUnset {
+    pub project_id: ProjectId,
+    pub provider: String,
+}
+
+/// Recorded when it was changed which of a CI system's reports make builds, and how; reports from then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct CiRulesChanged {
+    pub project_id: ProjectId,
+    pub provider: String,
+    pub rules: CiRules,
+}
+
 /// Recorded when an environment was added to a project. Builds registered from then on get a button for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "plain facts")]
@@ -202,6 +234,23 @@ fn secret() -> SecretRef {
     SecretRef { version: 2, fingerprint: "9f86d081884c7d65".to_owned() }
 }
 
+fn rules() -> CiRules {
+    let list = |text: &str| vec![text.to_owned()];
+    let entry = |name: &str, value: &str| vec![Entry { name: name.into(), value: value.into() }];
+    CiRules {
+        events: list("workflow_run"),
+        repositories: list("octocat/*"),
+        branches: list("main"),
+        workflows: list("CI"),
+        conclusions: list("success"),
+        forks: false,
+        name: Some("{branch}-{number}".into()),
+        params: entry("DOCKER_TAG", "{commit}"),
+        metadata: entry("Run", "{url}"),
+        fields: entry("branch", "/build/ref"),
+    }
+}
+
 macro_rules! examples {
     ($($name:ident { $($field:ident: $value:expr),* $(,)? })*) => {
         $(impl Payload for $name {
@@ -239,6 +288,9 @@ examples! {
     TokenRevoked { project_id: PROJECT, token_id: TOKEN }
     RegistryCredentialsSet { project_id: PROJECT, registry: "registry.example.com", username: "puller", secret: secret() }
     RegistryCredentialsUnset { project_id: PROJECT, registry: "registry.example.com" }
+    CiSecretSet { project_id: PROJECT, provider: "github", secret: secret(), keeps_previous: true }
+    CiUnset { project_id: PROJECT, provider: "github" }
+    CiRulesChanged { project_id: PROJECT, provider: "github", rules: rules() }
     EnvironmentCreated { project_id: PROJECT, environment_id: ENVIRONMENT, name: "Production", position: 1 }
     EnvironmentRenamed { project_id: PROJECT, environment_id: ENVIRONMENT, name: "Live" }
     EnvironmentMoved { project_id: PROJECT, environment_id: ENVIRONMENT, position: 3 }

@@ -46,7 +46,7 @@ impl From<CommandError<AnnounceRefusal>> for Answer {
     fn from(error: CommandError<AnnounceRefusal>) -> Self {
         match error {
             CommandError::Unavailable(details) => Self::unavailable(&details),
-            CommandError::Refused(AnnounceRefusal::TokenRevoked) => Self::no_token(),
+            CommandError::Refused(AnnounceRefusal::TokenRevoked | AnnounceRefusal::SettingsChanged) => Self::no_token(),
             CommandError::Refused(AnnounceRefusal::Build(refusal)) => {
                 let status = match refusal {
                     BuildRefusal::OtherParams { .. } | BuildRefusal::ProjectArchived(_) => StatusCode::CONFLICT,

@@ -4,6 +4,7 @@
 
 pub mod ansi;
 pub mod build_page;
+pub mod ci_webhook;
 pub mod deployment_page;
 pub mod error;
 pub mod health;
@@ -57,6 +58,8 @@ pub fn router(web: Web) -> Router {
     Router::new()
         .route("/builds", post(notify_build::handle))
         .route("/builds/{id}", get(build_page::handle))
+        .route("/ci/{provider}/{project}", post(ci_webhook::to_project))
+        .route("/ci/drone", post(ci_webhook::to_any))
         .route("/deployments/{id}", get(deployment_page::page))
         .route("/deployments/{id}/logs", get(deployment_page::logs))
         .route("/deployments/{id}/raw", get(deployment_page::raw))

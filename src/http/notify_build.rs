@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Web;
 use super::error::Answer;
+use crate::app::builds::Announcer;
 use crate::domain::build::{Entry, RegisterBuild};
 use crate::domain::ids::BuildId;
 use crate::domain::names::ENTRIES_MAX;
@@ -90,7 +91,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusC
         metadata: entries(announced.metadata),
         public_url: web.app.public_url.clone(),
     };
-    let registered = web.app.register_build(project, token, command).await?;
+    let registered = web.app.register_build(project, Announcer::Token(token), command).await?;
     let status = if registered.new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Announced { id: registered.id, url: registered.url })))
 }

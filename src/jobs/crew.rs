@@ -133,6 +133,7 @@ impl Crew {
             }
             if rounds.is_multiple_of(150) {
                 self.find_owed_work().await;
+                self.0.app.store.forget_deliveries().await.ok();
                 self.sweep_containers().await;
             }
             rounds = rounds.wrapping_add(1);

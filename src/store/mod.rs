@@ -8,6 +8,7 @@ pub mod append;
 pub mod chain;
 pub mod clock;
 pub mod copy_out;
+pub mod deliveries;
 pub mod deployments;
 pub mod directory;
 pub mod jobs;

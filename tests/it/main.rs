@@ -8,6 +8,7 @@ mod audit;
 mod browser;
 mod canary;
 mod chaos;
+mod ci;
 mod cli;
 mod contract;
 mod demo;

@@ -1,0 +1,88 @@
+//! Bitbucket Cloud: commit statuses of the type `build`. Pipelines have no hook of their own.
+//!
+//! Source: support.atlassian.com, "Event payloads", "Manage webhooks". The signature is SHA-256 although the header has
+//! the name of GitHub's SHA-1 one. Any tool can post a commit status: choose by `--workflow`, which is the status's name
+//! without "#4 for main". Old bodies have no `refname` and no `commit`.
+
+use serde_json::Value;
+
+use super::proof::{self, Refusal};
+use super::{Provider, Reading, Report, Request, branch, first, ignored, person, still, text};
+
+pub struct Bitbucket;
+
+const SIGNATURE: &str = "X-Hub-Signature";
+
+impl Provider for Bitbucket {
+    fn name(&self) -> &'static str {
+        "bitbucket"
+    }
+
+    fn proof(&self) -> &'static str {
+        "the webhook's secret; it signs each body (X-Hub-Signature)"
+    }
+
+    fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
+        (&["commit_status"], &[])
+    }
+
+    fn verify(&self, request: &Request<'_>, secret: &str) -> Result<(), Refusal> {
+        let given = request.headers.get("x-hub-signature").ok_or(Refusal::Missing(SIGNATURE))?;
+        let given = given.strip_prefix("sha256=").ok_or(Refusal::Malformed(SIGNATURE))?;
+        proof::hex(SIGNATURE, secret.as_bytes(), &[request.body], given)
+    }
+
+    fn delivery(&self, request: &Request<'_>, _: &Value) -> Option<String> {
+        request.headers.get("x-request-uuid").map(str::to_owned)
+    }
+
+    fn read(&self, request: &Request<'_>, body: &Value) -> Reading {
+        let key = request.headers.get("x-event-key").unwrap_or_default();
+        if !["repo:commit_status_created", "repo:commit_status_updated"].contains(&key) {
+            let key = crate::domain::names::printable(key);
+            return ignored(format!("the event {key} makes no builds; choose Build status created and updated"));
+        }
+        let status = |name: &str| text(body, &format!("/commit_status/{name}"));
+        if status("type").is_some_and(|t| t != "build") {
+            return ignored("the commit status is not of the type build");
+        }
+        let conclusion = match status("state").unwrap_or_default().as_str() {
+            "SUCCESSFUL" => "success",
+            "FAILED" => "failure",
+            "STOPPED" => "cancelled",
+            other => return still(other),
+        };
+        let name = status("name").unwrap_or_default();
+        let (workflow, number) = match name.split_once('#') {
+            Some((before, after)) => (before.trim().to_owned(), after.chars().take_while(char::is_ascii_digit).collect::<String>()),
+            None => (name.clone(), String::new()),
+        };
+        let url = status("url");
+        let from_url = || {
+            url.as_deref()
+                .map(|u| u.chars().rev().take_while(char::is_ascii_digit).collect::<Vec<_>>().into_iter().rev().collect::<String>())
+        };
+        let number = Some(number).filter(|n| !n.is_empty()).or_else(from_url).filter(|n| !n.is_empty());
+        let from_link = || status("links/commit/href").and_then(|l| l.rsplit('/').next().map(str::to_owned));
+        Reading::Report(Box::new(Report {
+            event: "commit_status",
+            repository: text(body, "/repository/full_name"),
+            workflow: Some(workflow).filter(|w| !w.is_empty()).or_else(|| status("key")),
+            branch: status("refname").map(|r| branch(&r)),
+            tag: None,
+            commit: status("commit/hash").or_else(from_link),
+            message: status("commit/message"),
+            author: first(
+                body,
+                &["/commit_status/commit/author/user/display_name", "/commit_status/commit/author/raw", "/actor/display_name"],
+            )
+            .map(|a| person(&a)),
+            pull_request: None,
+            number,
+            attempt: 1,
+            conclusion: Some(conclusion.to_owned()),
+            from_fork: false,
+            url,
+        }))
+    }
+}

@@ -1,0 +1,99 @@
+//! Buildkite: `build.finished`.
+//!
+//! Source: buildkite/docs, "Webhooks" and "Builds API". By the hook's setting either `X-Buildkite-Token` or
+//! `X-Buildkite-Signature`. A build stopped at a block step sends `build.finished` with state `passed` and
+//! `blocked: true`: it is not finished. The commit may be the word `HEAD`; creator and author may be null.
+
+use serde_json::Value;
+
+use super::proof::{self, Refusal};
+use super::{Provider, Reading, Report, Request, first, ignored, still, text};
+
+pub struct Buildkite;
+
+const SIGNATURE: &str = "X-Buildkite-Signature";
+
+impl Provider for Buildkite {
+    fn name(&self) -> &'static str {
+        "buildkite"
+    }
+
+    fn proof(&self) -> &'static str {
+        "the notification service's token, sent as it is or as a signature (X-Buildkite-Token, X-Buildkite-Signature)"
+    }
+
+    fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
+        (&["build.finished"], &[])
+    }
+
+    fn verify(&self, request: &Request<'_>, secret: &str) -> Result<(), Refusal> {
+        let Some(given) = request.headers.get("x-buildkite-signature") else {
+            let token = request.headers.get("x-buildkite-token").ok_or(Refusal::Missing(SIGNATURE))?;
+            return proof::plain("X-Buildkite-Token", secret, token);
+        };
+        let part = |name: &str| given.split(',').find_map(|p| p.trim().strip_prefix(name)?.strip_prefix('='));
+        let (time, signature) = part("timestamp").zip(part("signature")).ok_or(Refusal::Malformed(SIGNATURE))?;
+        proof::hex(SIGNATURE, secret.as_bytes(), &[time.as_bytes(), b".", request.body], signature)?;
+        proof::fresh(request.now, time.parse().map_err(|_| Refusal::Malformed(SIGNATURE))?)
+    }
+
+    fn delivery(&self, _: &Request<'_>, body: &Value) -> Option<String> {
+        // There is no id of the delivery: the build, what happened, and how it stands.
+        let blocked = text(body, "/build/blocked").unwrap_or_default();
+        Some(format!("{} {} {} {blocked}", text(body, "/build/id")?, text(body, "/event")?, text(body, "/build/state")?))
+    }
+
+    fn read(&self, _: &Request<'_>, body: &Value) -> Reading {
+        let event = text(body, "/event").unwrap_or_default();
+        match event.as_str() {
+            "build.finished" => {}
+            "ping" => return ignored("it is Buildkite's ping: the webhook is set up"),
+            other => return ignored(format!("the event {} makes no builds", crate::domain::names::printable(other))),
+        }
+        let build = |name: &str| text(body, &format!("/build/{name}"));
+        if body.pointer("/build/blocked").and_then(Value::as_bool) == Some(true) {
+            return still("it waits at a block step");
+        }
+        let conclusion = match build("state").unwrap_or_default().as_str() {
+            "passed" => "success",
+            "failed" => "failure",
+            "canceled" => "cancelled",
+            "skipped" | "not_run" => "skipped",
+            // The body is made when it is sent and may be newer than the event.
+            other => return still(other),
+        };
+        let tag = build("tag");
+        let organization = build("web_url").and_then(|u| {
+            let mut parts = u.split('/').skip(3);
+            Some(format!("{}/{}", parts.next()?, parts.next()?))
+        });
+        Reading::Report(Box::new(Report {
+            event: "build.finished",
+            repository: text(body, "/pipeline/repository").map(|r| repository(&r)).or(organization),
+            workflow: first(body, &["/pipeline/slug", "/pipeline/name"]),
+            branch: build("branch").filter(|_| tag.is_none()),
+            commit: build("commit").filter(|c| c != "HEAD"),
+            message: build("message"),
+            author: first(body, &["/build/author/name", "/build/author/username", "/build/creator/name", "/sender/name"]),
+            pull_request: build("pull_request/id"),
+            number: build("number"),
+            attempt: 1,
+            url: build("web_url"),
+            conclusion: Some(conclusion.to_owned()),
+            from_fork: match (build("pull_request/repository"), text(body, "/pipeline/repository")) {
+                (Some(theirs), Some(ours)) => repository(&theirs) != repository(&ours),
+                _ => false,
+            },
+            tag,
+        }))
+    }
+}
+
+/// `owner/name` of a git address, over ssh or https.
+fn repository(address: &str) -> String {
+    let path = match address.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').map_or(rest, |(_, path)| path),
+        None => address.split_once(':').map_or(address, |(_, path)| path),
+    };
+    path.trim_end_matches('/').trim_end_matches(".git").to_owned()
+}

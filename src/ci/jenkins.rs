@@ -1,0 +1,66 @@
+//! Jenkins through its Notification plugin: the phase `FINALIZED`, or `COMPLETED` as an option.
+//!
+//! Source: jenkinsci/notification-plugin, README and source. It signs nothing; a password can stand in the address that
+//! Jenkins is given (`https://coolops:…@host/ci/jenkins/api`), which it sends as `Authorization: Basic`. `build.scm` may be
+//! absent, `build.full_url` too.
+
+use serde_json::Value;
+
+use super::proof::{self, Refusal};
+use super::{Provider, Reading, Report, Request, branch, first, still, text};
+
+pub struct Jenkins;
+
+impl Provider for Jenkins {
+    fn name(&self) -> &'static str {
+        "jenkins"
+    }
+
+    fn proof(&self) -> &'static str {
+        "a password that you choose, as Basic, Bearer or X-Coolops-Token"
+    }
+
+    fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
+        (&["FINALIZED"], &["COMPLETED"])
+    }
+
+    fn verify(&self, request: &Request<'_>, secret: &str) -> Result<(), Refusal> {
+        proof::password(request, secret)
+    }
+
+    fn delivery(&self, _: &Request<'_>, body: &Value) -> Option<String> {
+        let url = first(body, &["/build/full_url", "/build/url", "/url", "/name"])?;
+        Some(format!("{url} {} {}", text(body, "/build/number")?, text(body, "/build/phase")?))
+    }
+
+    fn read(&self, _: &Request<'_>, body: &Value) -> Reading {
+        let phase = text(body, "/build/phase").unwrap_or_default();
+        let event = match phase.as_str() {
+            "FINALIZED" => "FINALIZED",
+            "COMPLETED" => "COMPLETED",
+            other => return still(other),
+        };
+        let conclusion = match text(body, "/build/status").unwrap_or_default().as_str() {
+            "SUCCESS" => "success".to_owned(),
+            "FAILURE" => "failure".to_owned(),
+            "ABORTED" => "cancelled".to_owned(),
+            "NOT_BUILT" => "skipped".to_owned(),
+            "" => return still("no status"),
+            other => other.to_lowercase(),
+        };
+        Reading::Report(Box::new(Report {
+            event,
+            repository: text(body, "/build/scm/url"),
+            workflow: first(body, &["/display_name", "/name"]),
+            branch: text(body, "/build/scm/branch").map(|b| branch(&b)),
+            commit: text(body, "/build/scm/commit"),
+            message: text(body, "/build/notes"),
+            author: text(body, "/build/scm/culprits/0"),
+            number: text(body, "/build/number"),
+            attempt: 1,
+            url: text(body, "/build/full_url"),
+            conclusion: Some(conclusion),
+            ..Report::default()
+        }))
+    }
+}

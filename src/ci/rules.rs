@@ -1,0 +1,322 @@
+//! A project's rules applied to a report: the build that it makes, or why it makes none.
+
+use serde_json::Value;
+use wildmatch::WildMatch;
+
+use super::{Provider, Report, text};
+use crate::domain::build::Entry;
+use crate::domain::ci_rules::{CiRules, FIELDS, Part, template};
+use crate::domain::names::{VALUE_MAX, printable};
+
+/// How a build is named unless the project says otherwise.
+pub const NAME: &str = "{branch}-{number}";
+/// The params that a build gets, where the report tells them.
+pub const PARAMS: &[(&str, &str)] = &[
+    ("BRANCH", "{branch}"),
+    ("TAG", "{tag}"),
+    ("COMMIT", "{commit}"),
+    ("BUILD_NUMBER", "{number}"),
+    ("PULL_REQUEST", "{pull_request}"),
+    (RUN_URL, "{url}"),
+];
+const RUN_URL: &str = "RUN_URL";
+const WORKFLOW: &str = "Workflow";
+/// What its message shows, where the report tells it.
+pub const METADATA: &[(&str, &str)] = &[
+    (WORKFLOW, "{workflow}"),
+    ("Branch", "{branch}"),
+    ("Tag", "{tag}"),
+    ("Commit", "{short_commit}"),
+    ("Author", "{author}"),
+    ("Message", "{message}"),
+    ("Pull request", "#{pull_request}"),
+    ("Run", "{url}"),
+];
+/// Longest part of a name that comes from one field, in characters.
+const PART_MAX: usize = 80;
+/// Longest name, in characters; a build's name has room for 200 graphemes.
+const NAME_MAX: usize = 180;
+
+/// What a build is announced with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Announcement {
+    /// Its name.
+    pub name: String,
+    /// What its deployment's container gets.
+    pub params: Vec<Entry>,
+    /// What its message shows.
+    pub metadata: Vec<Entry>,
+}
+
+/// Checks that rules fit a provider.
+///
+/// # Errors
+/// A sentence that says which words there are.
+pub fn check(provider: &dyn Provider, rules: &CiRules) -> Result<(), String> {
+    let (defaults, options) = provider.events();
+    let known: Vec<&str> = defaults.iter().chain(options).copied().collect();
+    match rules.events.iter().find(|e| !known.contains(&e.as_str())) {
+        Some(unknown) => {
+            Err(format!("{} has no event \"{}\" that makes builds; it has: {}", provider.name(), printable(unknown), known.join(", ")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Decides what a report leads to.
+///
+/// # Errors
+/// Why it makes no build, as the end of "ignored, because …".
+pub fn decide(provider: &dyn Provider, rules: &CiRules, report: &Report, body: &Value) -> Result<Announcement, String> {
+    let told = Told { report, body, fields: &rules.fields };
+    let events = provider.events().0;
+    let wanted = if rules.events.is_empty() { events.contains(&report.event) } else { rules.events.iter().any(|e| e == report.event) };
+    if !wanted {
+        return Err(format!("the event {} is not chosen", report.event));
+    }
+    if report.from_fork && !rules.forks {
+        return Err("its code may be a fork's; allow it with --forks".to_owned());
+    }
+    chosen("repository", &rules.repositories, told.field("repository").as_deref())?;
+    chosen("workflow", &rules.workflows, told.field("workflow").as_deref())?;
+    let place = told.field("tag").or_else(|| told.field("branch"));
+    chosen("branch", &rules.branches, place.as_deref())?;
+    match told.field("conclusion") {
+        Some(conclusion) if rules.conclusions.is_empty() && conclusion != "success" => {
+            return Err(format!("the run's conclusion is {}", printable(&conclusion)));
+        }
+        Some(conclusion) if !rules.conclusions.is_empty() && !rules.conclusions.contains(&conclusion) => {
+            return Err(format!("the conclusion {} is not chosen", printable(&conclusion)));
+        }
+        _ => {}
+    }
+    Ok(Announcement {
+        name: name(rules, &told)?,
+        params: entries(PARAMS, &rules.params, &told),
+        metadata: entries(METADATA, &rules.metadata, &told),
+    })
+}
+
+/// Whether an announcement is of the same run as a build that is there, run again: all is the same but the run's address.
+/// Some CI systems (CircleCI) tell no attempt, and number a re-run as the first.
+pub fn is_run_again(announced: &Announcement, params: &[Entry], metadata: &[Entry]) -> bool {
+    let of = |all: &[Entry], name: &str| all.iter().find(|e| e.name == name).map(|e| e.value.clone());
+    let others = |all: &[Entry]| all.iter().filter(|e| e.name != RUN_URL).cloned().collect::<Vec<_>>();
+    of(&announced.params, RUN_URL) != of(params, RUN_URL)
+        && others(&announced.params) == others(params)
+        && of(&announced.metadata, WORKFLOW) == of(metadata, WORKFLOW)
+}
+
+/// Whether a value is among the patterns.
+fn chosen(what: &str, patterns: &[String], value: Option<&str>) -> Result<(), String> {
+    if patterns.is_empty() {
+        return Ok(());
+    }
+    let Some(value) = value else { return Err(format!("its {what} is not told")) };
+    let fits = |pattern: &str| WildMatch::new(pattern).matches(value);
+    let mut wanted = patterns.iter().filter(|p| !p.starts_with('!')).peekable();
+    let is_wanted = wanted.peek().is_none() || wanted.any(|p| fits(p));
+    let is_excluded = patterns.iter().filter_map(|p| p.strip_prefix('!')).any(fits);
+    if is_wanted && !is_excluded { Ok(()) } else { Err(format!("the {what} {} is not chosen", printable(value))) }
+}
+
+/// A report, the body that it was read from, and where the project says that fields are.
+struct Told<'a> {
+    report: &'a Report,
+    body: &'a Value,
+    fields: &'a [Entry],
+}
+
+impl Told<'_> {
+    fn field(&self, name: &str) -> Option<String> {
+        debug_assert!(name == "short_commit" || FIELDS.contains(&name), "templates are checked");
+        if let Some(place) = self.fields.iter().find(|f| f.name == name) {
+            return text(self.body, &place.value);
+        }
+        let r = self.report;
+        match name {
+            "event" => Some(r.event.to_owned()),
+            "repository" => r.repository.clone(),
+            "workflow" => r.workflow.clone(),
+            "branch" => r.branch.clone(),
+            "tag" => r.tag.clone(),
+            "commit" => r.commit.clone(),
+            "short_commit" => self.field("commit").map(|c| c.chars().take(7).collect()),
+            "message" => r.message.clone(),
+            "author" => r.author.clone(),
+            "pull_request" => r.pull_request.clone(),
+            "number" => r.number.clone(),
+            "attempt" => Some(r.attempt.max(1).to_string()),
+            "url" => r.url.clone(),
+            "conclusion" => r.conclusion.clone(),
+            _ => None,
+        }
+    }
+
+    /// The attempt, where the report or the project's rules tell it.
+    fn attempt(&self) -> u64 {
+        self.field("attempt").and_then(|a| a.parse().ok()).unwrap_or(1)
+    }
+
+    fn part(&self, part: &Part<'_>) -> Option<String> {
+        match part {
+            Part::Text(text) => Some((*text).to_owned()),
+            Part::Field(name) => self.field(name),
+            Part::Pointer(pointer) => text(self.body, pointer),
+        }
+    }
+}
+
+/// The build's name. A re-run has the name of the run and its attempt.
+fn name(rules: &CiRules, told: &Told<'_>) -> Result<String, String> {
+    let parts = template(rules.name.as_deref().unwrap_or(NAME)).map_err(|e| e.to_string())?;
+    let short = || told.field("short_commit");
+    let mut name = String::new();
+    for part in &parts {
+        let value = told.part(part).or_else(|| match part {
+            // Some runs have no branch: of a tag, of a pull request, of a bare commit.
+            Part::Field("branch") => told
+                .field("tag")
+                .or_else(|| told.field("pull_request").map(|n| format!("pr-{n}")))
+                .or_else(short)
+                .or(Some("build".to_owned())),
+            Part::Field("number") => short(),
+            _ => None,
+        });
+        match (part, value) {
+            (Part::Text(text), _) => name.push_str(text),
+            (_, Some(value)) => name.extend(in_a_name(&value)),
+            (Part::Field("number"), None) => {
+                return Err(
+                    "it tells neither a number nor a commit to name the build by; say where one is with --field number=/…".to_owned()
+                );
+            }
+            (_, None) => {}
+        }
+    }
+    let mut name: String = name.chars().take(NAME_MAX).collect();
+    if told.attempt() > 1 && !parts.contains(&Part::Field("attempt")) {
+        name.push_str(&format!("-{}", told.attempt()));
+    }
+    if name.chars().all(|c| c.is_whitespace() || c == '-') {
+        return Err("the fields that name the build are all empty".to_owned());
+    }
+    Ok(name)
+}
+
+/// A field as it stands in a name: the original's rule of `/` to `-`, widened to all that isn't a letter, a digit or plain.
+fn in_a_name(value: &str) -> impl Iterator<Item = char> {
+    value.chars().take(PART_MAX).map(|c| if c.is_alphanumeric() || "-_.+#@:".contains(c) { c } else { '-' })
+}
+
+/// The defaults that the report tells, with the project's own in place of those of the same name, then its others.
+fn entries(defaults: &[(&str, &str)], own: &[Entry], told: &Told<'_>) -> Vec<Entry> {
+    let own_of = |name: &str| own.iter().rev().find(|e| e.name == name).map(|e| e.value.as_str());
+    let known = defaults.iter().map(|(name, default)| (*name, own_of(name).unwrap_or(default)));
+    let others = own.iter().filter(|e| !defaults.iter().any(|(name, _)| *name == e.name)).map(|e| (e.name.as_str(), e.value.as_str()));
+    known.chain(others).filter_map(|(name, template)| Some(Entry { name: name.to_owned(), value: filled(template, told)? })).collect()
+}
+
+/// A template with its fields filled in; nothing when it is empty or asks for what isn't told.
+fn filled(text: &str, told: &Told<'_>) -> Option<String> {
+    let value: String = template(text).ok()?.iter().map(|part| told.part(part)).collect::<Option<_>>()?;
+    let value = value.replace('\0', "\u{fffd}");
+    if value.len() <= VALUE_MAX {
+        return Some(value).filter(|v| !v.is_empty());
+    }
+    let mut end = VALUE_MAX - '…'.len_utf8();
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    Some(format!("{}…", &value[..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::provider;
+    use super::*;
+
+    fn report() -> Report {
+        let some = |text: &str| Some(text.to_owned());
+        Report {
+            event: "workflow_run",
+            repository: some("octocat/hello"),
+            workflow: some("CI"),
+            branch: some("feature/x"),
+            commit: some("0123456789abcdef"),
+            message: some("Say <!channel>\n\nlonger"),
+            number: some("42"),
+            attempt: 1,
+            conclusion: some("success"),
+            ..Report::default()
+        }
+    }
+
+    fn decided(rules: &CiRules, report: &Report) -> Result<Announcement, String> {
+        let body = serde_json::json!({ "workflow_run": { "id": 7 }, "empty": "" });
+        decide(provider("github").unwrap(), rules, report, &body)
+    }
+
+    fn entry(name: &str, value: &str) -> Entry {
+        Entry { name: name.into(), value: value.into() }
+    }
+
+    #[test]
+    fn a_run_makes_a_build_named_after_branch_and_number() {
+        let made = decided(&CiRules::default(), &report()).unwrap();
+        assert_eq!(made.name, "feature-x-42");
+        assert_eq!(made.params, [entry("BRANCH", "feature/x"), entry("COMMIT", "0123456789abcdef"), entry("BUILD_NUMBER", "42")]);
+        let titles: Vec<_> = made.metadata.iter().map(|e| e.name.as_str()).collect();
+        assert_eq!(titles, ["Workflow", "Branch", "Commit", "Message"]);
+        assert_eq!(decided(&CiRules::default(), &Report { attempt: 3, ..report() }).unwrap().name, "feature-x-42-3");
+    }
+
+    #[test]
+    fn what_is_not_chosen_is_ignored_with_the_reason() {
+        let list = |patterns: &[&str]| patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
+        for (rules, why) in [
+            (CiRules { branches: list(&["main", "release/*"]), ..CiRules::default() }, "the branch feature/x is not chosen"),
+            (CiRules { branches: list(&["!feature/*"]), ..CiRules::default() }, "the branch feature/x is not chosen"),
+            (CiRules { workflows: list(&["Deploy"]), ..CiRules::default() }, "the workflow CI is not chosen"),
+            (CiRules { repositories: list(&["octocat/other"]), ..CiRules::default() }, "the repository octocat/hello is not chosen"),
+            (CiRules { events: list(&["release"]), ..CiRules::default() }, "the event workflow_run is not chosen"),
+            (CiRules { conclusions: list(&["failure"]), ..CiRules::default() }, "the conclusion success is not chosen"),
+        ] {
+            assert_eq!(decided(&rules, &report()).unwrap_err(), why);
+        }
+        let rules = CiRules { branches: list(&["feature/*"]), ..CiRules::default() };
+        assert!(decided(&rules, &report()).is_ok());
+        assert_eq!(decided(&rules, &Report { branch: None, ..report() }).unwrap_err(), "its branch is not told");
+        let failed = Report { conclusion: Some("failure".into()), ..report() };
+        assert_eq!(decided(&CiRules::default(), &failed).unwrap_err(), "the run's conclusion is failure");
+        let fork = Report { from_fork: true, ..report() };
+        assert!(decided(&CiRules::default(), &fork).unwrap_err().contains("--forks"));
+        assert!(decided(&CiRules { forks: true, ..CiRules::default() }, &fork).is_ok());
+    }
+
+    #[test]
+    fn a_project_names_and_maps_as_it_likes() {
+        let rules = CiRules {
+            name: Some("{workflow} {/workflow_run/id}".into()),
+            params: vec![entry("COMMIT", ""), entry("ID", "run-{/workflow_run/id}"), entry("NONE", "{/empty}")],
+            metadata: vec![entry("Branch", "on {branch}")],
+            ..CiRules::default()
+        };
+        let made = decided(&rules, &report()).unwrap();
+        assert_eq!(made.name, "CI 7");
+        assert_eq!(made.params, [entry("BRANCH", "feature/x"), entry("BUILD_NUMBER", "42"), entry("ID", "run-7")]);
+        assert!(made.metadata.contains(&entry("Branch", "on feature/x")));
+    }
+
+    #[test]
+    fn nothing_that_is_missing_or_monstrous_fails_a_build() {
+        let bare = Report { event: "workflow_run", commit: Some("abcdef0123".into()), ..Report::default() };
+        assert_eq!(decided(&CiRules::default(), &bare).unwrap().name, "abcdef0-abcdef0");
+        let none = Report { event: "workflow_run", ..Report::default() };
+        assert!(decided(&CiRules::default(), &none).unwrap_err().contains("--field number="));
+        let huge = Report { branch: Some("é\n\0".repeat(9_000)), message: Some("💥".repeat(25_000)), ..report() };
+        let made = decided(&CiRules::default(), &huge).unwrap();
+        assert!(crate::domain::names::build_name(&made.name).is_ok());
+        assert!(made.metadata.iter().chain(&made.params).all(|e| crate::domain::names::value(&e.name, &e.value).is_ok()));
+    }
+}

@@ -1,0 +1,395 @@
+//! `coolops ci …`: webhooks of CI systems, who may send them, which make builds, and what was delivered.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use super::output::{self, Format};
+use super::{environment, operate, operator, project_named};
+use crate::ci::{self, Provider, rules};
+use crate::domain::build::Entry;
+use crate::domain::ci_rules::CiRules;
+use crate::domain::ids::{DeliveryId, ProjectId};
+use crate::domain::project::{Ci, ProjectChange};
+use crate::keys;
+use crate::store::deliveries::Delivery;
+
+/// Arguments of `ci`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the CI systems whose webhooks are understood
+    Providers(Format),
+    /// Set the secret that a CI system's webhooks prove their origin with
+    Secret {
+        /// The project's slug
+        project: String,
+        /// The CI system; see coolops ci providers
+        provider: String,
+        /// Read the secret from this file; from standard input otherwise
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// Make a new secret and print it, once
+        #[arg(long, conflicts_with = "file")]
+        generate: bool,
+        /// The secret before it stops being accepted at once, not only with the next one
+        #[arg(long)]
+        now: bool,
+    },
+    /// Choose which reports of a CI system make builds, and how they are named; each option replaces what it was
+    Rules(Rules),
+    /// Show what a project takes from CI systems
+    Show {
+        /// The project's slug
+        project: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Take no more webhooks of a CI system; its secret is erased and its rules are forgotten
+    Unset {
+        /// The project's slug
+        project: String,
+        /// The CI system
+        provider: String,
+    },
+    /// List what was delivered, newest first, with the reason of each that made no build
+    Deliveries {
+        /// Only this project's
+        #[arg(long)]
+        project: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: i64,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Run a delivery again under the present rules; what is there is not made twice
+    Replay {
+        /// Its id, or the beginning of it
+        delivery: String,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Rules {
+    /// The project's slug
+    project: String,
+    /// The CI system
+    provider: String,
+    /// Which of its events make a build; may be given many times, as all of these
+    #[arg(long)]
+    event: Vec<String>,
+    /// Which repositories, as a pattern such as octocat/*
+    #[arg(long)]
+    repository: Vec<String>,
+    /// Which branches or tags, as a pattern such as main, release/* or !dependabot/*
+    #[arg(long)]
+    branch: Vec<String>,
+    /// Which workflows or pipelines, as a pattern
+    #[arg(long)]
+    workflow: Vec<String>,
+    /// Which conclusions: success (the default), failure, cancelled, unstable, skipped
+    #[arg(long)]
+    conclusion: Vec<String>,
+    /// Whether the code of forks makes builds
+    #[arg(long, value_name = "true|false")]
+    forks: Option<bool>,
+    /// How a build is named, such as "{workflow}-{branch}-{number}"
+    #[arg(long, value_name = "TEMPLATE")]
+    name: Option<String>,
+    /// A param: NAME=template, such as DOCKER_TAG={commit} or ID={/workflow_run/id}; empty leaves it out
+    #[arg(long, value_name = "NAME=TEMPLATE", value_parser = entry)]
+    param: Vec<Entry>,
+    /// A metadata entry: TITLE=template; empty leaves it out
+    #[arg(long, value_name = "TITLE=TEMPLATE", value_parser = entry)]
+    metadata: Vec<Entry>,
+    /// Where a field is in the body, such as branch=/build/ref
+    #[arg(long, value_name = "FIELD=POINTER", value_parser = entry)]
+    field: Vec<Entry>,
+    /// Begin from the defaults
+    #[arg(long)]
+    reset: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+fn entry(text: &str) -> Result<Entry, String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok(Entry { name: name.to_owned(), value: value.to_owned() }),
+        _ => Err("write it as name=value".to_owned()),
+    }
+}
+
+fn provider_named(name: &str) -> Result<&'static dyn Provider> {
+    ci::provider(name).with_context(|| {
+        let known: Vec<&str> = ci::PROVIDERS.iter().map(|p| p.name()).collect();
+        format!("there is no CI system \"{name}\"; there are: {}", known.join(", "))
+    })
+}
+
+/// Runs it.
+///
+/// # Errors
+/// A refusal, or that the database is away.
+pub async fn run(args: Args) -> Result<ExitCode> {
+    if let Command::Providers(format) = args.command {
+        providers(format);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let app = operate().await?;
+    let actor = operator();
+    match args.command {
+        Command::Providers(_) => unreachable!("it needs no database"),
+        Command::Secret { project, provider, file, generate, now } => {
+            let provider = provider_named(&provider)?;
+            let id = project_named(&app, &project).await?.id;
+            let secret: SecretString = match generate {
+                true => keys::new_token().0,
+                false => environment::secret_input(file.as_deref(), "the secret")?,
+            };
+            app.set_ci_secret(id, provider, &secret, !now, &actor).await?;
+            if generate {
+                output::line(secret.expose_secret());
+                output::hint("This is the only time that the secret is shown.");
+            }
+            let address = match app.public_url.is_empty() {
+                true => format!("…/ci/{}/{project}", provider.name()),
+                false => format!("{}/ci/{}/{project}", app.public_url, provider.name()),
+            };
+            output::hint(&format!("{project} takes webhooks of {} at {address}", provider.name()));
+        }
+        Command::Rules(given) => {
+            let provider = provider_named(&given.provider)?;
+            let project = project_named(&app, &given.project).await?;
+            let format = given.format;
+            let before = project.ci(provider.name()).map(|c| c.rules.clone()).unwrap_or_default();
+            let rules = changed(before, given)?;
+            rules::check(provider, &rules).map_err(anyhow::Error::msg)?;
+            let change = ProjectChange::CiRules { provider: provider.name().to_owned(), rules: Box::new(rules) };
+            let project = app.change_project(project.id, change, &actor).await?;
+            if let Some(ci) = project.ci(provider.name()) {
+                show(&project.slug, ci, format);
+            }
+        }
+        Command::Show { project, format } => {
+            let project = project_named(&app, &project).await?;
+            if format.json {
+                output::json(&project.ci.iter().map(as_json).collect::<Vec<_>>());
+            } else if project.ci.is_empty() {
+                output::line(&format!("{} takes no webhooks; set one up with: coolops ci secret {0} github", project.slug));
+            } else {
+                project.ci.iter().for_each(|ci| show(&project.slug, ci, format));
+            }
+        }
+        Command::Unset { project, provider } => {
+            let provider = provider_named(&provider)?;
+            app.unset_ci(project_named(&app, &project).await?.id, provider.name(), &actor).await?;
+            output::line(&format!("{project} takes no webhooks of {} any more.", provider.name()));
+        }
+        Command::Deliveries { project, limit, format } => deliveries(&app, project, limit.clamp(1, 10_000), format).await?,
+        Command::Replay { delivery, format } => {
+            anyhow::ensure!(!app.public_url.is_empty(), "COOLOPS_PUBLIC_URL is not set; a build's message links there");
+            let id = find(&app, &delivery).await?;
+            let taken = app.replay_delivery(id).await?;
+            if format.json {
+                output::json(&delivery_json(&taken.delivery, ""));
+            } else {
+                let name = match taken.delivery.build {
+                    Some(build) => app.store.build(build).await?.map(|b| b.name).unwrap_or_default(),
+                    None => String::new(),
+                };
+                output::line(&sentence(&taken.delivery, &name));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The rules with what was given in place of what was.
+fn changed(before: CiRules, given: Rules) -> Result<CiRules> {
+    let lists = [&given.event, &given.repository, &given.branch, &given.workflow, &given.conclusion];
+    let entries = [&given.param, &given.metadata, &given.field];
+    let nothing =
+        lists.iter().all(|l| l.is_empty()) && entries.iter().all(|l| l.is_empty()) && given.forks.is_none() && given.name.is_none();
+    anyhow::ensure!(!nothing || given.reset, "nothing to change; give --branch, --workflow, --name …, or --reset for the defaults");
+    let base = if given.reset { CiRules::default() } else { before };
+    fn or<T>(given: Vec<T>, base: Vec<T>) -> Vec<T> {
+        if given.is_empty() { base } else { given }
+    }
+    Ok(CiRules {
+        events: or(given.event, base.events),
+        repositories: or(given.repository, base.repositories),
+        branches: or(given.branch, base.branches),
+        workflows: or(given.workflow, base.workflows),
+        conclusions: or(given.conclusion, base.conclusions),
+        forks: given.forks.unwrap_or(base.forks),
+        name: given.name.or(base.name),
+        params: or(given.param, base.params),
+        metadata: or(given.metadata, base.metadata),
+        fields: or(given.field, base.fields),
+    })
+}
+
+fn providers(format: Format) {
+    let events = |p: &dyn Provider| {
+        let (defaults, options) = p.events();
+        (defaults.join(", "), options.join(", "))
+    };
+    if format.json {
+        let all: Vec<_> = ci::PROVIDERS
+            .iter()
+            .map(|p| json!({ "name": p.name(), "address": format!("/ci/{}/{{project}}", p.name()), "proof": p.proof(), "events": p.events().0, "more_events": p.events().1 }))
+            .collect();
+        return output::json(&all);
+    }
+    let rows: Vec<Vec<String>> = ci::PROVIDERS
+        .iter()
+        .map(|p| {
+            let (defaults, options) = events(*p);
+            vec![p.name().to_owned(), defaults, options, p.proof().to_owned()]
+        })
+        .collect();
+    output::table(&["NAME", "EVENTS", "MORE", "PROOF OF ORIGIN"], &rows);
+}
+
+fn as_json(ci: &Ci) -> serde_json::Value {
+    let secret =
+        ci.secret.as_ref().map(|s| json!({ "version": s.version, "fingerprint": s.fingerprint, "previous_accepted": ci.keeps_previous }));
+    json!({ "provider": ci.provider, "secret": secret, "rules": ci.rules })
+}
+
+fn show(project: &str, ci: &Ci, format: Format) {
+    if format.json {
+        return output::json(&as_json(ci));
+    }
+    let secret = match &ci.secret {
+        Some(secret) if ci.keeps_previous && secret.version > 1 => {
+            format!("number {} ({}), and the one before it", secret.version, secret.fingerprint)
+        }
+        Some(secret) => format!("number {} ({})", secret.version, secret.fingerprint),
+        None => format!("not set, so nothing is taken; coolops ci secret {project} {}", ci.provider),
+    };
+    output::line(&format!("{}, at /ci/{0}/{project}", ci.provider));
+    output::line(&format!("  secret       {secret}"));
+    let (defaults, _) = ci::provider(&ci.provider).map(Provider::events).unwrap_or_default();
+    let list = |what: &str, given: &[String], otherwise: &str| {
+        output::line(&format!("  {what:<12} {}", if given.is_empty() { otherwise.to_owned() } else { given.join(", ") }));
+    };
+    list("events", &ci.rules.events, &defaults.join(", "));
+    list("repositories", &ci.rules.repositories, "all");
+    list("branches", &ci.rules.branches, "all");
+    list("workflows", &ci.rules.workflows, "all");
+    list("conclusions", &ci.rules.conclusions, "success");
+    output::line(&format!("  forks        {}", if ci.rules.forks { "make builds" } else { "make no builds" }));
+    output::line(&format!("  name         {}", ci.rules.name.as_deref().unwrap_or(rules::NAME)));
+    for (what, entries) in [("param", &ci.rules.params), ("metadata", &ci.rules.metadata), ("field", &ci.rules.fields)] {
+        entries.iter().for_each(|e| output::line(&format!("  {what:<12} {} = {}", e.name, e.value)));
+    }
+}
+
+async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, format: Format) -> Result<()> {
+    let id = match &project {
+        Some(slug) => Some(project_named(app, slug).await?.id),
+        None => None,
+    };
+    let slugs: std::collections::HashMap<ProjectId, String> = app.store.projects().await?.into_iter().map(|p| (p.id, p.slug)).collect();
+    let slug = |id: ProjectId| slugs.get(&id).cloned().unwrap_or_else(|| "–".to_owned());
+    let taken = app.store.deliveries(id, limit).await?;
+    let refused = app.store.refusals(project.as_deref(), limit).await?;
+    if format.json {
+        output::json(&json!({
+            "deliveries": taken.iter().map(|d| delivery_json(d, &slug(d.project))).collect::<Vec<_>>(),
+            "refused": refused.iter().map(|r| json!({
+                "at": r.at, "provider": r.provider, "project": r.project, "reason": r.reason, "digest": hex::encode(&r.digest),
+            })).collect::<Vec<_>>(),
+        }));
+        return Ok(());
+    }
+    let mut rows = Vec::new();
+    for d in &taken {
+        let name = match d.build {
+            Some(build) => app.store.build(build).await?.map(|b| b.name).unwrap_or_default(),
+            None => String::new(),
+        };
+        let what = match (d.verdict.as_str(), d.position) {
+            ("accepted", Some(position)) => format!("{name} (event {position})"),
+            ("accepted", None) => name,
+            ("repeated", _) => format!("{name}: {}", d.reason),
+            _ => d.reason.clone(),
+        };
+        rows.push((
+            d.at,
+            vec![
+                output::time(d.at),
+                slug(d.project),
+                d.provider.clone(),
+                d.verdict.clone(),
+                d.id.to_string()[..8].to_owned(),
+                output::safe(&what),
+            ],
+        ));
+    }
+    for r in &refused {
+        rows.push((
+            r.at,
+            vec![
+                output::time(r.at),
+                output::safe(&r.project),
+                r.provider.clone(),
+                "refused".to_owned(),
+                "–".to_owned(),
+                output::safe(&r.reason),
+            ],
+        ));
+    }
+    rows.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|(_, row)| row).collect();
+    if rows.is_empty() {
+        output::line("Nothing was delivered in the last 30 days.");
+    } else {
+        output::table(&["WHEN", "PROJECT", "FROM", "VERDICT", "ID", "BUILD OR REASON"], &rows);
+    }
+    Ok(())
+}
+
+fn delivery_json(d: &Delivery, project: &str) -> serde_json::Value {
+    json!({
+        "id": d.id, "at": d.at, "project": project, "provider": d.provider, "name": d.name, "verdict": d.verdict, "reason": d.reason,
+        "build": d.build, "events": d.position.into_iter().collect::<Vec<_>>(),
+    })
+}
+
+fn sentence(d: &Delivery, build: &str) -> String {
+    let build = output::safe(build);
+    match d.verdict.as_str() {
+        "accepted" => format!("The build {build} is registered."),
+        "repeated" => format!("The build {build} is registered already; nothing was done."),
+        _ => format!("Ignored, because {}.", output::safe(&d.reason)),
+    }
+}
+
+/// The delivery whose id begins so.
+async fn find(app: &crate::app::App, text: &str) -> Result<DeliveryId> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let all = app.store.deliveries(None, 10_000).await?;
+    let mut found = all.iter().map(|d| d.id).filter(|id| id.to_string().starts_with(text));
+    match (found.next(), found.next()) {
+        (Some(id), None) => Ok(id),
+        (None, _) => anyhow::bail!("there is no delivery {text}; see: coolops ci deliveries"),
+        (Some(_), Some(_)) => anyhow::bail!("more than one delivery begins with {text}; give more of its id"),
+    }
+}

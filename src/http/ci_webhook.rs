@@ -1,0 +1,92 @@
+//! `POST /ci/{provider}/{project}` and `POST /ci/drone`: CI systems tell what they built.
+//!
+//! 201 for a new build, 200 for what is known or makes none (a 4xx would make some of them switch the webhook off), 401
+//! without a proof of origin, 403 where no secret is set, 400 and 413 for what can't be read.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use super::Web;
+use super::error::Answer;
+use super::notify_build::read;
+use crate::app::CommandError;
+use crate::app::ci::{CiRefusal, Incoming, Taken};
+use crate::ci::{self, BODY_MAX, Headers, Provider};
+
+/// Handles a webhook to a project.
+///
+/// # Errors
+/// See the module.
+pub async fn to_project(
+    State(web): State<Web>,
+    Path((provider, project)): Path<(String, String)>,
+    request: Request,
+) -> Result<(StatusCode, Json<Value>), Answer> {
+    let incoming = incoming(&provider, request).await?;
+    let taken = web.app.take_delivery(&project, &incoming).await?;
+    Ok((status(std::slice::from_ref(&taken)), Json(shown(&taken))))
+}
+
+/// Handles a webhook of a CI system that has one address for all repositories.
+///
+/// # Errors
+/// See the module.
+pub async fn to_any(State(web): State<Web>, request: Request) -> Result<(StatusCode, Json<Value>), Answer> {
+    let incoming = incoming("drone", request).await?;
+    let taken = web.app.take_delivery_for_any(&incoming).await?;
+    let all: Vec<Value> = taken.iter().map(shown).collect();
+    Ok((status(&taken), Json(if all.len() == 1 { all.into_iter().next().unwrap_or_default() } else { json!({ "deliveries": all }) })))
+}
+
+async fn incoming(provider: &str, request: Request) -> Result<Incoming, Answer> {
+    let provider: &'static dyn Provider = ci::provider(provider).ok_or_else(|| {
+        let known: Vec<&str> = ci::PROVIDERS.iter().map(|p| p.name()).collect();
+        Answer(StatusCode::NOT_FOUND, format!("there is no CI system of that name; there are: {}", known.join(", ")))
+    })?;
+    let (parts, body) = request.into_parts();
+    let body = read(&parts.headers, body, BODY_MAX).await?;
+    Ok(Incoming { provider, headers: headers(&parts.headers), body })
+}
+
+/// The headers that are text.
+fn headers(headers: &HeaderMap) -> Headers {
+    let text = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    };
+    Headers(headers.iter().filter_map(text).collect())
+}
+
+fn status(taken: &[Taken]) -> StatusCode {
+    if taken.iter().any(|t| t.build.as_ref().is_some_and(|b| b.new)) { StatusCode::CREATED } else { StatusCode::OK }
+}
+
+fn shown(taken: &Taken) -> Value {
+    let delivery = &taken.delivery;
+    let mut answer = json!({ "delivery": delivery.id, "verdict": delivery.verdict });
+    if !delivery.reason.is_empty() {
+        answer["reason"] = delivery.reason.clone().into();
+    }
+    if let Some(build) = &taken.build {
+        answer["build"] = json!({ "id": build.id, "url": build.url });
+    }
+    answer
+}
+
+impl From<CommandError<CiRefusal>> for Answer {
+    fn from(error: CommandError<CiRefusal>) -> Self {
+        let refusal = match error {
+            CommandError::Unavailable(details) => return Self::unavailable(&details),
+            CommandError::Refused(refusal) => refusal,
+        };
+        let status = match &refusal {
+            CiRefusal::NoProject(_) => StatusCode::NOT_FOUND,
+            CiRefusal::NotSetUp { .. } => StatusCode::FORBIDDEN,
+            CiRefusal::Proof(_) => StatusCode::UNAUTHORIZED,
+            CiRefusal::Malformed(ci::Malformed::Form) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            CiRefusal::Malformed(_) => StatusCode::BAD_REQUEST,
+        };
+        Self(status, refusal.to_string())
+    }
+}

@@ -1,0 +1,204 @@
+//! What CI systems delivered: kept for a while to look up why a build is there or isn't, and to run one again. Never
+//! history: what a delivery caused is in the log, and this may be lost.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::Store;
+use crate::domain::ids::{BuildId, DeliveryId, ProjectId};
+
+/// Refused requests that are kept, at most: anybody can send them.
+const REFUSALS_MAX: i64 = 1_000;
+
+/// A delivery that was taken, with what became of it.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Ours.
+    pub id: DeliveryId,
+    /// When it came first.
+    pub at: DateTime<Utc>,
+    /// Whose; the nil id when no project takes that repository's.
+    pub project: ProjectId,
+    /// The CI system.
+    pub provider: String,
+    /// The CI system's own name for it, or the body's digest.
+    pub name: String,
+    /// `accepted`, `repeated` (the build was there already) or `ignored`.
+    pub verdict: String,
+    /// Why, where it made no build.
+    pub reason: String,
+    /// The build.
+    pub build: Option<BuildId>,
+    /// Position of the event that it caused.
+    pub position: Option<i64>,
+}
+
+/// What is needed to run a delivery again: no proof of origin, no secrets.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Headers as `[name, value]` pairs.
+    pub headers: Vec<(String, String)>,
+    /// The redacted body, JSON.
+    pub body: Vec<u8>,
+}
+
+/// A request that was not believed or could not be read.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "columns")]
+pub struct Refused {
+    pub at: DateTime<Utc>,
+    pub provider: String,
+    pub project: String,
+    pub reason: String,
+    pub digest: Vec<u8>,
+}
+
+struct Row {
+    id: Uuid,
+    at: DateTime<Utc>,
+    project_id: Uuid,
+    provider: String,
+    name: String,
+    verdict: String,
+    reason: String,
+    build_id: Option<Uuid>,
+    position: Option<i64>,
+}
+
+impl From<Row> for Delivery {
+    fn from(r: Row) -> Self {
+        Self {
+            id: DeliveryId(r.id),
+            at: r.at,
+            project: ProjectId(r.project_id),
+            provider: r.provider,
+            name: r.name,
+            verdict: r.verdict,
+            reason: r.reason,
+            build: r.build_id.map(BuildId),
+            position: r.position,
+        }
+    }
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(bytes, 1).unwrap_or_default()
+}
+
+impl Store {
+    /// A delivery that was taken before.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, sqlx::Error> {
+        let row = sqlx::query_as!(
+            Row,
+            "select id, at, project_id, provider, name, verdict, reason, build_id, position from ci_delivery where id = $1",
+            id.0
+        )
+        .fetch_optional(&self.work)
+        .await?;
+        Ok(row.map(Into::into))
+    }
+
+    /// Keeps a delivery with what became of it, and what it takes to run it again. One that is there already keeps its
+    /// time and gets the new verdict.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn keep_delivery(&self, delivery: &Delivery, kept: Option<&Kept>) -> Result<(), sqlx::Error> {
+        let headers = kept.map(|k| serde_json::to_value(&k.headers).unwrap_or_default()).unwrap_or_default();
+        let body = kept.map(|k| packed(&k.body)).unwrap_or_default();
+        sqlx::query!(
+            "insert into ci_delivery as d (id, project_id, provider, name, verdict, reason, build_id, position, headers, body)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             on conflict (id) do update set verdict = excluded.verdict, reason = excluded.reason,
+               build_id = coalesce(excluded.build_id, d.build_id), position = coalesce(excluded.position, d.position)",
+            delivery.id.0,
+            delivery.project.0,
+            delivery.provider,
+            delivery.name,
+            delivery.verdict,
+            delivery.reason,
+            delivery.build.map(|b| b.0),
+            delivery.position,
+            headers,
+            body
+        )
+        .execute(&self.work)
+        .await
+        .map(|_| ())
+    }
+
+    /// What it takes to run a delivery again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn kept_delivery(&self, id: DeliveryId) -> Result<Option<Kept>, sqlx::Error> {
+        let row = sqlx::query!("select headers, body from ci_delivery where id = $1", id.0).fetch_optional(&self.work).await?;
+        Ok(row.map(|r| Kept {
+            headers: serde_json::from_value(r.headers).unwrap_or_default(),
+            body: zstd::stream::decode_all(r.body.as_slice()).unwrap_or_default(),
+        }))
+    }
+
+    /// Deliveries, newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn deliveries(&self, project: Option<ProjectId>, limit: i64) -> Result<Vec<Delivery>, sqlx::Error> {
+        let rows = sqlx::query_as!(
+            Row,
+            "select id, at, project_id, provider, name, verdict, reason, build_id, position from ci_delivery
+              where $1::uuid is null or project_id = $1 order by at desc limit $2",
+            project.map(|p| p.0),
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+
+    /// Notes a request that was refused: when, for whom, why, and the digest of its body; nothing else of it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn note_refusal(&self, provider: &str, project: &str, reason: &str, digest: &[u8]) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "with gone as (delete from ci_refusal where id <= (select max(id) from ci_refusal) - $5)
+             insert into ci_refusal (provider, project, reason, digest) values ($1, $2, $3, $4)",
+            provider,
+            project,
+            reason,
+            digest,
+            REFUSALS_MAX - 1
+        )
+        .execute(&self.work)
+        .await
+        .map(|_| ())
+    }
+
+    /// Refused requests, newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn refusals(&self, project: Option<&str>, limit: i64) -> Result<Vec<Refused>, sqlx::Error> {
+        sqlx::query_as!(
+            Refused,
+            "select at, provider, project, reason, digest from ci_refusal where $1::text is null or project = $1 order by id desc limit $2",
+            project,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Forgets deliveries after 30 days, and refused ones with them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_deliveries(&self) -> Result<(), sqlx::Error> {
+        sqlx::query!("delete from ci_delivery where at < coolops_now() - interval '30 days'").execute(&self.work).await?;
+        sqlx::query!("delete from ci_refusal where at < coolops_now() - interval '30 days'").execute(&self.work).await.map(|_| ())
+    }
+}

@@ -1,0 +1,203 @@
+//! Mutated bodies and proofs, from a seed: parsers never panic, what they make of a body can always be registered, and no
+//! changed byte is believed. `./just fuzz` runs it for as long as you like; what it found is kept in `fuzz/`.
+
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use coolops::ci::{self, Headers, Provider, Reading, Request, redact, rules};
+use coolops::domain::names;
+use serde_json::Value;
+
+use super::{Sample, samples, sign};
+
+/// A small generator: the same seed gives the same run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides.max(1) as u64).unwrap()
+    }
+}
+
+const TEXTS: &[&str] = &[
+    "",
+    " ",
+    "\0",
+    "HEAD",
+    "refs/heads/",
+    "refs/tags/",
+    "refs/pull/",
+    "origin/",
+    "v1",
+    "💥",
+    "\u{202e}",
+    "<!channel>",
+    "#",
+    "://",
+    "{",
+    "null",
+    "-",
+    "0",
+];
+
+/// Changes something somewhere.
+fn mutate(dice: &mut Dice, value: &mut Value) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() && dice.roll(8) != 0 => {
+            let name = fields.keys().nth(dice.roll(fields.len())).cloned().unwrap();
+            match dice.roll(12) {
+                0 => drop(fields.remove(&name)),
+                1 => drop(fields.insert(name, any(dice))),
+                _ => mutate(dice, &mut fields[&name]),
+            }
+        }
+        Value::Array(items) if !items.is_empty() && dice.roll(8) != 0 => {
+            let at = dice.roll(items.len());
+            mutate(dice, &mut items[at]);
+        }
+        Value::String(text) if dice.roll(2) == 0 => match dice.roll(4) {
+            0 => *text = text.chars().rev().collect(),
+            1 => *text = text.repeat(dice.roll(3_000)),
+            2 => text.insert_str(0, TEXTS[dice.roll(TEXTS.len())]),
+            _ => text.push_str(TEXTS[dice.roll(TEXTS.len())]),
+        },
+        other => *other = any(dice),
+    }
+}
+
+fn any(dice: &mut Dice) -> Value {
+    match dice.roll(8) {
+        0 => Value::Null,
+        1 => true.into(),
+        2 => (dice.0.cast_signed()).into(),
+        3 => serde_json::json!(1e300),
+        4 => serde_json::json!([]),
+        5 => serde_json::json!({ "a": { "b": [1, { "c": null }] } }),
+        _ => TEXTS[dice.roll(TEXTS.len())].into(),
+    }
+}
+
+/// Reads and decides; what comes out must be fit to be registered.
+fn reads(provider: &dyn Provider, headers: &[(String, String)], bytes: &[u8]) {
+    let headers = Headers(headers.to_vec());
+    let request = Request { headers: &headers, body: bytes, now: 1_700_000_000 };
+    let Ok(mut body) = ci::body(provider, &request) else { return };
+    redact::body(&mut body);
+    let _ = provider.delivery(&request, &body);
+    if let Reading::Report(report) = provider.read(&request, &body)
+        && let Ok(build) = rules::decide(provider, &super::rules(provider.name()), &report, &body)
+    {
+        names::build_name(&build.name).unwrap();
+        for entry in &build.params {
+            names::param(&entry.name).unwrap();
+        }
+        for entry in build.params.iter().chain(&build.metadata) {
+            names::value(&entry.name, &entry.value).unwrap();
+        }
+    }
+}
+
+/// Flips, cuts or repeats some bytes.
+fn scramble(dice: &mut Dice, bytes: &mut Vec<u8>) {
+    for _ in 0..=dice.roll(4) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = dice.roll(bytes.len());
+        match dice.roll(4) {
+            0 => bytes[at] ^= 1 << dice.roll(8),
+            1 => bytes.truncate(at),
+            2 => bytes.insert(at, u8::try_from(dice.roll(256)).unwrap()),
+            _ => drop(bytes.remove(at)),
+        }
+    }
+}
+
+/// No change of a byte, in the body or in a proof, is believed.
+fn disbelieves(dice: &mut Dice, provider: &dyn Provider, sample: &Sample) {
+    let (now, secret) = (1_700_000_000, sign::secret(provider.name()));
+    let (headers, bytes) = sign::signed(provider.name(), sample, now);
+    let checks = |headers: &[(String, String)], bytes: &[u8]| {
+        let headers = Headers(headers.to_vec());
+        provider.verify(&Request { headers: &headers, body: bytes, now }, &secret)
+    };
+    assert_eq!(checks(&headers, &bytes), Ok(()), "{} signs as it checks", provider.name());
+    let signs_the_body = ["github", "bitbucket", "circleci", "buildkite", "drone"].contains(&provider.name());
+    let mut other = bytes.clone();
+    scramble(dice, &mut other);
+    if signs_the_body && other != bytes {
+        assert!(checks(&headers, &other).is_err(), "{} believed other bytes", provider.name());
+    }
+    let mut forged = headers.clone();
+    let proofs: Vec<usize> = (sample.headers.len()..headers.len()).collect();
+    let header = &mut forged[proofs[dice.roll(proofs.len())]];
+    let mut value = header.1.clone().into_bytes();
+    scramble(dice, &mut value);
+    header.1 = String::from_utf8_lossy(&value).into_owned();
+    // What isn't part of the proof may change: names of keys, blanks, versions that aren't known.
+    if let Ok(()) = checks(&forged, &bytes) {
+        let same = |text: &str| text.to_ascii_lowercase().replace([' ', '\t', ','], "");
+        let (was, is) = (same(&headers[proofs[0]].1), same(&forged[proofs[0]].1));
+        let harmless = provider.name() == "circleci" || provider.name() == "drone" || was == is || was.trim_start_matches("basic") != is;
+        assert!(harmless, "{} believed {:?}", provider.name(), forged);
+    }
+}
+
+fn fuzz(time: Duration, seed: u64) {
+    println!("seed {seed}, {} s", time.as_secs());
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/ci/fuzz");
+    let mut dice = Dice(seed | 1);
+    let mut all: Vec<(&dyn Provider, Vec<Sample>)> = ci::PROVIDERS.iter().map(|p| (*p, samples(p.name()))).collect();
+    for (provider, samples) in &mut all {
+        // What was found before comes first, byte for byte.
+        for found in std::fs::read_dir(corpus.join(provider.name())).into_iter().flatten().flatten() {
+            reads(*provider, &samples[0].headers, &std::fs::read(found.path()).unwrap());
+        }
+    }
+    let (begun, mut rounds) = (Instant::now(), 0_u64);
+    while begun.elapsed() < time {
+        let (provider, samples) = &all[dice.roll(all.len())];
+        let mut sample = samples[dice.roll(samples.len())].clone();
+        for _ in 0..=dice.roll(4) {
+            mutate(&mut dice, &mut sample.body);
+        }
+        let mut bytes = sign::bytes(provider.name(), &sample.body);
+        if dice.roll(4) == 0 {
+            scramble(&mut dice, &mut bytes);
+        }
+        let read = std::panic::catch_unwind(AssertUnwindSafe(|| reads(*provider, &sample.headers, &bytes)));
+        if let Err(panic) = read {
+            let folder = corpus.join(provider.name());
+            std::fs::create_dir_all(&folder).unwrap();
+            let path = folder.join(format!("{seed}-{rounds}"));
+            std::fs::write(&path, &bytes).unwrap();
+            println!("kept as {}", path.display());
+            std::panic::resume_unwind(panic);
+        }
+        // Travis' proof is made by another process, which is slow.
+        if provider.name() != "travis" || rounds.is_multiple_of(500) {
+            disbelieves(&mut dice, *provider, &samples[0]);
+        }
+        rounds += 1;
+    }
+    sign::forget_key();
+    println!("{rounds} rounds");
+    assert!(rounds > 100);
+}
+
+#[test]
+fn mutated_bodies_and_proofs_for_a_few_seconds() {
+    fuzz(Duration::from_secs(5), 20_261_122);
+}
+
+#[test]
+#[ignore = "as long as you want: ./just fuzz --minutes 10 --seed 7"]
+fn mutated_bodies_and_proofs_for_long() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
+    let seed = number("FUZZ_SEED").unwrap_or_else(|| u64::try_from(super::now()).unwrap());
+    fuzz(Duration::from_secs(number("FUZZ_MINUTES").unwrap_or(10) * 60), seed);
+}

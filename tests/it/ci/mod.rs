@@ -1,0 +1,105 @@
+//! What CI systems send: bodies of their shapes, signed as they sign, and what becomes of them.
+
+mod bad_input;
+mod fuzz;
+mod readings;
+mod sign;
+mod webhooks;
+
+use std::path::{Path, PathBuf};
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use coolops::ci::{self, Provider};
+use coolops::domain::event::Actor;
+use serde_json::Value;
+
+use crate::story::Story;
+
+/// A kept body: the headers that come with it, without the proof of origin.
+#[derive(Clone)]
+pub struct Sample {
+    pub name: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Value,
+}
+
+fn folder(provider: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/ci/bodies").join(provider)
+}
+
+fn read(path: &Path) -> Sample {
+    let kept: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let headers = kept["headers"].as_object().unwrap().iter().map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned())).collect();
+    Sample { name: path.file_stem().unwrap().to_string_lossy().into_owned(), headers, body: kept["body"].clone() }
+}
+
+/// One body.
+pub fn sample(provider: &str, name: &str) -> Sample {
+    read(&folder(provider).join(format!("{name}.json")))
+}
+
+/// All bodies of a provider, by name.
+pub fn samples(provider: &str) -> Vec<Sample> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder(provider)).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|p| read(p)).collect()
+}
+
+/// A body of each provider that makes a build.
+pub fn good(provider: &str) -> Sample {
+    let name = match provider {
+        "circleci" => "vcs",
+        "buildkite" => "passed",
+        "bitbucket" => "pipeline",
+        "jenkins" => "finalized",
+        "azure" => "version_2",
+        "generic" => "any",
+        _ => "push",
+    };
+    sample(provider, name)
+}
+
+pub fn provider(name: &str) -> &'static dyn Provider {
+    ci::provider(name).unwrap()
+}
+
+/// What an operator has to set before a provider's bodies can be understood: only the generic one has no shape of its own.
+pub fn rules(provider: &str) -> coolops::domain::ci_rules::CiRules {
+    let field = |name: &str, value: &str| coolops::domain::build::Entry { name: name.into(), value: value.into() };
+    let mut rules = coolops::domain::ci_rules::CiRules::default();
+    if provider == "generic" {
+        let places = [("branch", "ref"), ("number", "no"), ("commit", "sha"), ("conclusion", "ok"), ("message", "text")];
+        rules.fields = places.iter().map(|(name, place)| field(name, &format!("/build/{place}"))).collect();
+    }
+    rules
+}
+
+/// The story's project takes a provider's webhooks.
+pub async fn set_up(s: &Story, name: &str) {
+    let operator = Actor::Operator { login: "test".into() };
+    s.app.set_ci_secret(s.project(), provider(name), &sign::secret(name).into(), true, &operator).await.unwrap();
+    if name == "generic" {
+        let change = coolops::domain::project::ProjectChange::CiRules { provider: name.into(), rules: Box::new(rules(name)) };
+        s.app.change_project(s.project(), change, &operator).await.unwrap();
+    }
+}
+
+/// Sends a request as it is.
+pub async fn post(s: &Story, path: &str, headers: &[(String, String)], body: Vec<u8>) -> (StatusCode, Value) {
+    let mut request = Request::post(path);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    s.send(request.body(Body::from(body)).unwrap()).await
+}
+
+/// Sends a body as its provider would, signed now.
+pub async fn deliver(s: &Story, name: &str, sample: &Sample) -> (StatusCode, Value) {
+    let (headers, body) = sign::signed(name, sample, now());
+    post(s, &format!("/ci/{name}/api"), &headers, body).await
+}
+
+pub fn now() -> i64 {
+    i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap()
+}

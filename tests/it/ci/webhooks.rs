@@ -1,0 +1,303 @@
+//! Stories of webhooks: what people see in the channel and on the command line.
+
+use axum::http::StatusCode;
+use coolops::app::ci::Incoming;
+use coolops::ci::Headers;
+use coolops::domain::build::Entry;
+use coolops::domain::ci_rules::CiRules;
+use coolops::domain::event::Actor;
+use coolops::domain::project::ProjectChange;
+use serde_json::Value;
+
+use super::{deliver, good, now, post, provider, sample, set_up, sign};
+use crate::story::{Story, build, story};
+
+fn operator() -> Actor {
+    Actor::Operator { login: "test".into() }
+}
+
+async fn with_rules(s: &Story, provider: &str, rules: CiRules) {
+    let change = ProjectChange::CiRules { provider: provider.into(), rules: Box::new(rules) };
+    s.app.change_project(s.project(), change, &operator()).await.unwrap();
+}
+
+#[test]
+fn a_workflow_that_succeeded_becomes_a_message_with_buttons() {
+    story(async |s| {
+        set_up(s, "github").await;
+        let (status, answer) = deliver(s, "github", &good("github")).await;
+        assert_eq!((status, answer["verdict"].as_str()), (StatusCode::CREATED, Some("accepted")));
+        assert!(answer["build"]["url"].as_str().unwrap().starts_with("https://coolops.test/builds/"));
+        s.settle().await;
+        insta::with_settings!({ snapshot_path => "../../../snapshots", prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!("ci_message_of_a_workflow", s.channel());
+        });
+        s.presses("ana", "main-42", "Staging").await;
+        assert!(s.channel().contains("main-42"));
+        let actor = s.database.text("select actor::text from event where type = 'build_registered'").await;
+        assert!(actor.contains("\"kind\":\"webhook\",\"provider\":\"github\",\"delivery\":"), "{actor}");
+    });
+}
+
+#[test]
+fn a_re_delivery_is_the_same_build_and_a_re_run_is_a_new_one() {
+    story(async |s| {
+        set_up(s, "github").await;
+        for _ in 0..3 {
+            deliver(s, "github", &good("github")).await;
+        }
+        // By another name, as when the webhook is set up twice.
+        let mut twice = good("github");
+        twice.headers.iter_mut().find(|(n, _)| n == "x-github-delivery").unwrap().1 = "0a1b-other".into();
+        let (_, answer) = deliver(s, "github", &twice).await;
+        assert_eq!((answer["verdict"].as_str(), answer["reason"].as_str()), (Some("repeated"), Some("the build is registered already")));
+        deliver(s, "github", &sample("github", "rerun")).await;
+        s.settle().await;
+        let channel = s.channel();
+        assert_eq!((channel.matches("# Api: main-42\n").count(), channel.matches("# Api: main-42-3\n").count()), (1, 1), "{channel}");
+    });
+}
+
+#[test]
+fn a_re_run_that_tells_no_attempt_is_counted() {
+    story(async |s| {
+        set_up(s, "circleci").await;
+        deliver(s, "circleci", &good("circleci")).await;
+        let mut again = good("circleci");
+        for n in [2, 3, 3] {
+            again.body["id"] = format!("c-again-{n}").into();
+            again.body["workflow"]["id"] = format!("wf-{n}").into();
+            again.body["workflow"]["url"] = format!("https://circleci.example/workflows/wf-{n}").into();
+            deliver(s, "circleci", &again).await;
+        }
+        s.settle().await;
+        let channel = s.channel();
+        for name in ["main-42", "main-42-2", "main-42-3"] {
+            assert_eq!(channel.matches(&format!("# Api: {name}\n")).count(), 1, "{channel}");
+        }
+        assert_eq!(s.database.count("select count(*) from build").await, 3);
+    });
+}
+
+#[test]
+fn deliveries_in_any_order_lead_to_the_same_builds() {
+    for order in [["in_progress_but_completed", "push", "rerun"], ["rerun", "push", "in_progress_but_completed"]] {
+        story(async |s| {
+            set_up(s, "github").await;
+            for name in order {
+                deliver(s, "github", &sample("github", name)).await;
+            }
+            assert_eq!(s.database.count("select count(*) from build where name in ('main-42', 'main-42-3')").await, 2);
+            assert_eq!(s.database.count("select count(*) from build").await, 2);
+        });
+    }
+}
+
+#[test]
+fn fifty_deliveries_of_one_run_at_once_are_one_build() {
+    story(async |s| {
+        set_up(s, "circleci").await;
+        let sample = good("circleci");
+        let all = futures::future::join_all((0..50).map(|_| deliver(s, "circleci", &sample))).await;
+        assert_eq!(all.iter().filter(|(status, _)| *status == StatusCode::CREATED).count(), 1);
+        assert!(all.iter().all(|(status, _)| status.is_success()));
+        assert_eq!(s.database.count("select count(*) from event where type = 'build_registered'").await, 1);
+        s.settle().await;
+        assert_eq!(s.channel().matches("# Api: main-42").count(), 1);
+    });
+}
+
+#[test]
+fn a_project_chooses_which_runs_make_builds_and_what_they_carry() {
+    story(async |s| {
+        set_up(s, "github").await;
+        let entry = |name: &str, value: &str| Entry { name: name.into(), value: value.into() };
+        let rules = CiRules {
+            branches: vec!["main".into(), "v*".into()],
+            events: vec!["workflow_run".into(), "tag".into()],
+            name: Some("{workflow}-{number}".into()),
+            params: vec![entry("DOCKER_TAG", "{short_commit}"), entry("RUN_URL", "")],
+            metadata: vec![entry("Run id", "{/workflow_run/id}")],
+            ..CiRules::default()
+        };
+        with_rules(s, "github", rules).await;
+        let (_, ignored) = deliver(s, "github", &sample("github", "pull_request")).await;
+        assert_eq!(ignored["reason"], "the branch feature/fog is not chosen");
+        let (_, ignored) = deliver(s, "github", &sample("github", "release")).await;
+        assert_eq!(ignored["reason"], "the event release is not chosen");
+        deliver(s, "github", &good("github")).await;
+        deliver(s, "github", &sample("github", "tag_push")).await;
+        s.settle().await;
+        let channel = s.channel();
+        assert!(channel.contains("# Api: CI-42") && channel.contains("Run id") && channel.contains("7700123"), "{channel}");
+        let params =
+            s.database.text("select payload->>'params' from event where type = 'build_registered' order by position limit 1").await;
+        assert!(params.contains("DOCKER_TAG") && params.contains("4b825dc") && !params.contains("RUN_URL"), "{params}");
+    });
+}
+
+#[test]
+fn two_workflows_of_one_number_are_told_apart_by_name() {
+    story(async |s| {
+        set_up(s, "github").await;
+        deliver(s, "github", &good("github")).await;
+        let mut other = good("github");
+        other.headers.iter_mut().find(|(n, _)| n == "x-github-delivery").unwrap().1 = "0a1b-lint".into();
+        other.body["workflow_run"]["name"] = "Lint".into();
+        other.body["workflow_run"]["html_url"] = "https://github.example/harbour/lighthouse/actions/runs/9".into();
+        let (status, answer) = deliver(s, "github", &other).await;
+        assert_eq!(status, StatusCode::OK);
+        let reason = answer["reason"].as_str().unwrap();
+        assert!(reason.starts_with("another run made the build main-42 already (RUN_URL differs); tell them apart by name"), "{reason}");
+    });
+}
+
+#[test]
+fn a_secret_is_replaced_without_losing_a_delivery() {
+    story(async |s| {
+        set_up(s, "github").await;
+        let (headers, body) = sign::signed("github", &good("github"), now());
+        // Used once, so that it is remembered.
+        assert_eq!(post(s, "/ci/github/api", &headers, body.clone()).await.0, StatusCode::CREATED);
+        let with = |secret: &str| secrecy::SecretString::from(secret.to_owned());
+        s.app.set_ci_secret(s.project(), provider("github"), &with("the-second-secret"), true, &operator()).await.unwrap();
+        assert_eq!(post(s, "/ci/github/api", &headers, body.clone()).await.0, StatusCode::OK, "the one before is still accepted");
+        s.app.set_ci_secret(s.project(), provider("github"), &with("the-third-secret"), false, &operator()).await.unwrap();
+        assert_eq!(post(s, "/ci/github/api", &headers, body).await.0, StatusCode::UNAUTHORIZED, "it leaked, and --now ended it");
+    });
+}
+
+#[test]
+fn gitlab_s_signing_token_is_checked_and_then_nothing_else_will_do() {
+    story(async |s| {
+        let token = "whsec_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+        s.app.set_ci_secret(s.project(), provider("gitlab"), &token.to_owned().into(), true, &operator()).await.unwrap();
+        let sample = good("gitlab");
+        let body = serde_json::to_vec(&sample.body).unwrap();
+        let sign = |time: i64| {
+            use base64::Engine;
+            use hmac::{Hmac, Mac};
+            let message = [format!("id-7.{time}.").as_bytes(), &body].concat();
+            let mac = Hmac::<sha2::Sha256>::new_from_slice(&[1; 32]).unwrap().chain_update(message).finalize().into_bytes();
+            let mut headers = sample.headers.clone();
+            headers.push(("webhook-id".into(), "id-7".into()));
+            headers.push(("webhook-timestamp".into(), time.to_string()));
+            headers.push(("webhook-signature".into(), format!("v9,zzzz v1,{}", base64::engine::general_purpose::STANDARD.encode(mac))));
+            headers
+        };
+        let mut plain = sample.headers.clone();
+        plain.push(("x-gitlab-token".into(), token.into()));
+        assert_eq!(post(s, "/ci/gitlab/api", &plain, body.clone()).await.0, StatusCode::UNAUTHORIZED);
+        assert_eq!(post(s, "/ci/gitlab/api", &sign(now() - 400), body.clone()).await.0, StatusCode::UNAUTHORIZED);
+        assert_eq!(post(s, "/ci/gitlab/api", &sign(now()), body.clone()).await.0, StatusCode::CREATED);
+        let kept = s.app.store.deliveries(None, 1).await.unwrap().remove(0);
+        let kept = s.app.store.kept_delivery(kept.id).await.unwrap().unwrap();
+        assert!(!String::from_utf8(kept.body).unwrap().contains("glpat-not-for-anybody"), "variables are not kept");
+        assert!(kept.headers.iter().all(|(name, _)| name != "webhook-signature"));
+    });
+}
+
+#[test]
+fn drone_sends_every_repository_to_one_address() {
+    story(async |s| {
+        let (headers, body) = sign::signed("drone", &good("drone"), now());
+        let (status, answer) = post(s, "/ci/drone", &headers, body.clone()).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{answer}");
+        set_up(s, "drone").await;
+        let (status, answer) = post(s, "/ci/drone", &headers, body.clone()).await;
+        assert_eq!(status, StatusCode::OK);
+        let reason = answer["reason"].as_str().unwrap();
+        assert_eq!(reason, "no project takes the builds of harbour/lighthouse; choose one: coolops ci rules PROJECT drone --repository …");
+        with_rules(s, "drone", CiRules { repositories: vec!["harbour/*".into()], ..CiRules::default() }).await;
+        let (status, answer) = post(s, "/ci/drone", &headers, body.clone()).await;
+        assert_eq!((status, answer["verdict"].as_str()), (StatusCode::CREATED, Some("accepted")), "{answer}");
+        let mut forged = headers;
+        forged.iter_mut().find(|(n, _)| n == "date").unwrap().1.push(' ');
+        assert_eq!(post(s, "/ci/drone", &forged, [body.as_slice(), b" "].concat()).await.0, StatusCode::UNAUTHORIZED);
+    });
+}
+
+#[test]
+fn a_kept_delivery_is_run_again_under_new_rules_and_posts_nothing_twice() {
+    story(async |s| {
+        set_up(s, "gitlab").await;
+        with_rules(s, "gitlab", CiRules { branches: vec!["release/*".into()], ..CiRules::default() }).await;
+        let (_, answer) = deliver(s, "gitlab", &good("gitlab")).await;
+        assert_eq!(answer["reason"], "the branch main is not chosen");
+        let id = answer["delivery"].as_str().unwrap().parse().unwrap();
+        with_rules(s, "gitlab", CiRules::default()).await;
+        assert_eq!(s.app.replay_delivery(id).await.unwrap().delivery.verdict, "accepted");
+        assert_eq!(s.app.replay_delivery(id).await.unwrap().delivery.verdict, "repeated");
+        s.settle().await;
+        assert_eq!(s.channel().matches("# Api: main-42").count(), 1);
+        let listed = s.app.store.deliveries(Some(s.project()), 10).await.unwrap();
+        assert_eq!((listed.len(), listed[0].build.is_some(), listed[0].position.is_some()), (1, true, true));
+    });
+}
+
+#[test]
+fn refusals_are_bounded_and_deliveries_are_forgotten_after_thirty_days() {
+    story(async |s| {
+        set_up(s, "github").await;
+        for n in 0..1_100 {
+            s.app.store.note_refusal("github", "api", &format!("no {n}"), &[0; 32]).await.unwrap();
+        }
+        assert_eq!(s.database.count("select count(*) from ci_refusal").await, 1_000);
+        deliver(s, "github", &good("github")).await;
+        s.database.execute("update ci_delivery set at = at - interval '31 days'; update ci_refusal set at = at - interval '31 days'").await;
+        s.app.store.forget_deliveries().await.unwrap();
+        assert_eq!(s.database.count("select (select count(*) from ci_delivery) + (select count(*) from ci_refusal)").await, 0);
+        assert_eq!(s.database.count("select count(*) from build").await, 1, "the build stays");
+    });
+}
+
+#[test]
+fn a_webhook_and_a_command_may_announce_the_same_project() {
+    story(async |s| {
+        set_up(s, "generic").await;
+        s.ci_announces(build("by-hand-1")).await;
+        deliver(s, "generic", &good("generic")).await;
+        s.settle().await;
+        assert!(s.channel().contains("# Api: by-hand-1") && s.channel().contains("# Api: main-42"));
+    });
+}
+
+#[test]
+fn an_archived_project_ignores_and_says_so() {
+    story(async |s| {
+        set_up(s, "github").await;
+        s.app.change_project(s.project(), ProjectChange::Archive, &operator()).await.unwrap();
+        let (status, answer) = deliver(s, "github", &good("github")).await;
+        assert_eq!((status, answer["reason"].as_str()), (StatusCode::OK, Some("the project api is archived and takes no new builds")));
+    });
+}
+
+#[test]
+fn github_s_form_is_read_too() {
+    story(async |s| {
+        set_up(s, "github").await;
+        let json = serde_json::to_string(&good("github").body).unwrap();
+        let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", &json).finish().into_bytes();
+        let mut headers = good("github").headers;
+        headers.iter_mut().find(|(n, _)| n == "content-type").unwrap().1 = "application/x-www-form-urlencoded".into();
+        headers.extend(sign::proof("github", &body, now()));
+        assert_eq!(post(s, "/ci/github/api", &headers, body).await.0, StatusCode::CREATED);
+    });
+}
+
+#[test]
+fn a_secret_in_a_body_can_not_become_a_param() {
+    story(async |s| {
+        set_up(s, "gitlab").await;
+        let entry = Entry { name: "CODE".into(), value: "{/object_attributes/variables/0/value}".into() };
+        with_rules(s, "gitlab", CiRules { params: vec![entry], ..CiRules::default() }).await;
+        let sample = good("gitlab");
+        let (headers, body) = sign::signed("gitlab", &sample, now());
+        let incoming = Incoming { provider: provider("gitlab"), headers: Headers(headers), body: body.into() };
+        s.app.take_delivery("api", &incoming).await.unwrap();
+        let payload: Value =
+            serde_json::from_str(&s.database.text("select payload::text from event where type = 'build_registered'").await).unwrap();
+        let code = payload["params"].as_array().unwrap().iter().find(|p| p["name"] == "CODE").unwrap()["value"].clone();
+        assert_eq!(code, "[redacted]");
+    });
+}
