@@ -17,7 +17,16 @@ demo *args: (needs "demo")
 # Run all tests beside private services
 test *args: (needs "test")
     cargo build --quiet --features failpoints
+    scripts/client
     target/debug/coolops with-services -- scripts/nextest "$@"
+
+# Build the small program for CI, static and with its checksum, into dist/
+client:
+    scripts/client
+
+# Feed the webhooks' parsers and proofs with mutated bodies; `--minutes 10 --seed 7`
+fuzz *args: (needs "test")
+    scripts/fuzz "$@"
 
 # Inject every fault: all of the suite, slow ones too; `--minutes 60 --seed 7` soaks with random ones
 chaos *args: (needs "test")

@@ -1,7 +1,7 @@
-//! The binary: reads the command line and leaves the rest to [`coolops::cli`].
+//! The binary: everything else is in the library.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    coolops::cli::main()
+    coolops::main()
 }

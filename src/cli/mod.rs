@@ -3,7 +3,6 @@
 //! **How to add a command:** write its file, add a variant to [`Command`] and an arm to `run`.
 
 pub mod audit;
-pub mod build_new;
 pub mod ci;
 pub mod demo;
 pub mod deployment;
@@ -21,11 +20,10 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::app::App;
+use crate::client::{self, VERSION};
 use crate::config::{Config, ConfigError, Role};
 use crate::domain::event::Actor;
 use crate::store::Store;
-
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("COOLOPS_COMMIT"), ")");
 
 /// Exit codes, as in `docs/CONFIGURATION.md`.
 pub const EXIT_CODES: &[(u8, &str)] = &[
@@ -45,9 +43,9 @@ pub struct Cli {
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Announce a build from CI
-    #[command(name = "build:new")]
-    BuildNew(build_new::Args),
+    /// What CI runs
+    #[command(flatten)]
+    Client(client::Command),
     /// Run everything in one process: web face, Slack, workers
     Serve,
     /// Run the web face and Slack only
@@ -96,8 +94,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     crate::telemetry::start();
     crate::failpoint::start();
-    if let Command::BuildNew(args) = &cli.command {
-        return build_new::run(args);
+    if let Command::Client(command) = &cli.command {
+        return client::run(command);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build() {
         Ok(runtime) => runtime,
@@ -122,7 +120,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::BuildNew(_) => unreachable!("it is run before the runtime starts"),
+        Command::Client(_) => unreachable!("it is run before the runtime starts"),
         Command::Serve => serve::run(Role::Serve).await.map(|()| ExitCode::SUCCESS),
         Command::Web => serve::run(Role::Web).await.map(|()| ExitCode::SUCCESS),
         Command::Worker => serve::run(Role::Worker).await.map(|()| ExitCode::SUCCESS),
@@ -155,7 +153,7 @@ pub fn reference() -> String {
          A role reads its variables once, at the start, and tells all problems at once (exit 2).\n\n",
     );
     text.push_str(&crate::config::reference());
-    text.push_str("\n`coolops build:new` reads `COOLOPS_PROJECT_API_TOKEN` and `COOLOPS_URL`; flags win over them.\n");
+    text.push_str("\nThe commands `build:new…` read `COOLOPS_PROJECT_API_TOKEN`, `COOLOPS_URL`, and `COOLOPS_PARAMS` and `COOLOPS_METADATA` (one `KEY=VALUE` in each line); flags win over them.\n");
     text.push_str("\n## Exit codes\n\n| code | meaning |\n|---|---|\n");
     for (code, meaning) in EXIT_CODES {
         text.push_str(&format!("| {code} | {meaning} |\n"));

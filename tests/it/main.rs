@@ -10,6 +10,7 @@ mod canary;
 mod chaos;
 mod ci;
 mod cli;
+mod client;
 mod contract;
 mod demo;
 mod deploying;

@@ -1,0 +1,209 @@
+//! Sends a build to coolops: the request, its tries and what went wrong.
+
+use std::io::Write;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+
+use super::presets::{self, PRESETS, Surroundings};
+
+/// How often a request without an answer is tried again, and after how long.
+const RETRIES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What every announcement takes.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Something to show in the message; may be given many times [env: COOLOPS_METADATA, one in each line]
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = entry)]
+    metadata: Vec<(String, String)>,
+    /// A variable for the deployment's container; may be given many times [env: COOLOPS_PARAMS, one in each line]
+    #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = entry)]
+    param: Vec<(String, String)>,
+    /// The project's token [env: COOLOPS_PROJECT_API_TOKEN]
+    #[arg(short, long)]
+    token: Option<String>,
+    /// Where coolops is reached, such as <https://coolops.example.com> [env: COOLOPS_URL]
+    #[arg(long)]
+    url: Option<String>,
+    /// Print what would be sent, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Arguments of `build:new`.
+#[derive(Debug, clap::Args)]
+pub struct NamedArgs {
+    /// The build's name, unique in its project
+    #[arg(value_name = "BUILD NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Arguments of the presets.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The build's name, unique in its project [default: branch-number]
+    #[arg(short, long)]
+    name: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Splits at the first `=`; the value may be empty or hold more of them.
+fn entry(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err("should have the {key}={value} format".to_owned()),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "CI passes both in its environment; this command reads no other configuration")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.is_empty())
+}
+
+#[derive(serde::Serialize)]
+struct Body<'a> {
+    name: &'a str,
+    params: Entries<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Entries<'a>>,
+}
+
+/// An object in the order given; of a repeated key the last value counts, in the place of the first.
+struct Entries<'a>(&'a [(String, String)]);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (n, (key, _)) in self.0.iter().enumerate() {
+            if self.0[..n].iter().all(|(before, _)| before != key) {
+                let last = self.0.iter().rfind(|(k, _)| k == key).map(|(_, value)| value);
+                map.serialize_entry(key, &last)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// Entries from a variable, one in each line: for CI configurations that have no lists.
+fn lines(name: &str) -> Result<Vec<(String, String)>, String> {
+    let text = variable(name).unwrap_or_default();
+    let given = text.lines().map(str::trim).filter(|l| !l.is_empty());
+    given.map(|line| entry(line).map_err(|e| format!("${name}: each line {e}, and one is: {line}"))).collect()
+}
+
+fn ended(done: Result<(), String>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            let _ = writeln!(std::io::stderr(), "{reason}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Announces a build under the name that was given.
+pub fn run_named(args: &NamedArgs) -> ExitCode {
+    let named = args.name.clone().filter(|n| !n.is_empty()).ok_or("name is mandatory".to_owned());
+    ended(named.and_then(|name| announce(&name, &args.common, &[])))
+}
+
+/// Announces a build of this CI job; of whatever CI system it is when none is named.
+pub fn run_preset(name: Option<&str>, args: &Args) -> ExitCode {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).stderr(Stdio::null()).stdin(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let file = |path: &str| std::fs::read_to_string(path).ok();
+    let here = Surroundings { variable: &variable, git: &git, file: &file };
+    let found = match name {
+        Some(name) => presets::named(name),
+        None => presets::recognised(&here),
+    };
+    let announced = found.ok_or_else(|| {
+        let known: Vec<&str> = PRESETS.iter().map(|p| p.name).collect();
+        format!("This is no CI system that coolops knows ({}).\nAnnounce the build with its name: coolops build:new NAME", known.join(", "))
+    });
+    ended(announced.and_then(|preset| {
+        let name = match args.name.clone().filter(|n| !n.is_empty()) {
+            Some(name) => name,
+            None => preset.build_name(&here)?,
+        };
+        announce(&name, &args.common, &preset.metadata(&here))
+    }))
+}
+
+fn announce(name: &str, args: &Common, metadata: &[(String, String)]) -> Result<(), String> {
+    // As in the original, a preset's entries win over the user's of the same title.
+    let metadata = [lines("COOLOPS_METADATA")?.as_slice(), &args.metadata, metadata].concat();
+    let params = [lines("COOLOPS_PARAMS")?, args.param.clone()].concat();
+    let body = Body { name, params: Entries(&params), metadata: Some(Entries(&metadata)).filter(|m| !m.0.is_empty()) };
+    let url = args.url.clone().or_else(|| variable("COOLOPS_URL"));
+    if args.dry_run {
+        let shown = serde_json::to_string_pretty(&body).unwrap_or_default();
+        let _ = writeln!(std::io::stdout(), "POST {}/builds\n{shown}", url.as_deref().unwrap_or("$COOLOPS_URL").trim_end_matches('/'));
+        return Ok(());
+    }
+    let token = args.token.clone().or_else(|| variable("COOLOPS_PROJECT_API_TOKEN")).ok_or(
+        "The project's api token is mandatory.\nEither pass it using the --token flag or setting the $COOLOPS_PROJECT_API_TOKEN environment variable.",
+    )?;
+    let url = url.ok_or(
+        "The address of coolops is mandatory.\nEither pass it using the --url flag or setting the $COOLOPS_URL environment variable.",
+    )?;
+    let body = serde_json::to_string(&body).map_err(|e| e.to_string())?;
+    let mut retries = RETRIES.iter();
+    loop {
+        let problem = match send(&url, &token, &body) {
+            Ok(()) => return Ok(()),
+            Err(Problem::Final(reason)) => return Err(reason),
+            Err(Problem::Passing(reason)) => reason,
+        };
+        match retries.next() {
+            Some(wait) => std::thread::sleep(*wait),
+            None => return Err(format!("The build could not be announced to {url}: {problem}")),
+        }
+    }
+}
+
+enum Problem {
+    /// The server has spoken.
+    Final(String),
+    /// The network or the server may be well in a moment.
+    Passing(String),
+}
+
+fn send(url: &str, token: &str, body: &str) -> Result<(), Problem> {
+    let request = ureq::post(format!("{}/builds", url.trim_end_matches('/')))
+        .config()
+        .timeout_global(Some(TIMEOUT))
+        .http_status_as_error(false)
+        .build()
+        .header("authorization", format!("Token {token}"))
+        .header("x-coolops-cli-version", env!("CARGO_PKG_VERSION"))
+        .header("content-type", "application/json");
+    let mut answer = request.send(body).map_err(|e| match e {
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+            Problem::Final(format!("The address {url} can't be read; write it like https://coolops.example.com"))
+        }
+        other => Problem::Passing(other.to_string()),
+    })?;
+    let status = answer.status().as_u16();
+    let mut reason = || {
+        let text = answer.body_mut().read_to_string().unwrap_or_default();
+        serde_json::from_str::<Value>(&text)
+            .ok()
+            .and_then(|v| v["error"].as_str().map(str::to_owned))
+            .unwrap_or_else(|| format!("status {status}"))
+    };
+    match status {
+        200 | 201 => Ok(()),
+        401 => Err(Problem::Final("Invalid project token".to_owned())),
+        500.. => Err(Problem::Passing(reason())),
+        _ => Err(Problem::Final(format!("Invalid request: {}", reason()))),
+    }
+}

@@ -1,0 +1,389 @@
+//! The small program for CI, as it is downloaded: what it can do, how it is installed, what each CI system's job sends.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get_service, post};
+use serde_json::Value;
+
+use crate::story::random_name;
+use crate::story::service::service_story;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What `./just client` made.
+fn program() -> PathBuf {
+    let path = root().join("dist/coolops-x86_64-linux");
+    assert!(path.exists(), "run the tests with ./just test, which builds it");
+    path
+}
+
+/// A folder of this test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("coolops-client-{}", random_name()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+type Heard = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
+
+/// A server that serves a folder and takes builds; what it heard is kept.
+struct Server {
+    url: String,
+    heard: Heard,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let heard = Heard::default();
+        let file = |name: &'static str| {
+            let path = folder.join(name);
+            get_service(tower::service_fn(move |_| {
+                let path = path.clone();
+                async move {
+                    let answer = match std::fs::read(&path) {
+                        Ok(bytes) => axum::http::Response::new(axum::body::Body::from(bytes)),
+                        Err(_) => axum::http::Response::builder().status(404).body(axum::body::Body::empty()).unwrap(),
+                    };
+                    Ok::<_, std::convert::Infallible>(answer)
+                }
+            }))
+        };
+        let router = Router::new()
+            .route("/coolops-x86_64-linux", file("coolops-x86_64-linux"))
+            .route("/coolops-x86_64-linux.sha256", file("coolops-x86_64-linux.sha256"))
+            .route("/install.sh", file("install.sh"))
+            .route("/builds", post(take))
+            .with_state(Arc::clone(&heard));
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        Self { url, heard, _runtime: runtime }
+    }
+
+    fn heard(&self) -> Value {
+        self.heard.lock().unwrap().pop().expect("a build was announced").1
+    }
+}
+
+async fn take(State(heard): State<Heard>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    heard.lock().unwrap().push((headers, serde_json::from_slice(&body).unwrap()));
+    StatusCode::CREATED
+}
+
+fn run(program: &Path, arguments: &[&str], variables: &[(&str, &str)], folder: &Path) -> (i32, String, String) {
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").envs(variables.iter().copied()).current_dir(folder);
+    shown(&command.output().unwrap())
+}
+
+fn shown(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn it_has_the_commands_of_ci_and_is_small_and_static() {
+    let folder = Folder::new();
+    let (_, help, _) = run(&program(), &["--help"], &[], &folder.0);
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|l| *l != "Commands:")
+        .skip(1)
+        .take_while(|l| !l.is_empty())
+        .filter_map(|l| l.split_whitespace().next())
+        .collect();
+    let presets = ["auto", "azure", "bitbucket", "buildkite", "circleci", "drone", "github", "gitlab", "jenkins", "travis", "woodpecker"];
+    let mut expected: Vec<String> = vec!["build:new".into()];
+    expected.extend(presets.iter().map(|p| format!("build:new:{p}")));
+    expected.push("help".into());
+    assert_eq!(commands, expected, "{help}");
+    let bytes = std::fs::read(program()).unwrap();
+    assert!(bytes.len() < 5_000_000, "it has {} bytes", bytes.len());
+    assert!(!interpreters(&bytes), "it asks for no dynamic loader");
+    let version = run(&program(), &["--version"], &[], &folder.0).1;
+    assert!(version.starts_with("coolops 0.1.0 ("), "{version}");
+}
+
+/// Whether an ELF file of 64 bits names a dynamic loader (a program header of the type PT_INTERP, 3).
+fn interpreters(elf: &[u8]) -> bool {
+    let number = |at: usize, size: usize| elf[at..at + size].iter().rev().fold(0_usize, |n, b| n << 8 | usize::from(*b));
+    let (table, size, count) = (number(0x20, 8), number(0x36, 2), number(0x38, 2));
+    assert!(elf.starts_with(b"\x7fELF\x02") && count > 0);
+    (0..count).any(|n| number(table + n * size, 4) == 3)
+}
+
+#[test]
+fn the_server_has_every_command_of_ci_too() {
+    let full = Path::new(env!("CARGO_BIN_EXE_coolops"));
+    let folder = Folder::new();
+    let (_, help, _) = run(full, &["--help"], &[], &folder.0);
+    for command in ["build:new:auto", "build:new:github", "serve", "ci"] {
+        assert!(help.lines().any(|l| l.split_whitespace().next() == Some(command)), "{command} is missing in\n{help}");
+    }
+}
+
+/// A checkout with one commit.
+fn checkout() -> (Folder, String) {
+    let folder = Folder::new();
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .args(["-c", "user.name=Mira Sol", "-c", "user.email=mira@harbour.example", "-c", "init.defaultBranch=main"])
+            .args(arguments)
+            .current_dir(&folder.0)
+            .env("HOME", &folder.0)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    git(&["init", "-q"]);
+    git(&["commit", "-q", "--allow-empty", "-m", "Let the lamp turn slower", "-m", "Captains asked for it."]);
+    let commit = git(&["rev-parse", "HEAD"]);
+    (folder, commit)
+}
+
+#[test]
+fn a_circleci_job_announces_what_the_original_announced() {
+    let (folder, commit) = checkout();
+    let server = Server::start(&folder.0);
+    let job = [
+        ("CIRCLECI", "true"),
+        ("CIRCLE_BRANCH", "feature/fog"),
+        ("CIRCLE_BUILD_NUM", "17"),
+        ("CIRCLE_SHA1", commit.as_str()),
+        ("COOLOPS_URL", server.url.as_str()),
+        ("COOLOPS_PROJECT_API_TOKEN", "cops_x"),
+    ];
+    for command in ["build:new:circleci", "build:new:auto"] {
+        let (code, out, said) = run(&program(), &[command, "-p", "B=1", "-p", "A=2", "-p", "B=3", "-m", "Note=x"], &job, &folder.0);
+        assert_eq!((code, out.as_str(), said.as_str()), (0, "", ""));
+        let (headers, body) = server.heard.lock().unwrap().pop().unwrap();
+        assert_eq!(headers["authorization"], "Token cops_x");
+        assert_eq!(headers["x-coolops-cli-version"], "0.1.0");
+        assert_eq!(body["name"], "feature-fog-17");
+        assert_eq!(body["params"], serde_json::json!({ "B": "3", "A": "2" }));
+        let metadata = serde_json::json!({
+            "Note": "x", "Pull Request": "_No Pull Request_", "Last Commit": "```Let the lamp turn slower\n\nCaptains asked for it.```",
+        });
+        assert_eq!(body["metadata"], metadata);
+    }
+    let (code, out, _) = run(&program(), &["build:new:circleci", "--name", "mine", "--dry-run"], &job, &folder.0);
+    assert!(code == 0 && out.starts_with(&format!("POST {}/builds\n{{\n  \"name\": \"mine\",", server.url)), "{out}");
+    assert!(server.heard.lock().unwrap().is_empty(), "a dry run sends nothing");
+}
+
+#[test]
+fn what_a_preset_lacks_is_said() {
+    let folder = Folder::new();
+    let (code, _, said) = run(&program(), &["build:new:gitlab"], &[("CI_COMMIT_REF_SLUG", "main")], &folder.0);
+    assert_eq!(code, 1);
+    assert_eq!(
+        said,
+        "$CI_JOB_ID is not set, and gitlab names builds by it.\nIs this a job of GitLab CI? Otherwise give the name with --name.\n"
+    );
+    let (code, _, said) = run(&program(), &["build:new:auto"], &[("CI", "true")], &folder.0);
+    assert!(code == 1 && said.starts_with("This is no CI system that coolops knows (github, woodpecker, gitlab,"), "{said}");
+    let (code, _, said) = run(&program(), &["build:new", "m", "--dry-run"], &[("COOLOPS_PARAMS", "A=1\nB")], &folder.0);
+    assert_eq!((code, said.as_str()), (1, "$COOLOPS_PARAMS: each line should have the {key}={value} format, and one is: B\n"));
+}
+
+/// Runs install.sh as a person would, with programs of ours first in the path.
+fn install(folder: &Folder, url: &str, more: &[(&str, &str)]) -> (i32, String, String) {
+    let mut command = Command::new("sh");
+    command.arg(root().join("install.sh")).env_clear().current_dir(&folder.0);
+    command.env("PATH", format!("{}:/usr/bin:/bin", folder.path("fake"))).env("HOME", &folder.0);
+    command.env("COOLOPS_DOWNLOAD_URL", url).envs(more.iter().copied());
+    shown(&command.output().unwrap())
+}
+
+#[test]
+fn it_is_installed_by_a_script_that_checks_what_it_got() {
+    let folder = Folder::new();
+    let server = Server::start(&root().join("dist"));
+    let (code, said, wrong) = install(&folder, &server.url, &[]);
+    assert_eq!((code, wrong.as_str()), (0, ""), "{said}");
+    let place = folder.path(".local/bin/coolops");
+    assert!(said.starts_with("Installed coolops 0.1.0 (") && said.contains(&format!("as {place}")), "{said}");
+    assert!(said.contains("is not in your PATH; add it: export PATH="), "{said}");
+    assert!(run(Path::new(&place), &["--version"], &[], &folder.0).1.starts_with("coolops 0.1.0"));
+    // Again, over the first, elsewhere.
+    let elsewhere = folder.path("bin");
+    let (code, _, _) = install(&folder, &server.url, &[("COOLOPS_INSTALL_DIR", &elsewhere)]);
+    assert!(code == 0 && Path::new(&elsewhere).join("coolops").exists());
+}
+
+#[test]
+fn nothing_is_installed_when_something_is_wrong() {
+    let (folder, dist) = (Folder::new(), Folder::new());
+    let server = Server::start(&dist.0);
+    let place = folder.0.join(".local/bin/coolops");
+    let fails = |url: &str, sentence: &str| {
+        let (code, out, said) = install(&folder, url, &[]);
+        assert!(code == 1 && said.contains("coolops install: ") && said.contains(sentence), "{code} {out} {said}");
+        assert!(!place.exists(), "nothing is installed");
+    };
+    fails("", "COOLOPS_DOWNLOAD_URL is not set");
+    fails(&server.url, "coolops-x86_64-linux can't be fetched");
+    std::fs::copy(program(), dist.0.join("coolops-x86_64-linux")).unwrap();
+    fails(&server.url, "nothing is installed without its checksum");
+    std::fs::write(dist.0.join("coolops-x86_64-linux.sha256"), format!("{}  coolops-x86_64-linux\n", "0".repeat(64))).unwrap();
+    fails(&server.url, "and should be 0000000000000000000000000000000000000000000000000000000000000000; nothing is installed");
+    let fake = folder.0.join("fake");
+    std::fs::create_dir_all(&fake).unwrap();
+    std::fs::write(fake.join("uname"), "#!/bin/sh\n[ \"$1\" = -s ] && echo Darwin || echo arm64\n").unwrap();
+    Command::new("chmod").arg("+x").arg(fake.join("uname")).status().unwrap();
+    fails(&server.url, "there is a program for Linux on x86_64 only, and this is Darwin on arm64");
+}
+
+/// The scripts of the examples, as the CI system would hand them to a shell.
+fn example(file: &str, at: &[&str]) -> String {
+    let text = std::fs::read_to_string(root().join("examples/ci").join(file)).unwrap();
+    let mut value: &serde_yaml_ng::Value = &serde_yaml_ng::from_str(&text).unwrap();
+    for step in at {
+        value = match step.parse::<usize>() {
+            Ok(n) => &value[n],
+            Err(_) => &value[*step],
+        };
+    }
+    value.as_str().unwrap_or_else(|| panic!("no script at {at:?} of {file}")).to_owned()
+}
+
+#[test]
+fn the_examples_install_and_announce() {
+    let server = Server::start(&root().join("dist"));
+    let (folder, commit) = checkout();
+    let home = folder.0.to_string_lossy().into_owned();
+    let common: BTreeMap<&str, &str> = [
+        ("PATH", "/usr/bin:/bin"),
+        ("HOME", home.as_str()),
+        ("COOLOPS_URL", server.url.as_str()),
+        ("COOLOPS_DOWNLOAD_URL", server.url.as_str()),
+        ("COOLOPS_PROJECT_API_TOKEN", "cops_x"),
+        ("COOLOPS_PARAMS", "DOCKER_TAG=a b\n\nEMPTY=\n"),
+    ]
+    .into();
+    let installed = folder.path("gl");
+    let examples: [(&str, &[&str], Vec<(&str, &str)>, &str); 3] = [
+        (
+            "github/action.yml",
+            &["runs", "steps", "0", "run"],
+            vec![
+                ("GITHUB_ACTIONS", "true"),
+                ("GITHUB_REF_NAME", "main"),
+                ("GITHUB_RUN_NUMBER", "42"),
+                ("GITHUB_SHA", &commit),
+                ("RUNNER_TEMP", &home),
+            ],
+            "main-42",
+        ),
+        (
+            "circleci/orb.yml",
+            &["commands", "announce", "steps", "0", "run", "command"],
+            vec![("CIRCLECI", "true"), ("CIRCLE_BRANCH", "main"), ("CIRCLE_BUILD_NUM", "42"), ("CIRCLE_SHA1", &commit)],
+            "main-42",
+        ),
+        (
+            "gitlab/coolops.gitlab-ci.yml",
+            &[".coolops-announce", "script", "0"],
+            vec![
+                ("GITLAB_CI", "true"),
+                ("CI_COMMIT_REF_SLUG", "main"),
+                ("CI_JOB_ID", "42"),
+                ("CI_COMMIT_SHA", &commit),
+                ("COOLOPS_INSTALL_DIR", &installed),
+            ],
+            "main-42",
+        ),
+    ];
+    for (file, at, variables, name) in &examples {
+        for (own, expected) in [("", *name), ("My own name", "My own name")] {
+            let mut child = Command::new("sh");
+            child.env_clear().envs(&common).envs(variables.iter().copied()).env("BUILD_NAME", own).env("COOLOPS_BUILD", own);
+            child.args(["-e", "-c", &example(file, at)]).current_dir(&folder.0).stdin(Stdio::null());
+            let (code, out, said) = shown(&child.output().unwrap());
+            assert_eq!(code, 0, "{file}: {out}{said}");
+            let heard = server.heard();
+            assert_eq!(
+                (heard["name"].as_str(), &heard["params"]),
+                (Some(expected), &serde_json::json!({ "DOCKER_TAG": "a b", "EMPTY": "" })),
+                "{file}"
+            );
+            assert!(heard["metadata"]["Last Commit"].as_str().unwrap().contains("Let the lamp turn slower"));
+        }
+    }
+}
+
+/// Sends bytes as they are and tells the status of the answer.
+fn raw(address: &str, request: &[u8]) -> u16 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    std::str::from_utf8(&answer[9..]).unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_program_of_2018_keeps_working() {
+    service_story("true", "info", async |s| {
+        let address = s.url.trim_start_matches("http://").to_owned();
+        // As Go's net/http of that time wrote it: no content type, this order.
+        let request = |token: &str, body: &str| {
+            format!(
+                "POST /builds HTTP/1.1\r\nHost: {address}\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: {}\r\nAuthorization: Token {token}\r\n\
+                 X-Coolops-Cli-Version: 0.2.0\r\nAccept-Encoding: gzip\r\n\r\n{body}",
+                body.len()
+            )
+            .into_bytes()
+        };
+        let circleci =
+            r#"{"name":"master-1","params":{"DOCKER_TAG":"1"},"metadata":{"Last Commit":"```Fix```","Pull Request":"_No Pull Request_"}}"#;
+        assert_eq!(raw(&address, &request(&s.token, circleci)), 201);
+        assert_eq!(raw(&address, &request(&s.token, circleci)), 200);
+        assert_eq!(raw(&address, &request(&s.token, r#"{"name":"bare","params":{}}"#)), 201);
+        assert_eq!(raw(&address, &request("nobody", circleci)), 401);
+        assert_eq!(raw(&address, &request(&s.token, r#"{"params":{}}"#)), 400);
+        s.shows("# Api: master-1").await;
+        s.shows("# Api: bare").await;
+        s.shows("_No Pull Request_").await;
+    });
+}
+
+#[test]
+fn the_small_program_speaks_with_the_service() {
+    service_story("true", "info", async |s| {
+        let folder = Folder::new();
+        let variables = [("COOLOPS_URL", s.url.as_str()), ("COOLOPS_PROJECT_API_TOKEN", s.token.as_str())];
+        let (code, out, said) = run(&program(), &["build:new", "master-7", "-p", "A=1"], &variables, &folder.0);
+        assert_eq!((code, out.as_str(), said.as_str()), (0, "", ""));
+        s.shows("# Api: master-7").await;
+        let (code, _, said) = run(&program(), &["build:new", "master-7", "-p", "A=2"], &variables, &folder.0);
+        assert!(code == 1 && said.starts_with("Invalid request: the build master-7 is registered already"), "{said}");
+    });
+}
