@@ -16,7 +16,7 @@ demo *args: (needs "demo")
 
 # Run all tests beside private services
 test *args: (needs "test")
-    cargo build --quiet --features failpoints
+    cargo build --quiet --features failpoints --bins --bench figures
     scripts/client
     target/debug/coolops with-services -- scripts/nextest "$@"
 
@@ -41,6 +41,7 @@ check:
 
 # Measure against the targets and print the table of ratios
 bench *args: (needs "test")
+    scripts/client
     cargo build --quiet --release --bin coolops --bench figures
     target/release/coolops with-services --durable -- cargo bench --quiet --bench figures -- "$@"
 

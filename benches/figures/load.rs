@@ -61,6 +61,46 @@ impl Client {
     }
 }
 
+/// A workflow run's webhook of 22 kB, as GitHub sends it: what stands before and after the number that makes it a run of
+/// its own.
+fn workflow_run() -> (String, String) {
+    let kept = include_str!("../../tests/it/ci/bodies/github/push.json");
+    let mut body = serde_json::from_str::<serde_json::Value>(kept).unwrap()["body"].take();
+    let room = 22_000 - body.to_string().len();
+    body["repository"]["topics"] = vec!["lighthouse"; room / 13].into();
+    body["workflow_run"]["run_number"] = "NUMBER".into();
+    let (before, after) = body.to_string().split_once("\"NUMBER\"").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    (before, after)
+}
+
+/// Signed webhooks, each a new build, a second over so many connections.
+pub async fn webhooks(service: &Service, secret: &str, connections: usize, time: Duration, round: usize) -> f64 {
+    use hmac::{Hmac, Mac};
+    let (head, tail) = workflow_run();
+    let (head, tail) = (&head, &tail);
+    let before = Instant::now();
+    let workers = (0..connections).map(|c| async move {
+        let mut client = Client::connect(service.port).await.unwrap();
+        let mut count = 0_u64;
+        while before.elapsed() < time {
+            let number = (round * connections + c) as u64 * 1_000_000 + count;
+            let body = format!("{head}{number}{tail}");
+            let mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(&body).finalize().into_bytes();
+            let request = format!(
+                "POST /ci/github/api HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\nx-github-event: workflow_run\r\n\
+                 x-github-delivery: {number}\r\nx-hub-signature-256: sha256={}\r\ncontent-length: {}\r\n\r\n{body}",
+                hex::encode(mac),
+                body.len()
+            );
+            assert_eq!(client.send(request.as_bytes()).await.unwrap(), 201);
+            count += 1;
+        }
+        count
+    });
+    let total: u64 = futures::future::join_all(workers).await.into_iter().sum();
+    total as f64 / before.elapsed().as_secs_f64()
+}
+
 /// New builds a second over so many connections.
 pub async fn builds(service: &Service, connections: usize, time: Duration, round: usize) -> f64 {
     let before = Instant::now();

@@ -314,6 +314,6 @@ impl Service {
     }
 }
 
-fn kilobytes(status: &str, field: &str) -> u64 {
+pub fn kilobytes(status: &str, field: &str) -> u64 {
     status.lines().find(|l| l.starts_with(field)).and_then(|l| l.split_whitespace().nth(1)).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
