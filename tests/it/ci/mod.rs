@@ -1,6 +1,7 @@
 //! What CI systems send: bodies of their shapes, signed as they sign, and what becomes of them.
 
 mod bad_input;
+mod commands;
 mod fuzz;
 mod readings;
 mod sign;
