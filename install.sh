@@ -1,12 +1,13 @@
 #!/bin/sh
 # Installs the coolops command for CI from a place that you keep it at:
 #
-#   curl -fsS https://downloads.example.com/coolops/install.sh | COOLOPS_DOWNLOAD_URL=https://downloads.example.com/coolops sh
+#   curl -fsSL -o install.sh https://downloads.example.com/coolops/install.sh
+#   COOLOPS_DOWNLOAD_URL=https://downloads.example.com/coolops sh install.sh
 #
 # COOLOPS_DOWNLOAD_URL  folder with coolops-x86_64-linux and coolops-x86_64-linux.sha256 (what ./just client makes)
 # COOLOPS_INSTALL_DIR   where to; ~/.local/bin otherwise. No root is needed.
 #
-# Everything is in a function, so that a download of this script that breaks off runs nothing.
+# Everything is in functions, so that a download of this script that breaks off runs nothing.
 set -eu
 
 fail() {
@@ -24,6 +25,28 @@ fetch() { # fetch URL FILE
   fi
 }
 
+# The first word of 64 hex digits, whatever stands around it; nothing when there is none.
+digest() {
+  tr -d '\r' | tr 'A-F\t=' 'a-f  ' | tr ' ' '\n' | grep -x '[0-9a-f]\{64\}' | head -n 1 || true
+}
+
+sum() { # sum FILE
+  if command -v sha256sum >/dev/null 2>&1; then
+    sha256sum <"$1" | digest
+  elif command -v shasum >/dev/null 2>&1; then
+    shasum -a 256 <"$1" | digest
+  else
+    fail "neither sha256sum nor shasum is there; nothing is installed unchecked"
+  fi
+}
+
+work=""
+new=""
+tidy() {
+  [ -z "$work" ] || rm -rf "$work"
+  [ -z "$new" ] || rm -f "$new"
+}
+
 main() {
   system=$(uname -s)
   machine=$(uname -m)
@@ -34,21 +57,29 @@ main() {
   base=${COOLOPS_DOWNLOAD_URL:-}
   [ -n "$base" ] || fail "COOLOPS_DOWNLOAD_URL is not set; set it to the folder that holds coolops-x86_64-linux"
   base=${base%/}
-  folder=${COOLOPS_INSTALL_DIR:-${HOME:?}/.local/bin}
+  folder=${COOLOPS_INSTALL_DIR:-}
+  if [ -z "$folder" ]; then
+    [ -n "${HOME:-}" ] || fail "neither COOLOPS_INSTALL_DIR nor HOME is set; say where to install"
+    folder=$HOME/.local/bin
+  fi
   name=coolops-x86_64-linux
+  trap tidy EXIT
   work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
   fetch "$base/$name" "$work/$name" || fail "$base/$name can't be fetched"
-  fetch "$base/$name.sha256" "$work/$name.sha256" || fail "$base/$name.sha256 can't be fetched; nothing is installed without its checksum"
-  wanted=$(cut -d ' ' -f 1 <"$work/$name.sha256")
-  found=$(sha256sum "$work/$name" | cut -d ' ' -f 1)
+  fetch "$base/$name.sha256" "$work/sum" || fail "$base/$name.sha256 can't be fetched; nothing is installed without its checksum"
+  wanted=$(digest <"$work/sum")
+  [ -n "$wanted" ] || fail "$base/$name.sha256 holds no SHA-256 checksum; nothing is installed"
+  found=$(sum "$work/$name")
   [ "$wanted" = "$found" ] || fail "the checksum of $base/$name is $found and should be $wanted; nothing is installed"
-  mkdir -p "$folder" || fail "$folder can't be made; set COOLOPS_INSTALL_DIR to a folder of yours"
-  chmod 0755 "$work/$name"
-  # Moved within the folder, so that nobody ever runs half a program.
-  cp "$work/$name" "$folder/.coolops.new" || fail "$folder can't be written to; set COOLOPS_INSTALL_DIR to a folder of yours"
-  mv "$folder/.coolops.new" "$folder/coolops"
-  echo "Installed $("$folder/coolops" --version) as $folder/coolops"
+  { mkdir -p "$folder" && folder=$(cd "$folder" && pwd); } || fail "$folder can't be made; set COOLOPS_INSTALL_DIR to a folder of yours"
+  [ ! -d "$folder/coolops" ] || fail "$folder/coolops is a folder; move it away, or set COOLOPS_INSTALL_DIR"
+  # Under a name of its own first, and tried there: nobody ever runs half a program.
+  new=$(mktemp "$folder/.coolops.XXXXXX") || fail "$folder can't be written to; set COOLOPS_INSTALL_DIR to a folder of yours"
+  { cat "$work/$name" >"$new" && chmod 0755 "$new"; } || fail "$folder can't be written to; is its disk full?"
+  version=$("$new" --version) || fail "the program can't be run in $folder; is it mounted noexec? Set COOLOPS_INSTALL_DIR to another folder"
+  mv -f "$new" "$folder/coolops" || fail "$folder/coolops can't be replaced"
+  new=""
+  echo "Installed $version as $folder/coolops"
   case ":${PATH:-}:" in
     *":$folder:"*) ;;
     *) echo "$folder is not in your PATH; add it: export PATH=\"$folder:\$PATH\"" ;;

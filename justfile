@@ -37,6 +37,7 @@ chaos *args: (needs "test")
 check:
     cargo fmt --check
     cargo clippy --lib --bins --quiet -- -D warnings
+    cargo clippy --lib --bins --no-default-features --quiet -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 
 # Measure against the targets and print the table of ratios

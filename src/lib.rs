@@ -47,4 +47,4 @@ pub mod telemetry;
 pub use cli::main;
 /// Without the feature `server` there is what CI runs, and nothing else.
 #[cfg(not(feature = "server"))]
-pub use client::main;
+pub use client::command::main;

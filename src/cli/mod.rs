@@ -20,7 +20,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::app::App;
-use crate::client::{self, VERSION};
+use crate::client::command::{self, VERSION};
 use crate::config::{Config, ConfigError, Role};
 use crate::domain::event::Actor;
 use crate::store::Store;
@@ -29,7 +29,10 @@ use crate::store::Store;
 pub const EXIT_CODES: &[(u8, &str)] = &[
     (0, "done; for checks: all is well"),
     (1, "refused or failed, the reason is on standard error; for checks: there are findings"),
-    (2, "the command line or the configuration is wrong; nothing was tried"),
+    (
+        2,
+        "the command line or the configuration is wrong; nothing was tried (build:new… says 1 for a missing name, token or variable, as the original did)",
+    ),
 ];
 
 /// Deployments from Slack, with a history that can be replayed and proved.
@@ -45,7 +48,7 @@ pub struct Cli {
 pub enum Command {
     /// What CI runs
     #[command(flatten)]
-    Client(client::Command),
+    Client(command::Command),
     /// Run everything in one process: web face, Slack, workers
     Serve,
     /// Run the web face and Slack only
@@ -91,11 +94,11 @@ pub enum Command {
 
 /// Parses the process's arguments and runs.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = command::parsed::<Cli>();
     crate::telemetry::start();
     crate::failpoint::start();
     if let Command::Client(command) = &cli.command {
-        return client::run(command);
+        return command::run(command);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build() {
         Ok(runtime) => runtime,

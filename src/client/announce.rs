@@ -17,15 +17,15 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 struct Common {
     /// Something to show in the message; may be given many times [env: COOLOPS_METADATA, one in each line]
-    #[arg(short, long, value_name = "KEY=VALUE", value_parser = entry)]
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = entry, allow_hyphen_values = true)]
     metadata: Vec<(String, String)>,
     /// A variable for the deployment's container; may be given many times [env: COOLOPS_PARAMS, one in each line]
-    #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = entry)]
+    #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = entry, allow_hyphen_values = true)]
     param: Vec<(String, String)>,
     /// The project's token [env: COOLOPS_PROJECT_API_TOKEN]
-    #[arg(short, long)]
+    #[arg(short, long, allow_hyphen_values = true)]
     token: Option<String>,
-    /// Where coolops is reached, such as <https://coolops.example.com> [env: COOLOPS_URL]
+    /// Where coolops is reached, such as https://coolops.example.com [env: COOLOPS_URL]
     #[arg(long)]
     url: Option<String>,
     /// Print what would be sent, and send nothing
@@ -47,7 +47,7 @@ pub struct NamedArgs {
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The build's name, unique in its project [default: branch-number]
-    #[arg(short, long)]
+    #[arg(short, long, allow_hyphen_values = true)]
     name: Option<String>,
     #[command(flatten)]
     common: Common,
@@ -61,9 +61,16 @@ fn entry(text: &str) -> Result<(String, String), String> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "CI passes both in its environment; this command reads no other configuration")]
+/// A variable of the job, as text whatever its bytes are; an empty one counts as unset.
+#[expect(clippy::disallowed_methods, reason = "CI passes everything in its environment; this command reads no other configuration")]
 fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|v| !v.is_empty())
+    std::env::var_os(name).map(|v| v.to_string_lossy().into_owned()).filter(|v| !v.is_empty())
+}
+
+/// A flag, or else a variable; blanks around it are not meant.
+fn given(flag: Option<&String>, name: &str) -> Option<String> {
+    let flag = flag.map(|f| f.trim().to_owned()).filter(|f| !f.is_empty());
+    flag.or_else(|| variable(name).map(|v| v.trim().to_owned())).filter(|v| !v.is_empty())
 }
 
 #[derive(serde::Serialize)]
@@ -90,11 +97,12 @@ impl Serialize for Entries<'_> {
     }
 }
 
-/// Entries from a variable, one in each line: for CI configurations that have no lists.
+/// Entries from a variable, one in each line: for CI configurations that have no lists. Values can't span lines.
 fn lines(name: &str) -> Result<Vec<(String, String)>, String> {
     let text = variable(name).unwrap_or_default();
-    let given = text.lines().map(str::trim).filter(|l| !l.is_empty());
-    given.map(|line| entry(line).map_err(|e| format!("${name}: each line {e}, and one is: {line}"))).collect()
+    let given = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    // The line itself may be a part of a secret, so it isn't shown.
+    given.map(|(n, line)| entry(line.trim_start()).map_err(|e| format!("${name}: line {} {e}", n + 1))).collect()
 }
 
 fn ended(done: Result<(), String>) -> ExitCode {
@@ -143,29 +151,34 @@ fn announce(name: &str, args: &Common, metadata: &[(String, String)]) -> Result<
     let metadata = [lines("COOLOPS_METADATA")?.as_slice(), &args.metadata, metadata].concat();
     let params = [lines("COOLOPS_PARAMS")?, args.param.clone()].concat();
     let body = Body { name, params: Entries(&params), metadata: Some(Entries(&metadata)).filter(|m| !m.0.is_empty()) };
-    let url = args.url.clone().or_else(|| variable("COOLOPS_URL"));
+    let url = given(args.url.as_ref(), "COOLOPS_URL");
     if args.dry_run {
         let shown = serde_json::to_string_pretty(&body).unwrap_or_default();
         let _ = writeln!(std::io::stdout(), "POST {}/builds\n{shown}", url.as_deref().unwrap_or("$COOLOPS_URL").trim_end_matches('/'));
         return Ok(());
     }
-    let token = args.token.clone().or_else(|| variable("COOLOPS_PROJECT_API_TOKEN")).ok_or(
+    let token = given(args.token.as_ref(), "COOLOPS_PROJECT_API_TOKEN").ok_or(
         "The project's api token is mandatory.\nEither pass it using the --token flag or setting the $COOLOPS_PROJECT_API_TOKEN environment variable.",
     )?;
     let url = url.ok_or(
         "The address of coolops is mandatory.\nEither pass it using the --url flag or setting the $COOLOPS_URL environment variable.",
     )?;
+    if !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("The project's api token holds characters that no token has; copy it again.".to_owned());
+    }
+    let address = address(&url)?;
+    let agent = agent()?;
     let body = serde_json::to_string(&body).map_err(|e| e.to_string())?;
     let mut retries = RETRIES.iter();
     loop {
-        let problem = match send(&url, &token, &body) {
+        let problem = match send(&agent, &address, &token, &body) {
             Ok(()) => return Ok(()),
             Err(Problem::Final(reason)) => return Err(reason),
             Err(Problem::Passing(reason)) => reason,
         };
         match retries.next() {
             Some(wait) => std::thread::sleep(*wait),
-            None => return Err(format!("The build could not be announced to {url}: {problem}")),
+            None => return Err(format!("The build could not be announced to {address}: {problem}")),
         }
     }
 }
@@ -177,20 +190,53 @@ enum Problem {
     Passing(String),
 }
 
-fn send(url: &str, token: &str, body: &str) -> Result<(), Problem> {
-    let request = ureq::post(format!("{}/builds", url.trim_end_matches('/')))
-        .config()
-        .timeout_global(Some(TIMEOUT))
-        .http_status_as_error(false)
-        .build()
+/// The address that builds are sent to.
+fn address(url: &str) -> Result<String, String> {
+    let address = format!("{}/builds", url.trim_end_matches('/'));
+    let parsed: Option<ureq::http::Uri> = address.parse().ok();
+    let fits = parsed.is_some_and(|u| {
+        let has_user = u.authority().is_some_and(|a| a.as_str().contains('@'));
+        ["http", "https"].contains(&u.scheme_str().unwrap_or_default()) && u.query().is_none() && !has_user
+    });
+    // It isn't shown: there may be a password in it.
+    if fits && !address.contains('#') {
+        Ok(address)
+    } else {
+        Err("The address of coolops can't be read; write it like https://coolops.example.com, without user and query".to_owned())
+    }
+}
+
+/// The client: it follows nobody elsewhere, and trusts the certificates of `SSL_CERT_FILE` where that is set.
+fn agent() -> Result<ureq::Agent, String> {
+    let mut tls = ureq::tls::TlsConfig::builder();
+    if let Some(file) = variable("SSL_CERT_FILE") {
+        let pem = std::fs::read(&file).map_err(|e| format!("$SSL_CERT_FILE: {file} can't be read: {e}"))?;
+        let items: Vec<_> = ureq::tls::parse_pem(&pem).filter_map(Result::ok).collect();
+        let certificates: Vec<_> =
+            items.into_iter().filter_map(|i| if let ureq::tls::PemItem::Certificate(c) = i { Some(c) } else { None }).collect();
+        if certificates.is_empty() {
+            return Err(format!("$SSL_CERT_FILE: {file} holds no certificate in PEM"));
+        }
+        tls = tls.root_certs(ureq::tls::RootCerts::new_with_certs(&certificates));
+    }
+    let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).max_redirects(0);
+    Ok(config.max_redirects_will_error(false).tls_config(tls.build()).build().new_agent())
+}
+
+fn send(agent: &ureq::Agent, address: &str, token: &str, body: &str) -> Result<(), Problem> {
+    let request = agent
+        .post(address)
         .header("authorization", format!("Token {token}"))
         .header("x-coolops-cli-version", env!("CARGO_PKG_VERSION"))
         .header("content-type", "application/json");
-    let mut answer = request.send(body).map_err(|e| match e {
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-            Problem::Final(format!("The address {url} can't be read; write it like https://coolops.example.com"))
+    let mut answer = request.send(body).map_err(|e| {
+        let text = e.to_string();
+        match text.contains("certificate") {
+            true => Problem::Final(format!(
+                "{address} has a certificate that isn't trusted ({text}); name the file of your authority in $SSL_CERT_FILE"
+            )),
+            false => Problem::Passing(text),
         }
-        other => Problem::Passing(other.to_string()),
     })?;
     let status = answer.status().as_u16();
     let mut reason = || {
@@ -202,6 +248,10 @@ fn send(url: &str, token: &str, body: &str) -> Result<(), Problem> {
     };
     match status {
         200 | 201 => Ok(()),
+        300..=399 => {
+            let to = answer.headers().get("location").and_then(|l| l.to_str().ok()).unwrap_or("another address");
+            Err(Problem::Final(format!("{address} sends us on to {to}; set the address of coolops itself")))
+        }
         401 => Err(Problem::Final("Invalid project token".to_owned())),
         500.. => Err(Problem::Passing(reason())),
         _ => Err(Problem::Final(format!("Invalid request: {}", reason()))),

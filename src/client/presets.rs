@@ -5,8 +5,8 @@
 
 /// Longest commit message that is sent, in bytes; a metadata value may have 10,000.
 const MESSAGE_MAX: usize = 9_000;
-/// Longest branch in a name, in characters; a build's name may have 200.
-const BRANCH_MAX: usize = 150;
+/// Longest branch, and longest number, in a name, in characters; a build's name may have 200.
+const PART_MAX: usize = 90;
 
 /// What a preset can ask. Passed in, so that tests can answer.
 pub struct Surroundings<'a> {
@@ -37,10 +37,26 @@ pub struct Preset {
     /// Counts the attempts, beginning with this number; later ones go into the name.
     attempt: Option<(&'static str, u32)>,
     commit: &'static [&'static str],
+    /// Only where there is no checkout that has the commit.
     message: &'static [&'static str],
+    /// The same.
     author: &'static [&'static str],
+    /// What is not part of a branch's name.
+    strip: &'static [&'static str],
+    shows: Shows,
     url: fn(&Surroundings<'_>) -> Option<String>,
     pull_request: fn(&Surroundings<'_>) -> Option<String>,
+}
+
+/// Which entries the message gets.
+#[derive(Clone, Copy)]
+enum Shows {
+    /// Pull Request and Last Commit, as the original.
+    CircleCi,
+    /// Job Url and Last Commit, as the original.
+    GitLab,
+    /// What a webhook's message shows, under the same titles.
+    All,
 }
 
 /// In the order in which they are recognised: some set the variables of others too.
@@ -55,14 +71,20 @@ pub const PRESETS: &[Preset] = &[
         commit: &["GITHUB_SHA"],
         message: &[],
         author: &["GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR"],
+        strip: &[],
+        shows: Shows::All,
         url: |s| {
             let of = |name| (s.variable)(name);
             Some(format!("{}/{}/actions/runs/{}", of("GITHUB_SERVER_URL")?, of("GITHUB_REPOSITORY")?, of("GITHUB_RUN_ID")?))
         },
         pull_request: |s| {
-            let reference = (s.variable)("GITHUB_REF")?;
-            let number = reference.strip_prefix("refs/pull/")?.split('/').next()?;
-            Some(format!("{}/{}/pull/{number}", (s.variable)("GITHUB_SERVER_URL")?, (s.variable)("GITHUB_REPOSITORY")?))
+            let of_event = || event(s)?.pointer("/pull_request/html_url")?.as_str().map(str::to_owned);
+            let of_reference = || {
+                let reference = (s.variable)("GITHUB_REF")?;
+                let number = reference.strip_prefix("refs/pull/")?.split('/').next()?;
+                Some(format!("{}/{}/pull/{number}", (s.variable)("GITHUB_SERVER_URL")?, (s.variable)("GITHUB_REPOSITORY")?))
+            };
+            of_event().or_else(of_reference)
         },
     },
     Preset {
@@ -75,6 +97,8 @@ pub const PRESETS: &[Preset] = &[
         commit: &["CI_COMMIT_SHA"],
         message: &["CI_COMMIT_MESSAGE"],
         author: &["CI_COMMIT_AUTHOR"],
+        strip: &[],
+        shows: Shows::All,
         url: |s| (s.variable)("CI_PIPELINE_URL"),
         pull_request: |s| (s.variable)("CI_COMMIT_PULL_REQUEST").map(|n| format!("#{n}")),
     },
@@ -88,6 +112,8 @@ pub const PRESETS: &[Preset] = &[
         commit: &["CI_COMMIT_SHA"],
         message: &["CI_COMMIT_MESSAGE"],
         author: &["CI_COMMIT_AUTHOR", "GITLAB_USER_NAME"],
+        strip: &[],
+        shows: Shows::GitLab,
         url: |s| (s.variable)("CI_JOB_URL"),
         pull_request: |s| (s.variable)("CI_MERGE_REQUEST_IID").map(|n| format!("!{n}")),
     },
@@ -101,6 +127,8 @@ pub const PRESETS: &[Preset] = &[
         commit: &["CIRCLE_SHA1"],
         message: &[],
         author: &["CIRCLE_USERNAME"],
+        strip: &[],
+        shows: Shows::CircleCi,
         url: |s| (s.variable)("CIRCLE_BUILD_URL"),
         pull_request: |s| (s.variable)("CIRCLE_PULL_REQUEST"),
     },
@@ -115,6 +143,8 @@ pub const PRESETS: &[Preset] = &[
         commit: &["BUILDKITE_COMMIT"],
         message: &["BUILDKITE_MESSAGE"],
         author: &["BUILDKITE_BUILD_AUTHOR", "BUILDKITE_BUILD_CREATOR"],
+        strip: &[],
+        shows: Shows::All,
         url: |s| (s.variable)("BUILDKITE_BUILD_URL"),
         pull_request: |s| (s.variable)("BUILDKITE_PULL_REQUEST").filter(|n| n != "false").map(|n| format!("#{n}")),
     },
@@ -124,10 +154,12 @@ pub const PRESETS: &[Preset] = &[
         sign: ("BITBUCKET_BUILD_NUMBER", None),
         branch: &["BITBUCKET_TAG", "BITBUCKET_BRANCH"],
         number: &["BITBUCKET_BUILD_NUMBER"],
-        attempt: None,
+        attempt: Some(("BITBUCKET_STEP_RUN_NUMBER", 1)),
         commit: &["BITBUCKET_COMMIT"],
         message: &[],
         author: &[],
+        strip: &[],
+        shows: Shows::All,
         url: |s| {
             let origin = (s.variable)("BITBUCKET_GIT_HTTP_ORIGIN")?;
             Some(format!("{origin}/pipelines/results/{}", (s.variable)("BITBUCKET_BUILD_NUMBER")?))
@@ -144,6 +176,8 @@ pub const PRESETS: &[Preset] = &[
         commit: &["DRONE_COMMIT_SHA"],
         message: &["DRONE_COMMIT_MESSAGE"],
         author: &["DRONE_COMMIT_AUTHOR_NAME", "DRONE_COMMIT_AUTHOR"],
+        strip: &[],
+        shows: Shows::All,
         url: |s| (s.variable)("DRONE_BUILD_LINK"),
         pull_request: |s| (s.variable)("DRONE_PULL_REQUEST").map(|n| format!("#{n}")),
     },
@@ -157,6 +191,8 @@ pub const PRESETS: &[Preset] = &[
         commit: &["TRAVIS_PULL_REQUEST_SHA", "TRAVIS_COMMIT"],
         message: &["TRAVIS_COMMIT_MESSAGE"],
         author: &[],
+        strip: &[],
+        shows: Shows::All,
         url: |s| s.first(&["TRAVIS_BUILD_WEB_URL", "TRAVIS_JOB_WEB_URL"]),
         pull_request: |s| (s.variable)("TRAVIS_PULL_REQUEST").filter(|n| n != "false").map(|n| format!("#{n}")),
     },
@@ -171,10 +207,12 @@ pub const PRESETS: &[Preset] = &[
         commit: &["BUILD_SOURCEVERSION"],
         message: &["BUILD_SOURCEVERSIONMESSAGE"],
         author: &["BUILD_REQUESTEDFOR"],
+        strip: &["refs/heads/", "refs/tags/", "refs/"],
+        shows: Shows::All,
         url: |s| {
             let (collection, project) = ((s.variable)("SYSTEM_COLLECTIONURI")?, (s.variable)("SYSTEM_TEAMPROJECT")?);
-            let project = project.replace(' ', "%20");
-            Some(format!("{collection}{project}/_build/results?buildId={}", (s.variable)("BUILD_BUILDID")?))
+            let (collection, project) = (collection.trim_end_matches('/'), in_a_path(&project));
+            Some(format!("{collection}/{project}/_build/results?buildId={}", (s.variable)("BUILD_BUILDID")?))
         },
         pull_request: |s| s.first(&["SYSTEM_PULLREQUEST_PULLREQUESTNUMBER", "SYSTEM_PULLREQUEST_PULLREQUESTID"]).map(|n| format!("#{n}")),
     },
@@ -186,8 +224,10 @@ pub const PRESETS: &[Preset] = &[
         number: &["BUILD_NUMBER"],
         attempt: None,
         commit: &["GIT_COMMIT"],
-        message: &[],
+        message: &["CHANGE_TITLE"],
         author: &["CHANGE_AUTHOR"],
+        strip: &["origin/"],
+        shows: Shows::All,
         url: |s| (s.variable)("BUILD_URL"),
         pull_request: |s| (s.variable)("CHANGE_URL"),
     },
@@ -212,67 +252,102 @@ impl Preset {
     /// # Errors
     /// The variables that are missing, as a sentence.
     pub fn build_name(&self, s: &Surroundings<'_>) -> Result<String, String> {
-        let (branch, number) = (s.first(self.branch), s.first(self.number));
-        let missing: Vec<String> = [(&branch, self.branch), (&number, self.number)]
-            .iter()
-            .filter(|(value, _)| value.is_none())
-            .map(|(_, names)| names.iter().map(|n| format!("${n}")).collect::<Vec<_>>().join(" or "))
-            .collect();
+        let (branch, number) = (self.branch_here(s), s.first(self.number));
+        let either = |names: &[&str]| names.iter().map(|n| format!("${n}")).collect::<Vec<_>>().join(" or ");
+        let missing = [(branch.is_none(), self.branch), (number.is_none(), self.number)];
+        let missing: Vec<String> = missing.iter().filter(|(is_missing, _)| *is_missing).map(|(_, names)| either(names)).collect();
         let (Some(branch), Some(number)) = (branch, number) else {
-            let verb = if missing.len() == 1 { "is" } else { "are" };
             return Err(format!(
-                "{} {verb} not set, and {} names builds by it.\nIs this a job of {}? Otherwise give the name with --name.",
-                missing.join(" and "),
-                self.name,
-                self.title
+                "A build of {} is named by variables that are not set: {}.\nIs this a job of {0}? Otherwise give the name with --name.",
+                self.title,
+                missing.join(", and ")
             ));
         };
-        let branch: String = short(&branch).replace('/', "-").chars().take(BRANCH_MAX).collect();
         let attempt = self.attempt.and_then(|(variable, first)| {
             let attempt: u32 = (s.variable)(variable)?.trim().parse().ok()?;
             (attempt > first).then(|| format!("-{}", attempt - first + 1))
         });
-        Ok(format!("{branch}-{number}{}", attempt.unwrap_or_default()))
+        Ok(format!("{}-{}{}", in_a_name(&branch), in_a_name(&number), attempt.unwrap_or_default()))
     }
 
-    /// What the message shows, by title. Those of `circleci` and `gitlab` are the original's.
+    fn branch_here(&self, s: &Surroundings<'_>) -> Option<String> {
+        let name = s.first(self.branch)?;
+        Some(self.strip.iter().find_map(|p| name.strip_prefix(p)).unwrap_or(&name).to_owned())
+    }
+
+    /// What the message shows, by title.
     pub fn metadata(&self, s: &Surroundings<'_>) -> Vec<(String, String)> {
-        let event = (self.name == "github").then(|| event_file(s)).flatten();
-        let of_event = |pointer: &str| event.as_ref().and_then(|e| e.pointer(pointer)?.as_str().map(str::to_owned));
-        let commit = of_event("/pull_request/head/sha").or_else(|| s.first(self.commit)).unwrap_or_else(|| "HEAD".to_owned());
-        let log = |format: &str| (s.git)(&["log", &format!("--format={format}"), "-n", "1", &commit]).filter(|t| !t.trim().is_empty());
-        let message = log("%B").or_else(|| s.first(self.message)).or_else(|| of_event("/head_commit/message"));
-        let author = log("%an").or_else(|| of_event("/head_commit/author/name")).or_else(|| s.first(self.author));
-        let author = author.map(|a| a.split('<').next().unwrap_or_default().trim().to_owned()).filter(|a| !a.is_empty());
-        let last_commit = format!("```{}```", cut(message.as_deref().unwrap_or_default().trim()));
-        let entry = |title: &str, value: String| (title.to_owned(), value);
-        let pull_request = (self.pull_request)(s);
-        match self.name {
-            "circleci" => vec![
-                entry("Pull Request", pull_request.unwrap_or_else(|| "_No Pull Request_".to_owned())),
-                entry("Last Commit", last_commit),
+        let entry = |title: &str, value: Option<String>| value.map(|v| (title.to_owned(), v));
+        let entries = match self.shows {
+            Shows::CircleCi => vec![
+                entry("Pull Request", Some((self.pull_request)(s).unwrap_or_else(|| "_No Pull Request_".to_owned()))),
+                entry("Last Commit", Some(format!("```{}```", self.message_here(s).unwrap_or_default()))),
             ],
-            "gitlab" => vec![entry("Job Url", (self.url)(s).unwrap_or_default()), entry("Last Commit", last_commit)],
-            _ => {
-                let url = (self.url)(s).map(|url| entry("Job Url", url));
-                let pull_request = pull_request.map(|p| entry("Pull Request", p));
-                let author = author.map(|a| entry("Author", a));
-                let message = message.is_some().then(|| entry("Last Commit", last_commit));
-                [pull_request, url, author, message].into_iter().flatten().collect()
-            }
-        }
+            Shows::GitLab => vec![
+                entry("Job Url", Some((self.url)(s).unwrap_or_default())),
+                entry("Last Commit", Some(format!("```{}```", self.message_here(s).unwrap_or_default()))),
+            ],
+            Shows::All => vec![
+                entry("Branch", self.branch_here(s)),
+                entry("Commit", self.commit_here(s).map(|c| c.chars().take(7).collect())),
+                entry("Author", self.author_here(s)),
+                entry("Message", self.message_here(s)),
+                entry("Pull request", (self.pull_request)(s)),
+                entry("Run", (self.url)(s)),
+            ],
+        };
+        entries.into_iter().flatten().collect()
+    }
+
+    /// The commit's hash; of a pull request on GitHub its own, not that of the merge. What is no hash is not believed: it
+    /// would reach git as an option.
+    fn commit_here(&self, s: &Surroundings<'_>) -> Option<String> {
+        let is_hash = |c: &String| (7..=64).contains(&c.len()) && c.bytes().all(|b| b.is_ascii_hexdigit());
+        of_event(s, "/pull_request/head/sha").into_iter().chain(s.first(self.commit)).find(is_hash).or_else(|| {
+            let head = (s.git)(&["rev-parse", "HEAD"])?;
+            Some(head.trim().to_owned()).filter(is_hash)
+        })
+    }
+
+    /// What git says of the commit, where there is a checkout that has it.
+    fn logged(&self, s: &Surroundings<'_>, format: &str) -> Option<String> {
+        let commit = self.commit_here(s)?;
+        let text = (s.git)(&["log", &format!("--format={format}"), "-n", "1", &commit, "--"])?;
+        Some(text.trim().to_owned()).filter(|t| !t.is_empty())
+    }
+
+    fn message_here(&self, s: &Surroundings<'_>) -> Option<String> {
+        let of_event = || ["/head_commit/message", "/pull_request/title"].iter().find_map(|p| of_event(s, p));
+        let message = self.logged(s, "%B").or_else(|| s.first(self.message)).or_else(of_event)?;
+        Some(cut(message.trim())).filter(|m| !m.is_empty())
+    }
+
+    fn author_here(&self, s: &Surroundings<'_>) -> Option<String> {
+        let of_event = || ["/head_commit/author/name", "/pull_request/user/login"].iter().find_map(|p| of_event(s, p));
+        let author = self.logged(s, "%an").or_else(of_event).or_else(|| s.first(self.author))?;
+        // "Name <mail>".
+        Some(author.split('<').next().unwrap_or_default().trim().to_owned()).filter(|a| !a.is_empty())
     }
 }
 
 /// GitHub's description of what the job runs for.
-fn event_file(s: &Surroundings<'_>) -> Option<serde_json::Value> {
+fn event(s: &Surroundings<'_>) -> Option<serde_json::Value> {
     serde_json::from_str(&(s.file)(&(s.variable)("GITHUB_EVENT_PATH")?)?).ok()
 }
 
-/// A branch or tag without `refs/heads/`, `refs/tags/`, `refs/` or `origin/`.
-fn short(name: &str) -> &str {
-    let name = ["refs/heads/", "refs/tags/", "refs/"].iter().find_map(|p| name.strip_prefix(p)).unwrap_or(name);
-    name.strip_prefix("origin/").unwrap_or(name)
+fn of_event(s: &Surroundings<'_>, pointer: &str) -> Option<String> {
+    event(s)?.pointer(pointer)?.as_str().map(str::to_owned).filter(|t| !t.is_empty())
+}
+
+/// The original's rule, `/` to `-`, and no more than fits.
+fn in_a_name(text: &str) -> String {
+    text.replace('/', "-").chars().take(PART_MAX).collect()
+}
+
+/// A part of an address.
+fn in_a_path(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 fn cut(text: &str) -> String {
@@ -297,7 +372,15 @@ mod tests {
         let variable = |name: &str| variables.iter().find(|(n, v)| *n == name && !v.is_empty()).map(|(_, v)| (*v).to_owned());
         let ask = |arguments: &[&str]| {
             let (message, author) = git?;
-            Some(if arguments.contains(&"--format=%an") { author } else { message }.to_owned())
+            assert!(arguments.iter().all(|a| !a.starts_with("--output")), "a variable became an option of git");
+            Some(
+                match arguments {
+                    ["rev-parse", "HEAD"] => "0123456789abcdef",
+                    ["log", "--format=%an", ..] => author,
+                    _ => message,
+                }
+                .to_owned(),
+            )
         };
         let file = |_: &str| Some(event.to_owned()).filter(|e| !e.is_empty());
         let s = Surroundings { variable: &variable, git: &ask, file: &file };
@@ -312,8 +395,13 @@ mod tests {
         all.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
     }
 
-    const CIRCLE: &[(&str, &str)] =
-        &[("CIRCLECI", "true"), ("CI", "true"), ("CIRCLE_BRANCH", "feature/x/y"), ("CIRCLE_BUILD_NUM", "17"), ("CIRCLE_SHA1", "abc")];
+    const CIRCLE: &[(&str, &str)] = &[
+        ("CIRCLECI", "true"),
+        ("CI", "true"),
+        ("CIRCLE_BRANCH", "feature/x/y"),
+        ("CIRCLE_BUILD_NUM", "17"),
+        ("CIRCLE_SHA1", "abcdef0123"),
+    ];
 
     #[test]
     fn circleci_is_the_original_s_to_the_letter() {
@@ -338,28 +426,61 @@ mod tests {
     }
 
     #[test]
+    fn circleci_keeps_what_the_original_kept_of_a_branch() {
+        let branch = [("CIRCLE_BRANCH", "origin/fix/x"), ("CIRCLE_BUILD_NUM", "7")];
+        assert_eq!(announced(Some("circleci"), &branch, None, "").unwrap().0, "origin-fix-x-7");
+    }
+
+    const GITHUB: &[(&str, &str)] = &[
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_REF_NAME", "17/merge"),
+        ("GITHUB_HEAD_REF", "fix/fog"),
+        ("GITHUB_REF", "refs/pull/17/merge"),
+        ("GITHUB_RUN_NUMBER", "42"),
+        ("GITHUB_RUN_ATTEMPT", "2"),
+        ("GITHUB_SERVER_URL", "https://gh"),
+        ("GITHUB_REPOSITORY", "a/b"),
+        ("GITHUB_RUN_ID", "7"),
+        ("GITHUB_SHA", "ffffffffff"),
+        ("GITHUB_EVENT_PATH", "/event"),
+        ("GITHUB_ACTOR", "mira"),
+    ];
+
+    #[test]
     fn github_reads_its_event_and_counts_attempts() {
-        let variables = [
-            ("GITHUB_ACTIONS", "true"),
-            ("GITHUB_REF_NAME", "17/merge"),
-            ("GITHUB_HEAD_REF", "fix/fog"),
-            ("GITHUB_REF", "refs/pull/17/merge"),
-            ("GITHUB_RUN_NUMBER", "42"),
-            ("GITHUB_RUN_ATTEMPT", "2"),
-            ("GITHUB_SERVER_URL", "https://gh"),
-            ("GITHUB_REPOSITORY", "a/b"),
-            ("GITHUB_RUN_ID", "7"),
-            ("GITHUB_EVENT_PATH", "/event"),
-            ("GITHUB_ACTOR", "mira"),
-        ];
         let event = r#"{"head_commit":{"message":"From the event","author":{"name":"Mira Sol"}}}"#;
         let expected = pairs(&[
-            ("Pull Request", "https://gh/a/b/pull/17"),
-            ("Job Url", "https://gh/a/b/actions/runs/7"),
+            ("Branch", "fix/fog"),
+            ("Commit", "fffffff"),
             ("Author", "Mira Sol"),
-            ("Last Commit", "```From the event```"),
+            ("Message", "From the event"),
+            ("Pull request", "https://gh/a/b/pull/17"),
+            ("Run", "https://gh/a/b/actions/runs/7"),
         ]);
-        assert_eq!(announced(None, &variables, None, event), Ok(("fix-fog-42-2".to_owned(), expected)));
+        assert_eq!(announced(None, GITHUB, None, event), Ok(("fix-fog-42-2".to_owned(), expected)));
+    }
+
+    #[test]
+    fn a_pull_request_on_github_is_described_by_its_own_head() {
+        let event = r#"{"pull_request":{"html_url":"https://gh/a/b/pull/18","title":"Fog horn","user":{"login":"stranger"},"head":{"sha":"0123456789abcdef"}}}"#;
+        let (_, metadata) = announced(None, GITHUB, None, event).unwrap();
+        let expected = pairs(&[
+            ("Branch", "fix/fog"),
+            ("Commit", "0123456"),
+            ("Author", "stranger"),
+            ("Message", "Fog horn"),
+            ("Pull request", "https://gh/a/b/pull/18"),
+            ("Run", "https://gh/a/b/actions/runs/7"),
+        ]);
+        assert_eq!(metadata, expected);
+    }
+
+    #[test]
+    fn a_commit_that_is_no_hash_never_reaches_git() {
+        let job =
+            [("BUILDKITE", "true"), ("BUILDKITE_BRANCH", "main"), ("BUILDKITE_BUILD_NUMBER", "7"), ("BUILDKITE_COMMIT", "--output=/tmp/x")];
+        let (_, metadata) = announced(None, &job, Some(("Fix it", "Mira")), "").unwrap();
+        assert_eq!(metadata, pairs(&[("Branch", "main"), ("Commit", "0123456"), ("Author", "Mira"), ("Message", "Fix it")]));
     }
 
     #[test]
@@ -437,7 +558,7 @@ mod tests {
         ];
         for (name, variables, build, url) in cases {
             let (named, metadata) = announced(None, variables, None, "").unwrap();
-            assert_eq!((named.as_str(), metadata), (*build, pairs(&[("Job Url", url)])), "{name}");
+            assert_eq!((named.as_str(), metadata.last()), (*build, Some(&("Run".to_owned(), (*url).to_owned()))), "{name}");
             assert_eq!(announced(Some(name), variables, None, "").unwrap().0, *build);
         }
     }
@@ -447,7 +568,8 @@ mod tests {
         let refusal = announced(Some("circleci"), &[("CIRCLE_TAG", "")], None, "").unwrap_err();
         assert_eq!(
             refusal,
-            "$CIRCLE_TAG or $CIRCLE_BRANCH and $CIRCLE_BUILD_NUM are not set, and circleci names builds by it.\nIs this a job of CircleCI? Otherwise give the name with --name."
+            "A build of CircleCI is named by variables that are not set: $CIRCLE_TAG or $CIRCLE_BRANCH, and $CIRCLE_BUILD_NUM.\n\
+             Is this a job of CircleCI? Otherwise give the name with --name."
         );
         assert_eq!(announced(None, &[("CI", "true")], None, ""), Err("none".to_owned()));
     }

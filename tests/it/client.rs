@@ -1,6 +1,5 @@
 //! The small program for CI, as it is downloaded: what it can do, how it is installed, what each CI system's job sends.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -206,12 +205,86 @@ fn what_a_preset_lacks_is_said() {
     assert_eq!(code, 1);
     assert_eq!(
         said,
-        "$CI_JOB_ID is not set, and gitlab names builds by it.\nIs this a job of GitLab CI? Otherwise give the name with --name.\n"
+        "A build of GitLab CI is named by variables that are not set: $CI_JOB_ID.\nIs this a job of GitLab CI? Otherwise give the name with --name.\n"
     );
     let (code, _, said) = run(&program(), &["build:new:auto"], &[("CI", "true")], &folder.0);
     assert!(code == 1 && said.starts_with("This is no CI system that coolops knows (github, woodpecker, gitlab,"), "{said}");
     let (code, _, said) = run(&program(), &["build:new", "m", "--dry-run"], &[("COOLOPS_PARAMS", "A=1\nB")], &folder.0);
-    assert_eq!((code, said.as_str()), (1, "$COOLOPS_PARAMS: each line should have the {key}={value} format, and one is: B\n"));
+    assert_eq!((code, said.as_str()), (1, "$COOLOPS_PARAMS: line 2 should have the {key}={value} format\n"));
+}
+
+#[test]
+fn every_preset_is_the_one_of_its_command() {
+    let folder = Folder::new();
+    let both = |a: &'static str, b: &'static str| [(a, "fix/x"), (b, "7")];
+    for (command, job) in [
+        ("azure", both("BUILD_SOURCEBRANCH", "BUILD_BUILDNUMBER")),
+        ("bitbucket", both("BITBUCKET_BRANCH", "BITBUCKET_BUILD_NUMBER")),
+        ("buildkite", both("BUILDKITE_BRANCH", "BUILDKITE_BUILD_NUMBER")),
+        ("circleci", both("CIRCLE_BRANCH", "CIRCLE_BUILD_NUM")),
+        ("drone", both("DRONE_BRANCH", "DRONE_BUILD_NUMBER")),
+        ("github", both("GITHUB_REF_NAME", "GITHUB_RUN_NUMBER")),
+        ("gitlab", both("CI_COMMIT_REF_SLUG", "CI_JOB_ID")),
+        ("jenkins", both("BRANCH_NAME", "BUILD_NUMBER")),
+        ("travis", both("TRAVIS_BRANCH", "TRAVIS_BUILD_NUMBER")),
+        ("woodpecker", both("CI_COMMIT_BRANCH", "CI_PIPELINE_NUMBER")),
+    ] {
+        let (code, out, said) = run(&program(), &[&format!("build:new:{command}"), "--dry-run"], &job, &folder.0);
+        assert!(code == 0 && out.contains("\"name\": \"fix-x-7\""), "{command}: {out}{said}");
+    }
+}
+
+#[test]
+fn a_job_s_odd_values_are_sent_or_refused_and_never_lost() {
+    let (folder, commit) = checkout();
+    let server = Server::start(&folder.0);
+    let job = [("COOLOPS_URL", server.url.as_str()), ("COOLOPS_PROJECT_API_TOKEN", "cops_x\n")];
+    let ok = |arguments: &[&str]| {
+        let (code, _, said) = run(&program(), arguments, &job, &folder.0);
+        assert_eq!((code, said.as_str()), (0, ""), "{arguments:?}");
+        server.heard()
+    };
+    assert_eq!(ok(&["build:new", "-param=A=1", "-p", "B=-x=1", "n"])["params"], serde_json::json!({ "A": "1", "B": "-x=1" }));
+    assert_eq!(ok(&["build:new", "n", "-t", ""])["name"], "n", "an empty flag is no flag; the token's line break is not sent");
+    let buildkite =
+        [&job[..], &[("BUILDKITE_BRANCH", "main"), ("BUILDKITE_BUILD_NUMBER", "7"), ("BUILDKITE_COMMIT", "--output=injected")]].concat();
+    assert_eq!(run(&program(), &["build:new:buildkite"], &buildkite, &folder.0).0, 0);
+    assert_eq!(server.heard()["metadata"]["Author"], "Mira Sol");
+    assert!(!folder.0.join("injected").exists(), "a variable became an option of git");
+    let github = [&job[..], &[("GITHUB_REF_NAME", "main"), ("GITHUB_RUN_NUMBER", "7"), ("GITHUB_SHA", &commit)]].concat();
+    assert_eq!(run(&program(), &["build:new:github"], &github, &folder.0).0, 0);
+    assert_eq!(server.heard()["metadata"]["Message"], "Let the lamp turn slower\n\nCaptains asked for it.");
+    let fails = |arguments: &[&str], sentence: &str| {
+        let (code, _, said) = run(&program(), arguments, &job, &folder.0);
+        assert!(code == 1 && said.contains(sentence), "{arguments:?}: {code} {said}");
+    };
+    fails(&["build:new", "n", "-t", "a\u{e9}b"], "holds characters that no token has");
+    fails(
+        &["build:new", "n", "--url", "http://user:pw@localhost:1"],
+        "can't be read; write it like https://coolops.example.com, without user and query",
+    );
+    fails(&["build:new", "n", "--url", &format!("{}?x=1", server.url)], "without user and query");
+    let (code, _, said) = run(&program(), &["fly"], &[], &folder.0);
+    assert_eq!((code, said.as_str()), (2, "coolops: 'fly' is not a coolops command. See 'coolops --help'.\n"));
+    assert!(run(&program(), &["-v"], &[], &folder.0).1.starts_with("coolops 0.1.0"));
+}
+
+#[test]
+fn a_redirect_is_not_taken_for_an_answer() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 302 Found\r\nlocation: https://login.example.com/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .unwrap();
+    });
+    let folder = Folder::new();
+    let (code, _, said) = run(&program(), &["build:new", "n", "-t", "x", "--url", &url], &[], &folder.0);
+    server.join().unwrap();
+    assert_eq!(code, 1);
+    assert_eq!(said, format!("{url}/builds sends us on to https://login.example.com/; set the address of coolops itself\n"));
 }
 
 /// Runs install.sh as a person would, with programs of ours first in the path.
@@ -233,8 +306,19 @@ fn it_is_installed_by_a_script_that_checks_what_it_got() {
     assert!(said.starts_with("Installed coolops 0.1.0 (") && said.contains(&format!("as {place}")), "{said}");
     assert!(said.contains("is not in your PATH; add it: export PATH="), "{said}");
     assert!(run(Path::new(&place), &["--version"], &[], &folder.0).1.starts_with("coolops 0.1.0"));
-    // Again, over the first, elsewhere.
-    let elsewhere = folder.path("bin");
+    // Again, elsewhere, where there are blanks in the name; with every shell that is here; eight at once.
+    let elsewhere = folder.path("a b/bin");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(install(&folder, &server.url, &[("COOLOPS_INSTALL_DIR", &elsewhere)]).0, 0));
+        }
+    });
+    let left = std::fs::read_dir(&elsewhere).unwrap().count();
+    assert_eq!(left, 1, "nothing but the program is left");
+    let in_the_way = folder.path("in-the-way");
+    std::fs::create_dir_all(format!("{in_the_way}/coolops")).unwrap();
+    let (code, _, said) = install(&folder, &server.url, &[("COOLOPS_INSTALL_DIR", &in_the_way)]);
+    assert!(code == 1 && said.contains("is a folder; move it away"), "{said}");
     let (code, _, _) = install(&folder, &server.url, &[("COOLOPS_INSTALL_DIR", &elsewhere)]);
     assert!(code == 0 && Path::new(&elsewhere).join("coolops").exists());
 }
@@ -255,6 +339,8 @@ fn nothing_is_installed_when_something_is_wrong() {
     fails(&server.url, "nothing is installed without its checksum");
     std::fs::write(dist.0.join("coolops-x86_64-linux.sha256"), format!("{}  coolops-x86_64-linux\n", "0".repeat(64))).unwrap();
     fails(&server.url, "and should be 0000000000000000000000000000000000000000000000000000000000000000; nothing is installed");
+    std::fs::write(dist.0.join("coolops-x86_64-linux.sha256"), "").unwrap();
+    fails(&server.url, "holds no SHA-256 checksum; nothing is installed");
     let fake = folder.0.join("fake");
     std::fs::create_dir_all(&fake).unwrap();
     std::fs::write(fake.join("uname"), "#!/bin/sh\n[ \"$1\" = -s ] && echo Darwin || echo arm64\n").unwrap();
@@ -262,17 +348,22 @@ fn nothing_is_installed_when_something_is_wrong() {
     fails(&server.url, "there is a program for Linux on x86_64 only, and this is Darwin on arm64");
 }
 
-/// The scripts of the examples, as the CI system would hand them to a shell.
-fn example(file: &str, at: &[&str]) -> String {
+/// A step of an example: its script, and the variables that the CI system would set for it, with `fill` for every place that
+/// it fills in.
+fn example(file: &str, at: &[&str], script: &str, variables: &[&str], fill: &dyn Fn(&str) -> String) -> (String, Vec<(String, String)>) {
     let text = std::fs::read_to_string(root().join("examples/ci").join(file)).unwrap();
-    let mut value: &serde_yaml_ng::Value = &serde_yaml_ng::from_str(&text).unwrap();
-    for step in at {
-        value = match step.parse::<usize>() {
+    let whole: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
+    let walk = |at: &[&str]| {
+        at.iter().fold(&whole, |value, step| match step.parse::<usize>() {
             Ok(n) => &value[n],
             Err(_) => &value[*step],
-        };
-    }
-    value.as_str().unwrap_or_else(|| panic!("no script at {at:?} of {file}")).to_owned()
+        })
+    };
+    let step = walk(at);
+    let script = if script.is_empty() { step[0].as_str() } else { step[script].as_str() }.unwrap_or_else(|| panic!("no script in {file}"));
+    let variables = walk(variables).as_mapping().unwrap_or_else(|| panic!("no variables in {file}")).iter();
+    let variables = variables.map(|(name, value)| (name.as_str().unwrap().to_owned(), fill(value.as_str().unwrap()))).collect();
+    (script.to_owned(), variables)
 }
 
 #[test]
@@ -280,62 +371,82 @@ fn the_examples_install_and_announce() {
     let server = Server::start(&root().join("dist"));
     let (folder, commit) = checkout();
     let home = folder.0.to_string_lossy().into_owned();
-    let common: BTreeMap<&str, &str> = [
-        ("PATH", "/usr/bin:/bin"),
-        ("HOME", home.as_str()),
-        ("COOLOPS_URL", server.url.as_str()),
-        ("COOLOPS_DOWNLOAD_URL", server.url.as_str()),
-        ("COOLOPS_PROJECT_API_TOKEN", "cops_x"),
-        ("COOLOPS_PARAMS", "DOCKER_TAG=a b\n\nEMPTY=\n"),
-    ]
-    .into();
-    let installed = folder.path("gl");
-    let examples: [(&str, &[&str], Vec<(&str, &str)>, &str); 3] = [
-        (
-            "github/action.yml",
-            &["runs", "steps", "0", "run"],
-            vec![
-                ("GITHUB_ACTIONS", "true"),
-                ("GITHUB_REF_NAME", "main"),
-                ("GITHUB_RUN_NUMBER", "42"),
-                ("GITHUB_SHA", &commit),
-                ("RUNNER_TEMP", &home),
-            ],
-            "main-42",
-        ),
-        (
-            "circleci/orb.yml",
-            &["commands", "announce", "steps", "0", "run", "command"],
-            vec![("CIRCLECI", "true"), ("CIRCLE_BRANCH", "main"), ("CIRCLE_BUILD_NUM", "42"), ("CIRCLE_SHA1", &commit)],
-            "main-42",
-        ),
-        (
-            "gitlab/coolops.gitlab-ci.yml",
-            &[".coolops-announce", "script", "0"],
-            vec![
-                ("GITLAB_CI", "true"),
-                ("CI_COMMIT_REF_SLUG", "main"),
-                ("CI_JOB_ID", "42"),
-                ("CI_COMMIT_SHA", &commit),
-                ("COOLOPS_INSTALL_DIR", &installed),
-            ],
-            "main-42",
-        ),
-    ];
-    for (file, at, variables, name) in &examples {
-        for (own, expected) in [("", *name), ("My own name", "My own name")] {
+    let params = "DOCKER_TAG=a b\n\nEMPTY=\n";
+    for (own, expected) in [("", "main-42"), ("My own name", "My own name")] {
+        // What a person writes into `with:` or beside the command.
+        let given = |name: &str| match name {
+            "url" | "download-url" => server.url.clone(),
+            "token" => "cops_x".to_owned(),
+            "name" => own.to_owned(),
+            "params" => params.to_owned(),
+            "metadata" => "Note=by hand".to_owned(),
+            other => panic!("the example asks for {other}"),
+        };
+        let between = |text: &str, open: &str, close: &str| match text.split_once(open) {
+            Some((_, rest)) => given(rest.split(close).next().unwrap().trim()),
+            None => text.replace("$CI_PROJECT_DIR", &home),
+        };
+        let project: &[(&str, &str)] = &[
+            ("COOLOPS_URL", &server.url),
+            ("COOLOPS_DOWNLOAD_URL", &server.url),
+            ("COOLOPS_PROJECT_API_TOKEN", "cops_x"),
+            ("COOLOPS_PARAMS", params),
+            ("COOLOPS_METADATA", "Note=by hand"),
+        ];
+        let github: &[(&str, &str)] = &[
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_REF_NAME", "main"),
+            ("GITHUB_RUN_NUMBER", "42"),
+            ("GITHUB_SHA", &commit),
+            ("RUNNER_TEMP", &home),
+        ];
+        let circleci: &[(&str, &str)] =
+            &[("CIRCLECI", "true"), ("CIRCLE_BRANCH", "main"), ("CIRCLE_BUILD_NUM", "42"), ("CIRCLE_SHA1", &commit)];
+        let gitlab: &[(&str, &str)] =
+            &[("GITLAB_CI", "true"), ("CI_COMMIT_REF_SLUG", "main"), ("CI_JOB_ID", "42"), ("CI_COMMIT_SHA", &commit)];
+        let step = &["commands", "announce", "steps", "0", "run"];
+        let examples = [
+            (
+                "github",
+                example("github/action.yml", &["runs", "steps", "0"], "run", &["runs", "steps", "0", "env"], &|t| {
+                    between(t, "${{ inputs.", "}}")
+                }),
+                vec![github],
+            ),
+            (
+                "circleci",
+                example("circleci/orb.yml", step, "command", &[step.as_slice(), &["environment"]].concat(), &|t| {
+                    between(t, "<< parameters.", ">>")
+                }),
+                vec![&project[..3], circleci],
+            ),
+            (
+                "gitlab",
+                example("gitlab/coolops.gitlab-ci.yml", &[".coolops-announce", "script"], "", &[".coolops-announce", "variables"], &|t| {
+                    between(t, "\0", "\0")
+                }),
+                vec![project, gitlab],
+            ),
+        ];
+        for (name, (script, own_variables), variables) in examples {
             let mut child = Command::new("sh");
-            child.env_clear().envs(&common).envs(variables.iter().copied()).env("BUILD_NAME", own).env("COOLOPS_BUILD", own);
-            child.args(["-e", "-c", &example(file, at)]).current_dir(&folder.0).stdin(Stdio::null());
-            let (code, out, said) = shown(&child.output().unwrap());
-            assert_eq!(code, 0, "{file}: {out}{said}");
+            child.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &home).envs(own_variables);
+            child.envs(variables.into_iter().flatten().copied());
+            if name == "gitlab" {
+                child.env("COOLOPS_BUILD", own);
+            }
+            let (code, out, said) = shown(&child.args(["-e", "-c", &script]).current_dir(&folder.0).stdin(Stdio::null()).output().unwrap());
+            assert_eq!(code, 0, "{name}: {out}{said}");
             let heard = server.heard();
             assert_eq!(
                 (heard["name"].as_str(), &heard["params"]),
                 (Some(expected), &serde_json::json!({ "DOCKER_TAG": "a b", "EMPTY": "" })),
-                "{file}"
+                "{name}"
             );
-            assert!(heard["metadata"]["Last Commit"].as_str().unwrap().contains("Let the lamp turn slower"));
+            assert!(
+                heard["metadata"].to_string().contains("Let the lamp turn slower") && heard["metadata"]["Note"] == "by hand",
+                "{heard}"
+            );
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// What each module may import. `domain` knows nobody; nobody below knows `cli`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("client", &[]),
     ("keys", &[]),
     ("telemetry", &[]),
     ("config", &["keys"]),

@@ -224,7 +224,10 @@ fn f08_the_container_ends_while_no_worker_is_there() {
         s.runs("master-1").await;
         s.injects("SIGKILL to the only worker; the container ends meanwhile");
         s.end_process(1, "-KILL");
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        let docker = s.docker();
+        let name = format!("coolops-{}", s.database.text("select id::text from deployment").await);
+        let has_ended = async || docker.inspect_container(&name, None).await.unwrap().state.unwrap().running == Some(false);
+        s.until("the container has ended", has_ended).await;
         s.start_worker();
         s.shows("*failed*: exit code 7").await;
         s.saw("the true exit code and the whole log");
