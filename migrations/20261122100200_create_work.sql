@@ -65,7 +65,7 @@ create table rate_bucket (
 
 -- What CI systems delivered, for 30 days, with what became of it. Redacted; what a build was made of is in the log.
 create table ci_delivery (
-  id         uuid        primary key,                        -- UUIDv5 of project, provider and the provider's own name for it
+  id         uuid        primary key,                        -- UUIDv5 of project, provider, its own name for it, and the body's digest
   at         timestamptz not null default coolops_now(),
   project_id uuid        not null,
   build_id   uuid,
@@ -88,8 +88,10 @@ create table ci_refusal (
   provider text        not null,
   project  text        not null,
   reason   text        not null,
-  digest   bytea       not null
+  digest   bytea       not null,
+  known    boolean     not null                              -- whether there is such a project
 );
+create index ci_refusal_known on ci_refusal (known, id);
 
 -- Secret values, encrypted and erasable. The log only knows their name, version and fingerprint.
 create table secret_value (

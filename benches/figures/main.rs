@@ -332,6 +332,7 @@ fn story_of(n: u128) -> Vec<Event> {
             channel: "C0DEPLOYS1".into(),
             public_url: "https://coolops.example.com".into(),
             link_key: service::LINK_KEY.into(),
+            run: None,
         }
         .into(),
     ];

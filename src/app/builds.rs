@@ -111,7 +111,7 @@ impl App {
         Err(too_busy())
     }
 
-    fn registered(&self, build: &BuildRegistered, position: Option<i64>) -> Registered {
+    pub(super) fn registered(&self, build: &BuildRegistered, position: Option<i64>) -> Registered {
         let links = self.keys.links(&build.link_key);
         let url = match links {
             Some(links) => render::build_url(&build.public_url, &links, build.build_id),

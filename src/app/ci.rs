@@ -17,7 +17,7 @@ use crate::ci::proof::Refusal;
 use crate::ci::{self, Headers, Malformed, Provider, Reading, Request, redact, rules};
 use crate::domain::build::{BuildRefusal, RegisterBuild};
 use crate::domain::event::Actor;
-use crate::domain::ids::{BuildId, DeliveryId, ProjectId};
+use crate::domain::ids::{DeliveryId, ProjectId};
 use crate::domain::names;
 use crate::domain::project::{Ci, Project, SecretRef};
 use crate::store::deliveries::{Delivery, Kept};
@@ -52,11 +52,17 @@ pub enum CiRefusal {
     /// The project takes nothing from this CI system.
     #[error("{project} takes no webhooks of {provider}; set the secret with: coolops ci secret {project} {provider}")]
     NotSetUp {
-        /// Its slug, or "no project".
+        /// Its slug.
         project: String,
         /// The CI system.
         provider: &'static str,
     },
+    /// No project takes anything from this CI system, which has one address for all.
+    #[error("no project takes webhooks of {0} yet; set one up with: coolops ci secret PROJECT {0}")]
+    NobodySetUp(&'static str),
+    /// Its body is too long, or broke off.
+    #[error("{0}")]
+    Unread(String),
     /// Its origin isn't proved.
     #[error(transparent)]
     Proof(#[from] Refusal),
@@ -101,73 +107,89 @@ impl App {
         self.noted(taken, "", incoming).await
     }
 
+    /// Notes a webhook whose body was not read to its end.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn note_unread(&self, provider: &'static dyn Provider, slug: &str, why: &str) -> Result<(), Refused> {
+        let incoming = Incoming { provider, headers: Headers::default(), body: Bytes::new() };
+        let unread: Result<(), Refused> = Err(refused(CiRefusal::Unread(why.to_owned())));
+        match self.noted(unread, slug, &incoming).await {
+            Err(CommandError::Unavailable(why)) => Err(CommandError::Unavailable(why)),
+            _ => Ok(()),
+        }
+    }
+
     async fn noted<T>(&self, taken: Result<T, Refused>, slug: &str, incoming: &Incoming) -> Result<T, Refused> {
         if let Err(CommandError::Refused(refusal)) = &taken {
             let provider = incoming.provider.name();
             metrics::counter!("coolops_ci_deliveries_total", "provider" => provider, "verdict" => "refused").increment(1);
+            let known = self.project(ProjectId::of_slug(slug)).await?.is_some();
             let slug: String = slug.chars().filter(|c| !c.is_control()).take(60).collect();
-            self.store.note_refusal(provider, &slug, &refusal.to_string(), &Sha256::digest(&incoming.body)).await?;
+            let digest = Sha256::digest(&incoming.body);
+            self.store.note_refusal(provider, &slug, known, &refusal.to_string(), &digest).await?;
         }
         taken
     }
 
     async fn routed(&self, incoming: &Incoming) -> Result<Vec<Taken>, Refused> {
         let provider = incoming.provider.name();
+        // Whoever proves nothing costs nothing.
+        if let Err(refusal @ Refusal::Missing(_)) = incoming.provider.verify(&self.request(incoming), "") {
+            return Err(refused(refusal));
+        }
         let mut candidates: Vec<Project> = self.store.projects().await?;
         candidates.retain(|p| !p.archived && p.ci(provider).is_some_and(|c| c.secret.is_some()));
         if candidates.is_empty() {
-            return Err(refused(CiRefusal::NotSetUp { project: "no project".to_owned(), provider }));
+            return Err(refused(CiRefusal::NobodySetUp(provider)));
         }
-        let mut believed = Vec::new();
-        let mut refusal = None;
+        let (mut believed, mut refusal) = (Vec::new(), None);
         for project in candidates {
             let ci = project.ci(provider).cloned().unwrap_or_default();
-            match self.proved(&project, &ci, incoming).await? {
-                Ok(()) => believed.push(project),
-                Err(why) => refusal = Some(why),
+            match self.proved(&project, &ci, incoming).await {
+                Ok(Ok(())) => believed.push(project),
+                Ok(Err(why)) => refusal = Some(why),
+                // One project whose secret can't be read must not stop the others.
+                Err(e) => tracing::warn!(project = %project.slug, error = %e, "a secret of CI can't be used"),
             }
         }
-        if let (true, Some(why)) = (believed.is_empty(), refusal) {
-            return Err(refused(why));
+        if believed.is_empty() {
+            return Err(match refusal {
+                Some(why) => refused(why),
+                None => CommandError::Unavailable("no project's secret can be read".to_owned()),
+            });
         }
         let body = self.read(incoming)?;
-        // Only projects that say which repository is theirs: all of them share one secret.
-        let is_theirs = |p: &Project| p.ci(provider).is_some_and(|c| !c.rules.repositories.is_empty());
         let mut taken = Vec::new();
-        for project in believed.iter().filter(|p| is_theirs(p)) {
-            let one = self.proved_and_taken(project.id, &project.slug, incoming).await?;
-            if !one.delivery.reason.starts_with("the repository ") {
-                taken.push(one);
-            }
+        for project in theirs(&believed, incoming.provider, &body) {
+            taken.push(self.proved_and_taken(project.id, &project.slug, incoming).await?);
         }
         if taken.is_empty() {
-            let nobody = ProjectId(Uuid::nil());
-            let request = self.request(incoming);
-            let (id, name) = identity(incoming.provider, &request, &body, nobody);
-            let repository = match incoming.provider.read(&request, &body) {
-                Reading::Report(report) => report.repository,
-                Reading::Ignored(_) => None,
-            };
-            let reason = match repository {
+            let (id, name) = identity(incoming.provider, &self.request(incoming), &body, NOBODY);
+            let reason = match incoming.provider.repository(&body) {
                 Some(repository) => format!(
                     "no project takes the builds of {}; choose one: coolops ci rules PROJECT {provider} --repository …",
                     names::printable(&repository)
                 ),
-                None => "it names no repository that a project takes builds of".to_owned(),
+                None => "it names no repository".to_owned(),
             };
-            taken.push(self.kept(Judged { id, name, project: nobody, verdict: "ignored", reason, build: None }, incoming, &body).await?);
+            taken.push(self.kept(Judged { id, name, project: NOBODY, verdict: "ignored", reason, build: None }, incoming, &body).await?);
         }
         Ok(taken)
     }
 
     async fn proved_and_taken(&self, project: ProjectId, slug: &str, incoming: &Incoming) -> Result<Taken, Refused> {
-        for _ in 0..LOOKS {
+        for look in 1..=LOOKS {
             // Read anew: what is remembered may be older than a change of the secret or the rules.
             let Some(project) = self.project_anew(project).await? else {
                 return Err(refused(CiRefusal::NoProject(names::printable(slug).into_owned())));
             };
             let ci = project.value.ci(incoming.provider.name()).cloned().unwrap_or_default();
-            self.proved(&project.value, &ci, incoming).await?.map_err(refused)?;
+            match self.proved(&project.value, &ci, incoming).await {
+                // The secret was replaced, and erased, since the project was read.
+                Err(CommandError::Unavailable(_)) if look < LOOKS => continue,
+                proved => proved?.map_err(refused)?,
+            }
             let body = self.read(incoming)?;
             if let Some(taken) = self.judged(&project, &ci, incoming, &body).await? {
                 return Ok(taken);
@@ -194,27 +216,35 @@ impl App {
             return Ok(Err(not_set_up));
         };
         let request = self.request(incoming);
-        let current = self.ci_secret(project.id, &ci.provider, secret).await?;
-        let Err(refusal) = incoming.provider.verify(&request, current.expose_secret()) else { return Ok(Ok(())) };
-        if ci.keeps_previous
-            && let Some(previous) = self.secret_before(project.id.0, &ci_place(&ci.provider), secret).await?
-            && incoming.provider.verify(&request, previous.expose_secret()).is_ok()
-        {
-            return Ok(Ok(()));
+        let current = self.ci_secret(project.id, ci, secret).await?;
+        let refusal = match incoming.provider.verify(&request, current.expose_secret()) {
+            Ok(()) => return Ok(Ok(())),
+            Err(refusal) => refusal,
+        };
+        if let (Some(previous), Refusal::Wrong(_) | Refusal::Missing(_)) = (&ci.previous, &refusal) {
+            let previous = self.ci_secret(project.id, ci, previous).await?;
+            let may = incoming.provider.may_stand_beside(current.expose_secret(), previous.expose_secret());
+            if may && incoming.provider.verify(&request, previous.expose_secret()).is_ok() {
+                return Ok(Ok(()));
+            }
         }
         Ok(Err(refusal.into()))
     }
 
-    /// The secret's value, from memory if it was used before; the fingerprint tells it from one of an earlier life.
-    async fn ci_secret(&self, project: ProjectId, provider: &str, secret: &SecretRef) -> Result<Arc<SecretString>, Refused> {
-        let key = (project, provider.to_owned(), secret.fingerprint.clone());
-        let known = self.directory.ci_secrets.read().expect("no holder of the lock panics").get(&key).cloned();
+    /// A secret's value, from memory if it was used before; the fingerprint tells it from one of an earlier life.
+    async fn ci_secret(&self, project: ProjectId, ci: &Ci, secret: &SecretRef) -> Result<Arc<SecretString>, Refused> {
+        let key = |fingerprint: &str| (project, ci.provider.clone(), fingerprint.to_owned());
+        let known = self.directory.ci_secrets.read().expect("no holder of the lock panics").get(&key(&secret.fingerprint)).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        let value = self.secret(project.0, &ci_place(provider), secret).await?;
-        let value = Arc::new(value.map_err(|e| CommandError::Unavailable(format!("the secret of {provider}: {e}")))?);
-        self.directory.ci_secrets.write().expect("no holder of the lock panics").insert(key, Arc::clone(&value));
+        let value = self.secret(project.0, &ci_place(&ci.provider), secret).await?;
+        let value = Arc::new(value.map_err(|e| CommandError::Unavailable(format!("the secret of {}: {e}", ci.provider)))?);
+        let mut all = self.directory.ci_secrets.write().expect("no holder of the lock panics");
+        // Those that are accepted no more leave the memory.
+        let accepted: Vec<&str> = ci.secret.iter().chain(&ci.previous).map(|s| s.fingerprint.as_str()).collect();
+        all.retain(|(of, provider, fingerprint), _| *of != project || *provider != ci.provider || accepted.contains(&fingerprint.as_str()));
+        all.insert(key(&secret.fingerprint), Arc::clone(&value));
         Ok(value)
     }
 
@@ -222,8 +252,12 @@ impl App {
     async fn judged(&self, project: &Seen<Project>, ci: &Ci, incoming: &Incoming, body: &Value) -> Result<Option<Taken>, Refused> {
         let request = self.request(incoming);
         let (id, name) = identity(incoming.provider, &request, body, project.value.id);
-        if let Some(delivery) = self.store.delivery(id).await? {
-            return Ok(Some(Taken { delivery, build: None }));
+        // What made no build is decided again: the rules may have changed since.
+        if let Some(delivery) = self.store.delivery(id).await?
+            && let Some(build) = delivery.build
+        {
+            let build = self.build(build).await?.map(|b| self.registered(&b, None));
+            return Ok(Some(Taken { delivery, build }));
         }
         let judged = self.decided(project.value.id, ci, incoming, body, id).await?;
         let Some((verdict, reason, build)) = judged else { return Ok(None) };
@@ -251,22 +285,21 @@ impl App {
         let actor = Actor::Webhook { provider: provider.name().to_owned(), delivery };
         for attempt in 1..=ATTEMPTS_MAX {
             let name = if attempt == 1 { announced.name.clone() } else { format!("{}-{attempt}", announced.name) };
-            let (params, metadata, public_url) = (announced.params.clone(), announced.metadata.clone(), self.public_url.clone());
-            let command = RegisterBuild { name: name.clone(), params, metadata, public_url };
+            let (params, metadata, run) = (announced.params.clone(), announced.metadata.clone(), announced.run.clone());
+            let command = RegisterBuild { name, params, metadata, run, public_url: self.public_url.clone() };
             match self.register_build(project, Announcer::Webhook { ci, actor: actor.clone() }, command).await {
                 Ok(build) if build.new => return Ok(Some(("accepted", String::new(), Some(build)))),
                 Ok(build) => return Ok(Some(("repeated", "the build is registered already".to_owned(), Some(build)))),
                 Err(CommandError::Refused(AnnounceRefusal::SettingsChanged)) => return Ok(None),
-                Err(CommandError::Refused(AnnounceRefusal::Build(BuildRefusal::OtherParams { difference, .. }))) => {
-                    let there = self.build(BuildId::of_name(project, &name)).await?;
-                    if there.is_some_and(|b| rules::is_run_again(&announced, &b.params, &b.metadata)) {
-                        continue;
-                    }
-                    let why = format!(
-                        "another run made the build {name} already ({difference}); tell them apart by name, such as \
-                         coolops ci rules PROJECT {} --name \"{{workflow}}-{{branch}}-{{number}}\"",
-                        provider.name()
-                    );
+                // Some CI systems number a re-run as the first one.
+                Err(CommandError::Refused(AnnounceRefusal::Build(BuildRefusal::EarlierAttempt(_)))) => {}
+                Err(CommandError::Refused(AnnounceRefusal::Build(
+                    refusal @ (BuildRefusal::OtherRun { .. } | BuildRefusal::OtherParams { .. }),
+                ))) => {
+                    let why = refusal.to_string();
+                    let why = why.split("; give").next().unwrap_or_default();
+                    let name = "{workflow}-{branch}-{number}";
+                    let why = format!("{why}; tell them apart by name: coolops ci rules PROJECT {} --name \"{name}\"", provider.name());
                     return Ok(Some(("ignored", why, None)));
                 }
                 Err(CommandError::Refused(refusal)) => return Ok(Some(("ignored", refusal.to_string(), None))),
@@ -303,11 +336,23 @@ impl App {
     /// That it is not kept any more, its project or CI system is gone, or the database is away.
     pub async fn replay_delivery(&self, id: DeliveryId) -> Result<Taken, CommandError<ReplayRefusal>> {
         let gone = || CommandError::Refused(ReplayRefusal::NotKept(id));
-        let delivery = self.store.delivery(id).await?.ok_or_else(gone)?;
+        let mut delivery = self.store.delivery(id).await?.ok_or_else(gone)?;
+        if let Some(build) = delivery.build {
+            let build = self.build(build).await?.map(|b| self.registered(&b, None));
+            let (verdict, reason) = ("repeated".to_owned(), "the build is registered already".to_owned());
+            return Ok(Taken { delivery: Delivery { verdict, reason, ..delivery }, build });
+        }
         let kept = self.store.kept_delivery(id).await?.ok_or_else(gone)?;
         let provider = ci::provider(&delivery.provider).ok_or_else(gone)?;
         let body: Value = serde_json::from_slice(&kept.body).map_err(|_| gone())?;
-        let project = self.project_anew(delivery.project).await?.ok_or(CommandError::Refused(ReplayRefusal::NoProject))?;
+        if delivery.project == NOBODY {
+            // It came to the address of all repositories; meanwhile a project may have named its own.
+            let projects = self.store.projects().await?;
+            let theirs =
+                theirs(&projects, provider, &body).next().ok_or(CommandError::Refused(ReplayRefusal::NoProject(provider.name())))?;
+            delivery.project = theirs.id;
+        }
+        let project = self.project_anew(delivery.project).await?.ok_or(CommandError::Refused(ReplayRefusal::NoProject(provider.name())))?;
         let ci = project.value.ci(provider.name()).cloned().unwrap_or_default();
         if ci.secret.is_none() {
             return Err(CommandError::Refused(ReplayRefusal::NotSetUp { project: project.value.slug.clone(), provider: provider.name() }));
@@ -330,11 +375,9 @@ pub enum ReplayRefusal {
     /// Unknown, or older than 30 days.
     #[error("there is no delivery {0}; deliveries are kept for 30 days, see: coolops ci deliveries")]
     NotKept(DeliveryId),
-    /// No project took it.
-    #[error(
-        "no project took this delivery; name its repository with coolops ci rules PROJECT PROVIDER --repository …, then redeliver it there"
-    )]
-    NoProject,
+    /// No project takes it.
+    #[error("no project takes the builds of its repository; choose one: coolops ci rules PROJECT {0} --repository …")]
+    NoProject(&'static str),
     /// The project doesn't take webhooks of that system any more.
     #[error("{project} takes no webhooks of {provider} any more; set the secret with: coolops ci secret {project} {provider}")]
     NotSetUp {
@@ -343,6 +386,18 @@ pub enum ReplayRefusal {
         /// The CI system.
         provider: &'static str,
     },
+}
+
+/// The project of a delivery that no project takes.
+const NOBODY: ProjectId = ProjectId(Uuid::nil());
+
+/// The projects that name the repository which a body is about.
+fn theirs<'a>(projects: &'a [Project], provider: &'a dyn Provider, body: &'a Value) -> impl Iterator<Item = &'a Project> {
+    let repository = provider.repository(body);
+    projects.iter().filter(move |p| {
+        let rules = p.ci(provider.name()).map(|c| &c.rules);
+        repository.as_deref().zip(rules).is_some_and(|(repository, rules)| rules::names_repository(rules, repository))
+    })
 }
 
 /// What is known of a delivery when it is decided.

@@ -218,13 +218,30 @@ impl App {
         }
         provider.check_secret(value).map_err(|why| refuse(format!("the secret of {}: {why}", provider.name())))?;
         let there = self.store.project(project).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?.value;
-        let current = there.ci(provider.name()).and_then(|c| c.secret.as_ref());
+        let before = there.ci(provider.name()).and_then(|c| c.secret.clone());
         let place = ci_place(provider.name());
-        let secret = self.keep(project.0, &place, Project::next_secret_version(current), secret).await?;
-        let version = secret.version;
-        let change = ProjectChange::SetCiSecret { provider: provider.name().to_owned(), secret, keeps_previous };
+        let secret = self.keep(project.0, &place, Project::next_secret_version(before.as_ref()), secret).await?;
+        let previous = before.filter(|_| keeps_previous);
+        let oldest = previous.as_ref().map_or(secret.version, |p| p.version);
+        let change = ProjectChange::SetCiSecret { provider: provider.name().to_owned(), secret, previous };
         let changed = self.change_project(project, change, actor).await?;
-        self.store.erase_secrets(project.0, &place, Some(if keeps_previous { version - 1 } else { version })).await?;
+        self.store.erase_secrets(project.0, &place, Some(oldest)).await?;
+        Ok(changed)
+    }
+
+    /// Ends the secret before the present one.
+    ///
+    /// # Errors
+    /// A refusal, or that the database is away.
+    pub async fn end_previous_ci_secret(&self, project: ProjectId, provider: &dyn Provider, actor: &Actor) -> Result<Project, Refused> {
+        let there = self.store.project(project).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?.value;
+        let not_set = || ProjectRefusal::NoCi { project: there.slug.clone(), provider: provider.name().to_owned() };
+        let secret = there.ci(provider.name()).and_then(|c| c.secret.clone());
+        let secret = secret.ok_or_else(|| CommandError::Refused(not_set()))?;
+        let version = secret.version;
+        let change = ProjectChange::SetCiSecret { provider: provider.name().to_owned(), secret, previous: None };
+        let changed = self.change_project(project, change, actor).await?;
+        self.store.erase_secrets(project.0, &ci_place(provider.name()), Some(version)).await?;
         Ok(changed)
     }
 

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, branch, first, ignored, still, text};
+use super::{Provider, Reading, Report, Request, branch, first, ignored, no_event, still, text};
 
 pub struct Azure;
 
@@ -35,7 +35,7 @@ impl Provider for Azure {
     fn read(&self, _: &Request<'_>, body: &Value) -> Reading {
         let event = text(body, "/eventType").unwrap_or_default();
         if event != "build.complete" {
-            return ignored(format!("the event {} makes no builds; choose Build completed", crate::domain::names::printable(&event)));
+            return no_event(&event, "Build completed");
         }
         let resource = |name: &str| text(body, &format!("/resource/{name}"));
         // 2.0 has the result apart from the status, 1.0 has it as the status.
@@ -54,6 +54,7 @@ impl Provider for Azure {
         let old = version.as_deref().and_then(|v| v.strip_prefix("LG:")?.rsplit_once(':'));
         let reference = resource("sourceBranch").or_else(|| old.map(|(reference, _)| reference.to_owned())).unwrap_or_default();
         let pull_request = reference.strip_prefix("refs/pull/").and_then(|r| r.split('/').next()).map(str::to_owned);
+        let is_pull_request = pull_request.is_some() || resource("triggerInfo/pr.number").is_some();
         let tag = reference.strip_prefix("refs/tags/").map(str::to_owned);
         let own_branch = resource("triggerInfo/pr.sourceBranch").map(|b| branch(&b));
         let in_message = || text(body, "/message/markdown").and_then(|m| m.split_once("](")?.1.split(')').next().map(str::to_owned));
@@ -67,10 +68,12 @@ impl Provider for Azure {
             author: first(body, &["/resource/requestedFor/displayName", "/resource/requests/0/requestedFor/displayName"]),
             pull_request: resource("triggerInfo/pr.number").or(pull_request),
             number: first(body, &["/resource/buildNumber", "/resource/id"]),
+            run: resource("id"),
             attempt: 1,
             url: resource("_links/web/href").or_else(in_message),
             conclusion: Some(conclusion.to_owned()),
-            from_fork: resource("triggerInfo/pr.isFork").is_some_and(|f| f.eq_ignore_ascii_case("true")),
+            // What isn't told to be ours may be a fork's.
+            from_fork: is_pull_request && !resource("triggerInfo/pr.isFork").is_some_and(|f| f.eq_ignore_ascii_case("false")),
             tag,
         }))
     }

@@ -1,13 +1,13 @@
 //! Bitbucket Cloud: commit statuses of the type `build`. Pipelines have no hook of their own.
 //!
 //! Source: support.atlassian.com, "Event payloads", "Manage webhooks". The signature is SHA-256 although the header has
-//! the name of GitHub's SHA-1 one. Any tool can post a commit status: choose by `--workflow`, which is the status's name
-//! without "#4 for main". Old bodies have no `refname` and no `commit`.
+//! the name of GitHub's SHA-1 one. Any tool can post a commit status: those of Pipelines are the event `pipeline`, all others
+//! `commit_status`. Old bodies have no `refname` and no `commit`.
 
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, branch, first, ignored, person, still, text};
+use super::{Provider, Reading, Report, Request, branch, first, ignored, no_event, person, still, text};
 
 pub struct Bitbucket;
 
@@ -23,7 +23,7 @@ impl Provider for Bitbucket {
     }
 
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
-        (&["commit_status"], &[])
+        (&["pipeline"], &["commit_status"])
     }
 
     fn verify(&self, request: &Request<'_>, secret: &str) -> Result<(), Refusal> {
@@ -39,8 +39,7 @@ impl Provider for Bitbucket {
     fn read(&self, request: &Request<'_>, body: &Value) -> Reading {
         let key = request.headers.get("x-event-key").unwrap_or_default();
         if !["repo:commit_status_created", "repo:commit_status_updated"].contains(&key) {
-            let key = crate::domain::names::printable(key);
-            return ignored(format!("the event {key} makes no builds; choose Build status created and updated"));
+            return no_event(key, "Build status created and updated");
         }
         let status = |name: &str| text(body, &format!("/commit_status/{name}"));
         if status("type").is_some_and(|t| t != "build") {
@@ -65,7 +64,8 @@ impl Provider for Bitbucket {
         let number = Some(number).filter(|n| !n.is_empty()).or_else(from_url).filter(|n| !n.is_empty());
         let from_link = || status("links/commit/href").and_then(|l| l.rsplit('/').next().map(str::to_owned));
         Reading::Report(Box::new(Report {
-            event: "commit_status",
+            // Any tool can post a status; Pipelines' own are named "Pipeline #4 for main".
+            event: if name.starts_with("Pipeline #") { "pipeline" } else { "commit_status" },
             repository: text(body, "/repository/full_name"),
             workflow: Some(workflow).filter(|w| !w.is_empty()).or_else(|| status("key")),
             branch: status("refname").map(|r| branch(&r)),
@@ -79,6 +79,7 @@ impl Provider for Bitbucket {
             .map(|a| person(&a)),
             pull_request: None,
             number,
+            run: status("key"),
             attempt: 1,
             conclusion: Some(conclusion.to_owned()),
             from_fork: false,

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, first, ignored, still, text};
+use super::{Provider, Reading, Report, Request, first, ignored, no_event, repository, still, text};
 
 pub struct Buildkite;
 
@@ -48,7 +48,7 @@ impl Provider for Buildkite {
         match event.as_str() {
             "build.finished" => {}
             "ping" => return ignored("it is Buildkite's ping: the webhook is set up"),
-            other => return ignored(format!("the event {} makes no builds", crate::domain::names::printable(other))),
+            other => return no_event(other, "build.finished"),
         }
         let build = |name: &str| text(body, &format!("/build/{name}"));
         if body.pointer("/build/blocked").and_then(Value::as_bool) == Some(true) {
@@ -77,23 +77,15 @@ impl Provider for Buildkite {
             author: first(body, &["/build/author/name", "/build/author/username", "/build/creator/name", "/sender/name"]),
             pull_request: build("pull_request/id"),
             number: build("number"),
+            run: build("id"),
             attempt: 1,
             url: build("web_url"),
             conclusion: Some(conclusion.to_owned()),
-            from_fork: match (build("pull_request/repository"), text(body, "/pipeline/repository")) {
-                (Some(theirs), Some(ours)) => repository(&theirs) != repository(&ours),
-                _ => false,
+            from_fork: build("pull_request/id").is_some() && {
+                let theirs = build("pull_request/repository").map(|r| repository(&r));
+                theirs.is_none() || theirs != text(body, "/pipeline/repository").map(|r| repository(&r))
             },
             tag,
         }))
     }
-}
-
-/// `owner/name` of a git address, over ssh or https.
-fn repository(address: &str) -> String {
-    let path = match address.split_once("://") {
-        Some((_, rest)) => rest.split_once('/').map_or(rest, |(_, path)| path),
-        None => address.split_once(':').map_or(address, |(_, path)| path),
-    };
-    path.trim_end_matches('/').trim_end_matches(".git").to_owned()
 }

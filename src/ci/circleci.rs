@@ -7,11 +7,13 @@
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, first, ignored, text};
+use super::{Provider, Reading, Report, Request, first, ignored, no_event, still, text};
 
 pub struct CircleCi;
 
 const SIGNATURE: &str = "circleci-signature";
+const WEB_URL: &str = "/pipeline/trigger_parameters/gitlab/web_url";
+const REPO_URL: &str = "/pipeline/trigger_parameters/github_app/repo_url";
 
 impl Provider for CircleCi {
     fn name(&self) -> &'static str {
@@ -41,9 +43,10 @@ impl Provider for CircleCi {
         match kind.as_str() {
             "workflow-completed" => {}
             "ping" => return ignored("it is CircleCI's test: the webhook is set up"),
-            other => return ignored(format!("the event {} makes no builds", crate::domain::names::printable(other))),
+            other => return no_event(other, "Workflow Completed"),
         }
         let conclusion = match text(body, "/workflow/status").unwrap_or_default().as_str() {
+            "" => return still(""),
             "canceled" => "cancelled".to_owned(),
             "failed" | "error" | "unauthorized" => "failure".to_owned(),
             other => other.to_owned(),
@@ -63,9 +66,7 @@ impl Provider for CircleCi {
         let tag = either("tag", &["git/tag"]);
         Reading::Report(Box::new(Report {
             event: "workflow-completed",
-            repository: repository.or_else(|| {
-                first(body, &["/pipeline/trigger_parameters/gitlab/web_url", "/pipeline/trigger_parameters/github_app/repo_url"])
-            }),
+            repository: repository.or_else(|| first(body, &[WEB_URL, REPO_URL]).map(|u| super::repository(&u))),
             workflow: text(body, "/workflow/name"),
             branch: either("branch", &["git/branch", "gitlab/branch", "github_app/branch"]).filter(|_| tag.is_none()),
             commit: either("revision", &["git/checkout_sha", "gitlab/checkout_sha", "github_app/checkout_sha"]),
@@ -75,9 +76,11 @@ impl Provider for CircleCi {
             author: either("commit/author/name", &["gitlab/commit_author_name", "github_app/commit_author_name", "gitlab/user_name"]),
             pull_request: None,
             number: text(body, "/pipeline/number"),
+            // A re-run is another workflow of the same pipeline.
+            run: text(body, "/workflow/id"),
             attempt: 1,
             url: text(body, "/workflow/url"),
-            conclusion: Some(conclusion).filter(|c| !c.is_empty()),
+            conclusion: Some(conclusion),
             from_fork: {
                 let origin = text(body, "/pipeline/vcs/origin_repository_url");
                 origin.is_some() && origin != text(body, "/pipeline/vcs/target_repository_url")

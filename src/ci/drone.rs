@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, first, ignored, still, text};
+use super::{Provider, Reading, Report, Request, first, no_event, still, text};
 
 pub struct Drone;
 
@@ -58,10 +58,14 @@ impl Provider for Drone {
         Some(format!("{} {}", text(body, "/build/id")?, text(body, "/build/version")?))
     }
 
+    fn repository(&self, body: &Value) -> Option<String> {
+        text(body, "/repo/slug")
+    }
+
     fn read(&self, request: &Request<'_>, body: &Value) -> Reading {
         let event = first(body, &["/event"]).or_else(|| request.headers.get("x-drone-event").map(str::to_owned)).unwrap_or_default();
         if event != "build" {
-            return ignored(format!("the event {} makes no builds", crate::domain::names::printable(&event)));
+            return no_event(&event, "");
         }
         let build = |name: &str| text(body, &format!("/build/{name}"));
         let conclusion = match build("status").unwrap_or_default().as_str() {
@@ -91,8 +95,10 @@ impl Provider for Drone {
             message: first(body, &["/build/message", "/build/title"]),
             author: first(body, &["/build/author_name", "/build/author_login", "/build/sender"]),
             attempt: 1,
+            run: build("id"),
             conclusion: Some(conclusion.to_owned()),
-            from_fork: source.is_some() && source != repository,
+            // Not told for pushes.
+            from_fork: if is_pull_request { source != repository } else { source.is_some() && source != repository },
             pull_request,
             repository,
             number,

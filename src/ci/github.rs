@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, Travels, first, ignored, still, text};
+use super::{Provider, Reading, Report, Request, Travels, first, ignored, no_event, still, text};
 
 pub struct GitHub;
 
@@ -46,8 +46,7 @@ impl Provider for GitHub {
             "release" => release(body),
             "push" => push(body),
             "ping" => ignored("it is GitHub's ping: the webhook is set up"),
-            "" => ignored("it has no X-GitHub-Event"),
-            other => ignored(format!("the event {} makes no builds", crate::domain::names::printable(other))),
+            other => no_event(other, ""),
         }
     }
 }
@@ -62,10 +61,11 @@ fn workflow_run(body: &Value) -> Reading {
     let Some(conclusion) = run("conclusion") else { return still("no conclusion") };
     let repository = text(body, "/repository/full_name");
     let head = text(body, "/workflow_run/head_repository/full_name");
-    // A run for a tag has the tag's name as its branch; only the event tells, and not always.
+    // A run for a tag has the tag's name as its branch, and nothing tells that it is one.
     Reading::Report(Box::new(Report {
         event: "workflow_run",
-        from_fork: head.is_some() && head != repository,
+        // A fork that was deleted has no repository any more.
+        from_fork: head != repository,
         repository,
         workflow: first(body, &["/workflow_run/name", "/workflow/name"]),
         branch: run("head_branch"),
@@ -78,6 +78,7 @@ fn workflow_run(body: &Value) -> Reading {
         ),
         pull_request: run("pull_requests/0/number"),
         number: run("run_number"),
+        run: run("id"),
         attempt: body.pointer("/workflow_run/run_attempt").and_then(Value::as_u64).unwrap_or(1),
         url: run("html_url"),
         conclusion: Some(conclusion),
@@ -93,7 +94,6 @@ fn release(body: &Value) -> Reading {
     Reading::Report(Box::new(Report {
         event: "release",
         repository: text(body, "/repository/full_name"),
-        workflow: Some("release".to_owned()),
         // Before the tag exists it is the branch that it will be made on; afterwards a commit's hash or a branch.
         commit: text(body, "/release/target_commitish").filter(|c| c.len() == 40 && c.bytes().all(|b| b.is_ascii_hexdigit())),
         message: first(body, &["/release/name", "/release/body"]),

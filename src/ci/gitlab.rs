@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, branch, first, ignored, person, still, text};
+use super::{Provider, Reading, Report, Request, branch, first, no_event, person, still, text};
 
 pub struct GitLab;
 
@@ -17,7 +17,7 @@ const SIGNATURE: &str = "webhook-signature";
 
 /// The key of a signing token.
 fn signing_key(secret: &str) -> Option<Vec<u8>> {
-    STANDARD.decode(secret.trim().strip_prefix("whsec_")?).ok()
+    STANDARD.decode(secret.trim().strip_prefix("whsec_")?).ok().filter(|key| key.len() >= 24)
 }
 
 impl Provider for GitLab {
@@ -35,9 +35,13 @@ impl Provider for GitLab {
 
     fn check_secret(&self, secret: &str) -> Result<(), String> {
         if secret.starts_with("whsec_") && signing_key(secret).is_none() {
-            return Err("after whsec_ comes the key in base64; copy the whole signing token".to_owned());
+            return Err("after whsec_ comes the key in base64, of 24 bytes and more; copy the whole signing token".to_owned());
         }
         Ok(())
+    }
+
+    fn may_stand_beside(&self, current: &str, previous: &str) -> bool {
+        signing_key(current).is_none() || signing_key(previous).is_some()
     }
 
     fn verify(&self, request: &Request<'_>, secret: &str) -> Result<(), Refusal> {
@@ -67,7 +71,7 @@ impl Provider for GitLab {
     fn read(&self, request: &Request<'_>, body: &Value) -> Reading {
         let kind = request.headers.get("x-gitlab-event").unwrap_or_default();
         if kind != "Pipeline Hook" && text(body, "/object_kind").as_deref() != Some("pipeline") {
-            return ignored(format!("the event {} makes no builds; choose pipeline events", crate::domain::names::printable(kind)));
+            return no_event(kind, "pipeline events");
         }
         let pipeline = |name: &str| text(body, &format!("/object_attributes/{name}"));
         let status = pipeline("status").unwrap_or_default();
@@ -84,6 +88,7 @@ impl Provider for GitLab {
         let is_child = pipeline("source").as_deref() == Some("parent_pipeline");
         let project_url = text(body, "/project/web_url");
         let id = pipeline("id");
+        let is_merge_request = body.pointer("/merge_request").is_some_and(Value::is_object);
         let source = text(body, "/merge_request/source_project_id");
         Reading::Report(Box::new(Report {
             event: if is_child { "child_pipeline" } else { "pipeline" },
@@ -96,10 +101,11 @@ impl Provider for GitLab {
             author: first(body, &["/commit/author/name", "/user/name", "/user/username"]).map(|a| person(&a)),
             pull_request: text(body, "/merge_request/iid"),
             number: pipeline("iid").or_else(|| id.clone()),
+            run: id.clone(),
             attempt: 1,
             url: pipeline("url").or_else(|| Some(format!("{}/-/pipelines/{}", project_url?, id?))),
             conclusion: Some(conclusion.to_owned()),
-            from_fork: source.is_some() && source != text(body, "/merge_request/target_project_id"),
+            from_fork: is_merge_request && (source.is_none() || source != text(body, "/merge_request/target_project_id")),
         }))
     }
 }

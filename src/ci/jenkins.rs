@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, branch, first, still, text};
+use super::{Provider, Reading, Report, Request, branch, first, repository, still, text};
 
 pub struct Jenkins;
 
@@ -50,13 +50,14 @@ impl Provider for Jenkins {
         };
         Reading::Report(Box::new(Report {
             event,
-            repository: text(body, "/build/scm/url"),
+            repository: text(body, "/build/scm/url").map(|u| repository(&u)),
             workflow: first(body, &["/display_name", "/name"]),
             branch: text(body, "/build/scm/branch").map(|b| branch(&b)),
             commit: text(body, "/build/scm/commit"),
             message: text(body, "/build/notes"),
             author: text(body, "/build/scm/culprits/0"),
             number: text(body, "/build/number"),
+            run: first(body, &["/build/full_url", "/build/url"]),
             attempt: 1,
             url: text(body, "/build/full_url"),
             conclusion: Some(conclusion),

@@ -4,7 +4,8 @@
 //! **Invariant:** nothing of a body is believed before [`Provider::verify`]. Facts about each provider's bodies, headers
 //! and signatures stand, with their source, in the provider's file.
 //!
-//! **How to add a provider:** write its file, add a line to [`PROVIDERS`], and a folder of bodies to `tests/it/ci/bodies`.
+//! **How to add a provider:** write its file, add it to the modules and to [`PROVIDERS`] here; in `tests/it/ci` give it a folder
+//! of bodies, a way to sign, and its name in the lists of `readings.rs` and `bad_input.rs`.
 
 mod azure;
 mod bitbucket;
@@ -93,6 +94,8 @@ pub struct Report {
     pub number: Option<String>,
     /// Which attempt of the run; 0 or 1 for the first.
     pub attempt: u64,
+    /// The CI system's own id of the run; where its attempts share one, with what tells them apart.
+    pub run: Option<String>,
     /// Where the run can be looked at.
     pub url: Option<String>,
     /// How it ended: `success`, `failure`, `cancelled`, `unstable`, `skipped`, or the provider's own word.
@@ -129,7 +132,7 @@ pub trait Provider: Sync {
     /// How it proves its origin, for people who set it up.
     fn proof(&self) -> &'static str;
 
-    /// The events that can make a build; those before the bar are the defaults, those after it an option.
+    /// The events that can make a build: the defaults, and those that are an option.
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]);
 
     /// Checks the origin of the raw bytes with one of the project's secrets, in constant time.
@@ -155,7 +158,19 @@ pub trait Provider: Sync {
     /// What names a delivery: the same for a re-delivery. Without one the body's digest does.
     fn delivery(&self, request: &Request<'_>, body: &Value) -> Option<String>;
 
-    /// Reads a body. `fields` are the project's own places of fields.
+    /// The repository that a body is about, whatever it says; only asked where one address takes all repositories.
+    fn repository(&self, body: &Value) -> Option<String> {
+        let _ = body;
+        None
+    }
+
+    /// Whether a secret may still be accepted while this one is in force.
+    fn may_stand_beside(&self, current: &str, previous: &str) -> bool {
+        let _ = (current, previous);
+        true
+    }
+
+    /// Reads a body.
     fn read(&self, request: &Request<'_>, body: &Value) -> Reading;
 }
 
@@ -226,11 +241,31 @@ fn person(raw: &str) -> String {
     raw.split('<').next().unwrap_or_default().trim().to_owned()
 }
 
+/// `owner/name` of a repository's address, over ssh or https.
+fn repository(address: &str) -> String {
+    let path = match address.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').map_or(rest, |(_, path)| path),
+        None => address.split_once(':').map_or(address, |(_, path)| path),
+    };
+    path.trim_end_matches('/').trim_end_matches(".git").to_owned()
+}
+
+/// That an event makes no builds; `choose` says which does, where that helps.
+fn no_event(event: &str, choose: &str) -> Reading {
+    let event = if event.is_empty() {
+        "it names no event".to_owned()
+    } else {
+        format!("the event {} makes no builds", crate::domain::names::printable(event))
+    };
+    Reading::Ignored(if choose.is_empty() { event } else { format!("{event}; choose {choose}") })
+}
+
 fn ignored(why: impl Into<String>) -> Reading {
     Reading::Ignored(why.into())
 }
 
 fn still(state: &str) -> Reading {
+    let state = if state.is_empty() { "its state is not told" } else { state };
     ignored(format!("the run has not ended ({})", crate::domain::names::printable(state)))
 }
 

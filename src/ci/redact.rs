@@ -11,20 +11,56 @@ pub const REDACTED: &str = "[redacted]";
 
 /// Objects and lists whose values are what somebody typed into a CI system.
 const HOLDERS: &[&str] = &["variables", "env", "parameters", "params", "secrets", "inputs"];
-/// Ends of names of fields that hold a secret.
-const SECRETS: &[&str] = &["token", "password", "passwd", "secret", "api_key", "apikey", "private_key", "credentials", "authorization"];
-/// Headers with a proof of origin, and cookies.
-const HEADERS: &[&str] = &["authorization", "proxy-authorization", "cookie", "signature"];
+/// Ends of names of fields that hold a secret, without `_` and `-`.
+const SECRETS: &[&str] = &[
+    "token",
+    "password",
+    "passwd",
+    "passphrase",
+    "pass",
+    "pwd",
+    "secret",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "credentials",
+    "authorization",
+    "webhookurl",
+];
+/// Whole names of such fields: Jenkins' console output is one, because it may hold anything.
+const SECRET_NAMES: &[&str] = &["log"];
+/// Headers that are kept: what readers ask for, and what helps people. All others may hold a proof.
+const HEADERS: &[&str] = &[
+    "content-type",
+    "user-agent",
+    "date",
+    "x-github-event",
+    "x-github-delivery",
+    "x-gitlab-event",
+    "x-gitlab-event-uuid",
+    "idempotency-key",
+    "webhook-id",
+    "circleci-event-type",
+    "x-buildkite-event",
+    "x-event-key",
+    "x-request-uuid",
+    "x-attempt-number",
+    "x-drone-event",
+    "travis-repo-slug",
+    "x-request-id",
+];
 
 /// Redacts a body.
 pub fn body(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let name = name.to_ascii_lowercase();
+                let name: String = name.to_ascii_lowercase().chars().filter(|c| *c != '_' && *c != '-').collect();
+                let is_secret = SECRETS.iter().any(|s| name.ends_with(s)) || SECRET_NAMES.contains(&name.as_str());
                 if HOLDERS.contains(&name.as_str()) {
                     all_texts(value);
-                } else if SECRETS.iter().any(|s| name.ends_with(s)) && (value.is_string() || value.is_number()) {
+                } else if is_secret && (value.is_string() || value.is_number()) {
                     *value = REDACTED.into();
                 } else {
                     body(value);
@@ -32,7 +68,19 @@ pub fn body(value: &mut Value) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(body),
-        _ => {}
+        Value::String(text) => without_user(text),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Takes user and password out of an address (`https://ci:…@host/`).
+fn without_user(text: &mut String) {
+    let Some((scheme, rest)) = text.split_once("://") else { return };
+    let authority = rest.split(['/', '?', '#', ' ', '\n']).next().unwrap_or_default();
+    if let Some((user, _)) = authority.rsplit_once('@')
+        && user.contains(':')
+    {
+        *text = format!("{scheme}://{REDACTED}{}", &rest[user.len()..]);
     }
 }
 
@@ -40,9 +88,10 @@ pub fn body(value: &mut Value) {
 fn all_texts(value: &mut Value) {
     match value {
         Value::Object(fields) => {
+            // GitLab: {"key": "NAME", "value": "…"}.
+            let is_pair = fields.contains_key("value");
             for (name, value) in fields {
-                // GitLab: {"key": "NAME", "value": "…"}.
-                if name != "key" && name != "name" {
+                if !(is_pair && (name == "key" || name == "name")) {
                     all_texts(value);
                 }
             }
@@ -55,7 +104,7 @@ fn all_texts(value: &mut Value) {
 
 /// Whether a header's value is kept.
 pub fn keeps_header(name: &str) -> bool {
-    !(HEADERS.contains(&name) || name.ends_with("-token") || name.ends_with("signature") || name.ends_with("signature-256"))
+    HEADERS.contains(&name)
 }
 
 #[cfg(test)]
@@ -66,14 +115,15 @@ mod tests {
     fn values_go_and_names_stay() {
         let mut delivery = serde_json::json!({
             "object_attributes": { "id": 31, "variables": [{ "key": "DEPLOY_PASSWORD", "value": "hunter2" }] },
-            "build": { "env": { "AWS_KEY": "AKIA" }, "number": 4, "access_token": "x", "message": "token rotation" },
+            "build": { "env": { "AWS_KEY": "AKIA", "name": "s3cret" }, "scm": { "url": "https://u:tok@git.example/a/b" }, "log": "…", "number": 4, "access_token": "x", "message": "token rotation" },
         });
         body(&mut delivery);
         assert_eq!(
             delivery,
             serde_json::json!({
                 "object_attributes": { "id": 31, "variables": [{ "key": "DEPLOY_PASSWORD", "value": REDACTED }] },
-                "build": { "env": { "AWS_KEY": REDACTED }, "number": 4, "access_token": REDACTED, "message": "token rotation" },
+                "build": {
+                    "env": { "AWS_KEY": REDACTED, "name": REDACTED }, "scm": { "url": "https://[redacted]@git.example/a/b" }, "log": REDACTED, "number": 4, "access_token": REDACTED, "message": "token rotation" },
             })
         );
     }

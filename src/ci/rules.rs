@@ -3,8 +3,9 @@
 use serde_json::Value;
 use wildmatch::WildMatch;
 
+use super::redact::REDACTED;
 use super::{Provider, Report, text};
-use crate::domain::build::Entry;
+use crate::domain::build::{CiRun, Entry};
 use crate::domain::ci_rules::{CiRules, FIELDS, Part, template};
 use crate::domain::names::{VALUE_MAX, printable};
 
@@ -17,13 +18,14 @@ pub const PARAMS: &[(&str, &str)] = &[
     ("COMMIT", "{commit}"),
     ("BUILD_NUMBER", "{number}"),
     ("PULL_REQUEST", "{pull_request}"),
-    (RUN_URL, "{url}"),
+    ("RUN_URL", "{url}"),
 ];
-const RUN_URL: &str = "RUN_URL";
-const WORKFLOW: &str = "Workflow";
+/// How runs end, in the words of [`Report::conclusion`].
+pub const CONCLUSIONS: &[&str] =
+    &["success", "failure", "cancelled", "unstable", "skipped", "neutral", "timed_out", "action_required", "stale", "startup_failure"];
 /// What its message shows, where the report tells it.
 pub const METADATA: &[(&str, &str)] = &[
-    (WORKFLOW, "{workflow}"),
+    ("Workflow", "{workflow}"),
     ("Branch", "{branch}"),
     ("Tag", "{tag}"),
     ("Commit", "{short_commit}"),
@@ -46,6 +48,8 @@ pub struct Announcement {
     pub params: Vec<Entry>,
     /// What its message shows.
     pub metadata: Vec<Entry>,
+    /// The run that it is made of, where the report tells one.
+    pub run: Option<CiRun>,
 }
 
 /// Checks that rules fit a provider.
@@ -75,10 +79,13 @@ pub fn decide(provider: &dyn Provider, rules: &CiRules, report: &Report, body: &
         return Err(format!("the event {} is not chosen", report.event));
     }
     if report.from_fork && !rules.forks {
-        return Err("its code may be a fork's; allow it with --forks".to_owned());
+        return Err("its code may be a fork's; allow that with --forks true".to_owned());
     }
     chosen("repository", &rules.repositories, told.field("repository").as_deref())?;
-    chosen("workflow", &rules.workflows, told.field("workflow").as_deref())?;
+    // Releases and pushed tags have none.
+    if let Some(workflow) = told.field("workflow") {
+        chosen("workflow", &rules.workflows, Some(&workflow))?;
+    }
     let place = told.field("tag").or_else(|| told.field("branch"));
     chosen("branch", &rules.branches, place.as_deref())?;
     match told.field("conclusion") {
@@ -88,23 +95,23 @@ pub fn decide(provider: &dyn Provider, rules: &CiRules, report: &Report, body: &
         Some(conclusion) if !rules.conclusions.is_empty() && !rules.conclusions.contains(&conclusion) => {
             return Err(format!("the conclusion {} is not chosen", printable(&conclusion)));
         }
+        None if !rules.conclusions.is_empty() || rules.fields.iter().any(|f| f.name == "conclusion") => {
+            return Err("its conclusion is not told".to_owned());
+        }
         _ => {}
     }
+    told.has_what_is_asked(rules)?;
     Ok(Announcement {
+        run: told.run(),
         name: name(rules, &told)?,
         params: entries(PARAMS, &rules.params, &told),
         metadata: entries(METADATA, &rules.metadata, &told),
     })
 }
 
-/// Whether an announcement is of the same run as a build that is there, run again: all is the same but the run's address.
-/// Some CI systems (CircleCI) tell no attempt, and number a re-run as the first.
-pub fn is_run_again(announced: &Announcement, params: &[Entry], metadata: &[Entry]) -> bool {
-    let of = |all: &[Entry], name: &str| all.iter().find(|e| e.name == name).map(|e| e.value.clone());
-    let others = |all: &[Entry]| all.iter().filter(|e| e.name != RUN_URL).cloned().collect::<Vec<_>>();
-    of(&announced.params, RUN_URL) != of(params, RUN_URL)
-        && others(&announced.params) == others(params)
-        && of(&announced.metadata, WORKFLOW) == of(metadata, WORKFLOW)
+/// Whether a project takes a repository's reports, and names it: where one address takes all repositories.
+pub fn names_repository(rules: &CiRules, repository: &str) -> bool {
+    !rules.repositories.is_empty() && chosen("repository", &rules.repositories, Some(repository)).is_ok()
 }
 
 /// Whether a value is among the patterns.
@@ -151,6 +158,26 @@ impl Told<'_> {
             "conclusion" => r.conclusion.clone(),
             _ => None,
         }
+    }
+
+    /// Places that the project asks for must not hold what was taken out as a secret: it would become a name or a param.
+    fn has_what_is_asked(&self, rules: &CiRules) -> Result<(), String> {
+        let templates = rules.name.iter().chain(rules.params.iter().chain(&rules.metadata).map(|e| &e.value));
+        let parts: Vec<Part<'_>> = templates.flat_map(|t| template(t).unwrap_or_default()).collect();
+        let places = parts.iter().filter_map(|p| if let Part::Pointer(pointer) = p { Some(*pointer) } else { None });
+        let mut places = places.chain(self.fields.iter().map(|f| f.value.as_str()));
+        match places.find(|p| text(self.body, p).is_some_and(|value| value == REDACTED)) {
+            Some(place) => Err(format!("the place {} may hold a secret, which is never kept; ask for another one", printable(place))),
+            None => Ok(()),
+        }
+    }
+
+    /// The run, and what its attempts have in common.
+    fn run(&self) -> Option<CiRun> {
+        let id = self.report.run.as_ref()?;
+        let of = ["repository", "workflow", "number"].map(|f| self.field(f).unwrap_or_default());
+        let cut = |text: &str| text.chars().take(200).collect::<String>();
+        Some(CiRun { of: cut(&of.join(" ")), id: cut(&format!("{id} {}", self.attempt())) })
     }
 
     /// The attempt, where the report or the project's rules tell it.

@@ -13,7 +13,7 @@ use spki::SubjectPublicKeyInfoOwned;
 use spki::der::DecodePem;
 
 use super::proof::Refusal;
-use super::{Provider, Reading, Report, Request, Travels, ignored, payload, still, text};
+use super::{Provider, Reading, Report, Request, Travels, no_event, payload, still, text};
 
 pub struct Travis;
 
@@ -70,7 +70,7 @@ impl Provider for Travis {
             "pull_request" => "pull_request",
             "cron" => "cron",
             "api" => "api",
-            other => return ignored(format!("the type {} makes no builds", crate::domain::names::printable(other))),
+            other => return no_event(other, ""),
         };
         let conclusion = match text(body, "/state").unwrap_or_default().as_str() {
             "passed" => "success",
@@ -84,7 +84,7 @@ impl Provider for Travis {
             event,
             repository: owner.zip(name).map(|(owner, name)| format!("{owner}/{name}")),
             workflow: Some(event.to_owned()),
-            branch: text(body, "/branch").filter(|_| tag.is_none()),
+            branch: text(body, "/branch").filter(|_| tag.is_none() && event != "pull_request"),
             commit: match event {
                 "pull_request" => text(body, "/head_commit").or_else(|| text(body, "/commit")),
                 _ => text(body, "/commit"),
@@ -93,9 +93,12 @@ impl Provider for Travis {
             author: text(body, "/author_name"),
             pull_request: text(body, "/pull_request_number"),
             number: text(body, "/number"),
+            // A build that is restarted keeps its id and its number, and ends again.
+            run: text(body, "/id").map(|id| format!("{id} {}", text(body, "/finished_at").unwrap_or_default())),
             attempt: 1,
             url: text(body, "/build_url"),
             conclusion: Some(conclusion.to_owned()),
+            // Whose code a pull request has isn't told.
             from_fork: event == "pull_request",
             tag,
         }))

@@ -44,8 +44,11 @@ enum Command {
         /// The secret before it stops being accepted at once, not only with the next one
         #[arg(long)]
         now: bool,
+        /// Set no new secret; only end the one before the present one
+        #[arg(long, conflicts_with_all = ["file", "generate", "now"])]
+        end_previous: bool,
     },
-    /// Choose which reports of a CI system make builds, and how they are named; each option replaces what it was
+    /// Choose which reports of a CI system make builds, and how they are named; each option replaces what it was, an empty one clears it
     Rules(Rules),
     /// Show what a project takes from CI systems
     Show {
@@ -126,6 +129,7 @@ struct Rules {
 
 fn entry(text: &str) -> Result<Entry, String> {
     match text.split_once('=') {
+        None if text.is_empty() => Ok(Entry { name: String::new(), value: String::new() }),
         Some((name, value)) if !name.is_empty() => Ok(Entry { name: name.to_owned(), value: value.to_owned() }),
         _ => Err("write it as name=value".to_owned()),
     }
@@ -151,9 +155,14 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let actor = operator();
     match args.command {
         Command::Providers(_) => unreachable!("it needs no database"),
-        Command::Secret { project, provider, file, generate, now } => {
+        Command::Secret { project, provider, file, generate, now, end_previous } => {
             let provider = provider_named(&provider)?;
             let id = project_named(&app, &project).await?.id;
+            if end_previous {
+                app.end_previous_ci_secret(id, provider, &actor).await?;
+                output::line("Only the present secret is accepted now.");
+                return Ok(ExitCode::SUCCESS);
+            }
             let secret: SecretString = match generate {
                 true => keys::new_token().0,
                 false => environment::secret_input(file.as_deref(), "the secret")?,
@@ -163,11 +172,13 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 output::line(secret.expose_secret());
                 output::hint("This is the only time that the secret is shown.");
             }
-            let address = match app.public_url.is_empty() {
-                true => format!("…/ci/{}/{project}", provider.name()),
-                false => format!("{}/ci/{}/{project}", app.public_url, provider.name()),
-            };
-            output::hint(&format!("{project} takes webhooks of {} at {address}", provider.name()));
+            let base = if app.public_url.is_empty() { "…" } else { &app.public_url };
+            match provider.name() {
+                "drone" => output::hint(&format!(
+                    "Drone sends all repositories to {base}/ci/drone; name this project's: coolops ci rules {project} drone --repository …"
+                )),
+                name => output::hint(&format!("{project} takes webhooks of {name} at {base}/ci/{name}/{project}")),
+            }
         }
         Command::Rules(given) => {
             let provider = provider_named(&given.provider)?;
@@ -224,8 +235,19 @@ fn changed(before: CiRules, given: Rules) -> Result<CiRules> {
         lists.iter().all(|l| l.is_empty()) && entries.iter().all(|l| l.is_empty()) && given.forks.is_none() && given.name.is_none();
     anyhow::ensure!(!nothing || given.reset, "nothing to change; give --branch, --workflow, --name …, or --reset for the defaults");
     let base = if given.reset { CiRules::default() } else { before };
-    fn or<T>(given: Vec<T>, base: Vec<T>) -> Vec<T> {
-        if given.is_empty() { base } else { given }
+    fn or(given: Vec<String>, base: Vec<String>) -> Vec<String> {
+        match given.as_slice() {
+            [] => base,
+            [one] if one.is_empty() => Vec::new(),
+            _ => given,
+        }
+    }
+    fn or_entries(given: Vec<Entry>, base: Vec<Entry>) -> Vec<Entry> {
+        match given.as_slice() {
+            [] => base,
+            [one] if one.name.is_empty() => Vec::new(),
+            _ => given,
+        }
     }
     Ok(CiRules {
         events: or(given.event, base.events),
@@ -234,10 +256,10 @@ fn changed(before: CiRules, given: Rules) -> Result<CiRules> {
         workflows: or(given.workflow, base.workflows),
         conclusions: or(given.conclusion, base.conclusions),
         forks: given.forks.unwrap_or(base.forks),
-        name: given.name.or(base.name),
-        params: or(given.param, base.params),
-        metadata: or(given.metadata, base.metadata),
-        fields: or(given.field, base.fields),
+        name: given.name.or(base.name).filter(|n| !n.is_empty()),
+        params: or_entries(given.param, base.params),
+        metadata: or_entries(given.metadata, base.metadata),
+        fields: or_entries(given.field, base.fields),
     })
 }
 
@@ -249,7 +271,7 @@ fn providers(format: Format) {
     if format.json {
         let all: Vec<_> = ci::PROVIDERS
             .iter()
-            .map(|p| json!({ "name": p.name(), "address": format!("/ci/{}/{{project}}", p.name()), "proof": p.proof(), "events": p.events().0, "more_events": p.events().1 }))
+            .map(|p| json!({ "name": p.name(), "address": if p.name() == "drone" { "/ci/drone".to_owned() } else { format!("/ci/{}/{{project}}", p.name()) }, "proof": p.proof(), "events": p.events().0, "more_events": p.events().1 }))
             .collect();
         return output::json(&all);
     }
@@ -264,8 +286,10 @@ fn providers(format: Format) {
 }
 
 fn as_json(ci: &Ci) -> serde_json::Value {
-    let secret =
-        ci.secret.as_ref().map(|s| json!({ "version": s.version, "fingerprint": s.fingerprint, "previous_accepted": ci.keeps_previous }));
+    let secret = ci
+        .secret
+        .as_ref()
+        .map(|s| json!({ "version": s.version, "fingerprint": s.fingerprint, "previous_accepted": ci.previous.is_some() }));
     json!({ "provider": ci.provider, "secret": secret, "rules": ci.rules })
 }
 
@@ -274,7 +298,7 @@ fn show(project: &str, ci: &Ci, format: Format) {
         return output::json(&as_json(ci));
     }
     let secret = match &ci.secret {
-        Some(secret) if ci.keeps_previous && secret.version > 1 => {
+        Some(secret) if ci.previous.is_some() => {
             format!("number {} ({}), and the one before it", secret.version, secret.fingerprint)
         }
         Some(secret) => format!("number {} ({})", secret.version, secret.fingerprint),
@@ -385,8 +409,7 @@ async fn find(app: &crate::app::App, text: &str) -> Result<DeliveryId> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    let all = app.store.deliveries(None, 10_000).await?;
-    let mut found = all.iter().map(|d| d.id).filter(|id| id.to_string().starts_with(text));
+    let mut found = app.store.deliveries_like(text).await?.into_iter();
     match (found.next(), found.next()) {
         (Some(id), None) => Ok(id),
         (None, _) => anyhow::bail!("there is no delivery {text}; see: coolops ci deliveries"),

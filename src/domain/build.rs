@@ -33,6 +33,18 @@ pub struct BuildRegistered {
     pub public_url: String,
     /// Id of the key that the message's links are made with.
     pub link_key: String,
+    /// The CI run that it was made of, when a webhook announced it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<CiRun>,
+}
+
+/// A run of a CI system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CiRun {
+    /// What its attempts have in common: repository, workflow and number.
+    pub of: String,
+    /// What tells its attempts apart.
+    pub id: String,
 }
 
 /// A name with a value, in the order given.
@@ -61,6 +73,7 @@ pub struct RegisterBuild {
     pub params: Vec<Entry>,
     pub metadata: Vec<Entry>,
     pub public_url: String,
+    pub run: Option<CiRun>,
 }
 
 /// Why an announcement was refused.
@@ -73,6 +86,10 @@ pub enum BuildRefusal {
         "the build {name} is registered already, with other params ({difference}); give the new build another name, or the same params"
     )]
     OtherParams { name: String, difference: String },
+    #[error("the build {0} is of an earlier attempt of the same run")]
+    EarlierAttempt(String),
+    #[error("the build {name} is registered already, of another run ({of})")]
+    OtherRun { name: String, of: String },
     #[error(transparent)]
     Invalid(#[from] Invalid),
 }
@@ -88,16 +105,23 @@ pub enum Registration {
 
 /// Decides an announcement, given what is registered under that name already.
 ///
-/// The params decide whether it is the same build; metadata may differ, because a CI re-run has another job URL.
+/// Of two builds that were made of runs, the runs decide whether they are the same. Otherwise the params decide; metadata may
+/// differ, because a CI re-run has another job URL.
 ///
 /// # Errors
 /// A refusal when a limit is broken, or the name stands for other params already.
 pub fn decide(project: &Project, existing: Option<&BuildRegistered>, command: RegisterBuild) -> Result<Registration, BuildRefusal> {
-    let RegisterBuild { name, params, metadata, public_url } = command;
+    let RegisterBuild { name, params, metadata, public_url, run } = command;
     names::build_name(&name)?;
     entries("params", &params, names::param)?;
     entries("metadata entries", &metadata, names::metadata_key)?;
     if let Some(existing) = existing {
+        match (&existing.run, &run) {
+            (Some(there), Some(run)) if there == run => return Ok(Registration::Same),
+            (Some(there), Some(run)) if there.of == run.of => return Err(BuildRefusal::EarlierAttempt(name)),
+            (Some(there), Some(_)) => return Err(BuildRefusal::OtherRun { name, of: there.of.clone() }),
+            _ => {}
+        }
         return match difference(&existing.params, &params) {
             None => Ok(Registration::Same),
             Some(difference) => Err(BuildRefusal::OtherParams { name, difference }),
@@ -117,6 +141,7 @@ pub fn decide(project: &Project, existing: Option<&BuildRegistered>, command: Re
         channel: project.channel.clone(),
         public_url,
         link_key: project.link_key.clone(),
+        run,
     })))
 }
 
@@ -164,6 +189,7 @@ impl Payload for BuildRegistered {
             channel: "C0123456789".into(),
             public_url: "https://coolops.example.com".into(),
             link_key: "5f2c9a01-1".into(),
+            run: Some(CiRun { of: "harbour/lighthouse CI 42".into(), id: "7700123 1".into() }),
         }
     }
 }
@@ -181,7 +207,7 @@ mod tests {
     fn command(name: &str, params: &[(&str, &str)], metadata: &[(&str, &str)]) -> RegisterBuild {
         let entries =
             |all: &[(&str, &str)]| all.iter().map(|(name, value)| Entry { name: (*name).into(), value: (*value).into() }).collect();
-        RegisterBuild { name: name.into(), params: entries(params), metadata: entries(metadata), public_url: "http://x".into() }
+        RegisterBuild { name: name.into(), params: entries(params), metadata: entries(metadata), public_url: "http://x".into(), run: None }
     }
 
     #[test]
@@ -199,6 +225,20 @@ mod tests {
             let refusal = decide(&api(), Some(&first), command("m-1", &params, &[])).unwrap_err().to_string();
             assert!(refusal.contains(why) && refusal.contains("give the new build another name"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn of_two_builds_made_of_runs_the_runs_decide() {
+        let of_run = |of: &str, id: &str, params: &[(&str, &str)]| {
+            let run = Some(CiRun { of: of.into(), id: id.into() });
+            RegisterBuild { run, ..command("main-42", params, &[]) }
+        };
+        let Ok(Registration::New(first)) = decide(&api(), None, of_run("a CI 42", "7 1", &[("A", "1")])) else { panic!("refused") };
+        assert_eq!(decide(&api(), Some(&first), of_run("a CI 42", "7 1", &[("A", "2")])), Ok(Registration::Same));
+        assert_eq!(decide(&api(), Some(&first), of_run("a CI 42", "8 1", &[])), Err(BuildRefusal::EarlierAttempt("main-42".into())));
+        let other = decide(&api(), Some(&first), of_run("a Lint 42", "9 1", &[("A", "1")])).unwrap_err().to_string();
+        assert_eq!(other, "the build main-42 is registered already, of another run (a CI 42)");
+        assert_eq!(decide(&api(), Some(&first), command("main-42", &[("A", "1")], &[])), Ok(Registration::Same));
     }
 
     #[test]

@@ -372,7 +372,7 @@ mod tests {
     }
 
     fn build(project: &Project, name: &str) -> BuildRegistered {
-        let command = RegisterBuild { name: name.into(), params: vec![], metadata: vec![], public_url: "http://x".into() };
+        let command = RegisterBuild { name: name.into(), params: vec![], metadata: vec![], public_url: "http://x".into(), run: None };
         let Ok(Registration::New(build)) = build::decide(project, None, command) else { panic!("refused") };
         *build
     }

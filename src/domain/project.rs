@@ -76,8 +76,8 @@ pub struct Ci {
     pub provider: String,
     /// What its webhooks are believed by; without one none is.
     pub secret: Option<SecretRef>,
-    /// Whether the secret before that one is still accepted.
-    pub keeps_previous: bool,
+    /// The secret before that one, where it is still accepted.
+    pub previous: Option<SecretRef>,
     /// Which reports make a build, and how.
     pub rules: CiRules,
 }
@@ -208,7 +208,7 @@ impl Project {
             Event::CiSecretSet(e) => {
                 let ci = self.ci_of(&e.provider);
                 ci.secret = Some(e.secret.clone());
-                ci.keeps_previous = e.keeps_previous;
+                ci.previous.clone_from(&e.previous);
             }
             Event::CiUnset(e) => self.ci.retain(|c| c.provider != e.provider),
             Event::CiRulesChanged(e) => self.ci_of(&e.provider).rules = e.rules.clone(),
@@ -396,9 +396,7 @@ impl Project {
                 names::display_name("the user name", &username, 200)?;
                 RegistryCredentialsSet { project_id, registry, username, secret }.into()
             }
-            ProjectChange::SetCiSecret { provider, secret, keeps_previous } => {
-                CiSecretSet { project_id, provider, secret, keeps_previous }.into()
-            }
+            ProjectChange::SetCiSecret { provider, secret, previous } => CiSecretSet { project_id, provider, secret, previous }.into(),
             ProjectChange::UnsetCi(provider) => {
                 self.ci(&provider).ok_or_else(|| ProjectRefusal::NoCi { project: self.slug.clone(), provider: provider.clone() })?;
                 CiUnset { project_id, provider }.into()
@@ -453,7 +451,7 @@ pub enum ProjectChange {
     RevokeToken(String),
     SetRegistry { registry: String, username: String, secret: SecretRef },
     UnsetRegistry(String),
-    SetCiSecret { provider: String, secret: SecretRef, keeps_previous: bool },
+    SetCiSecret { provider: String, secret: SecretRef, previous: Option<SecretRef> },
     UnsetCi(String),
     CiRules { provider: String, rules: Box<CiRules> },
 }

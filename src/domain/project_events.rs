@@ -130,8 +130,8 @@ pub struct CiSecretSet {
     pub provider: String,
     /// Which stored value.
     pub secret: SecretRef,
-    /// Whether the value before this one is still accepted, until the next one.
-    pub keeps_previous: bool,
+    /// The value before this one, where it is still accepted.
+    pub previous: Option<SecretRef>,
 }
 
 /// Recorded when a project stopped taking a CI system's webhooks; its rules are forgotten with the secret.
@@ -288,7 +288,7 @@ examples! {
     TokenRevoked { project_id: PROJECT, token_id: TOKEN }
     RegistryCredentialsSet { project_id: PROJECT, registry: "registry.example.com", username: "puller", secret: secret() }
     RegistryCredentialsUnset { project_id: PROJECT, registry: "registry.example.com" }
-    CiSecretSet { project_id: PROJECT, provider: "github", secret: secret(), keeps_previous: true }
+    CiSecretSet { project_id: PROJECT, provider: "github", secret: secret(), previous: Some(SecretRef { version: 1, ..secret() }) }
     CiUnset { project_id: PROJECT, provider: "github" }
     CiRulesChanged { project_id: PROJECT, provider: "github", rules: rules() }
     EnvironmentCreated { project_id: PROJECT, environment_id: ENVIRONMENT, name: "Production", position: 1 }

@@ -1,7 +1,8 @@
 //! `POST /ci/{provider}/{project}` and `POST /ci/drone`: CI systems tell what they built.
 //!
 //! 201 for a new build, 200 for what is known or makes none (a 4xx would make some of them switch the webhook off), 401
-//! without a proof of origin, 403 where no secret is set, 400 and 413 for what can't be read.
+//! without a proof of origin, 403 where no secret is set, 404 for no such project or CI system, 400, 413 and 415 for what
+//! can't be read.
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -24,7 +25,7 @@ pub async fn to_project(
     Path((provider, project)): Path<(String, String)>,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), Answer> {
-    let incoming = incoming(&provider, request).await?;
+    let incoming = incoming(&web, &provider, &project, request).await?;
     let taken = web.app.take_delivery(&project, &incoming).await?;
     Ok((status(std::slice::from_ref(&taken)), Json(shown(&taken))))
 }
@@ -34,19 +35,25 @@ pub async fn to_project(
 /// # Errors
 /// See the module.
 pub async fn to_any(State(web): State<Web>, request: Request) -> Result<(StatusCode, Json<Value>), Answer> {
-    let incoming = incoming("drone", request).await?;
+    let incoming = incoming(&web, "drone", "", request).await?;
     let taken = web.app.take_delivery_for_any(&incoming).await?;
     let all: Vec<Value> = taken.iter().map(shown).collect();
     Ok((status(&taken), Json(if all.len() == 1 { all.into_iter().next().unwrap_or_default() } else { json!({ "deliveries": all }) })))
 }
 
-async fn incoming(provider: &str, request: Request) -> Result<Incoming, Answer> {
+async fn incoming(web: &Web, provider: &str, project: &str, request: Request) -> Result<Incoming, Answer> {
     let provider: &'static dyn Provider = ci::provider(provider).ok_or_else(|| {
         let known: Vec<&str> = ci::PROVIDERS.iter().map(|p| p.name()).collect();
         Answer(StatusCode::NOT_FOUND, format!("there is no CI system of that name; there are: {}", known.join(", ")))
     })?;
     let (parts, body) = request.into_parts();
-    let body = read(&parts.headers, body, BODY_MAX).await?;
+    let body = match read(&parts.headers, body, BODY_MAX).await {
+        Ok(body) => body,
+        Err(answer) => {
+            web.app.note_unread(provider, project, &answer.1).await?;
+            return Err(answer);
+        }
+    };
     Ok(Incoming { provider, headers: headers(&parts.headers), body })
 }
 
@@ -82,10 +89,10 @@ impl From<CommandError<CiRefusal>> for Answer {
         };
         let status = match &refusal {
             CiRefusal::NoProject(_) => StatusCode::NOT_FOUND,
-            CiRefusal::NotSetUp { .. } => StatusCode::FORBIDDEN,
+            CiRefusal::NotSetUp { .. } | CiRefusal::NobodySetUp(_) => StatusCode::FORBIDDEN,
             CiRefusal::Proof(_) => StatusCode::UNAUTHORIZED,
             CiRefusal::Malformed(ci::Malformed::Form) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            CiRefusal::Malformed(_) => StatusCode::BAD_REQUEST,
+            CiRefusal::Malformed(_) | CiRefusal::Unread(_) => StatusCode::BAD_REQUEST,
         };
         Self(status, refusal.to_string())
     }

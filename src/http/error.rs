@@ -49,7 +49,10 @@ impl From<CommandError<AnnounceRefusal>> for Answer {
             CommandError::Refused(AnnounceRefusal::TokenRevoked | AnnounceRefusal::SettingsChanged) => Self::no_token(),
             CommandError::Refused(AnnounceRefusal::Build(refusal)) => {
                 let status = match refusal {
-                    BuildRefusal::OtherParams { .. } | BuildRefusal::ProjectArchived(_) => StatusCode::CONFLICT,
+                    BuildRefusal::OtherParams { .. }
+                    | BuildRefusal::OtherRun { .. }
+                    | BuildRefusal::EarlierAttempt(_)
+                    | BuildRefusal::ProjectArchived(_) => StatusCode::CONFLICT,
                     BuildRefusal::Invalid(_) => StatusCode::BAD_REQUEST,
                 };
                 Self(status, refusal.to_string())

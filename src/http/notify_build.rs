@@ -90,6 +90,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusC
         params: entries(announced.params),
         metadata: entries(announced.metadata),
         public_url: web.app.public_url.clone(),
+        run: None,
     };
     let registered = web.app.register_build(project, Announcer::Token(token), command).await?;
     let status = if registered.new { StatusCode::CREATED } else { StatusCode::OK };

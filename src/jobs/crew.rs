@@ -133,7 +133,9 @@ impl Crew {
             }
             if rounds.is_multiple_of(150) {
                 self.find_owed_work().await;
-                self.0.app.store.forget_deliveries().await.ok();
+                if let Err(e) = self.0.app.store.forget_deliveries().await {
+                    tracing::warn!(error = %e, "old deliveries of CI can't be forgotten");
+                }
                 self.sweep_containers().await;
             }
             rounds = rounds.wrapping_add(1);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Store;
 use crate::domain::ids::{BuildId, DeliveryId, ProjectId};
 
-/// Refused requests that are kept, at most: anybody can send them.
+/// Refused requests that are kept, at most, and as many again for projects that don't exist: anybody can send them.
 const REFUSALS_MAX: i64 = 1_000;
 
 /// A delivery that was taken, with what became of it.
@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// Keeps a delivery with what became of it, and what it takes to run it again. One that is there already keeps its
-    /// time and gets the new verdict.
+    /// time, and the verdict `accepted` once it has it.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -112,8 +112,9 @@ impl Store {
         sqlx::query!(
             "insert into ci_delivery as d (id, project_id, provider, name, verdict, reason, build_id, position, headers, body)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-             on conflict (id) do update set verdict = excluded.verdict, reason = excluded.reason,
-               build_id = coalesce(excluded.build_id, d.build_id), position = coalesce(excluded.position, d.position)",
+             on conflict (id) do update set build_id = coalesce(d.build_id, excluded.build_id), position = coalesce(d.position, excluded.position),
+               verdict = case when d.verdict = 'accepted' then d.verdict else excluded.verdict end,
+               reason = case when d.verdict = 'accepted' then d.reason else excluded.reason end",
             delivery.id.0,
             delivery.project.0,
             delivery.provider,
@@ -142,6 +143,15 @@ impl Store {
         }))
     }
 
+    /// Deliveries whose id begins so; two at most, which is enough to see that more than one does.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn deliveries_like(&self, beginning: &str) -> Result<Vec<DeliveryId>, sqlx::Error> {
+        let ids = sqlx::query_scalar!("select id from ci_delivery where starts_with(id::text, $1) limit 2", beginning);
+        Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeliveryId).collect())
+    }
+
     /// Deliveries, newest first.
     ///
     /// # Errors
@@ -163,15 +173,18 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn note_refusal(&self, provider: &str, project: &str, reason: &str, digest: &[u8]) -> Result<(), sqlx::Error> {
+    pub async fn note_refusal(&self, provider: &str, project: &str, known: bool, reason: &str, digest: &[u8]) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "with gone as (delete from ci_refusal where id <= (select max(id) from ci_refusal) - $5)
-             insert into ci_refusal (provider, project, reason, digest) values ($1, $2, $3, $4)",
+            // Those for projects that don't exist have room of their own: nobody can push the others out with them.
+            "with gone as (delete from ci_refusal where known = $6 and id <=
+               (select id from ci_refusal where known = $6 order by id desc offset $5 limit 1))
+             insert into ci_refusal (provider, project, reason, digest, known) values ($1, $2, $3, $4, $6)",
             provider,
             project,
             reason,
             digest,
-            REFUSALS_MAX - 1
+            REFUSALS_MAX - 1,
+            known
         )
         .execute(&self.work)
         .await

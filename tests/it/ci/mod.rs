@@ -5,6 +5,7 @@ mod commands;
 mod fuzz;
 mod readings;
 mod sign;
+mod vectors;
 mod webhooks;
 
 use std::path::{Path, PathBuf};
@@ -49,6 +50,7 @@ pub fn samples(provider: &str) -> Vec<Sample> {
 
 /// A body of each provider that makes a build.
 pub fn good(provider: &str) -> Sample {
+    let provider = sign::provider_of(provider);
     let name = match provider {
         "circleci" => "vcs",
         "buildkite" => "passed",
@@ -77,9 +79,10 @@ pub fn rules(provider: &str) -> coolops::domain::ci_rules::CiRules {
 }
 
 /// The story's project takes a provider's webhooks.
-pub async fn set_up(s: &Story, name: &str) {
+pub async fn set_up(s: &Story, scheme: &str) {
     let operator = Actor::Operator { login: "test".into() };
-    s.app.set_ci_secret(s.project(), provider(name), &sign::secret(name).into(), true, &operator).await.unwrap();
+    let name = sign::provider_of(scheme);
+    s.app.set_ci_secret(s.project(), provider(name), &sign::secret(scheme).into(), true, &operator).await.unwrap();
     if name == "generic" {
         let change = coolops::domain::project::ProjectChange::CiRules { provider: name.into(), rules: Box::new(rules(name)) };
         s.app.change_project(s.project(), change, &operator).await.unwrap();
@@ -96,9 +99,9 @@ pub async fn post(s: &Story, path: &str, headers: &[(String, String)], body: Vec
 }
 
 /// Sends a body as its provider would, signed now.
-pub async fn deliver(s: &Story, name: &str, sample: &Sample) -> (StatusCode, Value) {
-    let (headers, body) = sign::signed(name, sample, now());
-    post(s, &format!("/ci/{name}/api"), &headers, body).await
+pub async fn deliver(s: &Story, scheme: &str, sample: &Sample) -> (StatusCode, Value) {
+    let (headers, body) = sign::signed(scheme, sample, now());
+    post(s, &format!("/ci/{}/api", sign::provider_of(scheme)), &headers, body).await
 }
 
 pub fn now() -> i64 {

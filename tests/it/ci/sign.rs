@@ -12,6 +12,12 @@ use sha2::{Digest, Sha256};
 use super::Sample;
 
 const SECRET: &str = "the-secret-of-this-webhook";
+const SIGNING_TOKEN: &str = "whsec_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+
+/// The provider of a way to prove the origin; most have one, which has the provider's name.
+pub fn provider_of(scheme: &str) -> &str {
+    scheme.split('_').next().unwrap()
+}
 
 /// An RSA key of this run: its private part in a file, and the public one as Travis publishes its own.
 static KEY: LazyLock<(tempkey::File, String)> = LazyLock::new(|| {
@@ -52,9 +58,13 @@ pub fn forget_key() {
     std::fs::remove_file(KEY.0.path()).ok();
 }
 
-/// What an operator sets as a provider's secret.
-pub fn secret(provider: &str) -> String {
-    if provider == "travis" { KEY.1.clone() } else { SECRET.to_owned() }
+/// What an operator sets as the secret.
+pub fn secret(scheme: &str) -> String {
+    match scheme {
+        "travis" => KEY.1.clone(),
+        "gitlab_signing" => SIGNING_TOKEN.to_owned(),
+        _ => SECRET.to_owned(),
+    }
 }
 
 fn mac(key: &[u8], message: &[u8]) -> Vec<u8> {
@@ -62,9 +72,9 @@ fn mac(key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 /// The bytes of a body as they travel.
-pub fn bytes(provider: &str, body: &serde_json::Value) -> Vec<u8> {
+pub fn bytes(scheme: &str, body: &serde_json::Value) -> Vec<u8> {
     let json = serde_json::to_vec(body).unwrap();
-    match provider {
+    match scheme {
         "travis" => form(&json),
         _ => json,
     }
@@ -75,10 +85,16 @@ fn form(json: &[u8]) -> Vec<u8> {
 }
 
 /// The headers that prove the origin of these bytes.
-pub fn proof(provider: &str, bytes: &[u8], now: i64) -> Vec<(String, String)> {
+pub fn proof(scheme: &str, bytes: &[u8], now: i64) -> Vec<(String, String)> {
     let key = SECRET.as_bytes();
     let pair = |name: &str, value: String| (name.to_owned(), value);
-    match provider {
+    match scheme {
+        "gitlab_signing" => {
+            let message = [format!("id-7.{now}.").as_bytes(), bytes].concat();
+            let signature = format!("v9,zzzz v1,{}", STANDARD.encode(mac(&[1; 32], &message)));
+            vec![pair("webhook-id", "id-7".into()), pair("webhook-timestamp", now.to_string()), pair("webhook-signature", signature)]
+        }
+        "buildkite_token" => vec![pair("x-buildkite-token", SECRET.to_owned())],
         "github" => vec![pair("x-hub-signature-256", format!("sha256={}", hex::encode(mac(key, bytes))))],
         "bitbucket" => vec![pair("x-hub-signature", format!("sha256={}", hex::encode(mac(key, bytes))))],
         "circleci" => vec![pair("circleci-signature", format!("v9=zzz,v1={}", hex::encode(mac(key, bytes))))],
@@ -107,9 +123,9 @@ pub fn proof(provider: &str, bytes: &[u8], now: i64) -> Vec<(String, String)> {
 }
 
 /// A body with its headers and its proof, as it comes in.
-pub fn signed(provider: &str, sample: &Sample, now: i64) -> (Vec<(String, String)>, Vec<u8>) {
-    let bytes = bytes(provider, &sample.body);
+pub fn signed(scheme: &str, sample: &Sample, now: i64) -> (Vec<(String, String)>, Vec<u8>) {
+    let bytes = bytes(scheme, &sample.body);
     let mut headers = sample.headers.clone();
-    headers.extend(proof(provider, &bytes, now));
+    headers.extend(proof(scheme, &bytes, now));
     (headers, bytes)
 }
