@@ -78,7 +78,7 @@ create table ci_delivery (
   body       bytea       not null                            -- zstd
 );
 alter table ci_delivery alter body set storage external;
-create index ci_delivery_at on ci_delivery (at);
+create index ci_delivery_at on ci_delivery using brin (at);
 create index ci_delivery_of_project on ci_delivery (project_id, at);
 
 -- Requests that were not believed or could not be read; the newest thousand.

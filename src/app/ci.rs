@@ -179,21 +179,23 @@ impl App {
     }
 
     async fn proved_and_taken(&self, project: ProjectId, slug: &str, incoming: &Incoming) -> Result<Taken, Refused> {
+        let mut seen = self.project(project).await?;
         for look in 1..=LOOKS {
-            // Read anew: what is remembered may be older than a change of the secret or the rules.
-            let Some(project) = self.project_anew(project).await? else {
-                return Err(refused(CiRefusal::NoProject(names::printable(slug).into_owned())));
-            };
-            let ci = project.value.ci(incoming.provider.name()).cloned().unwrap_or_default();
-            match self.proved(&project.value, &ci, incoming).await {
-                // The secret was replaced, and erased, since the project was read.
-                Err(CommandError::Unavailable(_)) if look < LOOKS => continue,
-                proved => proved?.map_err(refused)?,
+            let Some(there) = seen else { return Err(refused(CiRefusal::NoProject(names::printable(slug).into_owned()))) };
+            let ci = there.value.ci(incoming.provider.name()).cloned().unwrap_or_default();
+            match self.proved(&there.value, &ci, incoming).await {
+                Ok(Ok(())) => {
+                    let body = self.read(incoming)?;
+                    if let Some(taken) = self.judged(&there, &ci, incoming, &body).await? {
+                        return Ok(taken);
+                    }
+                }
+                // What was remembered of the project may be older than a change of the secret, which may be erased by now.
+                Ok(Err(_)) | Err(CommandError::Unavailable(_)) if look == 1 => {}
+                Ok(Err(refusal)) => return Err(refused(refusal)),
+                Err(e) => return Err(e),
             }
-            let body = self.read(incoming)?;
-            if let Some(taken) = self.judged(&project, &ci, incoming, &body).await? {
-                return Ok(taken);
-            }
+            seen = self.project_anew(project).await?;
         }
         Err(super::too_busy())
     }
@@ -250,12 +252,13 @@ impl App {
 
     /// Decides on a webhook that is believed, and keeps it. Nothing when the settings changed meanwhile.
     async fn judged(&self, project: &Seen<Project>, ci: &Ci, incoming: &Incoming, body: &Value) -> Result<Option<Taken>, Refused> {
-        let request = self.request(incoming);
-        let (id, name) = identity(incoming.provider, &request, body, project.value.id);
+        let (id, name) = identity(incoming.provider, &self.request(incoming), body, project.value.id);
+        let (position, made) = self.store.before_delivery(project.value.id, id).await?;
+        if position != Some(project.position) {
+            return Ok(None);
+        }
         // What made no build is decided again: the rules may have changed since.
-        if let Some(delivery) = self.store.delivery(id).await?
-            && let Some(build) = delivery.build
-        {
+        if let (Some(build), Some(delivery)) = (made, if made.is_some() { self.store.delivery(id).await? } else { None }) {
             let build = self.build(build).await?.map(|b| self.registered(&b, None));
             return Ok(Some(Taken { delivery, build }));
         }
@@ -325,7 +328,7 @@ impl App {
         };
         let headers = incoming.headers.0.iter().filter(|(name, _)| redact::keeps_header(name)).cloned().collect();
         let kept = Kept { headers, body: serde_json::to_vec(body).unwrap_or_default() };
-        self.store.keep_delivery(&delivery, Some(&kept)).await?;
+        self.store.keep_delivery(&delivery, kept).await?;
         Ok(Taken { delivery, build })
     }
 
@@ -364,7 +367,7 @@ impl App {
         let position = build.as_ref().and_then(|b| b.position).or(delivery.position);
         let delivery =
             Delivery { verdict: verdict.to_owned(), reason, build: build.as_ref().map(|b| b.id).or(delivery.build), position, ..delivery };
-        self.store.keep_delivery(&delivery, None).await?;
+        self.store.keep_delivery(&delivery, Kept { headers: incoming.headers.0, body: kept.body }).await?;
         Ok(Taken { delivery, build })
     }
 }

@@ -25,6 +25,7 @@ impl Recorder {
         let handle = PrometheusBuilder::new().install_recorder()?;
         metrics::describe_counter!("coolops_claims_total", "Jobs claimed, by how the claim came about.");
         metrics::describe_counter!("coolops_slack_calls_total", "Calls of Slack's Web API, by method and outcome.");
+        metrics::describe_counter!("coolops_ci_deliveries_total", "Webhooks of CI systems, by system and verdict.");
         metrics::describe_counter!("coolops_events_appended_total", "Events recorded by this process.");
         metrics::describe_counter!("coolops_append_batches_total", "Transactions that recorded them.");
         metrics::describe_counter!("coolops_append_retries_total", "Batches sent again after an error of the database.");

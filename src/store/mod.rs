@@ -42,6 +42,7 @@ pub struct Store {
     appender: append::Appender,
     wake: wake::Wake,
     clock: clock::Clock,
+    keeper: deliveries::Keeper,
 }
 
 /// Why the database can't be used; each text says what to do.
@@ -160,7 +161,8 @@ impl Store {
         let (pool, work) = (pool(options.clone()), pool(unflushed));
         let wake = wake::Wake::start(options.clone());
         let appender = append::Appender::start(options.clone(), wake.clone());
-        Ok(Self { pool, work, options, appender, wake, clock: clock::Clock::default() })
+        let keeper = deliveries::Keeper::start(work.clone());
+        Ok(Self { pool, work, options, appender, wake, clock: clock::Clock::default(), keeper })
     }
 
     /// The database's clock, as far as this process knows it.
