@@ -10,6 +10,7 @@ create function append_batch(
   f_req int[], f_job uuid[], f_fence bigint[],               -- "this job is still leased under this fence"
   b_e int[], b_id uuid[], b_project uuid[], b_name text[],   -- rows of build and job: every build has one of each
   j_e int[], j_id uuid[], j_kind text[], j_key uuid[],
+  d_e int[], d_id uuid[], d_project uuid[], d_build uuid[], d_provider text[], d_name text[], d_headers jsonb[], d_body bytea[],
   projects json, tokens json, deployments json,
   out base bigint, out at timestamptz, out lost int[], out fenced int[])
 language plpgsql security definer set search_path = public, pg_temp as $$
@@ -37,6 +38,12 @@ begin
       select unnest(lost) r union
       select t.r from unnest(g_req, g_key, g_seen) t(r, k, s)
        where coalesce((select v.position from boundary v where v.key = t.k), 0) <> t.s) u;
+  end if;
+  if d_e is not null then                                    -- "this delivery of a CI system has made no build yet"
+    select array_agg(distinct r) into lost from (
+      select unnest(lost) r union
+      select req[t.e] from unnest(d_e, d_id) t(e, i)
+       where (select v.build_id from ci_delivery v where v.id = t.i) is not null) u;
   end if;
   base := h.position;
   at := greatest(h.last_at, coolops_now());
@@ -71,6 +78,14 @@ begin
     insert into build
       select t.id, t.project_id, pos[t.e], t.name from unnest(b_e, b_id, b_project, b_name) t(e, id, project_id, name)
        where pos[t.e] is not null;
+  end if;
+  if d_e is not null then
+    insert into ci_delivery (id, at, project_id, build_id, position, provider, name, verdict, reason, headers, body)
+      select t.id, at, t.project, t.build, pos[t.e], t.provider, t.name, 'accepted', '', t.headers, t.body
+        from unnest(d_e, d_id, d_project, d_build, d_provider, d_name, d_headers, d_body) t(e, id, project, build, provider, name, headers, body)
+       where pos[t.e] is not null
+      on conflict (id) do update set project_id = excluded.project_id, build_id = excluded.build_id, position = excluded.position,
+        verdict = excluded.verdict, reason = excluded.reason;
   end if;
   if deployments is not null then
     -- Rows that give an environment up come before rows that take it, so a hand-over fits the unique index.

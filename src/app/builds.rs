@@ -8,6 +8,7 @@ use crate::domain::project::{Ci, Project};
 use crate::projections::rows;
 use crate::slack::render;
 use crate::store::append::{Append, AppendError};
+use crate::store::deliveries::Packed;
 
 /// What became of an announcement.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,8 +32,8 @@ pub enum Announcer<'a> {
     Webhook {
         /// Those settings.
         ci: &'a Ci,
-        /// As it is recorded.
-        actor: Actor,
+        /// What is kept of it, beside the build that it makes.
+        delivery: &'a Packed,
     },
 }
 
@@ -49,7 +50,7 @@ impl Announcer<'_> {
     fn actor(&self) -> Actor {
         match self {
             Self::Token(token) => Actor::Ci { token: *token },
-            Self::Webhook { actor, .. } => actor.clone(),
+            Self::Webhook { delivery, .. } => Actor::Webhook { provider: delivery.provider.to_owned(), delivery: delivery.id },
         }
     }
 }
@@ -99,9 +100,18 @@ impl App {
             record(&mut append, new_event_id(), &event, &actor, 0);
             let Event::BuildRegistered(build) = event else { unreachable!("it was just made") };
             append.row(rows::of_build(&build)).guard(project.value.id.0, project.position);
+            if let Announcer::Webhook { delivery, .. } = &announcer {
+                append.delivery((*delivery).clone());
+            }
             match self.store.append(append).await {
                 Ok(appended) => return Ok(self.registered(&build, Some(appended.position))),
                 Err(AppendError::Conflict) => {
+                    if let Announcer::Webhook { delivery, .. } = &announcer
+                        && let Some(made) = self.store.delivery(delivery.id).await?.and_then(|d| d.build)
+                        && let Some(there) = self.build(made).await?
+                    {
+                        return Ok(self.registered(&there, None));
+                    }
                     existing = self.build(build.build_id).await?;
                     seen = self.project_anew(build.project_id).await?;
                 }

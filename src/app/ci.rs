@@ -16,11 +16,10 @@ use super::{App, CommandError};
 use crate::ci::proof::Refusal;
 use crate::ci::{self, Headers, Malformed, Provider, Reading, Request, redact, rules};
 use crate::domain::build::{BuildRefusal, RegisterBuild};
-use crate::domain::event::Actor;
 use crate::domain::ids::{DeliveryId, ProjectId};
 use crate::domain::names;
 use crate::domain::project::{Ci, Project, SecretRef};
-use crate::store::deliveries::{Delivery, Kept};
+use crate::store::deliveries::{Delivery, Kept, Packed};
 use crate::store::directory::Seen;
 
 /// A webhook as it came in.
@@ -253,18 +252,23 @@ impl App {
     /// Decides on a webhook that is believed, and keeps it. Nothing when the settings changed meanwhile.
     async fn judged(&self, project: &Seen<Project>, ci: &Ci, incoming: &Incoming, body: &Value) -> Result<Option<Taken>, Refused> {
         let (id, name) = identity(incoming.provider, &self.request(incoming), body, project.value.id);
-        let (position, made) = self.store.before_delivery(project.value.id, id).await?;
+        let of = project.value.id;
+        let packed = Packed::new(id, of, incoming.provider.name(), &name, &what_is_kept(incoming, body));
+        let Some((verdict, reason, build)) = self.decided(of, ci, incoming, body, &packed).await? else { return Ok(None) };
+        let judged = Judged { id, name, project: of, verdict, reason, build };
+        if verdict == "accepted" {
+            // The append has kept it, and noticed if the settings had changed.
+            return Ok(Some(judged.taken(incoming, self)));
+        }
+        let (position, made) = self.store.before_delivery(of, id).await?;
         if position != Some(project.position) {
             return Ok(None);
         }
-        // What made no build is decided again: the rules may have changed since.
+        // What it made once stays its verdict; what made no build was decided again, because the rules may have changed.
         if let (Some(build), Some(delivery)) = (made, if made.is_some() { self.store.delivery(id).await? } else { None }) {
             let build = self.build(build).await?.map(|b| self.registered(&b, None));
             return Ok(Some(Taken { delivery, build }));
         }
-        let judged = self.decided(project.value.id, ci, incoming, body, id).await?;
-        let Some((verdict, reason, build)) = judged else { return Ok(None) };
-        let judged = Judged { id, name, project: project.value.id, verdict, reason, build };
         self.kept(judged, incoming, body).await.map(Some)
     }
 
@@ -274,7 +278,7 @@ impl App {
         ci: &Ci,
         incoming: &Incoming,
         body: &Value,
-        delivery: DeliveryId,
+        delivery: &Packed,
     ) -> Result<Option<(&'static str, String, Option<Registered>)>, Refused> {
         let provider = incoming.provider;
         let report = match provider.read(&self.request(incoming), body) {
@@ -285,12 +289,11 @@ impl App {
             Ok(announced) => announced,
             Err(why) => return Ok(Some(("ignored", why, None))),
         };
-        let actor = Actor::Webhook { provider: provider.name().to_owned(), delivery };
         for attempt in 1..=ATTEMPTS_MAX {
             let name = if attempt == 1 { announced.name.clone() } else { format!("{}-{attempt}", announced.name) };
             let (params, metadata, run) = (announced.params.clone(), announced.metadata.clone(), announced.run.clone());
             let command = RegisterBuild { name, params, metadata, run, public_url: self.public_url.clone() };
-            match self.register_build(project, Announcer::Webhook { ci, actor: actor.clone() }, command).await {
+            match self.register_build(project, Announcer::Webhook { ci, delivery }, command).await {
                 Ok(build) if build.new => return Ok(Some(("accepted", String::new(), Some(build)))),
                 Ok(build) => return Ok(Some(("repeated", "the build is registered already".to_owned(), Some(build)))),
                 Err(CommandError::Refused(AnnounceRefusal::SettingsChanged)) => return Ok(None),
@@ -313,23 +316,9 @@ impl App {
     }
 
     async fn kept(&self, judged: Judged, incoming: &Incoming, body: &Value) -> Result<Taken, Refused> {
-        let Judged { id, name, project, verdict, reason, build } = judged;
-        metrics::counter!("coolops_ci_deliveries_total", "provider" => incoming.provider.name(), "verdict" => verdict).increment(1);
-        let delivery = Delivery {
-            id,
-            at: self.store.clock().now(),
-            project,
-            provider: incoming.provider.name().to_owned(),
-            name,
-            verdict: verdict.to_owned(),
-            reason,
-            build: build.as_ref().map(|b| b.id),
-            position: build.as_ref().and_then(|b| b.position),
-        };
-        let headers = incoming.headers.0.iter().filter(|(name, _)| redact::keeps_header(name)).cloned().collect();
-        let kept = Kept { headers, body: serde_json::to_vec(body).unwrap_or_default() };
-        self.store.keep_delivery(&delivery, kept).await?;
-        Ok(Taken { delivery, build })
+        let taken = judged.taken(incoming, self);
+        self.store.keep_delivery(&taken.delivery, &what_is_kept(incoming, body)).await?;
+        Ok(taken)
     }
 
     /// Runs a kept delivery again, under the rules as they are now. A build that is there already stays as it is, and nothing
@@ -360,14 +349,15 @@ impl App {
         if ci.secret.is_none() {
             return Err(CommandError::Refused(ReplayRefusal::NotSetUp { project: project.value.slug.clone(), provider: provider.name() }));
         }
-        let incoming = Incoming { provider, headers: Headers(kept.headers), body: Bytes::new() };
-        let decided =
-            self.decided(delivery.project, &ci, &incoming, &body, id).await.map_err(|e| CommandError::Unavailable(e.to_string()))?;
+        let packed = Packed::new(id, delivery.project, provider.name(), &delivery.name, &kept);
+        let incoming = Incoming { provider, headers: Headers(kept.headers.clone()), body: Bytes::new() };
+        let decided = self.decided(delivery.project, &ci, &incoming, &body, &packed).await;
+        let decided = decided.map_err(|e| CommandError::Unavailable(e.to_string()))?;
         let (verdict, reason, build) = decided.ok_or_else(super::too_busy)?;
         let position = build.as_ref().and_then(|b| b.position).or(delivery.position);
         let delivery =
             Delivery { verdict: verdict.to_owned(), reason, build: build.as_ref().map(|b| b.id).or(delivery.build), position, ..delivery };
-        self.store.keep_delivery(&delivery, Kept { headers: incoming.headers.0, body: kept.body }).await?;
+        self.store.keep_delivery(&delivery, &kept).await?;
         Ok(Taken { delivery, build })
     }
 }
@@ -411,6 +401,23 @@ struct Judged {
     verdict: &'static str,
     reason: String,
     build: Option<Registered>,
+}
+
+impl Judged {
+    fn taken(self, incoming: &Incoming, app: &App) -> Taken {
+        let Self { id, name, project, verdict, reason, build } = self;
+        let provider = incoming.provider.name();
+        metrics::counter!("coolops_ci_deliveries_total", "provider" => provider, "verdict" => verdict).increment(1);
+        let (at, position) = (app.store.clock().now(), build.as_ref().and_then(|b| b.position));
+        let (provider, verdict, made) = (provider.to_owned(), verdict.to_owned(), build.as_ref().map(|b| b.id));
+        Taken { delivery: Delivery { id, at, project, provider, name, verdict, reason, build: made, position }, build }
+    }
+}
+
+/// What may be kept of a webhook.
+fn what_is_kept(incoming: &Incoming, body: &Value) -> Kept {
+    let headers = incoming.headers.0.iter().filter(|(name, _)| redact::keeps_header(name)).cloned().collect();
+    Kept { headers, body: serde_json::to_vec(body).unwrap_or_default() }
 }
 
 /// A delivery's name and id.

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::chain::{self, Hash, Header};
+use super::deliveries::Packed;
 use super::wake::Wake;
 use super::{Store, connect_as_app};
 use crate::domain::event::{Actor, Event};
@@ -38,6 +39,7 @@ pub struct Append {
     guards: Vec<(Uuid, i64)>,
     fence: Option<(JobId, i64)>,
     rows: Vec<(usize, Row)>,
+    delivery: Option<Packed>,
     tasks: Vec<(usize, Task)>,
 }
 
@@ -140,6 +142,12 @@ impl Append {
     /// A row that follows from the event added last.
     pub fn row(&mut self, row: Row) -> &mut Self {
         self.rows.push((self.events.len() - 1, row));
+        self
+    }
+
+    /// The delivery of a CI system that the event added last follows from. The append conflicts if it has made a build already.
+    pub fn delivery(&mut self, delivery: Packed) -> &mut Self {
+        self.delivery = Some(delivery);
         self
     }
 
@@ -333,7 +341,7 @@ async fn attempt(
     let done = sqlx::query!(
         r#"select base as "base!", at, lost, fenced from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
              $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31,
-             $32::text::json, $33::text::json, $34::text::json)"#,
+             $32, $33, $34, $35, $36, $37, $38, $39, $40::text::json, $41::text::json, $42::text::json)"#,
         &a.request,
         &a.event_id,
         &a.tenant_id,
@@ -365,6 +373,14 @@ async fn attempt(
         &a.job_id,
         &a.job_kind as &[&str],
         &a.job_key,
+        (!a.delivery_event.is_empty()).then_some(&a.delivery_event[..]),
+        &a.delivery_id,
+        &a.delivery_project,
+        &a.delivery_build,
+        &a.delivery_provider as &[&str],
+        &a.delivery_name as &[&str],
+        &a.delivery_headers,
+        &a.delivery_body as &[&[u8]],
         a.projects.json(),
         a.tokens.json(),
         a.deployments.json(),
@@ -448,6 +464,14 @@ struct Arrays<'a> {
     job_id: Vec<Uuid>,
     job_kind: Vec<&'static str>,
     job_key: Vec<Uuid>,
+    delivery_event: Vec<i32>,
+    delivery_id: Vec<Uuid>,
+    delivery_project: Vec<Uuid>,
+    delivery_build: Vec<Uuid>,
+    delivery_provider: Vec<&'a str>,
+    delivery_name: Vec<&'a str>,
+    delivery_headers: Vec<serde_json::Value>,
+    delivery_body: Vec<&'a [u8]>,
 }
 
 impl<'a> Arrays<'a> {
@@ -496,6 +520,16 @@ impl<'a> Arrays<'a> {
                 }
                 Row::Deployment(row) => self.deployments.push(e, row),
             }
+        }
+        if let (Some(delivery), Some(last)) = (&append.delivery, append.events.last()) {
+            self.delivery_event.push(numbered(append.events.len() - 1));
+            self.delivery_id.push(delivery.id.0);
+            self.delivery_project.push(delivery.project.0);
+            self.delivery_build.push(last.stream_id);
+            self.delivery_provider.push(delivery.provider);
+            self.delivery_name.push(&delivery.name);
+            self.delivery_headers.push(delivery.headers.clone());
+            self.delivery_body.push(&delivery.body);
         }
         for (index, task) in &append.tasks {
             let (kind, key) = task.parts();

@@ -1,11 +1,9 @@
 //! What CI systems delivered: kept for a while to look up why a build is there or isn't, and to run one again. Never
 //! history: what a delivery caused is in the log, and this may be lost.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
-use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::Store;
@@ -44,6 +42,35 @@ pub struct Kept {
     pub headers: Vec<(String, String)>,
     /// The redacted body, JSON.
     pub body: Vec<u8>,
+}
+
+/// A delivery as it is written beside the build that it makes.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "columns")]
+pub struct Packed {
+    pub id: DeliveryId,
+    pub project: ProjectId,
+    pub provider: &'static str,
+    pub name: String,
+    pub headers: serde_json::Value,
+    pub body: Vec<u8>,
+}
+
+impl Packed {
+    /// Packs what is to be kept.
+    pub fn new(id: DeliveryId, project: ProjectId, provider: &'static str, name: &str, kept: &Kept) -> Self {
+        let headers = serde_json::to_value(&kept.headers).unwrap_or_default();
+        Self { id, project, provider, name: name.to_owned(), headers, body: packed(&kept.body) }
+    }
+}
+
+thread_local! {
+    // Making a context costs more than packing a body.
+    static PACKER: RefCell<zstd::bulk::Compressor<'static>> = RefCell::new(zstd::bulk::Compressor::new(1).unwrap_or_default());
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    PACKER.with_borrow_mut(|packer| packer.compress(bytes)).unwrap_or_default()
 }
 
 /// A request that was not believed or could not be read.
@@ -116,13 +143,32 @@ impl Store {
         Ok((row.position, row.build.map(BuildId)))
     }
 
-    /// Keeps a delivery with what became of it, and what it takes to run it again. One that is there already keeps its
-    /// time, and the verdict `accepted` once it has it.
+    /// Keeps a delivery that made no build, with the reason, and what it takes to run it again; one that made a build is kept
+    /// by the append that records it. One that is there already keeps its time, and the verdict `accepted` once it has it.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn keep_delivery(&self, delivery: &Delivery, kept: Kept) -> Result<(), sqlx::Error> {
-        self.keeper.keep(delivery.clone(), kept).await
+    pub async fn keep_delivery(&self, delivery: &Delivery, kept: &Kept) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into ci_delivery as d (id, project_id, provider, name, verdict, reason, build_id, position, headers, body)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             on conflict (id) do update set project_id = excluded.project_id, build_id = coalesce(d.build_id, excluded.build_id),
+               verdict = case when d.verdict = 'accepted' then d.verdict else excluded.verdict end,
+               reason = case when d.verdict = 'accepted' then d.reason else excluded.reason end",
+            delivery.id.0,
+            delivery.project.0,
+            delivery.provider,
+            delivery.name,
+            delivery.verdict,
+            delivery.reason,
+            delivery.build.map(|b| b.0),
+            delivery.position,
+            serde_json::to_value(&kept.headers).unwrap_or_default(),
+            packed(&kept.body)
+        )
+        .execute(&self.work)
+        .await
+        .map(|_| ())
     }
 
     /// What it takes to run a delivery again.
@@ -208,86 +254,4 @@ impl Store {
         sqlx::query!("delete from ci_delivery where at < coolops_now() - interval '30 days'").execute(&self.work).await?;
         sqlx::query!("delete from ci_refusal where at < coolops_now() - interval '30 days'").execute(&self.work).await.map(|_| ())
     }
-}
-
-/// Deliveries in one statement, at most.
-const BATCH_MAX: usize = 64;
-
-struct Asked {
-    delivery: Delivery,
-    kept: Kept,
-    reply: oneshot::Sender<Result<(), sqlx::Error>>,
-}
-
-/// The way to the process's writer of deliveries: those that come while a batch is written form the next one.
-#[derive(Clone)]
-pub struct Keeper(mpsc::Sender<Asked>);
-
-impl Keeper {
-    /// Starts the writer; it ends when the last handle is dropped and what was asked is written.
-    pub(super) fn start(pool: PgPool) -> Self {
-        let (asked, inbox) = mpsc::channel(256);
-        tokio::spawn(write(inbox, pool));
-        Self(asked)
-    }
-
-    async fn keep(&self, delivery: Delivery, kept: Kept) -> Result<(), sqlx::Error> {
-        let (reply, answer) = oneshot::channel();
-        let gone = || sqlx::Error::WorkerCrashed;
-        self.0.send(Asked { delivery, kept, reply }).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
-    }
-}
-
-async fn write(mut inbox: mpsc::Receiver<Asked>, pool: PgPool) {
-    // One context for all: making one costs more than packing a body.
-    let mut packer = zstd::bulk::Compressor::new(1).unwrap_or_default();
-    let mut waiting: Vec<Asked> = Vec::new();
-    loop {
-        if waiting.is_empty() && inbox.recv_many(&mut waiting, BATCH_MAX).await == 0 {
-            return;
-        }
-        // One statement can't write a row twice: what comes again waits for the next one.
-        let mut ids = HashSet::new();
-        let (batch, again): (Vec<Asked>, Vec<Asked>) = waiting.drain(..).partition(|a| ids.insert(a.delivery.id));
-        waiting = again;
-        let done = insert(&pool, &batch, &mut packer).await;
-        for asked in batch {
-            let answer = match &done {
-                Ok(()) => Ok(()),
-                Err(e) => Err(sqlx::Error::Protocol(e.to_string())),
-            };
-            // Whoever asked may have gone away.
-            let _ = asked.reply.send(answer);
-        }
-    }
-}
-
-async fn insert(pool: &PgPool, batch: &[Asked], packer: &mut zstd::bulk::Compressor<'_>) -> Result<(), sqlx::Error> {
-    fn each<T>(batch: &[Asked], column: impl Fn(&Asked) -> T) -> Vec<T> {
-        batch.iter().map(column).collect()
-    }
-    let bodies: Vec<Vec<u8>> = batch.iter().map(|a| packer.compress(&a.kept.body).unwrap_or_default()).collect();
-    sqlx::query!(
-        "insert into ci_delivery as d (id, project_id, provider, name, verdict, reason, build_id, position, headers, body)
-         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::bigint[], $9::jsonb[],
-                              $10::bytea[])
-         on conflict (id) do update set build_id = coalesce(d.build_id, excluded.build_id), position = coalesce(d.position, excluded.position),
-           project_id = excluded.project_id,
-           verdict = case when d.verdict = 'accepted' then d.verdict else excluded.verdict end,
-           reason = case when d.verdict = 'accepted' then d.reason else excluded.reason end",
-        &each(batch, |a| a.delivery.id.0),
-        &each(batch, |a| a.delivery.project.0),
-        &each(batch, |a| a.delivery.provider.clone()),
-        &each(batch, |a| a.delivery.name.clone()),
-        &each(batch, |a| a.delivery.verdict.clone()),
-        &each(batch, |a| a.delivery.reason.clone()),
-        &each(batch, |a| a.delivery.build.map(|b| b.0)) as &[Option<Uuid>],
-        &each(batch, |a| a.delivery.position) as &[Option<i64>],
-        &each(batch, |a| serde_json::to_value(&a.kept.headers).unwrap_or_default()),
-        &bodies
-    )
-    .execute(pool)
-    .await
-    .map(|_| ())
 }

@@ -42,7 +42,6 @@ pub struct Store {
     appender: append::Appender,
     wake: wake::Wake,
     clock: clock::Clock,
-    keeper: deliveries::Keeper,
 }
 
 /// Why the database can't be used; each text says what to do.
@@ -161,8 +160,7 @@ impl Store {
         let (pool, work) = (pool(options.clone()), pool(unflushed));
         let wake = wake::Wake::start(options.clone());
         let appender = append::Appender::start(options.clone(), wake.clone());
-        let keeper = deliveries::Keeper::start(work.clone());
-        Ok(Self { pool, work, options, appender, wake, clock: clock::Clock::default(), keeper })
+        Ok(Self { pool, work, options, appender, wake, clock: clock::Clock::default() })
     }
 
     /// The database's clock, as far as this process knows it.
