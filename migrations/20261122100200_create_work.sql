@@ -78,6 +78,7 @@ create table ci_delivery (
   body       bytea       not null                            -- zstd
 );
 alter table ci_delivery alter body set storage external;
+alter table ci_delivery set (toast_tuple_target = 8160);      -- most bodies fit beside their columns
 create index ci_delivery_at on ci_delivery using brin (at);
 create index ci_delivery_of_project on ci_delivery (project_id, at);
 

@@ -56,9 +56,10 @@ pub fn body(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let name: String = name.to_ascii_lowercase().chars().filter(|c| *c != '_' && *c != '-').collect();
-                let is_secret = SECRETS.iter().any(|s| name.ends_with(s)) || SECRET_NAMES.contains(&name.as_str());
-                if HOLDERS.contains(&name.as_str()) {
+                let mut room = [0; 32];
+                let name = plain(name, &mut room);
+                let is_secret = SECRETS.iter().any(|s| name.ends_with(s.as_bytes())) || SECRET_NAMES.iter().any(|s| name == s.as_bytes());
+                if HOLDERS.iter().any(|h| name == h.as_bytes()) {
                     all_texts(value);
                 } else if is_secret && (value.is_string() || value.is_number()) {
                     *value = REDACTED.into();
@@ -71,6 +72,16 @@ pub fn body(value: &mut Value) {
         Value::String(text) => without_user(text),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// The end of a name in lower case and without `_` and `-`; a body has hundreds of names, so nothing is allocated.
+fn plain<'a>(name: &str, room: &'a mut [u8; 32]) -> &'a [u8] {
+    let mut from = room.len();
+    for byte in name.bytes().rev().filter(|b| *b != b'_' && *b != b'-').take(room.len()) {
+        from -= 1;
+        room[from] = byte.to_ascii_lowercase();
+    }
+    &room[from..]
 }
 
 /// Takes user and password out of an address (`https://ci:…@host/`).

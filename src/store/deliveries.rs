@@ -65,8 +65,8 @@ impl Packed {
 }
 
 thread_local! {
-    // Making a context costs more than packing a body.
-    static PACKER: RefCell<zstd::bulk::Compressor<'static>> = RefCell::new(zstd::bulk::Compressor::new(1).unwrap_or_default());
+    // Making a context costs more than packing a body; a body that is kept for a month is packed quickly, not tightly.
+    static PACKER: RefCell<zstd::bulk::Compressor<'static>> = RefCell::new(zstd::bulk::Compressor::new(-3).unwrap_or_default());
 }
 
 fn packed(bytes: &[u8]) -> Vec<u8> {
