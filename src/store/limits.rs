@@ -90,12 +90,25 @@ impl Store {
         .map(|_| ())
     }
 
-    /// Slack answers us again, or a new token was set.
+    /// A new token may have been set: Slack is open again, and what was put off because it took nothing is due at once.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn resume_slack(&self) -> Result<(), sqlx::Error> {
-        sqlx::query!("delete from rate_bucket where scope = 'slack'").execute(&self.work).await.map(|_| ())
+        sqlx::query!(
+            // Turns that were given out behind the pause come as much earlier as the pause is cut short.
+            "with pause as (delete from rate_bucket where scope = 'slack'
+                            returning reason, greatest(blocked_until - coolops_now(), interval '0') as rest),
+                  turns as (update rate_bucket b set tat = b.tat - p.rest from pause p
+                             where b.scope <> 'slack' and b.tat > coolops_now() + p.rest)
+             update job j set run_at = greatest(coolops_now(), j.run_at - p.rest), rung_at = null from pause p
+              where j.state = 'ready' and j.kind in ('sync_message', 'reply_privately') and j.run_at > coolops_now()
+                and (j.turn is not null or j.last_error = p.reason)"
+        )
+        .execute(&self.work)
+        .await?;
+        self.wake.appended(0);
+        Ok(())
     }
 
     /// Why Slack takes nothing from us; `None` when it does.
