@@ -27,9 +27,7 @@ impl Provider for Bitbucket {
     }
 
     fn verify(&self, request: &Request<'_>, secret: &str) -> Result<(), Refusal> {
-        let given = request.headers.get("x-hub-signature").ok_or(Refusal::Missing(SIGNATURE))?;
-        let given = given.strip_prefix("sha256=").ok_or(Refusal::Malformed(SIGNATURE))?;
-        proof::hex(SIGNATURE, secret.as_bytes(), &[request.body], given)
+        proof::sha256_of_body(request, "x-hub-signature", SIGNATURE, secret)
     }
 
     fn delivery(&self, request: &Request<'_>, _: &Value) -> Option<String> {

@@ -26,9 +26,7 @@ impl Provider for GitHub {
     }
 
     fn verify(&self, request: &Request<'_>, secret: &str) -> Result<(), Refusal> {
-        let given = request.headers.get("x-hub-signature-256").ok_or(Refusal::Missing(SIGNATURE))?;
-        let given = given.strip_prefix("sha256=").ok_or(Refusal::Malformed(SIGNATURE))?;
-        proof::hex(SIGNATURE, secret.as_bytes(), &[request.body], given)
+        proof::sha256_of_body(request, "x-hub-signature-256", SIGNATURE, secret)
     }
 
     fn travels(&self) -> Travels {

@@ -43,6 +43,13 @@ pub(super) fn hex(header: &'static str, key: &[u8], pieces: &[&[u8]], given: &st
     hmac(key, pieces).verify_slice(&given).map_err(|_| Refusal::Wrong(header))
 }
 
+/// Checks a header `sha256=` with the HMAC-SHA256 of the body in hex: GitHub's and Bitbucket's way.
+pub(super) fn sha256_of_body(request: &Request<'_>, name: &str, header: &'static str, secret: &str) -> Result<(), Refusal> {
+    let given = request.headers.get(name).ok_or(Refusal::Missing(header))?;
+    let given = given.strip_prefix("sha256=").ok_or(Refusal::Malformed(header))?;
+    hex(header, secret.as_bytes(), &[request.body], given)
+}
+
 /// Checks an HMAC-SHA256 given in base64.
 pub(super) fn base64(header: &'static str, key: &[u8], pieces: &[&[u8]], given: &str) -> Result<(), Refusal> {
     let given = STANDARD.decode(given.trim()).map_err(|_| Refusal::Malformed(header))?;
