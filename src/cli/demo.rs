@@ -239,6 +239,7 @@ fn environment(program: &std::path::Path, url: &str, token: &str, database: &str
     [
         format!("export PATH={}:\"$PATH\"", quoted(&folder)),
         format!("export COOLOPS_URL={}", quoted(url)),
+        format!("export COOLOPS_PUBLIC_URL={}", quoted(url)),
         format!("export COOLOPS_PROJECT_API_TOKEN={}", quoted(token)),
         format!("export DATABASE_URL={}", quoted(database)),
         format!("export COOLOPS_MASTER_KEY={}", quoted(master_key)),
