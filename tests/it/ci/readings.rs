@@ -3,6 +3,7 @@
 use coolops::ci::{self, Headers, Reading, Request, redact, rules};
 
 use super::{provider, samples, sign};
+use crate::snapshot;
 
 fn shown(name: &str) -> String {
     let mut text = String::new();
@@ -40,9 +41,7 @@ macro_rules! readings {
     ($($name:ident)*) => {$(
         #[test]
         fn $name() {
-            insta::with_settings!({ snapshot_path => "../../../snapshots", prepend_module_to_snapshot => false }, {
-                insta::assert_snapshot!(concat!("ci_", stringify!($name)), shown(stringify!($name)));
-            });
+            snapshot!(concat!("ci_", stringify!($name)), shown(stringify!($name)));
         }
     )*};
 }

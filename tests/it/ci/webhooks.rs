@@ -7,6 +7,7 @@ use coolops::domain::event::Actor;
 use coolops::domain::project::ProjectChange;
 
 use super::{deliver, good, now, post, provider, sample, set_up, sign};
+use crate::snapshot;
 use crate::story::{Story, build, story};
 
 fn operator() -> Actor {
@@ -26,9 +27,7 @@ fn a_workflow_that_succeeded_becomes_a_message_with_buttons() {
         assert_eq!((status, answer["verdict"].as_str()), (StatusCode::CREATED, Some("accepted")));
         assert!(answer["build"]["url"].as_str().unwrap().starts_with("https://coolops.test/builds/"));
         s.settle().await;
-        insta::with_settings!({ snapshot_path => "../../../snapshots", prepend_module_to_snapshot => false }, {
-            insta::assert_snapshot!("ci_message_of_a_workflow", s.channel());
-        });
+        snapshot!("ci_message_of_a_workflow", s.channel());
         s.presses("ana", "main-42", "Staging").await;
         assert!(s.channel().contains("main-42"));
         let actor = s.database.text("select actor::text from event where type = 'build_registered'").await;
