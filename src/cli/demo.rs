@@ -13,9 +13,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::output;
 use crate::app::App;
-use crate::demo::image;
 use crate::demo::run_folder::{self, RunFolder};
 use crate::demo::services::{Durability, Services};
+use crate::demo::{image, orphans};
 use crate::domain::event::Actor;
 use crate::domain::project::{EnvironmentChange, ProjectChange};
 use crate::keys::{self, Keyring};
@@ -58,10 +58,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 }
 
 async fn start(args: Args) -> Result<()> {
-    let orphans = run_folder::clean_orphans()?;
-    if orphans > 0 {
-        output::line(&format!("Cleaned up after {orphans} run(s) that were killed."));
+    let cleaned = orphans::clean()?;
+    if cleaned.runs > 0 {
+        output::line(&format!("Cleaned up after {} run(s) that were killed.", cleaned.runs));
     }
+    cleaned.stuck.iter().for_each(|why| output::hint(why));
     let folder = RunFolder::make("demo", args.keep.as_deref())?;
     let mut services = Services::new()?;
     let ran = demo(&args, &folder, &mut services).await;
@@ -280,14 +281,15 @@ async fn wait(services: &mut Services, folder: &RunFolder) -> Result<()> {
 }
 
 async fn clean() -> Result<()> {
-    let orphans = run_folder::clean_orphans()?;
-    output::line(&format!("Removed the folders and processes of {orphans} killed run(s)."));
+    let cleaned = orphans::clean()?;
+    output::line(&format!("Removed the folders and processes of {} killed run(s).", cleaned.runs));
+    ensure!(cleaned.stuck.is_empty(), "{}", cleaned.stuck.join("\n"));
     if run_folder::env_of_running().is_ok() {
         output::line("A demo is running; its image and containers stay. Stop it with Ctrl-C first.");
         return Ok(());
     }
-    let runner = DockerRunner::connect(docker_host().as_deref())?;
-    match runner.forget_all(image::PREFIX).await {
+    let forgotten = async { DockerRunner::connect(docker_host().as_deref())?.forget_all(image::PREFIX).await };
+    match forgotten.await {
         Ok((images, containers)) => output::line(&format!("Removed {images} image(s) of demos and {containers} container(s).")),
         Err(_) => output::line("No Docker answers, so there is no image to remove."),
     }
@@ -310,7 +312,7 @@ pub struct ServicesArgs {
 /// # Errors
 /// When a service can't be started.
 pub async fn with_services(args: ServicesArgs) -> Result<ExitCode> {
-    run_folder::clean_orphans()?;
+    orphans::clean()?.stuck.iter().for_each(|why| output::hint(why));
     let folder = RunFolder::make("services", None)?;
     let mut services = Services::new()?;
     let ran = beside(&args, &folder, &mut services).await;

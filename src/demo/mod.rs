@@ -4,5 +4,6 @@
 //! starts it stops, also after a crash, at the next start.
 
 pub mod image;
+pub mod orphans;
 pub mod run_folder;
 pub mod services;

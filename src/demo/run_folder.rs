@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -90,7 +89,7 @@ impl Drop for RunFolder {
 /// # Errors
 /// When none runs.
 pub fn env_of_running() -> Result<String> {
-    let mut runs: Vec<(std::time::SystemTime, String)> = folders()?
+    let mut runs: Vec<(std::time::SystemTime, String)> = all()?
         .into_iter()
         .filter(|folder| is_alive(folder))
         .filter_map(|folder| {
@@ -102,39 +101,24 @@ pub fn env_of_running() -> Result<String> {
     runs.pop().map(|(_, env)| env).context("no demo is running; start one in another terminal with: ./just demo")
 }
 
-/// Stops and removes what runs that were killed left behind. Returns how many there were.
+/// The folders of this user's runs, of those that ended by being killed too.
 ///
 /// # Errors
-/// When the folders can't be listed.
-pub fn clean_orphans() -> Result<usize> {
-    let orphans: Vec<PathBuf> = folders()?.into_iter().filter(|folder| !is_alive(folder)).collect();
-    for folder in &orphans {
-        for pid in fs::read_to_string(folder.join("processes")).unwrap_or_default().lines().rev() {
-            // Only what still is what was started there: its command line names the folder.
-            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let name = fs::canonicalize(folder).unwrap_or_else(|_| folder.clone()).display().to_string();
-            let names = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(&name);
-            if names(&command) || names(&environment) {
-                drop(Command::new("kill").args(["-TERM", pid]).status());
-                std::thread::sleep(std::time::Duration::from_millis(300));
-                drop(Command::new("kill").args(["-KILL", pid]).stderr(std::process::Stdio::null()).status());
-            }
-        }
-        let kept = fs::symlink_metadata(folder).is_ok_and(|m| m.is_symlink());
-        let removed = if kept { fs::remove_file(folder) } else { fs::remove_dir_all(folder) };
-        removed.with_context(|| format!("{} can't be removed", folder.display()))?;
-    }
-    Ok(orphans.len())
-}
-
-fn folders() -> Result<Vec<PathBuf>> {
+/// When the folder they are in is somebody else's.
+pub fn all() -> Result<Vec<PathBuf>> {
     let Ok(entries) = fs::read_dir(parent()?) else { return Ok(Vec::new()) };
     Ok(entries.filter_map(Result::ok).map(|e| e.path()).filter(|p| p.join("owner").exists()).collect())
 }
 
 /// Whether the process that made the folder still runs (and is a coolops).
-fn is_alive(folder: &Path) -> bool {
-    let owner = fs::read_to_string(folder.join("owner")).unwrap_or_default();
-    fs::read_to_string(format!("/proc/{owner}/comm")).is_ok_and(|comm| comm.trim().starts_with("coolops"))
+pub fn is_alive(folder: &Path) -> bool {
+    runs(&fs::read_to_string(folder.join("owner")).unwrap_or_default(), "coolops")
+}
+
+/// Whether there is such a process with a name that begins so. One that has ended and waits for its parent to notice does not run.
+pub fn runs(pid: &str, name: &str) -> bool {
+    // `pid (name) state …`, proc(5); the name may hold anything.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let Some((before, state)) = stat.rsplit_once(") ") else { return false };
+    !state.starts_with('Z') && before.split_once(" (").is_some_and(|(_, is)| is.starts_with(name))
 }

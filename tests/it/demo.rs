@@ -96,3 +96,34 @@ fn what_a_killed_demo_left_is_cleaned_up_by_the_next() {
     next.child.wait().unwrap();
     assert_eq!(folder.runs(), 0);
 }
+
+/// What a killed Docker Engine leaves: its folder mounted onto itself and more.
+#[test]
+fn what_a_killed_run_left_mounted_is_unmounted_and_never_deleted_through() {
+    let folder = Folder::make();
+    let precious = folder.0.join("precious");
+    std::fs::create_dir(&precious).unwrap();
+    std::fs::write(precious.join("file"), "kept").unwrap();
+    let user = Command::new("id").arg("-u").output().unwrap().stdout;
+    let run = folder.0.join(format!("coolops-{}", String::from_utf8_lossy(&user).trim())).join("services-killed");
+    let mounted = run.join("docker/a folder");
+    std::fs::create_dir_all(&mounted).unwrap();
+    std::fs::write(run.join("owner"), "0").unwrap();
+    for _ in 0..2 {
+        let mount = Command::new("mount").arg("--bind").args([&precious, &mounted]).status().unwrap();
+        assert!(mount.success(), "this test needs root, as do those with a Docker Engine of their own");
+    }
+    let output = folder.command(&["demo", "clean"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Removed the folders and processes of 1 killed run(s)."));
+    assert!(!run.exists());
+    assert_eq!(std::fs::read_to_string(precious.join("file")).unwrap(), "kept");
+}
+
+#[test]
+fn cleaning_without_a_docker_says_so_and_is_no_failure() {
+    let folder = Folder::make();
+    let output = folder.command(&["demo", "clean"]).env("DOCKER_HOST", "unix:///nowhere/docker.sock").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("No Docker answers, so there is no image to remove."));
+}
