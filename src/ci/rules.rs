@@ -59,10 +59,13 @@ pub struct Announcement {
 pub fn check(provider: &dyn Provider, rules: &CiRules) -> Result<(), String> {
     let (defaults, options) = provider.events();
     let known: Vec<&str> = defaults.iter().chain(options).copied().collect();
-    match rules.events.iter().find(|e| !known.contains(&e.as_str())) {
-        Some(unknown) => {
-            Err(format!("{} has no event \"{}\" that makes builds; it has: {}", provider.name(), printable(unknown), known.join(", ")))
-        }
+    if let Some(unknown) = rules.events.iter().find(|e| !known.contains(&e.as_str())) {
+        return Err(format!("{} has no event \"{}\" that makes builds; it has: {}", provider.name(), printable(unknown), known.join(", ")));
+    }
+    // Where the project says what the conclusion is, the words are its own.
+    let own_words = rules.fields.iter().any(|f| f.name == "conclusion");
+    match rules.conclusions.iter().find(|c| !own_words && !CONCLUSIONS.contains(&c.as_str())) {
+        Some(unknown) => Err(format!("there is no conclusion \"{}\"; there are: {}", printable(unknown), CONCLUSIONS.join(", "))),
         None => Ok(()),
     }
 }

@@ -41,6 +41,11 @@ fn an_operator_sets_webhooks_up_and_sees_what_came() {
             "",
             "github has no event \"push\" that makes builds; it has: workflow_run, release, tag",
         );
+        refused(
+            &["ci", "rules", "api", "github", "--conclusion", "failed"],
+            "",
+            "there is no conclusion \"failed\"; there are: success, failure, cancelled, unstable, skipped",
+        );
         refused(&["ci", "rules", "api", "github", "--name", "{brunch}"], "", "asks for {brunch}; there are event, repository");
         refused(&["ci", "rules", "api", "github", "--param", "LD_PRELOAD={branch}"], "", "can't come from CI");
         refused(&["ci", "rules", "api", "generic", "--field", "branch=ref"], "", "write it as a JSON pointer such as /build/ref");
