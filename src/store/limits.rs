@@ -81,7 +81,7 @@ impl Store {
         sqlx::query!(
             "insert into rate_bucket as b (scope, tat, blocked_until, failures)
              values ('slack', coolops_now(), coolops_now() + interval '1 s', 1)
-             on conflict (scope) do update set failures = b.failures + 1,
+             on conflict (scope) do update set failures = b.failures + 1, reason = null,
                blocked_until = coolops_now() + interval '1 s' * least(30, power(2, least(b.failures, 5)))
               where b.blocked_until <= coolops_now()"
         )
@@ -117,7 +117,8 @@ impl Store {
     /// When the database does not answer.
     pub async fn slack_is_paused(&self) -> Result<Option<String>, sqlx::Error> {
         sqlx::query_scalar!(
-            r#"select coalesce(reason, 'no clear answer to ' || failures || ' calls in a row') as "reason!"
+            r#"select coalesce(reason, case failures when 1 then 'no clear answer to our last call'
+                                                 else 'no clear answer to our last ' || failures || ' calls' end) as "reason!"
                  from rate_bucket where scope = 'slack' and blocked_until > coolops_now()"#
         )
         .fetch_optional(&self.work)

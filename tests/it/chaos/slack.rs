@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use coolops::standin::workspace::Fault;
 
-use super::{chaos, counted, counting};
+use super::{Chaos, chaos, counted, counting};
 use crate::story::CHANNEL;
 
 /// Builds are announced in many channels while Slack is down, which takes posts `speed` times as fast as usual.
@@ -269,5 +269,24 @@ fn f37_the_token_is_revoked_and_given_back() {
         let took = again.elapsed();
         assert!(took < Duration::from_secs(30), "what was put off for a minute waits no longer than it has to: {took:?}");
         s.saw(&format!("everything is brought up to date {:.1} s after the restart", took.as_secs_f64()));
+    });
+}
+
+#[test]
+fn f37_an_outage_after_a_revoked_token_is_not_called_that() {
+    chaos(&counting(1, 5, 0), Some(counted(1)), async |s| {
+        let ready = |s: &Chaos<'_>| ureq::get(format!("{}/readyz", s.url)).call().unwrap().body_mut().read_to_string().unwrap();
+        s.injects("token_revoked on a post");
+        s.standin.workspace().plan("chat.postMessage", Fault::Error("token_revoked".to_owned()), 1);
+        s.cli(&["build:new", "master-1"]);
+        s.until("it is told", async || ready(s).contains("takes nothing from us: token_revoked")).await;
+        s.injects("the token is good again, but Slack answers 500 for a while");
+        s.standin.workspace().plan("chat.postMessage", Fault::Status(500), u32::MAX);
+        s.database.set_clock(61).await;
+        s.until("the new reason is told", async || ready(s).contains("takes nothing from us: no clear answer to our last call")).await;
+        s.standin.workspace().faults.clear();
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
     });
 }
