@@ -98,8 +98,9 @@ impl Serialize for Entries<'_> {
 }
 
 /// Entries from a variable, one in each line: for CI configurations that have no lists. Values can't span lines.
+#[expect(clippy::disallowed_methods, reason = "as a flag would be: what is no UTF-8 is refused, not altered")]
 fn lines(name: &str) -> Result<Vec<(String, String)>, String> {
-    let text = variable(name).unwrap_or_default();
+    let text = std::env::var_os(name).unwrap_or_default().into_string().map_err(|_| format!("${name} is not UTF-8 text"))?;
     let given = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     // The line itself may be a part of a secret, so it isn't shown.
     given.map(|(n, line)| entry(line.trim_start()).map_err(|e| format!("${name}: line {} {e}", n + 1))).collect()
@@ -128,7 +129,7 @@ pub fn run_preset(name: Option<&str>, args: &Args) -> ExitCode {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     };
     let file = |path: &str| std::fs::read_to_string(path).ok();
-    let here = Surroundings { variable: &variable, git: &git, file: &file };
+    let here = Surroundings::new(&variable, &git, &file);
     let found = match name {
         Some(name) => presets::named(name),
         None => presets::recognised(&here),

@@ -3,6 +3,8 @@
 //! Sources: the vendors' lists of predefined variables. An empty variable counts as unset. The names and titles of
 //! `circleci` and `gitlab` are the original coolOps.io's, to the letter.
 
+use serde_json::Value;
+
 /// Longest commit message that is sent, in bytes; a metadata value may have 10,000.
 const MESSAGE_MAX: usize = 9_000;
 /// Longest branch, and longest number, in a name, in characters; a build's name may have 200.
@@ -14,13 +16,34 @@ pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// What git prints, where there is a checkout.
     pub git: &'a dyn Fn(&[&str]) -> Option<String>,
-    /// A file's content.
-    pub file: &'a dyn Fn(&str) -> Option<String>,
+    /// GitHub's description of what the job runs for.
+    pub event: Option<Value>,
 }
 
-impl Surroundings<'_> {
+impl<'a> Surroundings<'a> {
+    /// Asks through the given functions.
+    pub fn new(
+        variable: &'a dyn Fn(&str) -> Option<String>,
+        git: &'a dyn Fn(&[&str]) -> Option<String>,
+        file: &dyn Fn(&str) -> Option<String>,
+    ) -> Self {
+        let event = variable("GITHUB_EVENT_PATH").and_then(|path| serde_json::from_str(&file(&path)?).ok());
+        Self { variable, git, event }
+    }
+
     fn first(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|n| (self.variable)(n))
+    }
+
+    /// What git says of a commit, where there is a checkout that has it.
+    fn logged(&self, commit: &str, format: &str) -> Option<String> {
+        let text = (self.git)(&["log", &format!("--format={format}"), "-n", "1", commit, "--"])?;
+        Some(text.trim().to_owned()).filter(|t| !t.is_empty())
+    }
+
+    fn of_event(&self, pointers: &[&str]) -> Option<String> {
+        let text = |pointer: &&str| Some(self.event.as_ref()?.pointer(pointer)?.as_str()?.to_owned()).filter(|t| !t.is_empty());
+        pointers.iter().find_map(text)
     }
 }
 
@@ -78,13 +101,12 @@ pub const PRESETS: &[Preset] = &[
             Some(format!("{}/{}/actions/runs/{}", of("GITHUB_SERVER_URL")?, of("GITHUB_REPOSITORY")?, of("GITHUB_RUN_ID")?))
         },
         pull_request: |s| {
-            let of_event = || event(s)?.pointer("/pull_request/html_url")?.as_str().map(str::to_owned);
             let of_reference = || {
                 let reference = (s.variable)("GITHUB_REF")?;
                 let number = reference.strip_prefix("refs/pull/")?.split('/').next()?;
                 Some(format!("{}/{}/pull/{number}", (s.variable)("GITHUB_SERVER_URL")?, (s.variable)("GITHUB_REPOSITORY")?))
             };
-            of_event().or_else(of_reference)
+            s.of_event(&["/pull_request/html_url"]).or_else(of_reference)
         },
     },
     Preset {
@@ -277,21 +299,24 @@ impl Preset {
 
     /// What the message shows, by title.
     pub fn metadata(&self, s: &Surroundings<'_>) -> Vec<(String, String)> {
+        let commit = self.commit_here(s);
+        let logged = |format: &str| s.logged(commit.as_deref()?, format);
+        let message = || self.message_here(s, logged("%B"));
         let entry = |title: &str, value: Option<String>| value.map(|v| (title.to_owned(), v));
         let entries = match self.shows {
             Shows::CircleCi => vec![
                 entry("Pull Request", Some((self.pull_request)(s).unwrap_or_else(|| "_No Pull Request_".to_owned()))),
-                entry("Last Commit", Some(format!("```{}```", self.message_here(s).unwrap_or_default()))),
+                entry("Last Commit", Some(format!("```{}```", message().unwrap_or_default()))),
             ],
             Shows::GitLab => vec![
                 entry("Job Url", Some((self.url)(s).unwrap_or_default())),
-                entry("Last Commit", Some(format!("```{}```", self.message_here(s).unwrap_or_default()))),
+                entry("Last Commit", Some(format!("```{}```", message().unwrap_or_default()))),
             ],
             Shows::All => vec![
                 entry("Branch", self.branch_here(s)),
-                entry("Commit", self.commit_here(s).map(|c| c.chars().take(7).collect())),
-                entry("Author", self.author_here(s)),
-                entry("Message", self.message_here(s)),
+                entry("Commit", commit.as_ref().map(|c| c.chars().take(7).collect())),
+                entry("Author", self.author_here(s, logged("%an"))),
+                entry("Message", message()),
                 entry("Pull request", (self.pull_request)(s)),
                 entry("Run", (self.url)(s)),
             ],
@@ -303,40 +328,24 @@ impl Preset {
     /// would reach git as an option.
     fn commit_here(&self, s: &Surroundings<'_>) -> Option<String> {
         let is_hash = |c: &String| (7..=64).contains(&c.len()) && c.bytes().all(|b| b.is_ascii_hexdigit());
-        of_event(s, "/pull_request/head/sha").into_iter().chain(s.first(self.commit)).find(is_hash).or_else(|| {
+        s.of_event(&["/pull_request/head/sha"]).into_iter().chain(s.first(self.commit)).find(is_hash).or_else(|| {
             let head = (s.git)(&["rev-parse", "HEAD"])?;
             Some(head.trim().to_owned()).filter(is_hash)
         })
     }
 
-    /// What git says of the commit, where there is a checkout that has it.
-    fn logged(&self, s: &Surroundings<'_>, format: &str) -> Option<String> {
-        let commit = self.commit_here(s)?;
-        let text = (s.git)(&["log", &format!("--format={format}"), "-n", "1", &commit, "--"])?;
-        Some(text.trim().to_owned()).filter(|t| !t.is_empty())
-    }
-
-    fn message_here(&self, s: &Surroundings<'_>) -> Option<String> {
-        let of_event = || ["/head_commit/message", "/pull_request/title"].iter().find_map(|p| of_event(s, p));
-        let message = self.logged(s, "%B").or_else(|| s.first(self.message)).or_else(of_event)?;
+    fn message_here(&self, s: &Surroundings<'_>, logged: Option<String>) -> Option<String> {
+        let of_event = || s.of_event(&["/head_commit/message", "/pull_request/title"]);
+        let message = logged.or_else(|| s.first(self.message)).or_else(of_event)?;
         Some(cut(message.trim())).filter(|m| !m.is_empty())
     }
 
-    fn author_here(&self, s: &Surroundings<'_>) -> Option<String> {
-        let of_event = || ["/head_commit/author/name", "/pull_request/user/login"].iter().find_map(|p| of_event(s, p));
-        let author = self.logged(s, "%an").or_else(of_event).or_else(|| s.first(self.author))?;
+    fn author_here(&self, s: &Surroundings<'_>, logged: Option<String>) -> Option<String> {
+        let of_event = || s.of_event(&["/head_commit/author/name", "/pull_request/user/login"]);
+        let author = logged.or_else(of_event).or_else(|| s.first(self.author))?;
         // "Name <mail>".
         Some(author.split('<').next().unwrap_or_default().trim().to_owned()).filter(|a| !a.is_empty())
     }
-}
-
-/// GitHub's description of what the job runs for.
-fn event(s: &Surroundings<'_>) -> Option<serde_json::Value> {
-    serde_json::from_str(&(s.file)(&(s.variable)("GITHUB_EVENT_PATH")?)?).ok()
-}
-
-fn of_event(s: &Surroundings<'_>, pointer: &str) -> Option<String> {
-    event(s)?.pointer(pointer)?.as_str().map(str::to_owned).filter(|t| !t.is_empty())
 }
 
 /// The original's rule, `/` to `-`, and no more than fits.
@@ -383,7 +392,7 @@ mod tests {
             )
         };
         let file = |_: &str| Some(event.to_owned()).filter(|e| !e.is_empty());
-        let s = Surroundings { variable: &variable, git: &ask, file: &file };
+        let s = Surroundings::new(&variable, &ask, &file);
         let preset = match preset {
             Some(name) => named(name).unwrap(),
             None => recognised(&s).ok_or("none")?,

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -211,6 +212,10 @@ fn what_a_preset_lacks_is_said() {
     assert!(code == 1 && said.starts_with("This is no CI system that coolops knows (github, woodpecker, gitlab,"), "{said}");
     let (code, _, said) = run(&program(), &["build:new", "m", "--dry-run"], &[("COOLOPS_PARAMS", "A=1\nB")], &folder.0);
     assert_eq!((code, said.as_str()), (1, "$COOLOPS_PARAMS: line 2 should have the {key}={value} format\n"));
+    let mut latin1 = Command::new(program());
+    latin1.args(["build:new", "m", "--dry-run"]).env_clear().env("COOLOPS_PARAMS", std::ffi::OsStr::from_bytes(b"CITY=Z\xfcrich"));
+    let (code, _, said) = shown(&latin1.current_dir(&folder.0).output().unwrap());
+    assert_eq!((code, said.as_str()), (1, "$COOLOPS_PARAMS is not UTF-8 text\n"));
 }
 
 #[test]
