@@ -164,7 +164,6 @@ impl App {
             taken.push(self.proved_and_taken(project.id, &project.slug, incoming).await?);
         }
         if taken.is_empty() {
-            let (id, name) = identity(incoming.provider, &self.request(incoming), &body, NOBODY);
             let reason = match incoming.provider.repository(&body) {
                 Some(repository) => format!(
                     "no project takes the builds of {}; choose one: coolops ci rules PROJECT {provider} --repository …",
@@ -172,7 +171,7 @@ impl App {
                 ),
                 None => "it names no repository".to_owned(),
             };
-            taken.push(self.kept(Judged { id, name, project: NOBODY, verdict: "ignored", reason, build: None }, incoming, &body).await?);
+            taken.push(self.kept(&self.packed(NOBODY, incoming, &body), Decided::ignored(reason)).await?);
         }
         Ok(taken)
     }
@@ -251,25 +250,22 @@ impl App {
 
     /// Decides on a webhook that is believed, and keeps it. Nothing when the settings changed meanwhile.
     async fn judged(&self, project: &Seen<Project>, ci: &Ci, incoming: &Incoming, body: &Value) -> Result<Option<Taken>, Refused> {
-        let (id, name) = identity(incoming.provider, &self.request(incoming), body, project.value.id);
-        let of = project.value.id;
-        let packed = Packed::new(id, of, incoming.provider.name(), &name, &what_is_kept(incoming, body));
-        let Some((verdict, reason, build)) = self.decided(of, ci, incoming, body, &packed).await? else { return Ok(None) };
-        let judged = Judged { id, name, project: of, verdict, reason, build };
-        if verdict == "accepted" {
+        let packed = self.packed(project.value.id, incoming, body);
+        let Some(decided) = self.decided(project.value.id, ci, incoming, body, &packed).await? else { return Ok(None) };
+        if decided.verdict == "accepted" {
             // The append has kept it, and noticed if the settings had changed.
-            return Ok(Some(judged.taken(incoming, self)));
+            return Ok(Some(self.taken(&packed, decided)));
         }
-        let (position, made) = self.store.before_delivery(of, id).await?;
+        let (position, made) = self.store.before_delivery(packed.project, packed.id).await?;
         if position != Some(project.position) {
             return Ok(None);
         }
         // What it made once stays its verdict; what made no build was decided again, because the rules may have changed.
-        if let (Some(build), Some(delivery)) = (made, if made.is_some() { self.store.delivery(id).await? } else { None }) {
+        if let (Some(build), Some(delivery)) = (made, if made.is_some() { self.store.delivery(packed.id).await? } else { None }) {
             let build = self.build(build).await?.map(|b| self.registered(&b, None));
             return Ok(Some(Taken { delivery, build }));
         }
-        self.kept(judged, incoming, body).await.map(Some)
+        self.kept(&packed, decided).await.map(Some)
     }
 
     async fn decided(
@@ -279,23 +275,22 @@ impl App {
         incoming: &Incoming,
         body: &Value,
         delivery: &Packed,
-    ) -> Result<Option<(&'static str, String, Option<Registered>)>, Refused> {
+    ) -> Result<Option<Decided>, Refused> {
         let provider = incoming.provider;
         let report = match provider.read(&self.request(incoming), body) {
             Reading::Report(report) => report,
-            Reading::Ignored(why) => return Ok(Some(("ignored", why, None))),
+            Reading::Ignored(why) => return Ok(Some(Decided::ignored(why))),
         };
         let announced = match rules::decide(provider, &ci.rules, &report, body) {
             Ok(announced) => announced,
-            Err(why) => return Ok(Some(("ignored", why, None))),
+            Err(why) => return Ok(Some(Decided::ignored(why))),
         };
         for attempt in 1..=ATTEMPTS_MAX {
             let name = if attempt == 1 { announced.name.clone() } else { format!("{}-{attempt}", announced.name) };
             let (params, metadata, run) = (announced.params.clone(), announced.metadata.clone(), announced.run.clone());
             let command = RegisterBuild { name, params, metadata, run, public_url: self.public_url.clone() };
             match self.register_build(project, Announcer::Webhook { ci, delivery }, command).await {
-                Ok(build) if build.new => return Ok(Some(("accepted", String::new(), Some(build)))),
-                Ok(build) => return Ok(Some(("repeated", "the build is registered already".to_owned(), Some(build)))),
+                Ok(build) => return Ok(Some(Decided::built(build))),
                 Err(CommandError::Refused(AnnounceRefusal::SettingsChanged)) => return Ok(None),
                 // Some CI systems number a re-run as the first one.
                 Err(CommandError::Refused(AnnounceRefusal::Build(BuildRefusal::EarlierAttempt(_)))) => {}
@@ -306,18 +301,45 @@ impl App {
                     let why = why.split("; give").next().unwrap_or_default();
                     let name = "{workflow}-{branch}-{number}";
                     let why = format!("{why}; tell them apart by name: coolops ci rules PROJECT {} --name \"{name}\"", provider.name());
-                    return Ok(Some(("ignored", why, None)));
+                    return Ok(Some(Decided::ignored(why)));
                 }
-                Err(CommandError::Refused(refusal)) => return Ok(Some(("ignored", refusal.to_string(), None))),
+                Err(CommandError::Refused(refusal)) => return Ok(Some(Decided::ignored(refusal.to_string()))),
                 Err(CommandError::Unavailable(why)) => return Err(CommandError::Unavailable(why)),
             }
         }
-        Ok(Some(("ignored", format!("it is run for more than the {ATTEMPTS_MAX}th time"), None)))
+        Ok(Some(Decided::ignored(format!("it is run for more than the {ATTEMPTS_MAX}th time"))))
     }
 
-    async fn kept(&self, judged: Judged, incoming: &Incoming, body: &Value) -> Result<Taken, Refused> {
-        let taken = judged.taken(incoming, self);
-        self.store.keep_delivery(&taken.delivery, &what_is_kept(incoming, body)).await?;
+    /// What is kept of a webhook.
+    fn packed(&self, project: ProjectId, incoming: &Incoming, body: &Value) -> Packed {
+        let (provider, digest) = (incoming.provider, Sha256::digest(&incoming.body));
+        let name = provider.delivery(&self.request(incoming), body).unwrap_or_else(|| hex::encode(digest));
+        let id = DeliveryId::of(project, provider.name(), &name, &digest);
+        let name: String = name.chars().filter(|c| !c.is_control()).take(200).collect();
+        let headers = incoming.headers.0.iter().filter(|(name, _)| redact::keeps_header(name)).cloned().collect();
+        Packed::new(id, project, provider.name(), &name, &Kept { headers, body: serde_json::to_vec(body).unwrap_or_default() })
+    }
+
+    fn taken(&self, packed: &Packed, decided: Decided) -> Taken {
+        let Decided { verdict, reason, build } = decided;
+        metrics::counter!("coolops_ci_deliveries_total", "provider" => packed.provider, "verdict" => verdict).increment(1);
+        let delivery = Delivery {
+            id: packed.id,
+            at: self.store.clock().now(),
+            project: packed.project,
+            provider: packed.provider.to_owned(),
+            name: packed.name.clone(),
+            verdict: verdict.to_owned(),
+            reason,
+            build: build.as_ref().map(|b| b.id),
+            position: build.as_ref().and_then(|b| b.position),
+        };
+        Taken { delivery, build }
+    }
+
+    async fn kept(&self, packed: &Packed, decided: Decided) -> Result<Taken, Refused> {
+        let taken = self.taken(packed, decided);
+        self.store.keep_delivery(&taken.delivery, packed).await?;
         Ok(taken)
     }
 
@@ -331,7 +353,7 @@ impl App {
         let mut delivery = self.store.delivery(id).await?.ok_or_else(gone)?;
         if let Some(build) = delivery.build {
             let build = self.build(build).await?.map(|b| self.registered(&b, None));
-            let (verdict, reason) = ("repeated".to_owned(), "the build is registered already".to_owned());
+            let (verdict, reason) = ("repeated".to_owned(), ALREADY.to_owned());
             return Ok(Taken { delivery: Delivery { verdict, reason, ..delivery }, build });
         }
         let kept = self.store.kept_delivery(id).await?.ok_or_else(gone)?;
@@ -353,11 +375,11 @@ impl App {
         let incoming = Incoming { provider, headers: Headers(kept.headers.clone()), body: Bytes::new() };
         let decided = self.decided(delivery.project, &ci, &incoming, &body, &packed).await;
         let decided = decided.map_err(|e| CommandError::Unavailable(e.to_string()))?;
-        let (verdict, reason, build) = decided.ok_or_else(super::too_busy)?;
+        let Decided { verdict, reason, build } = decided.ok_or_else(super::too_busy)?;
         let position = build.as_ref().and_then(|b| b.position).or(delivery.position);
         let delivery =
             Delivery { verdict: verdict.to_owned(), reason, build: build.as_ref().map(|b| b.id).or(delivery.build), position, ..delivery };
-        self.store.keep_delivery(&delivery, &kept).await?;
+        self.store.keep_delivery(&delivery, &packed).await?;
         Ok(Taken { delivery, build })
     }
 }
@@ -393,36 +415,23 @@ fn theirs<'a>(projects: &'a [Project], provider: &'a dyn Provider, body: &'a Val
     })
 }
 
-/// What is known of a delivery when it is decided.
-struct Judged {
-    id: DeliveryId,
-    name: String,
-    project: ProjectId,
+/// What the rules and the history make of a webhook.
+struct Decided {
     verdict: &'static str,
     reason: String,
     build: Option<Registered>,
 }
 
-impl Judged {
-    fn taken(self, incoming: &Incoming, app: &App) -> Taken {
-        let Self { id, name, project, verdict, reason, build } = self;
-        let provider = incoming.provider.name();
-        metrics::counter!("coolops_ci_deliveries_total", "provider" => provider, "verdict" => verdict).increment(1);
-        let (at, position) = (app.store.clock().now(), build.as_ref().and_then(|b| b.position));
-        let (provider, verdict, made) = (provider.to_owned(), verdict.to_owned(), build.as_ref().map(|b| b.id));
-        Taken { delivery: Delivery { id, at, project, provider, name, verdict, reason, build: made, position }, build }
+/// Why a repeated delivery makes no build.
+const ALREADY: &str = "the build is registered already";
+
+impl Decided {
+    fn ignored(reason: String) -> Self {
+        Self { verdict: "ignored", reason, build: None }
     }
-}
 
-/// What may be kept of a webhook.
-fn what_is_kept(incoming: &Incoming, body: &Value) -> Kept {
-    let headers = incoming.headers.0.iter().filter(|(name, _)| redact::keeps_header(name)).cloned().collect();
-    Kept { headers, body: serde_json::to_vec(body).unwrap_or_default() }
-}
-
-/// A delivery's name and id.
-fn identity(provider: &dyn Provider, request: &Request<'_>, body: &Value, project: ProjectId) -> (DeliveryId, String) {
-    let digest = Sha256::digest(request.body);
-    let name = provider.delivery(request, body).unwrap_or_else(|| hex::encode(digest));
-    (DeliveryId::of(project, provider.name(), &name, &digest), name.chars().filter(|c| !c.is_control()).take(200).collect())
+    fn built(build: Registered) -> Self {
+        let (verdict, reason) = if build.new { ("accepted", "") } else { ("repeated", ALREADY) };
+        Self { verdict, reason: reason.to_owned(), build: Some(build) }
+    }
 }

@@ -285,7 +285,7 @@ impl Project {
         })
     }
 
-    /// The next version of a secret of this name, in an environment or a registry.
+    /// The version that a secret gets next in its place: an environment's variable, a registry's login, a CI system's secret.
     pub fn next_secret_version(current: Option<&SecretRef>) -> i32 {
         current.map_or(1, |s| s.version + 1)
     }

@@ -44,7 +44,7 @@ pub struct Kept {
     pub body: Vec<u8>,
 }
 
-/// A delivery as it is written beside the build that it makes.
+/// A delivery as it is written: with its verdict, or beside the build that it makes.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "columns")]
 pub struct Packed {
@@ -148,7 +148,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn keep_delivery(&self, delivery: &Delivery, kept: &Kept) -> Result<(), sqlx::Error> {
+    pub async fn keep_delivery(&self, delivery: &Delivery, packed: &Packed) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into ci_delivery as d (id, project_id, provider, name, verdict, reason, build_id, position, headers, body)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -163,8 +163,8 @@ impl Store {
             delivery.reason,
             delivery.build.map(|b| b.0),
             delivery.position,
-            serde_json::to_value(&kept.headers).unwrap_or_default(),
-            packed(&kept.body)
+            packed.headers,
+            packed.body
         )
         .execute(&self.work)
         .await
