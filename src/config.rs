@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use secrecy::{ExposeSecret, SecretString};
+use tracing_subscriber::EnvFilter;
 
 use crate::keys::Keyring;
 
@@ -32,7 +33,7 @@ impl Role {
             Self::Web => "web",
             Self::Worker => "worker",
             Self::Migrate => "migrate",
-            Self::Operate => "project, environment, …",
+            Self::Operate => "project, environment, ci, deployment, replay, audit",
         }
     }
 }
@@ -64,7 +65,12 @@ use Use::{Ignored as I, Optional as O, Required as R};
 
 /// Every variable of the service.
 pub const VARIABLES: &[Variable] = &[
-    Variable { name: "DATABASE_URL", help: "Postgres, such as postgres://coolops@localhost/coolops", default: None, uses: [R, R, R, R, R] },
+    Variable {
+        name: "DATABASE_URL",
+        help: "Postgres, such as postgres://coolops@localhost/coolops; with ?sslmode=verify-full over a network",
+        default: None,
+        uses: [R, R, R, R, R],
+    },
     Variable {
         name: "COOLOPS_MIGRATE_DATABASE_URL",
         help: "Postgres as the owner of the tables; DATABASE_URL where it isn't set",
@@ -73,21 +79,31 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "REDIS_URL",
-        help: "Redis, such as redis://localhost or redis+unix:///run/redis.sock",
+        help: "Redis, such as redis://localhost or redis+unix:///run/redis.sock; it holds nothing that is not in Postgres",
         default: Some("redis://127.0.0.1:6379"),
         uses: [O, O, O, I, I],
     },
     Variable {
         name: "DOCKER_HOST",
-        help: "Docker Engine: unix:///path or tcp://host:port",
+        help: "Docker Engine: unix:///path, or tcp://host:port, which is not encrypted: keep it on a private network",
         default: Some("unix:///var/run/docker.sock"),
         uses: [O, I, O, I, I],
     },
-    Variable { name: "COOLOPS_LISTEN", help: "address of the web face", default: Some("127.0.0.1:3000"), uses: [O, O, I, I, I] },
-    Variable { name: "COOLOPS_ADMIN_LISTEN", help: "address of /metrics; none where it isn't set", default: None, uses: [O, O, O, I, I] },
+    Variable {
+        name: "COOLOPS_LISTEN",
+        help: "address of the web server; 0.0.0.0:3000 for all interfaces",
+        default: Some("127.0.0.1:3000"),
+        uses: [O, O, I, I, I],
+    },
+    Variable {
+        name: "COOLOPS_ADMIN_LISTEN",
+        help: "address of /metrics, which has no login; none where it isn't set",
+        default: None,
+        uses: [O, O, O, I, I],
+    },
     Variable {
         name: "COOLOPS_PUBLIC_URL",
-        help: "where people's browsers reach the web face; the base of every link",
+        help: "where Slack and people's browsers reach the web server, such as https://coolops.example.com; the base of every link",
         default: None,
         uses: [R, R, O, I, O],
     },
@@ -99,15 +115,20 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "COOLOPS_MASTER_KEY_PREVIOUS",
-        help: "the master key before this one; only read with",
+        help: "master keys before this one, separated by commas: they still open secrets and links, and make none",
         default: None,
         uses: [O, O, O, I, O],
     },
-    Variable { name: "COOLOPS_WORKER_SLOTS", help: "deployments at a time in one process", default: Some("4"), uses: [O, I, O, I, I] },
-    Variable { name: "SLACK_API_URL", help: "Slack's Web API", default: Some("https://slack.com/api"), uses: [O, O, I, I, I] },
+    Variable {
+        name: "COOLOPS_WORKER_SLOTS",
+        help: "deployments at a time in one process, 1 to 1000",
+        default: Some("4"),
+        uses: [O, I, O, I, I],
+    },
+    Variable { name: "SLACK_API_URL", help: "Slack's Web API; for tests", default: Some("https://slack.com/api"), uses: [O, O, I, I, I] },
     Variable {
         name: "COOLOPS_SLACK_SPEED",
-        help: "how many times faster than Slack's documented limits messages are sent; 1 with Slack",
+        help: "how many times faster than Slack's documented limits messages are sent; for tests",
         default: Some("1"),
         uses: [O, O, I, I, I],
     },
@@ -128,7 +149,7 @@ pub struct Config {
     pub redis_url: String,
     /// Docker, unless it is the machine's own.
     pub docker_host: Option<String>,
-    /// The web face.
+    /// The web server.
     pub listen: SocketAddr,
     /// Metrics.
     pub admin_listen: Option<SocketAddr>,
@@ -150,7 +171,7 @@ pub struct Config {
 
 /// Everything that is wrong with the environment, one line each.
 #[derive(Debug, thiserror::Error)]
-#[error("the configuration is not complete:\n{}", .0.iter().map(|l| format!("  {l}")).collect::<Vec<_>>().join("\n"))]
+#[error("the configuration is wrong:\n{}", .0.iter().map(|l| format!("  {l}")).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError(pub Vec<String>);
 
 struct Reading<'a> {
@@ -166,20 +187,20 @@ impl Reading<'_> {
         match variable.uses[self.role] {
             Use::Ignored => None,
             Use::Required if given.is_none() => {
-                self.problems.push(format!("{name} is not set: {}", variable.help));
+                self.problems.push(format!("{name} is not set; it is for: {}", variable.help));
                 None
             }
             _ => given.or_else(|| variable.default.map(str::to_owned)),
         }
     }
 
-    fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    /// A value of a certain form, which a person is told when it has another.
+    fn parsed<T>(&mut self, name: &str, form: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let text = self.text(name)?;
         let parsed = parse(&text);
         if parsed.is_none() {
-            let help = VARIABLES.iter().find(|v| v.name == name).map_or("", |v| v.help);
             // The value isn't shown: it may be a secret in the wrong place.
-            self.problems.push(format!("{name} can't be read: {help}"));
+            self.problems.push(format!("{name} is not {form}"));
         }
         parsed
     }
@@ -194,30 +215,39 @@ impl Config {
         let index = Role::ALL.iter().position(|r| *r == role).expect("every role is listed");
         let mut r = Reading { role: index, variable, problems: Vec::new() };
         let postgres = |url: &str| url.starts_with("postgres://") || url.starts_with("postgresql://");
-        let database_url = r.parsed("DATABASE_URL", |u| postgres(u).then(|| u.to_owned())).unwrap_or_default();
-        let migrate_database_url = r.parsed("COOLOPS_MIGRATE_DATABASE_URL", |u| postgres(u).then(|| u.to_owned()));
-        let redis_url = r.parsed("REDIS_URL", |u| redis::Client::open(u).ok().map(|_| u.to_owned())).unwrap_or_default();
+        const POSTGRES: &str = "an address of Postgres such as postgres://coolops@localhost/coolops";
+        const LISTEN: &str = "an IP address and a port such as 0.0.0.0:3000";
+        const WEB: &str = "an address that begins with https:// or http://";
+        const UP_TO_1000: &str = "a number from 1 to 1000";
+        let database_url = r.parsed("DATABASE_URL", POSTGRES, |u| postgres(u).then(|| u.to_owned())).unwrap_or_default();
+        let migrate_database_url = r.parsed("COOLOPS_MIGRATE_DATABASE_URL", POSTGRES, |u| postgres(u).then(|| u.to_owned()));
+        let redis = "an address of Redis such as redis://localhost, rediss://redis.example.com or redis+unix:///run/redis.sock";
+        let redis_url = r.parsed("REDIS_URL", redis, |u| redis::Client::open(u).ok().map(|_| u.to_owned())).unwrap_or_default();
+        let docker = "an address of a Docker Engine: unix:///path or tcp://host:port (ssh:// and TLS are not supported)";
         let docker_host =
-            r.parsed("DOCKER_HOST", |h| ["unix://", "tcp://", "http://"].iter().any(|p| h.starts_with(p)).then(|| h.to_owned()));
-        let listen = r.parsed("COOLOPS_LISTEN", |a| a.parse().ok());
-        let admin_listen = r.parsed("COOLOPS_ADMIN_LISTEN", |a| a.parse().ok());
+            r.parsed("DOCKER_HOST", docker, |h| ["unix://", "tcp://", "http://"].iter().any(|p| h.starts_with(p)).then(|| h.to_owned()));
+        let listen = r.parsed("COOLOPS_LISTEN", LISTEN, |a| a.parse().ok());
+        let admin_listen = r.parsed("COOLOPS_ADMIN_LISTEN", LISTEN, |a| a.parse().ok());
         let http = |u: &str| url::Url::parse(u).ok().filter(|u| ["http", "https"].contains(&u.scheme()) && u.has_host());
-        let public_url = r.parsed("COOLOPS_PUBLIC_URL", |u| http(u).map(|_| u.trim_end_matches('/').to_owned())).unwrap_or_default();
-        let slots = r.parsed("COOLOPS_WORKER_SLOTS", |n| n.parse().ok().filter(|n| (1..=1000).contains(n))).unwrap_or(1);
-        let slack_api_url = r.parsed("SLACK_API_URL", |u| http(u).map(|_| u.trim_end_matches('/').to_owned())).unwrap_or_default();
-        let slack_speed = r.parsed("COOLOPS_SLACK_SPEED", |n| n.parse().ok().filter(|n| (1..=1000).contains(n))).unwrap_or(1);
+        let base = |u: &str| http(u).map(|_| u.trim_end_matches('/').to_owned());
+        let up_to_1000 = |n: &str| n.parse::<u32>().ok().filter(|n| (1..=1000).contains(n));
+        let public_url = r.parsed("COOLOPS_PUBLIC_URL", WEB, base).unwrap_or_default();
+        let slots = r.parsed("COOLOPS_WORKER_SLOTS", UP_TO_1000, up_to_1000).unwrap_or(1);
+        let slack_api_url = r.parsed("SLACK_API_URL", WEB, base).unwrap_or_default();
+        let slack_speed = r.parsed("COOLOPS_SLACK_SPEED", UP_TO_1000, up_to_1000).unwrap_or(1);
+        // Read where logging starts, before anything else; refused here.
+        r.parsed("RUST_LOG", "a filter such as info or coolops=debug", |f| EnvFilter::try_new(f).ok());
+        r.parsed("COOLOPS_LOG_FORMAT", "human or json", |f| ["human", "json"].contains(&f).then_some(()));
         let slack_token: SecretString = r.text("SLACK_BOT_TOKEN").unwrap_or_default().into();
         if !slack_token.expose_secret().is_empty() && !slack_token.expose_secret().starts_with("xox") {
             r.problems.push("SLACK_BOT_TOKEN does not look like a bot token (xoxb-…)".to_owned());
         }
         let slack_signing_secret = r.text("SLACK_SIGNING_SECRET").unwrap_or_default().into();
         let (key, previous) = (r.text("COOLOPS_MASTER_KEY"), r.text("COOLOPS_MASTER_KEY_PREVIOUS"));
-        let keys = key.and_then(|key| match Keyring::new(&key.into(), previous.map(Into::into).as_ref()) {
-            Ok(keys) => Some(keys),
-            Err(e) => {
-                r.problems.push(format!("COOLOPS_MASTER_KEY or COOLOPS_MASTER_KEY_PREVIOUS can't be read: {e}"));
-                None
-            }
+        let previous: Vec<SecretString> = previous.iter().flat_map(|all| all.split(',')).map(|key| key.trim().to_owned().into()).collect();
+        let keys = key.map(SecretString::from).and_then(|key| {
+            let wrong = if Keyring::new(&key, &[]).is_err() { "COOLOPS_MASTER_KEY" } else { "a key of COOLOPS_MASTER_KEY_PREVIOUS" };
+            Keyring::new(&key, &previous).map_err(|e| r.problems.push(format!("{wrong} can't be read: {e}"))).ok()
         });
         if !r.problems.is_empty() {
             return Err(ConfigError(r.problems));
@@ -231,7 +261,7 @@ impl Config {
             admin_listen,
             public_url,
             keys,
-            slots,
+            slots: slots as usize,
             slack_api_url,
             slack_speed,
             slack_token,

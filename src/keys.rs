@@ -33,7 +33,7 @@ pub enum KeyError {
     #[error("it is not 32 bytes in base64; make one with: openssl rand -base64 32")]
     Malformed,
     /// The value is under a key that isn't set.
-    #[error("it is encrypted under the master key {0}, which is neither COOLOPS_MASTER_KEY nor COOLOPS_MASTER_KEY_PREVIOUS")]
+    #[error("it is encrypted under the master key {0}, which is neither COOLOPS_MASTER_KEY nor among COOLOPS_MASTER_KEY_PREVIOUS")]
     UnknownKey(String),
     /// The ciphertext was changed, or belongs elsewhere.
     #[error("it can't be decrypted: it was changed, or moved from another place")]
@@ -63,11 +63,11 @@ pub fn new_master_key() -> String {
 }
 
 impl Keyring {
-    /// Reads the master key and, read-only, the one before it.
+    /// Reads the master key and, read-only, those before it.
     ///
     /// # Errors
     /// When a key is not 32 bytes of base64.
-    pub fn new(current: &SecretString, previous: Option<&SecretString>) -> Result<Self, KeyError> {
+    pub fn new(current: &SecretString, previous: &[SecretString]) -> Result<Self, KeyError> {
         let read = |text: &SecretString| {
             let bytes = STANDARD.decode(text.expose_secret().trim()).map_err(|_| KeyError::Malformed)?;
             if bytes.len() != 32 {
@@ -129,10 +129,14 @@ impl Keyring {
 
     /// The maker and checker of links under a link key; none when its master key isn't set any more.
     pub fn links(&self, link_key: &str) -> Option<Links> {
-        let (master, _) = link_key.split_once('-')?;
-        let key = self.derive(master, &format!("links {link_key}"))?;
+        let key = self.derive(master_key_of(link_key), &format!("links {link_key}"))?;
         Some(Links { mac: <HmacSha256 as Mac>::new_from_slice(&key).expect("HMAC takes keys of any length") })
     }
+}
+
+/// Id of the master key that a link key is derived from.
+pub fn master_key_of(link_key: &str) -> &str {
+    link_key.split_once('-').map_or(link_key, |(master, _)| master)
 }
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
@@ -185,7 +189,7 @@ mod tests {
     use super::*;
 
     fn keyring() -> Keyring {
-        Keyring::new(&new_master_key().into(), None).unwrap()
+        Keyring::new(&new_master_key().into(), &[]).unwrap()
     }
 
     #[test]
@@ -198,10 +202,10 @@ mod tests {
     }
 
     #[test]
-    fn the_previous_key_still_opens_and_links() {
+    fn earlier_keys_still_open_and_link() {
         let (old, new) = (new_master_key(), new_master_key());
-        let before = Keyring::new(&old.clone().into(), None).unwrap();
-        let after = Keyring::new(&new.into(), Some(&old.into())).unwrap();
+        let before = Keyring::new(&old.clone().into(), &[]).unwrap();
+        let after = Keyring::new(&new.into(), &[new_master_key().into(), old.into()]).unwrap();
         let sealed = before.seal("p", &"value".to_owned().into());
         assert_eq!(after.open("p", &sealed).unwrap().expose_secret(), "value");
         let link_key = before.new_link_key();
@@ -212,6 +216,6 @@ mod tests {
 
     #[test]
     fn a_master_key_is_32_bytes() {
-        assert!(Keyring::new(&"c2hvcnQ=".to_owned().into(), None).is_err());
+        assert!(Keyring::new(&"c2hvcnQ=".to_owned().into(), &[]).is_err());
     }
 }

@@ -379,7 +379,7 @@ fn story_of(n: u128) -> Vec<Event> {
 
 /// Folding from stored bytes, rendering and digesting, on one core.
 fn fold() -> Row {
-    let keys = Keyring::new(&service::MASTER_KEY.to_owned().into(), None).unwrap();
+    let keys = Keyring::new(&service::MASTER_KEY.to_owned().into(), &[]).unwrap();
     let links = keys.links(service::LINK_KEY).unwrap();
     let actor = serde_json::to_string(&Actor::System).unwrap();
     let stored: Vec<Vec<(&'static str, i16, String)>> =
@@ -509,7 +509,7 @@ async fn seed_million(service: &Service) -> i64 {
     }))
     .buffer_unordered(64);
     while pending.next().await.is_some() {}
-    let keys = Keyring::new(&service::MASTER_KEY.to_owned().into(), None).unwrap();
+    let keys = Keyring::new(&service::MASTER_KEY.to_owned().into(), &[]).unwrap();
     let links = keys.links(service::LINK_KEY).unwrap();
     let mut cards: std::collections::HashMap<Uuid, (usize, Option<BuildCard>)> = std::collections::HashMap::new();
     let mut sent: Vec<(Uuid, i64, String)> = Vec::new();

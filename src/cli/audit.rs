@@ -79,7 +79,8 @@ fn count(n: i64, what: &str) -> String {
 }
 
 fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
-    let code = if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+    let well = report.findings.is_empty() && report.unchecked.is_empty();
+    let code = if well { ExitCode::SUCCESS } else { ExitCode::from(1) };
     if format.json {
         output::json(report);
         return code;
@@ -101,6 +102,12 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
             let n = report.messages_of_other_versions;
             output::line(&format!("{n} messages were sent by another version of the renderer; their stored bytes are as they were sent."));
         }
+    }
+    for (key, messages) in &report.unchecked {
+        let messages = count(*messages as i64, "message");
+        output::line(&format!(
+            "UNCHECKED  {messages} with links of the master key {key}, which is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS"
+        ));
     }
     if report.messages_behind > 0 {
         output::line(&format!("{} to be brought up to date.", count(report.messages_behind, "message")));

@@ -217,7 +217,7 @@ fn free_port(wanted: u16) -> Result<u16> {
 /// Sets the project Api up, unless a kept folder has it. The token is new each time.
 async fn seed(database: &str, master_key: &str, public_url: &str) -> Result<String> {
     let store = Store::open(database, 2).await?;
-    let app = App::new(store, Keyring::new(&master_key.to_owned().into(), None)?, public_url);
+    let app = App::new(store, Keyring::new(&master_key.to_owned().into(), &[])?, public_url);
     let actor = Actor::Operator { login: "demo".to_owned() };
     let id = crate::domain::ids::ProjectId::of_slug("api");
     if app.store.project(id).await?.is_none() {

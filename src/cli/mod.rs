@@ -49,9 +49,9 @@ pub enum Command {
     /// What CI runs
     #[command(flatten)]
     Client(command::Command),
-    /// Run everything in one process: web face, Slack, workers
+    /// Run everything in one process: web server, Slack, workers
     Serve,
-    /// Run the web face and Slack only
+    /// Run the web server and Slack only
     Web,
     /// Run workers only
     Worker,

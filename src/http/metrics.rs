@@ -1,4 +1,4 @@
-//! The admin address: `GET /metrics` in Prometheus' text format, and the health endpoints for roles without a web face.
+//! The admin address: `GET /metrics` in Prometheus' text format, and the health endpoints for roles without a web server.
 
 use std::fmt::Write;
 use std::sync::Arc;

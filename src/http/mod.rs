@@ -1,4 +1,4 @@
-//! The web face: CI and Slack come in here, people read pages. One file per endpoint.
+//! The web server: CI and Slack come in here, people read pages. One file per endpoint.
 //!
 //! **Invariant:** the query part of an address is never logged, because it may hold a capability.
 

@@ -11,6 +11,7 @@ use crate::domain::event::{Actor, Event, Recorded};
 use crate::domain::ids::{BuildId, EventId, message_stream};
 use crate::domain::message::MessagePosted;
 use crate::failpoint;
+use crate::keys;
 use crate::projections::build_card::BuildCard;
 use crate::slack::client::{Posted, Slack, SlackError};
 use crate::slack::render::{self, RENDER_VERSION};
@@ -94,7 +95,10 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
     let events = app.store.read_build(build).await?;
     let Some(card) = BuildCard::fold(&events) else { return Ok(Outcome::Done) };
     let Some(links) = app.keys.links(&card.link_key) else {
-        let problem = format!("the master key of the link key {} is not set (COOLOPS_MASTER_KEY_PREVIOUS)", card.link_key);
+        let problem = format!(
+            "the master key {} of its links is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS",
+            keys::master_key_of(&card.link_key)
+        );
         return Ok(Outcome::Later(Duration::from_secs(10), Some(problem)));
     };
     let payload = render::render(&card, &links);

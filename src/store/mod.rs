@@ -49,14 +49,14 @@ pub struct Store {
 pub enum OpenError {
     /// The address can't be read.
     #[error("DATABASE_URL can't be read: {0}")]
-    Url(#[source] sqlx::Error),
+    Url(String),
     /// Nobody answers there.
-    #[error("Postgres does not answer at {at}: {source}. Is it running, and is DATABASE_URL right?")]
+    #[error("no connection to Postgres at {at}: {why}. Is it running, and is DATABASE_URL right?")]
     Unreachable {
         /// Host and port, or socket folder.
         at: String,
-        /// What the driver said.
-        source: sqlx::Error,
+        /// The driver's own words.
+        why: String,
     },
     /// Tables are missing or older.
     #[error("the database has schema version {found}, this program needs {needed}; run: coolops migrate")]
@@ -76,7 +76,19 @@ pub enum OpenError {
     },
     /// The login may not take the application's role.
     #[error("the login of DATABASE_URL can't become the role coolops_app: {0}. Run: GRANT coolops_app TO that login")]
-    Role(#[source] sqlx::Error),
+    Role(String),
+}
+
+/// The first cause, without the wrapping that repeats it.
+fn cause(error: &sqlx::Error) -> String {
+    if let Some(said) = error.as_database_error() {
+        return said.message().to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// The host and port, or the socket folder, without user and password: what an error may show.
@@ -92,7 +104,7 @@ pub fn address(options: &PgConnectOptions) -> String {
 /// # Errors
 /// When the address can't be read.
 pub fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
-    let options = PgConnectOptions::from_str(url).map_err(OpenError::Url)?;
+    let options = PgConnectOptions::from_str(url).map_err(|e| OpenError::Url(cause(&e)))?;
     Ok(options.application_name("coolops").disable_statement_logging())
 }
 
@@ -109,10 +121,10 @@ pub async fn migrate(url: &str) -> anyhow::Result<i64> {
 }
 
 async fn connect_plainly(options: &PgConnectOptions) -> Result<PgConnection, OpenError> {
-    let unreachable = |source| OpenError::Unreachable { at: address(options), source };
+    let unreachable = |why: String| OpenError::Unreachable { at: address(options), why };
     match tokio::time::timeout(Duration::from_secs(5), PgConnection::connect_with(options)).await {
-        Ok(connected) => connected.map_err(unreachable),
-        Err(_) => Err(unreachable(sqlx::Error::PoolTimedOut)),
+        Ok(connected) => connected.map_err(|e| unreachable(cause(&e))),
+        Err(_) => Err(unreachable("no answer within 5 s".to_owned())),
     }
 }
 
@@ -141,7 +153,7 @@ impl Store {
         let options = options(url)?;
         let mut first = connect_plainly(&options).await?;
         check_version(&mut first).await?;
-        become_app(&mut first).await.map_err(OpenError::Role)?;
+        become_app(&mut first).await.map_err(|e| OpenError::Role(cause(&e)))?;
         first.close().await.ok();
         let limits = [("lock_timeout", "5s"), ("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "10s")];
         let pool = |options: PgConnectOptions| {

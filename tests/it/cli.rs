@@ -37,7 +37,7 @@ fn a_role_without_its_configuration_lists_everything_that_is_missing() {
     let away =
         [("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none"), ("COOLOPS_MASTER_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")];
     let (code, _, said) = coolops(&["project", "list"], &away);
-    assert!(code == 2 && said.contains("Postgres does not answer at 127.0.0.1:9"), "{said}");
+    assert!(code == 2 && said.contains("no connection to Postgres at 127.0.0.1:9: "), "{said}");
     let (code, _, said) = coolops(&["doctor"], &away);
     assert!(code == 2 && said.contains("SLACK_BOT_TOKEN is not set"), "{said}");
     assert_eq!(coolops(&["fly"], &[]).0, 2);

@@ -1,4 +1,4 @@
-//! The whole path on real parts: CLI, web face, Redis with apalis, Docker, log page.
+//! The whole path on real parts: CLI, web server, Redis with apalis, Docker, log page.
 
 use std::time::{Duration, Instant};
 

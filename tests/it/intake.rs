@@ -1,4 +1,4 @@
-//! Bad input at the web face: a clear sentence, and nothing recorded.
+//! Bad input at the web server: a clear sentence, and nothing recorded.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -66,7 +66,7 @@ fn a_token_revoked_elsewhere_is_refused_at_once_though_it_is_remembered() {
         assert_eq!(s.post_build(&build("before").body()).await.0, StatusCode::CREATED);
         // Another process revokes it: this one's memory of the project is stale.
         let store = coolops::store::Store::open(&s.database.url, 2).await.unwrap();
-        let keys = coolops::keys::Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), None).unwrap();
+        let keys = coolops::keys::Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), &[]).unwrap();
         let other = coolops::app::App::new(store, keys, "https://coolops.test");
         other.change_project(s.project(), ProjectChange::RevokeToken("CI".into()), &operator()).await.unwrap();
         assert_eq!(s.post_build(&build("after").body()).await.0, StatusCode::UNAUTHORIZED);

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::snapshot;
 
 fn links() -> Links {
-    let keys = Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), None).unwrap();
+    let keys = Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), &[]).unwrap();
     let id = keys.new_link_key();
     let master = id.split('-').next().unwrap();
     keys.links(&format!("{master}-test")).unwrap()

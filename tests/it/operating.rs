@@ -1,5 +1,9 @@
 //! What operators do with a running installation: change keys, read its log.
 
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::story::random_name;
 use crate::story::service::service_story;
 
 #[test]
@@ -15,8 +19,11 @@ fn a_rotated_master_key_still_opens_what_the_one_before_sealed() {
         s.presses("ana", "master-1", "Staging").await;
         // The line's own link can't be made without the old key, so the message waits for it; the deployment tells.
         s.until("it failed for the key", async || s.cli(&["deployment", "list"]).contains("the secret SECRET can't be decrypted")).await;
+        let (code, said) = s.cli_fails(&["replay", "--verify"], "");
+        assert!(code == 1 && said.contains("UNCHECKED  1 message with links of the master key "), "{said}");
+        assert!(!said.contains("CHANGED"), "a missing key is no sign of tampering: {said}");
         s.stop("-TERM");
-        s.set("COOLOPS_MASTER_KEY_PREVIOUS", &before);
+        s.set("COOLOPS_MASTER_KEY_PREVIOUS", &format!("{}, {before}", coolops::keys::new_master_key()));
         s.start().await;
         s.presses("ana", "master-1", "Staging").await;
         s.shows("*succeeded*").await;
@@ -42,5 +49,61 @@ fn log_lines_are_json_where_a_machine_reads_them() {
             "{log}"
         );
         s.start().await;
+    });
+}
+
+/// A Redis that speaks TLS only, with a certificate of an authority of its own.
+struct RedisOverTls {
+    child: Child,
+    folder: std::path::PathBuf,
+    port: u16,
+}
+
+impl RedisOverTls {
+    fn start() -> Self {
+        let folder = std::env::temp_dir().join(format!("tls{}", random_name()));
+        std::fs::create_dir(&folder).unwrap();
+        let openssl = |arguments: &str| {
+            let done = Command::new("openssl").args(arguments.split(' ')).current_dir(&folder).stderr(Stdio::null()).status().unwrap();
+            assert!(done.success(), "openssl {arguments}");
+        };
+        openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -keyout ca.key -out ca.pem -subj /CN=authority");
+        openssl("req -newkey rsa:2048 -nodes -keyout key.pem -out request -subj /CN=localhost");
+        std::fs::write(folder.join("san"), "subjectAltName=DNS:localhost").unwrap();
+        openssl("x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out cert.pem");
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--bind", "127.0.0.1", "--save", "", "--tls-auth-clients", "no", "--tls-port", &port.to_string()]);
+        command.args(["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem"]).current_dir(&folder);
+        let child = command.stdout(Stdio::null()).spawn().unwrap();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { child, folder, port }
+    }
+}
+
+impl Drop for RedisOverTls {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+#[test]
+fn redis_may_be_reached_over_tls() {
+    service_story("true", "info", async |s| {
+        let redis = RedisOverTls::start();
+        s.stop("-TERM");
+        s.set("REDIS_URL", &format!("rediss://localhost:{}", redis.port));
+        s.set("SSL_CERT_FILE", redis.folder.join("ca.pem").to_str().unwrap());
+        s.start().await;
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        let metrics = ureq::get(format!("{}/metrics", s.admin)).call().unwrap().body_mut().read_to_string().unwrap();
+        assert!(metrics.contains(r#"coolops_claims_total{kind="run_deployment",via="doorbell"} 1"#), "{metrics}");
     });
 }

@@ -96,7 +96,7 @@ fn f05_killed_at_every_other_commit_of_a_run() {
     }
 }
 
-/// The web face dies at a failpoint of an append while a build is announced; the command tries again by itself.
+/// The web server dies at a failpoint of an append while a build is announced; the command tries again by itself.
 fn announced_while_dying_at(failpoint: &str) {
     chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
         s.stop("-TERM");
@@ -104,7 +104,7 @@ fn announced_while_dying_at(failpoint: &str) {
         s.end_process(0, "-TERM");
         s.set("FAILPOINTS", &format!("{failpoint}=return"));
         s.start_roles(&["web"]).await;
-        s.injects(&format!("the web face dies at {failpoint} of the append of a build"));
+        s.injects(&format!("the web server dies at {failpoint} of the append of a build"));
         let first = s.run(&["build:new", "master-1"], "");
         assert!(!first.status.success(), "nobody answered");
         s.until_process_ended(1).await;

@@ -111,7 +111,7 @@ impl Announcement {
 impl Story {
     async fn begin(database: Database) -> Self {
         let store = Store::open(&database.url, 12).await.expect("the test's database opens");
-        let keyring = Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), None).unwrap();
+        let keyring = Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), &[]).unwrap();
         store.keep_clock().await.unwrap();
         let app = Arc::new(App::new(store, keyring, "https://coolops.test"));
         let options = Options {

@@ -250,7 +250,7 @@ impl Service {
         self.standin.shared().sign_at(self.press_of(user, build, environment).body, now + ahead)
     }
 
-    /// Starts a second web face on the same installation and tells its address.
+    /// Starts a second web server on the same installation and tells its address.
     pub async fn second_web(&mut self) -> String {
         let port = free_port();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
@@ -258,11 +258,11 @@ impl Service {
         command.env_remove("COOLOPS_ADMIN_LISTEN").env("COOLOPS_LISTEN", format!("127.0.0.1:{port}"));
         self.children.push(command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
         let url = format!("http://127.0.0.1:{port}");
-        self.until("the second web face is ready", async || ureq::get(format!("{url}/readyz")).call().is_ok()).await;
+        self.until("the second web server is ready", async || ureq::get(format!("{url}/readyz")).call().is_ok()).await;
         url
     }
 
-    /// Delivers a press to another web face.
+    /// Delivers a press to another web server.
     pub async fn deliver_to(&self, url: &str, press: Signed) -> Result<u16, String> {
         self.standin.shared().deliver_to(format!("{url}/slack/interactions"), press).await
     }
