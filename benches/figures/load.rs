@@ -27,17 +27,14 @@ impl Client {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         loop {
-            let mut piece = [0; 4096];
-            let n = self.stream.read(&mut piece).await?;
-            if n == 0 {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
-            self.buffer.extend_from_slice(&piece[..n]);
-            let text = String::from_utf8_lossy(&self.buffer);
-            let Some(end) = text.find("\r\n\r\n") else { continue };
-            let head = text[..end].to_lowercase();
-            let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
-            if self.buffer.len() >= end + 4 + length {
+            // What the client costs is missing to the service on the same two cores.
+            let Some(end) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+            let head = std::str::from_utf8(&self.buffer[..end]).unwrap_or_default();
+            let length = head.lines().filter_map(|l| l.split_once(": ")).find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+            if self.buffer.len() >= end + 4 + length.map_or(0, |(_, n)| n.parse().unwrap_or(0)) {
                 return Ok(head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0));
             }
         }
