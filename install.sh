@@ -48,6 +48,7 @@ tidy() {
 }
 
 main() {
+  unset CDPATH
   system=$(uname -s)
   machine=$(uname -m)
   if [ "$system" != Linux ] || { [ "$machine" != x86_64 ] && [ "$machine" != amd64 ]; }; then
@@ -64,6 +65,9 @@ main() {
   fi
   name=coolops-x86_64-linux
   trap tidy EXIT
+  # A shell that is killed does not run the trap of its exit by itself.
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
   work=$(mktemp -d)
   fetch "$base/$name" "$work/$name" || fail "$base/$name can't be fetched"
   fetch "$base/$name.sha256" "$work/sum" || fail "$base/$name.sha256 can't be fetched; nothing is installed without its checksum"
@@ -84,6 +88,10 @@ main() {
     *":$folder:"*) ;;
     *) echo "$folder is not in your PATH; add it: export PATH=\"$folder:\$PATH\"" ;;
   esac
+  other=$(command -v coolops || true)
+  if [ -n "$other" ] && [ "$other" != "$folder/coolops" ]; then
+    echo "But coolops is $other in your PATH, another program: remove it, or put $folder before it"
+  fi
 }
 
 main "$@"

@@ -89,7 +89,7 @@ create table ci_refusal (
   provider text        not null,
   project  text        not null,
   reason   text        not null,
-  digest   bytea       not null,
+  digest   bytea,                                            -- none where the body was not read to its end
   known    boolean     not null                              -- whether there is such a project
 );
 create index ci_refusal_known on ci_refusal (known, id);

@@ -123,10 +123,12 @@ impl App {
         if let Err(CommandError::Refused(refusal)) = &taken {
             let provider = incoming.provider.name();
             metrics::counter!("coolops_ci_deliveries_total", "provider" => provider, "verdict" => "refused").increment(1);
-            let known = self.project(ProjectId::of_slug(slug)).await?.is_some();
+            let at_all = slug.is_empty() && !matches!(refusal, CiRefusal::NobodySetUp(_));
+            let known = at_all || self.project(ProjectId::of_slug(slug)).await?.is_some();
             let slug: String = slug.chars().filter(|c| !c.is_control()).take(60).collect();
-            let digest = Sha256::digest(&incoming.body);
-            self.store.note_refusal(provider, &slug, known, &refusal.to_string(), &digest).await?;
+            // What was not read to its end has no digest.
+            let digest = (!matches!(refusal, CiRefusal::Unread(_))).then(|| Sha256::digest(&incoming.body));
+            self.store.note_refusal(provider, &slug, known, &refusal.to_string(), digest.as_ref().map(|d| &d[..])).await?;
         }
         taken
     }
@@ -159,9 +161,16 @@ impl App {
             });
         }
         let body = self.read(incoming)?;
-        let mut taken = Vec::new();
+        let (mut taken, mut failed) = (Vec::new(), None);
         for project in theirs(&believed, incoming.provider, &body) {
-            taken.push(self.proved_and_taken(project.id, &project.slug, incoming).await?);
+            match self.proved_and_taken(project.id, &project.slug, incoming).await {
+                Ok(done) => taken.push(done),
+                // Drone does not try again: one project's trouble must not cost the others their build.
+                Err(e) => failed = Some(e),
+            }
+        }
+        if let Some(e) = failed {
+            return Err(e);
         }
         if taken.is_empty() {
             let reason = match incoming.provider.repository(&body) {
@@ -297,10 +306,11 @@ impl App {
                 Err(CommandError::Refused(AnnounceRefusal::Build(
                     refusal @ (BuildRefusal::OtherRun { .. } | BuildRefusal::OtherParams { .. }),
                 ))) => {
-                    let why = refusal.to_string();
-                    let why = why.split("; give").next().unwrap_or_default();
-                    let name = "{workflow}-{branch}-{number}";
-                    let why = format!("{why}; tell them apart by name: coolops ci rules PROJECT {} --name \"{name}\"", provider.name());
+                    let option = match report.workflow {
+                        Some(_) => "--name \"{workflow}-{branch}-{number}\"",
+                        None => "--name … (or, where the body counts attempts, with --field attempt=/…)",
+                    };
+                    let why = format!("{}; tell them apart by name: coolops ci rules PROJECT {} {option}", refusal.fact(), provider.name());
                     return Ok(Some(Decided::ignored(why)));
                 }
                 Err(CommandError::Refused(refusal)) => return Ok(Some(Decided::ignored(refusal.to_string()))),
@@ -343,37 +353,55 @@ impl App {
         Ok(taken)
     }
 
-    /// Runs a kept delivery again, under the rules as they are now. A build that is there already stays as it is, and nothing
-    /// is posted twice.
+    /// Runs a kept delivery again, under the rules as they are now: for its project, or for every project that takes what
+    /// nobody took when it came. A build that is there already stays as it is, and nothing is posted twice.
     ///
     /// # Errors
     /// That it is not kept any more, its project or CI system is gone, or the database is away.
-    pub async fn replay_delivery(&self, id: DeliveryId) -> Result<Taken, CommandError<ReplayRefusal>> {
+    pub async fn replay_delivery(&self, id: DeliveryId) -> Result<Vec<Taken>, CommandError<ReplayRefusal>> {
         let gone = || CommandError::Refused(ReplayRefusal::NotKept(id));
-        let mut delivery = self.store.delivery(id).await?.ok_or_else(gone)?;
+        let delivery = self.store.delivery(id).await?.ok_or_else(gone)?;
         if let Some(build) = delivery.build {
             let build = self.build(build).await?.map(|b| self.registered(&b, None));
             let (verdict, reason) = ("repeated".to_owned(), ALREADY.to_owned());
-            return Ok(Taken { delivery: Delivery { verdict, reason, ..delivery }, build });
+            return Ok(vec![Taken { delivery: Delivery { verdict, reason, ..delivery }, build }]);
         }
         let kept = self.store.kept_delivery(id).await?.ok_or_else(gone)?;
         let provider = ci::provider(&delivery.provider).ok_or_else(gone)?;
         let body: Value = serde_json::from_slice(&kept.body).map_err(|_| gone())?;
-        if delivery.project == NOBODY {
-            // It came to the address of all repositories; meanwhile a project may have named its own.
-            let projects = self.store.projects().await?;
-            let theirs =
-                theirs(&projects, provider, &body).next().ok_or(CommandError::Refused(ReplayRefusal::NoProject(provider.name())))?;
-            delivery.project = theirs.id;
+        if delivery.project != NOBODY {
+            return Ok(vec![self.replay_for(delivery, provider, &kept, &body).await?]);
         }
+        let projects = self.store.projects().await?;
+        let takes = |p: &&Project| !p.archived && p.ci(provider.name()).is_some_and(|c| c.secret.is_some());
+        let mut taken = Vec::new();
+        for project in theirs(&projects, provider, &body).filter(takes) {
+            // Each has a delivery of its own, as if it had come now.
+            let id = DeliveryId::of(project.id, provider.name(), &delivery.name, id.0.as_bytes());
+            let delivery = Delivery { id, project: project.id, ..delivery.clone() };
+            taken.push(self.replay_for(delivery, provider, &kept, &body).await?);
+        }
+        if taken.is_empty() {
+            return Err(CommandError::Refused(ReplayRefusal::NoProject(provider.name())));
+        }
+        Ok(taken)
+    }
+
+    async fn replay_for(
+        &self,
+        delivery: Delivery,
+        provider: &'static dyn Provider,
+        kept: &Kept,
+        body: &Value,
+    ) -> Result<Taken, CommandError<ReplayRefusal>> {
         let project = self.project_anew(delivery.project).await?.ok_or(CommandError::Refused(ReplayRefusal::NoProject(provider.name())))?;
         let ci = project.value.ci(provider.name()).cloned().unwrap_or_default();
         if ci.secret.is_none() {
             return Err(CommandError::Refused(ReplayRefusal::NotSetUp { project: project.value.slug.clone(), provider: provider.name() }));
         }
-        let packed = Packed::new(id, delivery.project, provider.name(), &delivery.name, &kept);
+        let packed = Packed::new(delivery.id, delivery.project, provider.name(), &delivery.name, kept);
         let incoming = Incoming { provider, headers: Headers(kept.headers.clone()), body: Bytes::new() };
-        let decided = self.decided(delivery.project, &ci, &incoming, &body, &packed).await;
+        let decided = self.decided(delivery.project, &ci, &incoming, body, &packed).await;
         let decided = decided.map_err(|e| CommandError::Unavailable(e.to_string()))?;
         let Decided { verdict, reason, build } = decided.ok_or_else(super::too_busy)?;
         let position = build.as_ref().and_then(|b| b.position).or(delivery.position);

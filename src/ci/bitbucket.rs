@@ -55,12 +55,14 @@ impl Provider for Bitbucket {
             None => (name.clone(), String::new()),
         };
         let url = status("url");
+        // A whole word of digits at the end: those of a commit's hash are no number.
         let from_url = || {
-            url.as_deref()
-                .map(|u| u.chars().rev().take_while(char::is_ascii_digit).collect::<Vec<_>>().into_iter().rev().collect::<String>())
+            let last = url.as_deref()?.rsplit(['/', '#', '=', '-', '_']).next()?;
+            Some(last.to_owned()).filter(|l| l.bytes().all(|b| b.is_ascii_digit()))
         };
         let number = Some(number).filter(|n| !n.is_empty()).or_else(from_url).filter(|n| !n.is_empty());
         let from_link = || status("links/commit/href").and_then(|l| l.rsplit('/').next().map(str::to_owned));
+        let commit = status("commit/hash").or_else(from_link);
         Reading::Report(Box::new(Report {
             // Any tool can post a status; Pipelines' own are named "Pipeline #4 for main".
             event: if name.starts_with("Pipeline #") { "pipeline" } else { "commit_status" },
@@ -68,7 +70,6 @@ impl Provider for Bitbucket {
             workflow: Some(workflow).filter(|w| !w.is_empty()).or_else(|| status("key")),
             branch: status("refname").map(|r| branch(&r)),
             tag: None,
-            commit: status("commit/hash").or_else(from_link),
             message: status("commit/message"),
             author: first(
                 body,
@@ -77,7 +78,9 @@ impl Provider for Bitbucket {
             .map(|a| person(&a)),
             pull_request: None,
             number,
-            run: status("key"),
+            // Some tools give all their runs one key.
+            run: status("key").map(|key| format!("{key} {}", commit.as_deref().unwrap_or_default())),
+            commit,
             attempt: 1,
             conclusion: Some(conclusion.to_owned()),
             from_fork: false,

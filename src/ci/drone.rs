@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, first, no_event, still, text};
+use super::{Provider, Reach, Reading, Report, Request, first, no_event, still, text};
 
 pub struct Drone;
 
@@ -29,6 +29,10 @@ impl Provider for Drone {
 
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
         (&["build"], &["promote"])
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Server
     }
 
     fn verify(&self, request: &Request<'_>, secret: &str) -> Result<(), Refusal> {
@@ -78,7 +82,8 @@ impl Provider for Drone {
         let kind = build("event").unwrap_or_default();
         let reference = build("ref").unwrap_or_default();
         let tag = reference.strip_prefix("refs/tags/").map(str::to_owned);
-        let pull_request = reference.strip_prefix("refs/pull/").and_then(|r| r.split('/').next()).map(str::to_owned);
+        let of_pull_request = ["refs/pull/", "refs/pull-requests/", "refs/merge-requests/"].iter().find_map(|p| reference.strip_prefix(p));
+        let pull_request = of_pull_request.and_then(|r| r.split('/').next()).map(str::to_owned);
         let is_pull_request = kind == "pull_request" || pull_request.is_some();
         let repository = text(body, "/repo/slug");
         let number = build("number");

@@ -92,8 +92,7 @@ fn release(body: &Value) -> Reading {
     Reading::Report(Box::new(Report {
         event: "release",
         repository: text(body, "/repository/full_name"),
-        // Before the tag exists it is the branch that it will be made on; afterwards a commit's hash or a branch.
-        commit: text(body, "/release/target_commitish").filter(|c| c.len() == 40 && c.bytes().all(|b| b.is_ascii_hexdigit())),
+        // `target_commitish` is not the tag's commit when the tag was there before the release.
         message: first(body, &["/release/name", "/release/body"]),
         author: text(body, "/release/author/login"),
         // A tag has one release; its id tells one that was deleted and made again.

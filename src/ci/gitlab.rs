@@ -88,7 +88,8 @@ impl Provider for GitLab {
         let is_child = pipeline("source").as_deref() == Some("parent_pipeline");
         let project_url = text(body, "/project/web_url");
         let id = pipeline("id");
-        let is_merge_request = body.pointer("/merge_request").is_some_and(Value::is_object);
+        let of_merge_request = pipeline("source").as_deref() == Some("merge_request_event");
+        let is_merge_request = of_merge_request || body.pointer("/merge_request").is_some_and(Value::is_object);
         let source = text(body, "/merge_request/source_project_id");
         Reading::Report(Box::new(Report {
             event: if is_child { "child_pipeline" } else { "pipeline" },

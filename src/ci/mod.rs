@@ -124,6 +124,17 @@ pub enum Travels {
     Either,
 }
 
+/// Whose deliveries a secret proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// A webhook's: it is set in the settings of one repository, group or job.
+    Webhook,
+    /// A server's, which sends those of all its repositories to one address.
+    Server,
+    /// Everybody's: the CI system signs for all its users with one key.
+    Everybody,
+}
+
 /// A CI system.
 pub trait Provider: Sync {
     /// Its name in the address.
@@ -140,6 +151,11 @@ pub trait Provider: Sync {
     /// # Errors
     /// A refusal; nothing of the body may be believed.
     fn verify(&self, request: &Request<'_>, secret: &str) -> Result<(), Refusal>;
+
+    /// Whose deliveries a proof stands for. Where they aren't the project's only, its rules must name its repositories.
+    fn reach(&self) -> Reach {
+        Reach::Webhook
+    }
 
     /// Checks what is to be kept as a secret.
     ///

@@ -18,13 +18,16 @@ pub enum Refusal {
     #[error("{0} is missing; set the secret in the webhook's settings at the CI system")]
     Missing(&'static str),
     /// The proof can't be read.
-    #[error("{0} can't be read")]
+    #[error("{0} has not the form that this CI system gives it")]
     Malformed(&'static str),
+    /// The body has not what is signed.
+    #[error("{0}")]
+    Unsigned(&'static str),
     /// The proof is not made with this project's secret, or for other bytes.
     #[error("{0} does not fit: the secret there and the one of coolops ci secret are not the same, or the body was changed")]
     Wrong(&'static str),
     /// The signed time is too far from now.
-    #[error("the signed time is {0} s away from now; at most {FRESH} s are allowed")]
+    #[error("the signed time is {0} s away from now; at most {FRESH} s are allowed: set the clocks by NTP, or deliver it anew")]
     Stale(i64),
 }
 

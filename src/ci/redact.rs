@@ -10,7 +10,7 @@ use serde_json::Value;
 pub const REDACTED: &str = "[redacted]";
 
 /// Objects and lists whose values are what somebody typed into a CI system.
-const HOLDERS: &[&str] = &["variables", "env", "parameters", "params", "secrets", "inputs"];
+const HOLDERS: &[&str] = &["variables", "env", "parameters", "templateparameters", "params", "secrets", "inputs", "config"];
 /// Ends of names of fields that hold a secret, without `_` and `-`.
 const SECRETS: &[&str] = &[
     "token",
@@ -61,8 +61,8 @@ pub fn body(value: &mut Value) {
                 let is_secret = SECRETS.iter().any(|s| name.ends_with(s.as_bytes())) || SECRET_NAMES.iter().any(|s| name == s.as_bytes());
                 if HOLDERS.iter().any(|h| name == h.as_bytes()) {
                     all_texts(value);
-                } else if is_secret && (value.is_string() || value.is_number()) {
-                    *value = REDACTED.into();
+                } else if is_secret {
+                    all_texts(value);
                 } else {
                     body(value);
                 }
@@ -84,14 +84,19 @@ fn plain<'a>(name: &str, room: &'a mut [u8; 32]) -> &'a [u8] {
     &room[from..]
 }
 
-/// Takes user and password out of an address (`https://ci:…@host/`).
+/// Takes user and password out of every address in a text (`https://ci:…@host/`); a token may stand alone there.
 fn without_user(text: &mut String) {
-    let Some((scheme, rest)) = text.split_once("://") else { return };
-    let authority = rest.split(['/', '?', '#', ' ', '\n']).next().unwrap_or_default();
-    if let Some((user, _)) = authority.rsplit_once('@')
-        && user.contains(':')
-    {
-        *text = format!("{scheme}://{REDACTED}{}", &rest[user.len()..]);
+    let mut from = 0;
+    while let Some(at) = text[from..].find("://") {
+        let start = from + at + "://".len();
+        let is_end = |c: char| matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>') || c.is_whitespace();
+        let end = text[start..].find(is_end).map_or(text.len(), |n| start + n);
+        from = start;
+        // `ssh://git@…` names nobody.
+        if let Some(user) = text[start..end].rfind('@').filter(|n| &text[start..start + n] != "git") {
+            text.replace_range(start..start + user, REDACTED);
+            from += REDACTED.len();
+        }
     }
 }
 
@@ -124,6 +129,28 @@ mod tests {
 
     #[test]
     fn values_go_and_names_stay() {
+        let mut texts = serde_json::json!([
+            "https://ghp_token@github.com/o/r",
+            "see https://a.example/x, then https://u:p@b.example/ and https://t@c.example?d@e",
+            "ssh://git@github.com/o/r and git@github.com:o/r",
+            "://@ :// @",
+        ]);
+        body(&mut texts);
+        assert_eq!(
+            texts,
+            serde_json::json!([
+                "https://[redacted]@github.com/o/r",
+                "see https://a.example/x, then https://[redacted]@b.example/ and https://[redacted]@c.example?d@e",
+                "ssh://git@github.com/o/r and git@github.com:o/r",
+                "://[redacted]@ :// @",
+            ])
+        );
+        let mut held = serde_json::json!({ "credentials": { "value": "hunter2", "id": 4 }, "token": ["t"], "config": { "slack": "a:b" } });
+        body(&mut held);
+        assert_eq!(
+            held,
+            serde_json::json!({ "credentials": { "value": REDACTED, "id": REDACTED }, "token": [REDACTED], "config": { "slack": REDACTED } })
+        );
         let mut delivery = serde_json::json!({
             "object_attributes": { "id": 31, "variables": [{ "key": "DEPLOY_PASSWORD", "value": "hunter2" }] },
             "build": { "env": { "AWS_KEY": "AKIA", "name": "s3cret" }, "scm": { "url": "https://u:tok@git.example/a/b" }, "log": "…", "number": 4, "access_token": "x", "message": "token rotation" },

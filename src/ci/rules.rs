@@ -4,7 +4,7 @@ use serde_json::Value;
 use wildmatch::WildMatch;
 
 use super::redact::REDACTED;
-use super::{Provider, Report, text};
+use super::{Provider, Reach, Report, text};
 use crate::domain::build::{CiRun, Entry};
 use crate::domain::ci_rules::{CiRules, FIELDS, Part, template};
 use crate::domain::names::{VALUE_MAX, printable};
@@ -34,6 +34,8 @@ pub const METADATA: &[(&str, &str)] = &[
     ("Pull request", "#{pull_request}"),
     ("Run", "{url}"),
 ];
+/// Events that no workflow makes, so that none is asked for.
+const WITHOUT_WORKFLOW: &[&str] = &["release", "tag"];
 /// Longest part of a name that comes from one field, in characters.
 const PART_MAX: usize = 80;
 /// Longest name, in characters; a build's name has room for 200 graphemes.
@@ -59,12 +61,12 @@ pub struct Announcement {
 pub fn check(provider: &dyn Provider, rules: &CiRules) -> Result<(), String> {
     let (defaults, options) = provider.events();
     let known: Vec<&str> = defaults.iter().chain(options).copied().collect();
-    if let Some(unknown) = rules.events.iter().find(|e| !known.contains(&e.as_str())) {
+    // Where the project says where a field is, the words found there are its own.
+    let has_own = |field: &str| rules.fields.iter().any(|f| f.name == field);
+    if let Some(unknown) = rules.events.iter().find(|e| !has_own("event") && !known.contains(&e.as_str())) {
         return Err(format!("{} has no event \"{}\" that makes builds; it has: {}", provider.name(), printable(unknown), known.join(", ")));
     }
-    // Where the project says what the conclusion is, the words are its own.
-    let own_words = rules.fields.iter().any(|f| f.name == "conclusion");
-    match rules.conclusions.iter().find(|c| !own_words && !CONCLUSIONS.contains(&c.as_str())) {
+    match rules.conclusions.iter().find(|c| !has_own("conclusion") && !CONCLUSIONS.contains(&c.as_str())) {
         Some(unknown) => Err(format!("there is no conclusion \"{}\"; there are: {}", printable(unknown), CONCLUSIONS.join(", "))),
         None => Ok(()),
     }
@@ -76,18 +78,26 @@ pub fn check(provider: &dyn Provider, rules: &CiRules) -> Result<(), String> {
 /// Why it makes no build, as the end of "ignored, because …".
 pub fn decide(provider: &dyn Provider, rules: &CiRules, report: &Report, body: &Value) -> Result<Announcement, String> {
     let told = Told { report, body, fields: &rules.fields };
-    let events = provider.events().0;
-    let wanted = if rules.events.is_empty() { events.contains(&report.event) } else { rules.events.iter().any(|e| e == report.event) };
+    let defaults = provider.events().0;
+    let event = told.field("event").ok_or("its event is not told")?;
+    let has_own = rules.fields.iter().any(|f| f.name == "event");
+    let is_default = defaults.contains(&report.event);
+    let wanted = if rules.events.is_empty() { is_default } else { (is_default || !has_own) && rules.events.contains(&event) };
     if !wanted {
-        return Err(format!("the event {} is not chosen", report.event));
+        return Err(format!("the event {} is not chosen", printable(&event)));
+    }
+    if provider.reach() != Reach::Webhook && rules.repositories.is_empty() {
+        let name = provider.name();
+        return Err(format!(
+            "{name} proves the builds of other repositories too; name yours: coolops ci rules PROJECT {name} --repository …"
+        ));
     }
     if report.from_fork && !rules.forks {
         return Err("its code may be a fork's; allow that with --forks true".to_owned());
     }
     chosen("repository", &rules.repositories, told.field("repository").as_deref())?;
-    // Releases and pushed tags have none.
-    if let Some(workflow) = told.field("workflow") {
-        chosen("workflow", &rules.workflows, Some(&workflow))?;
+    if !WITHOUT_WORKFLOW.contains(&report.event) {
+        chosen("workflow", &rules.workflows, told.field("workflow").as_deref())?;
     }
     let place = told.field("tag").or_else(|| told.field("branch"));
     chosen("branch", &rules.branches, place.as_deref())?;
@@ -179,7 +189,7 @@ impl Told<'_> {
     fn run(&self) -> Option<CiRun> {
         let id = self.report.run.as_ref()?;
         let of = ["repository", "workflow", "number"].map(|f| self.field(f).unwrap_or_default());
-        let cut = |text: &str| text.chars().take(200).collect::<String>();
+        let cut = |text: &str| text.chars().filter(|c| !c.is_control()).take(200).collect::<String>();
         Some(CiRun { of: cut(&of.join(" ")), id: cut(&format!("{id} {}", self.attempt())) })
     }
 
@@ -314,6 +324,13 @@ mod tests {
         ] {
             assert_eq!(decided(&rules, &report()).unwrap_err(), why);
         }
+        let on_push = CiRules { events: list(&["push"]), fields: vec![entry("event", "/workflow_run/event")], ..CiRules::default() };
+        let body = |event: &str| serde_json::json!({ "workflow_run": { "event": event } });
+        let by = |event: &str| decide(provider("github").unwrap(), &on_push, &report(), &body(event));
+        assert_eq!(by("schedule").unwrap_err(), "the event schedule is not chosen");
+        assert!(by("push").is_ok() && check(provider("github").unwrap(), &on_push).is_ok());
+        let workflows = CiRules { workflows: list(&["CI"]), ..CiRules::default() };
+        assert_eq!(decided(&workflows, &Report { workflow: None, ..report() }).unwrap_err(), "its workflow is not told");
         let rules = CiRules { branches: list(&["feature/*"]), ..CiRules::default() };
         assert!(decided(&rules, &report()).is_ok());
         assert_eq!(decided(&rules, &Report { branch: None, ..report() }).unwrap_err(), "its branch is not told");

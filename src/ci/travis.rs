@@ -3,6 +3,7 @@
 //! Source: docs.travis-ci.com, "Configuring build notifications". A form with the JSON in `payload`; `Signature` is an RSA
 //! PKCS#1 v1.5 signature with SHA-1 over the decoded payload, by a key that Travis publishes under
 //! `https://api.travis-ci.com/config` (`config.notifications.webhook.public_key`): that key is what is set as the secret.
+//! Everybody on Travis is signed for with that key, so a proof says nothing about whose build it is.
 //! For a pull request `branch` is the target and `commit` the merge; its own branch is not told.
 
 use base64::Engine;
@@ -13,11 +14,12 @@ use spki::SubjectPublicKeyInfoOwned;
 use spki::der::DecodePem;
 
 use super::proof::Refusal;
-use super::{Provider, Reading, Report, Request, Travels, no_event, payload, still, text};
+use super::{Provider, Reach, Reading, Report, Request, Travels, no_event, payload, still, text};
 
 pub struct Travis;
 
 const SIGNATURE: &str = "Signature";
+const KEY_PLACE: &str = "config.notifications.webhook.public_key of https://api.travis-ci.com/config";
 
 /// The RSA key in a PEM text.
 fn public_key(pem: &str) -> Option<Vec<u8>> {
@@ -31,17 +33,21 @@ impl Provider for Travis {
     }
 
     fn proof(&self) -> &'static str {
-        "Travis' public key, PEM (config.notifications.webhook.public_key of https://api.travis-ci.com/config); it checks Signature"
+        "Travis' public key in PEM; it checks Signature"
     }
 
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
         (&["push", "api", "cron"], &["pull_request"])
     }
 
+    fn reach(&self) -> Reach {
+        Reach::Everybody
+    }
+
     fn check_secret(&self, secret: &str) -> Result<(), String> {
         match public_key(secret) {
             Some(_) => Ok(()),
-            None => Err("it is not a public key in PEM (-----BEGIN PUBLIC KEY-----)".to_owned()),
+            None => Err(format!("it is not a public key in PEM; take the one that Travis publishes: {KEY_PLACE}")),
         }
     }
 
@@ -49,7 +55,7 @@ impl Provider for Travis {
         let given = request.headers.get("signature").ok_or(Refusal::Missing(SIGNATURE))?;
         let given = STANDARD.decode(given.trim()).map_err(|_| Refusal::Malformed(SIGNATURE))?;
         // What is signed is the field's value, so the form is taken apart first, and nothing more.
-        let payload = payload(request.body).ok_or(Refusal::Wrong(SIGNATURE))?;
+        let payload = payload(request.body).ok_or(Refusal::Unsigned("the body is not a form with a field payload"))?;
         let key = public_key(secret).ok_or(Refusal::Wrong(SIGNATURE))?;
         UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, key)
             .verify(payload.as_bytes(), &given)

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::output::{self, Format};
 use super::{environment, operate, operator, project_named};
-use crate::ci::{self, Provider, rules};
+use crate::ci::{self, Provider, Reach, rules};
 use crate::domain::build::Entry;
 use crate::domain::ci_rules::CiRules;
 use crate::domain::ids::{DeliveryId, ProjectId};
@@ -41,10 +41,10 @@ enum Command {
         /// Make a new secret and print it, once
         #[arg(long, conflicts_with = "file")]
         generate: bool,
-        /// The secret before it stops being accepted at once, not only with the next one
+        /// End the old secret at once, not only when the next one is set
         #[arg(long)]
         now: bool,
-        /// Set no new secret; only end the one before the present one
+        /// Set no new secret; stop accepting the old one
         #[arg(long, conflicts_with_all = ["file", "generate", "now"])]
         end_previous: bool,
     },
@@ -75,7 +75,7 @@ enum Command {
         #[command(flatten)]
         format: Format,
     },
-    /// Run a delivery again under the present rules; what is there is not made twice
+    /// Run a delivery again under the present rules; nothing is made or posted twice
     Replay {
         /// Its id, or the beginning of it
         delivery: String,
@@ -90,7 +90,7 @@ struct Rules {
     project: String,
     /// The CI system
     provider: String,
-    /// Which of its events make a build; may be given many times, as all of these
+    /// Which of its events make a build; may be repeated, and replaces the default, so name that too
     #[arg(long)]
     event: Vec<String>,
     /// Which repositories, as a pattern such as octocat/*
@@ -173,11 +173,12 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 output::hint("This is the only time that the secret is shown.");
             }
             let base = if app.public_url.is_empty() { "…" } else { &app.public_url };
-            match provider.name() {
-                "drone" => output::hint(&format!(
-                    "Drone sends all repositories to {base}/ci/drone; name this project's: coolops ci rules {project} drone --repository …"
-                )),
-                name => output::hint(&format!("{project} takes webhooks of {name} at {base}/ci/{name}/{project}")),
+            output::hint(&format!("{project} takes webhooks of {} at {base}{}", provider.name(), address(provider, &project)));
+            if provider.reach() != Reach::Webhook {
+                output::hint(&format!(
+                    "That secret proves those of other repositories too; name yours: coolops ci rules {project} {} --repository …",
+                    provider.name()
+                ));
             }
         }
         Command::Rules(given) => {
@@ -212,10 +213,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Replay { delivery, format } => {
             anyhow::ensure!(!app.public_url.is_empty(), "COOLOPS_PUBLIC_URL is not set; a build's message links there");
             let id = find(&app, &delivery).await?;
-            let taken = app.replay_delivery(id).await?;
-            if format.json {
-                output::json(&delivery_json(&taken.delivery, ""));
-            } else {
+            for taken in app.replay_delivery(id).await? {
+                if format.json {
+                    output::json(&delivery_json(&taken.delivery, ""));
+                    continue;
+                }
                 let name = match taken.delivery.build {
                     Some(build) => app.store.build(build).await?.map(|b| b.name).unwrap_or_default(),
                     None => String::new(),
@@ -271,7 +273,7 @@ fn providers(format: Format) {
     if format.json {
         let all: Vec<_> = ci::PROVIDERS
             .iter()
-            .map(|p| json!({ "name": p.name(), "address": if p.name() == "drone" { "/ci/drone".to_owned() } else { format!("/ci/{}/{{project}}", p.name()) }, "proof": p.proof(), "events": p.events().0, "more_events": p.events().1 }))
+            .map(|p| json!({ "name": p.name(), "address": address(*p, "{project}"), "proof": p.proof(), "events": p.events().0, "more_events": p.events().1 }))
             .collect();
         return output::json(&all);
     }
@@ -282,7 +284,15 @@ fn providers(format: Format) {
             vec![p.name().to_owned(), defaults, options, p.proof().to_owned()]
         })
         .collect();
-    output::table(&["NAME", "EVENTS", "MORE", "PROOF OF ORIGIN"], &rows);
+    output::table(&["NAME", "EVENTS", "WITH --event", "PROOF OF ORIGIN"], &rows);
+}
+
+/// The path that a CI system sends a project's deliveries to.
+fn address(provider: &dyn Provider, project: &str) -> String {
+    match provider.reach() {
+        Reach::Server => format!("/ci/{}", provider.name()),
+        Reach::Webhook | Reach::Everybody => format!("/ci/{}/{project}", provider.name()),
+    }
 }
 
 fn as_json(ci: &Ci) -> serde_json::Value {
@@ -304,14 +314,16 @@ fn show(project: &str, ci: &Ci, format: Format) {
         Some(secret) => format!("number {} ({})", secret.version, secret.fingerprint),
         None => format!("not set, so nothing is taken; coolops ci secret {project} {}", ci.provider),
     };
-    output::line(&format!("{}, at /ci/{0}/{project}", ci.provider));
+    let there = ci::provider(&ci.provider).map(|p| address(p, project)).unwrap_or_default();
+    output::line(&format!("{}, at {there}", ci.provider));
     output::line(&format!("  secret       {secret}"));
     let (defaults, _) = ci::provider(&ci.provider).map(Provider::events).unwrap_or_default();
     let list = |what: &str, given: &[String], otherwise: &str| {
         output::line(&format!("  {what:<12} {}", if given.is_empty() { otherwise.to_owned() } else { given.join(", ") }));
     };
     list("events", &ci.rules.events, &defaults.join(", "));
-    list("repositories", &ci.rules.repositories, "all");
+    let shared = ci::provider(&ci.provider).is_some_and(|p| p.reach() != Reach::Webhook);
+    list("repositories", &ci.rules.repositories, if shared { "none named, so nothing makes a build" } else { "all" });
     list("branches", &ci.rules.branches, "all");
     list("workflows", &ci.rules.workflows, "all");
     list("conclusions", &ci.rules.conclusions, "success");
@@ -323,19 +335,22 @@ fn show(project: &str, ci: &Ci, format: Format) {
 }
 
 async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, format: Format) -> Result<()> {
-    let id = match &project {
-        Some(slug) => Some(project_named(app, slug).await?.id),
+    let of = match &project {
+        Some(slug) => Some(project_named(app, slug).await?),
         None => None,
     };
+    // What came to an address that the project shares with others may concern it too.
+    let is_shared = |provider: &str| ci::provider(provider).is_some_and(|p| p.reach() == Reach::Server);
+    let shared: Vec<String> = of.iter().flat_map(|p| &p.ci).map(|c| c.provider.clone()).filter(|p| is_shared(p)).collect();
     let slugs: std::collections::HashMap<ProjectId, String> = app.store.projects().await?.into_iter().map(|p| (p.id, p.slug)).collect();
     let slug = |id: ProjectId| slugs.get(&id).cloned().unwrap_or_else(|| "–".to_owned());
-    let taken = app.store.deliveries(id, limit).await?;
-    let refused = app.store.refusals(project.as_deref(), limit).await?;
+    let taken = app.store.deliveries(of.as_ref().map(|p| p.id), &shared, limit).await?;
+    let refused = app.store.refusals(project.as_deref(), &shared, limit).await?;
     if format.json {
         output::json(&json!({
             "deliveries": taken.iter().map(|d| delivery_json(d, &slug(d.project))).collect::<Vec<_>>(),
             "refused": refused.iter().map(|r| json!({
-                "at": r.at, "provider": r.provider, "project": r.project, "reason": r.reason, "digest": hex::encode(&r.digest),
+                "at": r.at, "provider": r.provider, "project": r.project, "reason": r.reason, "digest": r.digest.as_ref().map(hex::encode),
             })).collect::<Vec<_>>(),
         }));
         return Ok(());

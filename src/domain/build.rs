@@ -94,6 +94,18 @@ pub enum BuildRefusal {
     Invalid(#[from] Invalid),
 }
 
+impl BuildRefusal {
+    /// What is the case, without the advice.
+    pub fn fact(&self) -> String {
+        match self {
+            Self::OtherParams { name, difference } => {
+                format!("the build {name} is registered already, with other params ({difference})")
+            }
+            Self::OtherRun { .. } | Self::ProjectArchived(_) | Self::EarlierAttempt(_) | Self::Invalid(_) => self.to_string(),
+        }
+    }
+}
+
 /// What registering leads to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Registration {

@@ -1,4 +1,4 @@
-//! `POST /ci/{provider}/{project}` and `POST /ci/drone`: CI systems tell what they built.
+//! `POST /ci/{provider}/{project}`, and `POST /ci/{provider}` for servers with one address: CI systems tell what they built.
 //!
 //! 201 for a new build, 200 for what is known or makes none (a 4xx would make some of them switch the webhook off), 401
 //! without a proof of origin, 403 where no secret is set, 404 for no such project or CI system, 400, 413 and 415 for what
@@ -14,7 +14,7 @@ use super::error::Answer;
 use super::notify_build::read;
 use crate::app::CommandError;
 use crate::app::ci::{CiRefusal, Incoming, Taken};
-use crate::ci::{self, BODY_MAX, Headers, Provider};
+use crate::ci::{self, BODY_MAX, Headers, Provider, Reach};
 
 /// Handles a webhook to a project.
 ///
@@ -30,12 +30,19 @@ pub async fn to_project(
     Ok((status(std::slice::from_ref(&taken)), Json(shown(&taken))))
 }
 
-/// Handles a webhook of a CI system that has one address for all repositories.
+/// Handles a webhook of a CI server that has one address for all its repositories.
 ///
 /// # Errors
 /// See the module.
-pub async fn to_any(State(web): State<Web>, request: Request) -> Result<(StatusCode, Json<Value>), Answer> {
-    let incoming = incoming(&web, "drone", "", request).await?;
+pub async fn to_server(
+    State(web): State<Web>,
+    Path(provider): Path<String>,
+    request: Request,
+) -> Result<(StatusCode, Json<Value>), Answer> {
+    if ci::provider(&provider).is_some_and(|p| p.reach() != Reach::Server) {
+        return Err(Answer(StatusCode::NOT_FOUND, format!("the address of {provider} ends with the project's slug: /ci/{provider}/…")));
+    }
+    let incoming = incoming(&web, &provider, "", request).await?;
     let taken = web.app.take_delivery_for_any(&incoming).await?;
     let all: Vec<Value> = taken.iter().map(shown).collect();
     Ok((status(&taken), Json(if all.len() == 1 { all.into_iter().next().unwrap_or_default() } else { json!({ "deliveries": all }) })))
@@ -60,7 +67,7 @@ async fn incoming(web: &Web, provider: &str, project: &str, request: Request) ->
 /// The headers that are text.
 fn headers(headers: &HeaderMap) -> Headers {
     let text = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
-        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        Some((name.as_str().to_owned(), std::str::from_utf8(value.as_bytes()).ok()?.to_owned()))
     };
     Headers(headers.iter().filter_map(text).collect())
 }

@@ -59,7 +59,7 @@ pub fn router(web: Web) -> Router {
         .route("/builds", post(notify_build::handle))
         .route("/builds/{id}", get(build_page::handle))
         .route("/ci/{provider}/{project}", post(ci_webhook::to_project))
-        .route("/ci/drone", post(ci_webhook::to_any))
+        .route("/ci/{provider}", post(ci_webhook::to_server))
         .route("/deployments/{id}", get(deployment_page::page))
         .route("/deployments/{id}/logs", get(deployment_page::logs))
         .route("/deployments/{id}/raw", get(deployment_page::raw))

@@ -81,7 +81,7 @@ pub struct Refused {
     pub provider: String,
     pub project: String,
     pub reason: String,
-    pub digest: Vec<u8>,
+    pub digest: Option<Vec<u8>>,
 }
 
 struct Row {
@@ -192,17 +192,19 @@ impl Store {
         Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeliveryId).collect())
     }
 
-    /// Deliveries, newest first.
+    /// Deliveries, newest first; of one project with those of nobody that came to an address which it shares.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn deliveries(&self, project: Option<ProjectId>, limit: i64) -> Result<Vec<Delivery>, sqlx::Error> {
+    pub async fn deliveries(&self, project: Option<ProjectId>, shared: &[String], limit: i64) -> Result<Vec<Delivery>, sqlx::Error> {
         let rows = sqlx::query_as!(
             Row,
             "select id, at, project_id, provider, name, verdict, reason, build_id, position from ci_delivery
-              where $1::uuid is null or project_id = $1 order by at desc limit $2",
+              where $1::uuid is null or project_id = $1 or (project_id = '00000000-0000-0000-0000-000000000000' and provider = any($3))
+              order by at desc limit $2",
             project.map(|p| p.0),
-            limit
+            limit,
+            shared
         )
         .fetch_all(&self.pool)
         .await?;
@@ -213,7 +215,14 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn note_refusal(&self, provider: &str, project: &str, known: bool, reason: &str, digest: &[u8]) -> Result<(), sqlx::Error> {
+    pub async fn note_refusal(
+        &self,
+        provider: &str,
+        project: &str,
+        known: bool,
+        reason: &str,
+        digest: Option<&[u8]>,
+    ) -> Result<(), sqlx::Error> {
         sqlx::query!(
             // Those for projects that don't exist have room of their own: nobody can push the others out with them.
             "with gone as (delete from ci_refusal where known = $6 and id <=
@@ -231,16 +240,18 @@ impl Store {
         .map(|_| ())
     }
 
-    /// Refused requests, newest first.
+    /// Refused requests, newest first; of one project with those to an address which it shares.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn refusals(&self, project: Option<&str>, limit: i64) -> Result<Vec<Refused>, sqlx::Error> {
+    pub async fn refusals(&self, project: Option<&str>, shared: &[String], limit: i64) -> Result<Vec<Refused>, sqlx::Error> {
         sqlx::query_as!(
             Refused,
-            "select at, provider, project, reason, digest from ci_refusal where $1::text is null or project = $1 order by id desc limit $2",
+            "select at, provider, project, reason, digest from ci_refusal
+              where $1::text is null or project = $1 or (project = '' and provider = any($3)) order by id desc limit $2",
             project,
-            limit
+            limit,
+            shared
         )
         .fetch_all(&self.pool)
         .await

@@ -311,13 +311,36 @@ fn it_is_installed_by_a_script_that_checks_what_it_got() {
     assert!(said.starts_with("Installed coolops 0.1.0 (") && said.contains(&format!("as {place}")), "{said}");
     assert!(said.contains("is not in your PATH; add it: export PATH="), "{said}");
     assert!(run(Path::new(&place), &["--version"], &[], &folder.0).1.starts_with("coolops 0.1.0"));
-    // Again, elsewhere, where there are blanks in the name; with every shell that is here; eight at once.
+    // Again, elsewhere, where there are blanks in the name, eight at once; with every shell that is here.
+    let home = folder.0.to_string_lossy().into_owned();
     let elsewhere = folder.path("a b/bin");
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| assert_eq!(install(&folder, &server.url, &[("COOLOPS_INSTALL_DIR", &elsewhere)]).0, 0));
         }
     });
+    for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+        let mut command = Command::new(shell[0]);
+        command.args(&shell[1..]).arg(root().join("install.sh")).env_clear().current_dir(&folder.0).env("PATH", "/usr/bin:/bin");
+        command.envs([("HOME", home.as_str()), ("COOLOPS_DOWNLOAD_URL", &server.url), ("COOLOPS_INSTALL_DIR", &elsewhere)]);
+        assert_eq!(shown(&command.output().unwrap()).0, 0, "{shell:?}");
+    }
+    // With wget and shasum where the others are missing; a relative folder is not looked for in CDPATH.
+    let bare = folder.0.join("bare");
+    std::fs::create_dir(&bare).unwrap();
+    for tool in ["sh", "wget", "shasum", "uname", "mktemp", "tr", "grep", "head", "mkdir", "cat", "chmod", "mv", "rm", "perl"] {
+        std::os::unix::fs::symlink(format!("/usr/bin/{tool}"), bare.join(tool)).unwrap();
+    }
+    let more = [("PATH", bare.to_str().unwrap()), ("COOLOPS_INSTALL_DIR", "here"), ("CDPATH", "/tmp")];
+    let (code, said, wrong) = install(&folder, &server.url, &more);
+    assert_eq!((code, wrong.as_str()), (0, ""), "{said}");
+    assert!(said.contains(&format!("as {home}/here/coolops")), "{said}");
+    // Another program of that name comes first: it would still be the one that runs.
+    let older = folder.0.join("fake");
+    std::fs::create_dir_all(&older).unwrap();
+    std::fs::copy(&place, older.join("coolops")).unwrap();
+    let (_, said, _) = install(&folder, &server.url, &[]);
+    assert!(said.contains("in your PATH, another program: remove it, or put"), "{said}");
     let left = std::fs::read_dir(&elsewhere).unwrap().count();
     assert_eq!(left, 1, "nothing but the program is left");
     let in_the_way = folder.path("in-the-way");

@@ -67,13 +67,18 @@ pub fn provider(name: &str) -> &'static dyn Provider {
     ci::provider(name).unwrap()
 }
 
-/// What an operator has to set before a provider's bodies can be understood: only the generic one has no shape of its own.
+/// What an operator has to set before a provider's bodies can make builds: where things are in those of no shape of their own, and
+/// the repositories where others' are proved too.
 pub fn rules(provider: &str) -> coolops::domain::ci_rules::CiRules {
     let field = |name: &str, value: &str| coolops::domain::build::Entry { name: name.into(), value: value.into() };
     let mut rules = coolops::domain::ci_rules::CiRules::default();
     if provider == "generic" {
         let places = [("branch", "ref"), ("number", "no"), ("commit", "sha"), ("conclusion", "ok"), ("message", "text")];
         rules.fields = places.iter().map(|(name, place)| field(name, &format!("/build/{place}"))).collect();
+    }
+    // What proves the builds of others too says nothing without a name.
+    if coolops::ci::provider(provider).unwrap().reach() != ci::Reach::Webhook {
+        rules.repositories = vec!["harbour/*".into()];
     }
     rules
 }
@@ -83,7 +88,7 @@ pub async fn set_up(s: &Story, scheme: &str) {
     let operator = Actor::Operator { login: "test".into() };
     let name = sign::provider_of(scheme);
     s.app.set_ci_secret(s.project(), provider(name), &sign::secret(scheme).into(), true, &operator).await.unwrap();
-    if name == "generic" {
+    if rules(name) != coolops::domain::ci_rules::CiRules::default() {
         let change = coolops::domain::project::ProjectChange::CiRules { provider: name.into(), rules: Box::new(rules(name)) };
         s.app.change_project(s.project(), change, &operator).await.unwrap();
     }

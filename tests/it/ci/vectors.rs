@@ -1,5 +1,5 @@
-//! Signatures that the vendors publish (docs.github.com, Atlassian, CircleCI's docs), and two that pin our reading of schemes
-//! without a published one (Buildkite, GitLab).
+//! Signatures that the vendors publish (docs.github.com, Atlassian, CircleCI's docs), and three that pin our reading of schemes
+//! without a published one (Buildkite, GitLab, Drone).
 
 use coolops::ci::{Headers, Request};
 
@@ -15,7 +15,13 @@ fn published_signatures_are_accepted_and_others_are_not() {
         ("webhook-signature", "v1,mS9Dwe/c1JtGM3bPD1oUtvPWo/sUDiT25X4dzOzhcA0="),
     ];
     let circleci = |digest: &'static str| [("circleci-signature", digest)];
-    let vectors: [(&str, &str, &str, i64, &[(&str, &str)]); 8] = [
+    let drone = |header: &'static str| {
+        let signature =
+            r#"keyId="hmac-key",algorithm="hmac-sha256",headers="date digest",signature="f89DY3CWpL0+svqloivXwZTVRsxhMfaiH4B/JSs2uH8=""#;
+        let digest = "SHA-256=BsRS7q4yFvSnNVElaYtVHbqlOTZ6nzOBgiQE4L7+1Nw=";
+        [("date", "Tue, 14 Nov 2023 22:13:20 GMT"), ("digest", digest), (header, signature)]
+    };
+    let vectors: [(&str, &str, &str, i64, &[(&str, &str)]); 10] = [
         (
             "github",
             github,
@@ -48,6 +54,9 @@ fn published_signatures_are_accepted_and_others_are_not() {
             &[("x-buildkite-signature", "timestamp=1619071700,signature=b8373095d3526dd55184bbc16848d742658329fbbefc4933bb47ba95577af7e7")],
         ),
         ("gitlab", token, r#"{"object_kind":"pipeline"}"#, 1_700_000_000, gitlab),
+        // The server writes one header, its documentation shows the other.
+        ("drone", "drone-secret", r#"{"event":"build"}"#, 1_700_000_000, &drone("signature")),
+        ("drone", "drone-secret", r#"{"event":"build"}"#, 1_700_000_000, &drone("authorization")),
     ];
     for (name, secret, body, now, headers) in vectors {
         let headers = Headers(headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect());

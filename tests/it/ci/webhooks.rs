@@ -172,7 +172,7 @@ fn after_gitlab_s_signing_token_nothing_else_will_do() {
         set_up(s, "gitlab_signing").await;
         assert_eq!(post(s, "/ci/gitlab/api", &plain.0, plain.1).await.0, StatusCode::UNAUTHORIZED, "the token before it signs nothing");
         assert_eq!(deliver(s, "gitlab_signing", &sample("gitlab", "tag")).await.0, StatusCode::CREATED);
-        let kept = s.app.store.deliveries(None, 1).await.unwrap().remove(0);
+        let kept = s.app.store.deliveries(None, &[], 1).await.unwrap().remove(0);
         let kept = s.app.store.kept_delivery(kept.id).await.unwrap().unwrap();
         assert!(!String::from_utf8(kept.body).unwrap().contains("glpat-not-for-anybody"), "variables are not kept");
         assert!(kept.headers.iter().all(|(name, _)| name != "webhook-signature"));
@@ -249,7 +249,7 @@ fn what_was_ignored_can_be_delivered_again_once_the_rules_fit() {
         assert!(answer["build"]["url"].as_str().is_some());
         let id = answer["delivery"].as_str().unwrap().parse().unwrap();
         assert_eq!(
-            s.app.replay_delivery(id).await.unwrap().delivery.verdict,
+            s.app.replay_delivery(id).await.unwrap()[0].delivery.verdict,
             "repeated",
             "and a replay makes no second one of another name"
         );
@@ -264,7 +264,11 @@ fn drone_sends_every_repository_to_one_address() {
         let (status, answer) = post(s, "/ci/drone", &headers, body.clone()).await;
         assert_eq!(status, StatusCode::FORBIDDEN);
         assert_eq!(answer["error"], "no project takes webhooks of drone yet; set one up with: coolops ci secret PROJECT drone");
-        set_up(s, "drone").await;
+        s.app.set_ci_secret(s.project(), provider("drone"), &sign::secret("drone").into(), true, &operator()).await.unwrap();
+        let (headers_of_one, body_of_one) = sign::signed("drone", &good("drone"), now());
+        let (_, answer) = post(s, "/ci/drone/api", &headers_of_one, body_of_one).await;
+        let reason = answer["reason"].as_str().unwrap();
+        assert!(reason.starts_with("drone proves the builds of other repositories too; name yours: coolops ci rules"), "{reason}");
         let (status, answer) = post(s, "/ci/drone", &headers, body.clone()).await;
         assert_eq!(status, StatusCode::OK);
         let reason = answer["reason"].as_str().unwrap();
@@ -284,11 +288,29 @@ fn drone_sends_every_repository_to_one_address() {
             post(s, "/ci/drone", &headers, body).await
         };
         assert_eq!(running["reason"], "the run has not ended (running)");
-        assert!(s.app.store.deliveries(Some(web), 10).await.unwrap().is_empty());
-        assert_eq!(s.app.replay_delivery(nobody_s).await.unwrap().delivery.verdict, "repeated", "what nobody took then has an owner now");
+        assert!(s.app.store.deliveries(Some(web), &[], 10).await.unwrap().is_empty());
+        assert!(s.app.store.deliveries(Some(web), &["drone".to_owned()], 10).await.unwrap().iter().any(|d| d.id == nobody_s));
+        // What nobody took then has an owner now; and when another project names it too, both.
+        let verdicts = async || {
+            let taken = s.app.replay_delivery(nobody_s).await.unwrap();
+            taken.into_iter().map(|t| t.delivery.verdict).collect::<Vec<_>>()
+        };
+        assert_eq!(verdicts().await, ["repeated"]);
+        let rules = Box::new(CiRules { repositories: vec!["harbour/*".into()], ..CiRules::default() });
+        s.app.change_project(web, ProjectChange::CiRules { provider: "drone".into(), rules }, &operator()).await.unwrap();
+        let mut both = verdicts().await;
+        both.sort();
+        assert_eq!(both, ["accepted", "repeated"]);
+        assert_eq!(verdicts().await, ["repeated", "repeated"]);
         let mut forged = headers;
         forged.iter_mut().find(|(n, _)| n == "date").unwrap().1.push(' ');
         assert_eq!(post(s, "/ci/drone", &forged, [body.as_slice(), b" "].concat()).await.0, StatusCode::UNAUTHORIZED);
+        assert_eq!(s.app.store.refusals(Some("web"), &["drone".to_owned()], 10).await.unwrap().len(), 2);
+        let (status, answer) = post(s, "/ci/github", &[], vec![]).await;
+        assert_eq!(
+            (status, answer["error"].as_str().unwrap()),
+            (StatusCode::NOT_FOUND, "the address of github ends with the project's slug: /ci/github/…")
+        );
     });
 }
 
@@ -301,11 +323,11 @@ fn a_kept_delivery_is_run_again_under_new_rules_and_posts_nothing_twice() {
         assert_eq!(answer["reason"], "the branch main is not chosen");
         let id = answer["delivery"].as_str().unwrap().parse().unwrap();
         with_rules(s, "gitlab", CiRules::default()).await;
-        assert_eq!(s.app.replay_delivery(id).await.unwrap().delivery.verdict, "accepted");
-        assert_eq!(s.app.replay_delivery(id).await.unwrap().delivery.verdict, "repeated");
+        assert_eq!(s.app.replay_delivery(id).await.unwrap()[0].delivery.verdict, "accepted");
+        assert_eq!(s.app.replay_delivery(id).await.unwrap()[0].delivery.verdict, "repeated");
         s.settle().await;
         assert_eq!(s.channel().matches("# Api: main-42").count(), 1);
-        let listed = s.app.store.deliveries(Some(s.project()), 10).await.unwrap();
+        let listed = s.app.store.deliveries(Some(s.project()), &[], 10).await.unwrap();
         assert_eq!((listed.len(), listed[0].build.is_some(), listed[0].position.is_some()), (1, true, true));
     });
 }
@@ -315,10 +337,10 @@ fn refusals_are_bounded_and_deliveries_are_forgotten_after_thirty_days() {
     story(async |s| {
         set_up(s, "github").await;
         for n in 0..1_100 {
-            s.app.store.note_refusal("github", "api", true, &format!("no {n}"), &[0; 32]).await.unwrap();
+            s.app.store.note_refusal("github", "api", true, &format!("no {n}"), Some(&[0; 32])).await.unwrap();
         }
         assert_eq!(s.database.count("select count(*) from ci_refusal").await, 1_000);
-        s.app.store.note_refusal("github", "invented", false, "no such project", &[0; 32]).await.unwrap();
+        s.app.store.note_refusal("github", "invented", false, "no such project", Some(&[0; 32])).await.unwrap();
         assert_eq!(s.database.count("select count(*) from ci_refusal").await, 1_001, "strangers push nobody out");
         deliver(s, "github", &good("github")).await;
         s.database.execute("update ci_delivery set at = at - interval '31 days'; update ci_refusal set at = at - interval '31 days'").await;
@@ -371,5 +393,21 @@ fn a_secret_in_a_body_can_not_become_a_param() {
         let (_, answer) = deliver(s, "gitlab", &good("gitlab")).await;
         let why = "the place /object_attributes/variables/0/value may hold a secret, which is never kept; ask for another one";
         assert_eq!(answer["reason"], why);
+    });
+}
+
+#[test]
+fn what_travis_signs_for_others_makes_no_build_here() {
+    story(async |s| {
+        s.app.set_ci_secret(s.project(), provider("travis"), &sign::secret("travis").into(), true, &operator()).await.unwrap();
+        let reason = async |s: &Story| deliver(s, "travis", &good("travis")).await.1["reason"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(
+            reason(s).await,
+            "travis proves the builds of other repositories too; name yours: coolops ci rules PROJECT travis --repository …"
+        );
+        with_rules(s, "travis", CiRules { repositories: vec!["somebody/else".into()], ..CiRules::default() }).await;
+        assert_eq!(reason(s).await, "the repository harbour/lighthouse is not chosen");
+        with_rules(s, "travis", CiRules { repositories: vec!["harbour/lighthouse".into()], ..CiRules::default() }).await;
+        assert_eq!(deliver(s, "travis", &good("travis")).await.0, StatusCode::CREATED);
     });
 }
