@@ -102,6 +102,7 @@ create table secret_value (
   key_id     text  not null,
   nonce      bytea not null,
   ciphertext bytea not null,
+  kept_at    timestamptz not null default coolops_now(),
   primary key (owner, name, version)
 );
 

@@ -127,10 +127,22 @@ impl App {
         change: EnvironmentChange,
         actor: &Actor,
     ) -> Result<Project, Refused> {
-        let erased = if let EnvironmentChange::UnsetVariable(variable) = &change { Some(variable.clone()) } else { None };
-        let changed = self.change(project, actor, |project| project.change_environment(name, change.clone())).await?;
-        if let (Some(variable), Ok(environment)) = (erased, changed.environment_named(name)) {
-            self.store.erase_secrets(environment.id.0, &variable, None).await?;
+        // What replaces a secret, or removes it, takes the value with it.
+        let replaced = match &change {
+            EnvironmentChange::UnsetVariable(variable) | EnvironmentChange::SetVariable { name: variable, .. } => Some(variable.clone()),
+            EnvironmentChange::SetSecret { name: variable, .. } => Some(variable.clone()),
+            EnvironmentChange::Rename(_) | EnvironmentChange::Move(_) | EnvironmentChange::Archive => None,
+        };
+        let before = std::sync::Mutex::new(None);
+        let decide = |project: &Project| {
+            let secret = replaced.as_ref().and_then(|variable| secret_of(project.environment_named(name).ok()?, variable).cloned());
+            *before.lock().expect("no holder of the lock panics") = secret;
+            project.change_environment(name, change.clone())
+        };
+        let changed = self.change(project, actor, decide).await?;
+        let before = before.into_inner().expect("no holder of the lock panics");
+        if let (Some(secret), Some(variable), Ok(environment)) = (before, replaced, changed.environment_named(name)) {
+            self.store.erase_unless_open(environment.id.0, &variable, secret.version).await?;
         }
         Ok(changed)
     }
@@ -152,16 +164,9 @@ impl App {
         check_secret(name, value).map_err(refuse)?;
         let there = self.store.project(project).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?.value;
         let found = there.environment_named(environment).map_err(CommandError::Refused)?;
-        let current = found.variables.iter().find(|v| v.name == name).and_then(|v| match &v.value {
-            VariableValue::Secret(secret) => Some(secret),
-            VariableValue::Plain(_) => None,
-        });
-        let (owner, from) = (found.id.0, Project::next_secret_version(current));
-        let secret = self.keep(owner, name, from, value).await?;
-        let change = EnvironmentChange::SetSecret { name: name.to_owned(), secret: secret.clone() };
-        let changed = self.change_environment(project, environment, change, actor).await?;
-        self.store.erase_secrets(owner, name, Some(secret.version - 1)).await?;
-        Ok(changed)
+        let secret = self.keep(found.id.0, name, Project::next_secret_version(secret_of(found, name)), value).await?;
+        let change = EnvironmentChange::SetSecret { name: name.to_owned(), secret };
+        self.change_environment(project, environment, change, actor).await
     }
 
     /// Sets the credentials for pulling from a registry.
@@ -218,14 +223,26 @@ impl App {
         }
         provider.check_secret(value).map_err(|why| refuse(format!("the secret of {}: {why}", provider.name())))?;
         let there = self.store.project(project).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?.value;
-        let before = there.ci(provider.name()).and_then(|c| c.secret.clone());
+        let before = there.ci(provider.name()).and_then(|c| c.secret.as_ref());
         let place = ci_place(provider.name());
-        let secret = self.keep(project.0, &place, Project::next_secret_version(before.as_ref()), secret).await?;
-        let previous = before.filter(|_| keeps_previous);
-        let oldest = previous.as_ref().map_or(secret.version, |p| p.version);
-        let change = ProjectChange::SetCiSecret { provider: provider.name().to_owned(), secret, previous };
+        let secret = self.keep(project.0, &place, Project::next_secret_version(before), secret).await?;
+        let change = ProjectChange::SetCiSecret { provider: provider.name().to_owned(), secret, keeps_previous };
+        self.change_ci_secret(project, provider, change, actor).await
+    }
+
+    /// Changes what a CI system's webhooks are believed by, and erases what they aren't any more.
+    async fn change_ci_secret(
+        &self,
+        project: ProjectId,
+        provider: &dyn Provider,
+        change: ProjectChange,
+        actor: &Actor,
+    ) -> Result<Project, Refused> {
         let changed = self.change_project(project, change, actor).await?;
-        self.store.erase_secrets(project.0, &place, Some(oldest)).await?;
+        let accepted = changed.ci(provider.name()).into_iter().flat_map(|c| c.previous.iter().chain(&c.secret));
+        if let Some(oldest) = accepted.map(|s| s.version).min() {
+            self.store.erase_secrets(project.0, &ci_place(provider.name()), Some(oldest)).await?;
+        }
         Ok(changed)
     }
 
@@ -234,15 +251,7 @@ impl App {
     /// # Errors
     /// A refusal, or that the database is away.
     pub async fn end_previous_ci_secret(&self, project: ProjectId, provider: &dyn Provider, actor: &Actor) -> Result<Project, Refused> {
-        let there = self.store.project(project).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?.value;
-        let not_set = || ProjectRefusal::NoCi { project: there.slug.clone(), provider: provider.name().to_owned() };
-        let secret = there.ci(provider.name()).and_then(|c| c.secret.clone());
-        let secret = secret.ok_or_else(|| CommandError::Refused(not_set()))?;
-        let version = secret.version;
-        let change = ProjectChange::SetCiSecret { provider: provider.name().to_owned(), secret, previous: None };
-        let changed = self.change_project(project, change, actor).await?;
-        self.store.erase_secrets(project.0, &ci_place(provider.name()), Some(version)).await?;
-        Ok(changed)
+        self.change_ci_secret(project, provider, ProjectChange::EndPreviousCiSecret(provider.name().to_owned()), actor).await
     }
 
     /// Takes no more webhooks of a CI system, and erases the secret.
@@ -283,14 +292,41 @@ impl App {
 }
 
 impl App {
-    /// The value before a secret's present one, while it is kept: containers started before the rotation still have it.
+    /// Every value of an environment that a container of it may have, whatever became of it since. One that can't be opened any
+    /// more is left out.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn secret_before(&self, owner: Uuid, name: &str, secret: &SecretRef) -> Result<Option<SecretString>, sqlx::Error> {
-        let before = SecretRef { version: secret.version - 1, fingerprint: String::new() };
-        Ok(self.secret(owner, name, &before).await?.ok())
+    pub async fn secrets_to_mask(&self, environment: EnvironmentId) -> Result<Vec<SecretString>, sqlx::Error> {
+        let kept = self.store.secrets_of(environment.0).await?;
+        let open = |(name, version, sealed): (String, i32, Sealed)| {
+            let Sealed { key_id, nonce, ciphertext } = sealed;
+            self.keys.open(&place(environment.0, &name, version), &SealedValue { key_id, nonce, ciphertext }).ok()
+        };
+        Ok(kept.into_iter().filter_map(open).collect())
     }
+
+    /// Erases what was replaced while a deployment was open there, once none is.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn erase_superseded(&self, project: ProjectId, environment: EnvironmentId) -> Result<(), sqlx::Error> {
+        let Some(project) = self.store.project(project).await? else { return Ok(()) };
+        let secrets = project.value.environment(environment).into_iter().flat_map(|e| &e.variables).filter_map(|v| match &v.value {
+            VariableValue::Secret(secret) => Some((v.name.clone(), secret.version)),
+            VariableValue::Plain(_) => None,
+        });
+        let (names, versions): (Vec<_>, Vec<_>) = secrets.unzip();
+        self.store.erase_superseded(environment.0, &names, &versions).await.map(|_| ())
+    }
+}
+
+/// The secret behind a variable.
+fn secret_of<'a>(environment: &'a Environment, name: &str) -> Option<&'a SecretRef> {
+    environment.variables.iter().find(|v| v.name == name).and_then(|v| match &v.value {
+        VariableValue::Secret(secret) => Some(secret),
+        VariableValue::Plain(_) => None,
+    })
 }
 
 /// The name that a registry's password is kept under.

@@ -315,6 +315,15 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The same with Docker's words, where there are any, as `change` gives them back.
+    pub fn with_detail(self, change: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::PullFailed { detail } => Self::PullFailed { detail: change(&detail) },
+            Self::NotStarted { detail } => Self::NotStarted { detail: change(&detail) },
+            other => other,
+        }
+    }
+
     /// The reason as it stands in messages and lists; fits after "failed: ".
     pub fn sentence(&self, image: &str) -> String {
         match self {

@@ -132,6 +132,8 @@ pub enum ProjectRefusal {
     NoEnvironment { project: String, name: String, known: String },
     #[error("the project {project} has no token \"{token}\"; see: coolops project token list {project}")]
     NoToken { project: String, token: String },
+    #[error("somebody else has just set it; look at it, and set it again if yours is the right one")]
+    SecretOvertaken,
     #[error("no credentials are set for the registry \"{0}\"")]
     NoRegistry(String),
     #[error("the project {project} takes no webhooks of {provider}; set it up with: coolops ci secret {project} {provider}")]
@@ -347,6 +349,11 @@ impl Project {
             }
             EnvironmentChange::SetSecret { name, secret } => {
                 names::variable(&name)?;
+                let current = environment.variables.iter().find(|v| v.name == name).and_then(|v| match &v.value {
+                    VariableValue::Secret(secret) => Some(secret),
+                    VariableValue::Plain(_) => None,
+                });
+                newer(&secret, current)?;
                 SecretSet { project_id, environment_id, name, secret }.into()
             }
             EnvironmentChange::UnsetVariable(name) => {
@@ -394,9 +401,19 @@ impl Project {
             ProjectChange::SetRegistry { registry, username, secret } => {
                 registry_host(&registry)?;
                 names::display_name("the user name", &username, 200)?;
+                newer(&secret, self.registries.iter().find(|r| r.host == registry).map(|r| &r.secret))?;
                 RegistryCredentialsSet { project_id, registry, username, secret }.into()
             }
-            ProjectChange::SetCiSecret { provider, secret, previous } => CiSecretSet { project_id, provider, secret, previous }.into(),
+            ProjectChange::SetCiSecret { provider, secret, keeps_previous } => {
+                let current = self.ci(&provider).and_then(|c| c.secret.clone());
+                newer(&secret, current.as_ref())?;
+                CiSecretSet { project_id, provider, secret, previous: current.filter(|_| keeps_previous) }.into()
+            }
+            ProjectChange::EndPreviousCiSecret(provider) => {
+                let not_set = || ProjectRefusal::NoCi { project: self.slug.clone(), provider: provider.clone() };
+                let secret = self.ci(&provider).and_then(|c| c.secret.clone()).ok_or_else(not_set)?;
+                CiSecretSet { project_id, provider, secret, previous: None }.into()
+            }
             ProjectChange::UnsetCi(provider) => {
                 self.ci(&provider).ok_or_else(|| ProjectRefusal::NoCi { project: self.slug.clone(), provider: provider.clone() })?;
                 CiUnset { project_id, provider }.into()
@@ -451,9 +468,18 @@ pub enum ProjectChange {
     RevokeToken(String),
     SetRegistry { registry: String, username: String, secret: SecretRef },
     UnsetRegistry(String),
-    SetCiSecret { provider: String, secret: SecretRef, previous: Option<SecretRef> },
+    SetCiSecret { provider: String, secret: SecretRef, keeps_previous: bool },
+    EndPreviousCiSecret(String),
     UnsetCi(String),
     CiRules { provider: String, rules: Box<CiRules> },
+}
+
+/// Versions are given out before they are recorded: of two people who set a secret at once, the later version stays.
+fn newer(secret: &SecretRef, current: Option<&SecretRef>) -> Result<(), ProjectRefusal> {
+    match current {
+        Some(current) if current.version >= secret.version => Err(ProjectRefusal::SecretOvertaken),
+        _ => Ok(()),
+    }
 }
 
 fn within(what: &'static str, given: u32, least: u32, most: u32) -> Result<(), ProjectRefusal> {

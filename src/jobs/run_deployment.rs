@@ -135,6 +135,7 @@ pub async fn perform(
     if elsewhere && !app.store.engine_is_gone(claim).await? {
         return Ok(Outcome::Later(Duration::from_secs(5), Some("its container is on another Docker Engine".to_owned())));
     }
+    let (deployment_of, name) = (deployment.of, deployment.container_name());
     let journal = app.store.journal(id, claim.id, claim.fence).await?;
     let keep = Keep::new(u64::from(deployment.log_limit_mebibytes) << 20, journal.bytes());
     let stop = Stop::watching(app, runner.as_ref(), claim, &deployment);
@@ -156,7 +157,8 @@ pub async fn perform(
     };
     let (container, ending) = match through {
         Ok((container, ending)) => (Some(container), ending),
-        Err(Break::Fail(failure)) => (None, Ending::Failed(failure)),
+        // Docker's words may repeat what it was given.
+        Err(Break::Fail(failure)) => (None, Ending::Failed(failure.with_detail(|words| run.patterns.masked(words)))),
         Err(Break::Lose(found)) => (None, Ending::Lost(found)),
         Err(Break::Leave(outcome)) => return Ok(outcome),
     };
@@ -167,10 +169,13 @@ pub async fn perform(
         Err(_) => return Ok(Outcome::retry(claim.attempts, "the end could not be recorded")),
     }
     failpoint!("after_end");
+    if let Err(e) = app.erase_superseded(deployment_of.project_id, deployment_of.environment_id).await {
+        tracing::warn!(error = %e, "replaced secrets can't be erased now; the next end in this environment does it");
+    }
     // A lost deployment's container, if there is one, is evidence and stays.
     let left = match container {
         Some(container) => Some(container),
-        None if matches!(ending, Ending::Failed(_)) => match runner.look(&format!("coolops-{id}"), id).await {
+        None if matches!(ending, Ending::Failed(_)) => match runner.look(&name, id).await {
             Ok(Found::Created(c) | Found::Ended(c)) => Some(c),
             _ => None,
         },
@@ -268,8 +273,8 @@ impl Run<'_> {
         let ending = match exit.code {
             0 => Ending::Succeeded,
             _ if exit.out_of_memory => Ending::Failed(Failure::OutOfMemory),
-            // 137 is SIGKILL's; a script rarely says it of itself, and then it means the same.
-            _ if self.engine_was_away => Ending::Failed(Failure::Killed { engine_restarted: true }),
+            // SIGTERM's and SIGKILL's; a script rarely says them of itself. Its own code stands, whatever the engine went through.
+            137 | 143 if self.engine_was_away => Ending::Failed(Failure::Killed { engine_restarted: true }),
             137 => Ending::Failed(Failure::Killed { engine_restarted: false }),
             code => Ending::Failed(Failure::Exit { code }),
         };
@@ -305,8 +310,6 @@ impl Run<'_> {
                     let opened = self.app.secret(of.environment_id.0, &variable.name, secret).await?;
                     let value = opened.map_err(|_| unreadable(deployment, variable.name.clone()))?;
                     secrets.push(value.clone());
-                    // Rotated while it runs, the value that the container got is still to be masked.
-                    secrets.extend(self.app.secret_before(of.environment_id.0, &variable.name, secret).await?);
                     value
                 }
             };
@@ -322,6 +325,8 @@ impl Run<'_> {
         ] {
             variables.push((name.to_owned(), value.into()));
         }
+        // Replaced or removed while it runs, a value that the container got is still to be masked.
+        secrets.extend(self.app.secrets_to_mask(of.environment_id).await?);
         let credentials = self.credentials(&project, deployment, &mut secrets).await?;
         Ok(Inputs { variables, secrets, credentials })
     }

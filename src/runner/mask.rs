@@ -41,6 +41,16 @@ impl Patterns {
     }
 }
 
+impl Patterns {
+    /// A whole text without them.
+    pub fn masked(&self, text: &str) -> String {
+        let (mut masker, mut out) = (Masker::new(self.clone()), Vec::with_capacity(text.len()));
+        masker.push(text.as_bytes(), &mut out);
+        masker.finish(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
 fn forms(secret: &str) -> Vec<Vec<u8>> {
     let mut raw: BTreeSet<&str> = secret.lines().map(str::trim).filter(|line| line.len() >= SECRET_MIN).collect();
     raw.insert(secret.trim_end_matches(['\r', '\n']));

@@ -52,6 +52,58 @@ impl Store {
         .await
     }
 
+    /// Every value that is kept under an owner, with its name and version: also those that were replaced and may still be in
+    /// a container.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn secrets_of(&self, owner: Uuid) -> Result<Vec<(String, i32, Sealed)>, sqlx::Error> {
+        let rows = sqlx::query!("select name, version, key_id, nonce, ciphertext from secret_value where owner = $1", owner);
+        let sealed = rows.fetch_all(&self.pool).await?.into_iter();
+        Ok(sealed.map(|r| (r.name, r.version, Sealed { key_id: r.key_id, nonce: r.nonce, ciphertext: r.ciphertext })).collect())
+    }
+
+    /// Erases an environment's values that are not among the present ones (names and versions in parallel), unless a container
+    /// may have them: while a deployment is open they are needed to mask its output. What was kept in the last minute stays; its
+    /// event may be on its way.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn erase_superseded(&self, environment: Uuid, names: &[String], versions: &[i32]) -> Result<u64, sqlx::Error> {
+        sqlx::query!(
+            "delete from secret_value s where s.owner = $1 and s.kept_at < coolops_now() - interval '1 min'
+                and not exists (select 1 from unnest($2::text[], $3::int[]) present(name, version)
+                                 where present.name = s.name and present.version = s.version)
+                and not exists (select 1 from deployment d where d.environment_id = $1
+                                   and d.state in ('ready', 'starting', 'running', 'cancelling', 'unknown'))",
+            environment,
+            names,
+            versions
+        )
+        .execute(&self.pool)
+        .await
+        .map(|done| done.rows_affected())
+    }
+
+    /// Erases the versions of an environment's value up to one, unless a deployment is open there: see
+    /// [`Store::erase_superseded`], which does it then.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn erase_unless_open(&self, environment: Uuid, name: &str, up_to: i32) -> Result<u64, sqlx::Error> {
+        sqlx::query!(
+            "delete from secret_value where owner = $1 and name = $2 and version <= $3
+                and not exists (select 1 from deployment d where d.environment_id = $1
+                                   and d.state in ('ready', 'starting', 'running', 'cancelling', 'unknown'))",
+            environment,
+            name,
+            up_to
+        )
+        .execute(&self.pool)
+        .await
+        .map(|done| done.rows_affected())
+    }
+
     /// Erases the versions of a value before one; all of them when `from` is none.
     ///
     /// # Errors

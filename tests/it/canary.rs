@@ -62,6 +62,40 @@ fn no_secret_is_stored_sent_logged_or_shown() {
     });
 }
 
+#[test]
+fn a_secret_that_is_replaced_while_it_is_in_a_container_stays_masked() {
+    let script = "echo before; sleep 6; echo $SECRET $OTHER $GONE";
+    service_story(script, "info", async |s| {
+        let set = |s: &crate::story::service::Service, name: &str, value: &str| {
+            s.cli_with(&["environment", "set", "api", "Staging", "--secret", name], value);
+        };
+        set(s, "SECRET", "first-secret-value");
+        set(s, "OTHER", "other-secret-value");
+        set(s, "GONE", "gone-secret-value");
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*running*").await;
+        s.until("it runs", async || s.logs().contains("before")).await;
+        // Twice replaced, once by something plain, once removed: the container has the first ones.
+        set(s, "SECRET", "second-secret-value");
+        set(s, "SECRET", "third-secret-value");
+        s.cli(&["environment", "set", "api", "Staging", "OTHER=plain"]);
+        s.cli(&["environment", "unset", "api", "Staging", "GONE"]);
+        s.stop("-TERM");
+        s.start().await;
+        s.shows("*succeeded*").await;
+        assert_eq!(s.logs(), "before\n*** *** ***\n");
+        // What was replaced is erased at the end of the next deployment, when it is not as new as its event may be.
+        s.database.set_clock(120).await;
+        let press = s.press_of_at("ana", "master-1", "Staging", 120);
+        s.standin.shared().deliver(press).await.unwrap();
+        s.shows_times("*succeeded*", 2).await;
+        let kept = "select count(*) from secret_value";
+        s.until("only the present value is kept", async || s.database.count(kept).await == 1).await;
+    });
+}
+
 async fn redis_dump() -> String {
     let mut connection = redis::Client::open(service("TEST_REDIS_URL")).unwrap().get_multiplexed_async_connection().await.unwrap();
     let mut text = String::new();

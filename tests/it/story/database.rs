@@ -56,6 +56,11 @@ impl Database {
         sqlx::query_scalar(statement).fetch_all(&mut connection).await.unwrap()
     }
 
+    pub async fn pairs(&self, statement: &'static str) -> Vec<(String, String)> {
+        let mut connection = self.owner().await;
+        sqlx::query_as(statement).fetch_all(&mut connection).await.unwrap()
+    }
+
     pub async fn text(&self, statement: &'static str) -> String {
         let mut connection = self.owner().await;
         sqlx::query_scalar(statement).fetch_one(&mut connection).await.unwrap()
