@@ -57,6 +57,11 @@ pub async fn run(format: Format) -> Result<ExitCode> {
         for check in &checks.0 {
             output::line(&format!("{}  {}: {}", if check.ok { "ok   " } else { "WRONG" }, check.what, check.found));
         }
+        output::line(&match checks.0.iter().filter(|c| !c.ok).count() {
+            0 => "Everything is well.".to_owned(),
+            1 => "1 finding.".to_owned(),
+            n => format!("{n} findings."),
+        });
     }
     Ok(if checks.0.iter().all(|c| c.ok) { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -131,22 +136,22 @@ async fn slack(config: &Config, store: Option<&Store>, checks: &mut Checks) {
     for project in projects.into_iter().filter(|p| !p.archived) {
         let what = format!("Slack channel {} of {}", project.channel, project.slug);
         match slack.channel(&project.channel).await {
-            Ok(channel) if channel.is_archived => checks.note(what, false, "is archived; choose another: coolops project set --channel"),
+            Ok(channel) if channel.is_archived => {
+                checks.note(what, false, format!("is archived; choose another: coolops project set {} --channel C…", project.slug));
+            }
             Ok(channel) if !channel.is_member => {
                 checks.note(what, false, format!("coolops is not a member of #{}; invite it there: /invite @coolops", channel.name));
             }
-            Ok(channel) => {
-                match slack.find(&project.channel, crate::domain::ids::BuildId(uuid::Uuid::nil()), chrono::DateTime::UNIX_EPOCH).await {
-                    Ok(_) => checks.note(what, true, format!("#{}, coolops is a member and may read its history", channel.name)),
-                    Err(SlackError::Refused(word)) => {
-                        let text = format!(
-                            "Slack says {word}: without the scope channels:history (groups:history) an interrupted post may be doubled"
-                        );
-                        checks.note(what, false, text);
-                    }
-                    Err(e) => checks.note(what, false, e.to_string()),
+            Ok(channel) => match slack.may_read(&project.channel).await {
+                Ok(()) => checks.note(what, true, format!("#{}, coolops is a member and may read its history", channel.name)),
+                Err(SlackError::Refused(word)) => {
+                    let text = format!(
+                        "Slack says {word}: without the scope channels:history (groups:history) an interrupted post may be doubled"
+                    );
+                    checks.note(what, false, text);
                 }
-            }
+                Err(e) => checks.note(what, false, e.to_string()),
+            },
             Err(SlackError::Refused(word)) if word.starts_with("missing_scope") => {
                 let text = "the app lacks the scope channels:read (groups:read); reinstall it from deploy/slack-app-manifest.yaml";
                 checks.note(what, false, text);
@@ -171,11 +176,15 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
         checks.note(format!("Deployment of {} to {}", d.build_name, d.environment_name), false, text);
     }
     if let Some(word) = store.slack_is_paused().await? {
-        let text = format!("takes nothing from us ({word}); reinstall the app, set SLACK_BOT_TOKEN and restart, or wait a minute");
+        let next = match word.contains("no clear answer") {
+            true => "coolops tries again by itself; look at https://slack-status.com if it lasts",
+            false => "reinstall the app, set the new SLACK_BOT_TOKEN and restart coolops",
+        };
+        let text = format!("takes nothing from us: {word}; {next}");
         checks.note("Slack", false, text);
     }
     for (channel, problem, messages) in store.blocked_channels().await? {
-        let next = "invite coolops there (/invite @coolops), or choose another channel: coolops project set --channel";
+        let next = "invite coolops there (/invite @coolops), or choose another channel: coolops project set PROJECT --channel C…";
         let text = format!("{messages} messages can't be brought up to date there ({problem}); {next}");
         checks.note(format!("Slack channel {channel}"), false, text);
     }
@@ -196,7 +205,11 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
         checks.note("Jobs", false, text);
     }
     if lags.messages_behind > 0 {
-        checks.note("Messages", true, format!("{} wait to be brought up to date", lags.messages_behind));
+        let text = format!("{} wait to be brought up to date", lags.messages_behind);
+        match lags.oldest_due_seconds > 60.0 {
+            true => checks.note("Messages", false, format!("{text}; is a coolops serve or web running, and does Slack answer?")),
+            false => checks.note("Messages", true, text),
+        }
     }
     let behind = store.clock().behind();
     if behind.abs() > 5_000 {

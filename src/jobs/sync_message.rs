@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::domain::event::{Actor, Event, Recorded};
 use crate::domain::ids::{BuildId, EventId, message_stream};
 use crate::domain::message::MessagePosted;
+use crate::domain::react::Task;
 use crate::failpoint;
 use crate::keys;
 use crate::projections::build_card::BuildCard;
@@ -66,6 +67,8 @@ impl Paces {
 const HISTORY: &str = "slack:conversations.history";
 const POSTS: &str = "slack:chat.postMessage";
 const UPDATE: &str = "slack:chat.update";
+/// A lost message is looked for so far before and after the attempt: Slack's times are Slack's, and ours may be off.
+const CLOCKS: chrono::Duration = chrono::Duration::days(1);
 /// A channel that can't be posted to is tried again so often.
 const BLOCKED_RETRY: Duration = Duration::from_hours(1);
 
@@ -122,12 +125,10 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
     match known {
         None => post(app, slack, paces, claim, &draft).await,
         Some(Sent { state: MessageState::Posting, channel, attempted_at, lookups, .. }) => {
-            // Slack's times are Slack's; ours may be off.
-            let since = attempted_at - chrono::Duration::minutes(15);
             if let Some(wait) = turn(app, claim, HISTORY, paces.history).await? {
                 return Ok(wait);
             }
-            match slack.find(&channel, build, since).await {
+            match slack.find(&channel, build, attempted_at - CLOCKS, attempted_at + CLOCKS).await {
                 Ok(Some(ts)) => {
                     app.store.message_sent(claim, build, &channel, &ts, None).await?;
                     record_posted(app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
@@ -135,14 +136,14 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
                 }
                 Ok(None) if lookups >= 1 => post(app, slack, paces, claim, &draft).await,
                 Ok(None) => {
-                    app.store.message_not_found(build).await?;
+                    app.store.message_not_found(claim, build).await?;
                     Ok(Outcome::Later(paces.look_again, Some("a post without an answer; the message is not in the channel yet".to_owned())))
                 }
                 Err(e) => trouble(app, claim, HISTORY, e).await,
             }
         }
         Some(sent) if sent.sent_digest.as_deref() == Some(&draft.digest) => {
-            app.store.message_unchanged(build, draft.position).await?;
+            app.store.message_unchanged(claim, build, draft.position).await?;
             Ok(Outcome::Done)
         }
         Some(Sent { state: MessageState::Gone, .. }) if draft.posts >= 2 => Ok(Outcome::Done),
@@ -192,9 +193,9 @@ async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Dr
             // A clear no: nothing was posted, so nothing is to be looked for.
             match &e {
                 SlackError::Refused(word) if is_one_of(word, BLOCKED) => {
-                    app.store.message_is(draft.build, MessageState::Blocked, &draft.channel, word).await?;
+                    app.store.message_is(claim, draft.build, MessageState::Blocked, &draft.channel, word).await?;
                 }
-                _ => app.store.message_not_posted(draft.build).await?,
+                _ => app.store.message_not_posted(claim, draft.build).await?,
             }
             trouble(app, claim, POSTS, e).await
         }
@@ -216,7 +217,7 @@ async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &
             Ok(Outcome::Done)
         }
         Err(SlackError::Refused(word)) if is_one_of(&word, GONE) => {
-            app.store.message_is(draft.build, MessageState::Gone, channel, &word).await?;
+            app.store.message_is(claim, draft.build, MessageState::Gone, channel, &word).await?;
             // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
             if draft.posts >= 2 { Ok(Outcome::Done) } else { post(app, slack, paces, claim, draft).await }
         }
@@ -229,7 +230,7 @@ async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &
             if let SlackError::Refused(word) = &e
                 && is_one_of(word, BLOCKED)
             {
-                app.store.message_is(draft.build, MessageState::Blocked, channel, word).await?;
+                app.store.message_is(claim, draft.build, MessageState::Blocked, channel, word).await?;
             }
             trouble(app, claim, UPDATE, e).await
         }
@@ -250,7 +251,12 @@ fn is_one_of(word: &str, words: &[&str]) -> bool {
 
 async fn sent(app: &App, claim: &Claim, draft: &Draft, posted: &Posted) -> Result<(), sqlx::Error> {
     let payload = Payload { bytes: &draft.bytes, digest: &draft.digest, render_version: RENDER_VERSION, position: draft.position };
-    app.store.message_sent(claim, draft.build, &posted.channel, &posted.ts, Some(payload)).await
+    if !app.store.message_sent(claim, draft.build, &posted.channel, &posted.ts, Some(payload)).await? {
+        // We froze for longer than the lease, and what we said may have landed on top of something newer.
+        app.store.message_doubted(draft.build).await?;
+        app.store.want(Task::SyncMessage(draft.build)).await?;
+    }
+    Ok(())
 }
 
 /// Records where the message is. Losing the race to another record of it is fine: the fact is there.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use slack_morphism::errors::SlackClientError;
@@ -189,15 +190,22 @@ impl Slack {
         self.post_json::<Nothing>("chat.postEphemeral", &Ephemeral { channel, user, text }).await.map(|_| ())
     }
 
-    /// Looks for a build's message among those since a time, by its metadata.
+    /// Looks for a build's message between two times, by its metadata.
     ///
     /// # Errors
-    /// See [`SlackError`].
-    pub async fn find(&self, channel: &str, build: BuildId, since: chrono::DateTime<chrono::Utc>) -> Result<Option<String>, SlackError> {
-        let oldest = format!("{}.000000", since.timestamp());
+    /// See [`SlackError`]; also when there is more to look through than is reasonable: it may be there all the same.
+    pub async fn find(
+        &self,
+        channel: &str,
+        build: BuildId,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Option<String>, SlackError> {
+        let (oldest, latest) = (format!("{}.000000", since.timestamp()), format!("{}.000000", until.timestamp()));
         let mut cursor = String::new();
         for _ in 0..PAGES_MAX {
             let mut params = vec![("channel", channel), ("limit", "200"), ("include_all_metadata", "true"), ("oldest", oldest.as_str())];
+            params.push(("latest", latest.as_str()));
             if !cursor.is_empty() {
                 params.push(("cursor", cursor.as_str()));
             }
@@ -212,10 +220,18 @@ impl Slack {
             }
             cursor = history.response_metadata.map(|m| m.next_cursor).unwrap_or_default();
             if cursor.is_empty() {
-                break;
+                return Ok(None);
             }
         }
-        Ok(None)
+        Err(SlackError::Refused(format!("the channel has more than {} messages to look through", PAGES_MAX * 200)))
+    }
+
+    /// Whether a channel's history may be read: one look at its end.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn may_read(&self, channel: &str) -> Result<(), SlackError> {
+        self.get::<History>("conversations.history", &[("channel", channel), ("limit", "1")]).await.map(|_| ())
     }
 
     /// `auth.test`: whose token this is.

@@ -73,21 +73,52 @@ pub async fn call(
         return (StatusCode::TOO_MANY_REQUESTS, headers, axum::Json(json!({ "ok": false, "error": "ratelimited" }))).into_response();
     }
     let fault = shared.workspace().fault(&method);
+    let taken = Taken { method, http, query, headers, body };
     match &fault {
         Some(Fault::RateLimited(seconds)) => {
-            shared.workspace().close(&method, *seconds);
+            shared.workspace().close(&taken.method, *seconds);
             let headers = [(header::RETRY_AFTER, seconds.to_string())];
             return (StatusCode::TOO_MANY_REQUESTS, headers, axum::Json(json!({ "ok": false, "error": "ratelimited" }))).into_response();
         }
         Some(Fault::Status(status)) => return StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY).into_response(),
         Some(Fault::Error(error)) => return axum::Json(json!({ "ok": false, "error": error })).into_response(),
-        Some(Fault::Late(seconds)) => tokio::time::sleep(std::time::Duration::from_secs(*seconds)).await,
+        Some(Fault::Late(seconds)) => {
+            let wait = std::time::Duration::from_secs(*seconds);
+            // In a task of its own: a client that has given up and gone doesn't undo it.
+            let late = tokio::spawn(async move {
+                tokio::time::sleep(wait).await;
+                done(&shared, taken)
+            });
+            return late
+                .await
+                .map_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response(), |answer| axum::Json(answer).into_response());
+        }
         Some(Fault::LostReply) | None => {}
     }
+    let answer = done(&shared, taken);
+    if matches!(fault, Some(Fault::LostReply)) {
+        // What a broken connection looks like to a client that waits for an answer.
+        return StatusCode::GATEWAY_TIMEOUT.into_response();
+    }
+    axum::Json(answer).into_response()
+}
+
+/// A request as it came.
+struct Taken {
+    method: String,
+    http: Method,
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// Does what a call asks for, or refuses it.
+fn done(shared: &Shared, taken: Taken) -> Value {
+    let Taken { method, http, query, headers, body } = taken;
     let raw = String::from_utf8_lossy(&body).into_owned();
     let read = arguments(&method, &http, query, &headers, &body);
     let mut answer = match read.and_then(|arguments| {
-        authorize(&shared, &headers)?;
+        authorize(shared, &headers)?;
         let mut workspace = shared.workspace();
         let answer = perform(&mut workspace, &method, &arguments)?;
         workspace.calls.push(Call {
@@ -106,11 +137,7 @@ pub async fn call(
         answer["ok"] = true.into();
     }
     shared.changed();
-    if matches!(fault, Some(Fault::LostReply)) {
-        // What a broken connection looks like to a client that waits for an answer.
-        return StatusCode::GATEWAY_TIMEOUT.into_response();
-    }
-    axum::Json(answer).into_response()
+    answer
 }
 
 fn authorize(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {

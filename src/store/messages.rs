@@ -119,11 +119,21 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_not_found(&self, build: BuildId) -> Result<(), sqlx::Error> {
-        sqlx::query!("update slack_message set lookups = lookups + 1 where build_id = $1", build.0).execute(&self.pool).await.map(|_| ())
+    pub async fn message_not_found(&self, claim: &Claim, build: BuildId) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update slack_message set lookups = lookups + 1
+              where build_id = $1 and exists (select 1 from job where id = $2 and fence = $3 and state = 'leased' for share)",
+            build.0,
+            claim.id.0,
+            claim.fence
+        )
+        .execute(&self.pool)
+        .await
+        .map(|_| ())
     }
 
-    /// Notes where the message is; without a payload when it was found again and its content is not known.
+    /// Notes where the message is; without a payload when it was found again and its content is not known. `false` when the lease
+    /// was lost meanwhile: then nothing is noted.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -134,7 +144,7 @@ impl Store {
         channel: &str,
         ts: &str,
         payload: Option<Payload<'_>>,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<bool, sqlx::Error> {
         let p = payload.as_ref();
         sqlx::query!(
             // Whoever gets through opens Slack for everybody.
@@ -154,40 +164,76 @@ impl Store {
         )
         .execute(&self.pool)
         .await
-        .map(|_| ())
+        .map(|done| done.rows_affected() == 1)
+    }
+
+    /// It isn't known what Slack shows: the next sync sends the present state whatever was sent last.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn message_doubted(&self, build: BuildId) -> Result<(), sqlx::Error> {
+        sqlx::query!("update slack_message set sent_digest = null, sent_payload = null where build_id = $1", build.0)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
     }
 
     /// Notes that what was sent already tells everything up to a position.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_unchanged(&self, build: BuildId, position: i64) -> Result<(), sqlx::Error> {
-        sqlx::query!("update slack_message set sent_position = greatest(sent_position, $2) where build_id = $1", build.0, position)
-            .execute(&self.pool)
-            .await
-            .map(|_| ())
+    pub async fn message_unchanged(&self, claim: &Claim, build: BuildId, position: i64) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update slack_message set sent_position = greatest(sent_position, $2)
+              where build_id = $1 and exists (select 1 from job where id = $3 and fence = $4 and state = 'leased' for share)",
+            build.0,
+            position,
+            claim.id.0,
+            claim.fence
+        )
+        .execute(&self.pool)
+        .await
+        .map(|_| ())
     }
 
     /// Slack said no, for now: nothing was posted, and nothing is to be looked for.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_not_posted(&self, build: BuildId) -> Result<(), sqlx::Error> {
-        sqlx::query!("delete from slack_message where build_id = $1", build.0).execute(&self.pool).await.map(|_| ())
+    pub async fn message_not_posted(&self, claim: &Claim, build: BuildId) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "delete from slack_message where build_id = $1 and exists (select 1 from job where id = $2 and fence = $3 and state = 'leased' for share)",
+            build.0,
+            claim.id.0,
+            claim.fence
+        )
+        .execute(&self.pool)
+        .await
+        .map(|_| ())
     }
 
     /// Notes what became of the message when Slack refused it for good or for now.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_is(&self, build: BuildId, state: MessageState, channel: &str, problem: &str) -> Result<(), sqlx::Error> {
+    pub async fn message_is(
+        &self,
+        claim: &Claim,
+        build: BuildId,
+        state: MessageState,
+        channel: &str,
+        problem: &str,
+    ) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "insert into slack_message (build_id, state, channel, problem) values ($1, $2, $3, $4)
+            "insert into slack_message (build_id, state, channel, problem) select $1, $2, $3, $4
+              where exists (select 1 from job where id = $5 and fence = $6 and state = 'leased' for share)
              on conflict (build_id) do update set state = excluded.state, problem = excluded.problem",
             build.0,
             state.as_str(),
             channel,
-            problem
+            problem,
+            claim.id.0,
+            claim.fence
         )
         .execute(&self.pool)
         .await
@@ -246,7 +292,7 @@ impl Store {
             r#"select build_id, sent_position, sent_digest as "sent_digest!", sha256(convert_to(sent_payload, 'UTF8')) as "payload_digest!",
                       render_version as "render_version!" from slack_message where sent_digest is not null"#
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut self.bulk().await?)
         .await?;
         Ok(rows
             .into_iter()

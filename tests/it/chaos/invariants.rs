@@ -25,7 +25,7 @@ pub async fn hold(s: &Chaos<'_>) {
     environments_are_held_by_one_at_a_time(&events);
     each_container_was_started_at_most_once(s).await;
     logs_are_what_was_printed(s, &store, &events).await;
-    each_build_has_one_message_that_says_the_latest(s);
+    each_build_has_one_message_that_says_the_latest(s).await;
     let builds = events.iter().filter(|e| matches!(e.event, Event::BuildRegistered(_))).count();
     let messages = s.standin.workspace().channels.iter().flat_map(|c| &c.messages).filter(|m| m.only_for.is_none()).count();
     assert_eq!(messages, builds, "I7: each build has a message");
@@ -152,7 +152,13 @@ async fn logs_are_what_was_printed(s: &Chaos<'_>, store: &Store, events: &[Recor
 }
 
 /// I7.
-fn each_build_has_one_message_that_says_the_latest(s: &Chaos<'_>) {
+async fn each_build_has_one_message_that_says_the_latest(s: &Chaos<'_>) {
+    let sent: BTreeMap<String, String> = s
+        .database
+        .pairs("select build_id::text, sent_payload from slack_message where sent_payload is not null")
+        .await
+        .into_iter()
+        .collect();
     let verified = s.cli(&["replay", "--verify"]);
     assert!(!verified.contains("to be brought up to date"), "I7: {verified}");
     let workspace = s.standin.workspace();
@@ -165,8 +171,12 @@ fn each_build_has_one_message_that_says_the_latest(s: &Chaos<'_>) {
         for message in channel.messages.iter().filter(|m| m.only_for.is_none()) {
             let build = message.metadata["event_payload"]["build_id"].as_str().unwrap_or_default();
             assert!(seen.insert(build.to_owned()), "I7: two messages of build {build}");
-            // The last call that Slack took for it is what Slack shows, and what `replay --verify` compared with the log.
-            assert_eq!(last[message.ts.as_str()].arguments["attachments"], message.attachments, "I7: build {build}");
+            // What Slack shows is the last call that it took for it, which says what `replay --verify` compared with the log.
+            let call = last[message.ts.as_str()];
+            assert_eq!(call.arguments["attachments"], message.attachments, "I7: build {build}");
+            let told = sent.get(build).unwrap_or_else(|| panic!("I7: nothing was sent of build {build}"));
+            let inner = &told[1..told.len() - 1];
+            assert!(call.raw.contains(inner), "I7: build {build} shows\n{}\nand should\n{inner}", call.raw);
         }
     }
 }

@@ -198,6 +198,13 @@ fn f30_an_edit_arrives_late() {
         s.presses("ana", "master-1", "Staging").await;
         s.shows("*succeeded*").await;
         s.saw("the latest state stands");
+        s.injects("a post that Slack takes only after 14 s");
+        s.standin.workspace().plan("chat.postMessage", Fault::Late(14), 1);
+        s.cli(&["build:new", "master-2"]);
+        s.shows("# Api: master-2").await;
+        s.presses("ana", "master-2", "Staging").await;
+        s.shows_times("*succeeded*", 2).await;
+        s.saw("found again, and edited; there is no second one");
     });
 }
 
