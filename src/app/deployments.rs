@@ -48,6 +48,9 @@ impl App {
                 None => self.store.deployment(id).await?.ok_or_else(missing)?,
             };
             let events = decide(&own, &line.value).map_err(|e| CommandError::Refused(e.into()))?;
+            if events.is_empty() {
+                return Ok(own);
+            }
             let mut append = Append::default();
             let mut after = own.clone();
             let mut cause = None;

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::config::{Config, Role};
@@ -38,9 +38,11 @@ pub async fn run(role: Role) -> Result<()> {
     let app = Arc::new(App::new(store, keys, &config.public_url));
     // Before anything is judged by a time, and before anything is said to Slack: the token may be a new one.
     app.store.keep_clock().await.context("the database's clock can't be read")?;
-    app.store.resume_slack().await.context("the database can't be written to")?;
+    if role != Role::Worker {
+        app.store.resume_slack().await.context("the database can't be written to")?;
+    }
     let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
+    let mut tasks = JoinSet::new();
     let mut crews = Vec::new();
     // Whoever appends also rings, so every role knows both queues; it answers only its own.
     let instance = app.store.instance().await?;
@@ -94,15 +96,21 @@ pub async fn run(role: Role) -> Result<()> {
     } else {
         tracing::info!(slots = config.slots, "coolops waits for deployments to run");
     }
-    signalled().await?;
+    let ended = tokio::select! {
+        signalled = signalled() => signalled,
+        // A part that ends by itself has failed; whoever looks after this process starts it again.
+        Some(ended) = tasks.join_next() => Err(match ended {
+            Ok(()) => anyhow::anyhow!("a part of coolops has ended by itself"),
+            Err(e) => anyhow::Error::from(e).context("a part of coolops has failed"),
+        }),
+    };
     tracing::info!("stopping: jobs are handed over, containers run on");
     stop.cancel();
     for crew in crews {
         drop(tokio::time::timeout(Duration::from_secs(10), crew.finish()).await);
     }
-    tasks.close();
-    drop(tokio::time::timeout(GRACE, tasks.wait()).await);
-    Ok(())
+    drop(tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await);
+    ended
 }
 
 async fn bind(address: std::net::SocketAddr, variable: &str) -> Result<TcpListener> {

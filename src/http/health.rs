@@ -30,6 +30,7 @@ pub async fn healthz() -> Json<Value> {
 pub async fn readyz(State(web): State<Web>) -> (StatusCode, Json<Value>) {
     let limit = Duration::from_secs(2);
     let postgres = match tokio::time::timeout(limit, web.app.store.ping()).await {
+        Ok(Ok(())) if !web.app.store.can_append() => "this process's writer has ended; restart it".to_owned(),
         Ok(Ok(())) => "ok".to_owned(),
         Ok(Err(e)) => e.to_string(),
         Err(_) => "no answer".to_owned(),

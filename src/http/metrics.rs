@@ -11,6 +11,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use super::{Web, health};
+use crate::store::within;
 
 /// Counts what is counted anywhere in the process.
 #[derive(Clone)]
@@ -49,7 +50,7 @@ async fn metrics(State((recorder, web)): State<(Recorder, Web)>) -> Response {
     recorder.0.run_upkeep();
     let mut text = recorder.0.render();
     // What only the database knows is asked now; without it the rest is told all the same.
-    if let Ok(lags) = web.app.store.lags().await {
+    if let Ok(lags) = within(web.app.store.lags()).await {
         let rows = [
             ("coolops_jobs_due", "Jobs that are due and held by nobody.", lags.due as f64),
             ("coolops_job_lag_seconds", "How long the oldest of them is due.", lags.oldest_due_seconds),

@@ -1,8 +1,10 @@
 //! The crew: claims jobs of some kinds, does them under a lease that it renews, and hands them over when it stops.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,7 @@ use crate::failpoint;
 use crate::runner::Runner;
 use crate::slack::client::Slack;
 use crate::store::jobs::{Claim, RENEW, Via};
+use crate::store::within;
 
 /// A job that was due so long is taken without a doorbell: Redis is away, or lost it.
 pub const OVERDUE: Duration = Duration::from_secs(2);
@@ -23,6 +26,8 @@ pub const OVERDUE: Duration = Duration::from_secs(2);
 const ALONE: Duration = Duration::from_millis(500);
 /// A holder that could not renew for so long stops, well before its lease of 20 s runs out.
 const GIVE_UP: Duration = Duration::from_secs(10);
+/// After a renewal that failed.
+const RENEW_AGAIN: Duration = Duration::from_secs(1);
 
 /// Does jobs of some kinds, so many at a time. Cheap to clone.
 #[derive(Clone)]
@@ -48,7 +53,8 @@ pub enum Tools {
 
 impl Inner {
     async fn claim(&self, via: Via, overdue: Duration) -> Result<Option<Claim>, sqlx::Error> {
-        self.app.store.claim(&self.kinds, self.owner, self.engine().await.as_deref(), via, overdue).await
+        let engine = self.engine().await;
+        within(self.app.store.claim(&self.kinds, self.owner, engine.as_deref(), via, overdue)).await
     }
 
     /// The engine that this crew works on. One that never answered gets nothing that is tied to an engine.
@@ -67,7 +73,7 @@ impl Inner {
             store.keep_clock().await?;
             store.seen(self.owner, engine.as_deref()).await
         };
-        if let Err(e) = shown.await {
+        if let Err(e) = within(shown).await {
             tracing::debug!(error = %e, "the database does not answer");
         }
     }
@@ -120,7 +126,7 @@ impl Crew {
                 () = self.0.stop.cancelled() => return,
             }
             self.0.show_up().await;
-            match self.0.app.store.reap().await {
+            match within(self.0.app.store.reap()).await {
                 Ok(0) => {}
                 Ok(expired) => {
                     tracing::info!(expired, "leases ran out; their jobs are due again");
@@ -190,19 +196,23 @@ impl Crew {
         let stop = self.0.stop.child_token();
         let renewing = self.renew(claim);
         let outcome = tokio::select! {
-            outcome = self.perform(claim, &stop) => outcome,
+            outcome = self.perform_or_say(claim, &stop) => outcome,
             () = renewing => Outcome::Lost,
         };
         if outcome == Outcome::Lost {
             metrics::counter!("coolops_leases_lost_total").increment(1);
         }
         failpoint!("before_complete");
-        let done = match &outcome {
-            Outcome::Done => self.0.app.store.complete(claim).await,
-            Outcome::Later(after, problem) => self.0.app.store.release(claim, *after, None, problem.as_deref()).await,
-            Outcome::Turn(scope, after) => self.0.app.store.release(claim, *after, Some(scope), None).await,
-            Outcome::Lost => Ok(()),
-        };
+        let store = &self.0.app.store;
+        let done = within(async {
+            match &outcome {
+                Outcome::Done => store.complete(claim).await,
+                Outcome::Later(after, problem) => store.release(claim, *after, None, problem.as_deref()).await,
+                Outcome::Turn(scope, after) => store.release(claim, *after, Some(scope), None).await,
+                Outcome::Lost => Ok(()),
+            }
+        });
+        let done = done.await;
         if let Outcome::Later(_, Some(problem)) = &outcome {
             tracing::info!(job = ?claim.task, attempts = claim.attempts, problem, "a job is put off");
         }
@@ -214,13 +224,14 @@ impl Crew {
     /// Renews the lease; returns when it is lost, or could not be renewed for so long that another may have it soon.
     async fn renew(&self, claim: &Claim) {
         let mut held_until = Instant::now() + GIVE_UP;
+        let mut next = Instant::now() + RENEW;
         loop {
-            tokio::time::sleep(RENEW).await;
-            match tokio::time::timeout(RENEW, self.0.app.store.renew(claim)).await {
-                Ok(Ok(true)) => held_until = Instant::now() + GIVE_UP,
-                Ok(Ok(false)) => return,
-                Ok(Err(_)) | Err(_) if Instant::now() >= held_until => return,
-                Ok(Err(_)) | Err(_) => {}
+            tokio::time::sleep_until(next.min(held_until)).await;
+            let asked = Instant::now();
+            match tokio::time::timeout_at(held_until, self.0.app.store.renew(claim)).await {
+                Ok(Ok(true)) => (held_until, next) = (asked + GIVE_UP, asked + RENEW),
+                Ok(Ok(false)) | Err(_) => return,
+                Ok(Err(_)) => next = Instant::now() + RENEW_AGAIN,
             }
         }
     }
@@ -234,5 +245,14 @@ impl Crew {
             _ => Ok(Outcome::Later(Duration::from_secs(1), Some("claimed by a crew without the tools for it".to_owned()))),
         };
         performed.unwrap_or_else(|e| Outcome::retry(claim.attempts, format!("{e:#}")))
+    }
+
+    /// A job that panics is put off like one that fails: its lease doesn't have to run out, and people are told.
+    async fn perform_or_say(&self, claim: &Claim, stop: &CancellationToken) -> Outcome {
+        let performed = AssertUnwindSafe(self.perform(claim, stop)).catch_unwind().await;
+        performed.unwrap_or_else(|panic| {
+            let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            Outcome::retry(claim.attempts, format!("it panicked: {}", words.unwrap_or("without a word")))
+        })
     }
 }

@@ -24,6 +24,11 @@ fn leave() -> Break {
     Break::Leave(Outcome::Later(Duration::ZERO, None))
 }
 
+/// After so long without output the container is asked after: a stream whose connection was dropped on the way never ends.
+const QUIET: Duration = Duration::from_secs(30);
+/// After so long without output a stream is opened anew, because it may be such a one.
+const STALE: Duration = Duration::from_mins(5);
+
 /// One stream of output, read to its end.
 struct Pumped {
     lines: Lines,
@@ -42,7 +47,7 @@ impl Run<'_> {
             if self.engine_was_away && matches!(self.runner.look(name, self.id).await, Ok(Found::Running(_))) {
                 self.engine_was_away = false;
             }
-            let Pumped { mut lines, mut rest, broken } = self.pump(container).await?;
+            let Pumped { mut lines, mut rest, broken } = self.pump(container, name).await?;
             let found = self.runner.look(name, self.id).await;
             match &found {
                 // The engine may end a stream at the container's end before its last lines: only a stream that began after
@@ -114,13 +119,14 @@ impl Run<'_> {
     }
 
     /// Reads one stream of output to its end.
-    async fn pump(&mut self, container: &str) -> Result<Pumped, Break> {
+    async fn pump(&mut self, container: &str, name: &str) -> Result<Pumped, Break> {
         // What is held for the tail stays; after a crash it is read again, from the last stored place on.
         let from = self.keep.cursor().or(self.journal.cursor()).cloned();
         let mut lines = Lines::new(&self.patterns, from.as_ref());
         let mut frames = self.runner.follow(container.to_owned(), from);
         let mut rest = Vec::with_capacity(CHUNK_MAX);
         let mut due = Instant::now();
+        let (mut heard, mut quiet) = (Instant::now(), Instant::now() + QUIET);
         let file = self.runner.log_file_max();
         let broken = loop {
             tokio::select! {
@@ -131,6 +137,7 @@ impl Run<'_> {
                 }
                 frame = frames.next() => match frame {
                     Some(Ok(frame)) => {
+                        (heard, quiet) = (Instant::now(), Instant::now() + QUIET);
                         if rest.is_empty() {
                             due = Instant::now() + FLUSH_AFTER;
                         }
@@ -147,6 +154,13 @@ impl Run<'_> {
                     None => break None,
                 },
                 () = tokio::time::sleep_until(due), if !rest.is_empty() => {}
+                () = tokio::time::sleep_until(quiet) => {
+                    let found = self.runner.look(name, self.id).await;
+                    if heard.elapsed() >= STALE || matches!(found, Ok(Found::Ended(_) | Found::Missing | Found::Foreign)) {
+                        break None;
+                    }
+                    quiet = Instant::now() + QUIET;
+                }
             }
             if rest.len() >= CHUNK_MAX - LINE_MAX - 256 || (!rest.is_empty() && Instant::now() >= due) {
                 self.flush(&mut rest, &mut lines).await?;

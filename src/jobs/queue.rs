@@ -37,6 +37,8 @@ pub struct Doorbell {
 }
 
 const RETRY: Duration = Duration::from_secs(1);
+/// How long Redis is waited for; with [`RETRY`] shorter than [`DOUBT`], so that a silent one stays in doubt.
+const ANSWER: Duration = Duration::from_secs(5);
 /// After a break, crews look for work by themselves for so long.
 const DOUBT: Duration = Duration::from_secs(10);
 
@@ -75,7 +77,7 @@ impl Doorbell {
             return Ok(manager.clone());
         }
         let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(Duration::from_secs(5)))
+            .set_response_timeout(Some(ANSWER))
             .set_connection_timeout(Some(Duration::from_secs(2)))
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(500));
@@ -114,16 +116,28 @@ impl Doorbell {
     pub async fn outstanding(&self) -> Result<i64, redis::RedisError> {
         let mut pipe = redis::pipe();
         pipe.cmd("ZCARD").arg(format!("{}:scheduled", self.queue)).cmd("LLEN").arg(format!("{}:active", self.queue));
-        let (scheduled, active): (i64, i64) = pipe.query_async(&mut self.manager().await?).await?;
-        Ok(scheduled + active)
+        let asked = async { pipe.query_async::<(i64, i64)>(&mut self.manager().await?).await };
+        match asked.await {
+            Ok((scheduled, active)) => Ok(scheduled + active),
+            Err(e) => {
+                self.is_down(&e);
+                Err(e)
+            }
+        }
     }
 
-    /// Rings for a job. A Redis that is away is noted and otherwise ignored.
-    pub async fn ring(&self, job: JobId) {
-        if let Err(e) = self.try_ring(job).await
-            && self.up.swap(false, Ordering::Relaxed)
-        {
-            tracing::warn!(error = %e, "Redis does not answer; jobs are found by looking, a few seconds later");
+    /// Rings for a job; whether that went through. A Redis that is away is noted and otherwise ignored.
+    pub async fn ring(&self, job: JobId) -> bool {
+        let rung = self.try_ring(job).await;
+        if let Err(e) = &rung {
+            self.is_down(e);
+        }
+        rung.is_ok()
+    }
+
+    fn is_down(&self, error: &impl std::fmt::Display) {
+        if self.up.swap(false, Ordering::Relaxed) {
+            tracing::warn!(%error, "Redis does not answer; jobs are found by looking, a few seconds later");
         }
     }
 
@@ -166,8 +180,13 @@ impl Doorbell {
         stop: &CancellationToken,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let manager = self.manager().await?;
-        let mut pubsub = self.client.get_async_pubsub().await?;
-        pubsub.subscribe(self.wake_channel()).await?;
+        let subscribed = async {
+            let mut pubsub = self.client.get_async_pubsub().await?;
+            pubsub.subscribe(self.wake_channel()).await?;
+            Ok::<_, redis::RedisError>(pubsub)
+        };
+        // The driver waits for ever where nobody answers.
+        let mut pubsub = tokio::time::timeout(ANSWER, subscribed).await??;
         let (mut wake, woken) = futures::channel::mpsc::channel::<()>(1);
         let listening = async move {
             let mut messages = pubsub.on_message();

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue::Doorbell;
 use crate::failpoint;
-use crate::store::Store;
+use crate::store::{Store, within};
 
 /// Rings that nobody answered yet, at most: far below what apalis-redis can bear (about 8,000).
 const OUTSTANDING_MAX: i64 = 256;
@@ -49,13 +49,15 @@ async fn ring(store: &Store, doorbell: &Doorbell, kinds: &[String]) -> anyhow::R
     let mut rung = 0;
     let room = (OUTSTANDING_MAX - doorbell.outstanding().await?).min(ROUND_MAX);
     if room > 0 {
-        let due = store.to_ring(kinds, room).await?;
+        let due = within(store.to_ring(kinds, room)).await?;
         for job in due {
             failpoint!("after_ring_noted");
-            doorbell.ring(job).await;
+            if !doorbell.ring(job).await {
+                break;
+            }
             rung += 1;
         }
     }
-    let next = store.next_due(kinds).await?;
+    let next = within(store.next_due(kinds)).await?;
     Ok((rung, next.map_or(POLL, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0) + 1))))
 }

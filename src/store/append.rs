@@ -227,6 +227,10 @@ impl Appender {
         Self { requests }
     }
 
+    pub(super) fn is_alive(&self) -> bool {
+        !self.requests.is_closed()
+    }
+
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         let gone = |_| AppendError::Unavailable("the writer has stopped".to_owned());
         let (reply, answer) = oneshot::channel();

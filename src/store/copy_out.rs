@@ -6,9 +6,9 @@ use futures::StreamExt;
 use sqlx::Connection;
 use uuid::Uuid;
 
+use super::Store;
 use super::chain::Header;
 use super::log::{Raw, ReadError};
-use super::{Store, connect_as_app};
 use crate::domain::event::Event;
 
 /// An event with all its columns, borrowed from the stream.
@@ -103,7 +103,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn scan(&self, after: i64, mut visit: impl FnMut(&Row<'_>) -> bool + Send) -> Result<(), sqlx::Error> {
-        let mut connection = connect_as_app(&self.options).await?;
+        let mut connection = self.bulk().await?;
         let statement = format!(
             "copy (select position, event_id, tenant_id, stream_id, correlation_id, causation_id, recorded_at, fence, stream_version,
                           schema_version, stream_type, type, actor, payload, body_hash, chain_hash

@@ -153,8 +153,11 @@ impl Store {
     /// When the database does not answer.
     pub async fn release(&self, claim: &Claim, after: Duration, turn: Option<&str>, problem: Option<&str>) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "update job set state = 'ready', run_at = coolops_now() + $3::interval, rung_at = null, last_error = $4,
-                    attempts = case when $4::text is null then 0 else attempts end, turn = $5, lease_owner = null, lease_until = null
+            // Waiting for a turn is neither a failure nor a success: what it is a retry of goes on counting.
+            "update job set state = 'ready', run_at = coolops_now() + $3::interval, rung_at = null,
+                    last_error = case when $5::text is null then $4 else last_error end,
+                    attempts = case when $5::text is not null then attempts - 1 when $4::text is null then 0 else attempts end,
+                    turn = $5, lease_owner = null, lease_until = null
               where id = $1 and fence = $2 and state = 'leased'",
             claim.id.0,
             claim.fence,
@@ -166,11 +169,13 @@ impl Store {
         .await?;
         if after.is_zero() {
             self.wake.appended(0);
+            // Whoever hands a job over may be gone before its own voice has said so.
+            sqlx::query!("select pg_notify('coolops', '')").execute(&self.work).await?;
         }
         Ok(())
     }
 
-    /// Notes the time, and tells how far this machine's clock is behind the database's.
+    /// Notes the time, and takes over the database's clock.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -208,7 +213,7 @@ impl Store {
             .map(|_| ())
     }
 
-    /// Whether a worker on an engine was seen lately, or may still come back.
+    /// Whether no worker on the job's engine was seen for so long that none will come back.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -31,6 +31,18 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 /// Every migration, embedded.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
+/// How long owed work waits for an answer of the database. The driver has no limit of its own, and a peer that vanished
+/// without a word would be waited for for ever.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Waits for an answer of the database, but not for ever.
+///
+/// # Errors
+/// What the driver said, or that nobody answered in time.
+pub async fn within<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(ANSWER, answer).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
 /// A database that answers, at the version of this program. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -145,7 +157,8 @@ fn needed_version() -> i64 {
 }
 
 impl Store {
-    /// Opens a migrated database with at most `connections` pooled connections beside the writer's and the listener's.
+    /// Opens a migrated database with at most `connections` connections in each of two pools (for what is answered, and for owed
+    /// work), beside those of the writer, the listener and the announcer.
     ///
     /// # Errors
     /// See [`OpenError`]. It never migrates.
@@ -173,6 +186,16 @@ impl Store {
         let wake = wake::Wake::start(options.clone());
         let appender = append::Appender::start(options.clone(), wake.clone());
         Ok(Self { pool, work, options, appender, wake, clock: clock::Clock::default() })
+    }
+
+    /// A connection for reading and writing in bulk: what is asked grows with the log, and has no time limit.
+    async fn bulk(&self) -> Result<PgConnection, sqlx::Error> {
+        connect_as_app(&self.options.clone().options([("statement_timeout", "0")])).await
+    }
+
+    /// Whether the process's writer is alive; without it nothing can be recorded.
+    pub fn can_append(&self) -> bool {
+        self.appender.is_alive()
     }
 
     /// The database's clock, as far as this process knows it.

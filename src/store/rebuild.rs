@@ -10,7 +10,7 @@ use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{Store, connect_as_app};
+use super::Store;
 use crate::projections::rows::Row;
 
 /// Staged rows on a connection of their own.
@@ -64,7 +64,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn stage(&self) -> Result<Staging, sqlx::Error> {
-        let mut connection = connect_as_app(&self.options).await?;
+        let mut connection = self.bulk().await?;
         for (table, key) in TABLES {
             let statement = format!("create temp table next_{table} (like {table}, primary key ({key}))");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;

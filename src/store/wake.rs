@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use super::{become_app, connect_as_app};
+use super::{become_app, connect_as_app, within};
 use crate::domain::ids::DeploymentId;
 
 const CHANNEL: &str = "coolops";
@@ -70,7 +70,7 @@ async fn announce(mut signals: mpsc::UnboundedReceiver<Signal>, options: PgConne
             pending.insert(signal);
         }
         if connection.is_none() {
-            connection = connect_as_app(&options).await.ok();
+            connection = within(connect_as_app(&options)).await.ok();
         }
         for signal in pending {
             let Some(open) = &mut connection else { break };
@@ -78,7 +78,7 @@ async fn announce(mut signals: mpsc::UnboundedReceiver<Signal>, options: PgConne
                 Signal::Event => String::new(),
                 Signal::Log(id) => id.to_string(),
             };
-            if sqlx::query!("select pg_notify($1, $2)", CHANNEL, payload).execute(open).await.is_err() {
+            if within(sqlx::query!("select pg_notify($1, $2)", CHANNEL, payload).execute(open)).await.is_err() {
                 connection = None;
             }
         }

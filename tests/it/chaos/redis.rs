@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Chaos, chaos, counted, counting};
+use super::{CANARY, Chaos, chaos, counted, counting};
 use crate::story::proxy::{Mode, Proxy};
 
 /// Restarts the service on a database of Redis that is its own, behind a proxy.
@@ -64,6 +64,31 @@ fn f22_redis_is_away_and_comes_back() {
         s.announces("master-9").await;
         s.presses("ana", "master-9", "Staging").await;
         s.shows_times("*succeeded*", 3).await;
+    });
+}
+
+#[test]
+fn f22_a_redis_that_falls_silent_stays_in_doubt() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        let (proxy, _) = own_redis(s).await;
+        for name in ["Three", "Four"] {
+            s.cli(&["environment", "create", "api", name]);
+            s.cli_with(&["environment", "set", "api", name, "--secret", "CANARY"], CANARY);
+        }
+        s.announces("master-1").await;
+        s.injects("Redis accepts connections and says nothing, for longer than a break is remembered");
+        proxy.set(Mode::Silent);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        let pressed = Instant::now();
+        for environment in ["Staging", "Production", "Three", "Four"] {
+            s.presses("ana", "master-1", environment).await;
+        }
+        s.until("all four run or have run", async || s.starts().await == 4).await;
+        let took = pressed.elapsed();
+        s.saw(&format!("four ready jobs had started {:.1} s after the presses", took.as_secs_f64()));
+        assert!(took < Duration::from_secs(5), "it took {took:?}");
+        proxy.set(Mode::Pass);
+        s.shows_times("*succeeded*", 4).await;
     });
 }
 

@@ -245,5 +245,18 @@ fn f26_a_job_that_can_not_be_done_is_put_off_and_shown_and_harms_no_other() {
         s.presses("ana", "master-1", "Staging").await;
         s.shows("*succeeded*").await;
         s.saw("the others went on");
+        s.injects("a job that panics whenever it is done");
+        s.stop("-TERM");
+        s.set("FAILPOINTS", "before_intent=panic");
+        s.start().await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.until("the operator is told", async || s.cli_fails(&["doctor"], "").1.contains("it panicked: failpoint before_intent panic"))
+            .await;
+        s.announces("master-2").await;
+        s.stop("-TERM");
+        s.unset("FAILPOINTS");
+        s.start().await;
+        s.shows_times("*succeeded*", 2).await;
+        s.saw("it was put off, and done when it could be");
     });
 }
