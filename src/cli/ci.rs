@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::output::{self, Format};
+use super::the_only;
 use super::{environment, operate, operator, project_named};
 use crate::ci::{self, Provider, Reach, rules};
 use crate::domain::build::Entry;
@@ -424,10 +425,5 @@ async fn find(app: &crate::app::App, text: &str) -> Result<DeliveryId> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    let mut found = app.store.deliveries_like(text).await?.into_iter();
-    match (found.next(), found.next()) {
-        (Some(id), None) => Ok(id),
-        (None, _) => anyhow::bail!("there is no delivery {text}; see: coolops ci deliveries"),
-        (Some(_), Some(_)) => anyhow::bail!("more than one delivery begins with {text}; give more of its id"),
-    }
+    the_only("delivery", "coolops ci deliveries", text, app.store.deliveries_like(text).await?)
 }

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::output::{self, Format};
-use super::{operate, operator, project_named};
+use super::{operate, operator, project_named, the_only};
 use crate::domain::deployment::{LeftOut, State, StopReason, Verdict};
 use crate::domain::ids::DeploymentId;
 use crate::store::deployments::Dated;
@@ -26,8 +27,8 @@ enum Command {
         /// Only this project's
         #[arg(long)]
         project: Option<String>,
-        /// Only those in this state: queued, ready, starting, running, cancelling, unknown, succeeded, failed, timed_out, cancelled
-        #[arg(long)]
+        /// Only those in this state
+        #[arg(long, value_parser = PossibleValuesParser::new(State::ALL.map(State::as_str)))]
         state: Option<String>,
         /// At most so many
         #[arg(long, default_value_t = 20)]
@@ -84,15 +85,9 @@ enum As {
 pub async fn run(args: Args) -> Result<ExitCode> {
     let app = operate().await?;
     let find = async |text: &str| -> Result<DeploymentId> {
-        if let Ok(id) = text.parse() {
-            return Ok(id);
-        }
-        let all = app.store.deployments(None, None, 10_000).await?;
-        let mut found = all.iter().map(|d| d.deployment.of.deployment_id).filter(|id| id.to_string().starts_with(text));
-        match (found.next(), found.next()) {
-            (Some(id), None) => Ok(id),
-            (None, _) => anyhow::bail!("there is no deployment {text}; see: coolops deployment list"),
-            (Some(_), Some(_)) => anyhow::bail!("more than one deployment begins with {text}; give more of its id"),
+        match text.parse() {
+            Ok(id) => Ok(id),
+            Err(_) => the_only("deployment", "coolops deployment list", text, app.store.deployments_like(text).await?),
         }
     };
     match args.command {

@@ -208,6 +208,16 @@ fn operator() -> Actor {
 }
 
 /// The project that a command names by its slug.
+/// The one thing whose id begins with a text.
+fn the_only<T>(what: &str, list: &str, text: &str, found: Vec<T>) -> anyhow::Result<T> {
+    let mut found = found.into_iter();
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => anyhow::bail!("there is no {what} {text}; see: {list}"),
+        (Some(_), Some(_)) => anyhow::bail!("more than one {what} begins with {text}; give more of its id"),
+    }
+}
+
 async fn project_named(app: &App, slug: &str) -> anyhow::Result<crate::domain::project::Project> {
     let id = crate::domain::ids::ProjectId::of_slug(slug);
     match app.store.project(id).await? {

@@ -41,6 +41,20 @@ pub enum State {
 }
 
 impl State {
+    /// All of them, in the order of a deployment's life.
+    pub const ALL: [Self; 10] = [
+        Self::Queued,
+        Self::Ready,
+        Self::Starting,
+        Self::Running,
+        Self::Cancelling,
+        Self::Unknown,
+        Self::Succeeded,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Cancelled,
+    ];
+
     /// The stored and printed word.
     pub fn as_str(self) -> &'static str {
         match self {

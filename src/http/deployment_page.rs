@@ -3,13 +3,12 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::stream::{self, Stream};
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 use serde_json::json;
@@ -29,6 +28,8 @@ const LINES_MAX: i64 = 5_000;
 /// Bytes of output on the page at once, for logs of very long lines.
 const BYTES_MAX: i64 = 4 * 1024 * 1024;
 /// A live reader looks so often even when nothing woke it.
+/// Between two looks of a live reader that changes of others lead to.
+const PAUSE: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_secs(1);
 
 /// The capability in a link.
@@ -146,31 +147,40 @@ fn lines_html(chunk: &Chunk, after: i64, look: &mut Look) -> String {
 /// 404 for a wrong link, 503 when the database is away.
 pub async fn logs(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
     let dated = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
-    let chunks = web.app.store.chunks_from(dated.deployment.of.deployment_id, 0, i64::MAX).await?;
-    let bytes: Vec<u8> = chunks.into_iter().flat_map(|c| c.body).collect();
-    let logs = String::from_utf8_lossy(&bytes);
-    Ok((page::HEADERS, Json(json!({ "finished": dated.deployment.state.is_over(), "logs": logs }))).into_response())
+    let begin = format!("{{\"finished\":{},\"logs\":\"", dated.deployment.state.is_over());
+    let logs = stored(web, dated.deployment.of.deployment_id).map_ok(|bytes| {
+        // Chunks end at line ends, and lines are UTF-8 or made so one by one.
+        let text = serde_json::Value::from(String::from_utf8_lossy(&bytes)).to_string();
+        text[1..text.len() - 1].to_owned()
+    });
+    let ends = |text: String| stream::once(async { Ok::<_, sqlx::Error>(text) });
+    let body = ends(begin).chain(logs).chain(ends("\"}".to_owned()));
+    Ok((page::HEADERS, [(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response())
 }
 
-/// `GET /deployments/{id}/raw`: the stored bytes, as a download, never all in memory.
+/// A deployment's stored output, piece by piece, never all in memory.
+fn stored(web: Web, id: DeploymentId) -> impl Stream<Item = Result<Vec<u8>, sqlx::Error>> {
+    stream::try_unfold((web, 0), move |(web, from)| async move {
+        let chunks = web.app.store.chunks_from(id, from, 16).await?;
+        let Some(last) = chunks.last() else { return Ok(None) };
+        let next = last.number.saturating_add(1);
+        let bytes: Vec<u8> = chunks.into_iter().flat_map(|c| c.body).collect();
+        Ok(Some((bytes, (web, next))))
+    })
+}
+
+/// `GET /deployments/{id}/raw`: the stored bytes, as a download.
 ///
 /// # Errors
 /// 404 for a wrong link, 503 when the database is away.
 pub async fn raw(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
     let dated = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
     let id = dated.deployment.of.deployment_id;
-    let chunks = stream::try_unfold((web, 0), move |(web, from)| async move {
-        let chunks = web.app.store.chunks_from(id, from, 16).await?;
-        let Some(last) = chunks.last() else { return Ok::<_, sqlx::Error>(None) };
-        let next = last.number + 1;
-        let bytes: Vec<u8> = chunks.into_iter().flat_map(|c| c.body).collect();
-        Ok(Some((bytes, (web, next))))
-    });
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{id}.log\"")),
     ];
-    Ok((page::HEADERS, headers, Body::from_stream(chunks)).into_response())
+    Ok((page::HEADERS, headers, Body::from_stream(stored(web, id))).into_response())
 }
 
 /// Where a live reader stands.
@@ -195,7 +205,7 @@ pub async fn live(
     let dated = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<i32>().ok());
     let id = dated.deployment.of.deployment_id;
-    let events = follow(web, id, last.map_or(from.from, |last| last + 1));
+    let events = follow(web, id, last.map_or(from.from, |last| last.saturating_add(1)));
     Ok((page::HEADERS, Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))).into_response())
 }
 
@@ -229,7 +239,8 @@ fn follow(web: Web, id: DeploymentId, next: i32) -> impl Stream<Item = Result<Ev
             };
             tokio::select! {
                 () = mine => {}
-                _ = changes.changed() => {}
+                // Changes are those of everybody; what is not about this deployment is looked at in one go.
+                _ = changes.changed() => tokio::time::sleep(PAUSE).await,
                 () = tokio::time::sleep(POLL) => {}
             }
         }
@@ -243,7 +254,7 @@ impl Reader {
         let Some(dated) = store.dated(self.id).await? else { return Ok(None) };
         let chunks = store.chunks_from(self.id, self.next, 32).await?;
         if let Some(last) = chunks.last() {
-            self.next = last.number + 1;
+            self.next = last.number.saturating_add(1);
             let html: String = chunks.iter().map(|c| lines_html(c, 0, &mut self.look)).collect();
             return Ok(Some(Event::default().event("lines").id(last.number.to_string()).data(json!(html).to_string())));
         }

@@ -2,7 +2,6 @@
 //! whatever the content type says, 201.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use axum::Json;
 use axum::body::Body;
@@ -41,7 +40,7 @@ struct Entries(Vec<Entry>);
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object(PhantomData<()>);
+        struct Object;
         impl<'de> Visitor<'de> for Object {
             type Value = Entries;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,9 +53,12 @@ impl<'de> Deserialize<'de> for Entries {
                         serde_json::Value::String(value) => value,
                         other => {
                             let shown = crate::domain::names::printable(&name).into_owned();
-                            return Err(A::Error::custom(format!(
-                                "the value of \"{shown}\" is {other:.40} and not a text; put it in quotes"
-                            )));
+                            let is = match other {
+                                serde_json::Value::Object(_) => "an object",
+                                serde_json::Value::Array(_) => "a list",
+                                _ => &other.to_string(),
+                            };
+                            return Err(A::Error::custom(format!("the value of \"{shown}\" is {is} and not a text; put it in quotes")));
                         }
                     };
                     // Past the limit they are only counted, so that the refusal can tell the number.
@@ -68,7 +70,7 @@ impl<'de> Deserialize<'de> for Entries {
                 Ok(Entries(entries))
             }
         }
-        deserializer.deserialize_map(Object(PhantomData))
+        deserializer.deserialize_map(Object)
     }
 }
 

@@ -177,10 +177,11 @@ impl Store {
     /// When the database does not answer.
     pub async fn kept_delivery(&self, id: DeliveryId) -> Result<Option<Kept>, sqlx::Error> {
         let row = sqlx::query!("select headers, body from ci_delivery where id = $1", id.0).fetch_optional(&self.work).await?;
-        Ok(row.map(|r| Kept {
-            headers: serde_json::from_value(r.headers).unwrap_or_default(),
-            body: zstd::stream::decode_all(r.body.as_slice()).unwrap_or_default(),
-        }))
+        let read = |headers, body: Vec<u8>| {
+            let headers = serde_json::from_value(headers).map_err(|e| sqlx::Error::Decode(e.into()))?;
+            Ok(Kept { headers, body: zstd::stream::decode_all(body.as_slice()).map_err(sqlx::Error::Io)? })
+        };
+        row.map(|r| read(r.headers, r.body)).transpose()
     }
 
     /// Deliveries whose id begins so; two at most, which is enough to see that more than one does.

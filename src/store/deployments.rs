@@ -89,4 +89,13 @@ impl Store {
         .await?;
         Ok(rows.into_iter().map(|r| Dated { deployment: r.doc.0, requested_at: r.requested_at, changed_at: r.changed_at }).collect())
     }
+
+    /// Deployments whose id begins so; two at most, which is enough to see that more than one does.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn deployments_like(&self, beginning: &str) -> Result<Vec<DeploymentId>, sqlx::Error> {
+        let ids = sqlx::query_scalar!("select id from deployment where starts_with(id::text, $1) limit 2", beginning);
+        Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeploymentId).collect())
+    }
 }

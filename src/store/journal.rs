@@ -70,7 +70,7 @@ impl Journal {
         }
     }
 
-    /// What its lines took in the engine's log file, at the most: some 75 bytes around each.
+    /// What its lines took in the engine's log file, rather more than less: some 75 bytes around each.
     pub fn in_engine_file(&self) -> u64 {
         u64::try_from(self.bytes + self.left_out.bytes + 75 * (self.lines + self.left_out.lines)).unwrap_or(0)
     }
@@ -107,7 +107,7 @@ impl Store {
             journal.bytes = last.bytes;
             journal.left_out = LeftOut { lines: last.left_out_lines, bytes: last.left_out_bytes };
             journal.gaps = last.gaps;
-            journal.head = last.chain_hash.try_into().unwrap_or_default();
+            journal.head = last.chain_hash.try_into().map_err(|_| sqlx::Error::Decode("a chain hash that is not 32 bytes long".into()))?;
             journal.cursor = self.last_cursor(deployment).await?;
         }
         Ok(journal)
@@ -121,7 +121,9 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?;
-        Ok(envelope.and_then(|e| serde_json::from_str::<DeploymentLogged>(&e).ok()).and_then(|e| e.cursor))
+        // Without its place the whole output would be stored again.
+        let read = |e: String| serde_json::from_str::<DeploymentLogged>(&e).map_err(|e| sqlx::Error::Decode(e.into()));
+        Ok(envelope.map(read).transpose()?.and_then(|e| e.cursor))
     }
 
     /// Appends a chunk. The journal advances only when the database has it, so a failed call may be repeated.
@@ -285,7 +287,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn journals(&self) -> Result<Vec<DeploymentId>, sqlx::Error> {
-        let ids: Vec<Uuid> = sqlx::query_scalar!("select distinct deployment_id from log_chunk").fetch_all(&self.pool).await?;
+        let ids: Vec<Uuid> = sqlx::query_scalar!("select distinct deployment_id from log_chunk").fetch_all(&mut self.bulk().await?).await?;
         Ok(ids.into_iter().map(DeploymentId).collect())
     }
 }
