@@ -1,4 +1,4 @@
-//! coolops: deployments from Slack, with a history that can be replayed and proved.
+//! coolops: deployments from Slack, with a history that can be replayed and checked.
 //!
 //! Something happens → it is **decided** on plain data → facts are **appended** → everything else (message, job, page)
 //! is **derived** from those facts. A module may know what stands to its right, never to its left:

@@ -1,6 +1,6 @@
-//! Proving the log: the chain, the journals that it seals, and that every message says what the log says.
+//! Checking the log: the chain, the journals that it seals, and that every message says what the log says.
 //!
-//! One pass over the events, in memory that grows with the builds whose messages are being folded, not with the log.
+//! One pass over the events. What it holds grows with the builds and deployments, some hundred bytes each, not with events and output.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -17,7 +17,7 @@ impl Provider for Azure {
     }
 
     fn proof(&self) -> &'static str {
-        "a password that you choose, as Basic password or in the HTTP header X-Coolops-Token"
+        "a password that you choose, as Basic or X-Coolops-Token"
     }
 
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {

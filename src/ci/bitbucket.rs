@@ -19,7 +19,7 @@ impl Provider for Bitbucket {
     }
 
     fn proof(&self) -> &'static str {
-        "the webhook's secret; it signs each body (X-Hub-Signature)"
+        "the webhook's secret; it signs each body"
     }
 
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {

@@ -19,7 +19,7 @@ impl Provider for Buildkite {
     }
 
     fn proof(&self) -> &'static str {
-        "the notification service's token, sent as it is or as a signature (X-Buildkite-Token, X-Buildkite-Signature)"
+        "the notification service's token, sent plain or as a signature"
     }
 
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {

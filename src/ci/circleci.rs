@@ -21,7 +21,7 @@ impl Provider for CircleCi {
     }
 
     fn proof(&self) -> &'static str {
-        "the webhook's secret token; it signs each body (circleci-signature)"
+        "the webhook's secret token; it signs each body"
     }
 
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {

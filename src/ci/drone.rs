@@ -24,7 +24,7 @@ impl Provider for Drone {
     }
 
     fn proof(&self) -> &'static str {
-        "the server's DRONE_WEBHOOK_SECRET; it signs date and digest (Signature)"
+        "the server's DRONE_WEBHOOK_SECRET; it signs date and digest"
     }
 
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {

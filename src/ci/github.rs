@@ -18,7 +18,7 @@ impl Provider for GitHub {
     }
 
     fn proof(&self) -> &'static str {
-        "the webhook's secret; it signs each body (X-Hub-Signature-256)"
+        "the webhook's secret; it signs each body"
     }
 
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {

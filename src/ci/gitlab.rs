@@ -26,7 +26,7 @@ impl Provider for GitLab {
     }
 
     fn proof(&self) -> &'static str {
-        "the webhook's secret token (X-Gitlab-Token), or its signing token whsec_… (webhook-signature)"
+        "the webhook's secret token, or its signing token whsec_…"
     }
 
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {

@@ -33,7 +33,7 @@ impl Provider for Travis {
     }
 
     fn proof(&self) -> &'static str {
-        "Travis' public key in PEM; it checks Signature"
+        "Travis' public key, in PEM; it checks each body's signature"
     }
 
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {

@@ -108,12 +108,12 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                         id[..8].to_owned(),
                         words[0].clone(),
                         words[1].clone(),
-                        state_words(d),
                         x.requested_by.name.clone(),
                         output::time(d.requested_at),
+                        state_words(d),
                     ]
                 };
-                output::table(&["ID", "BUILD", "ENVIRONMENT", "STATE", "BY", "PRESSED"], &all.iter().map(row).collect::<Vec<_>>());
+                output::table(&["ID", "BUILD", "ENVIRONMENT", "BY", "PRESSED", "STATE"], &all.iter().map(row).collect::<Vec<_>>());
             }
         }
         Command::Show { deployment, format } => {

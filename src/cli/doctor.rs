@@ -73,7 +73,7 @@ async fn postgres(config: &Config, checks: &mut Checks) -> Option<Store> {
             checks.note("Postgres", true, "answers, and has this program's schema");
             if store.login_is_privileged().await.unwrap_or(false) {
                 let text = "the login of DATABASE_URL is a superuser or owns the log, so it could change history; \
-                            give serve a login of its own that was only granted coolops_app (README, \"Your own Postgres\")";
+                            give serve a login of its own that was only granted coolops_app (docs/OPERATING.md, \"Postgres\")";
                 checks.note("Postgres login", false, text);
             }
             Some(store)

@@ -57,7 +57,7 @@ enum Command {
         project: String,
         /// The environment's name
         environment: String,
-        /// Variables that anybody may read
+        /// Plain variables: stored as they are, shown by environment show, not masked in logs
         #[arg(value_name = "NAME=VALUE")]
         variables: Vec<String>,
         /// A secret variable; its value comes from standard input or --from-file, never from the command line

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::domain::event;
 
-/// Writes every schema and example. A released example that would change is refused: an event is forever.
+/// Writes every schema and example. Before the first release they may change; afterwards an event is forever.
 ///
 /// # Errors
 /// When a file can't be written.

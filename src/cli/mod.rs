@@ -31,13 +31,13 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     (1, "refused or failed, the reason is on standard error; for checks: there are findings"),
     (
         2,
-        "the command line or the configuration is wrong; nothing was tried (build:new… says 1 for a missing name, token or variable, as the original did)",
+        "the command line or the configuration is wrong, or Postgres can't be used; nothing was changed (build:new… says 1 for a missing name, token or variable, as the original did)",
     ),
 ];
 
-/// Deployments from Slack, with a history that can be replayed and proved.
+/// Deployments from Slack, with a history that can be replayed and checked.
 #[derive(Debug, Parser)]
-#[command(name = "coolops", version = VERSION, propagate_version = true, max_term_width = 100)]
+#[command(name = "coolops", version = VERSION, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -57,7 +57,7 @@ pub enum Command {
     Worker,
     /// Bring the database's tables up to date
     Migrate,
-    /// Check the whole set-up and say what to fix
+    /// Check Postgres, Redis, Docker, Slack and what is stuck; say what to fix
     Doctor(output::Format),
     /// Try everything on this machine, with a stand-in for Slack
     Demo(demo::Args),
@@ -69,9 +69,9 @@ pub enum Command {
     Ci(ci::Args),
     /// Deployments: list, show, logs, stop, resolve
     Deployment(deployment::Args),
-    /// Rebuild everything that is derived from the log, or prove that it fits
+    /// Rebuild everything that is derived from the log, or check that it fits
     Replay(audit::ReplayArgs),
-    /// Prove that the log was not changed
+    /// Check that the log was not changed
     Audit(audit::AuditArgs),
     /// Print the completion script of a shell
     Completions {
@@ -156,7 +156,7 @@ pub fn reference() -> String {
          A role reads its variables once, at the start, and tells all problems at once (exit 2).\n\n",
     );
     text.push_str(&crate::config::reference());
-    text.push_str("\nThe commands `build:new…` read `COOLOPS_PROJECT_API_TOKEN`, `COOLOPS_URL`, and `COOLOPS_PARAMS` and `COOLOPS_METADATA` (one `KEY=VALUE` in each line); flags win over them.\n");
+    text.push_str("\nThe commands `build:new…` read `COOLOPS_PROJECT_API_TOKEN`, `COOLOPS_URL`, and `COOLOPS_PARAMS` and `COOLOPS_METADATA` (one `KEY=VALUE` in each line). Flags are added to those, and win for the same key.\n");
     text.push_str("\n## Exit codes\n\n| code | meaning |\n|---|---|\n");
     for (code, meaning) in EXIT_CODES {
         text.push_str(&format!("| {code} | {meaning} |\n"));

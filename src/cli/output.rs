@@ -33,8 +33,11 @@ pub fn json(value: &impl Serialize) {
     line(&serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
-/// Prints rows under headings, in columns as wide as they need.
+/// Prints rows under headings, in columns as wide as they need; that there are none, where there are none.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) {
+    if rows.is_empty() {
+        return line("None.");
+    }
     let width = |text: &str| text.chars().count();
     let widths: Vec<usize> =
         (0..headings.len()).map(|n| rows.iter().map(|r| width(&r[n])).chain([width(headings[n])]).max().unwrap_or(0)).collect();

@@ -59,10 +59,10 @@ enum Command {
         /// Another Slack channel, for builds from now on
         #[arg(long)]
         channel: Option<String>,
-        /// How long deployments may run, in minutes, for presses from now on
+        /// How long deployments may run, 1 to 1440 minutes (60 unless set), for presses from now on
         #[arg(long, value_name = "MINUTES")]
         time_limit: Option<u32>,
-        /// How much of a deployment's output is kept, in MiB, for presses from now on
+        /// How much of a deployment's output is kept, half from its beginning and half from its end: 1 to 64 MiB (16 unless set), for presses from now on
         #[arg(long, value_name = "MIB")]
         log_limit: Option<u32>,
         #[command(flatten)]

@@ -118,7 +118,11 @@ fn ended(done: Result<(), String>) -> ExitCode {
 
 /// Announces a build under the name that was given.
 pub fn run_named(args: &NamedArgs) -> ExitCode {
-    let named = args.name.clone().filter(|n| !n.is_empty()).ok_or("name is mandatory".to_owned());
+    let named = args
+        .name
+        .clone()
+        .filter(|n| !n.is_empty())
+        .ok_or_else(|| "name is mandatory: coolops build:new NAME, or coolops build:new:auto in a job of a CI system".to_owned());
     ended(named.and_then(|name| announce(&name, &args.common, &[])))
 }
 
@@ -179,7 +183,12 @@ fn announce(name: &str, args: &Common, metadata: &[(String, String)]) -> Result<
         };
         match retries.next() {
             Some(wait) => std::thread::sleep(*wait),
-            None => return Err(format!("The build could not be announced to {address}: {problem}")),
+            None => {
+                let tries = RETRIES.len() + 1;
+                return Err(format!(
+                    "The build could not be announced to {address}, in {tries} tries: {problem}\nIs the address right, and can this job reach it?"
+                ));
+            }
         }
     }
 }
@@ -253,7 +262,9 @@ fn send(agent: &ureq::Agent, address: &str, token: &str, body: &str) -> Result<(
             let to = answer.headers().get("location").and_then(|l| l.to_str().ok()).unwrap_or("another address");
             Err(Problem::Final(format!("{address} sends us on to {to}; set the address of coolops itself")))
         }
-        401 => Err(Problem::Final("Invalid project token".to_owned())),
+        401 => Err(Problem::Final(
+            "Invalid project token: it is unknown or was revoked. Make one with: coolops project token new PROJECT".to_owned(),
+        )),
         500.. => Err(Problem::Passing(reason())),
         _ => Err(Problem::Final(format!("Invalid request: {}", reason()))),
     }

@@ -15,7 +15,7 @@ pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("COOLOPS
 /// The commands of CI.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Announce a build: its Slack channel gets one message with a deploy button per environment
+    /// Announce a build: it gets a message with deploy buttons in its Slack channel
     #[command(name = "build:new")]
     New(NamedArgs),
     /// Announce a build from whatever CI system this is
@@ -55,7 +55,7 @@ pub enum Command {
 
 /// Announce builds to coolops from CI.
 #[derive(Debug, Parser)]
-#[command(name = "coolops", version = VERSION, propagate_version = true, max_term_width = 100)]
+#[command(name = "coolops", version = VERSION, max_term_width = 100)]
 struct Client {
     #[command(subcommand)]
     command: Command,
@@ -69,10 +69,13 @@ pub fn main() -> ExitCode {
 /// Parses the process's arguments; a mistake ends the process with code 2.
 pub fn parsed<P: Parser>() -> P {
     P::try_parse_from(arguments(std::env::args_os())).unwrap_or_else(|e| {
+        // As the original said it; of a command's own commands clap knows the one that was meant.
         if e.kind() == ErrorKind::InvalidSubcommand
             && let Some(ContextValue::String(given)) = e.get(ContextKind::InvalidSubcommand)
+            && std::env::args_os().nth(1).is_some_and(|first| first.to_str() == Some(given))
         {
-            let _ = writeln!(std::io::stderr(), "coolops: '{given}' is not a coolops command. See 'coolops --help'.");
+            let whole = if cfg!(feature = "server") { "" } else { " (this small program only announces builds)" };
+            let _ = writeln!(std::io::stderr(), "coolops: '{given}' is not a coolops command{whole}. See 'coolops --help'.");
             std::process::exit(2);
         }
         e.exit()

@@ -13,7 +13,10 @@ fn coolops(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, Stri
 #[test]
 fn build_new_speaks_as_the_original_did_and_fails_where_it_did_not() {
     let (code, _, said) = coolops(&["build:new"], &[]);
-    assert_eq!((code, said.as_str()), (1, "name is mandatory\n"));
+    assert_eq!(
+        (code, said.as_str()),
+        (1, "name is mandatory: coolops build:new NAME, or coolops build:new:auto in a job of a CI system\n")
+    );
     let (code, _, said) = coolops(&["build:new", "m"], &[]);
     assert_eq!(code, 1);
     assert!(said.starts_with("The project's api token is mandatory.\nEither pass it using the --token flag"), "{said}");
@@ -96,7 +99,10 @@ fn projects_and_environments_are_set_up_from_the_command_line() {
         assert!(!project.to_string().contains("digest"));
         s.cli(&["project", "token", "revoke", "api", "CI"]);
         let (code, said) = s.cli_fails(&["build:new", "m"], "");
-        assert_eq!((code, said.as_str()), (1, "Invalid project token\n"));
+        assert_eq!(
+            (code, said.as_str()),
+            (1, "Invalid project token: it is unknown or was revoked. Make one with: coolops project token new PROJECT\n")
+        );
         s.cli(&["project", "archive", "api"]);
         assert!(s.cli(&["project", "list"]).contains("Api (archived)"));
     });
