@@ -8,7 +8,7 @@ use crate::domain::project::{Ci, Project};
 use crate::projections::rows;
 use crate::slack::render;
 use crate::store::append::{Append, AppendError};
-use crate::store::deliveries::Packed;
+use crate::store::deliveries::PackedDelivery;
 
 /// What became of an announcement.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +33,7 @@ pub enum Announcer<'a> {
         /// Those settings.
         ci: &'a Ci,
         /// What is kept of it, beside the build that it makes.
-        delivery: &'a Packed,
+        delivery: &'a PackedDelivery,
     },
 }
 

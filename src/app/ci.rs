@@ -19,7 +19,7 @@ use crate::domain::build::{BuildRefusal, RegisterBuild};
 use crate::domain::ids::{DeliveryId, ProjectId};
 use crate::domain::names;
 use crate::domain::project::{Ci, Project, SecretRef};
-use crate::store::deliveries::{Delivery, Kept, Packed};
+use crate::store::deliveries::{Delivery, DeliveryContent, PackedDelivery};
 use crate::store::directory::Seen;
 
 /// A webhook as it came in.
@@ -92,8 +92,8 @@ impl App {
     /// # Errors
     /// A refusal, which is noted, or that the database is away.
     pub async fn take_delivery(&self, slug: &str, incoming: &Incoming) -> Result<Taken, Refused> {
-        let taken = self.proved_and_taken(ProjectId::of_slug(slug), slug, incoming).await;
-        self.noted(taken, slug, incoming).await
+        let taken = self.verify_and_take(ProjectId::of_slug(slug), slug, incoming).await;
+        self.record_refusal(taken, slug, incoming).await
     }
 
     /// Takes a webhook of a CI system that sends those of all repositories to one address: every project whose secret proves
@@ -102,8 +102,8 @@ impl App {
     /// # Errors
     /// A refusal, which is noted, or that the database is away.
     pub async fn take_delivery_for_any(&self, incoming: &Incoming) -> Result<Vec<Taken>, Refused> {
-        let taken = self.routed(incoming).await;
-        self.noted(taken, "", incoming).await
+        let taken = self.route_delivery(incoming).await;
+        self.record_refusal(taken, "", incoming).await
     }
 
     /// Notes a webhook whose body was not read to its end.
@@ -113,13 +113,13 @@ impl App {
     pub async fn note_unread(&self, provider: &'static dyn Provider, slug: &str, why: &str) -> Result<(), Refused> {
         let incoming = Incoming { provider, headers: Headers::default(), body: Bytes::new() };
         let unread: Result<(), Refused> = Err(refused(CiRefusal::Unread(why.to_owned())));
-        match self.noted(unread, slug, &incoming).await {
+        match self.record_refusal(unread, slug, &incoming).await {
             Err(CommandError::Unavailable(why)) => Err(CommandError::Unavailable(why)),
             _ => Ok(()),
         }
     }
 
-    async fn noted<T>(&self, taken: Result<T, Refused>, slug: &str, incoming: &Incoming) -> Result<T, Refused> {
+    async fn record_refusal<T>(&self, taken: Result<T, Refused>, slug: &str, incoming: &Incoming) -> Result<T, Refused> {
         if let Err(CommandError::Refused(refusal)) = &taken {
             let provider = incoming.provider.name();
             metrics::counter!("coolops_ci_deliveries_total", "provider" => provider, "verdict" => "refused").increment(1);
@@ -133,7 +133,7 @@ impl App {
         taken
     }
 
-    async fn routed(&self, incoming: &Incoming) -> Result<Vec<Taken>, Refused> {
+    async fn route_delivery(&self, incoming: &Incoming) -> Result<Vec<Taken>, Refused> {
         let provider = incoming.provider.name();
         // Whoever proves nothing costs nothing.
         if let Err(refusal @ Refusal::Missing(_)) = incoming.provider.verify(&self.request(incoming), "") {
@@ -147,7 +147,7 @@ impl App {
         let (mut believed, mut refusal) = (Vec::new(), None);
         for project in candidates {
             let ci = project.ci(provider).cloned().unwrap_or_default();
-            match self.proved(&project, &ci, incoming).await {
+            match self.verify_origin(&project, &ci, incoming).await {
                 Ok(Ok(())) => believed.push(project),
                 Ok(Err(why)) => refusal = Some(why),
                 // One project whose secret can't be read must not stop the others.
@@ -160,10 +160,10 @@ impl App {
                 None => CommandError::Unavailable("no project's secret can be read".to_owned()),
             });
         }
-        let body = self.read(incoming)?;
+        let body = self.read_redacted(incoming)?;
         let (mut taken, mut failed) = (Vec::new(), None);
         for project in theirs(&believed, incoming.provider, &body) {
-            match self.proved_and_taken(project.id, &project.slug, incoming).await {
+            match self.verify_and_take(project.id, &project.slug, incoming).await {
                 Ok(done) => taken.push(done),
                 // Drone does not try again: one project's trouble must not cost the others their build.
                 Err(e) => failed = Some(e),
@@ -180,20 +180,20 @@ impl App {
                 ),
                 None => "it names no repository".to_owned(),
             };
-            taken.push(self.kept(&self.packed(NOBODY, incoming, &body), Decided::ignored(reason)).await?);
+            taken.push(self.keep_delivery(&self.pack_delivery(NOBODY, incoming, &body), Decided::ignored(reason)).await?);
         }
         Ok(taken)
     }
 
-    async fn proved_and_taken(&self, project: ProjectId, slug: &str, incoming: &Incoming) -> Result<Taken, Refused> {
+    async fn verify_and_take(&self, project: ProjectId, slug: &str, incoming: &Incoming) -> Result<Taken, Refused> {
         let mut seen = self.project(project).await?;
         for look in 1..=LOOKS {
             let Some(there) = seen else { return Err(refused(CiRefusal::NoProject(names::printable(slug).into_owned()))) };
             let ci = there.value.ci(incoming.provider.name()).cloned().unwrap_or_default();
-            match self.proved(&there.value, &ci, incoming).await {
+            match self.verify_origin(&there.value, &ci, incoming).await {
                 Ok(Ok(())) => {
-                    let body = self.read(incoming)?;
-                    if let Some(taken) = self.judged(&there, &ci, incoming, &body).await? {
+                    let body = self.read_redacted(incoming)?;
+                    if let Some(taken) = self.ingest(&there, &ci, incoming, &body).await? {
                         return Ok(taken);
                     }
                 }
@@ -212,14 +212,14 @@ impl App {
     }
 
     /// The body without what may be secret.
-    fn read(&self, incoming: &Incoming) -> Result<Value, Refused> {
+    fn read_redacted(&self, incoming: &Incoming) -> Result<Value, Refused> {
         let mut body = ci::body(incoming.provider, &self.request(incoming)).map_err(refused)?;
         redact::body(&mut body);
         Ok(body)
     }
 
     /// Whether one of the project's secrets proves the origin.
-    async fn proved(&self, project: &Project, ci: &Ci, incoming: &Incoming) -> Result<Result<(), CiRefusal>, Refused> {
+    async fn verify_origin(&self, project: &Project, ci: &Ci, incoming: &Incoming) -> Result<Result<(), CiRefusal>, Refused> {
         let Some(secret) = &ci.secret else {
             let not_set_up = CiRefusal::NotSetUp { project: project.slug.clone(), provider: incoming.provider.name() };
             return Ok(Err(not_set_up));
@@ -258,12 +258,12 @@ impl App {
     }
 
     /// Decides on a webhook that is believed, and keeps it. Nothing when the settings changed meanwhile.
-    async fn judged(&self, project: &Seen<Project>, ci: &Ci, incoming: &Incoming, body: &Value) -> Result<Option<Taken>, Refused> {
-        let packed = self.packed(project.value.id, incoming, body);
-        let Some(decided) = self.decided(project.value.id, ci, incoming, body, &packed).await? else { return Ok(None) };
+    async fn ingest(&self, project: &Seen<Project>, ci: &Ci, incoming: &Incoming, body: &Value) -> Result<Option<Taken>, Refused> {
+        let packed = self.pack_delivery(project.value.id, incoming, body);
+        let Some(decided) = self.decide_build(project.value.id, ci, incoming, body, &packed).await? else { return Ok(None) };
         if decided.verdict == "accepted" {
             // The append has kept it, and noticed if the settings had changed.
-            return Ok(Some(self.taken(&packed, decided)));
+            return Ok(Some(self.conclude_delivery(&packed, decided)));
         }
         let (position, made) = self.store.before_delivery(packed.project, packed.id).await?;
         if position != Some(project.position) {
@@ -274,16 +274,16 @@ impl App {
             let build = self.build(build).await?.map(|b| self.registered(&b, None));
             return Ok(Some(Taken { delivery, build }));
         }
-        self.kept(&packed, decided).await.map(Some)
+        self.keep_delivery(&packed, decided).await.map(Some)
     }
 
-    async fn decided(
+    async fn decide_build(
         &self,
         project: ProjectId,
         ci: &Ci,
         incoming: &Incoming,
         body: &Value,
-        delivery: &Packed,
+        delivery: &PackedDelivery,
     ) -> Result<Option<Decided>, Refused> {
         let provider = incoming.provider;
         let report = match provider.read(&self.request(incoming), body) {
@@ -321,16 +321,22 @@ impl App {
     }
 
     /// What is kept of a webhook.
-    fn packed(&self, project: ProjectId, incoming: &Incoming, body: &Value) -> Packed {
+    fn pack_delivery(&self, project: ProjectId, incoming: &Incoming, body: &Value) -> PackedDelivery {
         let (provider, digest) = (incoming.provider, Sha256::digest(&incoming.body));
         let name = provider.delivery(&self.request(incoming), body).unwrap_or_else(|| hex::encode(digest));
         let id = DeliveryId::of(project, provider.name(), &name, &digest);
         let name: String = name.chars().filter(|c| !c.is_control()).take(200).collect();
         let headers = incoming.headers.0.iter().filter(|(name, _)| redact::keeps_header(name)).cloned().collect();
-        Packed::new(id, project, provider.name(), &name, &Kept { headers, body: serde_json::to_vec(body).unwrap_or_default() })
+        PackedDelivery::new(
+            id,
+            project,
+            provider.name(),
+            &name,
+            &DeliveryContent { headers, body: serde_json::to_vec(body).unwrap_or_default() },
+        )
     }
 
-    fn taken(&self, packed: &Packed, decided: Decided) -> Taken {
+    fn conclude_delivery(&self, packed: &PackedDelivery, decided: Decided) -> Taken {
         let Decided { verdict, reason, build } = decided;
         metrics::counter!("coolops_ci_deliveries_total", "provider" => packed.provider, "verdict" => verdict).increment(1);
         let delivery = Delivery {
@@ -347,8 +353,8 @@ impl App {
         Taken { delivery, build }
     }
 
-    async fn kept(&self, packed: &Packed, decided: Decided) -> Result<Taken, Refused> {
-        let taken = self.taken(packed, decided);
+    async fn keep_delivery(&self, packed: &PackedDelivery, decided: Decided) -> Result<Taken, Refused> {
+        let taken = self.conclude_delivery(packed, decided);
         self.store.keep_delivery(&taken.delivery, packed).await?;
         Ok(taken)
     }
@@ -391,7 +397,7 @@ impl App {
         &self,
         delivery: Delivery,
         provider: &'static dyn Provider,
-        kept: &Kept,
+        kept: &DeliveryContent,
         body: &Value,
     ) -> Result<Taken, CommandError<ReplayRefusal>> {
         let project = self.project_anew(delivery.project).await?.ok_or(CommandError::Refused(ReplayRefusal::NoProject(provider.name())))?;
@@ -399,9 +405,9 @@ impl App {
         if ci.secret.is_none() {
             return Err(CommandError::Refused(ReplayRefusal::NotSetUp { project: project.value.slug.clone(), provider: provider.name() }));
         }
-        let packed = Packed::new(delivery.id, delivery.project, provider.name(), &delivery.name, kept);
+        let packed = PackedDelivery::new(delivery.id, delivery.project, provider.name(), &delivery.name, kept);
         let incoming = Incoming { provider, headers: Headers(kept.headers.clone()), body: Bytes::new() };
-        let decided = self.decided(delivery.project, &ci, &incoming, body, &packed).await;
+        let decided = self.decide_build(delivery.project, &ci, &incoming, body, &packed).await;
         let decided = decided.map_err(|e| CommandError::Unavailable(e.to_string()))?;
         let Decided { verdict, reason, build } = decided.ok_or_else(super::too_busy)?;
         let position = build.as_ref().and_then(|b| b.position).or(delivery.position);

@@ -42,7 +42,7 @@ impl App {
         let _turn = self.turns.wait(environment).await;
         for _ in 0..ATTEMPTS {
             // The line is one snapshot with its position; what is over is not in it and is read by itself.
-            let line = self.store.line(environment, of.build_id).await?;
+            let line = self.store.line(environment, of.build_id, Some(id)).await?;
             let own = match line.value.iter().find(|d| d.of.deployment_id == id) {
                 Some(own) => own.clone(),
                 None => self.store.deployment(id).await?.ok_or_else(missing)?,
@@ -62,7 +62,7 @@ impl App {
                         line.value.iter().find(|d| d.of.deployment_id.0 == stream).expect("a step moves deployments of its line").clone()
                     }
                 };
-                let event_id = EventId::following(stream, event.kind().0);
+                let event_id = EventId::following(stream, &event.occasion());
                 record(&mut append, event_id, event, actor, before.version);
                 if let Some(cause) = cause {
                     append.because(cause);
@@ -93,7 +93,7 @@ impl App {
     /// # Errors
     /// See [`StepError`], or that the database is away.
     pub async fn stop(&self, id: DeploymentId, reason: &StopReason, actor: &Actor) -> Result<Deployment, CommandError<StepError>> {
-        self.step(id, None, actor, |own, _| own.request_stop(reason.clone())).await
+        self.step(id, None, actor, |own, line| own.request_stop(reason.clone(), line)).await
     }
 
     /// A person decides how an unknown deployment ended.

@@ -24,7 +24,7 @@ impl App {
         let event_id = new_event_id();
         let _turn = self.turns.wait(command.environment_id).await;
         for _ in 0..ATTEMPTS {
-            let line = self.store.line(command.environment_id, command.build_id).await?;
+            let line = self.store.line(command.environment_id, command.build_id, None).await?;
             let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
             let event = deployment::request(known, &line.value, &command);
             let mut append = Append::default();

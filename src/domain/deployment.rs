@@ -1,6 +1,6 @@
 //! A deployment: one press, its place in the environment's line, its run and its end.
 //!
-//! **Invariant:** at most one deployment holds an environment (is ready, starting, running or unknown); the rest wait in
+//! **Invariant:** at most one deployment holds an environment (is ready, starting, running, cancelling or unknown); the rest wait in
 //! the order of their presses. A deployment has exactly one end; an unknown one holds its environment until a person
 //! decides.
 
@@ -152,6 +152,8 @@ impl Deployment {
     pub fn evolve(mut self, event: &Event) -> Self {
         match event {
             Event::DeploymentPromoted(_) => self.state = State::Ready,
+            // What it waits behind is told, not kept: the line says it.
+            Event::DeploymentMovedUp(_) => {}
             Event::DeploymentPrepared(e) => {
                 self.state = State::Starting;
                 self.image_id = Some(e.image_id.clone());
@@ -306,15 +308,23 @@ impl Deployment {
         Ok(DeploymentPrepared { of: self.of, image_id, digest, container: self.container_name(), engine_id }.into())
     }
 
-    /// It is to stop. What has no container yet ends at once; else the worker sees to it.
+    /// It is to stop. What waits ends at once, and what waited right behind it moves up; else the worker sees to it.
     ///
     /// # Errors
     /// When it ended, is stopping already, or is unknown: then a person looks and resolves it.
-    pub fn request_stop(&self, reason: StopReason) -> Result<Vec<Event>, WrongState> {
+    pub fn request_stop(&self, reason: StopReason, line: &Line) -> Result<Vec<Event>, WrongState> {
         self.in_state(&[State::Queued, State::Ready, State::Starting, State::Running], "stopped")?;
         let of = self.of;
         Ok(match self.state {
-            State::Queued => vec![DeploymentStopped { of, reason, exit_code: None, log: None }.into()],
+            State::Queued => {
+                let place = line.iter().position(|d| d.of.deployment_id == of.deployment_id);
+                let neighbours = place.and_then(|n| Some((line.get(n.checked_sub(1)?)?, line.get(n + 1)?)));
+                let moved = neighbours.map(|(before, after)| {
+                    let behind = Ahead { deployment_id: before.of.deployment_id, build_name: before.build_name.clone() };
+                    DeploymentMovedUp { of: after.of, behind }.into()
+                });
+                std::iter::once(DeploymentStopped { of, reason, exit_code: None, log: None }.into()).chain(moved).collect()
+            }
             // A worker may be about to start it: it looks before it does, and ends it then.
             _ => vec![DeploymentStopRequested { of, reason }.into()],
         })

@@ -80,6 +80,15 @@ pub struct DeploymentPromoted {
     pub of: DeploymentOf,
 }
 
+/// Recorded when the one right before a waiting deployment left the line: what it waits behind now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentMovedUp {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// The build right before it in the line.
+    pub behind: Ahead,
+}
+
 /// Recorded before the container is made, with what exactly is going to run: from here on it may have started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentPrepared {
@@ -427,6 +436,10 @@ mod examples {
             },
         }
         DeploymentPromoted { of: OF }
+        DeploymentMovedUp {
+            of: OF,
+            behind: Ahead { deployment_id: DeploymentId(Uuid::from_u128(0x6)), build_name: "master-94657535".into() },
+        }
         DeploymentPrepared {
             of: OF,
             image_id: format!("sha256:{}", "0".repeat(64)),

@@ -39,11 +39,11 @@ macro_rules! events {
             ///
             /// # Errors
             /// An unknown type or version, or a payload that doesn't fit it: a reader must stop there, never skip.
-            pub fn parse(kind: &str, version: i16, payload: &str) -> Result<Self, UnknownEvent> {
-                let fail = |source| UnknownEvent { kind: kind.to_owned(), version, source: Some(source) };
+            pub fn parse(kind: &str, version: i16, payload: &str) -> Result<Self, UnreadableEvent> {
+                let fail = |why| UnreadableEvent::Malformed { kind: kind.to_owned(), version, why };
                 match (kind, version) {
                     $(($name, $version) => serde_json::from_str(payload).map(Self::$variant).map_err(fail),)*
-                    _ => Err(UnknownEvent { kind: kind.to_owned(), version, source: None }),
+                    _ => Err(UnreadableEvent::Unknown { kind: kind.to_owned(), version }),
                 }
             }
         }
@@ -90,6 +90,7 @@ events! {
     DeploymentRequested "deployment_requested" 1,
     DeploymentRefused "deployment_refused" 1,
     DeploymentPromoted "deployment_promoted" 1,
+    DeploymentMovedUp "deployment_moved_up" 1,
     DeploymentPrepared "deployment_prepared" 1,
     DeploymentStarted "deployment_started" 1,
     DeploymentStopRequested "deployment_stop_requested" 1,
@@ -131,14 +132,16 @@ macro_rules! settings {
 
 pub(crate) use settings;
 
-/// A stored event that this program can't read: written by a newer version, or damaged.
+/// A stored event that this program can't read.
 #[derive(Debug, thiserror::Error)]
-#[error("the event type {kind} v{version} is unknown to this version of coolops; run the version that wrote it, or a newer one")]
-pub struct UnknownEvent {
-    kind: String,
-    version: i16,
-    #[source]
-    source: Option<serde_json::Error>,
+#[expect(missing_docs, reason = "the sentence says it")]
+pub enum UnreadableEvent {
+    #[error("the event type {kind} v{version} is unknown to this version of coolops; run the version that wrote it, or a newer one")]
+    Unknown { kind: String, version: i16 },
+    #[error(
+        "{kind} v{version} does not fit its type ({why}); it is damaged, which coolops audit verify shows, or another version wrote it"
+    )]
+    Malformed { kind: String, version: i16, why: serde_json::Error },
 }
 
 /// One published event type and version.
@@ -248,6 +251,16 @@ impl Event {
         }
     }
 
+    /// What tells this event from others of its stream that may follow from one cause: its type, and for those that may come
+    /// again what they say.
+    pub fn occasion(&self) -> String {
+        let kind = self.kind().0;
+        match self {
+            Self::DeploymentMovedUp(e) => format!("{kind} {}", e.behind.deployment_id),
+            _ => kind.to_owned(),
+        }
+    }
+
     /// Where this event belongs.
     pub fn address(&self) -> Address {
         let project = |id: ProjectId| Address { kind: StreamKind::Project, stream: id.0, correlation: id.0, boundary: Some(id.0) };
@@ -292,6 +305,7 @@ impl Event {
             Self::DeploymentRequested(e) => deployment(&e.of),
             Self::DeploymentRefused(e) => Address { boundary: None, ..deployment(&e.of) },
             Self::DeploymentPromoted(e) => deployment(&e.of),
+            Self::DeploymentMovedUp(e) => deployment(&e.of),
             Self::DeploymentPrepared(e) => deployment(&e.of),
             Self::DeploymentStarted(e) => deployment(&e.of),
             Self::DeploymentStopRequested(e) => deployment(&e.of),

@@ -106,7 +106,7 @@ impl JobId {
 }
 
 impl EventId {
-    /// The id of the n-th event that follows from a cause, so that repeating the work repeats the id.
+    /// The id of the event of one kind that follows from a cause, so that repeating the work repeats the id.
     pub fn following(cause: Uuid, what: &str) -> Self {
         Self(derived(&[b"event", cause.as_bytes(), what.as_bytes()]))
     }

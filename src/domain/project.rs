@@ -237,6 +237,7 @@ impl Project {
             | Event::DeploymentRequested(_)
             | Event::DeploymentRefused(_)
             | Event::DeploymentPromoted(_)
+            | Event::DeploymentMovedUp(_)
             | Event::DeploymentPrepared(_)
             | Event::DeploymentStarted(_)
             | Event::DeploymentStopRequested(_)

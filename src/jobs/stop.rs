@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::Outcome;
 use super::run_deployment::Break;
 use crate::app::App;
-use crate::domain::deployment::{Deployment, State, StopReason};
+use crate::domain::deployment::{Deployment, Line, State, StopReason};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::DeploymentId;
 use crate::runner::{Found, Runner};
@@ -93,12 +93,12 @@ impl<'a> Stop<'a> {
         let left = (until - self.app.store.clock().now()).to_std().unwrap_or(Duration::ZERO);
         if left.is_zero() {
             let reason = StopReason::TimeLimit { minutes: self.limit };
-            let decide = |own: &Deployment| match own.state {
+            let decide = |own: &Deployment, line: &Line| match own.state {
                 // Somebody else was quicker: it is stopping already.
                 State::Cancelling => Ok(vec![]),
-                _ => own.request_stop(reason.clone()),
+                _ => own.request_stop(reason.clone(), line),
             };
-            self.app.step(self.id, Some(self.claim), &Actor::System, |own, _| decide(own)).await?;
+            self.app.step(self.id, Some(self.claim), &Actor::System, decide).await?;
         }
         Ok(Some(left))
     }

@@ -104,6 +104,11 @@ impl BuildCard {
                 since: at,
             }),
             Event::DeploymentPromoted(e) => card.turn(e.of.deployment_id, at, State::Ready, None),
+            Event::DeploymentMovedUp(e) => {
+                if let Some(line) = card.line(e.of.deployment_id) {
+                    line.behind = Some(e.behind.build_name.clone());
+                }
+            }
             Event::DeploymentPrepared(e) => card.turn(e.of.deployment_id, at, State::Starting, None),
             Event::DeploymentStarted(e) => card.turn(e.of.deployment_id, at, State::Running, None),
             Event::DeploymentStopRequested(e) => {
@@ -127,8 +132,12 @@ impl BuildCard {
         }
     }
 
+    fn line(&mut self, id: DeploymentId) -> Option<&mut Line> {
+        self.lines.iter_mut().rev().find(|l| l.deployment_id == id)
+    }
+
     fn turn(&mut self, id: DeploymentId, at: DateTime<Utc>, state: State, reason: Option<Reason>) {
-        if let Some(line) = self.lines.iter_mut().rev().find(|l| l.deployment_id == id) {
+        if let Some(line) = self.line(id) {
             line.state = state;
             line.since = at;
             if state == State::Running {

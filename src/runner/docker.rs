@@ -337,14 +337,17 @@ impl Runner for DockerRunner {
                 Err(e) if status(&e) == 404 => return Ok(Found::Missing),
                 Err(e) => return Err(engine_trouble(&e)),
             };
-            let label = there.config.and_then(|c| c.labels).and_then(|mut l| l.remove(DEPLOYMENT_LABEL));
+            // Half an answer is none: a container must not be called a stranger's, or running, for want of a field.
+            let (Some(id), Some(config), Some(status)) = (there.id, there.config, there.state.and_then(|s| s.status)) else {
+                return Err(Trouble::Engine("Docker's answer about a container lacks its id, labels or state".to_owned()));
+            };
+            let label = config.labels.and_then(|mut l| l.remove(DEPLOYMENT_LABEL));
             if label != Some(deployment.to_string()) {
                 return Ok(Found::Foreign);
             }
-            let id = there.id.unwrap_or_default();
-            Ok(match there.state.and_then(|s| s.status) {
-                Some(ContainerStateStatusEnum::CREATED) => Found::Created(id),
-                Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD) => Found::Ended(id),
+            Ok(match status {
+                ContainerStateStatusEnum::CREATED => Found::Created(id),
+                ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD => Found::Ended(id),
                 _ => Found::Running(id),
             })
         })

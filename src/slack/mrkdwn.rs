@@ -63,7 +63,7 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// Untrusted text inside mrkdwn that stands between marks of ours (`*bold*`): one line, marks made harmless.
+/// Untrusted text inside mrkdwn that stands between marks of ours (`*bold*`): one line, in which no mark can end ours.
 pub fn word(text: &str, graphemes: usize, units: usize) -> String {
     let flat: String = text.chars().map(|c| if c == '\n' || c == '\t' { ' ' } else { c }).collect();
     let mut out = String::new();

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::chain::{self, Hash, Header};
-use super::deliveries::Packed;
+use super::deliveries::PackedDelivery;
 use super::wake::Wake;
 use super::{Store, connect_as_app};
 use crate::domain::event::{Actor, Event};
@@ -39,7 +39,7 @@ pub struct Append {
     guards: Vec<(Uuid, i64)>,
     fence: Option<(JobId, i64)>,
     rows: Vec<(usize, Row)>,
-    delivery: Option<Packed>,
+    delivery: Option<PackedDelivery>,
     tasks: Vec<(usize, Task)>,
 }
 
@@ -146,7 +146,7 @@ impl Append {
     }
 
     /// The delivery of a CI system that the event added last follows from. The append conflicts if it has made a build already.
-    pub fn delivery(&mut self, delivery: Packed) -> &mut Self {
+    pub fn delivery(&mut self, delivery: PackedDelivery) -> &mut Self {
         self.delivery = Some(delivery);
         self
     }

@@ -37,7 +37,7 @@ pub struct Delivery {
 
 /// What is needed to run a delivery again: no proof of origin, no secrets.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct DeliveryContent {
     /// Headers as `[name, value]` pairs.
     pub headers: Vec<(String, String)>,
     /// The redacted body, JSON.
@@ -47,7 +47,7 @@ pub struct Kept {
 /// A delivery as it is written: with its verdict, or beside the build that it makes.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "columns")]
-pub struct Packed {
+pub struct PackedDelivery {
     pub id: DeliveryId,
     pub project: ProjectId,
     pub provider: &'static str,
@@ -56,9 +56,9 @@ pub struct Packed {
     pub body: Vec<u8>,
 }
 
-impl Packed {
+impl PackedDelivery {
     /// Packs what is to be kept.
-    pub fn new(id: DeliveryId, project: ProjectId, provider: &'static str, name: &str, kept: &Kept) -> Self {
+    pub fn new(id: DeliveryId, project: ProjectId, provider: &'static str, name: &str, kept: &DeliveryContent) -> Self {
         let headers = serde_json::to_value(&kept.headers).unwrap_or_default();
         Self { id, project, provider, name: name.to_owned(), headers, body: packed(&kept.body) }
     }
@@ -148,7 +148,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn keep_delivery(&self, delivery: &Delivery, packed: &Packed) -> Result<(), sqlx::Error> {
+    pub async fn keep_delivery(&self, delivery: &Delivery, packed: &PackedDelivery) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into ci_delivery as d (id, project_id, provider, name, verdict, reason, build_id, position, headers, body)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -175,11 +175,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn kept_delivery(&self, id: DeliveryId) -> Result<Option<Kept>, sqlx::Error> {
+    pub async fn kept_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryContent>, sqlx::Error> {
         let row = sqlx::query!("select headers, body from ci_delivery where id = $1", id.0).fetch_optional(&self.work).await?;
         let read = |headers, body: Vec<u8>| {
             let headers = serde_json::from_value(headers).map_err(|e| sqlx::Error::Decode(e.into()))?;
-            Ok(Kept { headers, body: zstd::stream::decode_all(body.as_slice()).map_err(sqlx::Error::Io)? })
+            Ok(DeliveryContent { headers, body: zstd::stream::decode_all(body.as_slice()).map_err(sqlx::Error::Io)? })
         };
         row.map(|r| read(r.headers, r.body)).transpose()
     }

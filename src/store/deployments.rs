@@ -24,7 +24,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn line(&self, environment: EnvironmentId, build: BuildId) -> Result<Seen<Vec<Deployment>>, sqlx::Error> {
+    pub async fn line(
+        &self,
+        environment: EnvironmentId,
+        build: BuildId,
+        around: Option<DeploymentId>,
+    ) -> Result<Seen<Vec<Deployment>>, sqlx::Error> {
         // One statement, so one snapshot: the position belongs to the line.
         let row = sqlx::query!(
             r#"with open as not materialized (
@@ -33,12 +38,15 @@ impl Store {
                needed as (
                  (select * from open order by requested limit 2) union all
                  (select * from open order by requested desc limit 1) union all
-                 (select * from open where build_id = $2))
+                 (select * from open where build_id = $2) union all
+                 (select * from open where requested < (select requested from deployment where id = $3) order by requested desc limit 1) union all
+                 (select * from open where requested > (select requested from deployment where id = $3) order by requested limit 1))
                select coalesce((select position from boundary where key = $1), 0) as "position!",
                       coalesce((select json_agg(doc order by requested) from (select distinct on (id) requested, doc from needed order by id) one), '[]')
                         as "line!: Json<Vec<Deployment>>""#,
             environment.0,
-            build.0
+            build.0,
+            around.map(|d| d.0)
         )
         .fetch_one(&self.pool)
         .await?;

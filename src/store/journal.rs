@@ -36,7 +36,7 @@ pub enum JournalError {
     Fenced,
     /// The database.
     #[error("the database does not answer: {0}")]
-    Database(#[source] sqlx::Error),
+    Database(sqlx::Error),
 }
 
 /// A chunk as stored.

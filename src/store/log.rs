@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::Store;
-use crate::domain::event::{Actor, Event, Recorded, UnknownEvent};
+use crate::domain::event::{Actor, Event, Recorded, UnreadableEvent};
 use crate::domain::ids::{BuildId, EventId};
 
 /// Why events could not be read.
@@ -12,23 +12,30 @@ use crate::domain::ids::{BuildId, EventId};
 pub enum ReadError {
     /// The database.
     #[error("the database does not answer: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
     /// An event of a newer program, or a damaged one: reading stops there.
-    #[error("event {position}: {source}")]
-    Unknown {
+    #[error("event {position}: {why}")]
+    Unreadable {
         /// Where.
         position: i64,
         /// What.
-        source: UnknownEvent,
+        why: UnreadableEvent,
     },
     /// The actor can't be read.
-    #[error("event {position}: its actor can't be read: {source}")]
+    #[error("event {position}: its actor can't be read: {why}")]
     Actor {
         /// Where.
         position: i64,
         /// What.
-        source: serde_json::Error,
+        why: serde_json::Error,
     },
+}
+
+// The texts hold their causes, so none is named as a source: a chain would tell it twice.
+impl From<sqlx::Error> for ReadError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
 }
 
 /// The columns of a stored event that a reader needs.
@@ -58,7 +65,7 @@ impl Raw<'_> {
     /// When type or payload can't be read.
     pub fn event(&self) -> Result<Event, ReadError> {
         let position = self.position;
-        Event::parse(self.kind, self.schema_version, self.payload).map_err(|source| ReadError::Unknown { position, source })
+        Event::parse(self.kind, self.schema_version, self.payload).map_err(|why| ReadError::Unreadable { position, why })
     }
 
     /// Reads the stored bytes.
@@ -72,7 +79,7 @@ impl Raw<'_> {
             event_id: EventId(self.event_id),
             version: self.stream_version,
             recorded_at: self.recorded_at,
-            actor: serde_json::from_str::<Actor>(self.actor).map_err(|source| ReadError::Actor { position, source })?,
+            actor: serde_json::from_str::<Actor>(self.actor).map_err(|why| ReadError::Actor { position, why })?,
             event: self.event()?,
         })
     }

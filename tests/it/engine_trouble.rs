@@ -55,3 +55,33 @@ fn an_engine_that_nobody_has_seen_for_ten_minutes_is_given_up_and_no_earlier() {
         store.complete(&given_up).await.unwrap();
     });
 }
+
+#[test]
+fn an_answer_of_docker_that_can_not_be_read_is_no_answer() {
+    use std::sync::{Arc, Mutex};
+
+    use coolops::domain::ids::DeploymentId;
+    use coolops::runner::docker::DockerRunner;
+    use coolops::runner::{Runner, Trouble};
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let says = Arc::new(Mutex::new(""));
+        let socket = std::env::temp_dir().join(format!("docker-{}.sock", crate::story::random_name()));
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let answer = Arc::clone(&says);
+        let router = axum::Router::new().fallback(async move || *answer.lock().unwrap());
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        let runner = DockerRunner::connect(Some(&format!("unix://{}", socket.display()))).unwrap();
+        let id = DeploymentId(uuid::Uuid::from_u128(7));
+        for nonsense in
+            ["", "surprise", "[]", "{}", r#"{"Id":7}"#, r#"{"Id":"a","Config":{"Labels":{}}}"#, r#"{"Id":"a","State":{"Status":"what"}}"#]
+        {
+            *says.lock().unwrap() = nonsense;
+            let looked = runner.look("coolops-7", id).await;
+            assert!(matches!(looked, Err(Trouble::Engine(_))), "{nonsense}: {looked:?}");
+            assert!(runner.engine_id().await.is_err(), "{nonsense}");
+        }
+        server.abort();
+        std::fs::remove_file(&socket).unwrap();
+    });
+}

@@ -40,6 +40,33 @@ fn a_deployment_that_runs_too_long_is_stopped_and_its_line_names_the_limit_and_n
 }
 
 #[test]
+fn what_waited_behind_a_stopped_one_says_what_it_waits_behind_now() {
+    story(async |s| {
+        for n in 1..=5 {
+            s.ci_announces(build(&format!("master-{n}"))).await;
+        }
+        s.runner.hold();
+        for n in 1..=5 {
+            s.presses("ana", &format!("master-{n}"), "Staging").await;
+        }
+        let waits = |s: &Story, behind: &str| s.channel().matches(&format!("*queued* behind *{behind}*")).count();
+        assert_eq!([waits(s, "master-1"), waits(s, "master-2"), waits(s, "master-3"), waits(s, "master-4")], [1, 1, 1, 1]);
+        s.app.stop(deployment_of(s, "master-3").await, &because("not today"), &operator()).await.unwrap();
+        s.settle().await;
+        assert_eq!((waits(s, "master-3"), waits(s, "master-2")), (0, 1), "{}", s.channel());
+        s.app.stop(deployment_of(s, "master-2").await, &because("nor this"), &operator()).await.unwrap();
+        s.settle().await;
+        assert_eq!((waits(s, "master-2"), waits(s, "master-1"), waits(s, "master-4")), (0, 1, 1), "{}", s.channel());
+        s.app.stop(deployment_of(s, "master-5").await, &because("the last one"), &operator()).await.unwrap();
+        s.settle().await;
+        s.container_ends("master-1", 0).await;
+        s.settle().await;
+        assert_eq!(s.channel().matches("*queued*").count(), 0, "master-4 has its turn:\n{}", s.channel());
+        s.container_ends("master-4", 0).await;
+    });
+}
+
+#[test]
 fn an_operator_stops_what_runs_and_what_waits() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;

@@ -119,3 +119,18 @@ fn every_fault_that_the_documentation_names_has_a_test() {
         assert!(tests.contains(&format!("fn {name}_")), "docs/RELIABILITY.md names {name}, and no test is called so");
     }
 }
+
+/// Compiling a release for it would take minutes; what refuses it is read instead.
+#[test]
+fn release_builds_lack_the_failpoints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let macros = fs::read_to_string(root.join("src/failpoint.rs")).unwrap();
+    let refusal = "#[cfg(all(feature = \"failpoints\", not(debug_assertions)))]\ncompile_error!(";
+    assert!(macros.contains(refusal), "a release build with failpoints must be refused");
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let default = manifest.lines().find(|l| l.starts_with("default = ")).unwrap();
+    assert!(!default.contains("failpoints"), "{default}");
+    assert!(!manifest.contains("debug-assertions"), "a release that asserts would have failpoints");
+    let client = fs::read(root.join("dist/coolops-x86_64-linux")).unwrap();
+    assert!(!client.windows(10).any(|w| w == b"FAILPOINTS"), "the program for CI reads no failpoints");
+}

@@ -208,9 +208,9 @@ fn a_webhook_admitted_under_old_settings_is_not_registered() {
             public_url: "https://coolops.test".into(),
             run: None,
         };
-        let kept = coolops::store::deliveries::Kept { headers: vec![], body: b"{}".to_vec() };
+        let kept = coolops::store::deliveries::DeliveryContent { headers: vec![], body: b"{}".to_vec() };
         let id = coolops::domain::ids::DeliveryId::of(s.project(), "github", "1", b"");
-        let delivery = coolops::store::deliveries::Packed::new(id, s.project(), "github", "1", &kept);
+        let delivery = coolops::store::deliveries::PackedDelivery::new(id, s.project(), "github", "1", &kept);
         let announcer = Announcer::Webhook { ci: &before, delivery: &delivery };
         let refused = s.app.register_build(s.project(), announcer, command).await.unwrap_err();
         assert!(matches!(refused, CommandError::Refused(AnnounceRefusal::SettingsChanged)), "{refused}");

@@ -151,7 +151,7 @@ impl Story {
         ProjectId::of_slug("api")
     }
 
-    /// The second of two deployments of the environment waits: the runner holds the first until the story lets it end.
+    /// CI announces a build, and what follows from it is done.
     pub async fn ci_announces(&self, build: Announcement) {
         let (status, body) = self.post_build(&build.body()).await;
         assert_eq!(status, StatusCode::CREATED, "{body}");
