@@ -9,7 +9,7 @@ use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use coolops::demo::image;
 use coolops::runner::docker::DockerRunner;
 
-use super::{Chaos, chaos, counted, counting};
+use super::{CANARY, Chaos, chaos, counted, counting};
 use crate::story::database::service;
 use crate::story::proxy::{Mode, Proxy};
 
@@ -116,6 +116,8 @@ impl Drop for Engine {
 /// Moves the story to an engine of its own.
 async fn on_an_engine_of_its_own(s: &mut Chaos<'_>, script: &str, live_restore: bool) -> Engine {
     let engine = Engine::start(live_restore).await;
+    let instance = s.instance().await;
+    s.starts.listen(&engine.host(), &instance);
     let runner = DockerRunner::connect(Some(&engine.host())).unwrap();
     runner.import(&s.image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap()).await.unwrap();
     s.stop("-TERM");
@@ -216,6 +218,8 @@ fn f41_the_engine_s_disk_is_full() {
         assert!(mounted.success());
         let mut engine = Engine { child: None, folder: folder.clone(), live_restore: false, bridge: None };
         engine.up().await;
+        let instance = s.instance().await;
+        s.starts.listen(&engine.host(), &instance);
         let runner = DockerRunner::connect(Some(&engine.host())).unwrap();
         runner.import(&s.image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", "true")]).unwrap()).await.unwrap();
         s.stop("-TERM");
@@ -403,13 +407,19 @@ fn f43_four_containers_print_a_gigabyte_together() {
 #[test]
 fn f45_a_secret_is_printed_across_every_border() {
     // 63 kB of something else first, so that the secret lies across the border of two chunks.
-    let script = "head -c 64500 /dev/zero | tr '\\0' x | fold -w 100; printf '\\nsecret %s' \"${CANARY%%canary*}\"; sleep 0.3; printf %s \"canary\"; sleep 0.3; echo \"${CANARY#*canary}\"; echo $CANARY | base64";
+    let script = "head -c 64500 /dev/zero | tr '\\0' x | fold -w 100; printf '\\nsecret %s' \"${CANARY%%canary*}\"; sleep 0.3; printf %s \"canary\"; sleep 0.3; echo \"${CANARY#*canary}\"; echo $CANARY | base64; \
+                  head -c 16380 /dev/zero | tr '\\0' y; echo $CANARY; echo $CANARY | base64 >&2";
     chaos(script, None, async |s| {
         s.announces("master-1").await;
         s.injects("the secret in three pieces with pauses between them, and in base64");
         s.presses("ana", "master-1", "Staging").await;
         s.shows("*succeeded*").await;
-        assert!(s.logs().contains("secret ***"), "{}", &s.logs()[64_000..]);
+        let logs = s.logs();
+        assert!(logs.contains("secret ***"), "{}", &logs[64_000..]);
+        // A line that is longer than a line may be is split, here in the middle of the secret.
+        assert!(logs.contains("yyy***\n"), "{}", &logs[64_000..]);
+        let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("{CANARY}\n"));
+        assert!(!logs.contains(&encoded[..encoded.len() - 4]) && logs.matches("***").count() >= 4, "{}", &logs[64_000..]);
         s.saw("masked");
     });
 }

@@ -11,6 +11,7 @@ mod postgres;
 mod redis;
 mod slack;
 mod soak;
+mod starts;
 mod workers;
 
 use std::time::Instant;
@@ -43,6 +44,8 @@ pub struct Chaos<'a> {
     /// What must be there until the invariants are checked.
     pub engine: Option<engine::Engine>,
     pub proxies: Vec<Proxy>,
+    /// Told by every engine that ran containers.
+    pub starts: starts::Starts,
 }
 
 impl std::ops::Deref for Chaos<'_> {
@@ -92,7 +95,12 @@ impl Chaos<'_> {
 
     /// How often containers were started.
     pub async fn starts(&self) -> usize {
-        invariants::starts(self).await.values().sum()
+        self.starts_by_deployment().await.values().sum()
+    }
+
+    /// The same for each deployment.
+    pub async fn starts_by_deployment(&self) -> std::collections::BTreeMap<String, usize> {
+        self.starts.count(&self.docker(), &self.instance().await, self.began).await
     }
 }
 
@@ -102,7 +110,9 @@ pub fn chaos(script: &str, output: Option<String>, tell: impl AsyncFnOnce(&mut C
         for environment in ["Staging", "Production"] {
             s.cli_with(&["environment", "set", "api", environment, "--secret", "CANARY"], CANARY);
         }
-        let mut chaos = Chaos { s, begun: Instant::now(), output, engine: None, proxies: Vec::new() };
+        let mut starts = starts::Starts::default();
+        starts.listen(&crate::story::database::service("TEST_DOCKER_HOST"), &s.instance().await);
+        let mut chaos = Chaos { s, begun: Instant::now(), output, engine: None, proxies: Vec::new(), starts };
         tell(&mut chaos).await;
         invariants::hold(&chaos).await;
         chaos.saw("every invariant holds");

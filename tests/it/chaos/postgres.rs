@@ -67,7 +67,10 @@ fn f16_the_answer_to_a_commit_is_lost() {
         })
         .await;
         s.shows("*succeeded*").await;
-        s.saw("30 builds, each once");
+        let metrics = ureq::get(format!("{}/metrics", s.admin)).call().unwrap().body_mut().read_to_string().unwrap();
+        let retries = metrics.lines().find_map(|l| l.strip_prefix("coolops_append_retries_total ")?.parse::<u64>().ok()).unwrap_or(0);
+        assert!(retries > 0, "no answer to an append was swallowed:\n{metrics}");
+        s.saw(&format!("30 builds, each once; {retries} appends were sent again"));
     });
 }
 

@@ -126,6 +126,17 @@ fn f27_slack_asks_three_replicas_to_wait() {
         s.shows("*succeeded*").await;
         s.shows_times("# Api: master-", 4).await;
         s.saw("no call before its time, and all is there");
+        s.injects("429 on the search for a lost post, and on a private answer");
+        s.standin.workspace().plan("chat.postMessage", Fault::LostReply, 1);
+        s.standin.workspace().plan("conversations.history", Fault::RateLimited(3), 1);
+        s.standin.workspace().plan("chat.postEphemeral", Fault::RateLimited(3), 1);
+        s.cli(&["build:new", "master-4"]);
+        s.shows("# Api: master-4").await;
+        s.cli(&["environment", "archive", "api", "Production"]);
+        s.presses("ben", "master-0", "Production").await;
+        s.until("ben is told", async || s.private_notes_of("ben").iter().any(|n| n.contains("Production"))).await;
+        s.shows_times("# Api: master-", 5).await;
+        s.saw("both came, after the time that was asked for");
     });
 }
 
@@ -246,6 +257,60 @@ fn f36_the_channel_is_archived_and_opened_again() {
         assert_eq!(told, Ok(200));
         s.shows("*succeeded*").await;
         s.saw("brought up to date at once, long before the hourly look");
+    });
+}
+
+#[test]
+fn f36_the_bot_is_removed_and_invited_again() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        s.announces("master-1").await;
+        let press = s.press_of("ana", "master-1", "Staging");
+        s.injects("somebody removes the bot from the channel");
+        s.standin.workspace().channels[0].is_member = false;
+        s.standin.shared().tell(serde_json::json!({ "type": "channel_left", "channel": CHANNEL })).await.unwrap();
+        s.standin.shared().deliver(press).await.unwrap();
+        let ended = "select count(*) from deployment where state = 'succeeded'";
+        s.until("the deployment goes on all the same", async || s.database.count(ended).await == 1).await;
+        s.until("the operator is told", async || s.cli_fails(&["doctor"], "").1.contains("invite it there: /invite @coolops")).await;
+        s.until("what waits is told", async || s.cli_fails(&["doctor"], "").1.contains("(not_in_channel)")).await;
+        s.injects("it is invited again, and Slack tells us");
+        s.standin.workspace().channels[0].is_member = true;
+        let joined = serde_json::json!({ "type": "member_joined_channel", "channel": CHANNEL, "user": "U0COOLOPS1" });
+        assert_eq!(s.standin.shared().tell(joined).await, Ok(200));
+        s.shows("*succeeded*").await;
+        s.saw("brought up to date at once");
+    });
+}
+
+#[test]
+fn f37_the_app_is_removed_and_says_so() {
+    chaos(&counting(1, 5, 0), Some(counted(1)), async |s| {
+        let events = format!("{}/slack/events", s.url);
+        let post = |body: &str, secret: &str| {
+            let signed = s.standin.shared().sign(body.to_owned());
+            let signature = if secret.is_empty() { signed.signature } else { secret.to_owned() };
+            let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+            let request = agent.post(&events).header("x-slack-request-timestamp", signed.timestamp.to_string());
+            let mut answer = request.header("x-slack-signature", signature).send(&signed.body).unwrap();
+            (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+        };
+        assert_eq!(post(r#"{"type":"url_verification","challenge":"3eZbrw1a"}"#, ""), (200, "3eZbrw1a".to_owned()));
+        assert_eq!(post(r#"{"type":"url_verification","challenge":"3eZbrw1a"}"#, "v0=00").0, 401);
+        assert_eq!(post("{", "").0, 400);
+        s.announces("master-1").await;
+        s.injects("the app is uninstalled");
+        assert_eq!(s.standin.shared().tell(serde_json::json!({ "type": "app_uninstalled" })).await, Ok(200));
+        let said = s.cli_fails(&["doctor"], "").1;
+        assert!(said.contains("takes nothing from us: app_uninstalled; reinstall the app"), "{said}");
+        let calls = s.standin.workspace().calls.iter().filter(|c| c.method.starts_with("chat.")).count();
+        s.presses("ana", "master-1", "Staging").await;
+        let ended = "select count(*) from deployment where state = 'succeeded'";
+        s.until("the deployment goes on all the same", async || s.database.count(ended).await == 1).await;
+        assert_eq!(s.standin.workspace().calls.iter().filter(|c| c.method.starts_with("chat.")).count(), calls, "Slack is left alone");
+        s.injects("it is installed again, and the service restarted");
+        s.stop("-TERM");
+        s.start().await;
+        s.shows("*succeeded*").await;
     });
 }
 

@@ -112,6 +112,9 @@ fn soak(time: Duration, seed: u64) {
         let ended = s.database.count("select count(*) from deployment where state = 'succeeded'").await;
         let failed = s.database.count("select count(*) from deployment where state <> 'succeeded'").await;
         assert_eq!(failed, 0, "a fault of ours was shown as the script's");
+        // The promise is 500 deployments and a fault every 5 s in an hour.
+        let seconds = i64::try_from(time.as_secs()).unwrap();
+        assert!(ended >= seconds / 7 && faults >= seconds / 15, "only {ended} deployments under {faults} faults in {seconds} s");
         s.saw(&format!("{builds} builds, {ended} deployments, {faults} faults, in {:.0} s", begun.elapsed().as_secs_f64()));
     });
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{chaos, counted, counting};
+use super::{Chaos, chaos, counted, counting};
 
 /// One run that is killed and taken over; tells how long the takeover took.
 fn killed_and_taken_over() {
@@ -195,13 +195,13 @@ fn f07_a_rolling_restart_hands_the_deployment_over_within_a_second() {
         s.start_roles(&["web", "worker"]).await;
         s.runs("master-1").await;
         for n in 1..=3 {
+            let listening = |s: &Chaos<'_>| {
+                let log = std::fs::read_to_string(&s.log).unwrap();
+                log.lines().filter(|l| l.contains(":run-") && l.trim_end().ends_with("started")).count()
+            };
+            let before = listening(s);
             s.start_worker();
-            s.until("the new worker is there", async || {
-                s.database.count("select count(*) from worker where seen_at > coolops_now() - interval '1 s' and engine is not null").await
-                    >= 1
-            })
-            .await;
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            s.until("the new worker listens for doorbells", async || listening(s) > before).await;
             let fence = "select coalesce(max(fence), 0) from job where kind = 'run_deployment' and state = 'leased'";
             let before = s.database.count(fence).await;
             s.injects(&format!("SIGTERM to the worker that holds the deployment, the {n}. time"));
