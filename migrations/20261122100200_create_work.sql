@@ -46,6 +46,7 @@ create table slack_message (
   ts             text,
   attempted_at   timestamptz not null default coolops_now(),
   lookups        int         not null default 0,
+  doubts         int         not null default 0,             -- edits of holders that had lost the job when they landed
   sent_at        timestamptz,
   sent_position  bigint      not null default 0,
   sent_digest    bytea,

@@ -59,9 +59,7 @@ pub fn body(value: &mut Value) {
                 let mut room = [0; 32];
                 let name = plain(name, &mut room);
                 let is_secret = SECRETS.iter().any(|s| name.ends_with(s.as_bytes())) || SECRET_NAMES.iter().any(|s| name == s.as_bytes());
-                if HOLDERS.iter().any(|h| name == h.as_bytes()) {
-                    all_texts(value);
-                } else if is_secret {
+                if is_secret || HOLDERS.iter().any(|h| name == h.as_bytes()) {
                     all_texts(value);
                 } else {
                     body(value);

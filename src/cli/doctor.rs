@@ -206,7 +206,7 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
     }
     if lags.messages_behind > 0 {
         let text = format!("{} wait to be brought up to date", lags.messages_behind);
-        match lags.oldest_due_seconds > 60.0 {
+        match lags.oldest_message_seconds > 60.0 {
             true => checks.note("Messages", false, format!("{text}; is a coolops serve or web running, and does Slack answer?")),
             false => checks.note("Messages", true, text),
         }

@@ -98,6 +98,7 @@ pub async fn run(role: Role) -> Result<()> {
     }
     let ended = tokio::select! {
         signalled = signalled() => signalled,
+        () = app.store.writer_ended() => Err(anyhow::anyhow!("the writer of events has ended by itself")),
         // A part that ends by itself has failed; whoever looks after this process starts it again.
         Some(ended) = tasks.join_next() => Err(match ended {
             Ok(()) => anyhow::anyhow!("a part of coolops has ended by itself"),

@@ -48,7 +48,9 @@ fn remove(folder: &Path) -> Result<()> {
         }
     }
     end_containers(&real);
-    unmount(&real)?;
+    // A kept folder is a person's own: only what the engine mounted there goes.
+    let engine_s = |point: &Path| !kept || point.starts_with(real.join("docker")) || point.starts_with(real.join("x"));
+    unmount(&real, &engine_s)?;
     for bridge in bridges(&real) {
         quietly(Command::new("ip").args(["link", "delete", &bridge]));
     }
@@ -62,8 +64,12 @@ fn remove(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether a file of a process names the folder, and not one whose name only begins so.
 fn names(file: &Path, folder: &Path) -> bool {
-    String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).contains(&*folder.to_string_lossy())
+    let text = fs::read(file).unwrap_or_default();
+    let folder = folder.as_os_str().as_encoded_bytes();
+    let ends = |after: Option<&u8>| after.is_none_or(|b| matches!(b, b'/' | b'\0' | b'=' | b':' | b',' | b' ' | b'\n'));
+    text.windows(folder.len()).enumerate().any(|(at, part)| part == folder && ends(text.get(at + folder.len())))
 }
 
 fn quietly(command: &mut Command) {
@@ -102,21 +108,21 @@ fn entries(folder: &Path) -> Vec<String> {
     fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
-/// Unmounts all that is mounted in the folder, the last mounted first.
-fn unmount(folder: &Path) -> Result<()> {
-    for mount in mounts(folder)?.iter().rev() {
+/// Unmounts what is meant of all that is mounted in the folder, the last mounted first.
+fn unmount(folder: &Path, is_meant: &dyn Fn(&Path) -> bool) -> Result<()> {
+    for mount in mounts(folder, is_meant)?.iter().rev() {
         quietly(Command::new("umount").arg("--lazy").arg(mount));
     }
-    let left = mounts(folder)?;
+    let left = mounts(folder, is_meant)?;
     ensure!(left.is_empty(), "{} is still mounted; unmount it with: umount --lazy {0}", left.first().unwrap_or(&PathBuf::new()).display());
     Ok(())
 }
 
-fn mounts(folder: &Path) -> Result<Vec<PathBuf>> {
+fn mounts(folder: &Path, is_meant: &dyn Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
     let table = fs::read_to_string("/proc/self/mountinfo").context("the mounts of this machine can't be read")?;
     // Field 5 is the mount point (proc(5)); spaces in it are written \040.
     let points = table.lines().filter_map(|line| Some(PathBuf::from(line.split(' ').nth(4)?.replace("\\040", " "))));
-    Ok(points.filter(|point| point.starts_with(folder) && point != folder).collect())
+    Ok(points.filter(|point| point.starts_with(folder) && point != folder && is_meant(point)).collect())
 }
 
 /// The network bridges of the folder's private engine, which outlive it; a machine has room for thirty of them.

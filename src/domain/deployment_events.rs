@@ -325,6 +325,7 @@ pub enum Failure {
 
 impl Failure {
     /// The same with Docker's words, where there are any, as `change` gives them back.
+    #[must_use]
     pub fn with_detail(self, change: impl FnOnce(&str) -> String) -> Self {
         match self {
             Self::PullFailed { detail } => Self::PullFailed { detail: change(&detail) },

@@ -27,9 +27,9 @@ use crate::store::journal::Chunk;
 const LINES_MAX: i64 = 5_000;
 /// Bytes of output on the page at once, for logs of very long lines.
 const BYTES_MAX: i64 = 4 * 1024 * 1024;
-/// A live reader looks so often even when nothing woke it.
 /// Between two looks of a live reader that changes of others lead to.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A live reader looks so often even when nothing woke it.
 const POLL: Duration = Duration::from_secs(1);
 
 /// The capability in a link.

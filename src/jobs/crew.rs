@@ -100,6 +100,7 @@ impl Crew {
             if this.0.stop.is_cancelled() {
                 return false;
             }
+            let asked = Instant::now();
             let claim = match this.0.claim(via, overdue).await {
                 Ok(Some(claim)) => claim,
                 Ok(None) => return false,
@@ -109,7 +110,7 @@ impl Crew {
                 }
             };
             metrics::counter!("coolops_claims_total", "kind" => claim.task.parts().0, "via" => via.as_str()).increment(1);
-            this.work(&claim).await;
+            this.work(&claim, asked).await;
             true
         };
         self.0.tracker.spawn(work).await.unwrap_or(false)
@@ -192,9 +193,10 @@ impl Crew {
         self.0.tracker.wait().await;
     }
 
-    async fn work(&self, claim: &Claim) {
+    /// Does a job that was claimed, not before `asked`.
+    async fn work(&self, claim: &Claim, asked: Instant) {
         let stop = self.0.stop.child_token();
-        let renewing = self.renew(claim);
+        let renewing = self.renew(claim, asked);
         let outcome = tokio::select! {
             outcome = self.perform_or_say(claim, &stop) => outcome,
             () = renewing => Outcome::Lost,
@@ -222,9 +224,8 @@ impl Crew {
     }
 
     /// Renews the lease; returns when it is lost, or could not be renewed for so long that another may have it soon.
-    async fn renew(&self, claim: &Claim) {
-        let mut held_until = Instant::now() + GIVE_UP;
-        let mut next = Instant::now() + RENEW;
+    async fn renew(&self, claim: &Claim, asked: Instant) {
+        let (mut held_until, mut next) = (asked + GIVE_UP, asked + RENEW);
         loop {
             tokio::time::sleep_until(next.min(held_until)).await;
             let asked = Instant::now();
@@ -250,9 +251,7 @@ impl Crew {
     /// A job that panics is put off like one that fails: its lease doesn't have to run out, and people are told.
     async fn perform_or_say(&self, claim: &Claim, stop: &CancellationToken) -> Outcome {
         let performed = AssertUnwindSafe(self.perform(claim, stop)).catch_unwind().await;
-        performed.unwrap_or_else(|panic| {
-            let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-            Outcome::retry(claim.attempts, format!("it panicked: {}", words.unwrap_or("without a word")))
-        })
+        // What it said may quote data, and stays in the process's own log.
+        performed.unwrap_or_else(|_| Outcome::retry(claim.attempts, "it panicked, which is a fault of coolops; its log says where"))
     }
 }

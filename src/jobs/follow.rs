@@ -141,14 +141,17 @@ impl Run<'_> {
                         if rest.is_empty() {
                             due = Instant::now() + FLUSH_AFTER;
                         }
-                        // Somewhat early rather than late: a file that just began holds what was declared missing.
-                        let files = self.read / (file / 20 * 19);
-                        self.read += encoded(&frame.bytes);
-                        if self.read / (file / 20 * 19) > files {
-                            rest.extend_from_slice(MAY_BE_GAP);
-                            lines.note_gap();
+                        let before = rest.len();
+                        // What is only read again was counted when it was read first.
+                        if lines.push(&frame, &mut rest) {
+                            // Somewhat early rather than late: a file that just began holds what was declared missing.
+                            let files = self.read / (file / 20 * 19);
+                            self.read += encoded(&frame.bytes);
+                            if self.read / (file / 20 * 19) > files {
+                                rest.splice(before..before, MAY_BE_GAP.iter().copied());
+                                lines.note_gap();
+                            }
                         }
-                        lines.push(&frame, &mut rest);
                     }
                     Some(Err(trouble)) => break Some(trouble),
                     None => break None,
@@ -157,13 +160,16 @@ impl Run<'_> {
                 () = tokio::time::sleep_until(quiet) => {
                     let found = self.runner.look(name, self.id).await;
                     if heard.elapsed() >= STALE || matches!(found, Ok(Found::Ended(_) | Found::Missing | Found::Foreign)) {
-                        break None;
+                        // Not its end, which would mean that all was read: it is read on from where it stands.
+                        break Some(Trouble::Engine("its output fell silent".to_owned()));
                     }
                     quiet = Instant::now() + QUIET;
                 }
             }
             if rest.len() >= CHUNK_MAX - LINE_MAX - 256 || (!rest.is_empty() && Instant::now() >= due) {
                 self.flush(&mut rest, &mut lines).await?;
+                // However long that took, nobody was listening meanwhile.
+                quiet = Instant::now() + QUIET;
             }
         };
         Ok(Pumped { lines, rest, broken })

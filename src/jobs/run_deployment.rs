@@ -119,6 +119,7 @@ pub async fn perform(
     }
     if deployment.state.is_over() {
         // A crash between the record of the end and the removal; or a person resolved what we could not know.
+        erase_superseded(app, deployment.of).await;
         return Ok(match runner.look(&deployment.container_name(), id).await {
             Ok(Found::Ended(container) | Found::Created(container) | Found::Running(container)) => {
                 removed(runner.as_ref(), claim, &container).await
@@ -158,8 +159,11 @@ pub async fn perform(
     let (container, ending) = match through {
         Ok((container, ending)) => (Some(container), ending),
         // Docker's words may repeat what it was given.
-        Err(Break::Fail(failure)) => (None, Ending::Failed(failure.with_detail(|words| run.patterns.masked(words)))),
+        Err(Break::Fail(failure)) => (None, Ending::Failed(failure.with_detail(|words| told(&run.patterns, words)))),
         Err(Break::Lose(found)) => (None, Ending::Lost(found)),
+        Err(Break::Leave(Outcome::Later(after, problem))) => {
+            return Ok(Outcome::Later(after, problem.map(|words| told(&run.patterns, &words))));
+        }
         Err(Break::Leave(outcome)) => return Ok(outcome),
     };
     failpoint!("before_end");
@@ -169,9 +173,7 @@ pub async fn perform(
         Err(_) => return Ok(Outcome::retry(claim.attempts, "the end could not be recorded")),
     }
     failpoint!("after_end");
-    if let Err(e) = app.erase_superseded(deployment_of.project_id, deployment_of.environment_id).await {
-        tracing::warn!(error = %e, "replaced secrets can't be erased now; the next end in this environment does it");
-    }
+    erase_superseded(app, deployment_of).await;
     // A lost deployment's container, if there is one, is evidence and stays.
     let left = match container {
         Some(container) => Some(container),
@@ -185,6 +187,18 @@ pub async fn perform(
         Some(container) => removed(run.runner, claim, &container).await,
         None => Outcome::Done,
     })
+}
+
+/// Docker's words as they may be shown: masked first, and then cut, so that no half of a secret is left at the end.
+fn told(patterns: &Patterns, words: &str) -> String {
+    patterns.masked(words).chars().take(300).collect()
+}
+
+/// Secrets that were replaced while a container may have had them go when none may any more.
+async fn erase_superseded(app: &App, of: DeploymentOf) {
+    if let Err(e) = app.erase_superseded(of.project_id, of.environment_id).await {
+        tracing::warn!(error = %e, "replaced secrets can't be erased now; the next end in this environment does it");
+    }
 }
 
 /// Removes a container whose end is recorded; its environment holds secrets, so it is not forgotten.

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::Outcome;
 use crate::app::App;
 use crate::domain::event::{Actor, Event, Recorded};
@@ -14,7 +16,7 @@ use crate::domain::react::Task;
 use crate::failpoint;
 use crate::keys;
 use crate::projections::build_card::BuildCard;
-use crate::slack::client::{Posted, Slack, SlackError};
+use crate::slack::client::{Posted, Slack, SlackError, TOO_MUCH};
 use crate::slack::render::{self, RENDER_VERSION};
 use crate::store::append::{Append, AppendError};
 use crate::store::jobs::Claim;
@@ -69,6 +71,8 @@ const POSTS: &str = "slack:chat.postMessage";
 const UPDATE: &str = "slack:chat.update";
 /// A lost message is looked for so far before and after the attempt: Slack's times are Slack's, and ours may be off.
 const CLOCKS: chrono::Duration = chrono::Duration::days(1);
+/// And so far at first.
+const NEAR: chrono::Duration = chrono::Duration::minutes(15);
 /// A channel that can't be posted to is tried again so often.
 const BLOCKED_RETRY: Duration = Duration::from_hours(1);
 
@@ -88,6 +92,8 @@ struct Draft {
     position: i64,
     /// How many times the build's message was posted so far.
     posts: usize,
+    /// How often the message was in doubt when this was begun.
+    doubts: i32,
 }
 
 /// Does the job.
@@ -104,6 +110,7 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
         );
         return Ok(Outcome::Later(Duration::from_secs(10), Some(problem)));
     };
+    let known = app.store.message(build).await?;
     let payload = render::render(&card, &links);
     let bytes = payload.bytes();
     let draft = Draft {
@@ -114,8 +121,8 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
         bytes,
         position: events.last().map_or(0, |e| e.position),
         posts: posted_as(&events).count(),
+        doubts: known.as_ref().map_or(0, |sent| sent.doubts),
     };
-    let known = app.store.message(build).await?;
     if let Some(Sent { state: MessageState::Live, ts: Some(ts), channel, .. }) = &known
         && posted_as(&events).all(|known| known != ts)
     {
@@ -128,9 +135,9 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
             if let Some(wait) = turn(app, claim, HISTORY, paces.history).await? {
                 return Ok(wait);
             }
-            match slack.find(&channel, build, attempted_at - CLOCKS, attempted_at + CLOCKS).await {
+            match find(slack, &channel, build, attempted_at, lookups).await {
                 Ok(Some(ts)) => {
-                    app.store.message_sent(claim, build, &channel, &ts, None).await?;
+                    app.store.message_sent(claim, build, &channel, &ts, None, draft.doubts).await?;
                     record_posted(app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
                     update(app, slack, paces, claim, &draft, &channel, &ts).await
                 }
@@ -156,6 +163,22 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
             update(app, slack, paces, claim, &draft, &channel, &ts).await
         }
         Some(_) => post(app, slack, paces, claim, &draft).await,
+    }
+}
+
+/// Looks for a message: at first where it should be, the second time where it would be if the clocks are far apart. In a channel
+/// with so many messages that the second look has no end, the first one decides.
+async fn find(
+    slack: &Slack,
+    channel: &str,
+    build: BuildId,
+    attempted_at: DateTime<Utc>,
+    lookups: i32,
+) -> Result<Option<String>, SlackError> {
+    let around = if lookups == 0 { NEAR } else { CLOCKS };
+    match slack.find(channel, build, attempted_at - around, attempted_at + around).await {
+        Err(SlackError::Refused(word)) if word == TOO_MUCH && lookups > 0 => Ok(None),
+        found => found,
     }
 }
 
@@ -251,7 +274,7 @@ fn is_one_of(word: &str, words: &[&str]) -> bool {
 
 async fn sent(app: &App, claim: &Claim, draft: &Draft, posted: &Posted) -> Result<(), sqlx::Error> {
     let payload = Payload { bytes: &draft.bytes, digest: &draft.digest, render_version: RENDER_VERSION, position: draft.position };
-    if !app.store.message_sent(claim, draft.build, &posted.channel, &posted.ts, Some(payload)).await? {
+    if !app.store.message_sent(claim, draft.build, &posted.channel, &posted.ts, Some(payload), draft.doubts).await? {
         // We froze for longer than the lease, and what we said may have landed on top of something newer.
         app.store.message_doubted(draft.build).await?;
         app.store.want(Task::SyncMessage(draft.build)).await?;

@@ -36,6 +36,8 @@ const INSTANCE_LABEL: &str = "coolops.instance";
 pub const DEPLOYMENT_LABEL: &str = "coolops.deployment";
 /// The network that deployments share, without traffic between them.
 const NETWORK: &str = "coolops";
+/// Most of Docker's words in a reason, in characters, before they are masked and cut for people.
+const WORDS_MAX: usize = 4_000;
 /// Most memory of a deployment, in bytes.
 const MEMORY: i64 = 2 * 1024 * 1024 * 1024;
 /// Most processes of a deployment.
@@ -277,7 +279,7 @@ fn pull_trouble(error: &Error, image: &ImageRef) -> Trouble {
     } else if has(&["manifest unknown", "not found", "does not exist", "name unknown"]) {
         Failure::ImageMissing
     } else {
-        Failure::PullFailed { detail: words.chars().take(300).collect() }
+        Failure::PullFailed { detail: words.chars().take(WORDS_MAX).collect() }
     })
 }
 
@@ -503,7 +505,7 @@ fn refused(error: &Error) -> Trouble {
         return engine_trouble(error);
     }
     let detail = match error {
-        Error::DockerResponseServerError { message, .. } => message.chars().take(300).collect(),
+        Error::DockerResponseServerError { message, .. } => message.chars().take(WORDS_MAX).collect(),
         other => other.to_string(),
     };
     Trouble::Failed(Failure::NotStarted { detail })

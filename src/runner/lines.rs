@@ -62,10 +62,10 @@ impl Lines {
         Self { stdout: stream(from.and_then(|c| c.stdout.as_ref())), stderr: stream(from.and_then(|c| c.stderr.as_ref())) }
     }
 
-    /// Takes a frame and writes the lines that it completes to `out`.
-    pub fn push(&mut self, frame: &Frame, out: &mut Vec<u8>) {
+    /// Takes a frame and writes the lines that it completes to `out`; `false` when it was taken in an earlier life.
+    pub fn push(&mut self, frame: &Frame, out: &mut Vec<u8>) -> bool {
         let stream = if frame.stderr { &mut self.stderr } else { &mut self.stdout };
-        stream.push(frame, out);
+        stream.push(frame, out)
     }
 
     /// The output ended: writes what is left as a last line.
@@ -91,7 +91,7 @@ impl Lines {
 }
 
 impl Stream {
-    fn push(&mut self, frame: &Frame, out: &mut Vec<u8>) {
+    fn push(&mut self, frame: &Frame, out: &mut Vec<u8>) -> bool {
         match &mut self.taken {
             Some(mark) if mark.at == frame.at => mark.frames += 1,
             Some(mark) => {
@@ -106,7 +106,7 @@ impl Stream {
                 self.seen = taken;
             }
             if frame.at < skip.at || (frame.at == skip.at && taken <= skip.frames) {
-                return;
+                return false;
             }
             self.look_for_a_gap(out);
         }
@@ -121,6 +121,7 @@ impl Stream {
                 (safe, taken) => safe.clone_from(taken),
             }
         }
+        true
     }
 
     /// What was taken last must come again when reading goes on; else the engine has thrown it away, and more with it.
@@ -183,7 +184,9 @@ mod tests {
 
     fn read(lines: &mut Lines, frames: &[Frame]) -> String {
         let mut out = Vec::new();
-        frames.iter().for_each(|f| lines.push(f, &mut out));
+        for frame in frames {
+            lines.push(frame, &mut out);
+        }
         String::from_utf8(out).unwrap()
     }
 
@@ -245,7 +248,9 @@ mod tests {
             let mut lines = Lines::new(&patterns, None);
             let mut out = read(&mut lines, &frames[..crash]).into_bytes();
             let mut again = Lines::new(&patterns, Some(&lines.cursor()));
-            frames.iter().for_each(|f| again.push(f, &mut out));
+            for frame in frames {
+                again.push(&frame, &mut out);
+            }
             again.finish(&mut out);
             // The two streams may be interleaved otherwise, each is the same.
             let sorted = |bytes: &[u8]| { let mut v: Vec<String> = String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect(); v.sort(); v };

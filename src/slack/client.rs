@@ -14,6 +14,8 @@ use crate::domain::ids::BuildId;
 
 /// Pages of 200 messages that a look for a lost message goes back, at most.
 const PAGES_MAX: usize = 20;
+/// What [`Slack::find`] says when those were not all.
+pub const TOO_MUCH: &str = "too_many_messages_to_look_through";
 /// Longest wait for an answer. After it the outcome of a post is unknown.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -223,7 +225,7 @@ impl Slack {
                 return Ok(None);
             }
         }
-        Err(SlackError::Refused(format!("the channel has more than {} messages to look through", PAGES_MAX * 200)))
+        Err(SlackError::Refused(TOO_MUCH.to_owned()))
     }
 
     /// Whether a channel's history may be read: one look at its end.

@@ -227,6 +227,10 @@ impl Appender {
         Self { requests }
     }
 
+    pub(super) async fn ended(&self) {
+        self.requests.closed().await;
+    }
+
     pub(super) fn is_alive(&self) -> bool {
         !self.requests.is_closed()
     }

@@ -9,6 +9,7 @@ pub struct Lags {
     pub due: i64,
     pub oldest_due_seconds: f64,
     pub messages_behind: i64,
+    pub oldest_message_seconds: f64,
     pub expired_leases: i64,
     pub unknown: i64,
     pub blocked_channels: i64,
@@ -17,7 +18,7 @@ pub struct Lags {
 }
 
 impl Store {
-    /// Looks.
+    /// Asks the database how far behind things are.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -28,6 +29,8 @@ impl Store {
                       (select coalesce(extract(epoch from coolops_now() - min(run_at)), 0)::float8 from job
                         where state = 'ready' and run_at <= coolops_now()) as "oldest_due_seconds!",
                       (select count(*) from job where kind = 'sync_message' and state <> 'done') as "messages_behind!",
+                      (select coalesce(extract(epoch from coolops_now() - min(run_at)), 0)::float8 from job
+                        where state = 'ready' and kind = 'sync_message' and run_at <= coolops_now()) as "oldest_message_seconds!",
                       (select count(*) from job where state = 'leased' and lease_until < coolops_now()) as "expired_leases!",
                       (select count(*) from deployment where state = 'unknown') as "unknown!",
                       (select count(distinct channel) from slack_message where state = 'blocked') as "blocked_channels!",

@@ -23,6 +23,8 @@ pub struct Sent {
     pub sent_ago_ms: Option<i64>,
     /// SHA-256 of what Slack was last sent.
     pub sent_digest: Option<Vec<u8>>,
+    /// How often it was in doubt: see [`Store::message_doubted`].
+    pub doubts: i32,
 }
 
 /// Where a message stands.
@@ -77,7 +79,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn message(&self, build: BuildId) -> Result<Option<Sent>, sqlx::Error> {
         let row = sqlx::query!(
-            r#"select state, channel, ts, attempted_at, lookups, sent_digest,
+            r#"select state, channel, ts, attempted_at, lookups, sent_digest, doubts,
                       (extract(epoch from coolops_now() - sent_at) * 1000)::bigint as sent_ago_ms from slack_message where build_id = $1"#,
             build.0
         )
@@ -91,6 +93,7 @@ impl Store {
             lookups: r.lookups,
             sent_ago_ms: r.sent_ago_ms,
             sent_digest: r.sent_digest,
+            doubts: r.doubts,
         }))
     }
 
@@ -132,8 +135,9 @@ impl Store {
         .map(|_| ())
     }
 
-    /// Notes where the message is; without a payload when it was found again and its content is not known. `false` when the lease
-    /// was lost meanwhile: then nothing is noted.
+    /// Notes where the message is; without a payload when it was found again and its content is not known. When it was in doubt
+    /// again since there were `doubts`, its content isn't known either. `false` when the lease was lost meanwhile: then nothing is
+    /// noted.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -144,12 +148,14 @@ impl Store {
         channel: &str,
         ts: &str,
         payload: Option<Payload<'_>>,
+        doubts: i32,
     ) -> Result<bool, sqlx::Error> {
         let p = payload.as_ref();
         sqlx::query!(
             // Whoever gets through opens Slack for everybody.
             "with open as (delete from rate_bucket where scope = 'slack')
-             update slack_message set state = 'live', channel = $2, ts = $3, sent_payload = $4, sent_digest = $5, render_version = $6,
+             update slack_message set state = 'live', channel = $2, ts = $3, 
+                    sent_payload = case when doubts = $10 then $4 end, sent_digest = case when doubts = $10 then $5::bytea end, render_version = $6,
                     sent_position = greatest(sent_position, $7), sent_at = coolops_now(), problem = null
               where build_id = $1 and exists (select 1 from job where id = $8 and fence = $9 and state = 'leased' for share)",
             build.0,
@@ -160,7 +166,8 @@ impl Store {
             p.map(|p| p.render_version),
             p.map_or(0, |p| p.position),
             claim.id.0,
-            claim.fence
+            claim.fence,
+            doubts
         )
         .execute(&self.pool)
         .await
@@ -172,7 +179,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn message_doubted(&self, build: BuildId) -> Result<(), sqlx::Error> {
-        sqlx::query!("update slack_message set sent_digest = null, sent_payload = null where build_id = $1", build.0)
+        sqlx::query!("update slack_message set sent_digest = null, sent_payload = null, doubts = doubts + 1 where build_id = $1", build.0)
             .execute(&self.pool)
             .await
             .map(|_| ())

@@ -78,6 +78,9 @@ pub enum OpenError {
         /// The newest migration of this program.
         needed: i64,
     },
+    /// A program that was never released made its tables.
+    #[error("the database's tables were made by an unreleased version of coolops; make a new database")]
+    Unreleased,
     /// Another, newer program migrated it.
     #[error("the database has schema version {found}, newer than this program's {needed}; run the newer coolops")]
     TooNew {
@@ -198,6 +201,11 @@ impl Store {
         self.appender.is_alive()
     }
 
+    /// Waits until the process's writer has ended, which it never should.
+    pub async fn writer_ended(&self) {
+        self.appender.ended().await;
+    }
+
     /// The database's clock, as far as this process knows it.
     pub fn clock(&self) -> &clock::Clock {
         &self.clock
@@ -245,16 +253,20 @@ async fn check_version(connection: &mut PgConnection) -> Result<(), OpenError> {
     let needed = needed_version();
     // Not a checked query: on a fresh database the table isn't there, which is an answer and not an error.
     let found = sqlx::query_scalar::<_, Option<i64>>("select max(version) from _sqlx_migrations where success")
-        .fetch_one(connection)
+        .fetch_one(&mut *connection)
         .await
         .ok()
         .flatten()
         .unwrap_or(0);
     match found.cmp(&needed) {
-        std::cmp::Ordering::Less => Err(OpenError::Unmigrated { found, needed }),
-        std::cmp::Ordering::Greater => Err(OpenError::TooNew { found, needed }),
-        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => return Err(OpenError::Unmigrated { found, needed }),
+        std::cmp::Ordering::Greater => return Err(OpenError::TooNew { found, needed }),
+        std::cmp::Ordering::Equal => {}
     }
+    let applied = sqlx::query_as::<_, (i64, Vec<u8>)>("select version, checksum from _sqlx_migrations").fetch_all(connection).await;
+    let applied: std::collections::HashMap<i64, Vec<u8>> = applied.unwrap_or_default().into_iter().collect();
+    let as_written = MIGRATOR.iter().all(|m| applied.get(&m.version).is_some_and(|checksum| *checksum == *m.checksum));
+    if as_written { Ok(()) } else { Err(OpenError::Unreleased) }
 }
 
 /// Whether a database answers at an address: for those who start one.

@@ -85,19 +85,19 @@ impl Store {
         .map(|done| done.rows_affected())
     }
 
-    /// Erases the versions of an environment's value up to one, unless a deployment is open there: see
-    /// [`Store::erase_superseded`], which does it then.
+    /// Erases one version of an environment's value, unless a deployment is open there: see [`Store::erase_superseded`], which
+    /// does it then, and has the rest.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn erase_unless_open(&self, environment: Uuid, name: &str, up_to: i32) -> Result<u64, sqlx::Error> {
+    pub async fn erase_unless_open(&self, environment: Uuid, name: &str, version: i32) -> Result<u64, sqlx::Error> {
         sqlx::query!(
-            "delete from secret_value where owner = $1 and name = $2 and version <= $3
+            "delete from secret_value where owner = $1 and name = $2 and version = $3
                 and not exists (select 1 from deployment d where d.environment_id = $1
                                    and d.state in ('ready', 'starting', 'running', 'cancelling', 'unknown'))",
             environment,
             name,
-            up_to
+            version
         )
         .execute(&self.pool)
         .await

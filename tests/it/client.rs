@@ -270,7 +270,10 @@ fn a_job_s_odd_values_are_sent_or_refused_and_never_lost() {
     );
     fails(&["build:new", "n", "--url", &format!("{}?x=1", server.url)], "without user and query");
     let (code, _, said) = run(&program(), &["fly"], &[], &folder.0);
-    assert_eq!((code, said.as_str()), (2, "coolops: 'fly' is not a coolops command (this small program only announces builds). See 'coolops --help'.\n"));
+    assert_eq!(
+        (code, said.as_str()),
+        (2, "coolops: 'fly' is not a coolops command (this small program only announces builds). See 'coolops --help'.\n")
+    );
     assert!(run(&program(), &["-v"], &[], &folder.0).1.starts_with("coolops 0.1.0"));
 }
 

@@ -339,6 +339,22 @@ fn f11_the_connection_to_the_engine_breaks_at_any_time() {
     });
 }
 
+#[test]
+fn f11_the_connections_to_the_engine_are_dropped_on_the_way() {
+    chaos(&counting(100, 40, 7), Some(counted(100)), async |s| {
+        let (proxy, through) = Proxy::docker(&service("TEST_DOCKER_HOST")).await;
+        s.stop("-TERM");
+        s.set("DOCKER_HOST", &through);
+        s.start().await;
+        s.runs("master-1").await;
+        s.proxies.push(proxy.clone());
+        s.injects("every open connection goes nowhere, and neither end is told");
+        proxy.lose_connections();
+        s.until_long("the end is noticed", Duration::from_secs(90), async || s.channel().contains("*failed*: exit code 7")).await;
+        s.saw("the whole log and the script's own exit code");
+    });
+}
+
 /// Prints so many lines of 200 bytes as fast as it can.
 fn flooding(lines: usize) -> String {
     let line = "x".repeat(187);

@@ -48,8 +48,8 @@ fn f16_the_answer_to_a_commit_is_lost() {
     chaos(&counting(20, 20, 0), Some(counted(20)), async |s| {
         let postgres = behind_a_proxy(s).await;
         for n in 0..30 {
-            s.injects("the next answer of Postgres is swallowed, and its connection with it");
-            postgres.swallow_answers(1);
+            s.injects("the answer to the next append is swallowed, and its connection with it");
+            postgres.swallow_answers_to("append_batch", 1);
             s.until("the build is taken", async || s.run(&["build:new", &format!("master-{n}")], "").status.success()).await;
         }
         let builds = s.database.count("select count(*) from event where type = 'build_registered'").await;
@@ -69,7 +69,7 @@ fn f16_the_answer_to_a_commit_is_lost() {
         s.shows("*succeeded*").await;
         let metrics = ureq::get(format!("{}/metrics", s.admin)).call().unwrap().body_mut().read_to_string().unwrap();
         let retries = metrics.lines().find_map(|l| l.strip_prefix("coolops_append_retries_total ")?.parse::<u64>().ok()).unwrap_or(0);
-        assert!(retries > 0, "no answer to an append was swallowed:\n{metrics}");
+        assert!(retries >= 30, "only {retries} answers to appends were swallowed");
         s.saw(&format!("30 builds, each once; {retries} appends were sent again"));
     });
 }

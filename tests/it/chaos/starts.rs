@@ -30,7 +30,13 @@ fn connect(host: &str) -> Docker {
 }
 
 /// Notes the starts of an installation's containers since a time; until now, or for as long as the engine is there.
-async fn listen(docker: &Docker, instance: &str, since: SystemTime, until: Option<SystemTime>, heard: &Heard) {
+async fn listen(
+    docker: &Docker,
+    instance: &str,
+    since: SystemTime,
+    until: Option<SystemTime>,
+    heard: &Heard,
+) -> Result<(), bollard::errors::Error> {
     let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let filters = [("event".to_owned(), vec!["start".to_owned()]), ("label".to_owned(), vec![format!("coolops.instance={instance}")])];
     let filters = filters.into_iter().collect::<HashMap<_, _>>();
@@ -39,11 +45,13 @@ async fn listen(docker: &Docker, instance: &str, since: SystemTime, until: Optio
         options = options.until(&(seconds(until) + 1).to_string());
     }
     let mut events = docker.events(Some(options.build()));
-    while let Some(Ok(event)) = events.next().await {
+    while let Some(event) = events.next().await {
+        let event = event?;
         let deployment = event.actor.and_then(|a| a.attributes).and_then(|mut a| a.remove("coolops.deployment"));
         let start = (deployment.expect("a label of ours"), event.time_nano.expect("an event has a time"));
         heard.lock().unwrap().insert(start);
     }
+    Ok(())
 }
 
 impl Starts {
@@ -52,7 +60,8 @@ impl Starts {
         let (docker, instance, heard, since) = (connect(host), instance.to_owned(), Arc::clone(&self.heard), SystemTime::now());
         self.listeners.push(tokio::spawn(async move {
             loop {
-                listen(&docker, &instance, since, None, &heard).await;
+                // An engine that restarts is listened to again; what it forgot was heard before.
+                listen(&docker, &instance, since, None, &heard).await.ok();
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }));
@@ -60,7 +69,8 @@ impl Starts {
 
     /// How often the container of each deployment was started; what the engine still remembers is asked for too.
     pub async fn count(&self, docker: &Docker, instance: &str, since: SystemTime) -> BTreeMap<String, usize> {
-        listen(docker, instance, since, Some(SystemTime::now()), &self.heard).await;
+        listen(docker, instance, since, Some(SystemTime::now()), &self.heard).await.expect("the engine tells its events");
+        assert!(self.listeners.iter().all(|l| !l.is_finished()), "nobody listened to the engine any more");
         let mut count = BTreeMap::new();
         for (deployment, _) in self.heard.lock().unwrap().iter() {
             *count.entry(deployment.clone()).or_default() += 1;

@@ -1,8 +1,8 @@
 //! A fault proxy: stands between the service and Postgres, Redis or Docker, and misbehaves on request.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -40,12 +40,29 @@ impl std::ops::Deref for Proxy {
 /// A running proxy.
 pub struct Running {
     mode: Arc<watch::Sender<Mode>>,
-    swallow: Arc<AtomicU32>,
+    swallow: Arc<Swallow>,
+    lost: Arc<watch::Sender<u32>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     /// Where it listens: a port of loopback.
     pub port: u16,
     /// And a socket in the file system.
     pub socket: PathBuf,
+}
+
+/// Which answers are lost.
+#[derive(Default)]
+struct Swallow {
+    left: AtomicU32,
+    words: Mutex<&'static str>,
+}
+
+impl Swallow {
+    /// Whether this answer is one of them, on a connection with these requests so far.
+    fn takes(&self, asked: &[u8]) -> bool {
+        let words = self.words.lock().unwrap().as_bytes();
+        let is_meant = words.is_empty() || asked.windows(words.len()).any(|w| w == words);
+        is_meant && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -55,16 +72,26 @@ impl Proxy {
     /// Starts a proxy in front of somebody, passing everything on.
     pub async fn start(target: Target) -> Self {
         let mode = Arc::new(watch::Sender::new(Mode::Pass));
-        let swallow = Arc::new(AtomicU32::new(0));
+        let swallow = Arc::new(Swallow::default());
+        let lost = Arc::new(watch::Sender::new(0));
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = tcp.local_addr().unwrap().port();
         let socket = std::env::temp_dir().join(format!("proxy-{}.sock", super::random_name()));
         let unix = UnixListener::bind(&socket).unwrap();
         let accept = {
-            let (mode, swallow) = (Arc::clone(&mode), Arc::clone(&swallow));
+            let (mode, swallow, lost) = (Arc::clone(&mode), Arc::clone(&swallow), Arc::clone(&lost));
             move |client: Box<dyn Stream>| {
                 let (mode, swallow, target) = (mode.subscribe(), Arc::clone(&swallow), target.clone());
-                tokio::spawn(async move { serve(client, target, mode, swallow).await.unwrap_or_default() });
+                let mut lost = lost.subscribe();
+                tokio::spawn(async move {
+                    let served = serve(client, target, mode, swallow);
+                    tokio::pin!(served);
+                    tokio::select! {
+                        served = &mut served => served.unwrap_or_default(),
+                        // Both ends stay open, and nobody hears of anything any more.
+                        _ = lost.changed() => std::future::pending().await,
+                    }
+                });
             }
         };
         let also = accept.clone();
@@ -79,7 +106,7 @@ impl Proxy {
                 also(Box::new(client));
             }
         });
-        Self(Arc::new(Running { mode, swallow, tasks: vec![by_tcp, by_unix], port, socket }))
+        Self(Arc::new(Running { mode, swallow, lost, tasks: vec![by_tcp, by_unix], port, socket }))
     }
 
     /// In front of the Postgres of a database address; tells the address through the proxy too.
@@ -109,13 +136,24 @@ impl Proxy {
         (proxy, through)
     }
 
+    /// Every connection that is open now is dropped on the way, without a word to either end; new ones pass.
+    pub fn lose_connections(&self) {
+        self.lost.send_modify(|times| *times += 1);
+    }
+
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
 
     /// The next so many answers are lost: the request got there, and the connection ends instead of the answer.
     pub fn swallow_answers(&self, count: u32) {
-        self.swallow.store(count, Ordering::SeqCst);
+        self.swallow_answers_to("", count);
+    }
+
+    /// The same, of connections on which these words were sent before.
+    pub fn swallow_answers_to(&self, words: &'static str, count: u32) {
+        *self.swallow.words.lock().unwrap() = words;
+        self.swallow.left.store(count, Ordering::SeqCst);
     }
 }
 
@@ -127,17 +165,13 @@ impl Drop for Running {
     }
 }
 
-async fn serve(
-    mut client: Box<dyn Stream>,
-    target: Target,
-    mut mode: watch::Receiver<Mode>,
-    swallow: Arc<AtomicU32>,
-) -> std::io::Result<()> {
+async fn serve(mut client: Box<dyn Stream>, target: Target, mut mode: watch::Receiver<Mode>, swallow: Arc<Swallow>) -> std::io::Result<()> {
     let mut server: Box<dyn Stream> = match &target {
         Target::Unix(path) => Box::new(UnixStream::connect(path).await?),
         Target::Tcp(address) => Box::new(TcpStream::connect(address).await?),
     };
     let (mut up, mut down) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let mut asked = Vec::new();
     loop {
         let now = *mode.borrow_and_update();
         match now {
@@ -150,11 +184,17 @@ async fn serve(
             Mode::Pass => tokio::select! {
                 n = client.read(&mut up) => match n? {
                     0 => return Ok(()),
-                    n => server.write_all(&up[..n]).await?,
+                    n => {
+                        // Enough to know a connection by its first statements.
+                        if asked.len() < 16 * 1024 {
+                            asked.extend_from_slice(&up[..n]);
+                        }
+                        server.write_all(&up[..n]).await?;
+                    }
                 },
                 n = server.read(&mut down) => match n? {
                     0 => return Ok(()),
-                    n if swallow.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() => {
+                    n if swallow.takes(&asked) => {
                         tracing::debug!(bytes = n, "an answer was swallowed");
                         return Ok(());
                     }
