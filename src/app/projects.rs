@@ -135,7 +135,7 @@ impl App {
         };
         let before = std::sync::Mutex::new(None);
         let decide = |project: &Project| {
-            let secret = replaced.as_ref().and_then(|variable| secret_of(project.environment_named(name).ok()?, variable).cloned());
+            let secret = replaced.as_ref().and_then(|variable| project.environment_named(name).ok()?.secret(variable).cloned());
             *before.lock().expect("no holder of the lock panics") = secret;
             project.change_environment(name, change.clone())
         };
@@ -164,7 +164,7 @@ impl App {
         check_secret(name, value).map_err(refuse)?;
         let there = self.store.project(project).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?.value;
         let found = there.environment_named(environment).map_err(CommandError::Refused)?;
-        let secret = self.keep(found.id.0, name, Project::next_secret_version(secret_of(found, name)), value).await?;
+        let secret = self.keep(found.id.0, name, Project::next_secret_version(found.secret(name)), value).await?;
         let change = EnvironmentChange::SetSecret { name: name.to_owned(), secret };
         self.change_environment(project, environment, change, actor).await
     }
@@ -312,21 +312,10 @@ impl App {
     /// When the database does not answer.
     pub async fn erase_superseded(&self, project: ProjectId, environment: EnvironmentId) -> Result<(), sqlx::Error> {
         let Some(project) = self.store.project(project).await? else { return Ok(()) };
-        let secrets = project.value.environment(environment).into_iter().flat_map(|e| &e.variables).filter_map(|v| match &v.value {
-            VariableValue::Secret(secret) => Some((v.name.clone(), secret.version)),
-            VariableValue::Plain(_) => None,
-        });
-        let (names, versions): (Vec<_>, Vec<_>) = secrets.unzip();
+        let secrets = project.value.environment(environment).into_iter().flat_map(Environment::secrets);
+        let (names, versions): (Vec<_>, Vec<_>) = secrets.map(|(name, secret)| (name.to_owned(), secret.version)).unzip();
         self.store.erase_superseded(environment.0, &names, &versions).await.map(|_| ())
     }
-}
-
-/// The secret behind a variable.
-fn secret_of<'a>(environment: &'a Environment, name: &str) -> Option<&'a SecretRef> {
-    environment.variables.iter().find(|v| v.name == name).and_then(|v| match &v.value {
-        VariableValue::Secret(secret) => Some(secret),
-        VariableValue::Plain(_) => None,
-    })
 }
 
 /// The name that a registry's password is kept under.

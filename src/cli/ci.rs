@@ -238,20 +238,15 @@ fn changed(before: CiRules, given: Rules) -> Result<CiRules> {
         lists.iter().all(|l| l.is_empty()) && entries.iter().all(|l| l.is_empty()) && given.forks.is_none() && given.name.is_none();
     anyhow::ensure!(!nothing || given.reset, "nothing to change; give --branch, --workflow, --name …, or --reset for the defaults");
     let base = if given.reset { CiRules::default() } else { before };
-    fn or(given: Vec<String>, base: Vec<String>) -> Vec<String> {
+    fn or_else_base<T>(given: Vec<T>, base: Vec<T>, is_empty: impl Fn(&T) -> bool) -> Vec<T> {
         match given.as_slice() {
             [] => base,
-            [one] if one.is_empty() => Vec::new(),
+            [one] if is_empty(one) => Vec::new(),
             _ => given,
         }
     }
-    fn or_entries(given: Vec<Entry>, base: Vec<Entry>) -> Vec<Entry> {
-        match given.as_slice() {
-            [] => base,
-            [one] if one.name.is_empty() => Vec::new(),
-            _ => given,
-        }
-    }
+    let or = |given, base| or_else_base(given, base, String::is_empty);
+    let or_entries = |given, base| or_else_base(given, base, |e: &Entry| e.name.is_empty());
     Ok(CiRules {
         events: or(given.event, base.events),
         repositories: or(given.repository, base.repositories),

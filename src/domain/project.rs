@@ -350,11 +350,7 @@ impl Project {
             }
             EnvironmentChange::SetSecret { name, secret } => {
                 names::variable(&name)?;
-                let current = environment.variables.iter().find(|v| v.name == name).and_then(|v| match &v.value {
-                    VariableValue::Secret(secret) => Some(secret),
-                    VariableValue::Plain(_) => None,
-                });
-                newer(&secret, current)?;
+                newer(&secret, environment.secret(&name))?;
                 SecretSet { project_id, environment_id, name, secret }.into()
             }
             EnvironmentChange::UnsetVariable(name) => {
@@ -434,6 +430,19 @@ impl Project {
 }
 
 impl Environment {
+    /// Its secret variables: name, and what stands for the value.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, &SecretRef)> {
+        self.variables.iter().filter_map(|v| match &v.value {
+            VariableValue::Secret(secret) => Some((v.name.as_str(), secret)),
+            VariableValue::Plain(_) => None,
+        })
+    }
+
+    /// The secret behind a variable; none when there is no such variable, or it is plain.
+    pub fn secret(&self, name: &str) -> Option<&SecretRef> {
+        self.secrets().find(|(known, _)| *known == name).map(|(_, secret)| secret)
+    }
+
     fn put(&mut self, name: &str, value: VariableValue) {
         match self.variables.iter_mut().find(|v| v.name == name) {
             Some(variable) => variable.value = value,

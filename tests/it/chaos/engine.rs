@@ -319,15 +319,21 @@ fn f12_a_foreign_container_has_our_name() {
     });
 }
 
+/// Puts a fault proxy between the service and its engine.
+async fn behind_a_proxy(s: &mut Chaos<'_>) -> Proxy {
+    let (proxy, through) = Proxy::docker(&service("TEST_DOCKER_HOST")).await;
+    s.stop("-TERM");
+    s.set("DOCKER_HOST", &through);
+    s.start().await;
+    s.proxies.push(proxy.clone());
+    proxy
+}
+
 #[test]
 fn f11_the_connection_to_the_engine_breaks_at_any_time() {
     chaos(&counting(150, 40, 0), Some(counted(150)), async |s| {
-        let (proxy, through) = Proxy::docker(&service("TEST_DOCKER_HOST")).await;
-        s.stop("-TERM");
-        s.set("DOCKER_HOST", &through);
-        s.start().await;
+        let proxy = behind_a_proxy(s).await;
         s.runs("master-1").await;
-        s.proxies.push(proxy.clone());
         for mode in [Mode::Down, Mode::Silent, Mode::Down] {
             s.injects(&format!("the connection to the engine is {mode:?} for 1.5 s"));
             proxy.set(mode);
@@ -342,12 +348,8 @@ fn f11_the_connection_to_the_engine_breaks_at_any_time() {
 #[test]
 fn f11_the_connections_to_the_engine_are_dropped_on_the_way() {
     chaos(&counting(100, 40, 7), Some(counted(100)), async |s| {
-        let (proxy, through) = Proxy::docker(&service("TEST_DOCKER_HOST")).await;
-        s.stop("-TERM");
-        s.set("DOCKER_HOST", &through);
-        s.start().await;
+        let proxy = behind_a_proxy(s).await;
         s.runs("master-1").await;
-        s.proxies.push(proxy.clone());
         s.injects("every open connection goes nowhere, and neither end is told");
         proxy.lose_connections();
         s.until_long("the end is noticed", Duration::from_secs(90), async || s.channel().contains("*failed*: exit code 7")).await;
