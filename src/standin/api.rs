@@ -6,11 +6,17 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::Shared;
 use super::validate;
-use super::workspace::{APP, BOT, Call, Fault, Message, TEAM, Workspace};
+use super::workspace::{APP, BOT, Call, Channel, Fault, Message, TEAM, Workspace};
+
+/// The bot's own id, beside its user id.
+const BOT_ID: &str = "B0COOLOPS1";
 
 /// An error as Slack words it, with the details that it gives developers.
 struct Refusal {
@@ -24,12 +30,23 @@ impl From<&'static str> for Refusal {
     }
 }
 
-/// Arguments that each method takes. Anything else is refused, so that a typo can't be silently ignored.
-const METHODS: &[(&str, &[&str])] = &[
-    ("auth.test", &[]),
-    (
-        "chat.postMessage",
-        &[
+/// A method: its arguments, and the scopes of which it needs one. Any other argument is refused, so that a typo can't be silently
+/// ignored.
+struct WebMethod {
+    name: &'static str,
+    any_of: &'static [&'static str],
+    arguments: &'static [&'static str],
+}
+
+const HISTORY: &[&str] = &["channels:history", "groups:history", "im:history", "mpim:history"];
+const READ: &[&str] = &["channels:read", "groups:read", "im:read", "mpim:read"];
+
+const METHODS: &[WebMethod] = &[
+    WebMethod { name: "auth.test", any_of: &[], arguments: &[] },
+    WebMethod {
+        name: "chat.postMessage",
+        any_of: &["chat:write"],
+        arguments: &[
             "channel",
             "text",
             "blocks",
@@ -47,16 +64,39 @@ const METHODS: &[(&str, &[&str])] = &[
             "icon_emoji",
             "icon_url",
         ],
-    ),
-    (
-        "chat.update",
-        &["channel", "ts", "text", "blocks", "attachments", "metadata", "parse", "link_names", "reply_broadcast", "markdown_text"],
-    ),
-    ("chat.postEphemeral", &["channel", "user", "text", "blocks", "attachments", "thread_ts", "parse", "link_names"]),
-    ("chat.delete", &["channel", "ts"]),
-    ("conversations.history", &["channel", "oldest", "latest", "inclusive", "limit", "cursor", "include_all_metadata"]),
-    ("conversations.info", &["channel", "include_locale", "include_num_members"]),
+    },
+    WebMethod {
+        name: "chat.update",
+        any_of: &["chat:write"],
+        arguments: &[
+            "channel",
+            "ts",
+            "text",
+            "blocks",
+            "attachments",
+            "metadata",
+            "parse",
+            "link_names",
+            "reply_broadcast",
+            "markdown_text",
+        ],
+    },
+    WebMethod {
+        name: "chat.postEphemeral",
+        any_of: &["chat:write"],
+        arguments: &["channel", "user", "text", "blocks", "attachments", "thread_ts", "parse", "link_names"],
+    },
+    WebMethod { name: "chat.delete", any_of: &["chat:write"], arguments: &["channel", "ts"] },
+    WebMethod {
+        name: "conversations.history",
+        any_of: HISTORY,
+        arguments: &["channel", "oldest", "latest", "inclusive", "limit", "cursor", "include_all_metadata"],
+    },
+    WebMethod { name: "conversations.info", any_of: READ, arguments: &["channel", "include_locale", "include_num_members"] },
 ];
+
+/// The word for more posts into a channel than it takes.
+const TOO_FAST: &str = "ratelimited";
 
 /// Handles a call.
 pub async fn call(
@@ -100,6 +140,9 @@ pub async fn call(
         // What a broken connection looks like to a client that waits for an answer.
         return StatusCode::GATEWAY_TIMEOUT.into_response();
     }
+    if answer["error"] == TOO_FAST {
+        return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], axum::Json(answer)).into_response();
+    }
     axum::Json(answer).into_response()
 }
 
@@ -120,6 +163,7 @@ fn done(shared: &Shared, taken: Taken) -> Value {
     let mut answer = match read.and_then(|arguments| {
         authorize(shared, &headers)?;
         let mut workspace = shared.workspace();
+        allow(&workspace, &method, &arguments)?;
         let answer = perform(&mut workspace, &method, &arguments)?;
         workspace.calls.push(Call {
             at: std::time::Instant::now(),
@@ -152,7 +196,7 @@ fn arguments(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Map<String, Value>, Refusal> {
-    let known = METHODS.iter().find(|(name, _)| *name == method).ok_or("unknown_method")?.1;
+    let known = METHODS.iter().find(|m| m.name == method).ok_or("unknown_method")?.arguments;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_lowercase();
     let form = |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
     let arguments: Map<String, Value> = if *http == Method::GET {
@@ -177,6 +221,122 @@ fn arguments(
     }
 }
 
+/// Whether the app's scopes allow a call: for reading, one for the kind of the channel.
+fn allow(workspace: &Workspace, method: &str, a: &Map<String, Value>) -> Result<(), Refusal> {
+    let has = |scope: &str| workspace.scopes.iter().any(|s| s == scope);
+    let scopes = METHODS.iter().find(|m| m.name == method).map_or(&[] as &[&str], |m| m.any_of);
+    let own_face = ["username", "icon_emoji", "icon_url"].iter().any(|name| a.contains_key(*name));
+    let missing = match scopes.first() {
+        Some(first) if !scopes.iter().any(|s| has(s)) => Some(*first),
+        _ if own_face && !has("chat:write.customize") => Some("chat:write.customize"),
+        _ => None,
+    };
+    match missing {
+        Some(needed) => Err(Refusal {
+            error: "missing_scope",
+            messages: vec![format!("needed: {needed}"), format!("provided: {}", workspace.scopes.join(","))],
+        }),
+        None => Ok(()),
+    }
+}
+
+/// A truth value: `true` in JSON, `true` or `1` in a form.
+fn truth(a: &Map<String, Value>, name: &str) -> bool {
+    match a.get(name) {
+        Some(Value::Bool(truth)) => *truth,
+        Some(Value::Number(number)) => number.as_u64() == Some(1),
+        Some(Value::String(text)) => ["true", "1"].contains(&text.to_ascii_lowercase().as_str()),
+        _ => false,
+    }
+}
+
+/// A number, in JSON or in a form.
+fn number(a: &Map<String, Value>, name: &str) -> Result<Option<u64>, ()> {
+    match a.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Number(number)) => number.as_u64().map(Some).ok_or(()),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(Value::String(text)) => text.parse().map(Some).map_err(drop),
+        Some(_) => Err(()),
+    }
+}
+
+/// A moment as Slack writes it, in microseconds: `1700000000.000100`.
+fn moment(text: &str) -> Option<u64> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+    (digits(seconds) && digits(fraction) && fraction.len() <= 6)
+        .then(|| seconds.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(format!("{fraction:0<6}").parse().ok()?))
+        .flatten()
+}
+
+/// A page of a channel, newest first. A cursor names the first message of its page.
+fn history(workspace: &mut Workspace, a: &Map<String, Value>) -> Result<Value, Refusal> {
+    let bound = |name: &str, error: &'static str| match text(a, name)? {
+        "" => Ok::<_, Refusal>(None),
+        given => Ok(Some(moment(given).ok_or(error)?)),
+    };
+    let (oldest, latest) = (bound("oldest", "invalid_ts_oldest")?, bound("latest", "invalid_ts_latest")?);
+    let limit = match number(a, "limit") {
+        Ok(limit) => limit.unwrap_or(100),
+        Err(()) => return Err("invalid_limit".into()),
+    };
+    if !(1..=999).contains(&limit) {
+        return Err("invalid_limit".into());
+    }
+    let from = match text(a, "cursor")? {
+        "" => None,
+        cursor => {
+            let decoded = STANDARD.decode(cursor).ok().and_then(|c| String::from_utf8(c).ok());
+            Some(decoded.and_then(|c| moment(c.strip_prefix("next_ts:")?)).ok_or("invalid_cursor")?)
+        }
+    };
+    let (all, inclusive) = (truth(a, "include_all_metadata"), truth(a, "inclusive"));
+    let channel = workspace.channel(text(a, "channel")?).ok_or("channel_not_found")?;
+    if !channel.is_member {
+        return Err("not_in_channel".into());
+    }
+    let within = |m: &&Message| {
+        let at = moment(&m.ts).unwrap_or(0);
+        let after = oldest.is_none_or(|o| at > o || (inclusive && at == o));
+        let before = latest.is_none_or(|l| at < l || (inclusive && at == l));
+        let in_channel = m.only_for.is_none() && (m.thread_ts.is_none() || m.broadcast);
+        in_channel && after && before && from.is_none_or(|f| at <= f)
+    };
+    let mut found = channel.messages.iter().rev().filter(within);
+    let messages: Vec<Value> = found.by_ref().take(usize::try_from(limit).unwrap_or(999)).map(|m| read_back(channel, m, all)).collect();
+    let mut answer = json!({ "messages": messages, "has_more": false, "pin_count": 0 });
+    if let Some(next) = found.next() {
+        answer["has_more"] = true.into();
+        answer["response_metadata"] = json!({ "next_cursor": STANDARD.encode(format!("next_ts:{}", next.ts)) });
+    }
+    Ok(answer)
+}
+
+/// Puts an answer into the thread that it names.
+fn in_thread(channel: &Channel, a: &Map<String, Value>, message: &mut Message) -> Result<(), Refusal> {
+    let parent = text(a, "thread_ts")?;
+    if parent.is_empty() {
+        return Ok(());
+    }
+    let found = channel.messages.iter().find(|m| m.ts == parent && m.only_for.is_none()).filter(|m| m.thread_ts.is_none());
+    message.thread_ts = Some(found.ok_or("cannot_reply_to_message")?.ts.clone());
+    message.broadcast = truth(a, "reply_broadcast");
+    Ok(())
+}
+
+/// A message as it is read back from its channel: a thread's first one tells of its answers.
+fn read_back(channel: &Channel, m: &Message, with_metadata: bool) -> Value {
+    let mut value = shown(m, with_metadata);
+    let answers: Vec<&Message> = channel.messages.iter().filter(|r| r.thread_ts.as_ref() == Some(&m.ts) && r.only_for.is_none()).collect();
+    if let Some(last) = answers.last() {
+        value["thread_ts"] = m.ts.clone().into();
+        value["reply_count"] = answers.len().into();
+        value["latest_reply"] = last.ts.clone().into();
+    }
+    value
+}
+
 fn text<'a>(arguments: &'a Map<String, Value>, name: &str) -> Result<&'a str, Refusal> {
     match arguments.get(name) {
         None | Some(Value::Null) => Ok(""),
@@ -188,19 +348,25 @@ fn text<'a>(arguments: &'a Map<String, Value>, name: &str) -> Result<&'a str, Re
 fn perform(workspace: &mut Workspace, method: &str, a: &Map<String, Value>) -> Result<Value, Refusal> {
     match method {
         "auth.test" => Ok(json!({
-            "url": "https://demo.slack.com/", "team": "Demo", "team_id": TEAM, "user": "coolops", "user_id": BOT, "bot_id": "B0COOLOPS1",
+            "url": "https://demo.slack.com/", "team": "Demo", "team_id": TEAM, "user": "coolops", "user_id": BOT, "bot_id": BOT_ID, "is_enterprise_install": false,
         })),
         "chat.postMessage" => {
             let mut message = content(a, 40_000)?;
             message.ts = workspace.next_ts();
+            let counts = workspace.counts_posts;
             let channel = writable(workspace, text(a, "channel")?)?;
+            in_thread(channel, a, &mut message)?;
+            if counts {
+                channel.takes_a_post().ok_or(TOO_FAST)?;
+            }
             message.metadata = a.get("metadata").cloned().unwrap_or(Value::Null);
             let answer = json!({ "channel": channel.id, "ts": message.ts, "message": shown(&message, false) });
             channel.messages.push(message);
             Ok(answer)
         }
         "chat.update" => {
-            let new = content(a, 4_000)?;
+            let keeps = ["text", "blocks", "attachments"].iter().all(|name| !a.contains_key(*name)) && a.contains_key("metadata");
+            let new = if keeps { judged_metadata(a)? } else { content(a, 4_000)? };
             let ts = text(a, "ts")?;
             let channel = writable(workspace, text(a, "channel")?)?;
             let id = channel.id.clone();
@@ -230,6 +396,10 @@ fn perform(workspace: &mut Workspace, method: &str, a: &Map<String, Value>) -> R
             let user = text(a, "user")?.to_owned();
             workspace.user(&user).ok_or("user_not_in_channel")?;
             let channel = writable(workspace, text(a, "channel")?)?;
+            if channel.with.as_ref().is_some_and(|with| *with != user) {
+                return Err("user_not_in_channel".into());
+            }
+            in_thread(channel, a, &mut message)?;
             message.only_for = Some(user);
             let answer = json!({ "message_ts": message.ts });
             channel.messages.push(message);
@@ -238,34 +408,20 @@ fn perform(workspace: &mut Workspace, method: &str, a: &Map<String, Value>) -> R
         "chat.delete" => {
             let ts = text(a, "ts")?;
             let channel = writable(workspace, text(a, "channel")?)?;
-            let at = channel.messages.iter().position(|m| m.ts == ts).ok_or("message_not_found")?;
+            let at = channel.messages.iter().position(|m| m.ts == ts && m.only_for.is_none()).ok_or("message_not_found")?;
             if channel.messages[at].user != BOT {
                 return Err("cant_delete_message".into());
             }
             channel.messages.remove(at);
             Ok(json!({ "channel": channel.id, "ts": ts }))
         }
-        "conversations.history" => {
-            let number = |name: &str| Ok::<f64, Refusal>(text(a, name)?.parse().unwrap_or(0.0));
-            let (oldest, latest, limit) = (number("oldest")?, number("latest")?, number("limit")?);
-            let all = matches!(a.get("include_all_metadata"), Some(Value::Bool(true)))
-                || text(a, "include_all_metadata").is_ok_and(|t| t == "true");
-            let channel = workspace.channel(text(a, "channel")?).ok_or("channel_not_found")?;
-            if !channel.is_member {
-                return Err("not_in_channel".into());
-            }
-            let within = |m: &&Message| {
-                let ts: f64 = m.ts.parse().unwrap_or(0.0);
-                m.only_for.is_none() && ts > oldest && (latest == 0.0 || ts < latest)
-            };
-            let limit = if limit == 0.0 { 100 } else { text(a, "limit")?.parse().unwrap_or(100) };
-            let messages: Vec<Value> = channel.messages.iter().rev().filter(within).take(limit).map(|m| shown(m, all)).collect();
-            Ok(json!({ "messages": messages, "has_more": false }))
-        }
+        "conversations.history" => history(workspace, a),
         "conversations.info" => {
             let channel = workspace.channel(text(a, "channel")?).ok_or("channel_not_found")?;
             Ok(json!({ "channel": {
-                "id": channel.id, "name": channel.name, "is_channel": true, "is_member": channel.is_member, "is_archived": channel.is_archived,
+                "id": channel.id, "name": channel.name, "is_channel": channel.with.is_none(), "is_im": channel.with.is_some(),
+                "is_private": false, "is_member": channel.is_member, "is_archived": channel.is_archived, "is_ext_shared": false,
+                "context_team_id": TEAM, "creator": BOT, "created": 1_700_000_000,
             }}))
         }
         _ => Err("unknown_method".into()),
@@ -301,26 +457,60 @@ fn content(a: &Map<String, Value>, text_max: usize) -> Result<Message, Refusal> 
     let judge = |found: Result<(), validate::Fault>| found.map_err(|f| Refusal { error: f.error, messages: f.messages });
     judge(validate::blocks(&blocks))?;
     judge(validate::attachments(&attachments))?;
+    judge(validate::together(&blocks, &attachments))?;
     judge(validate::metadata(a.get("metadata").unwrap_or(&Value::Null)))?;
-    Ok(Message {
-        ts: String::new(),
-        user: BOT.to_owned(),
-        text: words.to_owned(),
-        blocks,
-        attachments,
-        metadata: Value::Null,
-        only_for: None,
-        edits: 0,
-    })
+    Ok(Message { user: BOT.to_owned(), text: words.to_owned(), blocks, attachments, ..Message::default() })
+}
+
+/// Judges an update of the metadata alone.
+fn judged_metadata(a: &Map<String, Value>) -> Result<Message, Refusal> {
+    let found = validate::metadata(a.get("metadata").unwrap_or(&Value::Null));
+    found.map(|()| Message::default()).map_err(|f| Refusal { error: f.error, messages: f.messages })
+}
+
+/// Blocks with the ids that Slack gives to those that came without: the same each time.
+fn with_ids(blocks: &Value, of: &str) -> Value {
+    let id = |n: usize| hex::encode(Sha256::digest(format!("{of} {n}")))[..5].to_owned();
+    let with_id = |(n, block): (usize, &Value)| {
+        let mut block = block.clone();
+        if let Some(fields) = block.as_object_mut() {
+            fields.entry("block_id").or_insert_with(|| id(n).into());
+        }
+        block
+    };
+    blocks.as_array().into_iter().flatten().enumerate().map(with_id).collect()
 }
 
 /// A message as the API answers it: `metadata` in full only where it was asked for.
 pub(super) fn shown(m: &Message, with_metadata: bool) -> Value {
-    let mut value = json!({ "type": "message", "user": m.user, "bot_id": "B0COOLOPS1", "app_id": APP, "ts": m.ts, "text": m.text });
-    for (name, part) in [("blocks", &m.blocks), ("attachments", &m.attachments)] {
-        if !part.is_null() {
-            value[name] = part.clone();
+    let mut value = json!({
+        "type": "message", "user": m.user, "bot_id": BOT_ID, "app_id": APP, "team": TEAM, "ts": m.ts, "text": m.text,
+        "bot_profile": { "id": BOT_ID, "app_id": APP, "user_id": BOT, "name": "coolops", "team_id": TEAM, "deleted": false },
+    });
+    if m.blocks.is_array() {
+        value["blocks"] = with_ids(&m.blocks, &m.ts);
+    }
+    let mut attachments = Vec::new();
+    for (n, attachment) in m.attachments.as_array().into_iter().flatten().enumerate() {
+        let mut attachment = attachment.clone();
+        if attachment["blocks"].is_array() {
+            attachment["blocks"] = with_ids(&attachment["blocks"], &format!("{} {n}", m.ts));
         }
+        attachment["id"] = (n + 1).into();
+        if attachment.get("fallback").is_none() {
+            attachment["fallback"] = "[no preview available]".into();
+        }
+        attachments.push(attachment);
+    }
+    if !attachments.is_empty() {
+        value["attachments"] = attachments.into();
+    }
+    if m.edits > 0 {
+        value["edited"] = json!({ "user": BOT, "ts": m.ts });
+    }
+    if let Some(parent) = &m.thread_ts {
+        value["thread_ts"] = parent.clone().into();
+        value["parent_user_id"] = BOT.into();
     }
     if with_metadata && !m.metadata.is_null() {
         value["metadata"] = m.metadata.clone();

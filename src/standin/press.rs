@@ -2,17 +2,19 @@
 //! `response_url`.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::Shared;
 use super::api::shown;
-use super::workspace::{APP, BOT, Message, TEAM};
+use super::validate;
+use super::workspace::{APP, BOT, Message, ResponseUrl, TEAM, Workspace};
 
 /// Which element was pressed, and by whom.
 #[derive(Debug, Clone)]
@@ -55,6 +57,8 @@ impl Shared {
                 action["value"] = element["value"].clone();
             }
         }
+        let message_shown = shown(message, true);
+        let secret = workspace.response_url(&channel_id, &press.ts, &user.id);
         let payload = json!({
             "type": "block_actions",
             "team": { "id": TEAM, "domain": "demo" },
@@ -66,9 +70,9 @@ impl Shared {
             "container": { "type": "message", "message_ts": press.ts, "channel_id": channel_id, "is_ephemeral": false },
             "trigger_id": format!("{action_ts}.trigger"),
             "channel": { "id": channel_id, "name": channel_name },
-            "message": shown(message, true),
+            "message": message_shown,
             "state": { "values": {} },
-            "response_url": format!("http://{}/respond/{channel_id}.{}", self.address, user.id),
+            "response_url": format!("http://{}/respond/{secret}", self.address),
             "actions": [action],
         });
         let body = serde_urlencoded::to_string([("payload", payload.to_string())]).ok()?;
@@ -150,24 +154,62 @@ fn find_element<'a>(message: &'a Message, action_id: &str) -> Option<(&'a str, &
         .find(|(_, element)| element["action_id"] == action_id)
 }
 
-/// `POST /respond/{channel}.{user}`: an answer through `response_url`, shown to the presser alone.
-pub async fn respond(State(shared): State<Arc<Shared>>, Path(id): Path<String>, axum::Json(answer): axum::Json<Value>) -> StatusCode {
-    let Some((channel, user)) = id.split_once('.') else { return StatusCode::NOT_FOUND };
-    let mut workspace = shared.workspace();
-    let ts = workspace.next_ts();
-    let text = answer["text"].as_str().unwrap_or_default().to_owned();
-    let Some(channel) = workspace.channel(channel) else { return StatusCode::NOT_FOUND };
-    channel.messages.push(Message {
-        ts,
-        user: BOT.to_owned(),
-        text,
-        blocks: Value::Null,
-        attachments: Value::Null,
-        metadata: Value::Null,
-        only_for: Some(user.to_owned()),
-        edits: 0,
-    });
-    drop(workspace);
+/// How long answers are taken through a response address.
+const OPEN: Duration = Duration::from_mins(30);
+
+impl Workspace {
+    /// Makes the address for answers to a press, whose last part nobody can guess.
+    fn response_url(&mut self, channel: &str, ts: &str, user: &str) -> String {
+        let mut random = [0; 24];
+        getrandom::fill(&mut random).expect("the operating system gives random bytes");
+        let secret = hex::encode(random);
+        let (channel, ts, user) = (channel.to_owned(), ts.to_owned(), user.to_owned());
+        self.response_urls.push(ResponseUrl { secret: secret.clone(), channel, ts, user, since: Instant::now(), left: 5 });
+        secret
+    }
+}
+
+/// `POST /respond/{secret}`: an answer through `response_url`. Shown to the presser alone unless it says `in_channel`; it can also take
+/// the message's place, or delete it. Five are taken, within thirty minutes.
+pub async fn respond(State(shared): State<Arc<Shared>>, Path(secret): Path<String>, axum::Json(answer): axum::Json<Value>) -> Response {
+    let done = respond_to(&mut shared.workspace(), &secret, &answer);
     shared.changed();
-    StatusCode::OK
+    match done {
+        Ok(()) => (StatusCode::OK, "ok").into_response(),
+        Err(error) => (StatusCode::NOT_FOUND, axum::Json(json!({ "ok": false, "error": error }))).into_response(),
+    }
+}
+
+fn respond_to(workspace: &mut Workspace, secret: &str, answer: &Value) -> Result<(), &'static str> {
+    let ts = workspace.next_ts();
+    let open = workspace.response_urls.iter_mut().find(|r| r.secret == secret).ok_or("invalid_url")?;
+    if open.since.elapsed() > OPEN {
+        return Err("expired_url");
+    }
+    open.left = open.left.checked_sub(1).ok_or("used_url")?;
+    let (channel, pressed, user) = (open.channel.clone(), open.ts.clone(), open.user.clone());
+    let (blocks, attachments) = (answer["blocks"].clone(), answer["attachments"].clone());
+    let judged = validate::blocks(&blocks)
+        .and_then(|()| validate::attachments(&attachments))
+        .and_then(|()| validate::together(&blocks, &attachments));
+    judged.map_err(|f| f.error)?;
+    let is = |name: &str| answer[name] == true || answer[name] == "true";
+    let text = answer["text"].as_str().unwrap_or_default().to_owned();
+    let channel = workspace.channel(&channel).ok_or("channel_not_found")?;
+    if is("delete_original") {
+        channel.messages.retain(|m| m.ts != pressed);
+        return Ok(());
+    }
+    if text.is_empty() && blocks.is_null() && attachments.is_null() {
+        return Err("no_text");
+    }
+    let original = channel.messages.iter_mut().find(|m| m.ts == pressed && is("replace_original"));
+    if let Some(original) = original {
+        (original.text, original.blocks, original.attachments) = (text, blocks, attachments);
+        original.edits += 1;
+        return Ok(());
+    }
+    let only_for = (answer["response_type"] != "in_channel").then_some(user);
+    channel.messages.push(Message { ts, user: BOT.to_owned(), text, blocks, attachments, only_for, ..Message::default() });
+    Ok(())
 }

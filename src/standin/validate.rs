@@ -169,13 +169,72 @@ impl Judge {
             }
             "rich_text" => {
                 self.keys(block, &["type", "block_id", "elements"]);
-                self.list(block, "elements", 1..=1_000, true);
+                for (n, element) in self.list(block, "elements", 1..=1_000, true).iter().enumerate() {
+                    self.at(format!("elements/{n}"), |j| j.rich_text(element));
+                }
             }
             other => self.wrong(format!("unsupported block type: {other}")),
         }
     }
 
+    /// A part of a rich text: a section, a quote, preformatted text, or a list of sections.
+    fn rich_text(&mut self, part: &Value) {
+        match part.get("type").and_then(Value::as_str) {
+            Some("rich_text_section") => self.keys(part, &["type", "elements"]),
+            Some("rich_text_quote") => self.keys(part, &["type", "elements", "border"]),
+            Some("rich_text_preformatted") => self.keys(part, &["type", "elements", "border", "language"]),
+            Some("rich_text_list") => {
+                self.keys(part, &["type", "elements", "style", "indent", "offset", "border"]);
+                if !["bullet", "ordered"].contains(&part.get("style").and_then(Value::as_str).unwrap_or_default()) {
+                    self.wrong("a list's style must be bullet or ordered");
+                }
+                for (n, item) in self.list(part, "elements", 1..=1_000, true).iter().enumerate() {
+                    self.at(format!("elements/{n}"), |j| match item.get("type").and_then(Value::as_str) {
+                        Some("rich_text_section") => j.rich_text(item),
+                        _ => j.wrong("a list holds sections"),
+                    });
+                }
+                return;
+            }
+            Some(other) => return self.wrong(format!("unsupported rich text: {other}")),
+            None => return self.wrong("missing required field: type"),
+        }
+        for (n, element) in self.list(part, "elements", 0..=1_000, true).iter().enumerate() {
+            self.at(format!("elements/{n}"), |j| j.rich_element(element));
+        }
+    }
+
+    fn rich_element(&mut self, element: &Value) {
+        let needs = match element.get("type").and_then(Value::as_str) {
+            Some("text") => "text",
+            Some("link") => "url",
+            Some("user") => "user_id",
+            Some("channel") => "channel_id",
+            Some("usergroup") => "usergroup_id",
+            Some("emoji") => "name",
+            Some("color") => "value",
+            Some("broadcast") => "range",
+            Some("date") => return self.keys(element, &["type", "timestamp", "format", "url", "fallback"]),
+            Some(other) => return self.wrong(format!("unsupported rich text element: {other}")),
+            None => return self.wrong("missing required field: type"),
+        };
+        self.keys(element, &["type", needs, "text", "style", "unsafe", "unicode", "skin_tone"]);
+        self.string(element, needs, 12_000, true);
+        self.link(element, "url");
+        self.text += element.get("text").and_then(Value::as_str).map_or(0, |t| t.chars().count());
+    }
+
+    /// An address that a click opens: of a scheme that can't run anything.
+    fn link(&mut self, of: &Value, name: &str) {
+        let Some(address) = of.get(name).and_then(Value::as_str) else { return };
+        let fine = url::Url::parse(address).is_ok_and(|u| ["http", "https", "mailto", "slack", "tel"].contains(&u.scheme()));
+        if !fine {
+            self.at(name, |j| j.wrong("invalid url"));
+        }
+    }
+
     fn image(&mut self, image: &Value) {
+        self.link(image, "image_url");
         self.string(image, "image_url", 3_000, true);
         self.string(image, "alt_text", 2_000, true);
     }
@@ -188,6 +247,7 @@ impl Judge {
                 self.text(element, "text", 75, true, true);
                 self.string(element, "value", 2_000, false);
                 self.string(element, "url", 3_000, false);
+                self.link(element, "url");
                 self.string(element, "accessibility_label", 75, false);
                 if let Some(style) = element.get("style")
                     && !["primary", "danger"].contains(&style.as_str().unwrap_or_default())
@@ -230,6 +290,7 @@ impl Judge {
             self.at(format!("options/{n}"), |j| {
                 j.keys(option, &["text", "value", "description", "url"]);
                 j.text(option, "text", 75, false, true);
+                j.link(option, "url");
                 j.string(option, "value", 150, true);
                 j.text(option, "description", 75, false, false);
             });
@@ -304,7 +365,26 @@ pub fn attachments(value: &Value) -> Result<(), Fault> {
     }
     for (n, attachment) in items.iter().enumerate() {
         let Some(object) = attachment.as_object() else { return invalid(format!("[ERROR] attachment {n} must be an object")) };
-        let known = ["color", "blocks", "fallback", "text", "pretext", "title", "title_link", "fields", "footer", "mrkdwn_in", "ts", "id"];
+        let known = [
+            "color",
+            "blocks",
+            "fallback",
+            "text",
+            "pretext",
+            "title",
+            "title_link",
+            "fields",
+            "footer",
+            "footer_icon",
+            "mrkdwn_in",
+            "ts",
+            "id",
+            "image_url",
+            "thumb_url",
+            "author_name",
+            "author_link",
+            "author_icon",
+        ];
         if let Some(unknown) = object.keys().find(|k| !known.contains(&k.as_str())) {
             return invalid(format!("[ERROR] attachment {n} has an unknown property {unknown}"));
         }
@@ -318,7 +398,32 @@ pub fn attachments(value: &Value) -> Result<(), Fault> {
         if object.get("footer").and_then(Value::as_str).is_some_and(|f| f.chars().count() > 300) {
             return invalid(format!("[ERROR] attachment {n} has a footer over 300 characters"));
         }
+        for name in ["title_link", "image_url", "thumb_url", "author_link", "author_icon", "footer_icon"] {
+            let address = object.get(name).and_then(Value::as_str);
+            if address.is_some_and(|a| !url::Url::parse(a).is_ok_and(|u| ["http", "https"].contains(&u.scheme()))) {
+                return invalid(format!("[ERROR] attachment {n} has an invalid {name}"));
+            }
+        }
         judged(object.get("blocks").unwrap_or(&Value::Null))?;
+    }
+    Ok(())
+}
+
+/// Judges a message's `blocks` and `attachments` together: Slack counts at most 50 blocks over all of them, and refuses more than 20
+/// attachments with blocks (reported, not documented).
+///
+/// # Errors
+/// What Slack would answer.
+pub fn together(blocks: &Value, attachments: &Value) -> Result<(), Fault> {
+    let count = |list: &Value| list.as_array().map_or(0, Vec::len);
+    let attached: Vec<usize> = attachments.as_array().into_iter().flatten().map(|a| count(&a["blocks"])).collect();
+    let all = count(blocks) + attached.iter().sum::<usize>();
+    if all > 50 {
+        let said = format!("[ERROR] no more than 50 items allowed: there are {all} over blocks and attachments [json-pointer:/blocks]");
+        return Err(Fault { error: "invalid_blocks", messages: vec![said] });
+    }
+    if attached.iter().filter(|n| **n > 0).count() > 20 {
+        return Err(Fault { error: "too_many_attachments", messages: vec![] });
     }
     Ok(())
 }

@@ -12,6 +12,10 @@ pub const APP: &str = "A0DEMO0001";
 /// The bot's user id.
 pub const BOT: &str = "U0COOLOPS1";
 
+/// The scopes that our manifest asks for.
+const SCOPES: &[&str] =
+    &["chat:write", "channels:history", "channels:read", "groups:history", "groups:read", "im:history", "im:read", "commands"];
+
 /// Everything there is.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "plain data")]
@@ -25,6 +29,14 @@ pub struct Workspace {
     /// What Slack would hold against us: calls before their time.
     #[serde(skip)]
     pub breaches: Vec<String>,
+    /// What the app was allowed to do, as in the manifest that README gives.
+    #[serde(skip)]
+    pub scopes: Vec<String>,
+    /// Whether posts into one channel are counted. A test of ours that announces hundreds of builds at once isn't about that.
+    #[serde(skip)]
+    pub counts_posts: bool,
+    #[serde(skip)]
+    pub(super) response_urls: Vec<ResponseUrl>,
     #[serde(skip)]
     closed: Vec<Closed>,
     #[serde(skip)]
@@ -62,10 +74,56 @@ pub struct Channel {
     /// The person, for direct messages.
     pub with: Option<String>,
     pub messages: Vec<Message>,
+    #[serde(skip)]
+    posts: Posts,
+}
+
+/// How fast a channel took posts lately. Slack takes "one per second per channel" and lets short bursts pass; how long those may be isn't
+/// documented.
+#[derive(Debug)]
+struct Posts {
+    /// How many more it takes at once.
+    left: f64,
+    since: Instant,
+}
+
+/// So many posts a channel takes at once, then one a second.
+const BURST: f64 = 20.0;
+
+impl Default for Posts {
+    fn default() -> Self {
+        Self { left: BURST, since: Instant::now() }
+    }
+}
+
+impl Channel {
+    fn new(id: &str, name: &str, with: Option<&str>) -> Self {
+        let (id, name, with) = (id.to_owned(), name.to_owned(), with.map(Into::into));
+        Self { id, name, is_member: true, is_archived: false, with, messages: Vec::new(), posts: Posts::default() }
+    }
+
+    /// Counts a post; none when there were too many.
+    pub(super) fn takes_a_post(&mut self) -> Option<()> {
+        let posts = &mut self.posts;
+        posts.left = (posts.left + posts.since.elapsed().as_secs_f64()).min(BURST);
+        posts.since = Instant::now();
+        (posts.left >= 1.0).then(|| posts.left -= 1.0)
+    }
+}
+
+/// An address for answers to a press: a secret, for five of them within thirty minutes.
+#[derive(Debug)]
+pub(super) struct ResponseUrl {
+    pub secret: String,
+    pub channel: String,
+    pub ts: String,
+    pub user: String,
+    pub since: Instant,
+    pub left: u32,
 }
 
 /// A message as the model keeps it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[expect(missing_docs, reason = "Slack's own names")]
 pub struct Message {
     pub ts: String,
@@ -79,6 +137,10 @@ pub struct Message {
     pub only_for: Option<String>,
     /// How many times it was edited.
     pub edits: u32,
+    /// The message that it answers to, in its thread.
+    pub thread_ts: Option<String>,
+    /// Whether an answer in a thread shows in the channel too.
+    pub broadcast: bool,
 }
 
 /// A call of the Web API that was let in, for tests to look at.
@@ -128,24 +190,26 @@ impl Workspace {
             user("U0CHI00001", "chi", "Chi Tanaka"),
             user(BOT, "coolops", "coolops"),
         ];
-        let channel = |id: &str, name: &str, with: Option<&str>| Channel {
-            id: id.into(),
-            name: name.into(),
-            is_member: true,
-            is_archived: false,
-            with: with.map(Into::into),
-            messages: Vec::new(),
-        };
-        let mut channels = vec![channel("C0DEPLOYS1", "deploys", None), channel("C0RANDOM01", "random", None)];
+        let mut channels = vec![Channel::new("C0DEPLOYS1", "deploys", None), Channel::new("C0RANDOM01", "random", None)];
         channels[1].is_member = false;
-        channels.extend(users[..3].iter().map(|u| channel(&u.id.replacen('U', "D", 1), &u.name, Some(&u.id))));
-        Self { users, channels, calls: Vec::new(), faults: Vec::new(), breaches: Vec::new(), closed: Vec::new(), clock: 1_700_000_000 }
+        channels.extend(users[..3].iter().map(|u| Channel::new(&u.id.replacen('U', "D", 1), &u.name, Some(&u.id))));
+        Self {
+            users,
+            channels,
+            calls: Vec::new(),
+            faults: Vec::new(),
+            breaches: Vec::new(),
+            scopes: SCOPES.iter().map(|s| (*s).to_owned()).collect(),
+            counts_posts: true,
+            response_urls: Vec::new(),
+            closed: Vec::new(),
+            clock: 1_700_000_000,
+        }
     }
 
     /// A channel more, with our bot in it.
     pub fn add_channel(&mut self, id: &str, name: &str) {
-        let (id, name) = (id.to_owned(), name.to_owned());
-        self.channels.push(Channel { id, name, is_member: true, is_archived: false, with: None, messages: Vec::new() });
+        self.channels.push(Channel::new(id, name, None));
     }
 
     /// The next timestamp, unique in the workspace and near the real time.

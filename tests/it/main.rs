@@ -22,6 +22,7 @@ mod limits;
 mod operating;
 mod outages;
 mod registry;
+mod slack_sdk;
 mod slack_trouble;
 mod standin_refuses;
 mod stopping;
