@@ -1,10 +1,7 @@
 -- The event log: the only truth. Appended to through one function, never changed, chained by SHA-256 (events/CHAIN.md).
 
-do $$ begin
-  create role coolops_app nologin;
-exception when duplicate_object or unique_violation then null; end $$;
--- A failed grant means the login cannot drop to the role; `coolops doctor` explains what to do.
-do $$ begin execute format('grant coolops_app to %I', session_user); exception when others then null; end $$;
+-- The application's role and its rights are arranged by every `coolops migrate` (src/store/access.sql), not here: they belong to a
+-- cluster and to a database's name, and a dump or a copy of a database lacks them.
 
 -- Nobody may hold the log's lock and do nothing: not a forgotten psql either.
 do $$ begin execute format('alter database %I set idle_in_transaction_session_timeout = ''10s''', current_database());
@@ -59,7 +56,14 @@ create table log_chunk (
   primary key (deployment_id, chunk_no)
 );
 
-create function forbid_change() returns trigger language plpgsql as $$
+-- Every event type that some version of this program wrote: nothing else gets into the log. Filled by `coolops migrate`.
+create table event_type (
+  name    text     not null,
+  version smallint not null,
+  primary key (name, version)
+);
+
+create function forbid_change() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   raise exception 'append-only: % on % is refused', lower(tg_op), tg_table_name using errcode = '42501';
 end $$;

@@ -34,9 +34,9 @@ create table deployment (
 );
 -- Load-bearing: two deployments can never hold one environment, whatever the code decides.
 create unique index deployment_one_per_environment on deployment (environment_id)
-  where state in ('ready', 'starting', 'running', 'cancelling', 'unknown');
+  where state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown');
 create index deployment_open on deployment (environment_id, requested)
-  where state in ('queued', 'ready', 'starting', 'running', 'cancelling', 'unknown');
+  where state in ('queued', 'ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown');
 create index deployment_by_build on deployment (build_id, requested);
 create index deployment_recent on deployment (requested desc);
 

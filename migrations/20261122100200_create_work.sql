@@ -13,10 +13,12 @@ create table job (
   attempts    int         not null default 0,
   run_at      timestamptz not null default coolops_now(),
   rung_at     timestamptz,
-  lease_owner uuid,
+  lease       uuid,                                          -- of this claim and no other: fences may be given twice after a crash of the server
   lease_until timestamptz,
   fence       bigint,
   turn        text,                                          -- the scope at Slack where it waits for a turn that it has reserved
+  phase       text,                                          -- what is being timed: a deployment's start, or its run
+  phase_since timestamptz,
   engine      text,                                          -- the Docker Engine that its container is on
   orphaned_at timestamptz,                                   -- since when no worker on that engine is seen
   claimed_by  text,                                          -- 'doorbell' or 'sweep': how the last claim came about
@@ -24,6 +26,15 @@ create table job (
 ) with (fillfactor = 70);
 create index job_due on job (kind, run_at) where state = 'ready';
 create index job_leased on job (lease_until) where state = 'leased';
+create index job_done on job (run_at) where state = 'done';
+
+-- Whether a claim still holds its job: asked, and kept so until the commit, by everything that a holder writes.
+create function holds(p_job uuid, p_fence bigint, p_lease uuid) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  perform 1 from public.job where id = p_job and state = 'leased' and fence = p_fence and lease = p_lease for share;
+  return found;
+end $$;
 
 -- Who does jobs, and on which engine. A row that is not renewed is a process that is gone.
 create table worker (
@@ -52,8 +63,27 @@ create table slack_message (
   sent_digest    bytea,
   sent_payload   text,
   render_version int,
+  plain          boolean     not null default false,         -- Slack refused the layout: the facts were sent as text
   problem        text
 ) with (fillfactor = 70);
+
+-- Messages that landed when nobody waited for them any more. Whoever syncs the build next deletes what is not its message.
+create table slack_stray (
+  build_id uuid not null,
+  channel  text not null,
+  ts       text not null,
+  primary key (build_id, channel, ts)
+);
+
+-- The newest output of deployments whose log has grown past its first half: for those who watch. What is kept of it is
+-- written to the journal at the end.
+create unlogged table log_tail (
+  deployment_id uuid   not null,
+  first_line    bigint not null,                             -- counted over all that was printed
+  lines         int    not null,
+  body          bytea  not null,
+  primary key (deployment_id, first_line)
+);
 
 -- GCRA: one row per Slack scope, shared by every process.
 create table rate_bucket (
@@ -91,6 +121,7 @@ create table ci_refusal (
   project  text        not null,
   reason   text        not null,
   digest   bytea,                                            -- none where the body was not read to its end
+  times    bigint      not null default 1,                   -- so many alike within the second before
   known    boolean     not null                              -- whether there is such a project
 );
 create index ci_refusal_known on ci_refusal (known, id);
@@ -108,22 +139,24 @@ create table secret_value (
 );
 
 -- Notes the time; called by every process every 2 seconds. Leases may get a little longer by it, never shorter.
-create function keep_clock() returns timestamptz language plpgsql as $$
+create function keep_clock() returns timestamptz language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  present timestamptz := coolops_now();
+  present timestamptz := public.coolops_now();
   latest  timestamptz;
   back    interval;
 begin
-  select seen into latest from clock for update skip locked;
+  select seen into latest from public.clock for update skip locked;
   if not found then return present; end if;
   if latest > present + interval '5 s' then
     back := latest - present;
-    update job set run_at = run_at - back where state = 'ready' and run_at > present;
-    update job set lease_until = lease_until - back where state = 'leased' and lease_until > present + back;
-    update job set rung_at = null where rung_at > present;
-    update rate_bucket set tat = tat - back, blocked_until = blocked_until - back where greatest(tat, blocked_until) > present;
-    update worker set seen_at = present where seen_at > present;
+    update public.job set run_at = run_at - back where state = 'ready' and run_at > present;
+    -- What began before the clock was set back is counted on from there; only what began since, by the new time, stays.
+    update public.job set phase_since = phase_since - back where phase_since > present or phase_since < present - interval '5 s';
+    update public.job set lease_until = lease_until - back where state = 'leased' and lease_until > present + back;
+    update public.job set rung_at = null where rung_at > present;
+    update public.rate_bucket set tat = tat - back, blocked_until = blocked_until - back where greatest(tat, blocked_until) > present;
+    update public.worker set seen_at = present where seen_at > present;
   end if;
-  update clock set seen = present;
+  update public.clock set seen = present;
   return present;
 end $$;

@@ -1,52 +1,77 @@
+-- Hash of an event without position and time: the recipe of events/CHAIN.md, as in src/store/chain.rs.
+create function item_hash(event_id uuid, tenant_id uuid, stream_type text, stream_id uuid, stream_version int, kind text, schema_version smallint,
+  actor text, correlation_id uuid, causation_id uuid, fence bigint, body bytea) returns bytea
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+  select sha256('\x02'::bytea || uuid_send(event_id) || uuid_send(tenant_id)
+    || int4send(octet_length(stream_type)) || convert_to(stream_type, 'UTF8') || uuid_send(stream_id) || int4send(stream_version)
+    || int4send(octet_length(kind)) || convert_to(kind, 'UTF8') || int2send(schema_version)
+    || int4send(octet_length(actor)) || convert_to(actor, 'UTF8') || uuid_send(correlation_id)
+    || case when causation_id is null then '\x00'::bytea else '\x01'::bytea || uuid_send(causation_id) end
+    || case when fence is null then '\x00'::bytea else '\x01'::bytea || int8send(fence) end
+    || body)
+$$;
+
 -- The only door into the log. One call is one transaction and one round trip, so no client round trip happens
 -- while the global lock on event_head is held. docs/ARCHITECTURE.md, "One append", walks through it.
 --
 -- Arrays of one length describe events; `req` numbers the requests of the batch. A request that conflicts is left out
 -- whole and named in `lost`; the others are written. Side rows name the event (`e`, 1-based) that they follow from.
+-- Nothing that is chained is taken from the caller but the content: types must be known, and hashes are computed here.
 create function append_batch(
   req int[], eid uuid[], tid uuid[], sid uuid[], cor uuid[], cau uuid[], fen bigint[], exp int[], fst boolean[],
-  sch smallint[], st text[], ty text[], act text[], pay text[], bh bytea[], item bytea[], bou uuid[],
+  sch smallint[], st text[], ty text[], act text[], pay text[], bou uuid[],
   g_req int[], g_key uuid[], g_seen bigint[],                -- "this boundary has not moved since position …"
-  f_req int[], f_job uuid[], f_fence bigint[],               -- "this job is still leased under this fence"
+  f_req int[], f_job uuid[], f_fence bigint[], f_lease uuid[], -- "this job is still leased under this fence"
   b_e int[], b_id uuid[], b_project uuid[], b_name text[],   -- rows of build and job: every build has one of each
   j_e int[], j_id uuid[], j_kind text[], j_key uuid[],
   d_e int[], d_id uuid[], d_project uuid[], d_build uuid[], d_provider text[], d_name text[], d_headers jsonb[], d_body bytea[],
   projects json, tokens json, deployments json,
   out base bigint, out at timestamptz, out lost int[], out fenced int[])
-language plpgsql security definer set search_path = public, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  h event_head;
+  h public.event_head;
+  bh bytea[];
+  item bytea[];
   n int := 0;
   ch bytea[] := '{}';
   pos bigint[] := '{}';
   a8 bytea;
 begin
   if array_length(req, 1) > 4096 then raise exception 'a batch of % events is too large', array_length(req, 1); end if;
-  select * into h from event_head where id for update;       -- each later statement reads a new snapshot: authoritative
+  if exists (select from unnest(ty, sch) t(k, v) where not exists (select from public.event_type e where e.name = t.k and e.version = t.v)) then
+    raise exception 'an event type is unknown to this database; run: coolops migrate';
+  end if;
+  if exists (select from unnest(tid) t(id) where id <> '00000000-0000-0000-0000-000000000000') then raise exception 'there is one tenant'; end if;
+  -- Before the lock, so that nobody waits for it.
+  select array_agg(t.b order by t.ord), array_agg(public.item_hash(t.e, t.tn, t.st_, t.s, t.x + 1, t.ty_, t.sv, t.a, t.c, t.ca, t.f, t.b) order by t.ord) into bh, item
+    from (select u.*, sha256('\x00'::bytea || convert_to(u.pl, 'UTF8')) as b
+            from unnest(eid, tid, st, sid, exp, ty, sch, act, cor, cau, fen, pay) with ordinality
+              u(e, tn, st_, s, x, ty_, sv, a, c, ca, f, pl, ord)) t;
+  select * into h from public.event_head where id for update;       -- each later statement reads a new snapshot: authoritative
   if f_req is not null then
-    select array_agg(distinct t.r) into fenced from unnest(f_req, f_job, f_fence) t(r, j, f)
-     where (select v.fence from job v where v.id = t.j and v.state = 'leased' for share) is distinct from t.f;
+    select array_agg(distinct t.r) into fenced from unnest(f_req, f_job, f_fence, f_lease) t(r, j, f, l)
+     where (select true from public.job v where v.id = t.j and v.state = 'leased' and v.fence = t.f and v.lease = t.l for share) is not true;
   end if;
   -- Scalar sub-selects, not EXISTS: a plan cached on an empty table would otherwise hash the whole log for ever.
   select array_agg(distinct t.r) into lost from unnest(req, eid, sid, exp, fst) t(r, e, s, x, f)
    where t.r = any(fenced)
-      or (select v.position from event v where v.event_id = t.e) is not null
-      or (t.f and t.x <> coalesce((select v.stream_version from event v where v.stream_id = t.s
+      or (select v.position from public.event v where v.event_id = t.e) is not null
+      or (t.f and t.x <> coalesce((select v.stream_version from public.event v where v.stream_id = t.s
                                    order by v.stream_version desc limit 1), 0));
   if g_req is not null then
     select array_agg(distinct r) into lost from (
       select unnest(lost) r union
       select t.r from unnest(g_req, g_key, g_seen) t(r, k, s)
-       where coalesce((select v.position from boundary v where v.key = t.k), 0) <> t.s) u;
+       where coalesce((select v.position from public.boundary v where v.key = t.k), 0) <> t.s) u;
   end if;
   if d_e is not null then                                    -- "this delivery of a CI system has made no build yet"
     select array_agg(distinct r) into lost from (
       select unnest(lost) r union
       select req[t.e] from unnest(d_e, d_id) t(e, i)
-       where (select v.build_id from ci_delivery v where v.id = t.i) is not null) u;
+       where (select v.build_id from public.ci_delivery v where v.id = t.i) is not null) u;
   end if;
   base := h.position;
-  at := greatest(h.last_at, coolops_now());
+  at := greatest(h.last_at, public.coolops_now());
   a8 := timestamptz_send(at);
   for i in 1 .. array_length(req, 1) loop
     if req[i] = any(lost) then pos[i] := null; ch[i] := null; continue; end if;
@@ -56,31 +81,31 @@ begin
     ch[i] := h.chain_hash;
   end loop;
   if n = 0 then return; end if;
-  insert into event
+  insert into public.event
     select t.p, t.e, t.t, t.s, t.c, t.ca, at, t.f, t.x + 1, t.sv, t.st_, t.ty_, t.a::json, t.pl::json, t.b_, t.c_
       from unnest(pos, eid, tid, sid, cor, cau, fen, exp, sch, st, ty, act, pay, bh, ch)
         t(p, e, t, s, c, ca, f, x, sv, st_, ty_, a, pl, b_, c_) where t.p is not null;
-  insert into boundary as b
+  insert into public.boundary as b
     select t.k, max(t.p) from unnest(bou, pos) t(k, p) where t.k is not null and t.p is not null group by t.k
     on conflict (key) do update set position = excluded.position;
   if projects is not null then
-    insert into project as p
+    insert into public.project as p
       select t.id, t.slug, pos[t.e], t.doc from json_to_recordset(projects) t(e int, id uuid, slug text, doc json) where pos[t.e] is not null
       on conflict (id) do update set slug = excluded.slug, position = excluded.position, doc = excluded.doc;
   end if;
   if tokens is not null then
-    insert into token
+    insert into public.token
       select decode(t.digest, 'hex'), t.project_id, t.token_id, t.revoked
         from json_to_recordset(tokens) t(e int, digest text, project_id uuid, token_id uuid, revoked boolean) where pos[t.e] is not null
       on conflict (digest) do update set revoked = excluded.revoked;
   end if;
   if b_e is not null then
-    insert into build
+    insert into public.build
       select t.id, t.project_id, pos[t.e], t.name from unnest(b_e, b_id, b_project, b_name) t(e, id, project_id, name)
        where pos[t.e] is not null;
   end if;
   if d_e is not null then
-    insert into ci_delivery (id, at, project_id, build_id, position, provider, name, verdict, reason, headers, body)
+    insert into public.ci_delivery (id, at, project_id, build_id, position, provider, name, verdict, reason, headers, body)
       select t.id, at, t.project, t.build, pos[t.e], t.provider, t.name, 'accepted', '', t.headers, t.body
         from unnest(d_e, d_id, d_project, d_build, d_provider, d_name, d_headers, d_body) t(e, id, project, build, provider, name, headers, body)
        where pos[t.e] is not null
@@ -89,45 +114,44 @@ begin
   end if;
   if deployments is not null then
     -- Rows that give an environment up come before rows that take it, so a hand-over fits the unique index.
-    insert into deployment as d
+    insert into public.deployment as d
       select t.id, t.build_id, t.environment_id, t.project_id, pos[t.e], pos[t.e], t.state, t.doc
         from json_to_recordset(deployments) t(e int, id uuid, build_id uuid, environment_id uuid, project_id uuid, state text, doc json)
        where pos[t.e] is not null
-       order by t.state in ('ready', 'starting', 'running', 'cancelling', 'unknown'), t.e
+       order by t.state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown'), t.e
       on conflict (id) do update set position = excluded.position, state = excluded.state, doc = excluded.doc;
   end if;
   if j_e is not null then
-    insert into job as j (id, kind, key, wanted, run_at)
-      select t.id, t.kind, t.key, max(pos[t.e]), coolops_now()
+    insert into public.job as j (id, kind, key, wanted, run_at)
+      select t.id, t.kind, t.key, max(pos[t.e]), public.coolops_now()
         from unnest(j_e, j_id, j_kind, j_key) t(e, id, kind, key) where pos[t.e] is not null group by t.id, t.kind, t.key
       on conflict (id) do update set wanted = excluded.wanted,
         state  = case when j.state = 'done' then 'ready' else j.state end,
         run_at = case when j.state = 'done' then excluded.run_at else j.run_at end,
         rung_at = case when j.state = 'done' then null else j.rung_at end;
   end if;
-  update event_head set position = h.position + n, chain_hash = h.chain_hash, last_at = at where id;
+  update public.event_head set position = h.position + n, chain_hash = h.chain_hash, last_at = at where id;
 end $$;
 
 -- Log chunks do not take the global lock: the finishing event seals them into the chain.
-create function append_log_chunk(p_job uuid, p_fence bigint, p_deployment uuid, p_chunk int, p_first bigint, p_lines int, p_len int,
+create function append_log_chunk(p_job uuid, p_fence bigint, p_lease uuid, p_deployment uuid, p_chunk int, p_first bigint, p_lines int, p_len int,
   p_envelope text, p_body bytea, p_chain bytea) returns void
-language plpgsql security definer set search_path = public, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  perform 1 from job where id = p_job and state = 'leased' and fence = p_fence for share;
+  -- A deployment's output is written by whoever holds its job, and by nobody else.
+  perform 1 from public.job where id = p_job and state = 'leased' and fence = p_fence and lease = p_lease and kind = 'run_deployment' and key = p_deployment for share;
   if not found then raise exception 'fenced' using errcode = 'CO001'; end if;
-  insert into log_chunk (deployment_id, chunk_no, first_line, lines, raw_len, fence, envelope, body, chain_hash)
+  if p_chain is distinct from sha256('\x03'::bytea || case when p_chunk = 0 then sha256('coolops-journal'::bytea || uuid_send(p_deployment))
+       else (select chain_hash from public.log_chunk where deployment_id = p_deployment and chunk_no = p_chunk - 1) end || convert_to(p_envelope, 'UTF8')) then
+    raise exception 'chunk % of % does not continue its chain', p_chunk, p_deployment using errcode = 'CO002';
+  end if;
+  insert into public.log_chunk (deployment_id, chunk_no, first_line, lines, raw_len, fence, envelope, body, chain_hash)
     values (p_deployment, p_chunk, p_first, p_lines, p_len, p_fence, p_envelope::json, p_body, p_chain)
     on conflict (deployment_id, chunk_no) do nothing;        -- the same chunk sent again after a lost reply
   if not found then
-    perform 1 from log_chunk where deployment_id = p_deployment and chunk_no = p_chunk and chain_hash = p_chain;
+    perform 1 from public.log_chunk where deployment_id = p_deployment and chunk_no = p_chunk and chain_hash = p_chain;
     if not found then raise exception 'chunk % of % is there with other content', p_chunk, p_deployment using errcode = 'CO002'; end if;
   end if;
 end $$;
 
 revoke all on function append_batch, append_log_chunk from public;
-grant usage on schema public to coolops_app;
-grant select on all tables in schema public to coolops_app;
-grant execute on function append_batch, append_log_chunk to coolops_app;
-grant usage on sequence fence_seq to coolops_app;
-grant insert, update, delete on project, token, build, deployment, boundary to coolops_app;
-grant insert, update, delete on job, slack_message, rate_bucket, secret_value, worker, clock, ci_delivery, ci_refusal to coolops_app;

@@ -125,6 +125,12 @@ pub const VARIABLES: &[Variable] = &[
         default: Some("4"),
         uses: [O, I, O, I, I],
     },
+    Variable {
+        name: "COOLOPS_NETWORK_GUARD",
+        help: "on or off: keeps deployments from the Docker host's own addresses and from 169.254.0.0/16, where clouds give out credentials",
+        default: Some("on"),
+        uses: [O, I, O, I, I],
+    },
     Variable { name: "SLACK_API_URL", help: "Slack's Web API; for tests", default: Some("https://slack.com/api"), uses: [O, O, I, I, I] },
     Variable {
         name: "COOLOPS_SLACK_SPEED",
@@ -159,6 +165,8 @@ pub struct Config {
     pub keys: Option<Keyring>,
     /// Deployments at a time.
     pub slots: usize,
+    /// Whether deployments are kept from the Docker host.
+    pub network_guard: bool,
     /// Slack's Web API.
     pub slack_api_url: String,
     /// How many times faster than Slack's limits.
@@ -231,7 +239,19 @@ impl Config {
         let http = |u: &str| url::Url::parse(u).ok().filter(|u| ["http", "https"].contains(&u.scheme()) && u.has_host());
         let base = |u: &str| http(u).map(|_| u.trim_end_matches('/').to_owned());
         let up_to_1000 = |n: &str| n.parse::<u32>().ok().filter(|n| (1..=1000).contains(n));
-        let public_url = r.parsed("COOLOPS_PUBLIC_URL", WEB, base).unwrap_or_default();
+        // Styles, scripts and live logs are asked for from the root.
+        const ROOT: &str = "an address that begins with https:// or http:// and ends after the host: no path, no query, no user";
+        let root = |u: &str| {
+            let url = http(u)?;
+            let plain = url.path() == "/"
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none();
+            plain.then(|| u.trim().trim_end_matches('/').to_owned())
+        };
+        let public_url = r.parsed("COOLOPS_PUBLIC_URL", ROOT, root).unwrap_or_default();
+        let network_guard = r.parsed("COOLOPS_NETWORK_GUARD", "on or off", |g| ["on", "off"].contains(&g).then_some(g == "on"));
         let slots = r.parsed("COOLOPS_WORKER_SLOTS", UP_TO_1000, up_to_1000).unwrap_or(1);
         let slack_api_url = r.parsed("SLACK_API_URL", WEB, base).unwrap_or_default();
         let slack_speed = r.parsed("COOLOPS_SLACK_SPEED", UP_TO_1000, up_to_1000).unwrap_or(1);
@@ -262,6 +282,7 @@ impl Config {
             public_url,
             keys,
             slots: slots as usize,
+            network_guard: network_guard.unwrap_or(true),
             slack_api_url,
             slack_speed,
             slack_token,
@@ -320,6 +341,24 @@ mod tests {
             assert!(text.contains(&format!("  {name}")), "{name} is missing in:\n{text}");
         }
         assert!(!text.contains("mysql"), "a value may be a secret in the wrong place");
+    }
+
+    #[test]
+    fn the_public_address_is_a_root() {
+        for (given, fits) in [
+            ("https://coolops.example.com", true),
+            ("https://coolops.example.com/", true),
+            ("http://10.0.0.4:3000", true),
+            ("https://example.com/coolops", false),
+            ("https://example.com/?a=b", false),
+            ("https://u:p@example.com", false),
+            ("https://example.com/#x", false),
+            ("coolops.example.com", false),
+        ] {
+            let variable = |name: &str| (name == "COOLOPS_PUBLIC_URL").then(|| given.to_owned());
+            let Err(error) = Config::read(Role::Serve, &variable) else { panic!("accepted") };
+            assert_eq!(!error.to_string().contains("COOLOPS_PUBLIC_URL is not"), fits, "{given}");
+        }
     }
 
     #[test]

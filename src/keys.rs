@@ -151,6 +151,7 @@ pub fn sign(secret: &SecretString, parts: &[&[u8]]) -> [u8; 32] {
 }
 
 /// Makes and checks the capability in a link: read-only, for one thing.
+#[derive(Clone)]
 pub struct Links {
     /// Keyed once, cloned for each link.
     mac: HmacSha256,

@@ -30,6 +30,7 @@ pub mod http;
 pub mod jobs;
 #[cfg(feature = "server")]
 pub mod keys;
+pub mod limits;
 #[cfg(feature = "server")]
 pub mod projections;
 #[cfg(feature = "server")]

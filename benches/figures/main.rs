@@ -16,6 +16,7 @@ use coolops::domain::deployment::*;
 use coolops::domain::event::{Actor, Event};
 use coolops::domain::ids::*;
 use coolops::domain::names::ImageRef;
+use coolops::domain::project::Unchecked;
 use coolops::keys::Keyring;
 use coolops::projections::build_card::BuildCard;
 use coolops::slack::render;
@@ -353,6 +354,9 @@ fn story_of(n: u128) -> Vec<Event> {
                 image: ImageRef::parse("registry.example.com/deploy:1").unwrap(),
                 time_limit_minutes: 60,
                 log_limit_mebibytes: 16,
+                start_patience_minutes: 10,
+                stop_grace_seconds: 10,
+                unchecked_image: Unchecked::Fail,
                 behind: None,
             }
             .into(),
@@ -363,6 +367,7 @@ fn story_of(n: u128) -> Vec<Event> {
                 image_id: format!("sha256:{}", "0".repeat(64)),
                 container: format!("coolops-{}", of.deployment_id),
                 digest: None,
+                unchecked: false,
                 engine_id: "engine".into(),
             }
             .into(),

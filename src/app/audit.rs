@@ -9,12 +9,15 @@ use serde::Serialize;
 use super::App;
 use crate::domain::deployment::LogSeal;
 use crate::domain::event::SEALING;
-use crate::domain::ids::{BuildId, DeploymentId};
+use crate::domain::ids::{BuildId, DeploymentId, ProjectId, TokenId};
+use crate::domain::project::Project;
 use crate::keys;
 use crate::projections::build_card::BuildCard;
 use crate::slack::render::{self, RENDER_VERSION};
+use crate::store::Store;
 use crate::store::chain;
 use crate::store::copy_out::Row;
+use crate::store::log::ReadError;
 use crate::store::messages::Audited;
 
 /// What an audit found.
@@ -59,6 +62,8 @@ struct Audit<'a> {
     cards: HashMap<BuildId, Option<BuildCard>>,
     with_journal: HashSet<DeploymentId>,
     seals: HashMap<DeploymentId, LogSeal>,
+    projects: HashSet<ProjectId>,
+    open: HashSet<DeploymentId>,
 }
 
 impl App {
@@ -76,6 +81,8 @@ impl App {
             cards: HashMap::new(),
             with_journal: self.store.journals().await?.into_iter().collect(),
             seals: HashMap::new(),
+            projects: HashSet::new(),
+            open: HashSet::new(),
         };
         for sent in self.store.sent_messages().await? {
             if sent.payload_digest != sent.sent_digest {
@@ -88,7 +95,7 @@ impl App {
             }
         }
         self.store.scan(0, |row| audit.event(row)).await?;
-        let Audit { mut report, previous, head, sent, with_journal, seals, .. } = audit;
+        let Audit { mut report, previous, head, sent, with_journal, seals, projects, open, .. } = audit;
         report.head = hex::encode(previous);
         if report.findings.is_empty() {
             if report.events < head.0 {
@@ -106,9 +113,89 @@ impl App {
                 report.find(finding);
             }
         }
+        if report.findings.is_empty() {
+            self.hold_rows_against_log(projects, open, &mut report).await?;
+        }
         report.messages_behind = self.store.messages_behind().await?;
         Ok(report)
     }
+
+    /// Holds the rows that lists and look-ups use against the log: projects, tokens, and what is open. Nothing is decided on a row, but
+    /// somebody who changes one means something by it.
+    async fn hold_rows_against_log(
+        &self,
+        projects: HashSet<ProjectId>,
+        open: HashSet<DeploymentId>,
+        report: &mut Report,
+    ) -> Result<(), sqlx::Error> {
+        let next = "coolops replay makes it right again";
+        let rows: HashSet<ProjectId> = self.store.projects().await?.into_iter().map(|p| p.id).collect();
+        let mut tokens: HashMap<(ProjectId, TokenId), (String, bool)> = HashMap::new();
+        for id in projects.union(&rows) {
+            let (of_log, row) = self.compare(*id, App::project_of_log, Store::project, |a, b| a.value == b.value).await?;
+            match row {
+                None => {}
+                Some(None) => report.find(format!("project {id}: its row is missing; {next}")),
+                Some(Some(row)) => {
+                    let what = of_log.as_ref().map(|told| differing(&told.value, &row.value)).unwrap_or_default();
+                    report.find(format!("project {id}: its row is not what the log says{what}; {next}"));
+                }
+            }
+            let listed = of_log.into_iter().flat_map(|told| told.value.tokens);
+            tokens.extend(listed.map(|t| ((*id, t.id), (t.digest, t.revoked))));
+        }
+        for (project, token, digest, revoked) in self.store.tokens().await? {
+            match tokens.remove(&(project, token)) {
+                Some(known) if known == (digest, revoked) => {}
+                Some(_) => report.find(format!("token {token} of project {project}: its row is not what the log says; {next}")),
+                None => report.find(format!("token {token} of project {project}: it is in its table and not in the log; {next}")),
+            }
+        }
+        let rows: HashSet<DeploymentId> = self.store.open_deployments().await?.into_iter().collect();
+        for id in open.union(&rows) {
+            let (_, row) = self.compare(*id, App::deployment_of_log, Store::deployment, |a, b| a == b).await?;
+            if row.is_some() {
+                report.find(format!("deployment {id}: its row is not what the log says; {next}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the log says of a thing, where it can be told, and its row (or that there is none), where that says something else. Both go on changing, so a
+    /// difference is looked at again.
+    async fn compare<I: Copy, T>(
+        &self,
+        id: I,
+        of_log: impl AsyncFn(&Self, I) -> Result<Option<T>, ReadError>,
+        row: impl AsyncFn(&Store, I) -> Result<Option<T>, sqlx::Error>,
+        same: impl Fn(&T, &T) -> bool,
+    ) -> Result<(Option<T>, Option<Option<T>>), sqlx::Error> {
+        let mut last = (None, None);
+        for _ in 0..3 {
+            let (told, row) = (of_log(self, id).await, row(&self.store, id).await?);
+            match (told, row) {
+                (Ok(Some(told)), Some(row)) if same(&told, &row) => return Ok((Some(told), None)),
+                (Err(ReadError::Database(e)), _) => return Err(e),
+                (told, row) => last = (told.ok().flatten(), Some(row)),
+            }
+        }
+        Ok(last)
+    }
+}
+
+/// Which fields of a row say something else, and what; in brackets.
+fn differing(told: &Project, row: &Project) -> String {
+    let fields = |project: &Project| match serde_json::to_value(project) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let told = fields(told);
+    let plain = |value: &serde_json::Value| {
+        value.as_str().map(|text| format!(" says {}", crate::domain::names::printable(text))).unwrap_or_default()
+    };
+    let differ = fields(row).into_iter().filter(|(name, value)| told.get(name) != Some(value));
+    let named: Vec<String> = differ.map(|(name, value)| format!("{name}{}", plain(&value))).collect();
+    if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) }
 }
 
 impl Audit<'_> {
@@ -136,8 +223,26 @@ impl Audit<'_> {
         }
         self.previous = link;
         self.report.events = expected;
+        self.keep_track(row);
         self.content(row);
         true
+    }
+
+    /// Which projects there are and which deployments are open, by the events' types alone.
+    fn keep_track(&mut self, row: &Row<'_>) {
+        let stream = row.header.stream_id;
+        match row.header.kind {
+            "project_created" => {
+                self.projects.insert(ProjectId(stream));
+            }
+            "deployment_requested" => {
+                self.open.insert(DeploymentId(stream));
+            }
+            "deployment_succeeded" | "deployment_failed" | "deployment_stopped" | "deployment_resolved" => {
+                self.open.remove(&DeploymentId(stream));
+            }
+            _ => {}
+        }
     }
 
     fn content(&mut self, row: &Row<'_>) {
@@ -176,7 +281,8 @@ impl Audit<'_> {
             return;
         };
         self.report.messages += 1;
-        let digest = render::digest(&render::render(&card, &links).bytes());
+        let payload = if sent.plain { render::render_plainly(&card, &links) } else { render::render(&card, &links) };
+        let digest = render::digest(&payload.bytes());
         if sent.sent_digest != digest {
             self.report.find(format!("message of build {build}: sent_digest (rendered anew it is different)"));
         }

@@ -6,7 +6,6 @@ use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{BuildId, ProjectId, TokenId};
 use crate::domain::project::{Ci, Project};
 use crate::projections::rows;
-use crate::slack::render;
 use crate::store::append::{Append, AppendError};
 use crate::store::deliveries::PackedDelivery;
 
@@ -15,7 +14,7 @@ use crate::store::deliveries::PackedDelivery;
 pub struct Registered {
     /// The build.
     pub id: BuildId,
-    /// Its page, with the capability to read it.
+    /// Its page. Without the key that reads it: who may announce builds isn't therefore one who may read logs.
     pub url: String,
     /// Whether it was new; otherwise it was there with the same params.
     pub new: bool,
@@ -41,7 +40,7 @@ impl Announcer<'_> {
     /// Whether the project as it stands admits the announcement.
     fn is_admitted(&self, project: &Project) -> Result<(), AnnounceRefusal> {
         match self {
-            Self::Token(token) if project.tokens.iter().any(|t| t.id == *token && t.revoked) => Err(AnnounceRefusal::TokenRevoked),
+            Self::Token(token) if !project.tokens.iter().any(|t| t.id == *token && !t.revoked) => Err(AnnounceRefusal::TokenRevoked),
             Self::Webhook { ci, .. } if project.ci(&ci.provider) != Some(*ci) => Err(AnnounceRefusal::SettingsChanged),
             Self::Token(_) | Self::Webhook { .. } => Ok(()),
         }
@@ -91,7 +90,7 @@ impl App {
             let build = match registration {
                 Registration::Same => {
                     let there = existing.as_ref().expect("only an existing build is the same");
-                    return Ok(self.registered(there, None));
+                    return Ok(Self::registered(there, None));
                 }
                 Registration::New(build) => build,
             };
@@ -104,13 +103,13 @@ impl App {
                 append.delivery((*delivery).clone());
             }
             match self.store.append(append).await {
-                Ok(appended) => return Ok(self.registered(&build, Some(appended.position))),
+                Ok(appended) => return Ok(Self::registered(&build, Some(appended.position))),
                 Err(AppendError::Conflict) => {
                     if let Announcer::Webhook { delivery, .. } = &announcer
                         && let Some(made) = self.store.delivery(delivery.id).await?.and_then(|d| d.build)
                         && let Some(there) = self.build(made).await?
                     {
-                        return Ok(self.registered(&there, None));
+                        return Ok(Self::registered(&there, None));
                     }
                     existing = self.build(build.build_id).await?;
                     seen = self.project_anew(build.project_id).await?;
@@ -121,12 +120,8 @@ impl App {
         Err(too_busy())
     }
 
-    pub(super) fn registered(&self, build: &BuildRegistered, position: Option<i64>) -> Registered {
-        let links = self.keys.links(&build.link_key);
-        let url = match links {
-            Some(links) => render::build_url(&build.public_url, &links, build.build_id),
-            None => format!("{}/builds/{}", build.public_url, build.build_id),
-        };
+    pub(super) fn registered(build: &BuildRegistered, position: Option<i64>) -> Registered {
+        let url = format!("{}/builds/{}", build.public_url, build.build_id);
         Registered { id: build.build_id, url, new: position.is_some(), position }
     }
 

@@ -13,14 +13,15 @@ use uuid::Uuid;
 
 use super::builds::{AnnounceRefusal, Announcer, Registered};
 use super::{App, CommandError};
-use crate::ci::proof::Refusal;
+use crate::ci::proof;
 use crate::ci::{self, Headers, Malformed, Provider, Reading, Request, redact, rules};
 use crate::domain::build::{BuildRefusal, RegisterBuild};
-use crate::domain::ids::{DeliveryId, ProjectId};
+use crate::domain::ids::{BuildId, DeliveryId, ProjectId};
 use crate::domain::names;
 use crate::domain::project::{Ci, Project, SecretRef};
 use crate::store::deliveries::{Delivery, DeliveryContent, PackedDelivery};
 use crate::store::directory::Seen;
+use crate::store::refusals::Refusal;
 
 /// A webhook as it came in.
 #[derive(Clone)]
@@ -64,7 +65,7 @@ pub enum CiRefusal {
     Unread(String),
     /// Its origin isn't proved.
     #[error(transparent)]
-    Proof(#[from] Refusal),
+    Proof(#[from] proof::Refusal),
     /// It can't be read.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -78,6 +79,8 @@ fn refused(refusal: impl Into<CiRefusal>) -> Refused {
 
 /// Most builds of one run: its attempts.
 const ATTEMPTS_MAX: usize = 50;
+/// A body of so many bytes takes long enough to read to stand in the way of others.
+const LARGE: usize = 64 * 1024;
 /// How often a delivery is looked at anew because its project's settings changed meanwhile.
 const LOOKS: usize = 5;
 
@@ -93,7 +96,7 @@ impl App {
     /// A refusal, which is noted, or that the database is away.
     pub async fn take_delivery(&self, slug: &str, incoming: &Incoming) -> Result<Taken, Refused> {
         let taken = self.verify_and_take(ProjectId::of_slug(slug), slug, incoming).await;
-        self.record_refusal(taken, slug, incoming).await
+        self.record_refusal(taken, slug, incoming)
     }
 
     /// Takes a webhook of a CI system that sends those of all repositories to one address: every project whose secret proves
@@ -103,32 +106,32 @@ impl App {
     /// A refusal, which is noted, or that the database is away.
     pub async fn take_delivery_for_any(&self, incoming: &Incoming) -> Result<Vec<Taken>, Refused> {
         let taken = self.route_delivery(incoming).await;
-        self.record_refusal(taken, "", incoming).await
+        self.record_refusal(taken, "", incoming)
     }
 
     /// Notes a webhook whose body was not read to its end.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn note_unread(&self, provider: &'static dyn Provider, slug: &str, why: &str) -> Result<(), Refused> {
+    pub fn note_unread(&self, provider: &'static dyn Provider, slug: &str, why: &str) {
         let incoming = Incoming { provider, headers: Headers::default(), body: Bytes::new() };
         let unread: Result<(), Refused> = Err(refused(CiRefusal::Unread(why.to_owned())));
-        match self.record_refusal(unread, slug, &incoming).await {
-            Err(CommandError::Unavailable(why)) => Err(CommandError::Unavailable(why)),
-            _ => Ok(()),
-        }
+        drop(self.record_refusal(unread, slug, &incoming));
     }
 
-    async fn record_refusal<T>(&self, taken: Result<T, Refused>, slug: &str, incoming: &Incoming) -> Result<T, Refused> {
+    fn record_refusal<T>(&self, taken: Result<T, Refused>, slug: &str, incoming: &Incoming) -> Result<T, Refused> {
         if let Err(CommandError::Refused(refusal)) = &taken {
             let provider = incoming.provider.name();
             metrics::counter!("coolops_ci_deliveries_total", "provider" => provider, "verdict" => "refused").increment(1);
-            let at_all = slug.is_empty() && !matches!(refusal, CiRefusal::NobodySetUp(_));
-            let known = at_all || self.project(ProjectId::of_slug(slug)).await?.is_some();
-            let slug: String = slug.chars().filter(|c| !c.is_control()).take(60).collect();
+            let known = match refusal {
+                CiRefusal::NoProject(_) | CiRefusal::NobodySetUp(_) => false,
+                // Nothing was looked up for it.
+                CiRefusal::Unread(_) => {
+                    self.directory.projects.read().expect("no holder of the lock panics").contains_key(&ProjectId::of_slug(slug))
+                }
+                CiRefusal::NotSetUp { .. } | CiRefusal::Proof(_) | CiRefusal::Malformed(_) => true,
+            };
+            let project: String = slug.chars().filter(|c| !c.is_control()).take(60).collect();
             // What was not read to its end has no digest.
-            let digest = (!matches!(refusal, CiRefusal::Unread(_))).then(|| Sha256::digest(&incoming.body));
-            self.store.note_refusal(provider, &slug, known, &refusal.to_string(), digest.as_ref().map(|d| &d[..])).await?;
+            let digest = (!matches!(refusal, CiRefusal::Unread(_))).then(|| Sha256::digest(&incoming.body).to_vec());
+            self.refusals.note(Refusal { provider, project, known, reason: refusal.to_string() }, digest);
         }
         taken
     }
@@ -136,10 +139,10 @@ impl App {
     async fn route_delivery(&self, incoming: &Incoming) -> Result<Vec<Taken>, Refused> {
         let provider = incoming.provider.name();
         // Whoever proves nothing costs nothing.
-        if let Err(refusal @ Refusal::Missing(_)) = incoming.provider.verify(&self.request(incoming), "") {
+        if let Err(refusal @ proof::Refusal::Missing(_)) = incoming.provider.verify(&self.request(incoming), "") {
             return Err(refused(refusal));
         }
-        let mut candidates: Vec<Project> = self.store.projects().await?;
+        let mut candidates: Vec<Project> = self.unproven().projects().await?;
         candidates.retain(|p| !p.archived && p.ci(provider).is_some_and(|c| c.secret.is_some()));
         if candidates.is_empty() {
             return Err(refused(CiRefusal::NobodySetUp(provider)));
@@ -160,7 +163,7 @@ impl App {
                 None => CommandError::Unavailable("no project's secret can be read".to_owned()),
             });
         }
-        let body = self.read_redacted(incoming)?;
+        let body = self.read_redacted(incoming).await?;
         let (mut taken, mut failed) = (Vec::new(), None);
         for project in theirs(&believed, incoming.provider, &body) {
             match self.verify_and_take(project.id, &project.slug, incoming).await {
@@ -186,13 +189,13 @@ impl App {
     }
 
     async fn verify_and_take(&self, project: ProjectId, slug: &str, incoming: &Incoming) -> Result<Taken, Refused> {
-        let mut seen = self.project(project).await?;
+        let mut seen = self.project_unproven(project, false).await?;
         for look in 1..=LOOKS {
             let Some(there) = seen else { return Err(refused(CiRefusal::NoProject(names::printable(slug).into_owned()))) };
             let ci = there.value.ci(incoming.provider.name()).cloned().unwrap_or_default();
             match self.verify_origin(&there.value, &ci, incoming).await {
                 Ok(Ok(())) => {
-                    let body = self.read_redacted(incoming)?;
+                    let body = self.read_redacted(incoming).await?;
                     if let Some(taken) = self.ingest(&there, &ci, incoming, &body).await? {
                         return Ok(taken);
                     }
@@ -202,7 +205,7 @@ impl App {
                 Ok(Err(refusal)) => return Err(refused(refusal)),
                 Err(e) => return Err(e),
             }
-            seen = self.project_anew(project).await?;
+            seen = self.project_unproven(project, true).await?;
         }
         Err(super::too_busy())
     }
@@ -211,16 +214,28 @@ impl App {
         Request { headers: &incoming.headers, body: &incoming.body, now: self.store.clock().now().timestamp() }
     }
 
-    /// The body without what may be secret.
-    fn read_redacted(&self, incoming: &Incoming) -> Result<Value, Refused> {
-        let mut body = ci::body(incoming.provider, &self.request(incoming)).map_err(refused)?;
-        redact::body(&mut body);
-        Ok(body)
+    /// The body without what may be secret. A large one is read where nobody else waits.
+    async fn read_redacted(&self, incoming: &Incoming) -> Result<Value, Refused> {
+        let now = self.request(incoming).now;
+        let read = move |incoming: &Incoming| {
+            let request = Request { headers: &incoming.headers, body: &incoming.body, now };
+            let mut body = ci::body(incoming.provider, &request)?;
+            redact::body(&mut body);
+            Ok(body)
+        };
+        let body: Result<Value, Malformed> = if incoming.body.len() < LARGE {
+            read(incoming)
+        } else {
+            let incoming = incoming.clone();
+            let read = tokio::task::spawn_blocking(move || read(&incoming)).await;
+            read.map_err(|e| CommandError::Impossible(format!("the body can't be read: {e}")))?
+        };
+        body.map_err(refused)
     }
 
     /// Whether one of the project's secrets proves the origin.
     async fn verify_origin(&self, project: &Project, ci: &Ci, incoming: &Incoming) -> Result<Result<(), CiRefusal>, Refused> {
-        let Some(secret) = &ci.secret else {
+        let Some(secret) = ci.secret.as_ref() else {
             let not_set_up = CiRefusal::NotSetUp { project: project.slug.clone(), provider: incoming.provider.name() };
             return Ok(Err(not_set_up));
         };
@@ -230,7 +245,7 @@ impl App {
             Ok(()) => return Ok(Ok(())),
             Err(refusal) => refusal,
         };
-        if let (Some(previous), Refusal::Wrong(_) | Refusal::Missing(_)) = (&ci.previous, &refusal) {
+        if let (Some(previous), proof::Refusal::Wrong(_) | proof::Refusal::Missing(_)) = (&ci.previous, &refusal) {
             let previous = self.ci_secret(project.id, ci, previous).await?;
             let may = incoming.provider.may_stand_beside(current.expose_secret(), previous.expose_secret());
             if may && incoming.provider.verify(&request, previous.expose_secret()).is_ok() {
@@ -271,7 +286,7 @@ impl App {
         }
         // What it made once stays its verdict; what made no build was decided again, because the rules may have changed.
         if let (Some(build), Some(delivery)) = (made, if made.is_some() { self.store.delivery(packed.id).await? } else { None }) {
-            let build = self.build(build).await?.map(|b| self.registered(&b, None));
+            let build = self.build(build).await?.map(|b| Self::registered(&b, None));
             return Ok(Some(Taken { delivery, build }));
         }
         self.keep_delivery(&packed, decided).await.map(Some)
@@ -286,7 +301,7 @@ impl App {
         delivery: &PackedDelivery,
     ) -> Result<Option<Decided>, Refused> {
         let provider = incoming.provider;
-        let report = match provider.read(&self.request(incoming), body) {
+        let report = match ci::read(provider, &self.request(incoming), body) {
             Reading::Report(report) => report,
             Reading::Ignored(why) => return Ok(Some(Decided::ignored(why))),
         };
@@ -294,8 +309,19 @@ impl App {
             Ok(announced) => announced,
             Err(why) => return Ok(Some(Decided::ignored(why))),
         };
-        for attempt in 1..=ATTEMPTS_MAX {
-            let name = if attempt == 1 { announced.name.clone() } else { format!("{}-{attempt}", announced.name) };
+        let (mut base, mut apart) = (announced.name.clone(), rules::name_apart(&ci.rules, &report, &announced.name));
+        let mut attempt = 0;
+        while attempt < ATTEMPTS_MAX {
+            attempt += 1;
+            let mut name = if attempt == 1 { base.clone() } else { format!("{base}-{attempt}") };
+            // Another workflow of the same pipeline may have been quicker with the name; then this one's own goes in.
+            if let Some(other) = self.build(BuildId::of_name(project, &name)).await?.and_then(|b| b.run)
+                && announced.run.as_ref().is_some_and(|run| run.of != other.of)
+                && let Some(own) = apart.take()
+            {
+                base = own;
+                name.clone_from(&base);
+            }
             let (params, metadata, run) = (announced.params.clone(), announced.metadata.clone(), announced.run.clone());
             let command = RegisterBuild { name, params, metadata, run, public_url: self.public_url.clone() };
             match self.register_build(project, Announcer::Webhook { ci, delivery }, command).await {
@@ -303,6 +329,11 @@ impl App {
                 Err(CommandError::Refused(AnnounceRefusal::SettingsChanged)) => return Ok(None),
                 // Some CI systems number a re-run as the first one.
                 Err(CommandError::Refused(AnnounceRefusal::Build(BuildRefusal::EarlierAttempt(_)))) => {}
+                // Another workflow was quicker between the look and the record.
+                Err(CommandError::Refused(AnnounceRefusal::Build(BuildRefusal::OtherRun { .. }))) if apart.is_some() => {
+                    base = apart.take().unwrap_or(base);
+                    attempt = 0;
+                }
                 Err(CommandError::Refused(AnnounceRefusal::Build(
                     refusal @ (BuildRefusal::OtherRun { .. } | BuildRefusal::OtherParams { .. }),
                 ))) => {
@@ -314,6 +345,8 @@ impl App {
                     return Ok(Some(Decided::ignored(why)));
                 }
                 Err(CommandError::Refused(refusal)) => return Ok(Some(Decided::ignored(refusal.to_string()))),
+                // Sent again it would be the same.
+                Err(CommandError::Impossible(why)) => return Ok(Some(Decided::ignored(why))),
                 Err(CommandError::Unavailable(why)) => return Err(CommandError::Unavailable(why)),
             }
         }
@@ -368,7 +401,7 @@ impl App {
         let gone = || CommandError::Refused(ReplayRefusal::NotKept(id));
         let delivery = self.store.delivery(id).await?.ok_or_else(gone)?;
         if let Some(build) = delivery.build {
-            let build = self.build(build).await?.map(|b| self.registered(&b, None));
+            let build = self.build(build).await?.map(|b| Self::registered(&b, None));
             let (verdict, reason) = ("repeated".to_owned(), ALREADY.to_owned());
             return Ok(vec![Taken { delivery: Delivery { verdict, reason, ..delivery }, build }]);
         }

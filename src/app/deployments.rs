@@ -3,7 +3,7 @@
 use super::{ATTEMPTS, App, CommandError, record, too_busy};
 use crate::domain::deployment::{Deployment, Line, StopReason, Verdict, WrongState};
 use crate::domain::event::{Actor, Event};
-use crate::domain::ids::{DeploymentId, EventId};
+use crate::domain::ids::{DeploymentId, EnvironmentId, EventId};
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};
 use crate::store::jobs::Claim;
@@ -76,7 +76,7 @@ impl App {
             }
             append.guard(environment.0, line.position);
             if let Some(claim) = claim {
-                append.fenced(claim.id, claim.fence);
+                append.fenced(claim);
             }
             match self.store.append(append).await {
                 Ok(_) => return Ok(after),
@@ -94,6 +94,29 @@ impl App {
     /// See [`StepError`], or that the database is away.
     pub async fn stop(&self, id: DeploymentId, reason: &StopReason, actor: &Actor) -> Result<Deployment, CommandError<StepError>> {
         self.step(id, None, actor, |own, line| own.request_stop(reason.clone(), line)).await
+    }
+
+    /// The container of a deployment that had ended was found running, and was stopped.
+    ///
+    /// # Errors
+    /// See [`StepError`], or that the database is away.
+    pub async fn found_stray(&self, id: DeploymentId, container: &str) -> Result<Deployment, CommandError<StepError>> {
+        self.step(id, None, &Actor::System, |own, _| own.stray(container)).await
+    }
+
+    /// Ends what waits for a place that was archived. What runs there runs on.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event can't be read.
+    pub async fn end_waiting(&self, environment: EnvironmentId, what: &str, actor: &Actor) -> Result<(), CommandError<StepError>> {
+        for id in self.store.waiting(environment).await? {
+            match self.stop(id, &StopReason::Archived { what: what.to_owned() }, actor).await {
+                // Meanwhile it has begun, or ended.
+                Ok(_) | Err(CommandError::Refused(StepError::Wrong(_))) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
     }
 
     /// A person decides how an unknown deployment ended.

@@ -17,19 +17,24 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use crate::domain::event::{Actor, Event};
-use crate::domain::ids::{EnvironmentId, EventId, ProjectId, TokenId};
+use crate::domain::deployment::Deployment;
+use crate::domain::event::{Actor, Event, Recorded};
+use crate::domain::ids::{DeploymentId, EnvironmentId, EventId, ProjectId, TokenId};
 use crate::domain::project::Project;
 use crate::domain::react::react;
 use crate::keys::Keyring;
 use crate::store::Store;
 use crate::store::append::{Append, AppendError};
 use crate::store::directory::Seen;
+use crate::store::log::ReadError;
+use crate::store::refusals::RefusalLog;
 
 /// What every role of the program works with.
 pub struct App {
     /// The database.
     pub store: Store,
+    unproven: Store,
+    refusals: RefusalLog,
     /// The keys.
     pub keys: Keyring,
     /// Where this installation is reached from browsers, without a slash at the end.
@@ -77,9 +82,12 @@ pub enum CommandError<R: std::error::Error> {
     /// The rules say no.
     #[error("{0}")]
     Refused(R),
-    /// The database is away, or refuses.
+    /// The database is away: the same may work in a moment.
     #[error("{0}")]
     Unavailable(String),
+    /// It fails for ever: too large to be recorded, or what it rests on can't be read.
+    #[error("{0}")]
+    Impossible(String),
 }
 
 impl<R: std::error::Error> From<sqlx::Error> for CommandError<R> {
@@ -90,15 +98,24 @@ impl<R: std::error::Error> From<sqlx::Error> for CommandError<R> {
 
 impl<R: std::error::Error> From<AppendError> for CommandError<R> {
     fn from(error: AppendError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            AppendError::TooLarge { .. } | AppendError::Refused(_) => Self::Impossible(error.to_string()),
+            AppendError::Conflict | AppendError::Fenced | AppendError::Unavailable(_) => Self::Unavailable(error.to_string()),
+        }
     }
 }
 
-impl<R: std::error::Error> From<crate::store::log::ReadError> for CommandError<R> {
-    fn from(error: crate::store::log::ReadError) -> Self {
-        Self::Unavailable(error.to_string())
+impl<R: std::error::Error> From<ReadError> for CommandError<R> {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Database(_) => Self::Unavailable(error.to_string()),
+            ReadError::Unreadable { .. } | ReadError::Actor { .. } => Self::Impossible(error.to_string()),
+        }
     }
 }
+
+/// Connections for requests that have proved nothing yet.
+const UNPROVEN_CONNECTIONS: u32 = 4;
 
 /// How often a decision is made anew because what it was based on has changed. Each time somebody else got on.
 const ATTEMPTS: usize = 200;
@@ -119,6 +136,15 @@ pub fn new_id() -> Uuid {
     Uuid::new_v4()
 }
 
+/// A project as its events leave it, with the position of the last.
+fn fold_project(events: Vec<Recorded>) -> Option<Seen<Project>> {
+    events.into_iter().fold(None, |seen: Option<Seen<Project>>, recorded| match (seen, &recorded.event) {
+        (None, Event::ProjectCreated(e)) => Some(Seen { position: recorded.position, value: Project::created(e) }),
+        (Some(before), event) => Some(Seen { position: recorded.position, value: before.value.evolve(event) }),
+        (None, _) => None,
+    })
+}
+
 /// Adds an event and what it makes us owe.
 fn record(append: &mut Append, id: EventId, event: &Event, actor: &Actor, expected: i32) {
     append.event(id, event, actor, expected);
@@ -131,6 +157,8 @@ impl App {
     /// The shell over a database.
     pub fn new(store: Store, keys: Keyring, public_url: &str) -> Self {
         Self {
+            refusals: RefusalLog::new(store.apart(1)),
+            unproven: store.apart(UNPROVEN_CONNECTIONS),
             store,
             keys,
             public_url: public_url.trim_end_matches('/').to_owned(),
@@ -139,8 +167,13 @@ impl App {
         }
     }
 
+    /// Writes what refused requests there were until now, which otherwise takes half a second.
+    pub async fn flush_refusals(&self) {
+        self.refusals.flush().await;
+    }
+
     /// The project, from memory if it was read before.
-    async fn project(&self, id: ProjectId) -> Result<Option<Arc<Seen<Project>>>, sqlx::Error> {
+    async fn project(&self, id: ProjectId) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
         let known = self.directory.projects.read().expect("no holder of the lock panics").get(&id).cloned();
         match known {
             Some(project) => Ok(Some(project)),
@@ -149,27 +182,76 @@ impl App {
     }
 
     /// The project, read anew.
-    async fn project_anew(&self, id: ProjectId) -> Result<Option<Arc<Seen<Project>>>, sqlx::Error> {
-        let Some(seen) = self.store.project(id).await? else { return Ok(None) };
-        let seen = Arc::new(seen);
-        self.directory.projects.write().expect("no holder of the lock panics").insert(id, Arc::clone(&seen));
-        Ok(Some(seen))
+    async fn project_anew(&self, id: ProjectId) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
+        Ok(self.remember(id, self.project_of_log(id).await?))
     }
 
-    /// The project and token behind a token's text; whether it is revoked by now is seen by whoever uses it.
+    fn remember(&self, id: ProjectId, seen: Option<Seen<Project>>) -> Option<Arc<Seen<Project>>> {
+        let seen = Arc::new(seen?);
+        self.directory.projects.write().expect("no holder of the lock panics").insert(id, Arc::clone(&seen));
+        Some(seen)
+    }
+
+    /// The same for whoever has proved nothing yet.
+    async fn project_unproven(&self, id: ProjectId, anew: bool) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
+        let known = self.directory.projects.read().expect("no holder of the lock panics").get(&id).cloned();
+        if known.is_some() && !anew {
+            return Ok(known);
+        }
+        Ok(self.remember(id, fold_project(self.unproven.read_about(id.0).await?)))
+    }
+
+    /// A project as the log has it. What is decided on, and what is run, is never taken from a row that somebody may have
+    /// changed: rows are for finding and listing.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn token(&self, token: &str) -> Result<Option<(ProjectId, TokenId)>, sqlx::Error> {
+    /// When the database does not answer, or an event can't be read.
+    pub async fn project_of_log(&self, id: ProjectId) -> Result<Option<Seen<Project>>, ReadError> {
+        Ok(fold_project(self.store.read_about(id.0).await?))
+    }
+
+    /// A deployment as the log has it.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event can't be read.
+    pub async fn deployment_of_log(&self, id: DeploymentId) -> Result<Option<Deployment>, ReadError> {
+        let mut deployment: Option<Deployment> = None;
+        for recorded in self.store.read_stream(id.0).await? {
+            deployment = match (deployment, &recorded.event) {
+                (None, Event::DeploymentRequested(e)) => Some(Deployment::requested(e)),
+                (Some(before), event) => Some(before.evolve(event)),
+                (None, _) => None,
+            };
+        }
+        Ok(deployment)
+    }
+
+    /// The project and token behind a token's text, if the log knows the token; whether it is revoked by now is seen by whoever
+    /// uses it.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event can't be read.
+    pub async fn token(&self, token: &str) -> Result<Option<(ProjectId, TokenId)>, ReadError> {
         let digest = crate::keys::token_digest(token);
         let known = self.directory.tokens.read().expect("no holder of the lock panics").get(&digest).copied();
         if known.is_some() {
             return Ok(known);
         }
-        let found = self.store.token(&digest).await?;
-        if let Some(found) = found {
-            self.directory.tokens.write().expect("no holder of the lock panics").insert(digest, found);
+        let Some((project, token)) = self.unproven().token(&digest).await? else { return Ok(None) };
+        // What was remembered of the project may be older than the token.
+        for seen in [self.project(project).await?, self.project_anew(project).await?] {
+            if seen.is_some_and(|seen| seen.value.tokens.iter().any(|t| t.id == token && t.digest == hex::encode(digest))) {
+                self.directory.tokens.write().expect("no holder of the lock panics").insert(digest, (project, token));
+                return Ok(Some((project, token)));
+            }
         }
-        Ok(found)
+        tracing::warn!(project.id = %project, "a token is in its table and not in the log; it is refused (coolops audit verify tells more)");
+        Ok(None)
+    }
+
+    /// The database for requests that have proved nothing yet: a few connections of their own, so that strangers stand behind each
+    /// other and never before leases and presses.
+    pub fn unproven(&self) -> &Store {
+        &self.unproven
     }
 }

@@ -16,7 +16,9 @@ impl App {
     pub async fn press(&self, command: RequestDeployment) -> Result<Event, CommandError<Infallible>> {
         let person = &command.requested_by;
         let actor = Actor::Slack { team: person.team.clone(), user: person.user.clone() };
-        let build = self.build(command.build_id).await?;
+        let told = self.store.read_build(command.build_id).await?;
+        let posted_in = told.iter().rev().find_map(|e| if let Event::MessagePosted(m) = &e.event { Some(m.channel.clone()) } else { None });
+        let build = told.into_iter().find_map(|e| if let Event::BuildRegistered(build) = e.event { Some(build) } else { None });
         let mut project = match &build {
             Some(build) => self.project(build.project_id).await?,
             None => None,
@@ -26,7 +28,7 @@ impl App {
         for _ in 0..ATTEMPTS {
             let line = self.store.line(command.environment_id, command.build_id, None).await?;
             let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
-            let event = deployment::request(known, &line.value, &command);
+            let event = deployment::request(known, posted_in.as_deref(), &line.value, &command);
             let mut append = Append::default();
             record(&mut append, event_id, &event, &actor, 0);
             if let Event::DeploymentRequested(requested) = &event {

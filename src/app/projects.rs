@@ -15,6 +15,7 @@ use crate::projections::rows;
 use crate::runner::mask::SECRET_MIN;
 use crate::store::append::{Append, AppendError};
 use crate::store::directory::Seen;
+use crate::store::log::ReadError;
 use crate::store::secrets::Sealed;
 
 type Refused = CommandError<ProjectRefusal>;
@@ -41,6 +42,10 @@ impl App {
         }
     }
 
+    async fn there(&self, id: ProjectId) -> Result<Seen<Project>, Refused> {
+        self.project_of_log(id).await?.ok_or_else(|| CommandError::Impossible("there is no such project".to_owned()))
+    }
+
     /// Decides on a project as it stands and records the outcome; the decision is made anew when it has changed.
     async fn change(
         &self,
@@ -49,8 +54,7 @@ impl App {
         decide: impl Fn(&Project) -> Result<Event, ProjectRefusal>,
     ) -> Result<Project, Refused> {
         for _ in 0..ATTEMPTS {
-            let Seen { position, value: project } =
-                self.store.project(id).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?;
+            let Seen { position, value: project } = self.there(id).await?;
             let event = decide(&project).map_err(CommandError::Refused)?;
             let address = event.address();
             let expected = match address.stream == project.id.0 {
@@ -79,7 +83,29 @@ impl App {
     /// # Errors
     /// A refusal, or that the database is away.
     pub async fn change_project(&self, id: ProjectId, change: ProjectChange, actor: &Actor) -> Result<Project, Refused> {
-        self.change(id, actor, |project| project.change_settings(change.clone())).await
+        let changed = self.change(id, actor, |project| project.change_settings(change.clone())).await?;
+        match change {
+            ProjectChange::Archive => self.close(&changed, changed.environments.iter(), actor).await?,
+            // What could not be posted where it went before is posted where it goes now.
+            ProjectChange::Channel(_) => self.store.retry_project(id).await?,
+            _ => {}
+        }
+        Ok(changed)
+    }
+
+    /// What was archived starts nothing any more, and needs no secrets: what waits there ends, and values that no container has are
+    /// erased. Whoever was quicker with a start gets none of them either; see `jobs::run_deployment`.
+    async fn close(&self, project: &Project, environments: impl Iterator<Item = &Environment>, actor: &Actor) -> Result<(), Refused> {
+        for environment in environments {
+            if let Some(what) = project.archived(environment.id) {
+                self.end_waiting(environment.id, &what, actor).await.map_err(|e| CommandError::Unavailable(e.to_string()))?;
+                self.erase_superseded(project.id, environment.id).await?;
+            }
+        }
+        if project.archived {
+            self.store.erase_all(project.id.0).await?;
+        }
+        Ok(())
     }
 
     /// Declares all log links of a project void.
@@ -135,14 +161,20 @@ impl App {
         };
         let before = std::sync::Mutex::new(None);
         let decide = |project: &Project| {
-            let secret = replaced.as_ref().and_then(|variable| project.environment_named(name).ok()?.secret(variable).cloned());
+            let event = project.change_environment(name, change.clone())?;
+            let environment = project.environment(EnvironmentId(event.address().stream));
+            let secret = replaced.as_ref().zip(environment).and_then(|(name, e)| Some((e.id.0, e.secret(name)?.clone())));
             *before.lock().expect("no holder of the lock panics") = secret;
-            project.change_environment(name, change.clone())
+            Ok(event)
         };
         let changed = self.change(project, actor, decide).await?;
+        if matches!(change, EnvironmentChange::Archive) {
+            let closed = changed.environments.iter().filter(|e| e.archived && e.name.to_lowercase() == name.to_lowercase());
+            self.close(&changed, closed, actor).await?;
+        }
         let before = before.into_inner().expect("no holder of the lock panics");
-        if let (Some(secret), Some(variable), Ok(environment)) = (before, replaced, changed.environment_named(name)) {
-            self.store.erase_unless_open(environment.id.0, &variable, secret.version).await?;
+        if let (Some((environment, secret)), Some(variable)) = (before, replaced) {
+            self.store.erase_unless_open(environment, &variable, secret.version).await?;
         }
         Ok(changed)
     }
@@ -162,7 +194,8 @@ impl App {
         let refuse = |e: Invalid| CommandError::Refused(ProjectRefusal::Invalid(e));
         names::variable(name).map_err(refuse)?;
         check_secret(name, value).map_err(refuse)?;
-        let there = self.store.project(project).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?.value;
+        let there = self.there(project).await?.value;
+        there.open().map_err(CommandError::Refused)?;
         let found = there.environment_named(environment).map_err(CommandError::Refused)?;
         let secret = self.keep(found.id.0, name, Project::next_secret_version(found.secret(name)), value).await?;
         let change = EnvironmentChange::SetSecret { name: name.to_owned(), secret };
@@ -182,12 +215,14 @@ impl App {
         actor: &Actor,
     ) -> Result<Project, Refused> {
         check_secret("the password", password).map_err(|e| CommandError::Refused(ProjectRefusal::Invalid(e)))?;
-        let there = self.store.project(project).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?.value;
+        let registry = registry_host(registry).map_err(|e| CommandError::Refused(ProjectRefusal::Invalid(e)))?;
+        let there = self.there(project).await?.value;
+        there.open().map_err(CommandError::Refused)?;
         let current = there.registries.iter().find(|r| r.host == registry).map(|r| &r.secret);
-        let place = registry_place(registry);
+        let place = registry_place(&registry);
         let secret = self.keep(project.0, &place, Project::next_secret_version(current), password).await?;
         let version = secret.version;
-        let change = ProjectChange::SetRegistry { registry: registry.to_owned(), username: username.to_owned(), secret };
+        let change = ProjectChange::SetRegistry { registry, username: username.to_owned(), secret };
         let changed = self.change_project(project, change, actor).await?;
         self.store.erase_secrets(project.0, &place, Some(version - 1)).await?;
         Ok(changed)
@@ -198,8 +233,9 @@ impl App {
     /// # Errors
     /// A refusal, or that the database is away.
     pub async fn unset_registry(&self, project: ProjectId, registry: &str, actor: &Actor) -> Result<Project, Refused> {
-        let changed = self.change_project(project, ProjectChange::UnsetRegistry(registry.to_owned()), actor).await?;
-        self.store.erase_secrets(project.0, &registry_place(registry), None).await?;
+        let registry = registry_host(registry).map_err(|e| CommandError::Refused(ProjectRefusal::Invalid(e)))?;
+        let changed = self.change_project(project, ProjectChange::UnsetRegistry(registry.clone()), actor).await?;
+        self.store.erase_secrets(project.0, &registry_place(&registry), None).await?;
         Ok(changed)
     }
 
@@ -222,7 +258,7 @@ impl App {
             return Err(refuse(format!("the secret has {} bytes; give at least {CI_SECRET_MIN}, such as --generate makes", value.len())));
         }
         provider.check_secret(value).map_err(|why| refuse(format!("the secret of {}: {why}", provider.name())))?;
-        let there = self.store.project(project).await?.ok_or_else(|| CommandError::Unavailable("the project is gone".to_owned()))?.value;
+        let there = self.there(project).await?.value;
         let before = there.ci(provider.name()).and_then(|c| c.secret.as_ref());
         let place = ci_place(provider.name());
         let secret = self.keep(project.0, &place, Project::next_secret_version(before), secret).await?;
@@ -292,29 +328,53 @@ impl App {
 }
 
 impl App {
-    /// Every value of an environment that a container of it may have, whatever became of it since. One that can't be opened any
-    /// more is left out.
+    /// Every value of an environment that a container of it may have, whatever became of it since; or the name of one that can't be
+    /// opened: without it, output can't be masked.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn secrets_to_mask(&self, environment: EnvironmentId) -> Result<Vec<SecretString>, sqlx::Error> {
+    pub async fn secrets_to_mask(&self, environment: EnvironmentId) -> Result<Result<Vec<SecretString>, String>, sqlx::Error> {
         let kept = self.store.secrets_of(environment.0).await?;
         let open = |(name, version, sealed): (String, i32, Sealed)| {
             let Sealed { key_id, nonce, ciphertext } = sealed;
-            self.keys.open(&place(environment.0, &name, version), &SealedValue { key_id, nonce, ciphertext }).ok()
+            self.keys.open(&place(environment.0, &name, version), &SealedValue { key_id, nonce, ciphertext }).map_err(|_| name)
         };
-        Ok(kept.into_iter().filter_map(open).collect())
+        Ok(kept.into_iter().map(open).collect())
     }
 
-    /// Erases what was replaced while a deployment was open there, once none is.
+    /// Erases what was replaced while a deployment was open there, once none is; of what was archived, everything.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn erase_superseded(&self, project: ProjectId, environment: EnvironmentId) -> Result<(), sqlx::Error> {
-        let Some(project) = self.store.project(project).await? else { return Ok(()) };
-        let secrets = project.value.environment(environment).into_iter().flat_map(Environment::secrets);
+    /// When the database does not answer, or an event can't be read.
+    pub async fn erase_superseded(&self, project: ProjectId, environment: EnvironmentId) -> Result<(), ReadError> {
+        let Some(Seen { value: project, .. }) = self.project_of_log(project).await? else { return Ok(()) };
+        if project.archived(environment).is_some() {
+            self.store.erase_all(environment.0).await?;
+            if project.archived {
+                self.store.erase_all(project.id.0).await?;
+            }
+            return Ok(());
+        }
+        let secrets = project.environment(environment).into_iter().flat_map(Environment::secrets);
         let (names, versions): (Vec<_>, Vec<_>) = secrets.map(|(name, secret)| (name.to_owned(), secret.version)).unzip();
-        self.store.erase_superseded(environment.0, &names, &versions).await.map(|_| ())
+        self.store.erase_superseded(environment.0, &names, &versions).await?;
+        Ok(())
+    }
+
+    /// Erases what was kept for places that are archived: a value may have been on its way when that happened.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event can't be read.
+    pub async fn erase_archived(&self) -> Result<(), ReadError> {
+        for project in self.store.projects().await? {
+            for environment in project.environments.iter().filter(|e| e.archived || project.archived) {
+                self.erase_superseded(project.id, environment.id).await?;
+            }
+            if project.archived {
+                self.store.erase_all(project.id.0).await?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -60,6 +60,9 @@ impl App {
             let Some(last) = page.last() else { break };
             position = last.position;
             for recorded in &page {
+                if let Event::DeploymentStrayStopped(e) = &recorded.event {
+                    self.take_up(e.of.deployment_id, recorded.position, fold).await?;
+                }
                 fold.apply(recorded, staging);
                 if staging.is_full() {
                     staging.flush().await?;
@@ -68,6 +71,20 @@ impl App {
         }
         staging.flush().await?;
         Ok(position)
+    }
+
+    /// Takes up a deployment again that is over, as it was before an event: the fold holds those only that are open.
+    async fn take_up(&self, id: DeploymentId, before: i64, fold: &mut Fold) -> Result<(), ReadError> {
+        let mut there: Option<(i64, Deployment)> = None;
+        for recorded in self.store.read_stream(id.0).await?.into_iter().filter(|r| r.position < before) {
+            there = match (there, &recorded.event) {
+                (None, Event::DeploymentRequested(e)) => Some((recorded.position, Deployment::requested(e))),
+                (Some((requested, was)), event) => Some((requested, was.evolve(event))),
+                (None, _) => None,
+            };
+        }
+        fold.open.extend(there.map(|known| (id, known)));
+        Ok(())
     }
 }
 

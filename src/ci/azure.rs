@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, branch, first, ignored, no_event, still, text};
+use super::{Provider, Reading, Report, Request, first, ignored, no_event, still, text};
 
 pub struct Azure;
 
@@ -54,16 +54,22 @@ impl Provider for Azure {
         let old = version.as_deref().and_then(|v| v.strip_prefix("LG:")?.rsplit_once(':'));
         let reference = resource("sourceBranch").or_else(|| old.map(|(reference, _)| reference.to_owned())).unwrap_or_default();
         let pull_request = reference.strip_prefix("refs/pull/").and_then(|r| r.split('/').next()).map(str::to_owned);
-        let is_pull_request = pull_request.is_some() || resource("triggerInfo/pr.number").is_some();
+        let told = body.pointer("/resource/triggerInfo").and_then(Value::as_object);
+        let is_pull_request = pull_request.is_some()
+            || resource("reason").is_some_and(|r| r.eq_ignore_ascii_case("pullRequest"))
+            || told.is_some_and(|t| ["pr.number", "pr.id", "pr.isFork"].iter().any(|name| t.contains_key(*name)));
         let tag = reference.strip_prefix("refs/tags/").map(str::to_owned);
-        let own_branch = resource("triggerInfo/pr.sourceBranch").map(|b| branch(&b));
+        let own_branch = resource("triggerInfo/pr.sourceBranch");
         let in_message = || text(body, "/message/markdown").and_then(|m| m.split_once("](")?.1.split(')').next().map(str::to_owned));
         Reading::Report(Box::new(Report {
             event: "build.complete",
             repository: first(body, &["/resource/repository/name", "/resource/repository/id"]),
             workflow: resource("definition/name"),
-            branch: own_branch.or_else(|| reference.strip_prefix("refs/heads/").map(str::to_owned)),
-            commit: resource("sourceVersion").or_else(|| old.map(|(_, commit)| commit.to_owned())),
+            branch: own_branch.or_else(|| (pull_request.is_none() && tag.is_none()).then(|| reference.clone()).filter(|r| !r.is_empty())),
+            // A pull request is built as its merge into the target, which no repository keeps.
+            commit: resource("triggerInfo/pr.sourceSha")
+                .or_else(|| resource("sourceVersion"))
+                .or_else(|| old.map(|(_, commit)| commit.to_owned())),
             message: resource("triggerInfo/ci.message"),
             author: first(body, &["/resource/requestedFor/displayName", "/resource/requests/0/requestedFor/displayName"]),
             pull_request: resource("triggerInfo/pr.number").or(pull_request),
@@ -75,6 +81,7 @@ impl Provider for Azure {
             // What isn't told to be ours may be a fork's.
             from_fork: is_pull_request && !resource("triggerInfo/pr.isFork").is_some_and(|f| f.eq_ignore_ascii_case("false")),
             tag,
+            ..Report::default()
         }))
     }
 }

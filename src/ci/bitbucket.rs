@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, branch, first, ignored, no_event, person, still, text};
+use super::{Provider, Reading, Report, Request, first, ignored, no_event, person, still, text};
 
 pub struct Bitbucket;
 
@@ -68,7 +68,7 @@ impl Provider for Bitbucket {
             event: if name.starts_with("Pipeline #") { "pipeline" } else { "commit_status" },
             repository: text(body, "/repository/full_name"),
             workflow: Some(workflow).filter(|w| !w.is_empty()).or_else(|| status("key")),
-            branch: status("refname").map(|r| branch(&r)),
+            branch: status("refname"),
             tag: None,
             message: status("commit/message"),
             author: first(
@@ -85,6 +85,7 @@ impl Provider for Bitbucket {
             conclusion: Some(conclusion.to_owned()),
             from_fork: false,
             url,
+            ..Report::default()
         }))
     }
 }

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, first, ignored, no_event, repository, still, text};
+use super::{Provider, Reading, Reference, Report, Request, first, ignored, no_event, repository, still, text};
 
 pub struct Buildkite;
 
@@ -63,6 +63,16 @@ impl Provider for Buildkite {
             other => return still(other),
         };
         let tag = build("tag");
+        // A build that another build started tells its pull request in the variables only.
+        let pull_request = build("pull_request/id").or_else(|| build("env/BUILDKITE_PULL_REQUEST").filter(|n| n != "false"));
+        let named = |name: String| repository(&name).to_lowercase();
+        let theirs = build("pull_request/repository").or_else(|| build("env/BUILDKITE_PULL_REQUEST_REPO")).map(named);
+        let ours = text(body, "/pipeline/repository").map(named);
+        let branch = build("branch").unwrap_or_default();
+        let by_reference = branch.starts_with("pull/") || matches!(Reference::of(&branch), Reference::PullRequest(_));
+        let is_pull_request = pull_request.is_some() || by_reference;
+        // "owner:branch" is how Buildkite names a stranger's branch.
+        let is_of_a_stranger = branch.contains(':');
         let organization = build("web_url").and_then(|u| {
             let mut parts = u.split('/').skip(3);
             Some(format!("{}/{}", parts.next()?, parts.next()?))
@@ -75,17 +85,16 @@ impl Provider for Buildkite {
             commit: build("commit").filter(|c| c != "HEAD"),
             message: build("message"),
             author: first(body, &["/build/author/name", "/build/author/username", "/build/creator/name", "/sender/name"]),
-            pull_request: build("pull_request/id"),
+            pull_request,
             number: build("number"),
             run: build("id"),
             attempt: 1,
             url: build("web_url"),
             conclusion: Some(conclusion.to_owned()),
-            from_fork: build("pull_request/id").is_some() && {
-                let theirs = build("pull_request/repository").map(|r| repository(&r));
-                theirs.is_none() || theirs != text(body, "/pipeline/repository").map(|r| repository(&r))
-            },
+            from_fork: is_of_a_stranger || is_pull_request && (theirs.is_none() || theirs != ours),
             tag,
+            of_queue: body.pointer("/build/merge_queue").is_some_and(|q| !q.is_null()),
+            ..Report::default()
         }))
     }
 }

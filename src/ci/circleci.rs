@@ -7,13 +7,48 @@
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, first, ignored, no_event, still, text};
+use super::{Provider, Reading, Reference, Report, Request, first, ignored, no_event, still, text};
 
 pub struct CircleCi;
 
 const SIGNATURE: &str = "circleci-signature";
+/// Where references are told.
+const REFERENCES: &[&str] = &[
+    "/pipeline/vcs/branch",
+    "/pipeline/trigger_parameters/git/ref",
+    "/pipeline/trigger_parameters/git/branch",
+    "/pipeline/trigger_parameters/gitlab/ref",
+    "/pipeline/trigger_parameters/gitlab/branch",
+    "/pipeline/trigger_parameters/github_app/ref",
+    "/pipeline/trigger_parameters/github_app/full_ref",
+    "/pipeline/trigger_parameters/github_app/branch",
+];
 const WEB_URL: &str = "/pipeline/trigger_parameters/gitlab/web_url";
 const REPO_URL: &str = "/pipeline/trigger_parameters/github_app/repo_url";
+
+/// Whether the code may be a fork's. In the older shape both repositories are told. In the newer one a merge request of GitLab says
+/// whether it is, pushes never are, and forks never start pipelines of the GitHub App; anything else isn't known to be ours.
+fn may_be_a_forks(body: &Value) -> bool {
+    let by_reference =
+        |place: &&str| text(body, place).is_some_and(|r| r.starts_with("pull/") || matches!(Reference::of(&r), Reference::PullRequest(_)));
+    if REFERENCES.iter().any(by_reference) {
+        return true;
+    }
+    let Some(parameters) = body.pointer("/pipeline/trigger_parameters").filter(|p| p.is_object()) else {
+        let of = |name: &str| text(body, &format!("/pipeline/vcs/{name}_repository_url")).map(|u| super::repository(&u).to_lowercase());
+        return of("origin").is_none() || of("origin") != of("target");
+    };
+    if let Some(says) = text(parameters, "/gitlab/is_fork_merge_request") {
+        return !says.eq_ignore_ascii_case("false");
+    }
+    let kind = |place: &str| text(parameters, place).unwrap_or_default();
+    let is_push =
+        ["/gitlab/type", "/circleci/event_type", "/github_app/type"].iter().any(|p| ["push", "tag_push"].contains(&kind(p).as_str()));
+    let is_app = parameters.get("github_app").is_some_and(Value::is_object)
+        || kind("/circleci/trigger_type") == "github_app"
+        || text(body, "/pipeline/trigger/type").as_deref() == Some("github_app");
+    !is_push && !is_app
+}
 
 impl Provider for CircleCi {
     fn name(&self) -> &'static str {
@@ -63,17 +98,39 @@ impl Provider for CircleCi {
             // "github/org/repo" or "gh/org/repo".
             slug.split_once('/').map_or(slug.clone(), |(_, rest)| rest.to_owned())
         });
-        let tag = either("tag", &["git/tag"]);
+        let of_reference = || {
+            let tag = |place: &&str| match Reference::of(&text(body, place)?) {
+                Reference::Tag(tag) => Some(tag),
+                _ => None,
+            };
+            REFERENCES.iter().find_map(tag)
+        };
+        let tag = either("tag", &["git/tag", "gitlab/tag", "github_app/tag"]).or_else(of_reference);
         Reading::Report(Box::new(Report {
             event: "workflow-completed",
             repository: repository.or_else(|| first(body, &[WEB_URL, REPO_URL]).map(|u| super::repository(&u))),
             workflow: text(body, "/workflow/name"),
             branch: either("branch", &["git/branch", "gitlab/branch", "github_app/branch"]).filter(|_| tag.is_none()),
-            commit: either("revision", &["git/checkout_sha", "gitlab/checkout_sha", "github_app/checkout_sha"]),
+            commit: either(
+                "revision",
+                &["git/checkout_sha", "gitlab/checkout_sha", "gitlab/commit_sha", "github_app/checkout_sha", "github_app/commit_sha"],
+            ),
             message: subject.or_else(|| {
-                either("-", &["gitlab/commit_message", "github_app/commit_message", "gitlab/commit_title", "github_app/commit_title"])
+                either(
+                    "-",
+                    &[
+                        "git/commit_message",
+                        "gitlab/commit_message",
+                        "github_app/commit_message",
+                        "gitlab/commit_title",
+                        "github_app/commit_title",
+                    ],
+                )
             }),
-            author: either("commit/author/name", &["gitlab/commit_author_name", "github_app/commit_author_name", "gitlab/user_name"]),
+            author: either(
+                "commit/author/name",
+                &["git/commit_author_name", "gitlab/commit_author_name", "github_app/commit_author_name", "gitlab/user_name"],
+            ),
             pull_request: None,
             number: text(body, "/pipeline/number"),
             // A re-run is another workflow of the same pipeline.
@@ -81,11 +138,9 @@ impl Provider for CircleCi {
             attempt: 1,
             url: text(body, "/workflow/url"),
             conclusion: Some(conclusion),
-            from_fork: {
-                let origin = text(body, "/pipeline/vcs/origin_repository_url");
-                origin.is_some() && origin != text(body, "/pipeline/vcs/target_repository_url")
-            },
+            from_fork: may_be_a_forks(body),
             tag,
+            ..Report::default()
         }))
     }
 }

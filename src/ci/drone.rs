@@ -88,6 +88,8 @@ impl Provider for Drone {
         let repository = text(body, "/repo/slug");
         let number = build("number");
         let source = build("source_repo");
+        let is_ours = source.as_deref().zip(repository.as_deref()).is_some_and(|(theirs, ours)| theirs.eq_ignore_ascii_case(ours));
+        let pull_request_url = build("link").filter(|link| kind == "pull_request" && !link.contains("/compare/"));
         let url = match (text(body, "/system/link"), &repository, &number) {
             (Some(server), Some(repository), Some(number)) => Some(format!("{}/{repository}/{number}", server.trim_end_matches('/'))),
             _ => None,
@@ -103,12 +105,14 @@ impl Provider for Drone {
             run: build("id"),
             conclusion: Some(conclusion.to_owned()),
             // Not told for pushes.
-            from_fork: if is_pull_request { source != repository } else { source.is_some() && source != repository },
+            from_fork: if is_pull_request { !is_ours } else { source.is_some() && !is_ours },
             pull_request,
             repository,
             number,
             url,
             tag,
+            pull_request_url,
+            ..Report::default()
         }))
     }
 }

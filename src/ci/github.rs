@@ -58,29 +58,52 @@ fn workflow_run(body: &Value) -> Reading {
     }
     let Some(conclusion) = run("conclusion") else { return still("no conclusion") };
     let repository = text(body, "/repository/full_name");
-    let head = text(body, "/workflow_run/head_repository/full_name");
-    // A run for a tag has the tag's name as its branch, and nothing tells that it is one.
+    let is_own = ["id", "full_name"].iter().find_map(|name| {
+        let (head, ours) = (run(&format!("head_repository/{name}"))?, text(body, &format!("/repository/{name}"))?);
+        Some(head.eq_ignore_ascii_case(&ours))
+    });
+    let is_own = is_own.unwrap_or(false);
+    let is_for_a_target = run("event").as_deref() == Some("pull_request_target");
+    // A run of a release is the only one that is told to be a tag's; else nothing tells, and the tag's name is the branch.
+    let is_release = run("event").as_deref() == Some("release");
+    let pull_request = own_pull_request(body);
     Reading::Report(Box::new(Report {
         event: "workflow_run",
-        // A fork that was deleted has no repository any more.
-        from_fork: head != repository,
+        // A fork that was deleted has no repository any more; a run for somebody else's pull request may have built its code.
+        from_fork: !is_own || (is_for_a_target && pull_request.is_none()),
         repository,
         workflow: first(body, &["/workflow_run/name", "/workflow/name"]),
-        branch: run("head_branch"),
-        tag: None,
+        branch: run("head_branch").filter(|_| !is_release),
+        tag: run("head_branch").filter(|_| is_release),
         commit: run("head_sha"),
         message: run("head_commit/message").or_else(|| run("display_title")),
         author: first(
             body,
             &["/workflow_run/head_commit/author/name", "/workflow_run/triggering_actor/login", "/workflow_run/actor/login"],
         ),
-        pull_request: run("pull_requests/0/number"),
+        pull_request_url: pull_request.as_ref().zip(text(body, "/repository/html_url")).map(|(n, url)| format!("{url}/pull/{n}")),
+        pull_request,
         number: run("run_number"),
         run: run("id"),
         attempt: body.pointer("/workflow_run/run_attempt").and_then(Value::as_u64).unwrap_or(1),
         url: run("html_url"),
         conclusion: Some(conclusion),
+        of_queue: run("event").as_deref() == Some("merge_group"),
+        ..Report::default()
     }))
+}
+
+/// The run's pull request. The list holds those of any repository that has the branch: only one into this repository, from this
+/// repository, whose head is this commit, is the run's.
+fn own_pull_request(body: &Value) -> Option<String> {
+    let (repository, commit) = (text(body, "/repository/id")?, text(body, "/workflow_run/head_sha")?);
+    let ours = |pull: &&Value| {
+        let of = |end: &str| text(pull, &format!("/{end}/repo/id"));
+        of("base").as_ref() == Some(&repository)
+            && of("head").as_ref() == Some(&repository)
+            && text(pull, "/head/sha").as_ref() == Some(&commit)
+    };
+    body.pointer("/workflow_run/pull_requests")?.as_array()?.iter().find(ours).and_then(|pull| text(pull, "/number"))
 }
 
 fn release(body: &Value) -> Reading {

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, branch, first, no_event, person, still, text};
+use super::{Provider, Reading, Report, Request, first, no_event, person, still, text};
 
 pub struct GitLab;
 
@@ -88,25 +88,36 @@ impl Provider for GitLab {
         let is_child = pipeline("source").as_deref() == Some("parent_pipeline");
         let project_url = text(body, "/project/web_url");
         let id = pipeline("id");
-        let of_merge_request = pipeline("source").as_deref() == Some("merge_request_event");
-        let is_merge_request = of_merge_request || body.pointer("/merge_request").is_some_and(Value::is_object);
+        let of_merge_request =
+            pipeline("source").is_some_and(|s| ["merge_request_event", "external_pull_request_event"].contains(&s.as_str()));
+        let by_reference = reference.as_deref().is_some_and(|r| matches!(super::Reference::of(r), super::Reference::PullRequest(_)));
+        // A child tells its parent's merge request.
+        let is_merge_request = of_merge_request || by_reference || body.pointer("/merge_request").is_some_and(Value::is_object);
+        let train = reference.clone().filter(|r| r.ends_with("/train"));
         let source = text(body, "/merge_request/source_project_id");
         Reading::Report(Box::new(Report {
             event: if is_child { "child_pipeline" } else { "pipeline" },
             repository: text(body, "/project/path_with_namespace"),
             workflow: pipeline("name").or_else(|| pipeline("source")),
-            branch: if is_tag { None } else { text(body, "/merge_request/source_branch").or(reference.clone().map(|r| branch(&r))) },
-            tag: if is_tag { reference.map(|r| r.trim_start_matches("refs/tags/").to_owned()) } else { None },
+            branch: if is_tag { None } else { train.or_else(|| text(body, "/merge_request/source_branch")).or(reference.clone()) },
+            tag: if is_tag { reference.clone().map(|r| r.trim_start_matches("refs/tags/").to_owned()) } else { None },
             commit: first(body, &["/object_attributes/sha", "/commit/id"]),
             message: first(body, &["/commit/message", "/commit/title"]),
             author: first(body, &["/commit/author/name", "/user/name", "/user/username"]).map(|a| person(&a)),
             pull_request: text(body, "/merge_request/iid"),
+            pull_request_url: text(body, "/merge_request/url"),
             number: pipeline("iid").or_else(|| id.clone()),
             run: id.clone(),
             attempt: 1,
             url: pipeline("url").or_else(|| Some(format!("{}/-/pipelines/{}", project_url?, id?))),
             conclusion: Some(conclusion.to_owned()),
-            from_fork: is_merge_request && (source.is_none() || source != text(body, "/merge_request/target_project_id")),
+            // A merge train builds what is not merged yet. Most servers call it by the source branch, and nothing tells.
+            of_queue: reference.as_deref().is_some_and(|r| r.ends_with("/train")),
+            from_fork: is_merge_request
+                && (source.is_none()
+                    || source != text(body, "/merge_request/target_project_id")
+                    || text(body, "/project/id").is_some_and(|ours| source != Some(ours))),
+            ..Report::default()
         }))
     }
 }

@@ -7,9 +7,17 @@
 use serde_json::Value;
 
 use super::proof::{self, Refusal};
-use super::{Provider, Reading, Report, Request, branch, first, repository, still, text};
+use super::{Provider, Reading, Report, Request, first, repository, still, text};
 
 pub struct Jenkins;
+
+/// The number in `PR-7`, `PR-7-merge` or `MR-7`: how a multibranch job calls the job of a pull or merge request. Whose code that is
+/// isn't told, so that it may be a fork's.
+fn request_number(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("PR-").or_else(|| name.strip_prefix("MR-"))?;
+    let number = rest.strip_suffix("-head").or_else(|| rest.strip_suffix("-merge")).unwrap_or(rest);
+    (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then(|| number.to_owned())
+}
 
 impl Provider for Jenkins {
     fn name(&self) -> &'static str {
@@ -48,11 +56,20 @@ impl Provider for Jenkins {
             "" => return still("no status"),
             other => other.to_lowercase(),
         };
+        let branch = text(body, "/build/scm/branch");
+        let names = [text(body, "/name"), text(body, "/url").map(|u| u.trim_end_matches('/').to_owned()), branch.clone()];
+        let pull_request = names.iter().flatten().find_map(|name| request_number(name.rsplit('/').next()?));
+        let is_told = ["ghprbPullId", "CHANGE_ID", "CHANGE_FORK", "gitlabMergeRequestIid"]
+            .iter()
+            .any(|name| text(body, &format!("/build/parameters/{name}")).is_some());
         Reading::Report(Box::new(Report {
             event,
             repository: text(body, "/build/scm/url").map(|u| repository(&u)),
             workflow: first(body, &["/display_name", "/name"]),
-            branch: text(body, "/build/scm/branch").map(|b| branch(&b)),
+            // The git plugin writes `origin/main`.
+            workflow_path: text(body, "/url")
+                .map(|u| u.split('/').filter(|part| !part.is_empty() && *part != "job").collect::<Vec<_>>().join("/")),
+            branch: branch.map(|b| b.strip_prefix("origin/").map(str::to_owned).unwrap_or(b)),
             commit: text(body, "/build/scm/commit"),
             message: text(body, "/build/notes"),
             author: text(body, "/build/scm/culprits/0"),
@@ -61,6 +78,8 @@ impl Provider for Jenkins {
             attempt: 1,
             url: text(body, "/build/full_url"),
             conclusion: Some(conclusion),
+            from_fork: pull_request.is_some() || is_told,
+            pull_request,
             ..Report::default()
         }))
     }

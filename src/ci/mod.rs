@@ -78,6 +78,8 @@ pub struct Report {
     pub repository: Option<String>,
     /// The workflow, pipeline or job.
     pub workflow: Option<String>,
+    /// The same with the folders that it is in, where others may have its name.
+    pub workflow_path: Option<String>,
     /// The branch; of a pull request its own, not the target.
     pub branch: Option<String>,
     /// The tag, where a tag was built.
@@ -90,6 +92,8 @@ pub struct Report {
     pub author: Option<String>,
     /// The pull request's number.
     pub pull_request: Option<String>,
+    /// Where the pull request can be looked at.
+    pub pull_request_url: Option<String>,
     /// The run's number, as people know it.
     pub number: Option<String>,
     /// Which attempt of the run; 0 or 1 for the first.
@@ -100,8 +104,10 @@ pub struct Report {
     pub url: Option<String>,
     /// How it ended: `success`, `failure`, `cancelled`, `unstable`, `skipped`, or the provider's own word.
     pub conclusion: Option<String>,
-    /// Whether the code is a fork's.
+    /// Whether the code is a fork's, or may be.
     pub from_fork: bool,
+    /// Whether a merge queue made the run, of what is not merged yet.
+    pub of_queue: bool,
 }
 
 /// What a body turned out to be.
@@ -186,7 +192,7 @@ pub trait Provider: Sync {
         true
     }
 
-    /// Reads a body.
+    /// Reads a body. Others call [`read`], which settles what is a branch and what a tag.
     fn read(&self, request: &Request<'_>, body: &Value) -> Reading;
 }
 
@@ -216,7 +222,9 @@ pub fn body(provider: &dyn Provider, request: &Request<'_>) -> Result<Value, Mal
     let is_form = kind.starts_with("application/x-www-form-urlencoded");
     let parsed = match (provider.travels(), is_form) {
         (Travels::Json, true) => return Err(Malformed::Form),
-        (Travels::Json, false) | (Travels::Either, false) => serde_json::from_slice(request.body),
+        (Travels::Json, false) | (Travels::Either, false) => {
+            serde_json::from_slice(request.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(request.body))
+        }
         (Travels::Form, _) | (Travels::Either, true) => {
             let payload = payload(request.body).ok_or(Malformed::NoPayload)?;
             serde_json::from_str(&payload)
@@ -231,10 +239,13 @@ fn payload(body: &[u8]) -> Option<String> {
     url::form_urlencoded::parse(body).find(|(name, _)| name == "payload").map(|(_, value)| value.into_owned())
 }
 
+/// No more of a text is looked at: a build's values are shorter.
+const TEXT_MAX: usize = 12_000;
+
 /// The text at a JSON pointer; numbers and truth values as text, nothing for null, empty texts and anything larger.
 pub fn text(body: &Value, pointer: &str) -> Option<String> {
     match body.pointer(pointer)? {
-        Value::String(text) => Some(text.trim()).filter(|t| !t.is_empty()).map(str::to_owned),
+        Value::String(text) => Some(text.trim()).filter(|t| !t.is_empty()).map(|t| t[..t.floor_char_boundary(TEXT_MAX)].to_owned()),
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(truth) => Some(truth.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
@@ -246,10 +257,90 @@ fn first(body: &Value, pointers: &[&str]) -> Option<String> {
     pointers.iter().find_map(|p| text(body, p))
 }
 
-/// A branch without `refs/heads/` or `origin/`.
-fn branch(name: &str) -> String {
-    let name = name.strip_prefix("refs/heads/").unwrap_or(name);
-    name.strip_prefix("origin/").unwrap_or(name).to_owned()
+/// Reads a body, and settles what all CI systems have in common: what is a branch, what a tag, and what may be a fork's.
+pub fn read(provider: &dyn Provider, request: &Request<'_>, body: &Value) -> Reading {
+    let Reading::Report(mut report) = provider.read(request, body) else { return provider.read(request, body) };
+    match report.branch.as_deref().map(Reference::of) {
+        Some(Reference::Branch(name)) => report.branch = Some(name),
+        Some(Reference::Tag(name)) => {
+            report.branch = None;
+            report.tag.get_or_insert(name);
+        }
+        Some(Reference::PullRequest(number)) => {
+            report.branch = None;
+            report.pull_request.get_or_insert(number);
+        }
+        Some(Reference::None) | None => report.branch = None,
+    }
+    if report.tag.is_some() {
+        report.branch = None;
+    }
+    report.from_fork |= says_fork(body);
+    Reading::Report(report)
+}
+
+/// What a git reference stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// A branch, without where it is.
+    Branch(String),
+    /// A tag.
+    Tag(String),
+    /// A pull or merge request's number.
+    PullRequest(String),
+    /// Nothing that has a name.
+    None,
+}
+
+impl Reference {
+    /// Reads a reference in any of the forms that git and CI systems give it: `main`, `refs/heads/main`, `refs/remotes/origin/main`,
+    /// `refs/tags/v9`, `refs/pull/7/merge`, `refs/merge-requests/3/head`. A plain `origin/main` is a branch of that name, except where
+    /// a CI system is known to write it so.
+    pub fn of(text: &str) -> Self {
+        // GitHub's documentation writes a stroke before it.
+        let text = text.trim().trim_start_matches('/');
+        let numbered = ["refs/pull/", "refs/pull-requests/", "refs/merge-requests/", "refs/changes/"];
+        if let Some(rest) = numbered.iter().find_map(|p| text.strip_prefix(p)) {
+            if rest.ends_with("/train") {
+                // What a merge queue builds is no merge request's own.
+                return Self::Branch(text.to_owned());
+            }
+            let number = rest.split('/').find(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+            return number.map_or(Self::None, |n| Self::PullRequest(n.to_owned()));
+        }
+        if let Some(tag) = ["refs/tags/", "refs/remotes/origin/tags/"].iter().find_map(|p| text.strip_prefix(p)) {
+            return if tag.is_empty() { Self::None } else { Self::Tag(tag.to_owned()) };
+        }
+        let of_remote = ["refs/remotes/", "remotes/"].iter().find_map(|p| text.strip_prefix(p)?.split_once('/'));
+        let name = match of_remote {
+            Some((_, branch)) => branch,
+            None => text.strip_prefix("refs/heads/").unwrap_or(text),
+        };
+        match name {
+            "" | "HEAD" | "detached" | "(no branch)" => Self::None,
+            name => Self::Branch(name.to_owned()),
+        }
+    }
+}
+
+/// Whether a body says in so many words that the code is a fork's. That a repository is a fork of another one says nothing of that, so
+/// only fields about a request or a build count.
+fn says_fork(body: &Value) -> bool {
+    const WORDS: &[&str] =
+        &["isfork", "isforkmergerequest", "isforkpullrequest", "fromfork", "iscrossrepository", "crossrepository", "isforkpr"];
+    match body {
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let plain = || name.bytes().filter(|b| *b != b'_' && *b != b'-').map(|b| b.to_ascii_lowercase());
+            let says_so = || value == &Value::Bool(true) || value.as_str().is_some_and(|v| v.eq_ignore_ascii_case("true"));
+            // Of a repository it says that it is a fork of another one.
+            if name.eq_ignore_ascii_case("repository") || name.eq_ignore_ascii_case("repo") {
+                return false;
+            }
+            (name.len() < 40 && WORDS.iter().any(|w| plain().eq(w.bytes())) && says_so()) || says_fork(value)
+        }),
+        Value::Array(items) => items.iter().any(says_fork),
+        _ => false,
+    }
 }
 
 /// The name without the mail address in `Name <mail>`.
@@ -295,6 +386,48 @@ mod tests {
         let at = |n: usize| text(&body, &format!("/a/b/{n}"));
         assert_eq!((at(0), at(1), at(2)), (Some("x".into()), Some("7".into()), Some("true".into())));
         assert_eq!((at(3), at(4), at(5), at(6)), (None, None, None, None));
+    }
+
+    #[test]
+    fn a_reference_is_read_in_every_form() {
+        let branch = |name: &str| Reference::Branch(name.to_owned());
+        for text in [
+            "main",
+            "refs/heads/main",
+            "refs/remotes/origin/main",
+            "refs/remotes/upstream/main",
+            "remotes/origin/main",
+            "/refs/heads/main",
+            " main ",
+        ] {
+            assert_eq!(Reference::of(text), branch("main"), "{text}");
+        }
+        assert_eq!(Reference::of("refs/heads/feature/x"), branch("feature/x"));
+        // Somebody may call a branch so, and isn't on main by that.
+        assert_eq!(Reference::of("origin/main"), branch("origin/main"));
+        assert_eq!(Reference::of("refs/remotes/origin/feature/x"), branch("feature/x"));
+        assert_eq!(Reference::of("refs/tags/v9"), Reference::Tag("v9".into()));
+        for text in ["refs/pull/7/merge", "refs/pull/7/head", "refs/pull-requests/7/from", "refs/merge-requests/7/merge"] {
+            assert_eq!(Reference::of(text), Reference::PullRequest("7".into()), "{text}");
+        }
+        for text in ["", "HEAD", "detached", "refs/heads/", "refs/tags/"] {
+            assert_eq!(Reference::of(text), Reference::None, "{text}");
+        }
+    }
+
+    #[test]
+    fn whoever_says_fork_is_heard() {
+        for body in [
+            r#"{"a":{"is_fork_merge_request":true}}"#,
+            r#"{"a":[{"isFork":"True"}]}"#,
+            r#"{"from_fork":true}"#,
+            r#"{"pull_request":{"is_cross_repository":true}}"#,
+        ] {
+            assert!(says_fork(&serde_json::from_str(body).unwrap()), "{body}");
+        }
+        for body in [r#"{"repository":{"fork":true}}"#, r#"{"is_fork":false}"#, r#"{"isFork":"False"}"#, r#"{"forks":3}"#] {
+            assert!(!says_fork(&serde_json::from_str(body).unwrap()), "{body}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub const METADATA: &[(&str, &str)] = &[
     ("Commit", "{short_commit}"),
     ("Author", "{author}"),
     ("Message", "{message}"),
-    ("Pull request", "#{pull_request}"),
+    ("Pull request", "{pull_request_link}"),
     ("Run", "{url}"),
 ];
 /// Events that no workflow makes, so that none is asked for.
@@ -77,7 +77,7 @@ pub fn check(provider: &dyn Provider, rules: &CiRules) -> Result<(), String> {
 /// # Errors
 /// Why it makes no build, as the end of "ignored, because …".
 pub fn decide(provider: &dyn Provider, rules: &CiRules, report: &Report, body: &Value) -> Result<Announcement, String> {
-    let told = Told { report, body, fields: &rules.fields };
+    let told = Told { provider: provider.name(), report, body, fields: &rules.fields };
     let defaults = provider.events().0;
     let event = told.field("event").ok_or("its event is not told")?;
     let has_own = rules.fields.iter().any(|f| f.name == "event");
@@ -99,8 +99,26 @@ pub fn decide(provider: &dyn Provider, rules: &CiRules, report: &Report, body: &
     if !WITHOUT_WORKFLOW.contains(&report.event) {
         chosen("workflow", &rules.workflows, told.field("workflow").as_deref())?;
     }
-    let place = told.field("tag").or_else(|| told.field("branch"));
-    chosen("branch", &rules.branches, place.as_deref())?;
+    match told.field("tag") {
+        // A tag may be called like a branch: where branches are chosen, tags are chosen by their own names.
+        Some(tag) if rules.tags.is_empty() && chooses(&rules.branches) => {
+            return Err(format!("it is of the tag {}, and only branches are chosen; choose tags with --tag", printable(&tag)));
+        }
+        Some(tag) => chosen("tag", &rules.tags, Some(&tag))?,
+        None if chooses(&rules.tags) && rules.branches.is_empty() => {
+            return Err("it is of no tag, and only tags are chosen; choose branches with --branch".to_owned());
+        }
+        None => chosen("branch", &rules.branches, told.field("branch").as_deref())?,
+    }
+    let branch = told.field("branch").unwrap_or_default();
+    if (report.of_queue || is_of_a_queue(&branch)) && !asks_for_queues(rules, &branch) {
+        let choose = queue_of(&branch).map_or(branch.clone(), |q| format!("{q}*"));
+        return Err(format!(
+            "it is a merge queue's ({}); choose it with --branch \"{}\" if you want those",
+            printable(&branch),
+            printable(&choose)
+        ));
+    }
     match told.field("conclusion") {
         Some(conclusion) if rules.conclusions.is_empty() && conclusion != "success" => {
             return Err(format!("the run's conclusion is {}", printable(&conclusion)));
@@ -120,6 +138,36 @@ pub fn decide(provider: &dyn Provider, rules: &CiRules, report: &Report, body: &
         params: entries(PARAMS, &rules.params, &told),
         metadata: entries(METADATA, &rules.metadata, &told),
     })
+}
+
+/// Beginnings of branches that merge queues make for themselves: what they build is not merged yet, and mostly never looked at.
+/// Sources: the vendors' documentation of GitHub's merge queue, Mergify, Trunk, Graphite and bors.
+const QUEUES: &[&str] =
+    &["gh-readonly-queue/", "mergify/merge-queue/", "trunk-merge/", "gtmq_", "graphite-base/", "automation/bors/", "refs/merge-requests/"];
+/// Whole names of such branches.
+const QUEUE_NAMES: &[&str] = &["staging.tmp", "trying.tmp", "trying"];
+
+fn is_of_a_queue(branch: &str) -> bool {
+    QUEUES.iter().any(|q| branch.starts_with(q)) || QUEUE_NAMES.contains(&branch)
+}
+
+fn queue_of(branch: &str) -> Option<&'static str> {
+    QUEUES.iter().find(|q| branch.starts_with(**q)).copied()
+}
+
+/// Whether something is chosen, and not only left out.
+fn chooses(patterns: &[String]) -> bool {
+    patterns.iter().any(|p| !p.starts_with('!'))
+}
+
+/// Whether one of the project's own patterns is about a merge queue's branches.
+fn asks_for_queues(rules: &CiRules, branch: &str) -> bool {
+    let is_about_queues = |pattern: &String| {
+        // A pattern may end within a queue's name, and choose all queues of one tool.
+        let plain = pattern.split('*').next().unwrap_or_default();
+        is_of_a_queue(plain) || (plain.len() > 3 && QUEUES.iter().any(|q| q.starts_with(plain))) || pattern == branch
+    };
+    rules.branches.iter().any(|p| !p.starts_with('!') && is_about_queues(p))
 }
 
 /// Whether a project takes a repository's reports, and names it: where one address takes all repositories.
@@ -142,6 +190,7 @@ fn chosen(what: &str, patterns: &[String], value: Option<&str>) -> Result<(), St
 
 /// A report, the body that it was read from, and where the project says that fields are.
 struct Told<'a> {
+    provider: &'static str,
     report: &'a Report,
     body: &'a Value,
     fields: &'a [Entry],
@@ -149,7 +198,7 @@ struct Told<'a> {
 
 impl Told<'_> {
     fn field(&self, name: &str) -> Option<String> {
-        debug_assert!(name == "short_commit" || FIELDS.contains(&name), "templates are checked");
+        debug_assert!(["short_commit", "pull_request_link"].contains(&name) || FIELDS.contains(&name), "templates are checked");
         if let Some(place) = self.fields.iter().find(|f| f.name == name) {
             return text(self.body, &place.value);
         }
@@ -165,6 +214,15 @@ impl Told<'_> {
             "message" => r.message.clone(),
             "author" => r.author.clone(),
             "pull_request" => r.pull_request.clone(),
+            // GitLab writes its merge requests with an exclamation mark; whoever tells an address gets a link.
+            "pull_request_link" => {
+                let number = r.pull_request.as_ref()?;
+                let mark = if self.provider == "gitlab" { '!' } else { '#' };
+                Some(match &r.pull_request_url {
+                    Some(url) => format!("{mark}{number} {url}"),
+                    None => format!("{mark}{number}"),
+                })
+            }
             "number" => r.number.clone(),
             "attempt" => Some(r.attempt.max(1).to_string()),
             "url" => r.url.clone(),
@@ -188,7 +246,9 @@ impl Told<'_> {
     /// The run, and what its attempts have in common.
     fn run(&self) -> Option<CiRun> {
         let id = self.report.run.as_ref()?;
-        let of = ["repository", "workflow", "number"].map(|f| self.field(f).unwrap_or_default());
+        let has_own = self.fields.iter().any(|f| f.name == "workflow");
+        let workflow = self.report.workflow_path.clone().filter(|_| !has_own).or_else(|| self.field("workflow"));
+        let of = [self.field("repository"), workflow, self.field("number")].map(Option::unwrap_or_default);
         let cut = |text: &str| text.chars().filter(|c| !c.is_control()).take(200).collect::<String>();
         Some(CiRun { of: cut(&of.join(" ")), id: cut(&format!("{id} {}", self.attempt())) })
     }
@@ -207,6 +267,13 @@ impl Told<'_> {
     }
 }
 
+/// The name of the same run when another workflow or job of its pipeline has the name already: with what tells them apart.
+pub fn name_apart(rules: &CiRules, report: &Report, name: &str) -> Option<String> {
+    let workflow = report.workflow_path.as_ref().or(report.workflow.as_ref()).filter(|_| rules.name.is_none())?;
+    let part: String = in_a_name(workflow).collect();
+    Some(format!("{part}-{name}")).filter(|n| !part.is_empty() && n.chars().count() <= NAME_MAX + 10)
+}
+
 /// The build's name. A re-run has the name of the run and its attempt.
 fn name(rules: &CiRules, told: &Told<'_>) -> Result<String, String> {
     let parts = template(rules.name.as_deref().unwrap_or(NAME)).map_err(|e| e.to_string())?;
@@ -217,8 +284,11 @@ fn name(rules: &CiRules, told: &Told<'_>) -> Result<String, String> {
             // Some runs have no branch: of a tag, of a pull request, of a bare commit.
             Part::Field("branch") => told
                 .field("tag")
+                .map(|tag| format!("tag-{tag}"))
                 .or_else(|| told.field("pull_request").map(|n| format!("pr-{n}")))
                 .or_else(short)
+                // A job without a repository is known by its own name.
+                .or_else(|| told.field("workflow"))
                 .or(Some("build".to_owned())),
             Part::Field("number") => short(),
             _ => None,
@@ -339,6 +409,42 @@ mod tests {
         let fork = Report { from_fork: true, ..report() };
         assert!(decided(&CiRules::default(), &fork).unwrap_err().contains("--forks"));
         assert!(decided(&CiRules { forks: true, ..CiRules::default() }, &fork).is_ok());
+    }
+
+    #[test]
+    fn tags_and_branches_of_one_name_are_told_apart() {
+        let list = |patterns: &[&str]| patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
+        let tag = Report { branch: None, tag: Some("main".into()), ..report() };
+        let branch = Report { branch: Some("main".into()), ..report() };
+        let main = CiRules { branches: list(&["main"]), ..CiRules::default() };
+        assert!(decided(&main, &branch).is_ok());
+        assert!(decided(&main, &tag).unwrap_err().contains("of the tag main, and only branches are chosen"));
+        let tags = CiRules { tags: list(&["v*", "main"]), ..CiRules::default() };
+        assert!(decided(&tags, &tag).is_ok());
+        assert!(decided(&tags, &branch).unwrap_err().contains("of no tag"));
+        let both = CiRules { branches: list(&["main"]), tags: list(&["v*"]), ..CiRules::default() };
+        assert_eq!(decided(&both, &tag).unwrap_err(), "the tag main is not chosen");
+        assert!(decided(&both, &branch).is_ok() && decided(&CiRules::default(), &tag).is_ok());
+        let made = decided(&CiRules::default(), &tag).unwrap();
+        assert!(made.params.contains(&entry("TAG", "main")) && !made.params.iter().any(|p| p.name == "BRANCH"));
+        assert_eq!((made.name.as_str(), decided(&CiRules::default(), &branch).unwrap().name.as_str()), ("tag-main-42", "main-42"));
+    }
+
+    #[test]
+    fn a_merge_queue_s_branches_make_no_builds_unless_they_are_asked_for() {
+        let queue = Report { branch: Some("gh-readonly-queue/main/pr-7-abc".into()), ..report() };
+        assert!(decided(&CiRules::default(), &queue).unwrap_err().contains("it is a merge queue's"));
+        let any = CiRules { branches: vec!["*".into()], ..CiRules::default() };
+        assert!(decided(&any, &queue).is_err());
+        let asked = CiRules { branches: vec!["gh-readonly-queue/*".into()], ..CiRules::default() };
+        assert!(decided(&asked, &queue).is_ok());
+        // GitLab's trains, where the server tells them.
+        let train = Report { branch: Some("refs/merge-requests/7/train".into()), of_queue: true, ..report() };
+        assert!(decided(&CiRules::default(), &train).unwrap_err().contains("choose it with --branch \"refs/merge-requests/*\""));
+        assert!(decided(&CiRules { branches: vec!["refs/merge-requests/*".into()], ..CiRules::default() }, &train).is_ok());
+        // What only leaves out chooses nothing: tags still make builds.
+        let tag = Report { branch: None, tag: Some("v1".into()), ..report() };
+        assert!(decided(&CiRules { branches: vec!["!dependabot/*".into()], ..CiRules::default() }, &tag).is_ok());
     }
 
     #[test]

@@ -107,6 +107,7 @@ impl Provider for Travis {
             // Whose code a pull request has isn't told.
             from_fork: event == "pull_request",
             tag,
+            ..Report::default()
         }))
     }
 }

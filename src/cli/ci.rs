@@ -50,7 +50,7 @@ enum Command {
         end_previous: bool,
     },
     /// Choose which reports of a CI system make builds, and how they are named; each option replaces what it was, an empty one clears it
-    Rules(Rules),
+    Rules(Box<Rules>),
     /// Show what a project takes from CI systems
     Show {
         /// The project's slug
@@ -97,9 +97,12 @@ struct Rules {
     /// Which repositories, as a pattern such as octocat/*
     #[arg(long)]
     repository: Vec<String>,
-    /// Which branches or tags, as a pattern such as main, release/* or !dependabot/*
+    /// Which branches, as a pattern such as main, release/* or !dependabot/*; builds of tags then need --tag
     #[arg(long)]
     branch: Vec<String>,
+    /// Which tags, as a pattern such as v*
+    #[arg(long)]
+    tag: Vec<String>,
     /// Which workflows or pipelines, as a pattern
     #[arg(long)]
     workflow: Vec<String>,
@@ -187,7 +190,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let project = project_named(&app, &given.project).await?;
             let format = given.format;
             let before = project.ci(provider.name()).map(|c| c.rules.clone()).unwrap_or_default();
-            let rules = changed(before, given)?;
+            let rules = changed(before, *given)?;
             rules::check(provider, &rules).map_err(anyhow::Error::msg)?;
             let change = ProjectChange::CiRules { provider: provider.name().to_owned(), rules: Box::new(rules) };
             let project = app.change_project(project.id, change, &actor).await?;
@@ -232,7 +235,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
 /// The rules with what was given in place of what was.
 fn changed(before: CiRules, given: Rules) -> Result<CiRules> {
-    let lists = [&given.event, &given.repository, &given.branch, &given.workflow, &given.conclusion];
+    let lists = [&given.event, &given.repository, &given.branch, &given.tag, &given.workflow, &given.conclusion];
     let entries = [&given.param, &given.metadata, &given.field];
     let nothing =
         lists.iter().all(|l| l.is_empty()) && entries.iter().all(|l| l.is_empty()) && given.forks.is_none() && given.name.is_none();
@@ -251,6 +254,7 @@ fn changed(before: CiRules, given: Rules) -> Result<CiRules> {
         events: or(given.event, base.events),
         repositories: or(given.repository, base.repositories),
         branches: or(given.branch, base.branches),
+        tags: or(given.tag, base.tags),
         workflows: or(given.workflow, base.workflows),
         conclusions: or(given.conclusion, base.conclusions),
         forks: given.forks.unwrap_or(base.forks),
@@ -320,7 +324,8 @@ fn show(project: &str, ci: &Ci, format: Format) {
     list("events", &ci.rules.events, &defaults.join(", "));
     let shared = ci::provider(&ci.provider).is_some_and(|p| p.reach() != Reach::Webhook);
     list("repositories", &ci.rules.repositories, if shared { "none named, so nothing makes a build" } else { "all" });
-    list("branches", &ci.rules.branches, "all");
+    list("branches", &ci.rules.branches, if ci.rules.tags.is_empty() { "all but merge queues'" } else { "none" });
+    list("tags", &ci.rules.tags, if ci.rules.branches.is_empty() { "all" } else { "none" });
     list("workflows", &ci.rules.workflows, "all");
     list("conclusions", &ci.rules.conclusions, "success");
     output::line(&format!("  forks        {}", if ci.rules.forks { "make builds" } else { "make no builds" }));
@@ -347,6 +352,7 @@ async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, 
             "deliveries": taken.iter().map(|d| delivery_json(d, &slug(d.project))).collect::<Vec<_>>(),
             "refused": refused.iter().map(|r| json!({
                 "at": r.at, "provider": r.provider, "project": r.project, "reason": r.reason, "digest": r.digest.as_ref().map(hex::encode),
+                "times": r.times,
             })).collect::<Vec<_>>(),
         }));
         return Ok(());
@@ -384,7 +390,7 @@ async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, 
                 r.provider.clone(),
                 "refused".to_owned(),
                 "–".to_owned(),
-                output::safe(&r.reason),
+                if r.times > 1 { format!("{} ({} times)", output::safe(&r.reason), r.times) } else { output::safe(&r.reason) },
             ],
         ));
     }

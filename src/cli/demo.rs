@@ -1,6 +1,6 @@
 //! `coolops demo`: everything on this machine, for trying.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
@@ -320,6 +320,15 @@ pub async fn with_services(args: ServicesArgs) -> Result<ExitCode> {
     ran
 }
 
+/// How long a command and what it started may take to end.
+const GROUP_GRACE: std::time::Duration = std::time::Duration::from_secs(10);
+
+async fn tell_group(signal: &str, group: u32) {
+    let mut kill = Command::new("kill");
+    kill.args([signal, "--", &format!("-{group}")]).stderr(std::process::Stdio::null());
+    drop(kill.status().await);
+}
+
 async fn beside(args: &ServicesArgs, folder: &RunFolder, services: &mut Services) -> Result<ExitCode> {
     let durability = if args.durable { Durability::Full } else { Durability::Tests };
     let database = services.postgres(folder, durability).await?;
@@ -328,7 +337,13 @@ async fn beside(args: &ServicesArgs, folder: &RunFolder, services: &mut Services
     let (docker, _) = services.docker(folder, docker_host().as_deref()).await?;
     let (program, rest) = args.command.split_first().context("there is no command")?;
     ensure!(!program.is_empty(), "there is no command");
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    // A group of its own, so that whatever it starts ends with it. At a terminal it stays in the group that may read from there.
+    let grouped = !std::io::stdin().is_terminal();
+    if grouped {
+        command.process_group(0);
+    }
+    let mut child = command
         .args(rest)
         .env("TEST_DATABASE_URL", &database)
         .env("TEST_REDIS_URL", &redis)
@@ -336,11 +351,25 @@ async fn beside(args: &ServicesArgs, folder: &RunFolder, services: &mut Services
         .spawn()
         .with_context(|| format!("{program} can't be started"))?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let group = child.id().context("the command has no process id")?;
     let status = tokio::select! {
-        status = child.wait() => status?,
-        // The command got Ctrl-C too; it is given the time to end by itself.
-        _ = interrupt.recv() => child.wait().await?,
-        _ = terminate.recv() => { child.kill().await?; child.wait().await? }
+        status = child.wait() => Some(status?),
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
     };
+    let status = match status {
+        Some(status) => status,
+        None => {
+            tell_group("-TERM", group).await;
+            let ended = tokio::time::timeout(GROUP_GRACE, child.wait()).await;
+            tell_group("-KILL", group).await;
+            match ended {
+                Ok(status) => status?,
+                Err(_) => child.wait().await?,
+            }
+        }
+    };
+    // What it left running would hold its ports for ever.
+    tell_group("-KILL", group).await;
     Ok(ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(1)))
 }

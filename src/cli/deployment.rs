@@ -9,9 +9,12 @@ use serde_json::json;
 
 use super::output::{self, Format};
 use super::{operate, operator, project_named, the_only};
-use crate::domain::deployment::{LeftOut, State, StopReason, Verdict};
+use crate::domain::deployment::{LeftOut, State, StopReason, Verdict, duration, stop_words};
+use crate::domain::event::Actor;
 use crate::domain::ids::DeploymentId;
 use crate::store::deployments::Dated;
+use crate::store::journal::Chunk;
+use crate::store::tail::Newest;
 
 /// Arguments of `deployment`.
 #[derive(Debug, clap::Args)]
@@ -51,7 +54,7 @@ enum Command {
         #[arg(short, long)]
         follow: bool,
     },
-    /// Stop a deployment: SIGTERM, and SIGKILL 10 seconds later
+    /// Stop a deployment: SIGTERM, and SIGKILL after the project's grace
     Stop {
         /// Its id, or the beginning of it
         deployment: String,
@@ -108,7 +111,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                         id[..8].to_owned(),
                         words[0].clone(),
                         words[1].clone(),
-                        x.requested_by.name.clone(),
+                        output::safe(&x.requested_by.name),
                         output::time(d.requested_at),
                         state_words(d),
                     ]
@@ -129,13 +132,27 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 output::line(&format!("  changed  {}", output::time(dated.changed_at)));
                 output::line(&format!("  image    {}", d.image.as_str()));
                 if let Some(image) = &d.image_id {
-                    output::line(&format!("  ran      {image}"));
+                    output::line(&format!("  image id {image}"));
                 }
                 if let Some(digest) = &d.digest {
                     output::line(&format!("  digest   {digest}"));
                 }
+                if d.unchecked {
+                    output::line("  checked  no: the registry could not be asked whether there is a newer image");
+                }
+                if let Some(started) = dated.started_at {
+                    output::line(&format!("  started  {}", output::time(started)));
+                    let until = if d.state.is_over() || d.state == State::Unknown { dated.changed_at } else { app.store.clock().now() };
+                    output::line(&format!("  ran      {}", duration((until - started).num_seconds())));
+                }
+                if let Some(code) = dated.exit_code() {
+                    output::line(&format!("  exit     code {code}"));
+                }
+                if let Some(delay) = d.delay.as_ref().filter(|_| !d.state.is_over()) {
+                    output::line(&format!("  waits    {}", output::safe(delay)));
+                }
                 if let Some(found) = &d.found {
-                    output::line(&format!("  found    {found}"));
+                    output::line(&format!("  found    {}", output::safe(found)));
                 }
                 if let Some(reason) = &d.resolved {
                     output::line(&format!("  resolved {}", output::safe(reason)));
@@ -156,17 +173,22 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Logs { deployment, follow } => {
             let id = find(&deployment).await?;
-            let mut next = 0;
+            let mut printed = Printed::default();
             loop {
                 let dated =
                     app.store.dated(id).await?.with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
                 loop {
-                    let chunks = app.store.chunks_from(id, next, 64).await?;
-                    let Some(last) = chunks.last() else { break };
-                    next = last.number + 1;
-                    chunks.iter().for_each(|c| output::bytes(&c.body));
+                    let chunks = app.store.chunks_from(id, printed.next_chunk, 64).await?;
+                    if chunks.is_empty() {
+                        break;
+                    }
+                    chunks.iter().for_each(|c| printed.stored(c));
                 }
-                if !follow || dated.deployment.state.is_over() || dated.deployment.state == State::Unknown {
+                if dated.deployment.state.is_over() {
+                    break;
+                }
+                app.store.newest_after(id, printed.line).await?.iter().for_each(|n| printed.newest(n));
+                if !follow || dated.deployment.state == State::Unknown {
                     break;
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(300)).await;
@@ -174,8 +196,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Stop { deployment, reason } => {
             anyhow::ensure!(!reason.trim().is_empty(), "--reason is empty; say why, it is recorded and shown in Slack");
-            let reason = StopReason::Operator { reason: reason.trim().to_owned() };
-            let stopped = app.stop(find(&deployment).await?, &reason, &operator()).await?;
+            let actor = operator();
+            let Actor::Operator { login } = &actor else { unreachable!("an operator sits here") };
+            let reason = StopReason::Operator { by: login.clone(), reason: reason.trim().to_owned() };
+            let stopped = app.stop(find(&deployment).await?, &reason, &actor).await?;
             let words = if stopped.state.is_over() { "is cancelled" } else { "is being stopped" };
             output::line(&format!("{} → {} {words}.", output::safe(&stopped.build_name), output::safe(&stopped.environment_name)));
         }
@@ -198,12 +222,51 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How far a log is printed. What is shown while a deployment runs is stored in part at its end, and is not printed again then.
+#[derive(Default)]
+struct Printed {
+    next_chunk: i32,
+    /// The last line, counted over all that was printed by the container.
+    line: i64,
+    /// What a line's number in the journal lacks of that.
+    ahead: i64,
+}
+
+impl Printed {
+    fn stored(&mut self, chunk: &Chunk) {
+        self.next_chunk = chunk.number + 1;
+        let first = chunk.first_line + self.ahead;
+        if chunk.left_out > 0 {
+            // The note that stands for lines which whoever watched has seen.
+            if self.line < first + chunk.left_out - 1 {
+                output::bytes(&chunk.body);
+            }
+            self.ahead += chunk.left_out - 1;
+            self.line = self.line.max(first + chunk.left_out - 1);
+            return;
+        }
+        let piece = Newest { first_line: first, lines: i64::from(chunk.lines), body: chunk.body.clone() };
+        if let Some(rest) = piece.after(self.line) {
+            output::bytes(&rest.body);
+            self.line = self.line.max(piece.last_line());
+        }
+    }
+
+    fn newest(&mut self, piece: &Newest) {
+        if piece.first_line > self.line + 1 {
+            output::hint(&format!("… [{} lines are not shown while it runs]", piece.first_line - self.line - 1));
+        }
+        output::bytes(&piece.body);
+        self.line = piece.last_line();
+    }
+}
+
 fn state_words(d: &Dated) -> String {
     let x = &d.deployment;
     match (&x.failure, &x.stop) {
-        (Some(failure), _) if x.state == State::Failed => format!("failed: {}", failure.sentence(x.image.as_str())),
-        (_, Some(reason)) => format!("{}: {}", x.state.as_str().replace('_', " "), output::safe(&reason.sentence())),
-        _ => x.state.as_str().to_owned(),
+        (Some(failure), _) if x.state == State::Failed => format!("failed: {}", output::safe(&failure.sentence(x.image.as_str()))),
+        (_, Some(reason)) => format!("{}: {}", x.state.word(), output::safe(&stop_words(reason, x.exit_code, x.cut_off_after))),
+        _ => x.state.word().to_owned(),
     }
 }
 
@@ -211,5 +274,6 @@ fn as_json(d: &Dated) -> serde_json::Value {
     let mut value = serde_json::to_value(&d.deployment).unwrap_or_default();
     value["requested_at"] = json!(d.requested_at);
     value["changed_at"] = json!(d.changed_at);
+    value["started_at"] = json!(d.started_at);
     value
 }

@@ -46,7 +46,7 @@ pub async fn run(format: Format) -> Result<ExitCode> {
     let mut checks = Checks::default();
     let store = postgres(&config, &mut checks).await;
     redis(&config, &mut checks).await;
-    docker(&config, &mut checks).await;
+    docker(&config, store.as_ref(), &mut checks).await;
     slack(&config, store.as_ref(), &mut checks).await;
     if let Some(store) = &store {
         stuck(store, &mut checks).await?;
@@ -71,9 +71,11 @@ async fn postgres(config: &Config, checks: &mut Checks) -> Option<Store> {
         Ok(store) => {
             store.keep_clock().await.ok();
             checks.note("Postgres", true, "answers, and has this program's schema");
-            if store.login_is_privileged().await.unwrap_or(false) {
-                let text = "the login of DATABASE_URL is a superuser or owns the log, so it could change history; \
-                            give serve a login of its own that was only granted coolops_app (docs/OPERATING.md, \"Postgres\")";
+            for what in store.privileges().await.unwrap_or_default() {
+                let text = format!(
+                    "the login of DATABASE_URL could do more than it needs: {what}; give serve a login of its own that was only granted the \
+                     application's role (docs/OPERATING.md, \"Postgres\")"
+                );
                 checks.note("Postgres login", false, text);
             }
             Some(store)
@@ -97,15 +99,35 @@ async fn redis(config: &Config, checks: &mut Checks) {
     }
 }
 
-async fn docker(config: &Config, checks: &mut Checks) {
+async fn docker(config: &Config, store: Option<&Store>, checks: &mut Checks) {
     let asked = async {
         let runner = DockerRunner::connect(config.docker_host.as_deref())?;
         let version = runner.version().await?;
         runner.engine_id().await?;
-        Ok::<_, crate::runner::Trouble>((version, runner.live_restore().await?))
+        let containers = match store {
+            Some(store) => runner.containers(&store.instance().await.unwrap_or_default()).await?,
+            None => Vec::new(),
+        };
+        Ok::<_, crate::runner::Trouble>((version, runner.live_restore().await?, containers))
     };
     match tokio::time::timeout(Duration::from_secs(10), asked).await {
-        Ok(Ok((version, live_restore))) => {
+        Ok(Ok((version, live_restore, containers))) => {
+            for ours in containers.iter().filter(|c| c.running) {
+                let known = match store {
+                    Some(store) => store.deployment(ours.deployment).await.ok().flatten(),
+                    None => None,
+                };
+                let text = match known {
+                    Some(d) if d.state.is_over() => {
+                        "runs although its deployment is over; a worker on that engine stops and removes it within minutes"
+                    }
+                    Some(_) => continue,
+                    None => {
+                        "runs and is of no deployment that this database knows; was it restored from a backup? Look at it, then stop it by hand"
+                    }
+                };
+                checks.note(format!("Container of {}", ours.deployment), false, text);
+            }
             checks.note("Docker", true, format!("answers, version {version}"));
             if !live_restore {
                 let text = "live-restore is off: a restart of Docker ends running deployments. Put {\"live-restore\": true} into /etc/docker/daemon.json";
@@ -182,6 +204,10 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
         };
         let text = format!("takes nothing from us: {word}; {next}");
         checks.note("Slack", false, text);
+    }
+    for (build, word) in store.plain_messages().await? {
+        let text = format!("Slack refuses its layout ({word}), so it was sent as text; that is a fault of coolops, please report it");
+        checks.note(format!("Message of build {build}"), false, text);
     }
     for (channel, problem, messages) in store.blocked_channels().await? {
         let next = "invite coolops there (/invite @coolops), or choose another channel: coolops project set PROJECT --channel C…";

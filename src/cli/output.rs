@@ -5,6 +5,8 @@ use std::io::Write;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::limits::on_a_line;
+
 /// How to print.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Format {
@@ -56,5 +58,5 @@ pub fn time(at: DateTime<Utc>) -> String {
 
 /// Text from outside, harmless to a terminal.
 pub fn safe(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    on_a_line(text)
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::output::{self, Format};
 use super::{environment, operate, operator, project_named};
 use crate::domain::names;
-use crate::domain::project::{Project, ProjectChange};
+use crate::domain::project::{Project, ProjectChange, Unchecked};
 
 /// Arguments of `project`.
 #[derive(Debug, clap::Args)]
@@ -65,6 +65,30 @@ enum Command {
         /// How much of a deployment's output is kept, half from its beginning and half from its end: 1 to 64 MiB (16 unless set), for presses from now on
         #[arg(long, value_name = "MIB")]
         log_limit: Option<u32>,
+        /// How long a deployment may fail to start, while Docker can't do it, before it is given up: 1 to 1440 minutes (10 unless set), for presses from now on
+        #[arg(long, value_name = "MINUTES")]
+        start_patience: Option<u32>,
+        /// How long a container may clean up between SIGTERM and SIGKILL: 1 to 600 seconds (10 unless set), for presses from now on
+        #[arg(long, value_name = "SECONDS")]
+        stop_grace: Option<u32>,
+        /// What to do when the registry can't say whether a tag that moves (latest) has moved: fail (unless set), or run the image at hand and say so
+        #[arg(long, value_name = "WHAT", value_enum)]
+        unchecked_image: Option<UncheckedImage>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Which params builds may carry: only those that are listed; without a list, all that don't change how programs run
+    Params {
+        /// The project's slug
+        project: String,
+        /// Their names
+        params: Vec<String>,
+        /// Take every param that doesn't change how programs run, as at first
+        #[arg(long, conflicts_with = "params")]
+        any: bool,
+        /// Take none
+        #[arg(long, conflicts_with_all = ["params", "any"])]
+        none: bool,
         #[command(flatten)]
         format: Format,
     },
@@ -82,6 +106,21 @@ enum Command {
     /// Links to logs
     #[command(subcommand)]
     Links(Links),
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum UncheckedImage {
+    Fail,
+    Run,
+}
+
+impl From<UncheckedImage> for Unchecked {
+    fn from(image: UncheckedImage) -> Self {
+        match image {
+            UncheckedImage::Fail => Self::Fail,
+            UncheckedImage::Run => Self::Run,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -176,16 +215,19 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
         }
         Command::Show { project, format } => show(&project_named(&app, &project).await?, format),
-        Command::Set { project, name, image, channel, time_limit, log_limit, format } => {
+        Command::Set { project, name, image, channel, time_limit, log_limit, start_patience, stop_grace, unchecked_image, format } => {
             let changes = [
                 name.map(ProjectChange::Rename),
                 image.map(ProjectChange::Image),
                 channel.map(ProjectChange::Channel),
                 time_limit.map(ProjectChange::TimeLimit),
                 log_limit.map(ProjectChange::LogLimit),
+                start_patience.map(ProjectChange::StartPatience),
+                stop_grace.map(ProjectChange::StopGrace),
+                unchecked_image.map(|then| ProjectChange::UncheckedImage(then.into())),
             ];
             let changes: Vec<ProjectChange> = changes.into_iter().flatten().collect();
-            anyhow::ensure!(!changes.is_empty(), "nothing to change; give --name, --image, --channel, --time-limit or --log-limit");
+            anyhow::ensure!(!changes.is_empty(), "nothing to change; coolops project set --help lists what there is");
             let mut changed = project_named(&app, &project).await?;
             // All are judged before the first is recorded.
             for change in &changes {
@@ -195,6 +237,20 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 changed = app.change_project(changed.id, change, &actor).await?;
             }
             show(&changed, format);
+        }
+        Command::Params { project, params, any, none, format } => {
+            let there = project_named(&app, &project).await?;
+            let changed = match (any, none, params.is_empty()) {
+                (true, ..) => app.change_project(there.id, ProjectChange::Params(None), &actor).await?,
+                (_, true, _) => app.change_project(there.id, ProjectChange::Params(Some(vec![])), &actor).await?,
+                (.., false) => app.change_project(there.id, ProjectChange::Params(Some(params)), &actor).await?,
+                (.., true) => there,
+            };
+            if format.json {
+                output::json(&changed.params);
+            } else {
+                output::line(&params_words(&changed));
+            }
         }
         Command::Archive { project } => {
             app.change_project(id(&project).await?, ProjectChange::Archive, &actor).await?;
@@ -242,11 +298,20 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn params_words(p: &Project) -> String {
+    match &p.params {
+        None => "any that doesn't change how programs run".to_owned(),
+        Some(none) if none.is_empty() => "none".to_owned(),
+        Some(listed) => listed.join(", "),
+    }
+}
+
 /// A project for machines, without digests.
 fn as_json(p: &Project) -> serde_json::Value {
     json!({
         "id": p.id, "slug": p.slug, "name": p.name, "image": p.image, "channel": p.channel, "archived": p.archived,
-        "time_limit_minutes": p.time_limit_minutes, "log_limit_mebibytes": p.log_limit_mebibytes,
+        "time_limit_minutes": p.time_limit_minutes, "log_limit_mebibytes": p.log_limit_mebibytes, "params": p.params,
+        "start_patience_minutes": p.start_patience_minutes, "stop_grace_seconds": p.stop_grace_seconds, "unchecked_image": p.unchecked_image,
         "environments": p.open_environments().into_iter().map(environment::as_json).collect::<Vec<_>>(),
         "tokens": p.tokens.iter().map(|t| json!({ "id": t.id, "label": t.label, "revoked": t.revoked })).collect::<Vec<_>>(),
         "registries": p.registries.iter().map(|r| json!({ "host": r.host, "username": r.username })).collect::<Vec<_>>(),
@@ -261,6 +326,11 @@ fn show(p: &Project, format: Format) {
     output::line(&format!("  image    {}", p.image.as_str()));
     output::line(&format!("  channel  {}", p.channel));
     output::line(&format!("  limits   {} min to run, {} MiB of output kept", p.time_limit_minutes, p.log_limit_mebibytes));
+    output::line(&format!(
+        "  starting {} min while Docker can't; stopping {} s to clean up",
+        p.start_patience_minutes, p.stop_grace_seconds
+    ));
+    output::line(&format!("  params   {}", params_words(p)));
     for r in &p.registries {
         output::line(&format!("  registry {} as {}", r.host, r.username));
     }

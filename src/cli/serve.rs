@@ -1,9 +1,10 @@
 //! `coolops serve`, `web` and `worker`: builds the parts of a role and wires them.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use axum::Router;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::{Config, Role};
 use crate::http;
+use crate::http::server::Room;
 use crate::jobs::crew::{Crew, Tools};
 use crate::jobs::queue::Doorbell;
 use crate::jobs::sync_message::Paces;
@@ -20,10 +22,15 @@ use crate::jobs::{relay, runner_kinds, slack_kinds};
 use crate::runner::Runner;
 use crate::runner::docker::DockerRunner;
 use crate::slack::client::Slack;
-use crate::store::Store;
+use crate::store::{OpenError, Store};
 
 /// Slack jobs at a time: they wait for the network, not for a core.
 const SLACK_SLOTS: usize = 8;
+/// Open files that are enough for anything.
+const FILES: u64 = 65_536;
+/// Between two looks for a database that is not there yet, and between two words about it.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// How long open answers (live logs) may hold up a stop.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -33,7 +40,20 @@ const GRACE: Duration = Duration::from_secs(2);
 /// When the configuration or the database isn't usable, or the port is taken. Redis and Docker may come later.
 pub async fn run(role: Role) -> Result<()> {
     let config = Config::from_environment(role)?;
-    let store = Store::open(&config.database_url, 10).await?;
+    let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+    let room = Room::within(raise_file_limit());
+    // The door is open before the database is there, so that whoever asks hears what is waited for.
+    let routes: Arc<OnceLock<Router>> = Arc::default();
+    if role != Role::Worker {
+        let listener = bind(config.listen, "COOLOPS_LISTEN").await?;
+        let (routes, until) = (Arc::clone(&routes), stop.clone());
+        let routes = move || routes.get().cloned().unwrap_or_else(http::waiting);
+        tasks.spawn(async move { http::server::serve(listener, routes, room, until).await });
+    }
+    let store = tokio::select! {
+        store = open_patiently(&config.database_url) => store?,
+        signalled = signalled() => return signalled,
+    };
     let keys = config.keys.context("COOLOPS_MASTER_KEY is not set")?;
     let app = Arc::new(App::new(store, keys, &config.public_url));
     // Before anything is judged by a time, and before anything is said to Slack: the token may be a new one.
@@ -41,24 +61,24 @@ pub async fn run(role: Role) -> Result<()> {
     if role != Role::Worker {
         app.store.resume_slack().await.context("the database can't be written to")?;
     }
-    let stop = CancellationToken::new();
-    let mut tasks = JoinSet::new();
     let mut crews = Vec::new();
     // Whoever appends also rings, so every role knows both queues; it answers only its own.
     let instance = app.store.instance().await?;
     let queues = [("slack", slack_kinds(), SLACK_SLOTS, relay::MESSAGE_PAUSE), ("run", runner_kinds(), config.slots, Duration::ZERO)];
     let mut doorbells = Vec::new();
     let mut runner = None;
+    let home: Arc<OnceLock<String>> = Arc::default();
     for (name, kinds, slots, pause) in queues {
         let doorbell = Arc::new(Doorbell::new(&config.redis_url, &format!("{instance}:{name}"))?);
         tasks.spawn(relay::run(app.store.clone(), Arc::clone(&doorbell), kinds.clone(), pause, stop.clone()));
         let tools = match (name, role) {
             ("slack", Role::Serve | Role::Web) => {
                 let slack = Slack::new(&config.slack_api_url, &config.slack_token)?;
+                tasks.spawn(learn_home(Slack::new(&config.slack_api_url, &config.slack_token)?, Arc::clone(&home), stop.clone()));
                 Some(Tools::Slack(Box::new(slack), Paces::slack(config.slack_speed)))
             }
             ("run", Role::Serve | Role::Worker) => {
-                let docker = docker(config.docker_host.as_deref()).await?;
+                let docker = docker(config.docker_host.as_deref(), config.network_guard).await?;
                 runner = Some(Arc::clone(&docker));
                 Some(Tools::Runner(docker))
             }
@@ -80,19 +100,19 @@ pub async fn run(role: Role) -> Result<()> {
         app: Arc::clone(&app),
         signing_secret: config.slack_signing_secret.expose_secret().to_owned().into(),
         response_hosts: slack_host.into_iter().chain(["hooks.slack.com".to_owned()]).collect(),
+        home,
         readiness: http::health::Readiness { doorbell: doorbells.first().cloned(), runner },
+        room: Arc::default(),
     });
     if let Some(address) = config.admin_listen {
         let listener = bind(address, "COOLOPS_ADMIN_LISTEN").await?;
         let router = http::metrics::router(http::metrics::Recorder::start()?, web.clone());
         let until = stop.clone();
-        tasks.spawn(async move { drop(axum::serve(listener, router).with_graceful_shutdown(until.cancelled_owned()).await) });
+        tasks.spawn(async move { http::server::serve(listener, move || router.clone(), room, until).await });
     }
     if role != Role::Worker {
-        let listener = bind(config.listen, "COOLOPS_LISTEN").await?;
         tracing::info!(address = %config.listen, public_url = %config.public_url, "coolops is listening");
-        let until = stop.clone();
-        tasks.spawn(async move { drop(axum::serve(listener, http::router(web)).with_graceful_shutdown(until.cancelled_owned()).await) });
+        drop(routes.set(http::router(web)));
     } else {
         tracing::info!(slots = config.slots, "coolops waits for deployments to run");
     }
@@ -111,6 +131,7 @@ pub async fn run(role: Role) -> Result<()> {
         drop(tokio::time::timeout(Duration::from_secs(10), crew.finish()).await);
     }
     drop(tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await);
+    drop(tokio::time::timeout(Duration::from_secs(2), app.flush_refusals()).await);
     ended
 }
 
@@ -120,8 +141,59 @@ async fn bind(address: std::net::SocketAddr, variable: &str) -> Result<TcpListen
         .with_context(|| format!("the address {address} can't be listened on; is it taken? Set {variable} to another one"))
 }
 
-async fn docker(host: Option<&str>) -> Result<Arc<dyn Runner>> {
-    let runner = DockerRunner::connect(host)?;
+/// Opens the database, and waits for it where it isn't there yet: after a reboot everything starts at once. What will not pass by
+/// itself (no such database, a wrong password, no tables) ends the process.
+async fn open_patiently(url: &str) -> Result<Store> {
+    let mut told: Option<Instant> = None;
+    loop {
+        match Store::open(url, 10).await {
+            Err(e @ OpenError::Unreachable { passing: true, .. }) => {
+                if told.is_none_or(|at| at.elapsed() > SAY_AGAIN) {
+                    tracing::warn!("waiting for Postgres: {e}");
+                    told = Some(Instant::now());
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            opened => {
+                if told.is_some() && opened.is_ok() {
+                    tracing::info!("Postgres is there");
+                }
+                return Ok(opened?);
+            }
+        }
+    }
+}
+
+/// Asks Slack which workspace the token is of, until it says so: presses on messages of others are told apart by it.
+async fn learn_home(slack: Slack, home: Arc<OnceLock<String>>, stop: CancellationToken) {
+    while home.get().is_none() {
+        if let Ok(who) = slack.identity().await {
+            drop(home.set(who.team_id));
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(30)) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+    // A part that ends has failed; this one is done.
+    stop.cancelled().await;
+}
+
+/// Raises this process's own limit of open files as far as it may, and tells it: systemd's default of 1,024 is soon used up by
+/// connections that ask for nothing.
+fn raise_file_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(FILES).min(FILES);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    }
+    usize::try_from(getrlimit(Resource::Nofile).current.unwrap_or(FILES)).unwrap_or(1_024)
+}
+
+async fn docker(host: Option<&str>, guards: bool) -> Result<Arc<dyn Runner>> {
+    let runner = DockerRunner::connect(host)?.guarding(guards);
     let answered = tokio::time::timeout(Duration::from_secs(3), runner.version()).await;
     if !matches!(answered, Ok(Ok(_))) {
         let address = runner.address();

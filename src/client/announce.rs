@@ -8,6 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::presets::{self, PRESETS, Surroundings};
+use crate::limits;
 
 /// How often a request without an answer is tried again, and after how long.
 const RETRIES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
@@ -155,9 +156,16 @@ fn announce(name: &str, args: &Common, metadata: &[(String, String)]) -> Result<
     // As in the original, a preset's entries win over the user's of the same title.
     let metadata = [lines("COOLOPS_METADATA")?.as_slice(), &args.metadata, metadata].concat();
     let params = [lines("COOLOPS_PARAMS")?, args.param.clone()].concat();
+    let name = trimmed("the name", name).trim();
+    let without = |all: Vec<(String, String)>| -> Vec<(String, String)> {
+        all.into_iter().map(|(key, value)| (key.clone(), trimmed(&format!("the value of {key}"), &value).to_owned())).collect()
+    };
+    let (params, metadata) = (without(params), without(metadata));
     let body = Body { name, params: Entries(&params), metadata: Some(Entries(&metadata)).filter(|m| !m.0.is_empty()) };
     let url = given(args.url.as_ref(), "COOLOPS_URL");
     if args.dry_run {
+        // What the service would refuse is refused here too.
+        check(name, &params, &metadata).map_err(|e| format!("Invalid request: {e}"))?;
         let shown = serde_json::to_string_pretty(&body).unwrap_or_default();
         let _ = writeln!(std::io::stdout(), "POST {}/builds\n{shown}", url.as_deref().unwrap_or("$COOLOPS_URL").trim_end_matches('/'));
         return Ok(());
@@ -191,6 +199,34 @@ fn announce(name: &str, args: &Common, metadata: &[(String, String)]) -> Result<
             }
         }
     }
+}
+
+/// A text without the carriage return that Windows' shells leave at its end; a person is told.
+fn trimmed<'a>(what: &str, text: &'a str) -> &'a str {
+    let kept = limits::without_carriage_return(text);
+    if kept.len() < text.len() {
+        let _ = writeln!(std::io::stderr(), "{what} ended with a carriage return, which was left out");
+    }
+    kept
+}
+
+/// The rules of an announcement, as the service has them. A project may let in params that are refused here.
+fn check(name: &str, params: &[(String, String)], metadata: &[(String, String)]) -> Result<(), limits::Invalid> {
+    limits::build_name(name)?;
+    for (what, all) in [("params", params), ("metadata entries", metadata)] {
+        if all.len() > limits::ENTRIES_MAX {
+            return Err(limits::Invalid(format!("there are {} {what}; at most {} are allowed", all.len(), limits::ENTRIES_MAX)));
+        }
+    }
+    for (key, value) in params {
+        limits::param(key)?;
+        limits::value(key, value)?;
+    }
+    for (key, value) in metadata {
+        limits::metadata_key(key)?;
+        limits::value(key, value)?;
+    }
+    Ok(())
 }
 
 enum Problem {
@@ -257,7 +293,14 @@ fn send(agent: &ureq::Agent, address: &str, token: &str, body: &str) -> Result<(
             .unwrap_or_else(|| format!("status {status}"))
     };
     match status {
-        200 | 201 => Ok(()),
+        200 | 201 => {
+            let text = answer.body_mut().read_to_string().unwrap_or_default();
+            let notes = serde_json::from_str::<Value>(&text).ok().and_then(|v| v["notes"].as_array().cloned()).unwrap_or_default();
+            for note in notes.iter().filter_map(Value::as_str) {
+                let _ = writeln!(std::io::stderr(), "{}", limits::on_a_line(note));
+            }
+            Ok(())
+        }
         300..=399 => {
             let to = answer.headers().get("location").and_then(|l| l.to_str().ok()).unwrap_or("another address");
             Err(Problem::Final(format!("{address} sends us on to {to}; set the address of coolops itself")))

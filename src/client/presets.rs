@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+/// Where git keeps what it knows of others' branches.
+const REMOTES: &str = "refs/remotes/";
 /// Longest commit message that is sent, in bytes; a metadata value may have 10,000.
 const MESSAGE_MAX: usize = 9_000;
 /// Longest branch, and longest number, in a name, in characters; a build's name may have 200.
@@ -229,7 +231,7 @@ pub const PRESETS: &[Preset] = &[
         commit: &["BUILD_SOURCEVERSION"],
         message: &["BUILD_SOURCEVERSIONMESSAGE"],
         author: &["BUILD_REQUESTEDFOR"],
-        strip: &["refs/heads/", "refs/tags/", "refs/"],
+        strip: &["refs/heads/", "refs/tags/", REMOTES, "refs/"],
         shows: Shows::All,
         url: |s| {
             let (collection, project) = ((s.variable)("SYSTEM_COLLECTIONURI")?, (s.variable)("SYSTEM_TEAMPROJECT")?);
@@ -248,7 +250,7 @@ pub const PRESETS: &[Preset] = &[
         commit: &["GIT_COMMIT"],
         message: &["CHANGE_TITLE"],
         author: &["CHANGE_AUTHOR"],
-        strip: &["origin/"],
+        strip: &["origin/", "refs/heads/", "refs/tags/", REMOTES],
         shows: Shows::All,
         url: |s| (s.variable)("BUILD_URL"),
         pull_request: |s| (s.variable)("CHANGE_URL"),
@@ -293,8 +295,22 @@ impl Preset {
     }
 
     fn branch_here(&self, s: &Surroundings<'_>) -> Option<String> {
+        if let Some(branch) = self.triggering(s, "/head_branch") {
+            return Some(branch);
+        }
         let name = s.first(self.branch)?;
-        Some(self.strip.iter().find_map(|p| name.strip_prefix(p)).unwrap_or(&name).to_owned())
+        let stripped = self.strip.iter().find_map(|p| name.strip_prefix(p)).unwrap_or(&name);
+        // `refs/remotes/origin/main`, whatever the remote is called.
+        let of_remote = self.strip.contains(&REMOTES).then(|| name.strip_prefix(REMOTES)?.split_once('/')).flatten();
+        Some(of_remote.map_or(stripped, |(_, branch)| branch).to_owned())
+    }
+
+    /// What GitHub says of the run that started this one: a job for `workflow_run` runs on the default branch, whatever it is about.
+    fn triggering(&self, s: &Surroundings<'_>, field: &str) -> Option<String> {
+        if self.name != "github" || (s.variable)("GITHUB_EVENT_NAME").is_some_and(|event| event != "workflow_run") {
+            return None;
+        }
+        s.of_event(&[&format!("/workflow_run{field}")])
     }
 
     /// What the message shows, by title.
@@ -306,11 +322,12 @@ impl Preset {
         let entries = match self.shows {
             Shows::CircleCi => vec![
                 entry("Pull Request", Some((self.pull_request)(s).unwrap_or_else(|| "_No Pull Request_".to_owned()))),
-                entry("Last Commit", Some(format!("```{}```", message().unwrap_or_default()))),
+                // Without a checkout there is none to show, and an empty fence would be six backticks.
+                entry("Last Commit", message().map(|m| format!("```{m}```"))),
             ],
             Shows::GitLab => vec![
                 entry("Job Url", Some((self.url)(s).unwrap_or_default())),
-                entry("Last Commit", Some(format!("```{}```", message().unwrap_or_default()))),
+                entry("Last Commit", message().map(|m| format!("```{m}```"))),
             ],
             Shows::All => vec![
                 entry("Branch", self.branch_here(s)),
@@ -328,20 +345,23 @@ impl Preset {
     /// would reach git as an option.
     fn commit_here(&self, s: &Surroundings<'_>) -> Option<String> {
         let is_hash = |c: &String| (7..=64).contains(&c.len()) && c.bytes().all(|b| b.is_ascii_hexdigit());
-        s.of_event(&["/pull_request/head/sha"]).into_iter().chain(s.first(self.commit)).find(is_hash).or_else(|| {
+        let of_event = self.triggering(s, "/head_sha").or_else(|| s.of_event(&["/pull_request/head/sha"]));
+        of_event.into_iter().chain(s.first(self.commit)).find(is_hash).or_else(|| {
             let head = (s.git)(&["rev-parse", "HEAD"])?;
             Some(head.trim().to_owned()).filter(is_hash)
         })
     }
 
     fn message_here(&self, s: &Surroundings<'_>, logged: Option<String>) -> Option<String> {
-        let of_event = || s.of_event(&["/head_commit/message", "/pull_request/title"]);
+        let of_event = || {
+            s.of_event(&["/workflow_run/head_commit/message", "/workflow_run/display_title", "/head_commit/message", "/pull_request/title"])
+        };
         let message = logged.or_else(|| s.first(self.message)).or_else(of_event)?;
         Some(cut(message.trim())).filter(|m| !m.is_empty())
     }
 
     fn author_here(&self, s: &Surroundings<'_>, logged: Option<String>) -> Option<String> {
-        let of_event = || s.of_event(&["/head_commit/author/name", "/pull_request/user/login"]);
+        let of_event = || s.of_event(&["/workflow_run/head_commit/author/name", "/head_commit/author/name", "/pull_request/user/login"]);
         let author = logged.or_else(of_event).or_else(|| s.first(self.author))?;
         // "Name <mail>".
         Some(author.split('<').next().unwrap_or_default().trim().to_owned()).filter(|a| !a.is_empty())
@@ -418,7 +438,7 @@ mod tests {
         assert_eq!(announced(Some("circleci"), CIRCLE, Some(("Fix it\n\n", "Mira")), ""), Ok(expected));
         let with = [CIRCLE, &[("CIRCLE_PULL_REQUEST", "https://x/pull/3")]].concat();
         let (_, metadata) = announced(None, &with, None, "").unwrap();
-        assert_eq!(metadata, pairs(&[("Pull Request", "https://x/pull/3"), ("Last Commit", "``````")]));
+        assert_eq!(metadata, pairs(&[("Pull Request", "https://x/pull/3")]), "without a checkout there is no commit to show");
     }
 
     #[test]
@@ -467,6 +487,58 @@ mod tests {
             ("Run", "https://gh/a/b/actions/runs/7"),
         ]);
         assert_eq!(announced(None, GITHUB, None, event), Ok(("fix-fog-42-2".to_owned(), expected)));
+    }
+
+    #[test]
+    fn a_job_that_another_workflow_started_is_about_that_one_s_run() {
+        let event = r#"{"workflow_run":{"head_branch":"fix/fog","head_sha":"0123456789abcdef","display_title":"Fog horn","head_commit":{"message":"Sound it","author":{"name":"Mira Sol"}}}}"#;
+        let job = [
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_EVENT_NAME", "workflow_run"),
+            ("GITHUB_EVENT_PATH", "/event"),
+            ("GITHUB_REF_NAME", "main"),
+            ("GITHUB_REF", "refs/heads/main"),
+            ("GITHUB_SHA", "ffffffffff"),
+            ("GITHUB_RUN_NUMBER", "9"),
+            ("GITHUB_SERVER_URL", "https://gh"),
+            ("GITHUB_REPOSITORY", "a/b"),
+            ("GITHUB_RUN_ID", "7"),
+        ];
+        let (name, metadata) = announced(None, &job, None, event).unwrap();
+        assert_eq!(name, "fix-fog-9");
+        assert_eq!(
+            metadata,
+            pairs(&[
+                ("Branch", "fix/fog"),
+                ("Commit", "0123456"),
+                ("Author", "Mira Sol"),
+                ("Message", "Sound it"),
+                ("Run", "https://gh/a/b/actions/runs/7"),
+            ])
+        );
+        let elsewhere = [
+            ("GITHUB_EVENT_NAME", "push"),
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_EVENT_PATH", "/event"),
+            ("GITHUB_REF_NAME", "main"),
+            ("GITHUB_RUN_NUMBER", "9"),
+        ];
+        assert_eq!(announced(None, &elsewhere, None, event).unwrap().0, "main-9");
+    }
+
+    #[test]
+    fn jenkins_names_a_branch_in_many_ways() {
+        for (variable, value, name) in [
+            ("GIT_BRANCH", "refs/remotes/origin/main", "main-4"),
+            ("GIT_BRANCH", "refs/remotes/upstream/fix/x", "fix-x-4"),
+            ("GIT_BRANCH", "origin/main", "main-4"),
+            ("GIT_BRANCH", "refs/heads/main", "main-4"),
+            ("GIT_BRANCH", "refs/tags/v9", "v9-4"),
+            ("BRANCH_NAME", "main", "main-4"),
+        ] {
+            let job = [("JENKINS_URL", "http://j"), (variable, value), ("BUILD_NUMBER", "4")];
+            assert_eq!(announced(Some("jenkins"), &job, None, "").unwrap().0, name, "{value}");
+        }
     }
 
     #[test]

@@ -131,7 +131,8 @@ fn bridges(folder: &Path) -> Vec<String> {
     let networks = fs::read(folder.join("docker/network/files/local-kv.db")).unwrap_or_default();
     let networks = String::from_utf8_lossy(&networks);
     let names = networks.split("\"BridgeName\":\"").skip(1).filter_map(|rest| rest.split('"').next());
-    let mut names: Vec<String> = names.filter(|name| name.starts_with("br-")).map(str::to_owned).collect();
+    let mut names: Vec<String> =
+        names.filter(|name| name.starts_with("br-") || (name.len() == 15 && name.starts_with("coolops"))).map(str::to_owned).collect();
     names.sort();
     names.dedup();
     names

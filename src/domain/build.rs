@@ -125,7 +125,8 @@ pub enum Registration {
 pub fn decide(project: &Project, existing: Option<&BuildRegistered>, command: RegisterBuild) -> Result<Registration, BuildRefusal> {
     let RegisterBuild { name, params, metadata, public_url, run } = command;
     names::build_name(&name)?;
-    entries("params", &params, names::param)?;
+    // A build that is known is the same whatever the project takes by now.
+    entries("params", &params, |name| if existing.is_some() { names::variable(name) } else { admitted(project, name) })?;
     entries("metadata entries", &metadata, names::metadata_key)?;
     if let Some(existing) = existing {
         match (&existing.run, &run) {
@@ -157,7 +158,25 @@ pub fn decide(project: &Project, existing: Option<&BuildRegistered>, command: Re
     })))
 }
 
-fn entries(what: &str, entries: &[Entry], name: fn(&str) -> Result<&str, Invalid>) -> Result<(), Invalid> {
+/// Whether a project's builds may carry a param of this name.
+fn admitted<'a>(project: &Project, name: &'a str) -> Result<&'a str, Invalid> {
+    match &project.params {
+        None => names::param(name),
+        Some(listed) if listed.iter().any(|n| n == name) => names::variable(name),
+        Some(listed) => {
+            let name = names::printable(name);
+            Err(Invalid(match listed.is_empty() {
+                true => format!("the project {} takes no params, and {name} was given; see: coolops project params", project.slug),
+                false => {
+                    let listed = listed.join(", ");
+                    format!("the project {} takes no param {name}; it takes: {listed} (coolops project params)", project.slug)
+                }
+            }))
+        }
+    }
+}
+
+fn entries<'a>(what: &str, entries: &'a [Entry], name: impl Fn(&'a str) -> Result<&'a str, Invalid>) -> Result<(), Invalid> {
     if entries.len() > ENTRIES_MAX {
         return Err(Invalid(format!("there are {} {what}; at most {ENTRIES_MAX} are allowed", entries.len())));
     }

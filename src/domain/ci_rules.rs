@@ -19,8 +19,10 @@ pub struct CiRules {
     pub events: Vec<String>,
     /// Which repositories, as patterns; all when empty.
     pub repositories: Vec<String>,
-    /// Which branches or tags, as patterns; all when empty. A pattern that begins with `!` excludes.
+    /// Which branches, as patterns; all when empty. A pattern that begins with `!` excludes.
     pub branches: Vec<String>,
+    /// Which tags, as patterns; all when neither branches nor tags are chosen, none when only branches are.
+    pub tags: Vec<String>,
     /// Which workflows, as patterns; all when empty.
     pub workflows: Vec<String>,
     /// Which conclusions; only `success` when empty.
@@ -81,7 +83,7 @@ pub fn template(text: &str) -> Result<Vec<Part<'_>>, Invalid> {
         };
         parts.push(match inside {
             pointer if pointer.starts_with('/') => Part::Pointer(pointer),
-            field if field == "short_commit" || FIELDS.contains(&field) => Part::Field(field),
+            field if ["short_commit", "pull_request_link"].contains(&field) || FIELDS.contains(&field) => Part::Field(field),
             other => {
                 let known = FIELDS.join(", ");
                 return Err(Invalid(format!(
@@ -108,6 +110,7 @@ pub fn check(rules: &CiRules) -> Result<(), Invalid> {
         ("events", &rules.events),
         ("repositories", &rules.repositories),
         ("branches", &rules.branches),
+        ("tags", &rules.tags),
         ("workflows", &rules.workflows),
         ("conclusions", &rules.conclusions),
     ];

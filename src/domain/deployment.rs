@@ -1,6 +1,6 @@
 //! A deployment: one press, its place in the environment's line, its run and its end.
 //!
-//! **Invariant:** at most one deployment holds an environment (is ready, starting, running, cancelling or unknown); the rest wait in
+//! **Invariant:** at most one deployment holds an environment (is ready, pulling, starting, running, cancelling or unknown); the rest wait in
 //! the order of their presses. A deployment has exactly one end; an unknown one holds its environment until a person
 //! decides.
 
@@ -12,7 +12,7 @@ pub use super::deployment_events::*;
 use super::event::{Event, settings};
 use super::ids::*;
 use super::names::ImageRef;
-use super::project::Project;
+use super::project::{Project, Unchecked};
 
 /// Where a deployment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub enum State {
     Queued,
     /// Its turn; waits for a free worker.
     Ready,
+    /// A worker fetches its image.
+    Pulling,
     /// A worker prepares and starts its container.
     Starting,
     /// The container runs.
@@ -42,9 +44,10 @@ pub enum State {
 
 impl State {
     /// All of them, in the order of a deployment's life.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Queued,
         Self::Ready,
+        Self::Pulling,
         Self::Starting,
         Self::Running,
         Self::Cancelling,
@@ -60,6 +63,7 @@ impl State {
         match self {
             Self::Queued => "queued",
             Self::Ready => "ready",
+            Self::Pulling => "pulling",
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Cancelling => "cancelling",
@@ -91,7 +95,7 @@ impl State {
 pub fn stopped(reason: &StopReason) -> State {
     match reason {
         StopReason::TimeLimit { .. } => State::TimedOut,
-        StopReason::Operator { .. } => State::Cancelled,
+        StopReason::Operator { .. } | StopReason::Archived { .. } => State::Cancelled,
     }
 }
 
@@ -106,6 +110,9 @@ pub struct Deployment {
     pub image: ImageRef,
     pub time_limit_minutes: u32,
     pub log_limit_mebibytes: u32,
+    pub start_patience_minutes: u32,
+    pub stop_grace_seconds: u32,
+    pub unchecked_image: Unchecked,
     pub state: State,
     pub image_id: Option<String>,
     pub digest: Option<String>,
@@ -114,6 +121,10 @@ pub struct Deployment {
     pub failure: Option<Failure>,
     pub stop: Option<StopReason>,
     pub exit_code: Option<i64>,
+    pub cut_off_after: Option<u32>,
+    pub delay: Option<String>,
+    pub delays: u32,
+    pub unchecked: bool,
     pub found: Option<String>,
     pub resolved: Option<String>,
     pub log: Option<LogSeal>,
@@ -132,6 +143,9 @@ impl Deployment {
             image: event.image.clone(),
             time_limit_minutes: event.time_limit_minutes,
             log_limit_mebibytes: event.log_limit_mebibytes,
+            start_patience_minutes: event.start_patience_minutes,
+            stop_grace_seconds: event.stop_grace_seconds,
+            unchecked_image: event.unchecked_image,
             state: if event.behind.is_some() { State::Queued } else { State::Ready },
             image_id: None,
             digest: None,
@@ -140,6 +154,10 @@ impl Deployment {
             failure: None,
             stop: None,
             exit_code: None,
+            cut_off_after: None,
+            delay: None,
+            delays: 0,
+            unchecked: false,
             found: None,
             resolved: None,
             log: None,
@@ -154,14 +172,26 @@ impl Deployment {
             Event::DeploymentPromoted(_) => self.state = State::Ready,
             // What it waits behind is told, not kept: the line says it.
             Event::DeploymentMovedUp(_) => {}
+            Event::DeploymentPullStarted(_) => {
+                self.state = State::Pulling;
+                self.delay = None;
+            }
+            Event::DeploymentDelayed(e) => {
+                self.delay = Some(e.problem.clone());
+                self.delays = e.times;
+            }
+            // Its end stands; what was found afterwards is told beside it.
+            Event::DeploymentStrayStopped(_) => {}
             Event::DeploymentPrepared(e) => {
                 self.state = State::Starting;
+                self.unchecked = e.unchecked;
                 self.image_id = Some(e.image_id.clone());
                 self.digest.clone_from(&e.digest);
                 self.engine_id = Some(e.engine_id.clone());
             }
             Event::DeploymentStarted(e) => {
                 self.state = State::Running;
+                self.delay = None;
                 self.container_id = Some(e.container_id.clone());
             }
             Event::DeploymentStopRequested(e) => {
@@ -172,6 +202,7 @@ impl Deployment {
                 self.state = stopped(&e.reason);
                 self.stop = Some(e.reason.clone());
                 self.exit_code = e.exit_code;
+                self.cut_off_after = e.cut_off_after;
                 self.log.clone_from(&e.log);
             }
             Event::DeploymentSucceeded(e) => {
@@ -220,6 +251,8 @@ pub struct RequestDeployment {
     pub environment_id: EnvironmentId,
     pub requested_by: Person,
     pub channel: String,
+    /// The button is not on a message of this app in its own workspace.
+    pub foreign: bool,
 }
 
 /// The open deployments of one environment in the order of their presses; the first holds it. Of a long line only what
@@ -227,7 +260,9 @@ pub struct RequestDeployment {
 pub type Line = [Deployment];
 
 /// Decides a press: the deployment takes its place in the line, or the refusal is recorded. Always one event.
-pub fn request(build: Option<(&BuildRegistered, &Project)>, line: &Line, command: &RequestDeployment) -> Event {
+///
+/// `posted_in` is the channel that Slack named when it took the build's message.
+pub fn request(build: Option<(&BuildRegistered, &Project)>, posted_in: Option<&str>, line: &Line, command: &RequestDeployment) -> Event {
     let of = |project_id| DeploymentOf {
         deployment_id: command.deployment_id,
         build_id: command.build_id,
@@ -238,11 +273,19 @@ pub fn request(build: Option<(&BuildRegistered, &Project)>, line: &Line, command
         let (requested_by, channel) = (command.requested_by.clone(), command.channel.clone());
         DeploymentRefused { of: of(project_id), requested_by, channel, refusal }.into()
     };
+    if command.foreign {
+        return refuse(build.map_or(ProjectId(Uuid::nil()), |(_, project)| project.id), PressRefusal::ForeignMessage);
+    }
     let Some((build, project)) = build else {
         return refuse(ProjectId(Uuid::nil()), PressRefusal::BuildUnknown);
     };
     if project.archived {
         return refuse(project.id, PressRefusal::ProjectArchived { project: project.name.clone() });
+    }
+    // Whoever sees the channel of before may not be who should deploy any more.
+    if !is_at_home(build, project, posted_in, &command.channel) {
+        let (project_name, channel) = (project.name.clone(), project.channel.clone());
+        return refuse(project.id, PressRefusal::MovedAway { project: project_name, channel });
     }
     let Some(environment) = project.environment(command.environment_id).filter(|e| !e.archived) else {
         let shown = build.environments.iter().find(|e| e.id == command.environment_id);
@@ -268,9 +311,30 @@ pub fn request(build: Option<(&BuildRegistered, &Project)>, line: &Line, command
         image: project.image.clone(),
         time_limit_minutes: project.time_limit_minutes,
         log_limit_mebibytes: project.log_limit_mebibytes,
+        start_patience_minutes: project.start_patience_minutes,
+        stop_grace_seconds: project.stop_grace_seconds,
+        unchecked_image: project.unchecked_image,
         behind: line.last().map(|d| Ahead { deployment_id: d.of.deployment_id, build_name: d.build_name.clone() }),
     }
     .into()
+}
+
+/// Whether a press comes from the channel that the project's messages go to now. Slack may answer a post with another id than
+/// the one that was set (a private channel that became a public one has two).
+fn is_at_home(build: &BuildRegistered, project: &Project, posted_in: Option<&str>, channel: &str) -> bool {
+    channel == project.channel || (build.channel == project.channel && posted_in.is_none_or(|posted| posted == channel))
+}
+
+/// Reasons for a delay that are recorded for one deployment, at most.
+const DELAYS_MAX: u32 = 20;
+
+/// The image that will run, as it was found.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the fields are DeploymentPrepared's")]
+pub struct ImageFound {
+    pub image_id: String,
+    pub digest: Option<String>,
+    pub unchecked: bool,
 }
 
 /// How a run ended.
@@ -280,6 +344,8 @@ pub enum Ending {
     Succeeded,
     Failed(Failure),
     Lost(String),
+    /// What it was for was archived before it began.
+    Withdrawn(StopReason),
 }
 
 /// A step that doesn't fit where the deployment stands.
@@ -303,9 +369,41 @@ impl Deployment {
     ///
     /// # Errors
     /// When it isn't this deployment's turn, or it was prepared before.
-    pub fn prepare(&self, image_id: String, digest: Option<String>, engine_id: String) -> Result<Event, WrongState> {
-        self.in_state(&[State::Ready], "prepared")?;
-        Ok(DeploymentPrepared { of: self.of, image_id, digest, container: self.container_name(), engine_id }.into())
+    pub fn prepare(&self, image: ImageFound, engine_id: String) -> Result<Event, WrongState> {
+        self.in_state(&[State::Ready, State::Pulling], "prepared")?;
+        let ImageFound { image_id, digest, unchecked } = image;
+        Ok(DeploymentPrepared { of: self.of, image_id, digest, unchecked, container: self.container_name(), engine_id }.into())
+    }
+
+    /// The image is not at hand and is being fetched. Nothing when that is known already.
+    ///
+    /// # Errors
+    /// When it isn't this deployment's turn, or it was prepared before.
+    pub fn pull(&self) -> Result<Vec<Event>, WrongState> {
+        self.in_state(&[State::Ready, State::Pulling], "pulled")?;
+        Ok(if self.state == State::Pulling { vec![] } else { vec![DeploymentPullStarted { of: self.of }.into()] })
+    }
+
+    /// It can't be started for now. Recorded once for each reason, and not without end.
+    ///
+    /// # Errors
+    /// When it is not about to start.
+    pub fn delay(&self, problem: &str) -> Result<Vec<Event>, WrongState> {
+        self.in_state(&[State::Ready, State::Pulling, State::Starting], "delayed")?;
+        if self.delay.as_deref() == Some(problem) || self.delays >= DELAYS_MAX {
+            return Ok(vec![]);
+        }
+        Ok(vec![DeploymentDelayed { of: self.of, problem: problem.to_owned(), times: self.delays + 1 }.into()])
+    }
+
+    /// Its container was found running after its end, and was stopped.
+    ///
+    /// # Errors
+    /// When it has not ended: then its worker sees to the container.
+    pub fn stray(&self, container_id: &str) -> Result<Vec<Event>, WrongState> {
+        let over: Vec<State> = State::ALL.into_iter().filter(|s| s.is_over()).collect();
+        self.in_state(&over, "found to run on")?;
+        Ok(vec![DeploymentStrayStopped { of: self.of, container_id: container_id.to_owned() }.into()])
     }
 
     /// It is to stop. What waits ends at once, and what waited right behind it moves up; else the worker sees to it.
@@ -313,7 +411,7 @@ impl Deployment {
     /// # Errors
     /// When it ended, is stopping already, or is unknown: then a person looks and resolves it.
     pub fn request_stop(&self, reason: StopReason, line: &Line) -> Result<Vec<Event>, WrongState> {
-        self.in_state(&[State::Queued, State::Ready, State::Starting, State::Running], "stopped")?;
+        self.in_state(&[State::Queued, State::Ready, State::Pulling, State::Starting, State::Running], "stopped")?;
         let of = self.of;
         Ok(match self.state {
             State::Queued => {
@@ -323,7 +421,9 @@ impl Deployment {
                     let behind = Ahead { deployment_id: before.of.deployment_id, build_name: before.build_name.clone() };
                     DeploymentMovedUp { of: after.of, behind }.into()
                 });
-                std::iter::once(DeploymentStopped { of, reason, exit_code: None, log: None }.into()).chain(moved).collect()
+                std::iter::once(DeploymentStopped { of, reason, exit_code: None, cut_off_after: None, log: None }.into())
+                    .chain(moved)
+                    .collect()
             }
             // A worker may be about to start it: it looks before it does, and ends it then.
             _ => vec![DeploymentStopRequested { of, reason }.into()],
@@ -344,23 +444,32 @@ impl Deployment {
     /// # Errors
     /// When it does not hold the environment, or was lost already.
     pub fn end(&self, ending: Ending, log: LogSeal, line: &Line) -> Result<Vec<Event>, WrongState> {
-        self.in_state(&[State::Ready, State::Starting, State::Running, State::Cancelling], "ended")?;
+        self.in_state(&[State::Ready, State::Pulling, State::Starting, State::Running, State::Cancelling], "ended")?;
         let of = self.of;
         let ended = match (ending, &self.stop) {
             // It was told to stop: how the script took it is not the script's failure.
             (Ending::Succeeded, Some(reason)) => {
-                DeploymentStopped { of, reason: reason.clone(), exit_code: Some(0), log: Some(log) }.into()
+                DeploymentStopped { of, reason: reason.clone(), exit_code: Some(0), cut_off_after: None, log: Some(log) }.into()
             }
             (Ending::Failed(failure), Some(reason)) => {
                 let exit_code = match failure {
                     Failure::Exit { code } => Some(code),
-                    Failure::Killed { .. } | Failure::OutOfMemory => Some(137),
+                    // How it took the signal isn't known when the engine ended it.
+                    Failure::Killed { engine_restarted: true } => None,
+                    Failure::Killed { engine_restarted: false } | Failure::OutOfMemory => Some(137),
                     _ => None,
                 };
-                DeploymentStopped { of, reason: reason.clone(), exit_code, log: Some(log) }.into()
+                // Of the reasons for 137 only this one is the end of the grace.
+                let is_cut_off = matches!(failure, Failure::Killed { engine_restarted: false });
+                let cut_off_after = is_cut_off.then_some(self.stop_grace_seconds);
+                DeploymentStopped { of, reason: reason.clone(), exit_code, cut_off_after, log: Some(log) }.into()
             }
             (Ending::Succeeded, None) => DeploymentSucceeded { of, log }.into(),
             (Ending::Failed(failure), None) => DeploymentFailed { of, failure, log }.into(),
+            (Ending::Withdrawn(reason), stop) => {
+                let reason = stop.clone().unwrap_or(reason);
+                DeploymentStopped { of, reason, exit_code: None, cut_off_after: None, log: Some(log) }.into()
+            }
             (Ending::Lost(found), _) => return Ok(vec![DeploymentLost { of, found, log }.into()]),
         };
         Ok(self.then_next(ended, line))
@@ -408,8 +517,9 @@ mod tests {
             environment_id: project.environments[0].id,
             requested_by: Person { team: "T1".into(), user: "U1".into(), name: "ana".into() },
             channel: "C1".into(),
+            foreign: false,
         };
-        request(Some((build, project)), line, &command)
+        request(Some((build, project)), Some("C1"), line, &command)
     }
 
     fn accepted(event: &Event) -> Deployment {
@@ -436,7 +546,7 @@ mod tests {
     fn a_second_press_of_the_same_build_is_refused_by_name_in_every_open_state() {
         let project = project();
         let build = build(&project, "m-1");
-        for state in [State::Queued, State::Ready, State::Starting, State::Running, State::Unknown] {
+        for state in [State::Queued, State::Ready, State::Pulling, State::Starting, State::Running, State::Unknown] {
             let there = Deployment { state, ..accepted(&press(&project, &build, &[], 1)) };
             let Event::DeploymentRefused(refused) = press(&project, &build, &[there], 2) else { panic!("accepted while {state:?}") };
             assert!(refused.refusal.sentence().starts_with("m-1 is already "), "{}", refused.refusal.sentence());

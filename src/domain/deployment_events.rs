@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::event::Payload;
 use super::ids::*;
 use super::names::ImageRef;
+use super::project_events::Unchecked;
 
 /// What every event of a deployment says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +49,12 @@ pub struct DeploymentRequested {
     pub time_limit_minutes: u32,
     /// How much of its output is kept: the project's setting at the press.
     pub log_limit_mebibytes: u32,
+    /// How long it may fail to start before it is given up: the project's setting at the press.
+    pub start_patience_minutes: u32,
+    /// How long its container may clean up after SIGTERM: the project's setting at the press.
+    pub stop_grace_seconds: u32,
+    /// What is done when the registry can't be asked whether the image's tag has moved: the project's setting at the press.
+    pub unchecked_image: Unchecked,
     /// The build right before it in the line; none when it is its turn at once.
     pub behind: Option<Ahead>,
 }
@@ -89,6 +96,33 @@ pub struct DeploymentMovedUp {
     pub behind: Ahead,
 }
 
+/// Recorded when its image has to be fetched first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentPullStarted {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+}
+
+/// Recorded when a deployment whose turn it is can't be started for now, once for each reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentDelayed {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// Why, in Docker's words.
+    pub problem: String,
+    /// Counts the delays of this deployment, from 1.
+    pub times: u32,
+}
+
+/// Recorded when the container of a deployment that had ended was found running, and was stopped and removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentStrayStopped {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// Docker's id of the container.
+    pub container_id: String,
+}
+
 /// Recorded before the container is made, with what exactly is going to run: from here on it may have started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentPrepared {
@@ -98,6 +132,8 @@ pub struct DeploymentPrepared {
     pub image_id: String,
     /// The image's digest in the registry that it came from; none when it was never in one.
     pub digest: Option<String>,
+    /// Whether the registry could not be asked if the tag stands for a newer image.
+    pub unchecked: bool,
     /// The container's name.
     pub container: String,
     /// The Docker Engine's own id: only workers on that engine can find the container again.
@@ -133,8 +169,15 @@ pub enum StopReason {
     },
     /// An operator decided so.
     Operator {
+        /// Who: the login name on that machine.
+        by: String,
         /// Why, in that person's words.
         reason: String,
+    },
+    /// What it was for was archived.
+    Archived {
+        /// What that was, such as `the environment Staging`.
+        what: String,
     },
 }
 
@@ -144,8 +187,30 @@ impl StopReason {
         match self {
             Self::TimeLimit { minutes: 1 } => "it ran longer than a minute".to_owned(),
             Self::TimeLimit { minutes } => format!("it ran longer than {minutes} minutes"),
-            Self::Operator { reason } => reason.clone(),
+            Self::Operator { reason, .. } => reason.clone(),
+            Self::Archived { what } => format!("{what} was archived"),
         }
+    }
+}
+
+/// Why a deployment was stopped, and how its container took it; fits after "stopped: ".
+pub fn stop_words(reason: &StopReason, exit_code: Option<i64>, cut_off_after: Option<u32>) -> String {
+    let code = exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
+    let who = match reason {
+        StopReason::Operator { by, .. } => format!(", stopped by {by}"),
+        StopReason::TimeLimit { .. } | StopReason::Archived { .. } => String::new(),
+    };
+    let cut_off =
+        cut_off_after.map(|s| format!("; it was still cleaning up {s} s after SIGTERM, and SIGKILL cut that off")).unwrap_or_default();
+    format!("{}{code}{who}{cut_off}", reason.sentence())
+}
+
+/// A length of time as people say it.
+pub fn duration(seconds: i64) -> String {
+    match seconds.max(0) {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} min {} s", s / 60, s % 60),
+        s => format!("{} h {} min", s / 3600, s % 3600 / 60),
     }
 }
 
@@ -158,6 +223,8 @@ pub struct DeploymentStopped {
     pub reason: StopReason,
     /// How its container ended; none when there was no container yet.
     pub exit_code: Option<i64>,
+    /// After how many seconds SIGKILL cut its clean-up off; none when it ended by itself.
+    pub cut_off_after: Option<u32>,
     /// The seal of its output; none when it was stopped while it waited.
     pub log: Option<LogSeal>,
 }
@@ -306,6 +373,16 @@ pub enum Failure {
         /// The registry's host.
         registry: String,
     },
+    /// The registry could not say whether the tag of the image at hand has moved.
+    ImageUnchecked {
+        /// The registry's, or Docker's, words.
+        detail: String,
+    },
+    /// The image does not exist, or needs a login that was not set: registries don't tell which.
+    ImageMissingOrPrivate {
+        /// The registry's host.
+        registry: String,
+    },
     /// The image could not be fetched.
     PullFailed {
         /// Docker's words.
@@ -329,6 +406,7 @@ impl Failure {
     pub fn with_detail(self, change: impl FnOnce(&str) -> String) -> Self {
         match self {
             Self::PullFailed { detail } => Self::PullFailed { detail: change(&detail) },
+            Self::ImageUnchecked { detail } => Self::ImageUnchecked { detail: change(&detail) },
             Self::NotStarted { detail } => Self::NotStarted { detail: change(&detail) },
             other => other,
         }
@@ -346,6 +424,12 @@ impl Failure {
             Self::RegistryRefused { registry } => {
                 format!("the registry {registry} refused our credentials (coolops project registry set)")
             }
+            Self::ImageUnchecked { detail } => format!(
+                "the registry could not be asked whether {image} is the newest image: {detail} (coolops project set --unchecked-image)"
+            ),
+            Self::ImageMissingOrPrivate { registry } => {
+                format!("the image {image} does not exist, or {registry} wants a login for it (coolops project registry set)")
+            }
             Self::PullFailed { detail } => format!("the image could not be pulled: {detail}"),
             Self::NotStarted { detail } => format!("the container could not be started: {detail}"),
             Self::SecretUnreadable { name } => format!("the secret {name} can't be decrypted (is COOLOPS_MASTER_KEY the right one?)"),
@@ -361,6 +445,8 @@ pub enum PressRefusal {
     BuildUnknown,
     ProjectArchived { project: String },
     EnvironmentGone { environment: String },
+    MovedAway { project: String, channel: String },
+    ForeignMessage,
     UnderWay { build_name: String, environment: String, state: String, since_press_of: String },
 }
 
@@ -376,6 +462,12 @@ impl PressRefusal {
                 format!(
                     "The environment {environment} does not exist any more, so nothing was started. Newer builds show the environments there are."
                 )
+            }
+            Self::MovedAway { project, .. } => {
+                format!("The builds of {project} are deployed from another channel now, so nothing was started.")
+            }
+            Self::ForeignMessage => {
+                "This button is not on a message of this coolops, or of this workspace, so nothing was started.".to_owned()
             }
             Self::UnderWay { build_name, environment, state, .. } => {
                 let next = match state.as_str() {
@@ -423,6 +515,9 @@ mod examples {
             image: ImageRef::parse("registry.example.com/api/deploy:1").expect("the example's image is well formed"),
             time_limit_minutes: 60,
             log_limit_mebibytes: 16,
+            start_patience_minutes: 10,
+            stop_grace_seconds: 10,
+            unchecked_image: Unchecked::Fail,
             behind: Some(Ahead { deployment_id: DeploymentId(Uuid::from_u128(0x6)), build_name: "master-94657535".into() }),
         }
         DeploymentRefused {
@@ -441,16 +536,24 @@ mod examples {
             of: OF,
             behind: Ahead { deployment_id: DeploymentId(Uuid::from_u128(0x6)), build_name: "master-94657535".into() },
         }
+        DeploymentPullStarted { of: OF }
+        DeploymentDelayed {
+            of: OF,
+            problem: "Docker says: could not find an available, non-overlapping IPv4 address pool".into(),
+            times: 1,
+        }
+        DeploymentStrayStopped { of: OF, container_id: "c".repeat(64) }
         DeploymentPrepared {
             of: OF,
             image_id: format!("sha256:{}", "0".repeat(64)),
             digest: Some(format!("registry.example.com/api/deploy@sha256:{}", "1".repeat(64))),
+            unchecked: false,
             container: "coolops-00000000-0000-0000-0000-000000000005".into(),
             engine_id: "b4a9c0de-0000-0000-0000-000000000000".into(),
         }
         DeploymentStarted { of: OF, container_id: "c".repeat(64) }
         DeploymentStopRequested { of: OF, reason: StopReason::TimeLimit { minutes: 60 } }
-        DeploymentStopped { of: OF, reason: StopReason::TimeLimit { minutes: 60 }, exit_code: Some(143), log: Some(seal()) }
+        DeploymentStopped { of: OF, reason: StopReason::TimeLimit { minutes: 60 }, exit_code: Some(143), cut_off_after: None, log: Some(seal()) }
         DeploymentSucceeded { of: OF, log: seal() }
         DeploymentFailed { of: OF, failure: Failure::Exit { code: 3 }, log: seal() }
         DeploymentLost { of: OF, found: "the container was removed by somebody else".into(), log: seal() }

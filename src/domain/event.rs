@@ -30,6 +30,9 @@ macro_rules! events {
         pub enum Event { $($variant($variant),)* }
 
         impl Event {
+            /// Every wire name and schema version that this program can write or read.
+            pub const TYPES: &'static [(&'static str, i16)] = &[$(($name, $version),)*];
+
             /// The wire name and schema version, as stored and published.
             pub fn kind(&self) -> (&'static str, i16) {
                 match self { $(Self::$variant(_) => ($name, $version),)* }
@@ -70,6 +73,10 @@ events! {
     ProjectChannelChanged "project_channel_changed" 1,
     ProjectTimeLimitChanged "project_time_limit_changed" 1,
     ProjectLogLimitChanged "project_log_limit_changed" 1,
+    ProjectStartPatienceChanged "project_start_patience_changed" 1,
+    ProjectStopGraceChanged "project_stop_grace_changed" 1,
+    ProjectUncheckedImageChanged "project_unchecked_image_changed" 1,
+    ProjectParamsChanged "project_params_changed" 1,
     ProjectLinksRevoked "project_links_revoked" 1,
     ProjectArchived "project_archived" 1,
     TokenIssued "token_issued" 1,
@@ -91,6 +98,9 @@ events! {
     DeploymentRefused "deployment_refused" 1,
     DeploymentPromoted "deployment_promoted" 1,
     DeploymentMovedUp "deployment_moved_up" 1,
+    DeploymentPullStarted "deployment_pull_started" 1,
+    DeploymentDelayed "deployment_delayed" 1,
+    DeploymentStrayStopped "deployment_stray_stopped" 1,
     DeploymentPrepared "deployment_prepared" 1,
     DeploymentStarted "deployment_started" 1,
     DeploymentStopRequested "deployment_stop_requested" 1,
@@ -111,6 +121,10 @@ macro_rules! settings {
             | $crate::domain::event::Event::ProjectChannelChanged(_)
             | $crate::domain::event::Event::ProjectTimeLimitChanged(_)
             | $crate::domain::event::Event::ProjectLogLimitChanged(_)
+            | $crate::domain::event::Event::ProjectStartPatienceChanged(_)
+            | $crate::domain::event::Event::ProjectStopGraceChanged(_)
+            | $crate::domain::event::Event::ProjectUncheckedImageChanged(_)
+            | $crate::domain::event::Event::ProjectParamsChanged(_)
             | $crate::domain::event::Event::ProjectLinksRevoked(_)
             | $crate::domain::event::Event::ProjectArchived(_)
             | $crate::domain::event::Event::TokenIssued(_)
@@ -257,6 +271,8 @@ impl Event {
         let kind = self.kind().0;
         match self {
             Self::DeploymentMovedUp(e) => format!("{kind} {}", e.behind.deployment_id),
+            Self::DeploymentDelayed(e) => format!("{kind} {}", e.times),
+            Self::DeploymentStrayStopped(e) => format!("{kind} {}", e.container_id),
             _ => kind.to_owned(),
         }
     }
@@ -283,6 +299,10 @@ impl Event {
             Self::ProjectChannelChanged(e) => project(e.project_id),
             Self::ProjectTimeLimitChanged(e) => project(e.project_id),
             Self::ProjectLogLimitChanged(e) => project(e.project_id),
+            Self::ProjectStartPatienceChanged(e) => project(e.project_id),
+            Self::ProjectStopGraceChanged(e) => project(e.project_id),
+            Self::ProjectUncheckedImageChanged(e) => project(e.project_id),
+            Self::ProjectParamsChanged(e) => project(e.project_id),
             Self::ProjectLinksRevoked(e) => project(e.project_id),
             Self::ProjectArchived(e) => project(e.project_id),
             Self::TokenIssued(e) => project(e.project_id),
@@ -306,6 +326,9 @@ impl Event {
             Self::DeploymentRefused(e) => Address { boundary: None, ..deployment(&e.of) },
             Self::DeploymentPromoted(e) => deployment(&e.of),
             Self::DeploymentMovedUp(e) => deployment(&e.of),
+            Self::DeploymentPullStarted(e) => deployment(&e.of),
+            Self::DeploymentDelayed(e) => deployment(&e.of),
+            Self::DeploymentStrayStopped(e) => deployment(&e.of),
             Self::DeploymentPrepared(e) => deployment(&e.of),
             Self::DeploymentStarted(e) => deployment(&e.of),
             Self::DeploymentStopRequested(e) => deployment(&e.of),

@@ -1,51 +1,13 @@
-//! Names and values that people give, each with one door: `parse`. What is refused says the limit and the actual size.
-
-use std::borrow::Cow;
+//! Names that the service alone gives things: slugs and image references, each with one door. What announcements may hold is in
+//! [`limits`](crate::limits).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use unicode_segmentation::UnicodeSegmentation;
 
-/// Why a name or a value is refused; the text is a sentence for whoever gave it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Invalid(pub String);
-
-fn invalid<T>(text: impl Into<String>) -> Result<T, Invalid> {
-    Err(Invalid(text.into()))
-}
-
-/// Longest value of a param, a metadata entry or a variable, in bytes.
-pub const VALUE_MAX: usize = 10_000;
-/// Most params, and most metadata entries, of one build.
-pub const ENTRIES_MAX: usize = 100;
-
-/// Checks a display name: 1 to `max` graphemes, no control characters, not only blanks.
-///
-/// # Errors
-/// A sentence that says the limit and the actual size.
-pub fn display_name<'a>(what: &str, text: &'a str, max: usize) -> Result<&'a str, Invalid> {
-    if text.trim().is_empty() {
-        return invalid(format!("{what} is empty; give 1 to {max} characters"));
-    }
-    if let Some(bad) = text.chars().find(|c| c.is_control()) {
-        return invalid(format!("{what} holds the control character U+{:04X}; leave it out", bad as u32));
-    }
-    // A grapheme may be made of any number of code points, so bytes are bounded as well.
-    let length = if text.len() > max * 32 { text.len() } else { text.graphemes(true).count() };
-    if length > max {
-        return invalid(format!("{what} has {length} characters; at most {max} are allowed"));
-    }
-    Ok(text)
-}
-
-/// Checks a build's name: 1 to 200 graphemes.
-///
-/// # Errors
-/// A sentence that says the limit and the actual size.
-pub fn build_name(text: &str) -> Result<&str, Invalid> {
-    display_name("name", text, 200)
-}
+use crate::limits::invalid;
+pub use crate::limits::{
+    ENTRIES_MAX, Invalid, VALUE_MAX, build_name, display_name, metadata_key, param, printable, value, variable, visible,
+};
 
 /// Checks a project's slug: `a-z 0-9 -`, 1 to 40 characters, not starting or ending with a dash.
 ///
@@ -73,129 +35,16 @@ pub fn slug_from(name: &str) -> String {
     slug.trim_end_matches('-').to_owned()
 }
 
-/// Variables that change how programs are loaded or how shells run: setting one is running code. Params come from CI,
-/// whose token may leak, and run beside production's secrets.
-const DANGEROUS: &[&str] = &[
-    "PATH",
-    "IFS",
-    "ENV",
-    "BASH_ENV",
-    "SHELLOPTS",
-    "BASHOPTS",
-    "PS4",
-    "PROMPT_COMMAND",
-    "CDPATH",
-    "GLOBIGNORE",
-    "SHELL",
-    "HOME",
-    "PYTHONPATH",
-    "PYTHONSTARTUP",
-    "PYTHONHOME",
-    "PYTHONINSPECT",
-    "PERL5LIB",
-    "PERL5OPT",
-    "PERL5DB",
-    "PERLLIB",
-    "RUBYLIB",
-    "RUBYOPT",
-    "NODE_OPTIONS",
-    "NODE_PATH",
-    "JAVA_TOOL_OPTIONS",
-    "_JAVA_OPTIONS",
-    "JDK_JAVA_OPTIONS",
-    "CLASSPATH",
-    "GCONV_PATH",
-    "LOCPATH",
-    "HOSTALIASES",
-    "RESOLV_HOST_CONF",
-    "GIT_SSH",
-    "GIT_SSH_COMMAND",
-    "GIT_EXEC_PATH",
-    "GIT_CONFIG_GLOBAL",
-    "GIT_CONFIG_COUNT",
-    "GIT_EXTERNAL_DIFF",
-    "GIT_PROXY_COMMAND",
-    "EDITOR",
-    "VISUAL",
-    "PAGER",
-    "BROWSER",
-    "TERMINFO",
-    "MALLOC_CHECK_",
-    "NLSPATH",
-    "OPENSSL_CONF",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "KUBECONFIG",
-    "DOCKER_HOST",
-    "DOCKER_CONFIG",
-];
+/// Docker's own registry.
+const DOCKER_HUB: &str = "docker.io";
 
-fn variable_shape(text: &str) -> Result<(), Invalid> {
-    let mut bytes = text.bytes();
-    let starts = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    if text.len() > 100 {
-        return invalid(format!("the name of {} bytes is too long; at most 100 are allowed", text.len()));
+/// A registry's host in the one form that hosts are compared in: lower case, and Docker Hub by one name.
+pub fn registry(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    match host.as_str() {
+        "index.docker.io" | "registry-1.docker.io" | "hub.docker.com" | "registry.hub.docker.com" => DOCKER_HUB.to_owned(),
+        _ => host,
     }
-    if !starts || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        return invalid(format!("\"{}\" is not a variable name; use letters, digits and _, not starting with a digit", printable(text)));
-    }
-    if text.to_ascii_uppercase().starts_with("COOLOPS_") {
-        return invalid(format!("{text} is reserved: coolops sets the COOLOPS_* variables itself; choose another name"));
-    }
-    Ok(())
-}
-
-/// Checks the name of an environment's variable. The operator sets those, so only shape and reservation are checked.
-///
-/// # Errors
-/// A sentence that says the limit and the actual size.
-pub fn variable(text: &str) -> Result<&str, Invalid> {
-    variable_shape(text).map(|()| text)
-}
-
-/// Checks the name of a build's param: like a variable's, and not one that changes how programs load or run.
-///
-/// # Errors
-/// A sentence that says the limit and the actual size.
-pub fn param(text: &str) -> Result<&str, Invalid> {
-    variable_shape(text)?;
-    let upper = text.to_ascii_uppercase();
-    if DANGEROUS.contains(&upper.as_str()) || ["LD_", "DYLD_", "BASH_FUNC_", "GIT_CONFIG_"].iter().any(|p| upper.starts_with(p)) {
-        return invalid(format!("{text} changes how programs load or run and can't come from CI; set it on the environment instead"));
-    }
-    Ok(text)
-}
-
-/// Checks the key of a metadata entry: 1 to 100 graphemes.
-///
-/// # Errors
-/// A sentence that says the limit and the actual size.
-pub fn metadata_key(text: &str) -> Result<&str, Invalid> {
-    display_name("the metadata key", text, 100)
-}
-
-/// Checks a value: at most 10 kB, no NUL byte (neither Postgres nor a process's environment can hold one).
-///
-/// # Errors
-/// A sentence that says the limit and the actual size.
-pub fn value<'a>(of: &str, text: &'a str) -> Result<&'a str, Invalid> {
-    if text.len() > VALUE_MAX {
-        return invalid(format!("the value of {} has {} bytes; at most {VALUE_MAX} are allowed", printable(of), text.len()));
-    }
-    if text.contains('\0') {
-        return invalid(format!("the value of {} holds a NUL byte; leave it out", printable(of)));
-    }
-    Ok(text)
-}
-
-/// A short, control-free form of a text for an error message.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    if text.len() <= 60 && !text.chars().any(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut short: String = text.graphemes(true).take(40).flat_map(str::chars).take(60).flat_map(char::escape_default).collect();
-    short.push('…');
-    Cow::Owned(short)
 }
 
 /// A container image's reference in canonical form, as Docker reads it: `registry/repository:tag` or `…@sha256:…`.
@@ -267,11 +116,32 @@ impl ImageRef {
     }
 
     /// The registry's host, as credentials are filed under it; `docker.io` where the reference names none.
-    pub fn registry(&self) -> &str {
-        match self.0.split_once('/') {
-            Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
-            _ => "docker.io",
+    pub fn registry(&self) -> String {
+        match self.host() {
+            Some(host) => registry(host),
+            None => DOCKER_HUB.to_owned(),
         }
+    }
+
+    fn host(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(host, _)| host).filter(|host| host.contains(['.', ':']) || *host == "localhost")
+    }
+
+    /// The name without tag and digest as Docker lists it: Docker Hub's without their host and `library/`.
+    pub fn listed_name(&self) -> String {
+        let name = self.name_and_tag().0;
+        let Some(host) = self.host() else { return name.strip_prefix("library/").unwrap_or(name).to_owned() };
+        let path = &name[host.len() + 1..];
+        match registry(host) {
+            hub if hub == DOCKER_HUB => path.strip_prefix("library/").unwrap_or(path).to_owned(),
+            // As it was written: only Docker Hub has names that Docker lists otherwise.
+            _ => name.to_owned(),
+        }
+    }
+
+    /// Whether its tag is one that stands for the newest image, so that the registry is asked each time.
+    pub fn moves(&self) -> bool {
+        self.name_and_tag().1 == "latest"
     }
 
     /// The reference without tag and digest, and the tag or digest to ask the registry for.
@@ -300,29 +170,29 @@ mod tests {
             ("team/deploy:1.2", "team/deploy:1.2", "docker.io"),
             ("localhost:5000/deploy", "localhost:5000/deploy:latest", "localhost:5000"),
             ("registry.example.com/a/b:v1", "registry.example.com/a/b:v1", "registry.example.com"),
+            ("GHCR.IO/a/b:v1", "GHCR.IO/a/b:v1", "ghcr.io"),
+            ("index.docker.io/library/busybox:1", "index.docker.io/library/busybox:1", "docker.io"),
         ] {
             let image = ImageRef::parse(text).unwrap();
-            assert_eq!((image.as_str(), image.registry()), (canonical, registry));
+            assert_eq!((image.as_str(), image.registry().as_str()), (canonical, registry));
         }
         assert_eq!(ImageRef::parse("localhost:5000/deploy").unwrap().name_and_tag(), ("localhost:5000/deploy", "latest"));
+        for (text, listed) in [
+            ("busybox", "busybox"),
+            ("docker.io/library/busybox:1", "busybox"),
+            ("docker.io/team/deploy:1", "team/deploy"),
+            ("library/busybox", "busybox"),
+            ("ghcr.io/team/deploy:1", "ghcr.io/team/deploy"),
+        ] {
+            assert_eq!(ImageRef::parse(text).unwrap().listed_name(), listed);
+        }
         for bad in ["", "UPPER", "a b", "x:", "x@sha256:12", "-x", "x/", "x:ta g", &"a".repeat(500)] {
             assert!(ImageRef::parse(bad).is_err(), "{bad:?} must be refused");
         }
     }
 
     #[test]
-    fn a_leaked_ci_token_cannot_choose_what_runs() {
-        for bad in ["LD_PRELOAD", "PATH", "path", "BASH_ENV", "IFS", "NODE_OPTIONS", "COOLOPS_PROJECT", "coolops_x", "1A", "A-B", ""] {
-            assert!(param(bad).is_err(), "{bad:?} must be refused");
-        }
-        assert!(param("DOCKER_TAG").is_ok() && variable("PATH").is_ok() && variable("COOLOPS_X").is_err());
-    }
-
-    #[test]
-    fn names_are_counted_as_people_count_them() {
-        assert!(build_name(&"👨‍👩‍👧‍👦".repeat(200)).is_ok());
-        assert_eq!(build_name(&"x".repeat(300)).unwrap_err().0, "name has 300 characters; at most 200 are allowed");
-        assert!(build_name("a\0b").is_err() && build_name("  ").is_err());
+    fn a_slug_is_made_of_a_name() {
         assert_eq!(slug_from("My Api (v2)"), "my-api-v2");
     }
 }

@@ -16,6 +16,13 @@ pub const TIME_LIMIT_MINUTES: u32 = 60;
 /// How much of a deployment's output is kept unless the project says otherwise.
 pub const LOG_LIMIT_MEBIBYTES: u32 = 16;
 
+/// How long a deployment may fail to start unless the project says otherwise.
+pub const START_PATIENCE_MINUTES: u32 = 10;
+/// How long a container may clean up after SIGTERM unless the project says otherwise.
+pub const STOP_GRACE_SECONDS: u32 = 10;
+/// Params that a project can list.
+const PARAMS_MAX: usize = 100;
+
 /// A project as its events leave it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Project {
@@ -33,6 +40,14 @@ pub struct Project {
     pub time_limit_minutes: u32,
     /// How much of a deployment's output is kept: half of it from the beginning, half from the end.
     pub log_limit_mebibytes: u32,
+    /// How long a deployment may fail to start.
+    pub start_patience_minutes: u32,
+    /// How long a container may clean up after SIGTERM.
+    pub stop_grace_seconds: u32,
+    /// What is done while the registry can't say whether a moving tag has moved.
+    pub unchecked_image: Unchecked,
+    /// The params that its builds may carry; none: all that don't change how programs run.
+    pub params: Option<Vec<String>>,
     /// Id of the key that log links are made with.
     pub link_key: String,
     /// Closed.
@@ -124,7 +139,7 @@ pub enum VariableValue {
 pub enum ProjectRefusal {
     #[error("the slug \"{0}\" is taken; choose another with --slug, or see it with: coolops project show {0}")]
     SlugTaken(String),
-    #[error("the project {0} is archived; nothing about it can be changed")]
+    #[error("the project {0} is archived; tokens, links and logins can still be taken away, nothing else changes")]
     Archived(String),
     #[error("there is an environment \"{0}\" already; choose another name")]
     EnvironmentExists(String),
@@ -172,6 +187,10 @@ impl Project {
             channel: event.channel.clone(),
             time_limit_minutes: TIME_LIMIT_MINUTES,
             log_limit_mebibytes: LOG_LIMIT_MEBIBYTES,
+            start_patience_minutes: START_PATIENCE_MINUTES,
+            stop_grace_seconds: STOP_GRACE_SECONDS,
+            unchecked_image: Unchecked::default(),
+            params: None,
             link_key: event.link_key.clone(),
             archived: false,
             tokens: Vec::new(),
@@ -192,6 +211,10 @@ impl Project {
             Event::ProjectChannelChanged(e) => self.channel.clone_from(&e.channel),
             Event::ProjectTimeLimitChanged(e) => self.time_limit_minutes = e.minutes,
             Event::ProjectLogLimitChanged(e) => self.log_limit_mebibytes = e.mebibytes,
+            Event::ProjectStartPatienceChanged(e) => self.start_patience_minutes = e.minutes,
+            Event::ProjectStopGraceChanged(e) => self.stop_grace_seconds = e.seconds,
+            Event::ProjectUncheckedImageChanged(e) => self.unchecked_image = e.then,
+            Event::ProjectParamsChanged(e) => self.params.clone_from(&e.params),
             Event::ProjectLinksRevoked(e) => self.link_key.clone_from(&e.link_key),
             Event::ProjectArchived(_) => self.archived = true,
             Event::TokenIssued(e) => {
@@ -238,6 +261,9 @@ impl Project {
             | Event::DeploymentRefused(_)
             | Event::DeploymentPromoted(_)
             | Event::DeploymentMovedUp(_)
+            | Event::DeploymentPullStarted(_)
+            | Event::DeploymentDelayed(_)
+            | Event::DeploymentStrayStopped(_)
             | Event::DeploymentPrepared(_)
             | Event::DeploymentStarted(_)
             | Event::DeploymentStopRequested(_)
@@ -288,12 +314,30 @@ impl Project {
         })
     }
 
+    /// The environment of this name that was archived last.
+    fn archived_named(&self, name: &str) -> Option<&Environment> {
+        let wanted = name.to_lowercase();
+        self.environments.iter().rev().find(|e| e.archived && e.name.to_lowercase() == wanted)
+    }
+
+    /// What keeps an environment from being deployed to: that it, or the project, was archived.
+    pub fn archived(&self, id: EnvironmentId) -> Option<String> {
+        if self.archived {
+            return Some(format!("the project {}", self.name));
+        }
+        self.environment(id).filter(|e| e.archived).map(|e| format!("the environment {}", e.name))
+    }
+
     /// The version that a secret gets next in its place: an environment's variable, a registry's login, a CI system's secret.
     pub fn next_secret_version(current: Option<&SecretRef>) -> i32 {
         current.map_or(1, |s| s.version + 1)
     }
 
-    fn open(&self) -> Result<(), ProjectRefusal> {
+    /// That it isn't archived, and may be given something.
+    ///
+    /// # Errors
+    /// A refusal when it is.
+    pub fn open(&self) -> Result<(), ProjectRefusal> {
         if self.archived { Err(ProjectRefusal::Archived(self.slug.clone())) } else { Ok(()) }
     }
 
@@ -330,8 +374,14 @@ impl Project {
     /// # Errors
     /// A refusal when project or environment are closed, or the change doesn't fit.
     pub fn change_environment(&self, name: &str, change: EnvironmentChange) -> Result<Event, ProjectRefusal> {
-        self.open()?;
-        let environment = self.environment_named(name)?;
+        // What takes away stays possible, whatever was archived.
+        let environment = match &change {
+            EnvironmentChange::UnsetVariable(_) => self.environment_named(name).or_else(|gone| self.archived_named(name).ok_or(gone))?,
+            _ => {
+                self.open()?;
+                self.environment_named(name)?
+            }
+        };
         let (project_id, environment_id) = (self.id, environment.id);
         Ok(match change {
             EnvironmentChange::Rename(name) => {
@@ -367,7 +417,9 @@ impl Project {
     /// # Errors
     /// A refusal when the project is closed or the change doesn't fit.
     pub fn change_settings(&self, change: ProjectChange) -> Result<Event, ProjectRefusal> {
-        self.open()?;
+        if !change.takes_away() {
+            self.open()?;
+        }
         let project_id = self.id;
         Ok(match change {
             ProjectChange::Rename(name) => {
@@ -384,6 +436,24 @@ impl Project {
                 within("the log limit in MiB", mebibytes, 1, 64)?;
                 ProjectLogLimitChanged { project_id, mebibytes }.into()
             }
+            ProjectChange::StartPatience(minutes) => {
+                within("the patience in minutes", minutes, 1, 24 * 60)?;
+                ProjectStartPatienceChanged { project_id, minutes }.into()
+            }
+            ProjectChange::StopGrace(seconds) => {
+                within("the grace in seconds", seconds, 1, 600)?;
+                ProjectStopGraceChanged { project_id, seconds }.into()
+            }
+            ProjectChange::UncheckedImage(then) => ProjectUncheckedImageChanged { project_id, then }.into(),
+            ProjectChange::Params(params) => {
+                let listed = params.as_deref().unwrap_or_default();
+                if listed.len() > PARAMS_MAX {
+                    return Err(Invalid(format!("there are {} params; at most {PARAMS_MAX} are allowed", listed.len())).into());
+                }
+                // What a project names itself is its own decision; only shape and reservation are checked.
+                listed.iter().try_for_each(|name| names::variable(name).map(|_| ()))?;
+                ProjectParamsChanged { project_id, params }.into()
+            }
             ProjectChange::RevokeLinks(link_key) => ProjectLinksRevoked { project_id, link_key }.into(),
             ProjectChange::Archive => ProjectArchived { project_id }.into(),
             ProjectChange::IssueToken { token_id, label, digest } => {
@@ -396,7 +466,7 @@ impl Project {
                 TokenRevoked { project_id, token_id: token.id }.into()
             }
             ProjectChange::SetRegistry { registry, username, secret } => {
-                registry_host(&registry)?;
+                let registry = registry_host(&registry)?;
                 names::display_name("the user name", &username, 200)?;
                 newer(&secret, self.registries.iter().find(|r| r.host == registry).map(|r| &r.secret))?;
                 RegistryCredentialsSet { project_id, registry, username, secret }.into()
@@ -420,6 +490,7 @@ impl Project {
                 CiRulesChanged { project_id, provider, rules: *rules }.into()
             }
             ProjectChange::UnsetRegistry(registry) => {
+                let registry = registry_host(&registry)?;
                 if !self.registries.iter().any(|r| r.host == registry) {
                     return Err(ProjectRefusal::NoRegistry(registry));
                 }
@@ -472,6 +543,10 @@ pub enum ProjectChange {
     Channel(String),
     TimeLimit(u32),
     LogLimit(u32),
+    StartPatience(u32),
+    StopGrace(u32),
+    UncheckedImage(Unchecked),
+    Params(Option<Vec<String>>),
     RevokeLinks(String),
     Archive,
     IssueToken { token_id: TokenId, label: String, digest: String },
@@ -482,6 +557,16 @@ pub enum ProjectChange {
     EndPreviousCiSecret(String),
     UnsetCi(String),
     CiRules { provider: String, rules: Box<CiRules> },
+}
+
+impl ProjectChange {
+    /// Whether it only takes something away, which stays possible when the project is archived.
+    fn takes_away(&self) -> bool {
+        matches!(
+            self,
+            Self::RevokeLinks(_) | Self::RevokeToken(_) | Self::UnsetRegistry(_) | Self::EndPreviousCiSecret(_) | Self::UnsetCi(_)
+        )
+    }
 }
 
 /// Versions are given out before they are recorded: of two people who set a secret at once, the later version stays.
@@ -528,10 +613,16 @@ fn channel_id(text: &str) -> Result<String, Invalid> {
     )))
 }
 
-fn registry_host(text: &str) -> Result<(), Invalid> {
+/// A registry's host as image references are compared with it.
+///
+/// # Errors
+/// A sentence that says how it is written.
+pub fn registry_host(text: &str) -> Result<String, Invalid> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.ends_with(']') || text.contains("]:")).map(|(_, port)| port);
+    let port_fits = port.is_none_or(|p| p.parse::<u16>().is_ok() || text.ends_with(']'));
     let fits = !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
-    if fits {
-        return Ok(());
+    if fits && port_fits && !text.starts_with(':') {
+        return Ok(names::registry(text));
     }
     Err(Invalid(format!("\"{}\" is not a registry's host; write it like registry.example.com or localhost:5000", names::printable(text))))
 }
@@ -573,6 +664,51 @@ mod tests {
         let project = project.evolve(&archived);
         assert_eq!(project.change_settings(ProjectChange::Rename("B".into())), Err(ProjectRefusal::Archived("api".into())));
         assert_eq!(project.create_environment(id(1), "Staging", None), Err(ProjectRefusal::Archived("api".into())));
+        let refused = project.change_settings(ProjectChange::Rename("B".into())).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the project api is archived; tokens, links and logins can still be taken away, nothing else changes"
+        );
+    }
+
+    #[test]
+    fn what_takes_away_stays_possible_on_what_is_archived() {
+        let mut project = api();
+        let secret = SecretRef { version: 1, fingerprint: "f".into() };
+        for change in [
+            ProjectChange::IssueToken { token_id: TokenId(Uuid::from_u128(1)), label: "ci".into(), digest: "0".into() },
+            ProjectChange::SetRegistry { registry: "ghcr.io".into(), username: "u".into(), secret: secret.clone() },
+            ProjectChange::SetCiSecret { provider: "github".into(), secret: secret.clone(), keeps_previous: false },
+        ] {
+            project = project.clone().evolve(&project.change_settings(change).unwrap());
+        }
+        project = project.clone().evolve(&project.create_environment(id(1), "Staging", None).unwrap());
+        let set = EnvironmentChange::SetSecret { name: "KEY".into(), secret };
+        project = project.clone().evolve(&project.change_environment("Staging", set).unwrap());
+        project = project.clone().evolve(&project.change_environment("Staging", EnvironmentChange::Archive).unwrap());
+        project = project.clone().evolve(&project.change_settings(ProjectChange::Archive).unwrap());
+        for change in [
+            ProjectChange::RevokeToken("ci".into()),
+            ProjectChange::RevokeLinks("k-2".into()),
+            ProjectChange::UnsetRegistry("ghcr.io".into()),
+            ProjectChange::EndPreviousCiSecret("github".into()),
+            ProjectChange::UnsetCi("github".into()),
+        ] {
+            assert!(project.change_settings(change.clone()).is_ok(), "{change:?}");
+        }
+        assert!(project.change_environment("Staging", EnvironmentChange::UnsetVariable("KEY".into())).is_ok());
+    }
+
+    #[test]
+    fn a_registry_is_known_by_one_name() {
+        for (given, known) in
+            [("GHCR.IO", "ghcr.io"), ("index.docker.io", "docker.io"), ("LOCALHOST:5999", "localhost:5999"), ("docker.io", "docker.io")]
+        {
+            assert_eq!(registry_host(given).unwrap(), known);
+        }
+        for bad in ["https://ghcr.io", "ghcr.io/team", "", "a b", "ghcr.io:", ":5000", "ghcr.io:x"] {
+            assert!(registry_host(bad).is_err(), "{bad:?} must be refused");
+        }
     }
 
     #[test]

@@ -64,6 +64,53 @@ pub struct ProjectLogLimitChanged {
     pub mebibytes: u32,
 }
 
+/// Recorded when it was changed how long a project's deployments may fail to start before they are given up; presses from
+/// then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectStartPatienceChanged {
+    pub project_id: ProjectId,
+    pub minutes: u32,
+}
+
+/// Recorded when it was changed how long a project's deployments may clean up after SIGTERM before SIGKILL; presses from
+/// then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectStopGraceChanged {
+    pub project_id: ProjectId,
+    pub seconds: u32,
+}
+
+/// Recorded when it was changed what is done while the registry can't say whether a moving tag has moved; presses from then
+/// on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct ProjectUncheckedImageChanged {
+    pub project_id: ProjectId,
+    pub then: Unchecked,
+}
+
+/// What is done with an image of a moving tag that is at hand, while the registry can't say whether there is a newer one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unchecked {
+    /// The deployment fails: yesterday's image is not what was asked for.
+    #[default]
+    Fail,
+    /// It runs, and its line says so.
+    Run,
+}
+
+/// Recorded when it was changed which params a project's builds may carry; announcements from then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProjectParamsChanged {
+    /// Whose builds.
+    pub project_id: ProjectId,
+    /// Their names; none lets all pass that don't change how programs run.
+    pub params: Option<Vec<String>>,
+}
+
 /// Recorded when all links to a project's logs made so far were declared void; later builds use the new key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "plain facts")]
@@ -241,6 +288,7 @@ fn rules() -> CiRules {
         events: list("workflow_run"),
         repositories: list("octocat/*"),
         branches: list("main"),
+        tags: list("v*"),
         workflows: list("CI"),
         conclusions: list("success"),
         forks: false,
@@ -282,6 +330,10 @@ examples! {
     ProjectChannelChanged { project_id: PROJECT, channel: "C0987654321" }
     ProjectTimeLimitChanged { project_id: PROJECT, minutes: 90_u32 }
     ProjectLogLimitChanged { project_id: PROJECT, mebibytes: 32_u32 }
+    ProjectStartPatienceChanged { project_id: PROJECT, minutes: 20_u32 }
+    ProjectStopGraceChanged { project_id: PROJECT, seconds: 120_u32 }
+    ProjectUncheckedImageChanged { project_id: PROJECT, then: Unchecked::Run }
+    ProjectParamsChanged { project_id: PROJECT, params: Some(vec!["DOCKER_TAG".to_owned()]) }
     ProjectLinksRevoked { project_id: PROJECT, link_key: "5f2c9a01-2" }
     ProjectArchived { project_id: PROJECT }
     TokenIssued { project_id: PROJECT, token_id: TOKEN, label: "CircleCI", digest: "0".repeat(64) }

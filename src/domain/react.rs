@@ -52,6 +52,9 @@ pub fn react(event: &Event) -> Vec<Task> {
         Event::DeploymentPromoted(e) => vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)],
         Event::DeploymentRefused(e) => vec![Task::ReplyPrivately(e.of.deployment_id)],
         Event::DeploymentMovedUp(e) => vec![Task::SyncMessage(e.of.build_id)],
+        Event::DeploymentPullStarted(e) => vec![Task::SyncMessage(e.of.build_id)],
+        Event::DeploymentDelayed(e) => vec![Task::SyncMessage(e.of.build_id)],
+        Event::DeploymentStrayStopped(e) => vec![Task::SyncMessage(e.of.build_id)],
         Event::DeploymentPrepared(e) => vec![Task::SyncMessage(e.of.build_id)],
         Event::DeploymentStarted(e) => vec![Task::SyncMessage(e.of.build_id)],
         // The job of a deployment is there while it is open: its holder hears of the stop, or its next holder sees it.

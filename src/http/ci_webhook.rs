@@ -1,8 +1,8 @@
 //! `POST /ci/{provider}/{project}`, and `POST /ci/{provider}` for servers with one address: CI systems tell what they built.
 //!
-//! 201 for a new build, 200 for what is known or makes none (a 4xx would make some of them switch the webhook off), 401
-//! without a proof of origin, 403 where no secret is set, 404 for no such project or CI system, 400, 413 and 415 for what
-//! can't be read.
+//! 201 for a new build, 200 for what is known or makes none (a 4xx would make some of them switch the webhook off), 401 and the same
+//! words for whatever is not believed, so that nobody without a proof learns which projects there are; 404 for no such CI system,
+//! 400, 408, 413 and 415 for what can't be read.
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -26,6 +26,7 @@ pub async fn to_project(
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), Answer> {
     let incoming = incoming(&web, &provider, &project, request).await?;
+    let _place = web.room.of_others()?;
     let taken = web.app.take_delivery(&project, &incoming).await?;
     Ok((status(std::slice::from_ref(&taken)), Json(shown(&taken))))
 }
@@ -43,6 +44,7 @@ pub async fn to_server(
         return Err(Answer(StatusCode::NOT_FOUND, format!("the address of {provider} ends with the project's slug: /ci/{provider}/…")));
     }
     let incoming = incoming(&web, &provider, "", request).await?;
+    let _place = web.room.of_others()?;
     let taken = web.app.take_delivery_for_any(&incoming).await?;
     let all: Vec<Value> = taken.iter().map(shown).collect();
     Ok((status(&taken), Json(if all.len() == 1 { all.into_iter().next().unwrap_or_default() } else { json!({ "deliveries": all }) })))
@@ -57,7 +59,7 @@ async fn incoming(web: &Web, provider: &str, project: &str, request: Request) ->
     let body = match read(&parts.headers, body, BODY_MAX).await {
         Ok(body) => body,
         Err(answer) => {
-            web.app.note_unread(provider, project, &answer.1).await?;
+            web.app.note_unread(provider, project, &answer.1);
             return Err(answer);
         }
     };
@@ -71,6 +73,10 @@ fn headers(headers: &HeaderMap) -> Headers {
     };
     Headers(headers.iter().filter_map(text).collect())
 }
+
+/// What everybody hears who is not believed; the reason is kept for the operator.
+const UNPROVEN: &str =
+    "this is not believed: no webhook with this proof is set up at this address. On coolops' own machine, coolops ci deliveries says why";
 
 fn status(taken: &[Taken]) -> StatusCode {
     if taken.iter().any(|t| t.build.as_ref().is_some_and(|b| b.new)) { StatusCode::CREATED } else { StatusCode::OK }
@@ -92,12 +98,13 @@ impl From<CommandError<CiRefusal>> for Answer {
     fn from(error: CommandError<CiRefusal>) -> Self {
         let refusal = match error {
             CommandError::Unavailable(details) => return Self::unavailable(&details),
+            CommandError::Impossible(why) => return Self::impossible(&why),
             CommandError::Refused(refusal) => refusal,
         };
         let status = match &refusal {
-            CiRefusal::NoProject(_) => StatusCode::NOT_FOUND,
-            CiRefusal::NotSetUp { .. } | CiRefusal::NobodySetUp(_) => StatusCode::FORBIDDEN,
-            CiRefusal::Proof(_) => StatusCode::UNAUTHORIZED,
+            CiRefusal::NoProject(_) | CiRefusal::NotSetUp { .. } | CiRefusal::NobodySetUp(_) | CiRefusal::Proof(_) => {
+                return Self(StatusCode::UNAUTHORIZED, UNPROVEN.to_owned());
+            }
             CiRefusal::Malformed(ci::Malformed::Form) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             CiRefusal::Malformed(_) | CiRefusal::Unread(_) => StatusCode::BAD_REQUEST,
         };

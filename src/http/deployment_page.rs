@@ -12,16 +12,17 @@ use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::ansi::{self, Look};
 use super::error::Answer;
 use super::page;
 use super::{Parts, Web};
-use crate::domain::deployment::{Deployment, State as Phase};
+use crate::domain::deployment::{Deployment, State as Phase, stop_words};
 use crate::domain::ids::{BuildId, DeploymentId};
 use crate::keys::Links;
 use crate::store::deployments::Dated;
-use crate::store::journal::Chunk;
+use crate::store::tail::Newest;
 
 /// Lines on the page at once; the raw download has all.
 const LINES_MAX: i64 = 5_000;
@@ -47,8 +48,12 @@ impl Key {
 
 /// Whether a capability opens a thing of a build. Links made before the project's links were revoked open nothing.
 pub(super) async fn allowed(web: &Parts, build: BuildId, kind: &str, id: uuid::Uuid, key: &str) -> Result<Option<Links>, Answer> {
-    let Some(build) = web.app.build(build).await? else { return Ok(None) };
-    let Some(project) = web.app.store.project(build.project_id).await? else { return Ok(None) };
+    let store = web.app.unproven();
+    let told = store.read_stream(build.0).await?;
+    let registered =
+        told.into_iter().find_map(|e| if let crate::domain::event::Event::BuildRegistered(build) = e.event { Some(build) } else { None });
+    let Some(build) = registered else { return Ok(None) };
+    let Some(project) = store.project(build.project_id).await? else { return Ok(None) };
     if project.value.link_key != build.link_key {
         return Ok(None);
     }
@@ -57,24 +62,30 @@ pub(super) async fn allowed(web: &Parts, build: BuildId, kind: &str, id: uuid::U
 
 async fn open(web: &Parts, id: &str, key: &str) -> Result<Option<Dated>, Answer> {
     let Ok(id) = id.parse::<DeploymentId>() else { return Ok(None) };
-    let Some(dated) = web.app.store.dated(id).await? else { return Ok(None) };
+    let Some(dated) = web.app.unproven().dated(id).await? else { return Ok(None) };
     let allowed = allowed(web, dated.deployment.of.build_id, "deployments", id.0, key).await?;
     Ok(allowed.map(|_| dated))
 }
 
 /// `GET /deployments/{id}`.
 ///
-/// # Errors
-/// 503 when the database is away; a wrong link is a 404 page.
-pub async fn page(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
-    let Some(dated) = open(&web, &id, &key.key).await? else { return Ok(page::not_found()) };
+/// 503 when the database is away, and 404 for a wrong link, each as a page.
+pub async fn page(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Response {
+    shown(&web, &id, &key).await.unwrap_or_else(|answer| page::for_people(&answer))
+}
+
+async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
+    let Some(dated) = open(web, id, &key.key).await? else { return Ok(page::not_found()) };
     let deployment = &dated.deployment;
-    let (first, total) = web.app.store.tail_start(deployment.of.deployment_id, LINES_MAX, BYTES_MAX).await?;
-    let chunks = web.app.store.chunks_from(deployment.of.deployment_id, first, i64::MAX).await?;
+    let (first, total) = web.app.unproven().tail_start(deployment.of.deployment_id, LINES_MAX, BYTES_MAX).await?;
+    let chunks = web.app.unproven().chunks_from(deployment.of.deployment_id, first, i64::MAX).await?;
     let next = chunks.last().map_or(first, |c| c.number + 1);
+    let newest = web.app.unproven().newest_after(deployment.of.deployment_id, total).await?;
+    let seen = newest.last().map_or(0, Newest::last_line);
     let shown = chunks.first().map_or(0, |c| (total - c.first_line + 1).min(LINES_MAX));
     let mut look = Look::default();
-    let lines: String = chunks.iter().map(|c| lines_html(c, total - LINES_MAX, &mut look)).collect();
+    let lines: String = chunks.iter().map(|c| lines_html(c.first_line, &c.body, total - LINES_MAX, &mut look)).collect();
+    let tail: String = newest.iter().map(|n| lines_html(n.first_line, &n.body, 0, &mut look)).collect();
     let over = deployment.state.is_over() || deployment.state == Phase::Unknown;
     let address = |what: &str| format!("/deployments/{id}/{what}?key={}", key.key);
     let body = html! {
@@ -90,11 +101,12 @@ pub async fn page(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
             @if shown < total {
                 p.note { "The last " (shown) " of " (total) " lines. " a href=(address("raw")) download { "Download all of them" } "." }
             }
-            @if total == 0 {
+            @if total == 0 && newest.is_empty() {
                 p.note #empty { @if over { "It printed nothing." } @else { "Nothing printed yet." } }
             }
-            div.log #log role="log" aria-label="Output" aria-live="off" data-over=(over) data-live=(format!("{}&from={next}", address("live"))) {
+            div.log #log role="log" aria-label="Output" aria-live="off" data-over=(over) data-live=(format!("{}&from={next}&seen={seen}", address("live"))) {
                 (PreEscaped(lines))
+                div #tail { (PreEscaped(tail)) }
             }
         }
     };
@@ -120,19 +132,19 @@ pub(super) fn reason(d: &Deployment) -> Option<String> {
     let lost = d.found.as_ref().map(|found| format!("Nobody can tell how it ended: {found}"));
     let resolved = d.resolved.as_ref().map(|reason| format!("A person decided: {reason}"));
     let waits = (d.state == Phase::Ready).then(|| "Waiting for a free worker".to_owned());
-    let stop = d.stop.as_ref().map(|why| match (d.state, d.exit_code) {
-        (Phase::Cancelling, _) => format!("Stopping: {}", why.sentence()),
-        (_, Some(code)) => format!("Stopped: {} (exit code {code})", why.sentence()),
-        (_, None) => format!("Stopped: {}", why.sentence()),
+    let stop = d.stop.as_ref().map(|why| match d.state {
+        Phase::Cancelling => format!("Stopping: {}", stop_words(why, None, None)),
+        _ => format!("Stopped: {}", stop_words(why, d.exit_code, d.cut_off_after)),
     });
-    failed.or(resolved).or(lost).or(stop).or(waits)
+    let delayed = d.delay.as_ref().filter(|_| !d.state.is_over()).map(|problem| format!("Can't be started yet: {problem}"));
+    failed.or(resolved).or(lost).or(stop).or(delayed).or(waits)
 }
 
-/// A chunk's lines after line number `after`.
-fn lines_html(chunk: &Chunk, after: i64, look: &mut Look) -> String {
-    let body = chunk.body.strip_suffix(b"\n").unwrap_or(&chunk.body);
-    let mut html = String::with_capacity(chunk.body.len() * 2);
-    for (number, line) in (chunk.first_line..).zip(body.split(|b| *b == b'\n')) {
+/// Lines after line number `after`, the first one being numbered `first`.
+fn lines_html(first: i64, lines: &[u8], after: i64, look: &mut Look) -> String {
+    let body = lines.strip_suffix(b"\n").unwrap_or(lines);
+    let mut html = String::with_capacity(body.len() * 2);
+    for (number, line) in (first..).zip(body.split(|b| *b == b'\n')) {
         let text = ansi::line(line, look);
         if number > after {
             html.push_str(&format!("<div class=\"l\" id=\"L{number}\"><a href=\"#L{number}\">{number}</a><span>{text}</span></div>"));
@@ -148,7 +160,7 @@ fn lines_html(chunk: &Chunk, after: i64, look: &mut Look) -> String {
 pub async fn logs(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
     let dated = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
     let begin = format!("{{\"finished\":{},\"logs\":\"", dated.deployment.state.is_over());
-    let logs = stored(web, dated.deployment.of.deployment_id).map_ok(|bytes| {
+    let logs = stored(web, &dated.deployment).map_ok(|bytes| {
         // Chunks end at line ends, and lines are UTF-8 or made so one by one.
         let text = serde_json::Value::from(String::from_utf8_lossy(&bytes)).to_string();
         text[1..text.len() - 1].to_owned()
@@ -158,14 +170,22 @@ pub async fn logs(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
     Ok((page::HEADERS, [(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response())
 }
 
-/// A deployment's stored output, piece by piece, never all in memory.
-fn stored(web: Web, id: DeploymentId) -> impl Stream<Item = Result<Vec<u8>, sqlx::Error>> {
-    stream::try_unfold((web, 0), move |(web, from)| async move {
-        let chunks = web.app.store.chunks_from(id, from, 16).await?;
-        let Some(last) = chunks.last() else { return Ok(None) };
-        let next = last.number.saturating_add(1);
-        let bytes: Vec<u8> = chunks.into_iter().flat_map(|c| c.body).collect();
-        Ok(Some((bytes, (web, next))))
+/// A deployment's stored output, piece by piece, never all in memory; while it runs with the newest of what is not stored yet.
+fn stored(web: Web, deployment: &Deployment) -> impl Stream<Item = Result<Vec<u8>, sqlx::Error>> + use<> {
+    let (id, runs) = (deployment.of.deployment_id, !deployment.state.is_over());
+    stream::try_unfold((web, Some((0, 0_i64))), move |(web, at)| async move {
+        let Some((from, lines)) = at else { return Ok(None) };
+        let chunks = web.app.unproven().chunks_from(id, from, 16).await?;
+        if let Some(last) = chunks.last() {
+            let at = (last.number.saturating_add(1), last.first_line - 1 + i64::from(last.lines));
+            let bytes: Vec<u8> = chunks.into_iter().flat_map(|c| c.body).collect();
+            return Ok(Some((bytes, (web, Some(at)))));
+        }
+        let newest = if runs { web.app.unproven().newest_after(id, lines).await? } else { Vec::new() };
+        let gap = newest.first().map_or(0, |n| n.first_line - lines - 1);
+        let note = (gap > 0).then(|| format!("… [{gap} lines are not shown here while it runs]\n").into_bytes());
+        let bytes: Vec<u8> = note.into_iter().chain(newest.into_iter().map(|n| n.body)).flatten().collect();
+        Ok(Some((bytes, (web, None))))
     })
 }
 
@@ -176,18 +196,23 @@ fn stored(web: Web, id: DeploymentId) -> impl Stream<Item = Result<Vec<u8>, sqlx
 pub async fn raw(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
     let dated = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
     let id = dated.deployment.of.deployment_id;
+    let body = Body::from_stream(stored(web, &dated.deployment));
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{id}.log\"")),
     ];
-    Ok((page::HEADERS, headers, Body::from_stream(stored(web, id))).into_response())
+    Ok((page::HEADERS, headers, body).into_response())
 }
 
 /// Where a live reader stands.
 #[derive(Deserialize)]
 pub struct From {
+    /// The next chunk of the journal.
     #[serde(default)]
     from: i32,
+    /// The last line of the newest output that was shown.
+    #[serde(default)]
+    seen: i64,
 }
 
 /// `GET /deployments/{id}/live`: new lines and state changes as server-sent events. An event's id is the number of its
@@ -203,23 +228,31 @@ pub async fn live(
     headers: HeaderMap,
 ) -> Result<Response, Answer> {
     let dated = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
-    let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<i32>().ok());
+    let place = web.room.reader()?;
+    // "chunk", or "chunk.line" while the newest output is shown.
+    let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| {
+        let (chunk, line) = v.split_once('.').unwrap_or((v, "0"));
+        Some((chunk.parse::<i32>().ok()?, line.parse::<i64>().ok()?))
+    });
     let id = dated.deployment.of.deployment_id;
-    let events = follow(web, id, last.map_or(from.from, |last| last.saturating_add(1)));
+    let (next, seen) = last.map_or((from.from, from.seen), |(chunk, line)| (chunk.saturating_add(1), line));
+    let events = follow(web, place, id, next, seen);
     Ok((page::HEADERS, Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))).into_response())
 }
 
 struct Reader {
     web: Web,
+    _place: OwnedSemaphorePermit,
     id: DeploymentId,
     next: i32,
+    seen: i64,
     look: Look,
     shown: Option<String>,
     ended: bool,
 }
 
-fn follow(web: Web, id: DeploymentId, next: i32) -> impl Stream<Item = Result<Event, Infallible>> {
-    let reader = Reader { web, id, next, look: Look::default(), shown: None, ended: false };
+fn follow(web: Web, place: OwnedSemaphorePermit, id: DeploymentId, next: i32, seen: i64) -> impl Stream<Item = Result<Event, Infallible>> {
+    let reader = Reader { web, _place: place, id, next, seen, look: Look::default(), shown: None, ended: false };
     let logs = reader.web.app.store.wake().logs();
     let changes = reader.web.app.store.wake().events();
     stream::unfold((reader, logs, changes), async |(mut reader, mut logs, mut changes)| {
@@ -249,14 +282,23 @@ fn follow(web: Web, id: DeploymentId, next: i32) -> impl Stream<Item = Result<Ev
 
 impl Reader {
     async fn next_event(&mut self) -> Result<Option<Event>, sqlx::Error> {
-        let store = &self.web.app.store;
+        let store = self.web.app.unproven();
         // The state is read before the lines: an end that is seen has all its lines stored.
         let Some(dated) = store.dated(self.id).await? else { return Ok(None) };
         let chunks = store.chunks_from(self.id, self.next, 32).await?;
         if let Some(last) = chunks.last() {
             self.next = last.number.saturating_add(1);
-            let html: String = chunks.iter().map(|c| lines_html(c, 0, &mut self.look)).collect();
+            let html: String = chunks.iter().map(|c| lines_html(c.first_line, &c.body, 0, &mut self.look)).collect();
             return Ok(Some(Event::default().event("lines").id(last.number.to_string()).data(json!(html).to_string())));
+        }
+        if !dated.deployment.state.is_over() {
+            let newest = store.newest_after(self.id, self.seen).await?;
+            if let Some(last) = newest.last() {
+                self.seen = last.last_line();
+                let html: String = newest.iter().map(|n| lines_html(n.first_line, &n.body, 0, &mut self.look)).collect();
+                let id = format!("{}.{}", self.next - 1, self.seen);
+                return Ok(Some(Event::default().event("newest").id(id).data(json!(html).to_string())));
+            }
         }
         let head = head(&dated).into_string();
         if self.shown.as_ref() != Some(&head) {

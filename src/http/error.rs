@@ -1,9 +1,10 @@
 //! Every answer that is not a success, in one place: `{"error": "a sentence that says what to do"}`.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::seldom::Seldom;
 use crate::app::CommandError;
 use crate::app::builds::AnnounceRefusal;
 use crate::domain::build::BuildRefusal;
@@ -35,9 +36,21 @@ impl Answer {
         Self(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has {size} bytes; at most {limit} are allowed"))
     }
 
+    /// 422: it would fail again in the same way.
+    pub fn impossible(why: &str) -> Self {
+        static SAID: Seldom = Seldom::new();
+        if let Some(left_out) = SAID.due() {
+            tracing::warn!(details = why, left_out, "a request can't be served");
+        }
+        Self(StatusCode::UNPROCESSABLE_ENTITY, format!("this can't be recorded, now or later: {why}"))
+    }
+
     /// 503; the details are for our log.
     pub fn unavailable(details: &str) -> Self {
-        tracing::warn!(details, "a request could not be served");
+        static SAID: Seldom = Seldom::new();
+        if let Some(left_out) = SAID.due() {
+            tracing::warn!(details, left_out, "a request could not be served");
+        }
         Self(StatusCode::SERVICE_UNAVAILABLE, "coolops can't reach its database right now; try again in a moment".to_owned())
     }
 }
@@ -46,6 +59,7 @@ impl From<CommandError<AnnounceRefusal>> for Answer {
     fn from(error: CommandError<AnnounceRefusal>) -> Self {
         match error {
             CommandError::Unavailable(details) => Self::unavailable(&details),
+            CommandError::Impossible(why) => Self::impossible(&why),
             CommandError::Refused(AnnounceRefusal::TokenRevoked | AnnounceRefusal::SettingsChanged) => Self::no_token(),
             CommandError::Refused(AnnounceRefusal::Build(refusal)) => {
                 let status = match refusal {
@@ -75,6 +89,10 @@ impl From<crate::store::log::ReadError> for Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        (self.0, Json(serde_json::json!({ "error": self.1 }))).into_response()
+        let mut response = (self.0, Json(serde_json::json!({ "error": self.1 }))).into_response();
+        if self.0 == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }

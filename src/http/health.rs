@@ -38,7 +38,10 @@ pub async fn readyz(State(web): State<Web>) -> (StatusCode, Json<Value>) {
     let redis = match &web.readiness.doorbell {
         None => "not used".to_owned(),
         Some(doorbell) => match tokio::time::timeout(limit, doorbell.ping()).await {
-            Ok(Ok(())) => "ok".to_owned(),
+            Ok(Ok(())) => match doorbell.trouble() {
+                None => "ok".to_owned(),
+                Some(why) => format!("answers, but the queue on it breaks off, jobs start seconds later: {why}"),
+            },
             Ok(Err(e)) => format!("away, jobs start seconds later: {e}"),
             Err(_) => "away, jobs start seconds later: no answer".to_owned(),
         },

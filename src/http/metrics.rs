@@ -27,6 +27,11 @@ impl Recorder {
         metrics::describe_counter!("coolops_claims_total", "Jobs claimed, by how the claim came about.");
         metrics::describe_counter!("coolops_slack_calls_total", "Calls of Slack's Web API, by method and outcome.");
         metrics::describe_counter!("coolops_ci_deliveries_total", "Webhooks of CI systems, by system and verdict.");
+        metrics::describe_counter!("coolops_slack_requests_refused_total", "Requests that Slack did not sign.");
+        metrics::describe_counter!(
+            "coolops_connections_closed_total",
+            "Connections closed because they were slow, or because there was no room."
+        );
         metrics::describe_counter!("coolops_events_appended_total", "Events recorded by this process.");
         metrics::describe_counter!("coolops_append_batches_total", "Transactions that recorded them.");
         metrics::describe_counter!("coolops_append_retries_total", "Batches sent again after an error of the database.");

@@ -11,11 +11,15 @@ pub mod health;
 pub mod metrics;
 pub mod notify_build;
 pub mod page;
+mod room;
+mod seldom;
+pub mod server;
+pub mod slack_command;
 pub mod slack_events;
 pub mod slack_interaction;
 pub mod slack_request;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -35,8 +39,12 @@ pub struct Parts {
     pub signing_secret: SecretString,
     /// Hosts that a `response_url` may name.
     pub response_hosts: Vec<String>,
+    /// The workspace that the app's token is of, once Slack has said so.
+    pub home: Arc<OnceLock<String>>,
     /// What `/readyz` asks.
     pub readiness: health::Readiness,
+    /// How much is answered at a time.
+    pub room: Arc<room::Room>,
 }
 
 impl std::ops::Deref for Web {
@@ -53,6 +61,24 @@ impl Web {
     }
 }
 
+/// The routes while the database is not there yet.
+pub fn waiting() -> Router {
+    let wait = "coolops has started and waits for Postgres; try again in a moment";
+    let ready = async move || {
+        let answer = serde_json::json!({ "ready": false, "postgres": "no connection yet; it is waited for" });
+        (axum::http::StatusCode::SERVICE_UNAVAILABLE, axum::Json(answer))
+    };
+    Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(ready)).fallback(
+        async move |request: axum::extract::Request| {
+            let answer = error::Answer(axum::http::StatusCode::SERVICE_UNAVAILABLE, wait.to_owned());
+            match request.method() {
+                &axum::http::Method::GET => page::for_people(&answer),
+                _ => axum::response::IntoResponse::into_response(answer),
+            }
+        },
+    )
+}
+
 /// The routes.
 pub fn router(web: Web) -> Router {
     Router::new()
@@ -66,9 +92,11 @@ pub fn router(web: Web) -> Router {
         .route("/deployments/{id}/live", get(deployment_page::live))
         .route("/slack/interactions", post(slack_interaction::handle))
         .route("/slack/events", post(slack_events::handle))
+        .route("/slack/commands", post(slack_command::handle))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/assets/{name}", get(page::asset))
         .fallback(async || error::Answer::not_found())
+        .layer(axum::middleware::from_fn_with_state(web.clone(), room::admit))
         .with_state(web)
 }

@@ -7,25 +7,71 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::{Error, MapAccess, Visitor};
+use http_body_util::{LengthLimitError, Limited};
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Web;
 use super::error::Answer;
+use super::server::{BODY, collected};
 use crate::app::builds::Announcer;
 use crate::domain::build::{Entry, RegisterBuild};
 use crate::domain::ids::BuildId;
-use crate::domain::names::ENTRIES_MAX;
+use crate::limits::{ENTRIES_MAX, printable, without_carriage_return};
 
 /// Largest body, in bytes.
 const BODY_MAX: usize = 256 * 1024;
 
-#[derive(Deserialize)]
+/// What was announced, with the keys that mean nothing here.
+#[derive(Default)]
 struct Announcement {
     name: Option<String>,
     params: Option<Entries>,
     metadata: Option<Entries>,
+    unknown: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for Announcement {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Announcement;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with name, params and metadata")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Announcement, A::Error> {
+                let mut announced = Announcement::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "name" => announced.name = map.next_value()?,
+                        "params" => announced.params = map.next_value()?,
+                        "metadata" => announced.metadata = map.next_value()?,
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                            if announced.unknown.len() < 10 {
+                                announced.unknown.push(printable(&key).into_owned());
+                            }
+                        }
+                    }
+                }
+                Ok(announced)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl Announcement {
+    /// A key that was meant to be one of ours: without what it holds, the build would be another one than was meant.
+    fn mistyped(&self) -> Option<(&str, &'static str)> {
+        let is_near = |key: &str, known: &str| {
+            let key = key.to_lowercase();
+            // One letter too many, too few, or two in the wrong order.
+            strsim::damerau_levenshtein(&key, known) <= 1 || (known == "params" && ["parameters", "parameter"].contains(&key.as_str()))
+        };
+        let meant = |key: &str| ["name", "params", "metadata"].into_iter().find(|known| is_near(key, known));
+        self.unknown.iter().find_map(|key| Some((key.as_str(), meant(key)?)))
+    }
 }
 
 /// What CI is answered.
@@ -33,6 +79,9 @@ struct Announcement {
 pub struct Announced {
     id: BuildId,
     url: String,
+    /// What was not taken as it was sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
 }
 
 /// An object of texts, in the order given; a repeated key keeps its last value, as in the original.
@@ -52,7 +101,7 @@ impl<'de> Deserialize<'de> for Entries {
                     let value = match map.next_value::<serde_json::Value>()? {
                         serde_json::Value::String(value) => value,
                         other => {
-                            let shown = crate::domain::names::printable(&name).into_owned();
+                            let shown = printable(&name).into_owned();
                             let is = match other {
                                 serde_json::Value::Object(_) => "an object",
                                 serde_json::Value::Array(_) => "a list",
@@ -84,19 +133,45 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusC
     let token = bearer(&parts.headers).ok_or_else(Answer::no_token)?;
     let (project, token) = web.app.token(token).await?.ok_or_else(Answer::no_token)?;
     let body = read(&parts.headers, body, BODY_MAX).await?;
-    let announced: Announcement = serde_json::from_slice(&body).map_err(|e| Answer::malformed(format!("the body can't be read: {e}")))?;
+    let _place = web.room.of_others()?;
+    let announced: Announcement =
+        serde_json::from_slice(without_mark(&body)).map_err(|e| Answer::malformed(format!("the body can't be read: {e}")))?;
+    if let Some((key, meant)) = announced.mistyped() {
+        return Err(Answer::malformed(format!("there is no field \"{key}\"; did you mean {meant}? There are name, params and metadata")));
+    }
+    let mut notes: Vec<String> =
+        announced.unknown.iter().map(|key| format!("the field {key} means nothing here and was left out")).collect();
     let name = announced.name.ok_or_else(|| Answer::malformed("name is missing; send {\"name\": \"…\", \"params\": {…}}"))?;
-    let entries = |given: Option<Entries>| given.map_or_else(Vec::new, |e| e.0);
-    let command = RegisterBuild {
-        name,
-        params: entries(announced.params),
-        metadata: entries(announced.metadata),
-        public_url: web.app.public_url.clone(),
-        run: None,
+    let name = trimmed("the name", name, &mut notes).trim().to_owned();
+    let mut entries = |given: Option<Entries>| -> Vec<Entry> {
+        let given = given.map_or_else(Vec::new, |e| e.0);
+        given
+            .into_iter()
+            .map(|e| Entry { value: trimmed(&format!("the value of {}", printable(&e.name)), e.value, &mut notes), name: e.name })
+            .collect()
     };
+    let (params, metadata) = (entries(announced.params), entries(announced.metadata));
+    let command = RegisterBuild { name, params, metadata, public_url: web.app.public_url.clone(), run: None };
     let registered = web.app.register_build(project, Announcer::Token(token), command).await?;
     let status = if registered.new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(Announced { id: registered.id, url: registered.url })))
+    Ok((status, Json(Announced { id: registered.id, url: registered.url, notes })))
+}
+
+/// A text without the carriage return that Windows' shells leave at its end; people are told.
+fn trimmed(what: &str, text: String, notes: &mut Vec<String>) -> String {
+    let kept = without_carriage_return(&text);
+    if kept.len() == text.len() {
+        return text;
+    }
+    if notes.len() < ENTRIES_MAX {
+        notes.push(format!("{what} ended with a carriage return, which was left out"));
+    }
+    kept.to_owned()
+}
+
+/// JSON without the byte order mark that some programs begin texts with.
+pub(super) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// The token of an `Authorization: Token …` header, the word in any case.
@@ -108,14 +183,22 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// Reads a whole body up to a limit.
 ///
 /// # Errors
-/// 413 past the limit, 400 when it breaks off.
+/// 413 past the limit, 415 when it is compressed, 408 when it takes too long, 400 when it breaks off.
 pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<bytes::Bytes, Answer> {
+    if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|c| !c.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let coding = printable(coding.to_str().unwrap_or("…")).into_owned();
+        let text = format!("the body is compressed (Content-Encoding: {coding}); send it as it is");
+        return Err(Answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    }
     let size = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if size.is_some_and(|s| s > limit as u64) {
         return Err(Answer::too_large(limit, size));
     }
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
+    let Some(read) = collected(Limited::new(body, limit)).await else {
+        return Err(Answer(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {} s", BODY.as_secs())));
+    };
+    match read {
+        Ok(body) => Ok(body),
         Err(e) if e.downcast_ref::<LengthLimitError>().is_some() => Err(Answer::too_large(limit, None)),
         Err(_) => Err(Answer::malformed("the body broke off")),
     }

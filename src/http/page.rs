@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
+use super::error::Answer;
 use crate::domain::deployment::State;
 
 /// Nothing from elsewhere is loaded, nothing is framed, nothing inline runs.
@@ -54,6 +55,32 @@ pub fn not_found() -> Response {
     };
     let mut response = framed("Not found", false, &body);
     *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+/// What went wrong, as a page.
+pub(super) fn for_people(answer: &Answer) -> Response {
+    if answer.0 == StatusCode::SERVICE_UNAVAILABLE {
+        return unavailable();
+    }
+    let body = html! { main.plain { h1 { "This can't be shown" } p { (answer.1) } } };
+    let mut response = framed("This can't be shown", false, &body);
+    *response.status_mut() = answer.0;
+    response
+}
+
+/// What a browser gets while the database is away, in place of JSON.
+fn unavailable() -> Response {
+    let body = html! {
+        main.plain {
+            h1 { "Back in a moment" }
+            p { "coolops can't reach its database right now. Nothing is lost: deployments go on, and this page is here again when it answers." }
+            p { a href="" { "Try again" } }
+        }
+    };
+    let mut response = framed("Back in a moment", false, &body);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
     response
 }
 

@@ -23,40 +23,47 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
     let signed = verified(&web, request).await?;
     let body = &signed.body;
     let press = DeploymentId::of_press(&signed.signature, &signed.timestamp);
-    let command = match interaction::parse(body, press) {
+    let command = match interaction::parse(body, press, web.home.get().map(String::as_str)) {
         Ok(Interaction::Deploy(command)) => *command,
         Ok(Interaction::Nothing) => return Ok(StatusCode::OK),
+        Ok(Interaction::Stale) => {
+            say(&web, body, STALE);
+            return Ok(StatusCode::OK);
+        }
         Err(e) => return Err(Answer::malformed(e.to_string())),
     };
     let pressed = tokio::time::timeout(DEADLINE, web.app.press(command)).await;
     match pressed.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".to_owned()))) {
-        Ok(_) => Ok(StatusCode::OK),
+        Ok(_) => {}
         Err(CommandError::Unavailable(details)) => {
             tracing::warn!(details, "a press could not be recorded");
-            say_try_again(&web, body);
-            Ok(StatusCode::OK)
+            say(&web, body, TRY_AGAIN);
+        }
+        Err(CommandError::Impossible(details)) => {
+            tracing::error!(details, "a press can't be recorded");
+            say(&web, body, IMPOSSIBLE);
         }
         Err(CommandError::Refused(never)) => match never {},
     }
+    Ok(StatusCode::OK)
 }
 
-/// With the database away nothing can be recorded or queued: the presser is told through the press's own address, from
-/// memory, and only if it is Slack's.
-fn say_try_again(web: &Parts, body: &[u8]) {
-    let payload: Option<serde_json::Value> = serde_urlencoded::from_bytes::<Vec<(String, String)>>(body)
-        .ok()
-        .and_then(|form| form.into_iter().find(|(name, _)| name == "payload"))
-        .and_then(|(_, payload)| serde_json::from_str(&payload).ok());
-    let Some(url) = payload.and_then(|p| p["response_url"].as_str().and_then(|u| url::Url::parse(u).ok())) else { return };
+const TRY_AGAIN: &str = "coolops can't reach its database right now and could not confirm your press. Please try again in a moment; if the message shows a line by then, your press was taken.";
+const IMPOSSIBLE: &str =
+    "coolops could not record your press, and would not if you pressed again. An operator finds the reason in its log.";
+const STALE: &str = "This button is not one of coolops' (any more), so nothing was started. Newer builds have buttons that work.";
+
+/// Tells the presser something that is not recorded, through the press's own address, from memory, and only if it is Slack's.
+fn say(web: &Parts, body: &[u8], text: &'static str) {
+    let Some(url) = interaction::response_url(body).and_then(|u| url::Url::parse(&u).ok()) else { return };
     if !url.host_str().is_some_and(|host| web.response_hosts.iter().any(|known| known == host)) {
         return;
     }
     tokio::task::spawn_blocking(move || {
-        let text = "coolops can't reach its database right now and could not confirm your press. Please try again in a moment; if the message shows a line by then, your press was taken.";
         let answer = serde_json::json!({ "response_type": "ephemeral", "replace_original": false, "text": text });
         let request = ureq::post(url.as_str()).config().timeout_global(Some(Duration::from_secs(2))).build();
         if request.header("content-type", "application/json").send(answer.to_string()).is_err() {
-            tracing::warn!("the presser could not be told to try again");
+            tracing::warn!("a presser could not be told why nothing happened");
         }
     });
 }

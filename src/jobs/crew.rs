@@ -1,7 +1,7 @@
 //! The crew: claims jobs of some kinds, does them under a lease that it renews, and hands them over when it stops.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -37,8 +37,11 @@ struct Inner {
     app: Arc<App>,
     tools: Tools,
     kinds: Vec<String>,
-    owner: Uuid,
+    id: Uuid,
+    engine: Mutex<Option<String>>,
     slots: Semaphore,
+    /// Held while containers are looked through.
+    sweeping: Arc<tokio::sync::Mutex<()>>,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -53,26 +56,31 @@ pub enum Tools {
 
 impl Inner {
     async fn claim(&self, via: Via, overdue: Duration) -> Result<Option<Claim>, sqlx::Error> {
-        let engine = self.engine().await;
-        within(self.app.store.claim(&self.kinds, self.owner, engine.as_deref(), via, overdue)).await
+        let known = self.engine.lock().expect("no holder of the lock panics").clone();
+        let engine = if known.is_some() { known } else { self.ask_engine().await };
+        within(self.app.store.claim(&self.kinds, app::new_id(), engine.as_deref(), via, overdue)).await
     }
 
-    /// The engine that this crew works on. One that never answered gets nothing that is tied to an engine.
-    async fn engine(&self) -> Option<String> {
-        match &self.tools {
-            Tools::Runner(runner) => runner.engine_id().await.ok(),
-            Tools::Slack(..) => None,
-        }
+    /// The engine that this crew works on; another one may answer at its address by now. One that never answered gets nothing that
+    /// is tied to an engine. Whoever makes a container asks anew.
+    async fn ask_engine(&self) -> Option<String> {
+        let Tools::Runner(runner) = &self.tools else { return None };
+        let answered = runner.engine_id().await.ok();
+        let mut known = self.engine.lock().expect("no holder of the lock panics");
+        // An engine that is away for a moment is still the one.
+        *known = answered.or(known.take());
+        known.clone()
     }
 
     /// Tells the others that this crew, and the engine it works on, is alive; and keeps time with them.
     async fn show_up(&self) {
-        let engine = self.engine().await;
         let store = &self.app.store;
-        let shown = async {
-            store.keep_clock().await?;
-            store.seen(self.owner, engine.as_deref()).await
-        };
+        // Before an engine that hangs is waited for.
+        if let Err(e) = within(store.keep_clock()).await {
+            tracing::debug!(error = %e, "the database does not answer");
+        }
+        let engine = self.ask_engine().await;
+        let shown = store.seen(self.id, engine.as_deref());
         if let Err(e) = within(shown).await {
             tracing::debug!(error = %e, "the database does not answer");
         }
@@ -82,7 +90,17 @@ impl Inner {
 impl Crew {
     /// A crew with so many hands. It does nothing by itself until [`Crew::sweep`] or doorbells make it.
     pub fn new(app: Arc<App>, tools: Tools, kinds: Vec<String>, slots: usize, stop: CancellationToken) -> Self {
-        Self(Arc::new(Inner { app, tools, kinds, owner: app::new_id(), slots: Semaphore::new(slots), tracker: TaskTracker::new(), stop }))
+        Self(Arc::new(Inner {
+            app,
+            tools,
+            kinds,
+            id: app::new_id(),
+            engine: Mutex::default(),
+            slots: Semaphore::new(slots),
+            sweeping: Arc::default(),
+            tracker: TaskTracker::new(),
+            stop,
+        }))
     }
 
     /// The kinds of jobs that it does.
@@ -140,10 +158,17 @@ impl Crew {
             }
             if rounds.is_multiple_of(150) {
                 self.find_owed_work().await;
-                if let Err(e) = self.0.app.store.forget_deliveries().await {
-                    tracing::warn!(error = %e, "old deliveries of CI can't be forgotten");
+                self.tidy_up().await;
+            }
+            if rounds.is_multiple_of(15) {
+                let (crew, sweeping) = (self.clone(), Arc::clone(&self.0.sweeping));
+                // One that runs on is given time to end, and nothing else waits for that.
+                if let Ok(turn) = sweeping.try_lock_owned() {
+                    self.0.tracker.spawn(async move {
+                        crew.sweep_containers().await;
+                        drop(turn);
+                    });
                 }
-                self.sweep_containers().await;
             }
             rounds = rounds.wrapping_add(1);
             let well = well();
@@ -155,18 +180,43 @@ impl Crew {
         }
     }
 
-    /// Removes what a crash left behind: containers whose deployment is over, and nobody is at it.
+    /// Forgets what nobody needs any more.
+    async fn tidy_up(&self) {
+        let app = &self.0.app;
+        let tidied = async {
+            app.store.forget_deliveries().await?;
+            app.store.forget_done().await?;
+            app.erase_archived().await?;
+            anyhow::Ok(())
+        };
+        if let Err(e) = tidied.await {
+            tracing::warn!(error = %e, "what nobody needs any more can't be forgotten now");
+        }
+    }
+
+    /// Removes what a crash or a hanging engine left behind: containers whose deployment is over, and nobody is at it. One that runs
+    /// is stopped first, and that is recorded: the deployment's line has said otherwise.
     async fn sweep_containers(&self) {
         let Tools::Runner(runner) = &self.0.tools else { return };
         let store = &self.0.app.store;
         let swept = async {
             let instance = store.instance().await?;
-            for left in runner.leftovers(&instance).await? {
-                let over = store.deployment(left.deployment).await?.is_some_and(|d| d.state.is_over());
-                if over && store.is_idle(Task::RunDeployment(left.deployment)).await? {
-                    tracing::info!(deployment.id = %left.deployment, "removing a container whose deployment is over");
-                    runner.remove(&left.id).await?;
+            for left in runner.containers(&instance).await? {
+                let Some(deployment) = self.0.app.deployment_of_log(left.deployment).await? else {
+                    tracing::warn!(deployment.id = %left.deployment, "a container of ours is of no deployment that this database knows; it is left alone");
+                    continue;
+                };
+                if !deployment.state.is_over() || !store.is_idle(Task::RunDeployment(left.deployment)).await? {
+                    continue;
                 }
+                if left.running {
+                    tracing::error!(deployment.id = %left.deployment, "a container runs on although its deployment is over; stopping it");
+                    runner.stop(&left.id, Duration::from_secs(u64::from(deployment.stop_grace_seconds))).await?;
+                    self.0.app.found_stray(left.deployment, &left.id).await?;
+                } else {
+                    tracing::info!(deployment.id = %left.deployment, "removing a container whose deployment is over");
+                }
+                runner.remove(&left.id).await?;
             }
             anyhow::Ok(())
         };

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tokio::time::Instant;
 
@@ -12,9 +13,11 @@ use super::Outcome;
 use super::run_deployment::{Break, Run, foreign};
 use crate::domain::output::Piece;
 use crate::failpoint;
-use crate::runner::lines::{GAP, LINE_MAX, Lines, MAY_BE_GAP, encoded};
-use crate::runner::{Found, Trouble};
+use crate::runner::lines::{CUT_OFF, GAP, LINE_MAX, Lines, MAY_BE_GAP, encoded};
+use crate::runner::newest::PAUSE;
+use crate::runner::{Exit, Found, Trouble};
 use crate::store::journal::{CHUNK_MAX, JournalError};
+use crate::store::tail::Newest;
 
 /// Output is stored at the latest so long after its first byte: a reader sees a line well within half a second.
 pub(super) const FLUSH_AFTER: Duration = Duration::from_millis(100);
@@ -24,10 +27,63 @@ fn leave() -> Break {
     Break::Leave(Outcome::Later(Duration::ZERO, None))
 }
 
-/// After so long without output the container is asked after: a stream whose connection was dropped on the way never ends.
-const QUIET: Duration = Duration::from_secs(30);
+/// After so long without output the container is asked after: a stream whose connection was dropped on the way never ends, and one that
+/// met a damaged place of the engine's log says nothing more.
+const QUIET: Duration = Duration::from_secs(10);
+/// The same for one that was opened because the one before was deaf.
+const QUIET_AGAIN: Duration = Duration::from_secs(2);
 /// After so long without output a stream is opened anew, because it may be such a one.
 const STALE: Duration = Duration::from_mins(5);
+
+/// The engine reads a container's pipe for so long after its end and then closes its own log, whatever is left. Source: moby,
+/// `loggerCloseTimeout`; its log says "Logger didn't exit in time: logs may be truncated".
+const ENGINE_READS_ON: chrono::Duration = chrono::Duration::seconds(10);
+
+/// Whether the engine gave up reading a container's output: then its last line is from that moment, so long after the end.
+fn was_cut_off(ended: Option<DateTime<Utc>>, last: Option<DateTime<Utc>>) -> bool {
+    ended.zip(last).is_some_and(|(ended, last)| last - ended >= ENGINE_READS_ON - chrono::Duration::milliseconds(100))
+}
+
+/// How many of the newest lines are read where the engine's log can't be read on from the last place: fewer and fewer, until the damaged
+/// place is not among them.
+const NEWEST: &[u32] = &[1_000, 100, 10, 1];
+/// After so many streams that brought nothing, what is still missing stays so.
+const HOPELESS: usize = NEWEST.len() + 4;
+
+/// After so many streams that broke off and brought nothing new, what the engine has of an ended container was read.
+const FRUITLESS: u32 = 4;
+
+/// How output is read on.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// The engine's time of the newest line that was ever read.
+    furthest: Option<DateTime<Utc>>,
+    /// Streams in a row that brought nothing new.
+    fruitless: u32,
+    /// Of those, in a row, the ones that brought nothing although there was more.
+    stuck: usize,
+    /// Whether the last one was silent although there was more.
+    deaf: bool,
+    /// Which of [`NEWEST`] is read; none while it is read on from the last place.
+    newest: Option<usize>,
+}
+
+impl Reading {
+    /// A stream ended, having read so far, and the engine holds more than that or doesn't. What stands behind the last stored place
+    /// (half a line) comes again with each stream and is nothing new.
+    fn ended(&mut self, reached: Option<DateTime<Utc>>, behind: bool) {
+        if reached > self.furthest {
+            // Whatever was wrong is behind it.
+            *self = Self { furthest: reached, ..Self::default() };
+            return;
+        }
+        self.fruitless = self.fruitless.saturating_add(1);
+        self.stuck = if behind { self.stuck + 1 } else { 0 };
+        if self.stuck >= 2 {
+            self.newest = Some(self.newest.map_or(0, |n| (n + 1).min(NEWEST.len() - 1)));
+        }
+    }
+}
 
 /// One stream of output, read to its end.
 struct Pumped {
@@ -40,7 +96,7 @@ struct Pumped {
 
 impl Run<'_> {
     /// Follows the output to its end.
-    pub(super) async fn follow(&mut self, container: &str, name: &str) -> Result<(), Break> {
+    pub(super) async fn follow(&mut self, container: &str, name: &str) -> Result<Exit, Break> {
         let mut ended_before = false;
         loop {
             // An engine that is back and has the container running lost nothing (live-restore).
@@ -49,15 +105,23 @@ impl Run<'_> {
             }
             let Pumped { mut lines, mut rest, broken } = self.pump(container, name).await?;
             let found = self.runner.look(name, self.id).await;
+            let behind = found.is_ok() && self.is_behind(container, &lines).await;
+            if found.is_ok() {
+                self.reading.ended(lines.last_at(), behind);
+            }
+            let hopeless = self.reading.stuck >= HOPELESS;
+            // Of an ended one there is more to read, or a stream broke off at its very end and may not do so again.
+            let again = if behind { !hopeless } else { broken.is_some() && self.reading.fruitless < FRUITLESS };
             match &found {
                 // The engine may end a stream at the container's end before its last lines: only a stream that began after
                 // the end is whole.
-                Ok(Found::Ended(_)) if broken.is_none() && !ended_before => {
+                Ok(Found::Ended(_)) if again => {}
+                Ok(Found::Ended(_)) if broken.is_none() && !ended_before && !hopeless => {
                     ended_before = true;
                     self.offer(Piece { body: rest, cursor: Some(lines.cursor()), gaps: lines.take_gaps(), left_out: None }).await?;
                     continue;
                 }
-                Ok(Found::Ended(_)) if broken.is_none() => {
+                Ok(Found::Ended(_)) => {
                     // Each piece's place is after what it holds, so what is finished goes by itself.
                     self.offer(Piece {
                         body: std::mem::take(&mut rest),
@@ -66,10 +130,16 @@ impl Run<'_> {
                         left_out: None,
                     })
                     .await?;
+                    let exit = self.runner.wait(container).await?;
+                    let last = lines.last_at();
                     lines.finish(&mut rest);
                     let mut gaps = lines.take_gaps();
-                    if self.engine_was_away && gaps == 0 {
-                        // What it printed while the engine was away may never have been read.
+                    if was_cut_off(exit.at, last) {
+                        rest.extend_from_slice(CUT_OFF);
+                        gaps += 1;
+                    }
+                    if (self.engine_was_away || hopeless || broken.is_some()) && gaps == 0 {
+                        // What it printed while the engine was away, or what stands behind the damage, may never have been read.
                         rest.extend_from_slice(GAP);
                         gaps = 1;
                     }
@@ -81,7 +151,7 @@ impl Run<'_> {
                     for piece in self.keep.finish() {
                         self.store(piece).await?;
                     }
-                    return Ok(());
+                    return Ok(exit);
                 }
                 Ok(Found::Missing) => {
                     self.offer(Piece { body: rest, cursor: Some(lines.cursor()), gaps: lines.take_gaps(), left_out: None }).await?;
@@ -104,7 +174,8 @@ impl Run<'_> {
                 }
             }
             self.offer(Piece { body: rest, cursor: Some(lines.cursor()), gaps: lines.take_gaps(), left_out: None }).await?;
-            if self.nap(Duration::from_millis(500)).await {
+            // What breaks off again and again is asked for less and less often.
+            if self.nap(Duration::from_millis(500 << self.reading.fruitless.min(3))).await {
                 return Err(leave());
             }
         }
@@ -123,10 +194,14 @@ impl Run<'_> {
         // What is held for the tail stays; after a crash it is read again, from the last stored place on.
         let from = self.keep.cursor().or(self.journal.cursor()).cloned();
         let mut lines = Lines::new(&self.patterns, from.as_ref());
-        let mut frames = self.runner.follow(container.to_owned(), from);
+        let mut frames = match self.reading.newest {
+            Some(n) => self.runner.follow_newest(container.to_owned(), NEWEST[n]),
+            None => self.runner.follow(container.to_owned(), from),
+        };
         let mut rest = Vec::with_capacity(CHUNK_MAX);
         let mut due = Instant::now();
-        let (mut heard, mut quiet) = (Instant::now(), Instant::now() + QUIET);
+        let patience = if std::mem::take(&mut self.reading.deaf) { QUIET_AGAIN } else { QUIET };
+        let (mut heard, mut quiet) = (Instant::now(), Instant::now() + patience);
         let file = self.runner.log_file_max();
         let broken = loop {
             tokio::select! {
@@ -157,11 +232,17 @@ impl Run<'_> {
                     None => break None,
                 },
                 () = tokio::time::sleep_until(due), if !rest.is_empty() => {}
+                // A piece that came too soon after another one is shown now.
+                () = tokio::time::sleep(PAUSE), if self.held_line.is_some() && rest.is_empty() => self.show().await,
                 () = tokio::time::sleep_until(quiet) => {
                     let found = self.runner.look(name, self.id).await;
                     if heard.elapsed() >= STALE || matches!(found, Ok(Found::Ended(_) | Found::Missing | Found::Foreign)) {
                         // Not its end, which would mean that all was read: it is read on from where it stands.
                         break Some(Trouble::Engine("its output fell silent".to_owned()));
+                    }
+                    if self.is_behind(container, &lines).await {
+                        self.reading.deaf = true;
+                        break Some(Trouble::Engine("its output goes on and is not told".to_owned()));
                     }
                     quiet = Instant::now() + QUIET;
                 }
@@ -175,17 +256,40 @@ impl Run<'_> {
         Ok(Pumped { lines, rest, broken })
     }
 
+    /// Whether the engine holds newer output than was read.
+    async fn is_behind(&self, container: &str, lines: &Lines) -> bool {
+        let Ok(Some(newest)) = self.runner.newest_at(container).await else { return false };
+        let newest = newest.parse::<DateTime<Utc>>().ok();
+        newest.is_some_and(|newest| lines.last_at().is_none_or(|last| newest > last))
+    }
+
     async fn flush(&mut self, rest: &mut Vec<u8>, lines: &mut Lines) -> Result<(), Break> {
         let piece = Piece { body: rest.clone(), cursor: Some(lines.cursor()), gaps: lines.take_gaps(), left_out: None };
         rest.clear();
         self.offer(piece).await
     }
 
-    /// Stores a piece, or holds it for the tail.
+    /// Stores a piece, or holds it for the tail; then those who watch see it all the same.
     async fn offer(&mut self, piece: Piece) -> Result<(), Break> {
-        match self.keep.offer(piece) {
-            Some(piece) => self.store(piece).await,
-            None => Ok(()),
+        if piece.body.is_empty() || self.keep.stores(&piece) {
+            return match self.keep.offer(piece) {
+                Some(piece) => self.store(piece).await,
+                None => Ok(()),
+            };
+        }
+        let first = *self.held_line.get_or_insert(self.journal.lines() + 1);
+        self.watched.push(first, &piece.body);
+        self.held_line = Some(first + piece.lines());
+        drop(self.keep.offer(piece));
+        self.show().await;
+        Ok(())
+    }
+
+    /// Shows what is due. It is a view, so a database that is away only delays it.
+    async fn show(&mut self) {
+        let Some((first_line, lines, body)) = self.watched.take(std::time::Instant::now()) else { return };
+        if let Err(e) = self.app.store.show_newest(self.id, &Newest { first_line, lines, body }).await {
+            tracing::debug!(deployment.id = %self.id, error = %e, "the newest output can't be shown now");
         }
     }
 

@@ -3,7 +3,11 @@
 //! A doorbell says "there may be work", nothing more: whoever hears it claims in Postgres, so a doorbell that is lost,
 //! doubled or late does no harm. apalis-redis 1.0.0 has edges that shape this file: it picks new jobs up only when woken
 //! (hence a wake-up of our own over PUBLISH beside a slow poll), its worker ends at any Redis error and may not come back
-//! under the same name (hence the loop with a new name), and batches larger than one lose heartbeats.
+//! under the same name (hence the loop with a new name), and batches larger than one lose heartbeats. It takes a ring out of its books only where results
+//! are kept, and then keeps those for ever: so nothing is kept, and whoever answers a ring strikes it out here.
+//!
+//! **Invariant:** what Redis holds is bounded by the rings that are outstanding, whatever happened before. What a killed worker, an
+//! older version or half an eviction left is removed before a worker begins: rings are disposable.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -34,11 +38,19 @@ pub struct Doorbell {
     manager: Mutex<Option<ConnectionManager>>,
     up: AtomicBool,
     broke: std::sync::Mutex<Option<Instant>>,
+    /// Why the worker is not listening.
+    trouble: std::sync::Mutex<Option<String>>,
 }
 
 const RETRY: Duration = Duration::from_secs(1);
 /// How long Redis is waited for; with [`RETRY`] shorter than [`DOUBT`], so that a silent one stays in doubt.
 const ANSWER: Duration = Duration::from_secs(5);
+/// A worker that showed no sign of life for so long is dead: what apalis is told, 2 s five times.
+const ALIVE: Duration = Duration::from_secs(10);
+/// How long Redis keeps what a worker is known by.
+const STAY: Duration = Duration::from_mins(2);
+/// Rings of a sound queue, at most: twice what the relay lets be outstanding.
+const OUTSTANDING_MAX: u64 = 512;
 /// After a break, crews look for work by themselves for so long.
 const DOUBT: Duration = Duration::from_secs(10);
 
@@ -54,6 +66,7 @@ impl Doorbell {
             manager: Mutex::new(None),
             up: AtomicBool::new(true),
             broke: std::sync::Mutex::default(),
+            trouble: std::sync::Mutex::default(),
         })
     }
 
@@ -64,6 +77,7 @@ impl Doorbell {
             .heartbeat_interval(Duration::from_secs(2))
             .missed_heartbeats(5)
             .persist_results(false)
+            .lock_tasks(false)
             .emit_events(false)
     }
 
@@ -99,6 +113,11 @@ impl Doorbell {
     pub fn is_well(&self) -> bool {
         let broke = *self.broke.lock().expect("no holder of the lock panics");
         self.up.load(Ordering::Relaxed) && broke.is_none_or(|at| at.elapsed() > DOUBT)
+    }
+
+    /// Why rings are not heard although Redis may answer; nothing when they are, or nobody listens in this process.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().expect("no holder of the lock panics").clone()
     }
 
     /// Whether Redis answers now.
@@ -158,6 +177,9 @@ impl Doorbell {
             let ended = self.serve_once(&crew, concurrency, &stop).await;
             metrics::counter!("coolops_queue_restarts_total", "queue" => self.queue.clone()).increment(1);
             *self.broke.lock().expect("no holder of the lock panics") = Some(Instant::now());
+            if let Err(e) = &ended {
+                *self.trouble.lock().expect("no holder of the lock panics") = Some(e.to_string());
+            }
             match ended {
                 Ok(()) => warned = false,
                 Err(e) if !warned => {
@@ -195,11 +217,14 @@ impl Doorbell {
                 let _ = wake.try_send(());
             }
         };
+        let books = Books { queue: self.queue.clone(), config: self.config(), redis: manager.clone() };
+        tokio::time::timeout(ANSWER, books.clear()).await??;
         let storage = RedisStorage::<Ring>::new(manager).with_config(self.config());
         let polling = Strategy::new().stream(woken).interval(Duration::from_millis(500));
-        let worker = WorkerBuilder::new(format!("{}-{}", self.queue, app::new_id()))
+        let name = format!("{}-{}", self.queue, app::new_id());
+        let worker = WorkerBuilder::new(name.as_str())
             .backend(storage.poll_with_strategy(polling))
-            .data(crew.clone())
+            .data(Answering { crew: crew.clone(), books: books.clone() })
             .concurrency(concurrency)
             .build(answer);
         let until = stop.clone();
@@ -207,16 +232,153 @@ impl Doorbell {
             until.cancelled().await;
             Ok::<(), std::io::Error>(())
         });
-        tokio::select! {
+        // What it is known by goes by itself when it is killed.
+        let staying = async {
+            loop {
+                tokio::time::sleep(STAY / 4).await;
+                if books.stay(&name).await.is_ok() {
+                    *self.trouble.lock().expect("no holder of the lock panics") = None;
+                }
+            }
+        };
+        let ended = tokio::select! {
             ended = running => ended.map_err(Into::into),
             () = listening => Err("the connection for wake-ups ended".into()),
-        }
+            () = staying => unreachable!("it never ends"),
+        };
+        // Its own close strikes out the wrong name.
+        drop(tokio::time::timeout(ANSWER, books.leave(&name)).await);
+        ended
     }
+}
+
+/// What a worker's handler works with.
+#[derive(Clone)]
+struct Answering {
+    crew: Crew,
+    books: Books,
 }
 
 /// Answers a ring: the whole job is done before it returns, so apalis counts it as in flight. It never fails, because
 /// apalis-redis would run it again by rules of its own.
-async fn answer(_ring: Ring, crew: Data<Crew>) -> Result<(), BoxDynError> {
-    crew.take(Via::Doorbell, Duration::ZERO).await;
+async fn answer(_ring: Ring, at: Data<Answering>, ring: TaskId, worker: WorkerContext) -> Result<(), BoxDynError> {
+    at.crew.take(Via::Doorbell, Duration::ZERO).await;
+    // A Redis that is away keeps it; the next worker clears it.
+    if let Err(error) = at.books.strike(worker.name(), &ring.to_string()).await {
+        tracing::debug!(%error, "an answered ring can't be struck out");
+    }
     Ok(())
+}
+
+/// apalis' books of one queue.
+#[derive(Clone)]
+struct Books {
+    queue: String,
+    config: Config,
+    redis: ConnectionManager,
+}
+
+type Struck = Result<(), redis::RedisError>;
+
+impl Books {
+    fn inflight(&self, worker: &str) -> String {
+        format!("{}:{worker}", self.config.inflight_jobs_set())
+    }
+
+    fn task(&self, id: &str) -> String {
+        format!("{}:{id}", self.config.job_meta_hash())
+    }
+
+    fn known_worker(&self, name: &str) -> String {
+        format!("{}:workers:metadata:{name}", self.queue)
+    }
+
+    /// A ring was answered.
+    async fn strike(&self, worker: &str, id: &str) -> Struck {
+        let mut pipe = redis::pipe();
+        pipe.srem(self.inflight(worker), id).hdel(self.config.job_data_hash(), id).del(self.task(id));
+        pipe.query_async(&mut self.redis.clone()).await
+    }
+
+    /// A worker is there for a while more.
+    async fn stay(&self, worker: &str) -> Struck {
+        let seconds = i64::try_from(STAY.as_secs()).unwrap_or(i64::MAX);
+        let mut pipe = redis::pipe();
+        pipe.expire(self.known_worker(worker), seconds);
+        pipe.query_async(&mut self.redis.clone()).await
+    }
+
+    /// A worker goes, and with it the rings that it had begun to answer: their jobs are held by this process, or found by looking.
+    async fn leave(&self, worker: &str) -> Struck {
+        let mut redis = self.redis.clone();
+        let begun: Vec<String> = redis::cmd("SMEMBERS").arg(self.inflight(worker)).query_async(&mut redis).await?;
+        let mut pipe = redis::pipe();
+        for id in &begun {
+            pipe.hdel(self.config.job_data_hash(), id).del(self.task(id));
+        }
+        pipe.zrem(self.config.workers_set(), worker).del(self.inflight(worker)).del(self.known_worker(worker));
+        pipe.query_async(&mut redis).await
+    }
+
+    /// Removes what nobody alive answers for. Anything of it may be large, whatever its size should be: it is read in pieces.
+    async fn clear(&self) -> Struck {
+        let mut redis = self.redis.clone();
+        let (waiting, active, data): (u64, u64, u64) = redis::pipe()
+            .zcard(self.config.scheduled_jobs_set())
+            .llen(self.config.active_jobs_list())
+            .hlen(self.config.job_data_hash())
+            .query_async(&mut redis)
+            .await?;
+        // The oldest sign of life that apalis takes for one.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let dead_since = now.saturating_sub(ALIVE.as_secs());
+        if waiting + active > OUTSTANDING_MAX || data > 2 * OUTSTANDING_MAX {
+            // An older version struck nothing out. Workers that are alive notice, and begin again.
+            tracing::warn!(queue = %self.queue, rings = data, "Redis holds rings of an older version, or of long ago; they are removed");
+            return self.forget_all().await;
+        }
+        let dead: Vec<String> =
+            redis::cmd("ZRANGEBYSCORE").arg(self.config.workers_set()).arg(0).arg(dead_since).query_async(&mut redis).await?;
+        for worker in dead {
+            self.leave(&worker).await?;
+        }
+        // Read in the order in which a ring moves on, so that none is missed.
+        let known: Vec<String> = redis::cmd("HKEYS").arg(self.config.job_data_hash()).query_async(&mut redis).await?;
+        let mut alive: std::collections::HashSet<String> =
+            redis::cmd("ZRANGE").arg(self.config.scheduled_jobs_set()).arg(0).arg(-1).query_async(&mut redis).await?;
+        alive.extend(redis::cmd("LRANGE").arg(self.config.active_jobs_list()).arg(0).arg(-1).query_async::<Vec<String>>(&mut redis).await?);
+        let workers: Vec<String> = redis::cmd("ZRANGE").arg(self.config.workers_set()).arg(0).arg(-1).query_async(&mut redis).await?;
+        for worker in workers {
+            alive.extend(redis::cmd("SMEMBERS").arg(self.inflight(&worker)).query_async::<Vec<String>>(&mut redis).await?);
+        }
+        let mut pipe = redis::pipe();
+        pipe.cmd("PING").ignore();
+        for id in known.iter().filter(|id| !alive.contains(*id)) {
+            pipe.hdel(self.config.job_data_hash(), id).ignore().del(self.task(id)).ignore();
+        }
+        pipe.query_async(&mut redis).await
+    }
+
+    /// Removes everything of this queue.
+    async fn forget_all(&self) -> Struck {
+        let mut redis = self.redis.clone();
+        let mut cursor = 0_u64;
+        loop {
+            let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
+                .arg(cursor)
+                .arg("MATCH")
+                .arg(format!("{}:*", self.queue))
+                .arg("COUNT")
+                .arg(1_000)
+                .query_async(&mut redis)
+                .await?;
+            if !keys.is_empty() {
+                redis::cmd("UNLINK").arg(keys).query_async::<u64>(&mut redis).await?;
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
 }

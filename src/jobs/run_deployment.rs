@@ -16,20 +16,27 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
+use super::follow::Reading;
 use super::stop::Stop;
 use crate::app::deployments::StepError;
 use crate::app::{App, CommandError, projects};
 use crate::domain::deployment::*;
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::DeploymentId;
+use crate::domain::names;
 use crate::domain::output::Piece;
 use crate::domain::project::{Project, VariableValue};
 use crate::failpoint;
 use crate::runner::keep::Keep;
 use crate::runner::mask::Patterns;
-use crate::runner::{Credentials, Found, Image, RunSpec, Runner, Trouble};
+use crate::runner::newest::Watched;
+use crate::runner::{Credentials, Found, Image, Progress, RunSpec, Runner, Trouble};
 use crate::store::jobs::Claim;
 use crate::store::journal::{Journal, JournalError};
+use crate::store::log::ReadError;
+
+/// A trouble that is over sooner is not worth an event.
+const DELAY_TOLD_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a run was broken off. The container, if there is one, runs on.
 pub(super) enum Break {
@@ -37,6 +44,10 @@ pub(super) enum Break {
     Fail(Failure),
     /// It can't be known how it went.
     Lose(String),
+    /// What it was for was archived before it began.
+    Withdraw(StopReason),
+    /// The engine can't do it now, in its words.
+    Engine(String),
     /// This worker can't go on now.
     Leave(Outcome),
 }
@@ -45,7 +56,7 @@ impl From<Trouble> for Break {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Failed(failure) => Self::Fail(failure),
-            Trouble::Engine(problem) => Self::Leave(Outcome::Later(Duration::from_secs(2), Some(problem))),
+            Trouble::Engine(problem) => Self::Engine(problem),
         }
     }
 }
@@ -72,7 +83,14 @@ impl From<CommandError<StepError>> for Break {
             // Somebody else took the step: look again from the beginning.
             CommandError::Refused(e) => Self::Leave(Outcome::Later(Duration::from_secs(1), Some(e.to_string()))),
             CommandError::Unavailable(e) => Self::Leave(Outcome::Later(Duration::from_secs(1), Some(e))),
+            CommandError::Impossible(e) => Self::Leave(Outcome::Later(Duration::from_mins(1), Some(e))),
         }
+    }
+}
+
+impl From<ReadError> for Break {
+    fn from(error: ReadError) -> Self {
+        Self::Leave(Outcome::Later(Duration::from_secs(5), Some(error.to_string())))
     }
 }
 
@@ -88,11 +106,16 @@ pub(super) struct Run<'a> {
     pub(super) id: DeploymentId,
     pub(super) journal: Journal,
     pub(super) keep: Keep,
+    /// What is held for the tail, for those who watch, and the number of the line after it.
+    pub(super) watched: Watched,
+    pub(super) held_line: Option<i64>,
     /// Bytes of the engine's log file that were read.
     pub(super) read: u64,
     pub(super) patterns: Patterns,
     /// The engine did not answer for a while.
     pub(super) engine_was_away: bool,
+    /// How its output is read on.
+    pub(super) reading: Reading,
 }
 
 /// What a deployment's container gets, and what must not show in its output.
@@ -113,7 +136,7 @@ pub async fn perform(
     id: DeploymentId,
     leaving: &CancellationToken,
 ) -> anyhow::Result<Outcome> {
-    let Some(deployment) = app.store.deployment(id).await? else { return Ok(Outcome::Done) };
+    let Some(deployment) = app.deployment_of_log(id).await? else { return Ok(Outcome::Done) };
     if deployment.state == State::Queued || deployment.state == State::Unknown {
         return Ok(Outcome::Done);
     }
@@ -121,6 +144,15 @@ pub async fn perform(
         // A crash between the record of the end and the removal; or a person resolved what we could not know.
         erase_superseded(app, deployment.of).await;
         return Ok(match runner.look(&deployment.container_name(), id).await {
+            // One that a person resolved may run until now; any other has begun after its end was recorded.
+            Ok(Found::Running(container)) if deployment.resolved.is_none() => {
+                let grace = Duration::from_secs(u64::from(deployment.stop_grace_seconds));
+                match runner.stop(&container, grace).await {
+                    Ok(()) => drop(app.found_stray(id, &container).await),
+                    Err(trouble) => return Ok(Outcome::retry(claim.attempts, trouble.to_string())),
+                }
+                removed(runner.as_ref(), claim, &container).await
+            }
             Ok(Found::Ended(container) | Found::Created(container) | Found::Running(container)) => {
                 removed(runner.as_ref(), claim, &container).await
             }
@@ -128,30 +160,31 @@ pub async fn perform(
             Err(trouble) => Outcome::retry(claim.attempts, trouble.to_string()),
         });
     }
-    let engine = match runner.engine_id().await {
-        Ok(engine) => engine,
-        Err(trouble) => return Ok(Outcome::Later(Duration::from_secs(2), Some(trouble.to_string()))),
-    };
-    let elsewhere = deployment.engine_id.as_ref().is_some_and(|on| *on != engine);
-    if elsewhere && !app.store.engine_is_gone(claim).await? {
-        return Ok(Outcome::Later(Duration::from_secs(5), Some("its container is on another Docker Engine".to_owned())));
-    }
     let (deployment_of, name) = (deployment.of, deployment.container_name());
-    let journal = app.store.journal(id, claim.id, claim.fence).await?;
+    let journal = app.store.journal(id, claim).await?;
     let keep = Keep::new(u64::from(deployment.log_limit_mebibytes) << 20, journal.bytes());
     let stop = Stop::watching(app, runner.as_ref(), claim, &deployment);
     let (patterns, stopping) = (Patterns::new([]), stop.heard());
     let runner = runner.as_ref();
     // At least what the engine's log file held of it: a new file is to be noticed early rather than late.
     let read = journal.in_engine_file();
-    let mut run = Run { app, runner, claim, leaving, stopping, id, journal, keep, read, patterns, engine_was_away: false };
-    let through = async {
-        if elsewhere {
-            let words = "its container is on a Docker Engine that nobody has seen for 10 minutes";
-            return Err(Break::Lose(words.to_owned()));
-        }
-        run.through(deployment, &engine).await
+    let mut run = Run {
+        app,
+        runner,
+        claim,
+        leaving,
+        stopping,
+        id,
+        journal,
+        keep,
+        watched: Watched::default(),
+        held_line: None,
+        read,
+        patterns,
+        engine_was_away: false,
+        reading: Reading::default(),
     };
+    let through = run.through(deployment.clone());
     let through = tokio::select! {
         through = through => through,
         never = stop.see_to_it() => never.map(|never| match never {}),
@@ -161,6 +194,12 @@ pub async fn perform(
         // Docker's words may repeat what it was given.
         Err(Break::Fail(failure)) => (None, Ending::Failed(failure.with_detail(|words| told(&run.patterns, words)))),
         Err(Break::Lose(found)) => (None, Ending::Lost(found)),
+        Err(Break::Withdraw(reason)) => (None, Ending::Withdrawn(reason)),
+        Err(Break::Engine(problem)) => match run.put_off(&told(&run.patterns, &problem)).await {
+            Break::Fail(failure) => (None, Ending::Failed(failure)),
+            Break::Leave(outcome) => return Ok(outcome),
+            _ => return Ok(Outcome::retry(claim.attempts, problem)),
+        },
         Err(Break::Leave(Outcome::Later(after, problem))) => {
             return Ok(Outcome::Later(after, problem.map(|words| told(&run.patterns, &words))));
         }
@@ -173,6 +212,8 @@ pub async fn perform(
         Err(_) => return Ok(Outcome::retry(claim.attempts, "the end could not be recorded")),
     }
     failpoint!("after_end");
+    // The journal has what is kept of it. Until here whoever watches sees the newest.
+    app.store.forget_newest(id).await.ok();
     erase_superseded(app, deployment_of).await;
     // A lost deployment's container, if there is one, is evidence and stays.
     let left = match container {
@@ -214,17 +255,19 @@ impl Run<'_> {
         Ok(self.app.step(self.id, Some(self.claim), &Actor::System, decide).await?)
     }
 
-    pub(super) async fn through(&mut self, deployment: Deployment, engine: &str) -> Result<(String, Ending), Break> {
+    pub(super) async fn through(&mut self, deployment: Deployment) -> Result<(String, Ending), Break> {
+        let engine = self.on_its_engine(&deployment).await?;
         let inputs = self.inputs(&deployment).await?;
         self.patterns = Patterns::new(inputs.secrets.iter().map(ExposeSecret::expose_secret));
         let name = deployment.container_name();
         let mut deployment = deployment;
-        let adopted = deployment.state != State::Ready;
-        if deployment.state == State::Ready {
+        let adopted = !matches!(deployment.state, State::Ready | State::Pulling);
+        if !adopted {
             let image = self.prepare(&deployment, inputs.credentials).await?;
-            self.app.store.pin(self.claim, engine).await?;
+            let image = ImageFound { image_id: image.id, digest: image.digest, unchecked: image.unchecked };
+            self.app.store.pin(self.claim, &engine).await?;
             failpoint!("before_intent");
-            let intend = |own: &Deployment| own.prepare(image.id.clone(), image.digest.clone(), engine.to_owned());
+            let intend = |own: &Deployment| own.prepare(image.clone(), engine.clone());
             deployment = self.record(|own, _| intend(own).map(|e| vec![e])).await?;
             failpoint!("after_intent");
         }
@@ -233,12 +276,18 @@ impl Run<'_> {
         let spec = RunSpec { instance, deployment_id: self.id, container: name.clone(), image_id, variables: inputs.variables };
         // Only an adopter has to look first: a container of this name can't be there before its intent is recorded.
         let mut found = if adopted { self.runner.look(&name, self.id).await? } else { Found::Missing };
-        if let (Found::Created(container), State::Starting) = (&found, deployment.state) {
+        if let Found::Created(container) = &found
+            && deployment.container_id.is_none()
+        {
             // A request to start it may still be on its way, from a worker that froze or an engine that hung, and an engine
-            // starts an ended container again. That one is made away with, so that such a request finds nothing.
-            self.still_wanted().await?;
+            // starts an ended container again. That one is made away with, so that such a request finds nothing; told to stop or
+            // not, and before anything is recorded. What began meanwhile is seen now, and followed or stopped like any other.
+            self.still_held().await?;
             self.runner.discard(container).await?;
             found = self.runner.look(&name, self.id).await?;
+            if let Found::Created(_) = found {
+                return Err(Break::Engine("Docker does not remove a container that was not started".to_owned()));
+            }
         }
         if found == Found::Missing && deployment.state == State::Starting {
             self.still_wanted().await?;
@@ -248,7 +297,7 @@ impl Run<'_> {
                 Err(Trouble::Engine(problem)) => {
                     found = self.runner.look(&name, self.id).await?;
                     if found == Found::Missing {
-                        return Err(Trouble::Engine(problem).into());
+                        return Err(Break::Engine(problem));
                     }
                 }
                 Err(failed) => return Err(failed.into()),
@@ -271,7 +320,7 @@ impl Run<'_> {
         let container = match found {
             Found::Running(container) | Found::Ended(container) => container,
             Found::Foreign => return Err(foreign()),
-            // Told to stop before it was started; what was made is removed when the end is recorded.
+            // Told to stop before it was started. Nothing is there: what was made is made away with.
             Found::Missing | Found::Created(_) if deployment.state == State::Cancelling && deployment.container_id.is_none() => {
                 return Err(not_started());
             }
@@ -281,9 +330,8 @@ impl Run<'_> {
             self.record(|own, _| own.start(container.clone()).map(|e| vec![e])).await?;
             failpoint!("after_started");
         }
-        self.follow(&container, &name).await?;
+        let exit = self.follow(&container, &name).await?;
         failpoint!("after_output");
-        let exit = self.runner.wait(&container).await?;
         let ending = match exit.code {
             0 => Ending::Succeeded,
             _ if exit.out_of_memory => Ending::Failed(Failure::OutOfMemory),
@@ -295,12 +343,69 @@ impl Run<'_> {
         Ok((container, ending))
     }
 
-    /// Makes sure, right before the engine is told to do something, that the lease is still held and that the deployment
-    /// was not told to stop.
-    async fn still_wanted(&self) -> Result<(), Break> {
-        if !self.app.store.renew(self.claim).await? {
-            return Err(Break::Leave(Outcome::Lost));
+    /// The engine that answers now, which has to be the one that the container is on.
+    async fn on_its_engine(&self, deployment: &Deployment) -> Result<String, Break> {
+        let engine = self.runner.engine_id().await?;
+        if deployment.engine_id.as_ref().is_none_or(|on| *on == engine) {
+            return Ok(engine);
         }
+        Err(match self.app.store.engine_is_gone(self.claim).await? {
+            true => Break::Lose("its container is on a Docker Engine that nobody has seen for 10 minutes".to_owned()),
+            false => Break::Leave(Outcome::Later(Duration::from_secs(5), Some("its container is on another Docker Engine".to_owned()))),
+        })
+    }
+
+    /// The engine can't go on with it. What has not begun says so in its line, and fails with the engine's words when its patience is
+    /// over and nothing of it is there; what has begun, or may have, is looked after again.
+    async fn put_off(&self, problem: &str) -> Break {
+        let again = Break::Leave(Outcome::Later(Duration::from_secs(2), Some(problem.to_owned())));
+        match self.waits(problem).await {
+            Ok(true) => Break::Fail(Failure::NotStarted { detail: problem.to_owned() }),
+            Ok(false) => again,
+            Err(Break::Leave(outcome)) => Break::Leave(outcome),
+            Err(_) => again,
+        }
+    }
+
+    /// Whether it has waited long enough for an engine that can start it.
+    async fn waits(&self, problem: &str) -> Result<bool, Break> {
+        let Some(own) = self.app.deployment_of_log(self.id).await? else { return Ok(false) };
+        if !matches!(own.state, State::Ready | State::Pulling | State::Starting) {
+            return Ok(false);
+        }
+        // What was got over doesn't count for what comes after it.
+        let phase = format!("start {}", own.state.word());
+        let waited = self.app.store.phase(self.claim, &phase, Duration::ZERO).await?;
+        if waited >= Duration::from_mins(u64::from(own.start_patience_minutes)) {
+            return self.is_not_there(&own).await;
+        }
+        if waited >= DELAY_TOLD_AFTER {
+            self.record(|own, _| own.delay(problem)).await?;
+        }
+        Ok(false)
+    }
+
+    /// Whether it is certain that nothing of a deployment is there that could run.
+    async fn is_not_there(&self, own: &Deployment) -> Result<bool, Break> {
+        if own.state != State::Starting {
+            return Ok(true);
+        }
+        let name = own.container_name();
+        if let Found::Created(container) = self.runner.look(&name, self.id).await? {
+            self.still_held().await?;
+            self.runner.discard(&container).await?;
+        }
+        Ok(self.runner.look(&name, self.id).await? == Found::Missing)
+    }
+
+    /// Makes sure, right before the engine is told to do something, that the lease is still held.
+    async fn still_held(&self) -> Result<(), Break> {
+        if self.app.store.renew(self.claim).await? { Ok(()) } else { Err(Break::Leave(Outcome::Lost)) }
+    }
+
+    /// The same, and that the deployment was not told to stop.
+    async fn still_wanted(&self) -> Result<(), Break> {
+        self.still_held().await?;
         match self.app.store.deployment(self.id).await? {
             Some(own) if own.state == State::Cancelling => Err(not_started()),
             _ => Ok(()),
@@ -311,9 +416,11 @@ impl Run<'_> {
     async fn inputs(&self, deployment: &Deployment) -> Result<Inputs, Break> {
         let of = deployment.of;
         let gone = |what: &str| Break::Lose(format!("{what} is not in the database"));
-        let project = self.app.store.project(of.project_id).await?.ok_or_else(|| gone("its project"))?.value;
-        let build =
-            self.app.build(of.build_id).await.map_err(|e| Break::Leave(Outcome::Later(Duration::from_secs(5), Some(e.to_string()))))?;
+        let project = self.app.project_of_log(of.project_id).await?.ok_or_else(|| gone("its project"))?.value;
+        if let (Some(what), State::Ready | State::Pulling) = (project.archived(of.environment_id), deployment.state) {
+            return Err(Break::Withdraw(StopReason::Archived { what }));
+        }
+        let build = self.app.build(of.build_id).await?;
         let build = build.ok_or_else(|| gone("its build"))?;
         let mut variables: Vec<(String, SecretString)> = build.params.iter().map(|p| (p.name.clone(), p.value.clone().into())).collect();
         let mut secrets = Vec::new();
@@ -340,7 +447,8 @@ impl Run<'_> {
             variables.push((name.to_owned(), value.into()));
         }
         // Replaced or removed while it runs, a value that the container got is still to be masked.
-        secrets.extend(self.app.secrets_to_mask(of.environment_id).await?);
+        let kept = self.app.secrets_to_mask(of.environment_id).await?;
+        secrets.extend(kept.map_err(|name| unreadable(deployment, name))?);
         let credentials = self.credentials(&project, deployment, &mut secrets).await?;
         Ok(Inputs { variables, secrets, credentials })
     }
@@ -351,9 +459,16 @@ impl Run<'_> {
         deployment: &Deployment,
         secrets: &mut Vec<SecretString>,
     ) -> Result<Option<Credentials>, Break> {
-        let Some(registry) = project.registries.iter().find(|r| r.host == deployment.image.registry()) else { return Ok(None) };
+        let Some(registry) = project.registries.iter().find(|r| names::registry(&r.host) == deployment.image.registry()) else {
+            return Ok(None);
+        };
         let opened = self.app.secret(project.id.0, &projects::registry_place(&registry.host), &registry.secret).await?;
-        let password = opened.map_err(|_| unreadable(deployment, format!("for {}", registry.host)))?;
+        let password = match opened {
+            Ok(password) => password,
+            // Erased when the project was archived, and not needed any more by what has begun.
+            Err(_) if project.archived => return Ok(None),
+            Err(_) => return Err(unreadable(deployment, format!("for {}", registry.host))),
+        };
         secrets.push(password.clone());
         Ok(Some(Credentials { registry: registry.host.clone(), username: registry.username.clone(), password }))
     }
@@ -362,21 +477,26 @@ impl Run<'_> {
     async fn prepare(&mut self, deployment: &Deployment, credentials: Option<Credentials>) -> Result<Image, Break> {
         let (progress, mut lines) = mpsc::channel(64);
         let runner = self.runner;
-        let prepared = runner.prepare(&deployment.image, credentials, progress);
+        let prepared = runner.prepare(&deployment.image, credentials, deployment.unchecked_image, progress);
         tokio::pin!(prepared);
         let mut told = Vec::new();
         let mut stopping = self.stopping.clone();
         let outcome = loop {
             tokio::select! {
-                Some(line) = lines.recv() => told.push(line),
+                Some(progress) = lines.recv() => match progress {
+                    Progress::Said(line) => told.push(line),
+                    Progress::Pulling => drop(self.record(|own, _| own.pull()).await?),
+                },
                 outcome = &mut prepared => break outcome,
                 () = tokio::time::sleep(super::follow::FLUSH_AFTER), if !told.is_empty() => self.tell(&mut told).await?,
                 () = until_told(&mut stopping) => return Err(not_started()),
                 () = self.leaving.cancelled() => return Err(Break::Leave(Outcome::Later(Duration::ZERO, None))),
             }
         };
-        while let Ok(line) = lines.try_recv() {
-            told.push(line);
+        while let Ok(progress) = lines.try_recv() {
+            if let Progress::Said(line) = progress {
+                told.push(line);
+            }
         }
         if let Err(Trouble::Failed(failure)) = &outcome {
             told.push(format!("Failed: {}", failure.sentence(deployment.image.as_str())));
@@ -403,7 +523,9 @@ impl Run<'_> {
 /// Without its secrets nothing can be started, and the output of what runs can't be masked: that has to wait.
 fn unreadable(deployment: &Deployment, name: String) -> Break {
     match deployment.state {
-        State::Ready | State::Cancelling if deployment.engine_id.is_none() => Break::Fail(Failure::SecretUnreadable { name }),
+        State::Ready | State::Pulling | State::Cancelling if deployment.engine_id.is_none() => {
+            Break::Fail(Failure::SecretUnreadable { name })
+        }
         _ => Break::Leave(Outcome::Later(Duration::from_secs(10), Some(format!("the secret {name} can't be read; the container runs on")))),
     }
 }

@@ -17,8 +17,6 @@ use crate::domain::ids::DeploymentId;
 use crate::runner::{Found, Runner};
 use crate::store::jobs::Claim;
 
-/// Between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(10);
 /// How often the record is looked at without any sign.
 const LOOK: Duration = Duration::from_secs(30);
 /// Signs come with every event of everybody: between two looks there is at least so much time.
@@ -32,13 +30,15 @@ pub(super) struct Stop<'a> {
     id: DeploymentId,
     container: String,
     limit: u32,
+    grace: Duration,
     told: watch::Sender<bool>,
 }
 
 impl<'a> Stop<'a> {
     pub(super) fn watching(app: &'a App, runner: &'a dyn Runner, claim: &'a Claim, deployment: &Deployment) -> Self {
         let (id, container) = (deployment.of.deployment_id, deployment.container_name());
-        Self { app, runner, claim, id, container, limit: deployment.time_limit_minutes, told: watch::Sender::new(false) }
+        let (limit, grace) = (deployment.time_limit_minutes, Duration::from_secs(u64::from(deployment.stop_grace_seconds)));
+        Self { app, runner, claim, id, container, limit, grace, told: watch::Sender::new(false) }
     }
 
     /// Becomes true when the deployment is to stop.
@@ -73,7 +73,7 @@ impl<'a> Stop<'a> {
                     return Err(Break::Leave(Outcome::Lost));
                 }
                 tracing::info!(deployment.id = %self.id, "stopping a deployment");
-                match self.runner.stop(&container, GRACE).await {
+                match self.runner.stop(&container, self.grace).await {
                     Ok(()) => return std::future::pending().await,
                     Err(trouble) => tracing::warn!(deployment.id = %self.id, %trouble, "it can't be stopped; trying again"),
                 }
@@ -89,8 +89,10 @@ impl<'a> Stop<'a> {
             return Ok(Some(Duration::ZERO));
         }
         let Some(started) = events.iter().find(|e| matches!(e.event, Event::DeploymentStarted(_))) else { return Ok(None) };
-        let until = started.recorded_at + chrono::Duration::minutes(i64::from(self.limit));
-        let left = (until - self.app.store.clock().now()).to_std().unwrap_or(Duration::ZERO);
+        // Counted by something that is set back when the clock is: times in the log never are.
+        let already = (self.app.store.clock().now() - started.recorded_at).to_std().unwrap_or(Duration::ZERO);
+        let ran = self.app.store.phase(self.claim, "run", already).await?;
+        let left = Duration::from_mins(u64::from(self.limit)).saturating_sub(ran);
         if left.is_zero() {
             let reason = StopReason::TimeLimit { minutes: self.limit };
             let decide = |own: &Deployment, line: &Line| match own.state {

@@ -14,7 +14,7 @@ use crate::domain::ids::{BuildId, EventId, message_stream};
 use crate::domain::message::MessagePosted;
 use crate::domain::react::Task;
 use crate::failpoint;
-use crate::keys;
+use crate::keys::{self, Links};
 use crate::projections::build_card::BuildCard;
 use crate::slack::client::{Posted, Slack, SlackError, TOO_MUCH};
 use crate::slack::render::{self, RENDER_VERSION};
@@ -69,6 +69,7 @@ impl Paces {
 const HISTORY: &str = "slack:conversations.history";
 const POSTS: &str = "slack:chat.postMessage";
 const UPDATE: &str = "slack:chat.update";
+const DELETE: &str = "slack:chat.delete";
 /// A lost message is looked for so far before and after the attempt: Slack's times are Slack's, and ours may be off.
 const CLOCKS: chrono::Duration = chrono::Duration::days(1);
 /// And so far at first.
@@ -80,15 +81,40 @@ const BLOCKED_RETRY: Duration = Duration::from_hours(1);
 const REMOVED: &[&str] =
     &["token_revoked", "token_expired", "invalid_auth", "not_authed", "account_inactive", "org_login_required", "team_access_not_granted"];
 const GONE: &[&str] = &["message_not_found", "cant_update_message", "edit_window_closed", "is_inactive"];
+/// Slack's words for a layout that it does not take, whatever the facts are.
+const LAYOUT: &[&str] = &[
+    "invalid_blocks",
+    "invalid_attachments",
+    "msg_blocks_too_long",
+    "msg_too_long",
+    "too_many_attachments",
+    "attachment_payload_limit_exceeded",
+];
 const BLOCKED: &[&str] = &["channel_not_found", "is_archived", "not_in_channel", "restricted_action"];
+
+/// A message as it goes over the wire.
+struct Form {
+    payload: render::Payload,
+    bytes: String,
+    digest: [u8; 32],
+}
+
+impl Form {
+    fn of(payload: render::Payload) -> Self {
+        let bytes = payload.bytes();
+        Self { digest: render::digest(&bytes), payload, bytes }
+    }
+}
 
 /// What is about to be sent.
 struct Draft {
     build: BuildId,
     channel: String,
-    payload: render::Payload,
-    bytes: String,
-    digest: [u8; 32],
+    card: BuildCard,
+    links: Links,
+    form: Form,
+    /// Slack's word for why the layout is left out.
+    plain: Option<String>,
     position: i64,
     /// How many times the build's message was posted so far.
     posts: usize,
@@ -111,14 +137,17 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
         return Ok(Outcome::Later(Duration::from_secs(10), Some(problem)));
     };
     let known = app.store.message(build).await?;
-    let payload = render::render(&card, &links);
-    let bytes = payload.bytes();
     let draft = Draft {
         build,
-        channel: card.channel,
-        digest: render::digest(&bytes),
-        payload,
-        bytes,
+        // Where the project's messages go now, not where they went when it was announced.
+        channel: match app.project_of_log(card.project_id).await? {
+            Some(project) => project.value.channel,
+            None => card.channel.clone(),
+        },
+        form: Form::of(render::render(&card, &links)),
+        plain: None,
+        card,
+        links,
         position: events.last().map_or(0, |e| e.position),
         posts: posted_as(&events).count(),
         doubts: known.as_ref().map_or(0, |sent| sent.doubts),
@@ -128,6 +157,11 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
     {
         // A crash between Slack's answer and the record of it.
         record_posted(app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
+    }
+    if let Some(Sent { state: MessageState::Live, ts: Some(ts), .. }) = &known
+        && let Some(wait) = delete_strays(app, slack, paces, claim, build, ts).await?
+    {
+        return Ok(wait);
     }
     match known {
         None => post(app, slack, paces, claim, &draft).await,
@@ -149,7 +183,7 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
                 Err(e) => trouble(app, claim, HISTORY, e).await,
             }
         }
-        Some(sent) if sent.sent_digest.as_deref() == Some(&draft.digest) => {
+        Some(sent) if sent.sent_digest.as_deref() == Some(draft.digest_as(sent.plain).as_slice()) => {
             app.store.message_unchanged(claim, build, draft.position).await?;
             Ok(Outcome::Done)
         }
@@ -164,6 +198,48 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
         }
         Some(_) => post(app, slack, paces, claim, &draft).await,
     }
+}
+
+impl Draft {
+    /// The same facts as text, because Slack does not take the layout.
+    fn plainly(&self, word: &str) -> Self {
+        let form = Form::of(render::render_plainly(&self.card, &self.links));
+        let (card, links, channel) = (self.card.clone(), self.links.clone(), self.channel.clone());
+        Self { form, plain: Some(word.to_owned()), card, links, channel, ..*self }
+    }
+
+    fn digest_as(&self, plain: bool) -> Vec<u8> {
+        let digest = if plain { Form::of(render::render_plainly(&self.card, &self.links)).digest } else { self.form.digest };
+        digest.to_vec()
+    }
+}
+
+/// Deletes second messages of a build that landed when nobody waited for them any more. Comes back with what the job has to wait
+/// for, if there is something.
+async fn delete_strays(
+    app: &App,
+    slack: &Slack,
+    paces: &Paces,
+    claim: &Claim,
+    build: BuildId,
+    live: &str,
+) -> anyhow::Result<Option<Outcome>> {
+    for (channel, ts) in app.store.strays(build).await? {
+        if ts != live {
+            if let Some(wait) = turn(app, claim, DELETE, paces.update).await? {
+                return Ok(Some(wait));
+            }
+            match slack.delete(&channel, &ts).await {
+                Ok(()) => tracing::warn!(build.id = %build, "a second message of a build was deleted; a frozen process had posted it"),
+                Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
+                    tracing::warn!(build.id = %build, slack.error = %word, "a second message of a build can't be deleted; it stays");
+                }
+                Err(e) => return trouble(app, claim, DELETE, e).await.map(Some),
+            }
+        }
+        app.store.forget_stray(build, &channel, &ts).await?;
+    }
+    Ok(None)
 }
 
 /// Looks for a message: at first where it should be, the second time where it would be if the clocks are far apart. In a channel
@@ -202,11 +278,13 @@ async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Dr
         return Ok(Outcome::Lost);
     }
     failpoint!("after_attempted");
-    let answer = slack.post(&draft.channel, &draft.payload).await;
+    let answer = slack.post(&draft.channel, &draft.form.payload).await;
     failpoint!("after_post");
     match answer {
         Ok(posted) => {
-            sent(app, claim, draft, &posted).await?;
+            if !sent(app, claim, draft, &posted).await? {
+                return Ok(Outcome::Lost);
+            }
             failpoint!("after_sent");
             record_posted(app, draft, &posted).await?;
             Ok(Outcome::Done)
@@ -220,7 +298,10 @@ async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Dr
                 }
                 _ => app.store.message_not_posted(claim, draft.build).await?,
             }
-            trouble(app, claim, POSTS, e).await
+            match layout_refused(draft, &e) {
+                Some(plain) => Box::pin(post(app, slack, paces, claim, &plain)).await,
+                None => trouble(app, claim, POSTS, e).await,
+            }
         }
     }
 }
@@ -232,7 +313,7 @@ async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &
     if !app.store.renew(claim).await? {
         return Ok(Outcome::Lost);
     }
-    let answer = slack.update(channel, ts, &draft.payload).await;
+    let answer = slack.update(channel, ts, &draft.form.payload).await;
     failpoint!("after_update");
     match answer {
         Ok(posted) => {
@@ -255,9 +336,22 @@ async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &
             {
                 app.store.message_is(claim, draft.build, MessageState::Blocked, channel, word).await?;
             }
-            trouble(app, claim, UPDATE, e).await
+            match layout_refused(draft, &e) {
+                Some(plain) => Box::pin(update(app, slack, paces, claim, &plain, channel, ts)).await,
+                None => trouble(app, claim, UPDATE, e).await,
+            }
         }
     }
+}
+
+/// The draft as text, when it is the layout that Slack refused: people are told the facts in any case, and `doctor` tells of it.
+fn layout_refused(draft: &Draft, error: &SlackError) -> Option<Draft> {
+    let SlackError::Refused(word) = error else { return None };
+    if draft.plain.is_some() || !is_one_of(word, LAYOUT) {
+        return None;
+    }
+    tracing::error!(build.id = %draft.build, slack.error = %word, "Slack refuses a message's layout; it gets the facts as text (a fault of coolops)");
+    Some(draft.plainly(word))
 }
 
 /// Whether the job has to wait for its turn; it keeps the one that it has waited for.
@@ -272,14 +366,19 @@ fn is_one_of(word: &str, words: &[&str]) -> bool {
     words.iter().any(|w| word.starts_with(w))
 }
 
-async fn sent(app: &App, claim: &Claim, draft: &Draft, posted: &Posted) -> Result<(), sqlx::Error> {
-    let payload = Payload { bytes: &draft.bytes, digest: &draft.digest, render_version: RENDER_VERSION, position: draft.position };
-    if !app.store.message_sent(claim, draft.build, &posted.channel, &posted.ts, Some(payload), draft.doubts).await? {
-        // We froze for longer than the lease, and what we said may have landed on top of something newer.
+/// Notes what Slack took; `false` when the job is somebody else's by now.
+async fn sent(app: &App, claim: &Claim, draft: &Draft, posted: &Posted) -> Result<bool, sqlx::Error> {
+    let Form { bytes, digest, .. } = &draft.form;
+    let payload = Payload { bytes, digest, render_version: RENDER_VERSION, position: draft.position, plain: draft.plain.as_deref() };
+    let noted = app.store.message_sent(claim, draft.build, &posted.channel, &posted.ts, Some(payload), draft.doubts).await?;
+    if !noted {
+        // We froze for longer than the lease. What we said may have landed on top of something newer; what we posted may be the second
+        // one. Whoever syncs the build next sees to it, so it is noted before that is wanted.
+        app.store.note_stray(draft.build, &posted.channel, &posted.ts).await?;
         app.store.message_doubted(draft.build).await?;
         app.store.want(Task::SyncMessage(draft.build)).await?;
     }
-    Ok(())
+    Ok(noted)
 }
 
 /// Records where the message is. Losing the race to another record of it is fine: the fact is there.
@@ -312,8 +411,11 @@ pub(super) async fn trouble(app: &App, claim: &Claim, scope: &str, error: SlackE
             Ok(Outcome::Later(Duration::from_mins(1), Some(word)))
         }
         SlackError::Refused(word) => {
-            let wait = if is_one_of(&word, BLOCKED) { BLOCKED_RETRY } else { Duration::from_mins(1) };
             tracing::warn!(slack.error = %word, "Slack refuses a message; coolops doctor tells more");
+            // The same will be refused the same way: it is asked again seldom, in case something changed there.
+            let attempts = u32::try_from(claim.attempts.clamp(1, 7) - 1).unwrap_or(0);
+            let wait =
+                if is_one_of(&word, BLOCKED) { BLOCKED_RETRY } else { (Duration::from_mins(1) * 2_u32.pow(attempts)).min(BLOCKED_RETRY) };
             Ok(Outcome::Later(wait, Some(word)))
         }
     }

@@ -5,13 +5,14 @@ use chrono::{DateTime, Utc};
 use crate::domain::build::{ButtonFor, Entry};
 use crate::domain::deployment::{Failure, State, StopReason, Verdict, stopped};
 use crate::domain::event::{Event, Recorded, settings};
-use crate::domain::ids::{BuildId, DeploymentId};
+use crate::domain::ids::{BuildId, DeploymentId, ProjectId};
 
 /// A build's message as data.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the fields are BuildRegistered's")]
 pub struct BuildCard {
     pub build_id: BuildId,
+    pub project_id: ProjectId,
     pub project_name: String,
     pub build_name: String,
     pub metadata: Vec<Entry>,
@@ -23,6 +24,8 @@ pub struct BuildCard {
     pub registered_at: DateTime<Utc>,
     /// One line per accepted press, oldest first.
     pub lines: Vec<Line>,
+    /// Counts what changed the card: tells one version of its message from another.
+    pub version: u32,
 }
 
 /// One deployment's line.
@@ -40,6 +43,12 @@ pub struct Line {
     pub state: State,
     /// The build right before it in the line, while it waits.
     pub behind: Option<String>,
+    /// Why it can't be started for now.
+    pub delay: Option<String>,
+    /// What exactly runs, where the registry could not say whether there is something newer.
+    pub unchecked: Option<String>,
+    /// Its container was found running after its end, and was stopped.
+    pub stray: bool,
     /// Why it failed or got lost, or how a person resolved it.
     pub reason: Option<Reason>,
     /// When the button was pressed.
@@ -55,8 +64,8 @@ pub struct Line {
 pub enum Reason {
     /// It failed.
     Failed(Failure),
-    /// It is, or was, stopped; with the exit code when it has ended.
-    Stopped(StopReason, Option<i64>),
+    /// It is, or was, stopped; with the exit code when it has ended, and after how many seconds SIGKILL cut its clean-up off.
+    Stopped(StopReason, Option<i64>, Option<u32>),
     /// Nobody can tell how it ended.
     Lost(String),
     /// A person decided.
@@ -78,6 +87,7 @@ impl BuildCard {
         if let Event::BuildRegistered(e) = event {
             *card = Some(Self {
                 build_id: e.build_id,
+                project_id: e.project_id,
                 project_name: e.project_name.clone(),
                 build_name: e.name.clone(),
                 metadata: e.metadata.clone(),
@@ -87,9 +97,11 @@ impl BuildCard {
                 link_key: e.link_key.clone(),
                 registered_at: at,
                 lines: Vec::new(),
+                version: 0,
             });
         }
         let Some(card) = card else { return };
+        card.version += 1;
         match event {
             Event::DeploymentRequested(e) => card.lines.push(Line {
                 deployment_id: e.of.deployment_id,
@@ -98,6 +110,9 @@ impl BuildCard {
                 image: e.image.as_str().to_owned(),
                 state: if e.behind.is_some() { State::Queued } else { State::Ready },
                 behind: e.behind.as_ref().map(|b| b.build_name.clone()),
+                delay: None,
+                unchecked: None,
+                stray: false,
                 reason: None,
                 requested_at: at,
                 started_at: None,
@@ -109,13 +124,30 @@ impl BuildCard {
                     line.behind = Some(e.behind.build_name.clone());
                 }
             }
-            Event::DeploymentPrepared(e) => card.turn(e.of.deployment_id, at, State::Starting, None),
+            Event::DeploymentPullStarted(e) => card.turn(e.of.deployment_id, at, State::Pulling, None),
+            Event::DeploymentDelayed(e) => {
+                if let Some(line) = card.line(e.of.deployment_id) {
+                    line.delay = Some(e.problem.clone());
+                }
+            }
+            Event::DeploymentStrayStopped(e) => {
+                if let Some(line) = card.line(e.of.deployment_id) {
+                    line.stray = true;
+                }
+            }
+            Event::DeploymentPrepared(e) => {
+                card.turn(e.of.deployment_id, at, State::Starting, None);
+                if let Some(line) = card.line(e.of.deployment_id) {
+                    line.unchecked = e.unchecked.then(|| e.digest.clone().unwrap_or_else(|| e.image_id.clone()));
+                }
+            }
             Event::DeploymentStarted(e) => card.turn(e.of.deployment_id, at, State::Running, None),
             Event::DeploymentStopRequested(e) => {
-                card.turn(e.of.deployment_id, at, State::Cancelling, Some(Reason::Stopped(e.reason.clone(), None)));
+                card.turn(e.of.deployment_id, at, State::Cancelling, Some(Reason::Stopped(e.reason.clone(), None, None)));
             }
             Event::DeploymentStopped(e) => {
-                card.turn(e.of.deployment_id, at, stopped(&e.reason), Some(Reason::Stopped(e.reason.clone(), e.exit_code)));
+                let reason = Reason::Stopped(e.reason.clone(), e.exit_code, e.cut_off_after);
+                card.turn(e.of.deployment_id, at, stopped(&e.reason), Some(reason));
             }
             Event::DeploymentSucceeded(e) => card.turn(e.of.deployment_id, at, State::Succeeded, None),
             Event::DeploymentFailed(e) => card.turn(e.of.deployment_id, at, State::Failed, Some(Reason::Failed(e.failure.clone()))),
@@ -145,6 +177,10 @@ impl BuildCard {
             }
             line.reason = reason;
             line.behind = None;
+            // Starting may be put off again; what runs or has ended is not.
+            if state != State::Starting {
+                line.delay = None;
+            }
         }
     }
 }

@@ -12,8 +12,8 @@ use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, ContainerStateStatusEnum, HostConfig, HostConfigLogConfig, NetworkCreateRequest, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerStateStatusEnum, HostConfig, HostConfigLogConfig, Mount, MountBindOptions, MountType,
+    NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder,
@@ -23,12 +23,16 @@ use bollard::query_parameters::{
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use secrecy::ExposeSecret;
-use tokio::sync::{OnceCell, mpsc};
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
 
-use super::{Credentials, Exit, Found, Frame, Image, Leftover, RunSpec, Runner, Trouble};
+use super::guard;
+use super::{Credentials, Exit, Found, Frame, Image, Ours, Progress, RunSpec, Runner, Trouble};
 use crate::domain::deployment::{Failure, LogCursor};
 use crate::domain::ids::DeploymentId;
 use crate::domain::names::ImageRef;
+use crate::domain::project::Unchecked;
 
 /// Label that tells which installation of coolops made a container.
 const INSTANCE_LABEL: &str = "coolops.instance";
@@ -36,6 +40,12 @@ const INSTANCE_LABEL: &str = "coolops.instance";
 pub const DEPLOYMENT_LABEL: &str = "coolops.deployment";
 /// The network that deployments share, without traffic between them.
 const NETWORK: &str = "coolops";
+/// Option of a bridge network: whether its members reach each other.
+const ICC: &str = "com.docker.network.bridge.enable_icc";
+/// Option of a bridge network: the name of the host's interface, at most 15 characters.
+const BRIDGE: &str = "com.docker.network.bridge.name";
+/// How long the guard's rules are taken to stand.
+const GUARDED: Duration = Duration::from_mins(6);
 /// Most of Docker's words in a reason, in characters, before they are masked and cut for people.
 const WORDS_MAX: usize = 4_000;
 /// Most memory of a deployment, in bytes.
@@ -61,14 +71,33 @@ const TIMEOUT: u64 = 700;
 pub struct DockerRunner {
     docker: Docker,
     address: String,
-    engine: OnceCell<String>,
+    /// Whether deployments are kept from the host and its metadata address.
+    guards: bool,
+    guarded_at: Mutex<Option<Instant>>,
+}
+
+/// A network of our name.
+struct Known {
+    id: String,
+    name: String,
+    bridge: String,
+    /// Its members can't reach each other, and reach the world.
+    sound: bool,
 }
 
 fn engine_trouble(error: &Error) -> Trouble {
-    Trouble::Engine(match error {
+    Trouble::Engine(words(error))
+}
+
+fn words(error: &Error) -> String {
+    match error {
         Error::DockerResponseServerError { message, .. } => format!("Docker says: {message}"),
         other => format!("Docker does not answer: {other}"),
-    })
+    }
+}
+
+fn says(error: &Error, part: &str) -> bool {
+    matches!(error, Error::DockerResponseServerError { message, .. } if message.contains(part))
 }
 
 /// Gives a call up after a while.
@@ -96,7 +125,14 @@ impl DockerRunner {
             None => Docker::connect_with_http(&address, TIMEOUT, version),
         };
         let docker = connected.map_err(|e| Trouble::Engine(format!("the Docker address {address} can't be used: {e}")))?;
-        Ok(Self { docker, address, engine: OnceCell::new() })
+        Ok(Self { docker, address, guards: false, guarded_at: Mutex::default() })
+    }
+
+    /// Keeps deployments from the host and from the metadata address of clouds, or doesn't.
+    #[must_use]
+    pub fn guarding(mut self, guards: bool) -> Self {
+        self.guards = guards;
+        self
     }
 
     /// Where the engine is.
@@ -171,55 +207,139 @@ impl DockerRunner {
         Ok((names.len(), containers))
     }
 
-    /// Removes the network that deployments share, when nothing is on it any more.
+    /// Removes the networks that deployments share, when nothing is on them any more, and the image that guarded them.
     ///
     /// # Errors
     /// When the engine refuses or does not answer.
     pub async fn remove_network(&self) -> Result<(), Trouble> {
-        for id in self.networks().await? {
-            within(CALL, self.docker.remove_network(&id)).await.map_err(|e| engine_trouble(&e))?;
+        for known in self.networks().await? {
+            within(CALL, self.docker.remove_network(&known.id)).await.map_err(|e| engine_trouble(&e))?;
         }
-        Ok(())
+        self.forget(guard::IMAGE).await.map(|_| ())
     }
 
-    /// Networks of our name, the one to keep first.
-    async fn networks(&self) -> Result<Vec<String>, Trouble> {
-        let filters = HashMap::from([("name".to_owned(), vec![format!("^{NETWORK}$")])]);
+    /// Networks of our names, in the order in which they are used.
+    async fn networks(&self) -> Result<Vec<Known>, Trouble> {
+        let filters = HashMap::from([("name".to_owned(), vec![format!("^{NETWORK}(-[0-9]+)?$")])]);
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
         let found = within(CALL, self.docker.list_networks(Some(options))).await.map_err(|e| engine_trouble(&e))?;
-        let mut ids: Vec<String> = found.into_iter().filter(|n| n.name.as_deref() == Some(NETWORK)).filter_map(|n| n.id).collect();
-        ids.sort();
-        Ok(ids)
+        let known = |n: bollard::models::Network| {
+            let option = |name: &str| n.options.as_ref().and_then(|o| o.get(name)).map(String::as_str);
+            let apart = matches!(option(ICC), Some("false" | "0"));
+            let plain = n.driver.as_deref() == Some("bridge") && n.internal != Some(true) && n.enable_ipv6 != Some(true);
+            Some(Known {
+                id: n.id.clone()?,
+                name: n.name.clone()?,
+                bridge: option(BRIDGE).unwrap_or_default().to_owned(),
+                sound: apart && plain,
+            })
+        };
+        let mut known: Vec<Known> = found.into_iter().filter_map(known).collect();
+        known.sort_by(|a, b| (a.name.len(), &a.name, &a.id).cmp(&(b.name.len(), &b.name, &b.id)));
+        Ok(known)
     }
 
-    /// Makes sure that there is one network that deployments share; somebody may have pruned it since the last one.
-    async fn network(&self) -> Result<(), Trouble> {
-        let mut known = self.networks().await?;
-        if known.is_empty() {
-            let options = HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())]);
-            let request = NetworkCreateRequest {
-                name: NETWORK.to_owned(),
-                driver: Some("bridge".to_owned()),
-                options: Some(options),
-                ..Default::default()
-            };
+    /// Makes sure that there is one network that deployments share, and tells its name; somebody may have pruned it since the last one,
+    /// or made one of that name that lets them reach each other.
+    async fn network(&self) -> Result<String, Trouble> {
+        // One engine's own, because several engines on one machine can't share a bridge. Docker before version 23 gives all of them one
+        // id; where they keep their things tells them apart.
+        let info = within(CALL, self.docker.info()).await.map_err(|e| engine_trouble(&e))?;
+        let engine = format!("{} {}", info.id.unwrap_or_default(), info.docker_root_dir.unwrap_or_default());
+        let bridge = format!("{NETWORK}{}", &hex::encode(Sha256::digest(engine))[..8]);
+        for _ in 0..2 {
+            let known = self.networks().await?;
+            let (ours, others): (Vec<&Known>, Vec<&Known>) = known.iter().partition(|n| n.sound && n.bridge == bridge);
+            if let Some(first) = ours.first() {
+                // Docker before version 25 may make a second one of the same name, when two workers begin at once, and can use
+                // neither then. All keep the same one, and nothing can be on the others.
+                for second in ours.iter().skip(1) {
+                    drop(within(CALL, self.docker.remove_network(&second.id)).await);
+                }
+                self.guard(&bridge).await?;
+                return Ok(first.name.clone());
+            }
+            let is_taken = |name: &String| others.iter().any(|n| n.name == *name);
+            let names = std::iter::once(NETWORK.to_owned()).chain((1..=20).map(|n| format!("{NETWORK}-{n}")));
+            let name = names.into_iter().find(|n| !is_taken(n)).unwrap_or_else(|| NETWORK.to_owned());
+            if let Some(other) = others.first() {
+                tracing::warn!(network = %other.name, using = %name, "there is a network of our name with other settings; deployments get one of their own");
+            }
+            let options = HashMap::from([(ICC.to_owned(), "false".to_owned()), (BRIDGE.to_owned(), bridge.clone())]);
+            let request = NetworkCreateRequest { name, driver: Some("bridge".to_owned()), options: Some(options), ..Default::default() };
             match within(WORK, self.docker.create_network(request)).await {
                 Err(e) if is_full(&e) => return Err(Trouble::Failed(Failure::EngineFull)),
-                Err(e) if status(&e) != 409 => return Err(engine_trouble(&e)),
-                _ => {}
+                // Somebody else was quicker: of the name, or of the bridge.
+                Err(e) if status(&e) == 409 || (status(&e) == 403 && says(&e, "same bridge name")) => {}
+                Err(e) => return Err(engine_trouble(&e)),
+                Ok(_) => *self.guarded_at.lock().await = None,
             }
-            known = self.networks().await?;
         }
-        // Docker before version 25 makes a second one of the same name, when two workers begin at once, and can use neither
-        // then. All keep the same one, and nothing can be on the others.
-        for second in known.iter().skip(1) {
-            drop(within(CALL, self.docker.remove_network(second)).await);
+        Err(Trouble::Engine(format!("the network {NETWORK} is made and not there")))
+    }
+
+    /// Sets the rules of [`guard`] anew, unless that was done lately: a reboot or a firewall may have lost them.
+    async fn guard(&self, bridge: &str) -> Result<(), Trouble> {
+        let mut at = self.guarded_at.lock().await;
+        if !self.guards || at.is_some_and(|at| at.elapsed() < GUARDED) {
+            return Ok(());
         }
+        let refused = |why: String| {
+            Trouble::Engine(format!(
+                "deployments can't be kept from the host and its metadata address: {why} (COOLOPS_NETWORK_GUARD=off runs them all the same)"
+            ))
+        };
+        if within(CALL, self.docker.inspect_image(guard::IMAGE)).await.is_err() {
+            let files = guard::file_system().map_err(|e| refused(e.to_string()))?;
+            self.import(guard::IMAGE, "[\"/bin/sh\"]", files).await?;
+        }
+        let host = Mount {
+            typ: Some(MountType::BIND),
+            source: Some("/".to_owned()),
+            target: Some("/host".to_owned()),
+            read_only: Some(true),
+            bind_options: Some(MountBindOptions { non_recursive: Some(true), ..Default::default() }),
+            ..Default::default()
+        };
+        let body = ContainerCreateBody {
+            image: Some(guard::IMAGE.to_owned()),
+            cmd: Some(["/bin/sh", "-c", guard::SCRIPT, "sh", bridge].map(str::to_owned).to_vec()),
+            host_config: Some(HostConfig {
+                network_mode: Some("host".to_owned()),
+                userns_mode: Some("host".to_owned()),
+                cap_drop: Some(vec!["ALL".to_owned()]),
+                cap_add: Some(vec!["NET_ADMIN".to_owned(), "NET_RAW".to_owned()]),
+                security_opt: Some(vec!["no-new-privileges".to_owned()]),
+                readonly_rootfs: Some(true),
+                tmpfs: Some(HashMap::from([("/run".to_owned(), String::new())])),
+                mounts: Some(vec![host]),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let made = within(WORK, self.docker.create_container(None::<bollard::query_parameters::CreateContainerOptions>, body)).await;
+        let id = made.map_err(|e| refused(words(&e)))?.id;
+        let ran = async {
+            within(WORK, self.docker.start_container(&id, None)).await.map_err(|e| refused(words(&e)))?;
+            let exit = self.wait(&id).await?;
+            if exit.code == 0 {
+                return Ok(());
+            }
+            let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail("5").build();
+            let said: Vec<String> =
+                self.docker.logs(&id, Some(options)).filter_map(async |l| l.ok()).map(|l| l.to_string()).collect().await;
+            Err(refused(format!("exit code {}: {}", exit.code, said.concat().trim())))
+        };
+        let ran = ran.await;
+        drop(self.remove(&id).await);
+        ran?;
+        *at = Some(Instant::now());
         Ok(())
     }
 
     /// Fetches an image. Nothing has started yet, so what may pass is tried again.
-    async fn pull(&self, image: &ImageRef, credentials: Option<Credentials>, progress: &mpsc::Sender<String>) -> Result<(), Trouble> {
+    async fn pull(&self, image: &ImageRef, credentials: Option<Credentials>, progress: &mpsc::Sender<Progress>) -> Result<(), Trouble> {
+        drop(progress.send(Progress::Pulling).await);
         let mut pause = PULL_PAUSE;
         for tries_left in (0..PULL_TRIES).rev() {
             let pulled = tokio::time::timeout(PULL, self.pull_once(image, credentials.clone(), progress)).await;
@@ -230,7 +350,7 @@ impl DockerRunner {
             };
             match &trouble {
                 Trouble::Failed(Failure::PullFailed { detail }) if tries_left > 0 => {
-                    let _ = progress.send(format!("{detail}; trying again in {} s", pause.as_secs())).await;
+                    let _ = progress.send(Progress::Said(format!("{detail}; trying again in {} s", pause.as_secs()))).await;
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
@@ -240,7 +360,13 @@ impl DockerRunner {
         unreachable!("the last try returns")
     }
 
-    async fn pull_once(&self, image: &ImageRef, credentials: Option<Credentials>, progress: &mpsc::Sender<String>) -> Result<(), Trouble> {
+    async fn pull_once(
+        &self,
+        image: &ImageRef,
+        credentials: Option<Credentials>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<(), Trouble> {
+        let has_login = credentials.is_some();
         let (name, tag) = image.name_and_tag();
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
         let login = credentials.map(|c| DockerCredentials {
@@ -249,15 +375,15 @@ impl DockerRunner {
             serveraddress: Some(c.registry),
             ..Default::default()
         });
-        let _ = progress.send(format!("Pulling {}", image.as_str())).await;
+        let _ = progress.send(Progress::Said(format!("Pulling {}", image.as_str()))).await;
         let mut steps = self.docker.create_image(Some(options), None, login);
         while let Some(step) = steps.next().await {
-            let step = step.map_err(|e| pull_trouble(&e, image))?;
+            let step = step.map_err(|e| pull_trouble(&e, image, has_login))?;
             let status = step.status.unwrap_or_default();
             // Byte counts come many times a second; the steps are what people want to read.
             if !matches!(status.as_str(), "Downloading" | "Extracting" | "Waiting" | "Verifying Checksum" | "") {
                 let id = step.id.map(|id| format!("{id}: ")).unwrap_or_default();
-                let _ = progress.send(format!("{id}{status}")).await;
+                let _ = progress.send(Progress::Said(format!("{id}{status}"))).await;
             }
         }
         Ok(())
@@ -265,7 +391,7 @@ impl DockerRunner {
 }
 
 /// Docker answers all failures of a registry with status 500 (or within the stream) and words.
-fn pull_trouble(error: &Error, image: &ImageRef) -> Trouble {
+fn pull_trouble(error: &Error, image: &ImageRef, has_login: bool) -> Trouble {
     let words = match error {
         Error::DockerResponseServerError { message, .. } => message.clone(),
         Error::DockerStreamError { error } => error.clone(),
@@ -275,7 +401,9 @@ fn pull_trouble(error: &Error, image: &ImageRef) -> Trouble {
     Trouble::Failed(if has(&["no space left"]) {
         Failure::EngineFull
     } else if has(&["no basic auth credentials", "unauthorized", "authentication required", "denied"]) {
-        Failure::RegistryRefused { registry: image.registry().to_owned() }
+        let registry = image.registry();
+        // Whoever shows no login hears the same of what is private and of what isn't there.
+        if has_login { Failure::RegistryRefused { registry } } else { Failure::ImageMissingOrPrivate { registry } }
     } else if has(&["manifest unknown", "not found", "does not exist", "name unknown"]) {
         Failure::ImageMissing
     } else {
@@ -283,14 +411,20 @@ fn pull_trouble(error: &Error, image: &ImageRef) -> Trouble {
     })
 }
 
+/// That an image of a moving tag is at hand and nobody can say whether it is the newest.
+fn not_checked(trouble: Trouble, image: &ImageRef) -> Trouble {
+    let detail = match trouble {
+        Trouble::Failed(Failure::PullFailed { detail }) | Trouble::Engine(detail) => detail,
+        Trouble::Failed(failure) => failure.sentence(image.as_str()),
+    };
+    Trouble::Failed(Failure::ImageUnchecked { detail })
+}
+
 impl Runner for DockerRunner {
     fn engine_id(&self) -> BoxFuture<'_, Result<String, Trouble>> {
         Box::pin(async move {
-            let ask = async || {
-                let info = within(CALL, self.docker.info()).await.map_err(|e| engine_trouble(&e))?;
-                info.id.ok_or_else(|| Trouble::Engine("Docker tells no id of itself".to_owned()))
-            };
-            self.engine.get_or_try_init(ask).await.cloned()
+            let info = within(CALL, self.docker.info()).await.map_err(|e| engine_trouble(&e))?;
+            info.id.ok_or_else(|| Trouble::Engine("Docker tells no id of itself".to_owned()))
         })
     }
 
@@ -302,19 +436,31 @@ impl Runner for DockerRunner {
         &'a self,
         image: &'a ImageRef,
         credentials: Option<Credentials>,
-        progress: mpsc::Sender<String>,
+        unchecked: Unchecked,
+        progress: mpsc::Sender<Progress>,
     ) -> BoxFuture<'a, Result<Image, Trouble>> {
         Box::pin(async move {
             // Before anything is recorded as begun: a host without room for a network is told apart.
             self.network().await?;
             let inspect = || within(CALL, self.docker.inspect_image(image.as_str()));
             // As Kubernetes does: `latest` means the latest, any other tag is fetched once.
-            if image.name_and_tag().1 == "latest" {
-                match self.pull(image, credentials.clone(), &progress).await {
-                    Ok(()) => {}
-                    Err(trouble) if inspect().await.is_err() => return Err(trouble),
-                    Err(_) => drop(progress.send("The registry gives no newer image; using the one on this machine".to_owned()).await),
+            let mut could_ask = true;
+            if image.moves()
+                && let Err(trouble) = self.pull(image, credentials.clone(), &progress).await
+            {
+                let Ok(there) = inspect().await else { return Err(trouble) };
+                // What never came from a registry can't have moved there.
+                let is_local = there.repo_digests.unwrap_or_default().is_empty();
+                // The engine didn't answer: that says nothing of the registry.
+                if matches!(trouble, Trouble::Engine(_)) {
+                    return Err(trouble);
                 }
+                if unchecked == Unchecked::Fail && !is_local {
+                    return Err(not_checked(trouble, image));
+                }
+                could_ask = is_local;
+                let line = "The registry gives no newer image; using the one on this machine";
+                drop(progress.send(Progress::Said(line.to_owned())).await);
             }
             let there = match inspect().await {
                 Err(e) if status(&e) == 404 => {
@@ -326,9 +472,10 @@ impl Runner for DockerRunner {
             let there = there.map_err(|e| engine_trouble(&e))?;
             let id = there.id.ok_or_else(|| Trouble::Engine("Docker tells no id of the image".to_owned()))?;
             // One image may be known under several names; the digest is the one of the name that was asked for.
-            let name = image.name_and_tag().0;
+            let name = image.listed_name();
             let known = there.repo_digests.unwrap_or_default();
-            Ok(Image { id, digest: known.into_iter().find(|d| d.split('@').next() == Some(name)) })
+            let digest = known.into_iter().find(|d| d.split('@').next() == Some(name.as_str()));
+            Ok(Image { id, digest, unchecked: !could_ask })
         })
     }
 
@@ -362,6 +509,7 @@ impl Runner for DockerRunner {
                 variables.retain(|(taken, _)| taken != name);
                 variables.push((name, value.expose_secret()));
             }
+            let network = self.network().await?;
             let limits = HashMap::from([("max-size".to_owned(), LOG_FILE_MAX.to_string()), ("max-file".to_owned(), "2".to_owned())]);
             let body = ContainerCreateBody {
                 image: Some(spec.image_id.clone()),
@@ -371,7 +519,7 @@ impl Runner for DockerRunner {
                     (DEPLOYMENT_LABEL.to_owned(), spec.deployment_id.to_string()),
                 ])),
                 host_config: Some(HostConfig {
-                    network_mode: Some(NETWORK.to_owned()),
+                    network_mode: Some(network),
                     memory: Some(MEMORY),
                     memory_swap: Some(MEMORY),
                     pids_limit: Some(PIDS),
@@ -429,6 +577,23 @@ impl Runner for DockerRunner {
         self.docker.logs(&id, Some(options)).filter_map(async |output| frame(output).transpose()).boxed()
     }
 
+    fn follow_newest(&self, id: String, lines: u32) -> BoxStream<'static, Result<Frame, Trouble>> {
+        let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).timestamps(true).tail(&lines.to_string()).build();
+        self.docker.logs(&id, Some(options)).filter_map(async |output| frame(output).transpose()).boxed()
+    }
+
+    fn newest_at<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<String>, Trouble>> {
+        Box::pin(async move {
+            let options = LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true).tail("1").build();
+            let mut newest = self.docker.logs(id, Some(options)).filter_map(async |output| frame(output).transpose()).boxed();
+            match tokio::time::timeout(CALL, newest.next()).await {
+                Ok(Some(frame)) => frame.map(|f| Some(f.at)),
+                Ok(None) => Ok(None),
+                Err(_) => Err(Trouble::Engine("its newest line is not told".to_owned())),
+            }
+        })
+    }
+
     fn wait<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Exit, Trouble>> {
         Box::pin(async move {
             let mut waiting = self.docker.wait_container(id, None::<WaitContainerOptions>);
@@ -443,7 +608,8 @@ impl Runner for DockerRunner {
                 return Err(Trouble::Engine("the container's output ended and it runs on".to_owned()));
             }
             let code = state.exit_code.ok_or_else(|| Trouble::Engine("Docker tells no exit code".to_owned()))?;
-            Ok(Exit { code, out_of_memory: state.oom_killed.unwrap_or(false) })
+            let at = state.finished_at.and_then(|at| at.parse().ok());
+            Ok(Exit { code, out_of_memory: state.oom_killed.unwrap_or(false), at })
         })
     }
 
@@ -458,19 +624,17 @@ impl Runner for DockerRunner {
         })
     }
 
-    fn leftovers<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<Vec<Leftover>, Trouble>> {
+    fn containers<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<Vec<Ours>, Trouble>> {
         Box::pin(async move {
-            let filters = HashMap::from([
-                ("label".to_owned(), vec![format!("{INSTANCE_LABEL}={instance}")]),
-                ("status".to_owned(), vec!["created".to_owned(), "exited".to_owned(), "dead".to_owned()]),
-            ]);
+            let filters = HashMap::from([("label".to_owned(), vec![format!("{INSTANCE_LABEL}={instance}")])]);
             let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
             let found = within(CALL, self.docker.list_containers(Some(options))).await.map_err(|e| engine_trouble(&e))?;
-            let leftover = |c: bollard::models::ContainerSummary| {
+            let ours = |c: bollard::models::ContainerSummary| {
                 let deployment = c.labels?.remove(DEPLOYMENT_LABEL)?.parse().ok()?;
-                Some(Leftover { id: c.id?, deployment })
+                let state = c.state.map(|s| s.to_string()).unwrap_or_default();
+                Some(Ours { id: c.id?, deployment, running: !["created", "exited", "dead"].contains(&state.as_str()) })
             };
-            Ok(found.into_iter().filter_map(leftover).collect())
+            Ok(found.into_iter().filter_map(ours).collect())
         })
     }
 
@@ -496,12 +660,12 @@ impl Runner for DockerRunner {
 }
 
 fn is_full(error: &Error) -> bool {
-    matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("no space left"))
+    says(error, "no space left")
 }
 
 fn refused(error: &Error) -> Trouble {
-    // Two networks of one name, for a moment: see `network`.
-    if matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("is ambiguous")) {
+    // Two networks of one name, for a moment, or none any more: see `network`.
+    if says(error, "is ambiguous") || (says(error, "network") && says(error, "not found")) {
         return engine_trouble(error);
     }
     let detail = match error {
@@ -520,6 +684,12 @@ fn frame(output: Result<LogOutput, Error>) -> Result<Option<Frame>, Trouble> {
     };
     let end = message.iter().take(40).position(|b| *b == b' ');
     let at = end.and_then(|end| std::str::from_utf8(&message[..end]).ok());
-    let (Some(end), Some(at)) = (end, at) else { return Err(Trouble::Engine("a log frame without a timestamp".to_owned())) };
+    // Where its file is damaged the engine writes "Error grabbing logs: …" into the stream, without a time.
+    let time = at.filter(|at| chrono::DateTime::parse_from_rfc3339(at).is_ok());
+    let (Some(end), Some(at)) = (end, time) else {
+        let words = String::from_utf8_lossy(&message);
+        let words: String = words.chars().filter(|c| !c.is_control()).take(WORDS_MAX).collect();
+        return Err(Trouble::Engine(format!("its log can't be read: {words}")));
+    };
     Ok(Some(Frame { stderr, at: at.to_owned(), bytes: message.slice(end + 1..) }))
 }

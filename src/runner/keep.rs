@@ -36,13 +36,18 @@ impl Keep {
         }
     }
 
+    /// Whether a piece would be stored at once.
+    pub fn stores(&self, piece: &Piece) -> bool {
+        self.tail.is_empty() && piece.body.len() as u64 <= self.head_left
+    }
+
     /// Takes a piece; gives it back when it is to be stored now.
     pub fn offer(&mut self, piece: Piece) -> Option<Piece> {
         if piece.cursor.is_some() {
             self.last.clone_from(&piece.cursor);
         }
         let bytes = piece.body.len() as u64;
-        if self.tail.is_empty() && bytes <= self.head_left {
+        if self.stores(&piece) {
             self.head_left -= bytes;
             return Some(piece);
         }

@@ -3,6 +3,8 @@
 //! **Invariant:** a place is only given out when nothing of what was read before it is still held back, so reading on
 //! from it neither loses nor doubles a byte.
 
+use chrono::{DateTime, Utc};
+
 use super::Frame;
 use super::mask::{Masker, Patterns};
 use crate::domain::deployment::{FrameMark, LogCursor};
@@ -25,6 +27,9 @@ pub fn encoded(output: &[u8]) -> u64 {
 pub const GAP: &[u8] = "… [output is missing here: the Docker Engine no longer had it]\n".as_bytes();
 /// The line that stands where the engine began a new file.
 pub const MAY_BE_GAP: &[u8] = "… [output may be missing here: the Docker Engine began a new log file]\n".as_bytes();
+
+/// The line at the end of an output that the engine stopped reading before its end.
+pub const CUT_OFF: &[u8] = "… [output is missing here: the Docker Engine stopped reading it 10 s after the container's end]\n".as_bytes();
 
 /// One container's output on its way into the journal.
 pub struct Lines {
@@ -72,6 +77,12 @@ impl Lines {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.stdout.finish(out);
         self.stderr.finish(out);
+    }
+
+    /// The engine's time of the last frame that was taken.
+    pub fn last_at(&self) -> Option<DateTime<Utc>> {
+        let at = |stream: &Stream| stream.taken.as_ref().or(stream.safe.as_ref()).and_then(|mark| mark.at.parse().ok());
+        at(&self.stdout).max(at(&self.stderr))
     }
 
     /// A note about output that may be missing was written beside.

@@ -4,13 +4,16 @@
 //! started twice, and never stopped by somebody who doesn't hold the job.
 
 pub mod docker;
+mod guard;
 pub mod keep;
 pub mod lines;
 pub mod mask;
+pub mod newest;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use secrecy::SecretString;
@@ -19,6 +22,7 @@ use tokio::sync::mpsc;
 use crate::domain::deployment::{Failure, LogCursor};
 use crate::domain::ids::DeploymentId;
 use crate::domain::names::ImageRef;
+use crate::domain::project::Unchecked;
 
 /// Everything that a container is made from.
 pub struct RunSpec {
@@ -65,14 +69,28 @@ pub struct Image {
     pub id: String,
     /// Its digest in the registry that it came from.
     pub digest: Option<String>,
+    /// The registry could not say whether its tag stands for a newer one by now.
+    pub unchecked: bool,
 }
 
-/// A container of ours that has ended and was not removed.
+/// What is told while an image is made ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "plain facts")]
-pub struct Leftover {
+pub enum Progress {
+    /// The registry is being asked for it.
+    Pulling,
+    /// A line for whoever reads the log.
+    Said(String),
+}
+
+/// A container of this installation, whatever it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ours {
+    /// The engine's id of it.
     pub id: String,
+    /// Whose it is.
     pub deployment: DeploymentId,
+    /// Whether it runs, or may begin to.
+    pub running: bool,
 }
 
 /// How a container ended.
@@ -82,6 +100,8 @@ pub struct Exit {
     pub code: i64,
     /// Killed for using too much memory.
     pub out_of_memory: bool,
+    /// When, by the engine's clock.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// A piece of output: a line, or a part of a long one.
@@ -109,18 +129,21 @@ pub enum Trouble {
 /// Runs containers. Calls about one container come from one worker at a time, in the order of the methods below; any of
 /// them may come again after a crash.
 pub trait Runner: Send + Sync {
-    /// The engine's own id: a container can be found only by workers on the same engine.
+    /// The engine's own id, asked anew each time: another engine may answer at the same address by now. A container can be found
+    /// only by workers on the same engine.
     fn engine_id(&self) -> BoxFuture<'_, Result<String, Trouble>>;
 
     /// Whether the engine answers now.
     fn alive(&self) -> BoxFuture<'_, Result<(), Trouble>>;
 
-    /// Makes sure that the image is there, pulling it if not, and tells what exactly it is. Progress is in whole lines.
+    /// Makes sure that the image is there, pulling it if not, and tells what exactly it is; `unchecked` says what to do while the
+    /// registry can't be asked about one that is at hand.
     fn prepare<'a>(
         &'a self,
         image: &'a ImageRef,
         credentials: Option<Credentials>,
-        progress: mpsc::Sender<String>,
+        unchecked: Unchecked,
+        progress: mpsc::Sender<Progress>,
     ) -> BoxFuture<'a, Result<Image, Trouble>>;
 
     /// What stands under a container's name.
@@ -139,6 +162,18 @@ pub trait Runner: Send + Sync {
     /// Its output from a place on; the stream ends when the container has ended and everything was read.
     fn follow(&self, id: String, from: Option<LogCursor>) -> BoxStream<'static, Result<Frame, Trouble>>;
 
+    /// The newest lines of its output, so many, and what follows: where the engine's own log is damaged before them.
+    fn follow_newest(&self, id: String, lines: u32) -> BoxStream<'static, Result<Frame, Trouble>> {
+        let _ = lines;
+        self.follow(id, None)
+    }
+
+    /// The engine's time of its newest line; none where there is none, or that can't be told.
+    fn newest_at<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<String>, Trouble>> {
+        let _ = id;
+        Box::pin(async { Ok(None) })
+    }
+
     /// Tells it to end: SIGTERM, and SIGKILL after a while. Comes back when it has ended; stopping an ended one is success.
     fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), Trouble>>;
 
@@ -151,6 +186,6 @@ pub trait Runner: Send + Sync {
     /// Removes it. Removing a removed one is success.
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>>;
 
-    /// Containers of this installation that have ended and are still there.
-    fn leftovers<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<Vec<Leftover>, Trouble>>;
+    /// All containers of this installation that are there.
+    fn containers<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<Vec<Ours>, Trouble>>;
 }

@@ -69,6 +69,12 @@ struct Update<'a> {
 }
 
 #[derive(Serialize)]
+struct Delete<'a> {
+    channel: &'a str,
+    ts: &'a str,
+}
+
+#[derive(Serialize)]
 struct Ephemeral<'a> {
     channel: &'a str,
     user: &'a str,
@@ -182,6 +188,14 @@ impl Slack {
     /// See [`SlackError`].
     pub async fn update(&self, channel: &str, ts: &str, payload: &Payload) -> Result<Posted, SlackError> {
         self.post_json("chat.update", &Update { channel, ts, payload }).await
+    }
+
+    /// `chat.delete`: a message of ours that should not be there.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn delete(&self, channel: &str, ts: &str) -> Result<(), SlackError> {
+        self.post_json::<Nothing>("chat.delete", &Delete { channel, ts }).await.map(|_| ())
     }
 
     /// `chat.postEphemeral`: a note that only one person sees.

@@ -2,15 +2,11 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Removes what changes how *other* text is read: controls (line breaks stay), bidirectional controls, invisible
-/// spaces. Letters of right-to-left scripts stay, and so does the joiner inside emoji.
+use crate::limits::visible;
+
+/// The text with everything in it to be seen: see [`visible`].
 pub fn clean(text: &str) -> String {
-    let bad = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}'
-                | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-    };
-    text.chars().filter(|c| !bad(*c)).collect()
+    visible(text).into_owned()
 }
 
 fn width(c: char) -> usize {
@@ -79,6 +75,119 @@ pub fn word(text: &str, graphemes: usize, units: usize) -> String {
     out
 }
 
+/// Untrusted text of several lines in which the marks of mrkdwn keep their meaning, as CI systems use them; cut by meaning. Code
+/// between three backticks is closed again, an address is a link that is whole or none at all.
+pub fn rich(text: &str, graphemes: usize, units: usize) -> String {
+    let text = clean(text);
+    let mut room = Room { graphemes, units, out: String::new() };
+    let mut fenced = false;
+    for (n, part) in text.split(FENCE).enumerate() {
+        let opens = n > 0;
+        fenced ^= opens;
+        // What a fence costs is paid at both of its ends when it is opened.
+        if opens && fenced && !room.take(2 * FENCE.len()) {
+            return room.ended();
+        }
+        if opens {
+            room.out.push_str(FENCE);
+        }
+        let whole = if fenced { room.text(part) } else { room.linked(part) };
+        if !whole {
+            let end = if fenced { FENCE } else { "" };
+            return format!("{}{end}", room.ended());
+        }
+    }
+    if fenced {
+        room.out.push_str(FENCE);
+    }
+    room.out
+}
+
+const FENCE: &str = "```";
+
+/// What a text still may take, and what it took.
+struct Room {
+    graphemes: usize,
+    units: usize,
+    out: String,
+}
+
+impl Room {
+    fn take(&mut self, plain: usize) -> bool {
+        let fits = self.graphemes > plain && self.units > plain;
+        if fits {
+            (self.graphemes, self.units) = (self.graphemes - plain, self.units - plain);
+        }
+        fits
+    }
+
+    /// Escaped text as far as it fits; `false` when something had to go.
+    fn text(&mut self, text: &str) -> bool {
+        for grapheme in text.graphemes(true) {
+            let more = grapheme.chars().map(width).sum::<usize>();
+            if self.graphemes == 0 || more >= self.units {
+                return false;
+            }
+            (self.graphemes, self.units) = (self.graphemes - 1, self.units - more);
+            self.out.push_str(&escape(grapheme));
+        }
+        true
+    }
+
+    /// The same, with addresses as links: with `verbatim`, Slack makes none of its own.
+    fn linked(&mut self, mut text: &str) -> bool {
+        while let Some(at) = ["https://", "http://"].iter().filter_map(|scheme| text.find(scheme)).min() {
+            if !self.text(&text[..at]) {
+                return false;
+            }
+            let is_end = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '|' | '"' | '`' | '\'');
+            let end = text[at..].find(is_end).map_or(text.len(), |n| at + n);
+            let address = without_marks(&text[at..end]);
+            let link = format!("<{}>", address.replace('&', "&amp;"));
+            // Half an address leads nowhere: it stands there as text, as far as it goes.
+            // What somebody wrote as a link of Slack's own stays the text that it is, so that no label can lie about it.
+            if text[..at].ends_with(|c: char| c == '<' || c.is_alphanumeric()) {
+                if !self.text(&text[at..end]) {
+                    return false;
+                }
+                text = &text[end..];
+                continue;
+            }
+            let fits = address.chars().count() < self.graphemes && link.chars().map(char::len_utf16).sum::<usize>() < self.units;
+            if !fits {
+                return self.text(&text[at..]);
+            }
+            self.graphemes -= address.chars().count();
+            self.units -= link.chars().map(char::len_utf16).sum::<usize>();
+            self.out.push_str(&link);
+            text = &text[at + address.len()..];
+        }
+        self.text(text)
+    }
+
+    fn ended(&mut self) -> String {
+        // An entity is one character; a link ends where it ends.
+        format!("{}…", self.out)
+    }
+}
+
+/// An address without the marks that end a sentence or a bracket around it; brackets of its own are its own.
+fn without_marks(mut address: &str) -> &str {
+    let count = |text: &str, c: char| text.chars().filter(|found| *found == c).count();
+    loop {
+        let shorter = match address.chars().next_back() {
+            Some('.' | ',' | ';' | ':' | '!' | '?' | '*') => true,
+            Some(')') => count(address, ')') > count(address, '('),
+            Some(']') => count(address, ']') > count(address, '['),
+            _ => false,
+        };
+        if !shorter {
+            return address;
+        }
+        address = &address[..address.len() - 1];
+    }
+}
+
 /// A mention of a person.
 pub fn mention(user: &str) -> String {
     let id: String = user.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -118,7 +227,27 @@ mod tests {
 
     #[test]
     fn hidden_and_reordering_characters_are_dropped_and_hebrew_stays() {
-        assert_eq!(clean("a\u{202e}b\u{200b}c\u{7}"), "abc");
+        assert_eq!(clean("a\u{202e}b\u{200b}c\u{7}"), "a⟨U+202E⟩b⟨U+200B⟩c");
         assert_eq!(clean("שלום"), "שלום");
+    }
+
+    #[test]
+    fn a_cut_closes_its_fence_and_breaks_no_link() {
+        let long = format!("```{}```", "x".repeat(500));
+        let cut = rich(&long, 50, 900);
+        assert!(cut.starts_with("```xxx") && cut.ends_with("x…```") && cut.matches("```").count() == 2, "{cut}");
+        assert_eq!(rich("see https://ci.example/a?b=1&c=2, then", 300, 900), "see <https://ci.example/a?b=1&amp;c=2>, then");
+        let cut = rich(&format!("see https://ci.example/{}", "y".repeat(400)), 300, 900);
+        assert!(cut.starts_with("see https://ci.example/yyy") && cut.ends_with("y…") && !cut.contains('<'), "{cut}");
+        assert_eq!(rich("(see https://x.example/Foo_(bar))", 300, 900), "(see <https://x.example/Foo_(bar)>)");
+        assert_eq!(rich("an open ``` fence", 300, 900), "an open ``` fence```");
+        assert_eq!(rich("```a``` and ```b```", 300, 900), "```a``` and ```b```");
+        assert_eq!(rich("<!channel> & <@U1>", 300, 900), "&lt;!channel&gt; &amp; &lt;@U1&gt;");
+        assert_eq!(rich("```https://x.example```", 300, 900), "```https://x.example```");
+        for most in 1..60 {
+            let cut = rich("a ```code && more``` https://x.example/path tail", most, most);
+            assert!(cut.matches("```").count().is_multiple_of(2), "{most}: {cut}");
+            assert_eq!(cut.matches('<').count(), cut.matches('>').count(), "{most}: {cut}");
+        }
     }
 }

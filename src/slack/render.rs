@@ -8,23 +8,29 @@ use sha2::{Digest, Sha256};
 use slack_morphism::prelude::*;
 
 use super::mrkdwn;
-use crate::domain::deployment::State;
+use crate::domain::deployment::{State, duration, stop_words};
 use crate::domain::ids::BuildId;
 use crate::keys::Links;
 use crate::projections::build_card::{BuildCard, Line, Reason};
 
 /// Raised whenever the same card gives other bytes; messages remember which version rendered them.
-pub const RENDER_VERSION: i32 = 1;
+pub const RENDER_VERSION: i32 = 2;
 /// Up to so many environments get buttons; more get a menu. Slack: 25 elements in an actions block.
 const BUTTONS_MAX: usize = 25;
 /// Slack: 100 options in a menu, and 100 groups of them.
 const OPTIONS_MAX: usize = 100;
 /// Slack: 10 fields in a section.
 const FIELDS_MAX: usize = 10;
-/// Finished deployments that get a line of their own.
-const FINISHED_MAX: usize = 20;
-/// Slack: 100 attachments in a message; one is kept for "and N earlier".
-const LINES_MAX: usize = 99;
+/// Attachments in a message. Slack allows 100 and refused more than 20 with blocks in the wild.
+const ATTACHMENTS_MAX: usize = 20;
+/// Slack: 50 blocks in a message, those of attachments included.
+const BLOCKS_MAX: usize = 50;
+/// Most characters of all lines together, far from where Slack says `msg_blocks_too_long`.
+const LINES_UNITS: usize = 12_000;
+/// Slack: 3,000 characters in a section's text.
+const SECTION_UNITS: usize = 2_900;
+/// Slack: 4,000 characters in the text of an edit.
+const TEXT_UNITS: usize = 3_800;
 
 /// Action id of the deploy buttons and of the deploy menu.
 pub const DEPLOY_ACTION: &str = "deploy";
@@ -91,7 +97,7 @@ pub fn render(card: &BuildCard, links: &Links) -> Payload {
     if !card.metadata.is_empty() {
         let fields = card.metadata.iter().take(FIELDS_MAX).map(|entry| {
             let title = mrkdwn::word(&entry.name, 60, 120);
-            let value = mrkdwn::escape(&mrkdwn::cut(&entry.value, 300, 900));
+            let value = mrkdwn::rich(&entry.value, 300, 900);
             markdown(format!("*{title}*\n{}", if value.trim().is_empty() { "–" } else { &value }))
         });
         blocks.push(SlackSectionBlock::new().with_fields(fields.collect()).into());
@@ -102,35 +108,109 @@ pub fn render(card: &BuildCard, links: &Links) -> Payload {
     if !card.environments.is_empty() {
         blocks.push(actions(card));
     }
-    let shown = shown_lines(&card.lines);
-    let hidden = card.lines.len() - shown.len();
-    let mut attachments = Vec::with_capacity(shown.len() + 1);
-    if hidden > 0 {
-        let text = format!("and {hidden} earlier {}: {}", if hidden == 1 { "deployment" } else { "deployments" }, all());
-        attachments.push(SlackMessageAttachment::new().with_blocks(vec![context(text)]));
-    }
-    attachments.extend(shown.iter().map(|line| attachment(line, &card.public_url, links)));
-    Payload {
-        text: fallback(card, &shown),
-        blocks,
-        attachments,
-        metadata: Metadata { event_type: METADATA_TYPE, event_payload: MetadataPayload { build_id: card.build_id } },
-    }
+    let room = Room { attachments: ATTACHMENTS_MAX, blocks: BLOCKS_MAX - blocks.len(), units: LINES_UNITS };
+    let Shown { attachments, hidden, newest } = room.full(card, links).unwrap_or_else(|| room.brief(card, links));
+    let told = (hidden > 0).then(|| {
+        let text = format!("and {hidden} {}: {}", if hidden == 1 { "other deployment" } else { "other deployments" }, all());
+        SlackMessageAttachment::new().with_blocks(vec![context(text)])
+    });
+    Payload { text: fallback(card, &newest), blocks, attachments: told.into_iter().chain(attachments).collect(), metadata: metadata(card) }
 }
 
-/// Every open line, and the newest finished ones that fit; in the order of the presses.
-fn shown_lines(lines: &[Line]) -> Vec<&Line> {
-    let open = lines.iter().filter(|l| !l.state.is_over()).count();
-    let room = LINES_MAX.saturating_sub(open).min(FINISHED_MAX);
-    let finished = lines.len() - open;
-    let (mut skip_finished, mut skip_open) = (finished.saturating_sub(room), open.saturating_sub(LINES_MAX));
-    let keep = |line: &&Line| {
-        let skip = if line.state.is_over() { &mut skip_finished } else { &mut skip_open };
-        let keep = *skip == 0;
-        *skip = skip.saturating_sub(1);
-        keep
-    };
-    lines.iter().filter(keep).collect()
+/// The same facts without any layout: what is sent when Slack refuses the layout.
+pub fn render_plainly(card: &BuildCard, links: &Links) -> Payload {
+    let mut text = format!("*{}: {}*", mrkdwn::word(&card.project_name, 60, 120), mrkdwn::word(&card.build_name, 200, 400));
+    let end = format!("\nAll of it: {}", mrkdwn::link(&build_url(&card.public_url, links, card.build_id), "this build's page"));
+    // What matters most comes first, and what does not fit is on the page.
+    let (open, over): (Vec<&Line>, Vec<&Line>) = card.lines.iter().rev().partition(|l| !l.state.is_over());
+    for line in open.into_iter().chain(over) {
+        let more = format!("\n{}", brief(line, &card.public_url, links));
+        if units(&text) + units(&more) + units(&end) > TEXT_UNITS {
+            break;
+        }
+        text.push_str(&more);
+    }
+    text.push_str(&end);
+    Payload { text, blocks: Vec::new(), attachments: Vec::new(), metadata: metadata(card) }
+}
+
+fn metadata(card: &BuildCard) -> Metadata {
+    Metadata { event_type: METADATA_TYPE, event_payload: MetadataPayload { build_id: card.build_id } }
+}
+
+/// Length as Slack counts it.
+fn units(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}
+
+/// What is left of a message for its lines.
+#[derive(Clone, Copy)]
+struct Room {
+    attachments: usize,
+    blocks: usize,
+    units: usize,
+}
+
+/// The lines that are shown, and how many are not.
+struct Shown<'a> {
+    attachments: Vec<SlackMessageAttachment>,
+    hidden: usize,
+    /// For the notification, oldest first.
+    newest: Vec<&'a Line>,
+}
+
+impl Room {
+    /// Every open line and the newest finished ones that fit, each with a colour, in the order of the presses. Nothing when
+    /// the open ones alone don't fit.
+    fn full<'a>(self, card: &'a BuildCard, links: &Links) -> Option<Shown<'a>> {
+        let length = |line: &Line| {
+            let (sentence, detail) = full(line, &card.public_url, links);
+            units(&sentence) + units(&detail)
+        };
+        let lines =
+            |shown: usize, hidden: bool| shown + usize::from(hidden) <= self.attachments && 2 * shown + usize::from(hidden) <= self.blocks;
+        let open: Vec<bool> = card.lines.iter().map(|l| !l.state.is_over()).collect();
+        let mut kept = open.clone();
+        let mut shown = open.iter().filter(|o| **o).count();
+        let mut used: usize = card.lines.iter().zip(&open).filter(|(_, open)| **open).map(|(l, _)| length(l)).sum();
+        if !lines(shown, shown < card.lines.len()) || used > self.units {
+            return None;
+        }
+        for (n, line) in card.lines.iter().enumerate().rev().filter(|(n, _)| !open[*n]) {
+            let more = length(line);
+            if !lines(shown + 1, shown + 1 < card.lines.len()) || used + more > self.units {
+                break;
+            }
+            (kept[n], shown, used) = (true, shown + 1, used + more);
+        }
+        let newest: Vec<&Line> = card.lines.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(line, _)| line).collect();
+        let attachments = newest.iter().map(|line| attachment(line, &card.public_url, links)).collect();
+        Some(Shown { attachments, hidden: card.lines.len() - shown, newest })
+    }
+
+    /// So many are open that each gets one line of text: the newest that fit, several to a section.
+    fn brief<'a>(self, card: &'a BuildCard, links: &Links) -> Shown<'a> {
+        let sections = (self.attachments - 1).min(self.blocks - 1);
+        let (mut texts, mut newest, mut left): (Vec<String>, Vec<&Line>, usize) = (Vec::new(), Vec::new(), self.units);
+        for line in card.lines.iter().rev().filter(|l| !l.state.is_over()) {
+            let text = brief(line, &card.public_url, links);
+            let length = units(&text) + 1;
+            let fits = texts.last().is_some_and(|last| units(last) + length <= SECTION_UNITS);
+            if length > left || (!fits && texts.len() == sections) {
+                break;
+            }
+            // Newest first here, and turned round below.
+            match texts.last_mut().filter(|_| fits) {
+                Some(last) => *last = format!("{text}\n{last}"),
+                None => texts.push(text),
+            }
+            newest.push(line);
+            left -= length;
+        }
+        newest.reverse();
+        let section = |text| SlackMessageAttachment::new().with_blocks(vec![SlackSectionBlock::new().with_text(markdown(text)).into()]);
+        Shown { hidden: card.lines.len() - newest.len(), attachments: texts.into_iter().rev().map(section).collect(), newest }
+    }
 }
 
 fn header(card: &BuildCard) -> SlackBlock {
@@ -164,21 +244,52 @@ fn actions(card: &BuildCard) -> SlackBlock {
         };
         menu.with_option_groups(all.chunks(OPTIONS_MAX).enumerate().map(group).collect())
     };
-    SlackActionsBlock::new(vec![menu.into()]).with_block_id(DEPLOY_ACTION.to_owned().into()).into()
+    // Slack keeps what was chosen in a menu while its block's id stays, and a choice that is made already tells nobody anything.
+    let block_id = format!("{DEPLOY_ACTION}.{}", card.version);
+    SlackActionsBlock::new(vec![menu.into()]).with_block_id(block_id.into()).into()
 }
 
-fn attachment(line: &Line, public_url: &str, links: &Links) -> SlackMessageAttachment {
-    let (colour, words) = words(line);
+/// A line as one line of text.
+fn brief(line: &Line, public_url: &str, links: &Links) -> String {
+    let (_, words) = words(line, 60);
+    format!(
+        "{} → *{}*: {words} · {}",
+        mrkdwn::mention(&line.user),
+        mrkdwn::word(&line.environment, 60, 120),
+        mrkdwn::link(&log_url(public_url, links, line.deployment_id), "logs")
+    )
+}
+
+/// A line's sentence, and what stands smaller beneath it.
+fn full(line: &Line, public_url: &str, links: &Links) -> (String, String) {
+    let (_, words) = words(line, 300);
     let sentence = format!("{} → *{}*: {words}", mrkdwn::mention(&line.user), mrkdwn::word(&line.environment, 60, 120));
     let ran = match (line.state.is_over(), line.started_at) {
         (true, Some(started)) => format!(" · ran {}", duration((line.since - started).num_seconds())),
         _ => String::new(),
     };
+    let unchecked = line
+        .unchecked
+        .as_deref()
+        .map(|image| format!(" · runs {}, which the registry could not be asked about", mrkdwn::word(&short_digest(image), 100, 200)));
     let detail = format!(
-        "{}{ran} · {}",
+        "{}{ran}{} · {}",
         mrkdwn::local_time(line.requested_at),
+        unchecked.unwrap_or_default(),
         mrkdwn::link(&log_url(public_url, links, line.deployment_id), "See logs")
     );
+    (sentence, detail)
+}
+
+/// A digest as people compare it: `name@sha256:` and the first twelve digits.
+fn short_digest(image: &str) -> String {
+    let hex = image.rfind("sha256:").map_or(image.len(), |at| at + "sha256:".len() + 12);
+    image.get(..hex).unwrap_or(image).to_owned()
+}
+
+fn attachment(line: &Line, public_url: &str, links: &Links) -> SlackMessageAttachment {
+    let (colour, _) = words(line, 300);
+    let (sentence, detail) = full(line, public_url, links);
     let attachment =
         SlackMessageAttachment::new().with_blocks(vec![SlackSectionBlock::new().with_text(markdown(sentence)).into(), context(detail)]);
     match colour {
@@ -187,25 +298,25 @@ fn attachment(line: &Line, public_url: &str, links: &Links) -> SlackMessageAttac
     }
 }
 
-/// The colour bar and the words of a line. The words say everything; the colour repeats it.
-fn words(line: &Line) -> (Option<&'static str>, String) {
+/// The colour bar and the words of a line, reasons cut to so many characters. The words say everything; the colour repeats it.
+fn words(line: &Line, longest: usize) -> (Option<&'static str>, String) {
+    let said = |text: &str| mrkdwn::word(text, longest, 2 * longest);
     let reason = || match &line.reason {
-        Some(Reason::Failed(failure)) => format!(": {}", mrkdwn::word(&failure.sentence(&line.image), 300, 600)),
-        Some(Reason::Lost(found)) => format!(": {}", mrkdwn::word(found, 300, 600)),
-        Some(Reason::Resolved(reason)) => format!(", as a person decided: {}", mrkdwn::word(reason, 300, 600)),
-        Some(Reason::Stopped(reason, exit_code)) => {
-            let code = exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
-            format!(": {}{code}", mrkdwn::word(&reason.sentence(), 300, 600))
-        }
+        Some(Reason::Failed(failure)) => format!(": {}", said(&failure.sentence(&line.image))),
+        Some(Reason::Lost(found)) => format!(": {}", said(found)),
+        Some(Reason::Resolved(reason)) => format!(", as a person decided: {}", said(reason)),
+        Some(Reason::Stopped(reason, exit_code, cut_off)) => format!(": {}", said(&stop_words(reason, *exit_code, *cut_off))),
         None => String::new(),
     };
-    match line.state {
+    let delay = || line.delay.as_deref().map(|problem| format!("waits, and tries again: {}", said(problem)));
+    let (colour, words) = match line.state {
         State::Queued => {
             let behind = line.behind.as_deref().map(|b| format!(" behind *{}*", mrkdwn::word(b, 100, 200))).unwrap_or_default();
             (None, format!("*queued*{behind}"))
         }
-        State::Ready => (None, "*queued*, waiting for a free worker".to_owned()),
-        State::Starting => (Some("warning"), "*starting*".to_owned()),
+        State::Ready => (None, format!("*queued*, {}", delay().unwrap_or_else(|| "waiting for a free worker".to_owned()))),
+        State::Pulling => (Some("warning"), format!("*pulling* its image{}", delay().map(|d| format!(", {d}")).unwrap_or_default())),
+        State::Starting => (Some("warning"), format!("*starting*{}", delay().map(|d| format!(", {d}")).unwrap_or_default())),
         State::Running => (Some("warning"), "*running*".to_owned()),
         State::Cancelling => (Some("warning"), format!("*stopping*{}", reason())),
         State::TimedOut => (Some("danger"), format!(":x: *timed out*{}", reason())),
@@ -215,15 +326,9 @@ fn words(line: &Line) -> (Option<&'static str>, String) {
         State::Unknown => {
             (Some("danger"), format!(":warning: *unknown*{}. The environment stays closed until an operator decides.", reason()))
         }
-    }
-}
-
-fn duration(seconds: i64) -> String {
-    match seconds.max(0) {
-        s @ 0..60 => format!("{s} s"),
-        s @ 60..3600 => format!("{} min {} s", s / 60, s % 60),
-        s => format!("{} h {} min", s / 3600, s % 3600 / 60),
-    }
+    };
+    let stray = if line.stray { ". Its container was found running afterwards, and was stopped" } else { "" };
+    (colour, format!("{words}{stray}"))
 }
 
 /// What notifications and screen readers say.
@@ -239,10 +344,11 @@ fn plain(text: String) -> SlackBlockPlainTextOnly {
     SlackBlockPlainText::new(text).into()
 }
 
+/// Text in which nothing becomes a link or a mention that we did not make one.
 fn markdown(text: String) -> SlackBlockText {
-    SlackBlockText::MarkDown(SlackBlockMarkDownText::new(text))
+    SlackBlockText::MarkDown(SlackBlockMarkDownText::new(text).with_verbatim(true))
 }
 
 fn context(text: String) -> SlackBlock {
-    SlackContextBlock::new(vec![SlackContextBlockElement::MarkDown(SlackBlockMarkDownText::new(text))]).into()
+    SlackContextBlock::new(vec![SlackContextBlockElement::MarkDown(SlackBlockMarkDownText::new(text).with_verbatim(true))]).into()
 }

@@ -15,8 +15,9 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::chain::{self, Hash, Header};
+use super::chain::{self, Hash};
 use super::deliveries::PackedDelivery;
+use super::jobs::Claim;
 use super::wake::Wake;
 use super::{Store, connect_as_app};
 use crate::domain::event::{Actor, Event};
@@ -37,13 +38,14 @@ pub struct Append {
     events: Vec<Columns>,
     touched: Vec<Uuid>,
     guards: Vec<(Uuid, i64)>,
-    fence: Option<(JobId, i64)>,
+    fence: Option<(JobId, i64, Uuid)>,
     rows: Vec<(usize, Row)>,
     delivery: Option<PackedDelivery>,
     tasks: Vec<(usize, Task)>,
 }
 
-/// One event's columns, serialized and hashed in the caller's task.
+/// One event's columns, serialized in the caller's task. The database hashes what it chains; the digest of the body is for telling
+/// a repetition.
 #[derive(Debug)]
 struct Columns {
     event_id: Uuid,
@@ -59,7 +61,6 @@ struct Columns {
     actor: String,
     payload: String,
     body: Hash,
-    item: Hash,
     boundary: Option<Uuid>,
 }
 
@@ -81,7 +82,15 @@ pub enum AppendError {
     /// The lease was lost to another worker, which goes on with the job.
     #[error("the job's lease was taken over")]
     Fenced,
-    /// The database refused the content.
+    /// An event is larger than events may be: it will be so for ever.
+    #[error("the event {kind} would have {bytes} bytes; at most {PAYLOAD_MAX} are allowed")]
+    TooLarge {
+        /// Its type.
+        kind: &'static str,
+        /// How large its payload is.
+        bytes: usize,
+    },
+    /// The database refused the content: it will do so for ever.
     #[error("the database refused the events: {0}")]
     Refused(String),
     /// The database can't be reached; it is not known whether the events were recorded. Repeating is safe.
@@ -111,7 +120,6 @@ impl Append {
             actor,
             payload,
             body,
-            item: [0; 32],
             boundary: address.boundary,
         });
         self.touched.push(address.stream);
@@ -134,8 +142,8 @@ impl Append {
     }
 
     /// The lease under which a worker writes.
-    pub fn fenced(&mut self, job: JobId, fence: i64) -> &mut Self {
-        self.fence = Some((job, fence));
+    pub fn fenced(&mut self, claim: &Claim) -> &mut Self {
+        self.fence = Some((claim.id, claim.fence, claim.lease));
         self
     }
 
@@ -157,32 +165,14 @@ impl Append {
         self
     }
 
-    /// Computes the hashes, once everything is known.
-    fn seal(mut self) -> Result<Self, AppendError> {
-        let fence = self.fence.map(|(_, fence)| fence);
+    /// Checks what can be known before the database is asked.
+    fn checked(mut self) -> Result<Self, AppendError> {
+        let fence = self.fence.map(|(_, fence, _)| fence);
         for event in &mut self.events {
             if event.payload.len() > PAYLOAD_MAX {
-                return Err(AppendError::Refused(format!(
-                    "{} has a payload of {} bytes; at most {PAYLOAD_MAX} are allowed",
-                    event.kind,
-                    event.payload.len()
-                )));
+                return Err(AppendError::TooLarge { kind: event.kind, bytes: event.payload.len() });
             }
             event.fence = fence;
-            let header = Header {
-                event_id: event.event_id,
-                tenant_id: TENANT,
-                stream_type: event.stream_type,
-                stream_id: event.stream_id,
-                stream_version: event.expected + 1,
-                kind: event.kind,
-                schema_version: event.schema_version,
-                actor: &event.actor,
-                correlation_id: event.correlation_id,
-                causation_id: event.causation_id,
-                fence,
-            };
-            event.item = chain::item_hash(&header, &event.body);
         }
         Ok(self)
     }
@@ -238,7 +228,7 @@ impl Appender {
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         let gone = |_| AppendError::Unavailable("the writer has stopped".to_owned());
         let (reply, answer) = oneshot::channel();
-        let request = Request { append: append.seal()?, reply };
+        let request = Request { append: append.checked()?, reply };
         self.requests.send(request).await.map_err(|e| gone(e.to_string()))?;
         answer.await.map_err(|e| gone(e.to_string()))?
     }
@@ -349,7 +339,7 @@ async fn attempt(
     let done = sqlx::query!(
         r#"select base as "base!", at, lost, fenced from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
              $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31,
-             $32, $33, $34, $35, $36, $37, $38, $39, $40::text::json, $41::text::json, $42::text::json)"#,
+             $32, $33, $34, $35, $36, $37, $38, $39::text::json, $40::text::json, $41::text::json)"#,
         &a.request,
         &a.event_id,
         &a.tenant_id,
@@ -364,8 +354,6 @@ async fn attempt(
         &a.kind as &[&str],
         &a.actor as &[&str],
         &a.payload as &[&str],
-        &a.body as &[&[u8]],
-        &a.item as &[&[u8]],
         &a.boundary as &[Option<Uuid>],
         (!a.guard_request.is_empty()).then_some(&a.guard_request[..]),
         &a.guard_key,
@@ -373,6 +361,7 @@ async fn attempt(
         (!a.fence_request.is_empty()).then_some(&a.fence_request[..]),
         &a.fence_job,
         &a.fence_fence,
+        &a.fence_lease,
         (!a.build_event.is_empty()).then_some(&a.build_event[..]),
         &a.build_id,
         &a.build_project,
@@ -452,8 +441,6 @@ struct Arrays<'a> {
     kind: Vec<&'a str>,
     actor: Vec<&'a str>,
     payload: Vec<&'a str>,
-    body: Vec<&'a [u8]>,
-    item: Vec<&'a [u8]>,
     boundary: Vec<Option<Uuid>>,
     guard_request: Vec<i32>,
     guard_key: Vec<Uuid>,
@@ -461,6 +448,7 @@ struct Arrays<'a> {
     fence_request: Vec<i32>,
     fence_job: Vec<Uuid>,
     fence_fence: Vec<i64>,
+    fence_lease: Vec<Uuid>,
     projects: Rows,
     tokens: Rows,
     deployments: Rows,
@@ -501,8 +489,6 @@ impl<'a> Arrays<'a> {
             self.kind.push(event.kind);
             self.actor.push(&event.actor);
             self.payload.push(&event.payload);
-            self.body.push(&event.body);
-            self.item.push(&event.item);
             self.boundary.push(event.boundary);
         }
         for (key, seen) in &append.guards {
@@ -510,10 +496,11 @@ impl<'a> Arrays<'a> {
             self.guard_key.push(*key);
             self.guard_seen.push(*seen);
         }
-        if let Some((job, fence)) = append.fence {
+        if let Some((job, fence, lease)) = append.fence {
             self.fence_request.push(number);
             self.fence_job.push(job.0);
             self.fence_fence.push(fence);
+            self.fence_lease.push(lease);
         }
         for (index, row) in &append.rows {
             let e = numbered(*index);

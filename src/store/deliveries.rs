@@ -9,9 +9,6 @@ use uuid::Uuid;
 use super::Store;
 use crate::domain::ids::{BuildId, DeliveryId, ProjectId};
 
-/// Refused requests that are kept, at most, and as many again for projects that don't exist: anybody can send them.
-const REFUSALS_MAX: i64 = 1_000;
-
 /// A delivery that was taken, with what became of it.
 #[derive(Debug, Clone)]
 pub struct Delivery {
@@ -71,17 +68,6 @@ thread_local! {
 
 fn packed(bytes: &[u8]) -> Vec<u8> {
     PACKER.with_borrow_mut(|packer| packer.compress(bytes)).unwrap_or_default()
-}
-
-/// A request that was not believed or could not be read.
-#[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "columns")]
-pub struct Refused {
-    pub at: DateTime<Utc>,
-    pub provider: String,
-    pub project: String,
-    pub reason: String,
-    pub digest: Option<Vec<u8>>,
 }
 
 struct Row {
@@ -210,52 +196,6 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         Ok(rows.into_iter().map(Into::into).collect())
-    }
-
-    /// Notes a request that was refused: when, for whom, why, and the digest of its body; nothing else of it.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn note_refusal(
-        &self,
-        provider: &str,
-        project: &str,
-        known: bool,
-        reason: &str,
-        digest: Option<&[u8]>,
-    ) -> Result<(), sqlx::Error> {
-        sqlx::query!(
-            // Those for projects that don't exist have room of their own: nobody can push the others out with them.
-            "with gone as (delete from ci_refusal where known = $6 and id <=
-               (select id from ci_refusal where known = $6 order by id desc offset $5 limit 1))
-             insert into ci_refusal (provider, project, reason, digest, known) values ($1, $2, $3, $4, $6)",
-            provider,
-            project,
-            reason,
-            digest,
-            REFUSALS_MAX - 1,
-            known
-        )
-        .execute(&self.work)
-        .await
-        .map(|_| ())
-    }
-
-    /// Refused requests, newest first; of one project with those to an address which it shares.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn refusals(&self, project: Option<&str>, shared: &[String], limit: i64) -> Result<Vec<Refused>, sqlx::Error> {
-        sqlx::query_as!(
-            Refused,
-            "select at, provider, project, reason, digest from ci_refusal
-              where $1::text is null or project = $1 or (project = '' and provider = any($3)) order by id desc limit $2",
-            project,
-            limit,
-            shared
-        )
-        .fetch_all(&self.pool)
-        .await
     }
 
     /// Forgets deliveries after 30 days, and refused ones with them.

@@ -5,7 +5,7 @@ use sqlx::types::Json;
 
 use super::Store;
 use super::directory::Seen;
-use crate::domain::deployment::Deployment;
+use crate::domain::deployment::{Deployment, Failure, State};
 use crate::domain::ids::*;
 
 /// A deployment with the times that the log gives it.
@@ -17,6 +17,22 @@ pub struct Dated {
     pub requested_at: DateTime<Utc>,
     /// When its last event was recorded.
     pub changed_at: DateTime<Utc>,
+    /// When its container was started.
+    pub started_at: Option<DateTime<Utc>>,
+}
+
+impl Dated {
+    /// How its container ended, where that is known.
+    pub fn exit_code(&self) -> Option<i64> {
+        let d = &self.deployment;
+        match &d.failure {
+            Some(Failure::Exit { code }) => Some(*code),
+            Some(Failure::Killed { .. } | Failure::OutOfMemory) => Some(137),
+            Some(_) => None,
+            None if d.state == State::Succeeded && d.resolved.is_none() => Some(0),
+            None => d.exit_code,
+        }
+    }
 }
 
 impl Store {
@@ -34,7 +50,7 @@ impl Store {
         let row = sqlx::query!(
             r#"with open as not materialized (
                  select id, build_id, requested, doc from deployment where environment_id = $1
-                    and state in ('queued', 'ready', 'starting', 'running', 'cancelling', 'unknown')),
+                    and state in ('queued', 'ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown')),
                needed as (
                  (select * from open order by requested limit 2) union all
                  (select * from open order by requested desc limit 1) union all
@@ -51,6 +67,30 @@ impl Store {
         .fetch_one(&self.pool)
         .await?;
         Ok(Seen { position: row.position, value: row.line.0 })
+    }
+
+    /// Every deployment that is not over by its row.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn open_deployments(&self) -> Result<Vec<DeploymentId>, sqlx::Error> {
+        let ids = sqlx::query_scalar!(
+            "select id from deployment where state in ('queued', 'ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown')"
+        );
+        Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeploymentId).collect())
+    }
+
+    /// Deployments of an environment that have not begun, the last in its line first: none of them gets another's turn while they are
+    /// ended one by one.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn waiting(&self, environment: EnvironmentId) -> Result<Vec<DeploymentId>, sqlx::Error> {
+        let ids = sqlx::query_scalar!(
+            "select id from deployment where environment_id = $1 and state in ('queued', 'ready', 'pulling') order by requested desc",
+            environment.0
+        );
+        Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeploymentId).collect())
     }
 
     /// The deployment with this id.
@@ -70,13 +110,14 @@ impl Store {
     /// When the database does not answer.
     pub async fn dated(&self, id: DeploymentId) -> Result<Option<Dated>, sqlx::Error> {
         let row = sqlx::query!(
-            r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as changed_at
+            r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as changed_at,
+                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
                  from deployment d join event r on r.position = d.requested join event l on l.position = d.position where d.id = $1"#,
             id.0
         )
         .fetch_optional(&self.pool)
         .await?;
-        Ok(row.map(|r| Dated { deployment: r.doc.0, requested_at: r.requested_at, changed_at: r.changed_at }))
+        Ok(row.map(|r| Dated { deployment: r.doc.0, requested_at: r.requested_at, changed_at: r.changed_at, started_at: r.started_at }))
     }
 
     /// The newest deployments, newest first; of one project, of one state, or all.
@@ -85,7 +126,8 @@ impl Store {
     /// When the database does not answer.
     pub async fn deployments(&self, project: Option<ProjectId>, state: Option<&str>, limit: i64) -> Result<Vec<Dated>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as changed_at
+            r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as changed_at,
+                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
                  from deployment d join event r on r.position = d.requested join event l on l.position = d.position
                 where ($1::uuid is null or d.project_id = $1) and ($2::text is null or d.state = $2)
                 order by d.requested desc limit $3"#,
@@ -95,7 +137,10 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|r| Dated { deployment: r.doc.0, requested_at: r.requested_at, changed_at: r.changed_at }).collect())
+        Ok(rows
+            .into_iter()
+            .map(|r| Dated { deployment: r.doc.0, requested_at: r.requested_at, changed_at: r.changed_at, started_at: r.started_at })
+            .collect())
     }
 
     /// Deployments whose id begins so; two at most, which is enough to see that more than one does.

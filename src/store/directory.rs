@@ -59,6 +59,16 @@ impl Store {
         Ok(row.map(|r| (ProjectId(r.project_id), TokenId(r.token_id))))
     }
 
+    /// Every token's row: project, token, digest in hex, whether it is revoked.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn tokens(&self) -> Result<Vec<(ProjectId, TokenId, String, bool)>, sqlx::Error> {
+        let rows = sqlx::query!(r#"select project_id, token_id, encode(digest, 'hex') as "digest!", revoked from token"#);
+        let rows = rows.fetch_all(&self.pool).await?.into_iter();
+        Ok(rows.map(|r| (ProjectId(r.project_id), TokenId(r.token_id), r.digest, r.revoked)).collect())
+    }
+
     /// The build with this id.
     ///
     /// # Errors

@@ -27,8 +27,10 @@ pub struct Claim {
     pub task: Task,
     /// Position of the last event that asked for it, when it was claimed.
     pub wanted: i64,
-    /// Checked by every write of the holder.
+    /// Checked by every write of the holder, and recorded with it.
     pub fence: i64,
+    /// Of this claim and no other; checked with the fence, which a crash of the server may give twice.
+    pub lease: Uuid,
     /// How many times it was claimed without being done.
     pub attempts: i32,
     /// Where at Slack it waited for a turn that it had reserved.
@@ -79,7 +81,7 @@ impl Store {
     pub async fn claim(
         &self,
         kinds: &[String],
-        owner: Uuid,
+        lease: Uuid,
         engine: Option<&str>,
         via: Via,
         overdue: Duration,
@@ -93,11 +95,11 @@ impl Store {
                       and (engine is null or engine = $6 or orphaned_at < coolops_now() - $7::interval)
                     order by run_at limit 1 for update skip locked) j
                   order by j.run_at limit 1)
-               update job j set state = 'leased', lease_owner = $2, lease_until = coolops_now() + $3::interval,
+               update job j set state = 'leased', lease = $2, lease_until = coolops_now() + $3::interval,
                       fence = nextval('fence_seq'), attempts = attempts + 1, claimed_by = $5
                  from due where j.id = due.id returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts, j.turn"#,
             kinds,
-            owner,
+            lease,
             interval(LEASE),
             interval(overdue),
             via.as_str(),
@@ -108,7 +110,7 @@ impl Store {
         .await?;
         Ok(row.and_then(|r| {
             let task = Task::from_parts(&r.kind, r.key)?;
-            Some(Claim { id: JobId(r.id), task, wanted: r.wanted, fence: r.fence, attempts: r.attempts, turn: r.turn })
+            Some(Claim { id: JobId(r.id), task, wanted: r.wanted, fence: r.fence, lease, attempts: r.attempts, turn: r.turn })
         }))
     }
 
@@ -118,10 +120,11 @@ impl Store {
     /// When the database does not answer.
     pub async fn renew(&self, claim: &Claim) -> Result<bool, sqlx::Error> {
         let done = sqlx::query!(
-            "update job set lease_until = coolops_now() + $3::interval where id = $1 and fence = $2 and state = 'leased'",
+            "update job set lease_until = coolops_now() + $3::interval where id = $1 and fence = $2 and lease = $4 and state = 'leased'",
             claim.id.0,
             claim.fence,
-            interval(LEASE)
+            interval(LEASE),
+            claim.lease
         )
         .execute(&self.work)
         .await?;
@@ -135,11 +138,12 @@ impl Store {
     pub async fn complete(&self, claim: &Claim) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update job set done = $3, state = case when wanted > $3 then 'ready' else 'done' end, run_at = coolops_now(),
-                    rung_at = null, attempts = 0, turn = null, last_error = null, lease_owner = null, lease_until = null
-              where id = $1 and fence = $2 and state = 'leased'",
+                    rung_at = null, attempts = 0, turn = null, last_error = null, lease = null, lease_until = null, phase = null, phase_since = null
+              where id = $1 and fence = $2 and lease = $4 and state = 'leased'",
             claim.id.0,
             claim.fence,
-            claim.wanted
+            claim.wanted,
+            claim.lease
         )
         .execute(&self.work)
         .await?;
@@ -157,13 +161,14 @@ impl Store {
             "update job set state = 'ready', run_at = coolops_now() + $3::interval, rung_at = null,
                     last_error = case when $5::text is null then $4 else last_error end,
                     attempts = case when $5::text is not null then attempts - 1 when $4::text is null then 0 else attempts end,
-                    turn = $5, lease_owner = null, lease_until = null
-              where id = $1 and fence = $2 and state = 'leased'",
+                    turn = $5, lease = null, lease_until = null
+              where id = $1 and fence = $2 and lease = $6 and state = 'leased'",
             claim.id.0,
             claim.fence,
             interval(after),
             problem,
-            turn
+            turn,
+            claim.lease
         )
         .execute(&self.work)
         .await?;
@@ -206,11 +211,32 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn pin(&self, claim: &Claim, engine: &str) -> Result<(), sqlx::Error> {
-        let (id, fence) = (claim.id.0, claim.fence);
-        sqlx::query!("update job set engine = $3, orphaned_at = null where id = $1 and fence = $2", id, fence, engine)
+        let (id, fence, lease) = (claim.id.0, claim.fence, claim.lease);
+        sqlx::query!("update job set engine = $3, orphaned_at = null where id = $1 and fence = $2 and lease = $4", id, fence, engine, lease)
             .execute(&self.work)
             .await
             .map(|_| ())
+    }
+
+    /// How long this phase of a job lasts so far; the first to ask begins it. When the database's clock is set back, the time is
+    /// counted on and not anew.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn phase(&self, claim: &Claim, phase: &str, already: Duration) -> Result<Duration, sqlx::Error> {
+        let since = sqlx::query_scalar!(
+            r#"update job set phase = $4, phase_since = case when phase = $4 then phase_since else coolops_now() - $5::interval end
+                where id = $1 and fence = $2 and lease = $3 and state = 'leased'
+               returning (extract(epoch from coolops_now() - phase_since) * 1000)::bigint as "ms!""#,
+            claim.id.0,
+            claim.fence,
+            claim.lease,
+            phase,
+            interval(already)
+        )
+        .fetch_optional(&self.work)
+        .await?;
+        Ok(Duration::from_millis(since.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0)))
     }
 
     /// Whether no worker on the job's engine was seen for so long that none will come back.
@@ -264,7 +290,7 @@ impl Store {
         .await
     }
 
-    /// Makes jobs whose holder stopped renewing due again, and forgets workers of yesterday. Every process calls it every 2 seconds.
+    /// Makes jobs whose holder stopped renewing due again, Every process calls it every 2 seconds.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -278,11 +304,32 @@ impl Store {
         )
         .execute(&self.work)
         .await?;
-        sqlx::query!("delete from worker where seen_at < coolops_now() - interval '1 day'").execute(&self.work).await?;
         sqlx::query!(
             "with dead as (select id from job where state = 'leased' and lease_until < coolops_now() for update skip locked)
-             update job j set state = 'ready', run_at = coolops_now(), rung_at = null, lease_owner = null, lease_until = null
+             update job j set state = 'ready', run_at = coolops_now(), rung_at = null, lease = null, lease_until = null
                from dead where j.id = dead.id"
+        )
+        .execute(&self.work)
+        .await
+        .map(|done| done.rows_affected())
+    }
+
+    /// Forgets what is over and owed to nobody: jobs that have been done for a day, and processes of yesterday. A done job that is
+    /// asked for again is simply made again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_done(&self) -> Result<u64, sqlx::Error> {
+        sqlx::query!("delete from worker where seen_at < coolops_now() - interval '1 day'").execute(&self.work).await?;
+        sqlx::query!(
+            "delete from log_tail t where not exists (select 1 from deployment d where d.id = t.deployment_id
+                                                         and d.state in ('starting', 'running', 'cancelling'))"
+        )
+        .execute(&self.work)
+        .await?;
+        sqlx::query!(
+            "delete from job where id in (select id from job where state = 'done' and run_at < coolops_now() - interval '1 day'
+                                           order by run_at limit 10000 for update skip locked)"
         )
         .execute(&self.work)
         .await

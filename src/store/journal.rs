@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::Store;
 use super::chain::{self, Hash};
+use super::jobs::Claim;
 use crate::domain::deployment::{DeploymentLogged, LeftOut, LogCursor, LogSeal};
 use crate::domain::ids::{DeploymentId, JobId};
 use crate::domain::output::Piece;
@@ -19,6 +20,7 @@ pub struct Journal {
     deployment: DeploymentId,
     job: JobId,
     fence: i64,
+    lease: Uuid,
     chunks: i32,
     lines: i64,
     bytes: i64,
@@ -48,6 +50,8 @@ pub struct Chunk {
     pub first_line: i64,
     /// Its lines.
     pub lines: i32,
+    /// Lines that were printed and left out right before it; then it is the note of that, of one line.
+    pub left_out: i64,
     /// The masked output, exactly.
     pub body: Vec<u8>,
 }
@@ -75,6 +79,11 @@ impl Journal {
         u64::try_from(self.bytes + self.left_out.bytes + 75 * (self.lines + self.left_out.lines)).unwrap_or(0)
     }
 
+    /// Lines in it.
+    pub fn lines(&self) -> i64 {
+        self.lines
+    }
+
     /// Bytes in it.
     pub fn bytes(&self) -> u64 {
         u64::try_from(self.bytes).unwrap_or(0)
@@ -86,7 +95,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn journal(&self, deployment: DeploymentId, job: JobId, fence: i64) -> Result<Journal, sqlx::Error> {
+    pub async fn journal(&self, deployment: DeploymentId, claim: &Claim) -> Result<Journal, sqlx::Error> {
         let last = sqlx::query!(
             r#"select chunk_no, first_line, lines, chain_hash, envelope::text as "envelope!",
                       (select sum(raw_len) from log_chunk where deployment_id = $1)::bigint as "bytes!",
@@ -100,7 +109,8 @@ impl Store {
         .await?;
         let head = chain::journal_genesis(deployment.0);
         let left_out = LeftOut::default();
-        let mut journal = Journal { deployment, job, fence, chunks: 0, lines: 0, bytes: 0, head, cursor: None, left_out, gaps: 0 };
+        let (job, fence, lease) = (claim.id, claim.fence, claim.lease);
+        let mut journal = Journal { deployment, job, fence, lease, chunks: 0, lines: 0, bytes: 0, head, cursor: None, left_out, gaps: 0 };
         if let Some(last) = last {
             journal.chunks = last.chunk_no + 1;
             journal.lines = last.first_line - 1 + i64::from(last.lines);
@@ -148,9 +158,10 @@ impl Store {
         let head = chain::journal_link(&journal.head, envelope_text.as_bytes());
         let compressed = zstd::bulk::compress(body, COMPRESSION).map_err(|e| JournalError::Database(sqlx::Error::Io(e)))?;
         let written = sqlx::query!(
-            r#"select append_log_chunk($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) is null as "done""#,
+            r#"select append_log_chunk($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) is null as "done""#,
             journal.job.0,
             journal.fence,
+            journal.lease,
             journal.deployment.0,
             envelope.chunk,
             envelope.first_line,
@@ -192,7 +203,8 @@ impl Store {
     /// When the database does not answer.
     pub async fn chunks_from(&self, deployment: DeploymentId, from: i32, limit: i64) -> Result<Vec<Chunk>, sqlx::Error> {
         let rows = sqlx::query!(
-            "select chunk_no, first_line, lines, raw_len, body from log_chunk where deployment_id = $1 and chunk_no >= $2 order by chunk_no limit $3",
+            r#"select chunk_no, first_line, lines, raw_len, body, coalesce((envelope->'left_out'->>'lines')::bigint, 0) as "left_out!"
+                 from log_chunk where deployment_id = $1 and chunk_no >= $2 order by chunk_no limit $3"#,
             deployment.0,
             from,
             limit
@@ -202,7 +214,7 @@ impl Store {
         rows.into_iter()
             .map(|r| {
                 let body = zstd::bulk::decompress(&r.body, usize::try_from(r.raw_len).unwrap_or(0)).map_err(sqlx::Error::Io)?;
-                Ok(Chunk { number: r.chunk_no, first_line: r.first_line, lines: r.lines, body })
+                Ok(Chunk { number: r.chunk_no, first_line: r.first_line, lines: r.lines, left_out: r.left_out, body })
             })
             .collect()
     }

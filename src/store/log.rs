@@ -127,10 +127,18 @@ impl Store {
     /// # Errors
     /// See [`ReadError`].
     pub async fn read_build(&self, build: BuildId) -> Result<Vec<Recorded>, ReadError> {
+        self.read_about(build.0).await
+    }
+
+    /// All events about a build or a project, oldest first.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read_about(&self, correlation: Uuid) -> Result<Vec<Recorded>, ReadError> {
         let rows = sqlx::query!(
             r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
                  from event where correlation_id = $1 order by position"#,
-            build.0
+            correlation
         )
         .fetch_all(&self.pool)
         .await?;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::Store;
 use super::jobs::Claim;
-use crate::domain::ids::BuildId;
+use crate::domain::ids::{BuildId, ProjectId};
 
 /// A build's message as far as Slack has it.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Sent {
     pub sent_digest: Option<Vec<u8>>,
     /// How often it was in doubt: see [`Store::message_doubted`].
     pub doubts: i32,
+    /// Slack refused the layout, and was sent the facts as text.
+    pub plain: bool,
 }
 
 /// Where a message stands.
@@ -70,6 +72,8 @@ pub struct Payload<'a> {
     pub render_version: i32,
     /// Position of the last event that they tell.
     pub position: i64,
+    /// Slack's word for why they are text without a layout.
+    pub plain: Option<&'a str>,
 }
 
 impl Store {
@@ -79,7 +83,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn message(&self, build: BuildId) -> Result<Option<Sent>, sqlx::Error> {
         let row = sqlx::query!(
-            r#"select state, channel, ts, attempted_at, lookups, sent_digest, doubts,
+            r#"select state, channel, ts, attempted_at, lookups, sent_digest, doubts, plain,
                       (extract(epoch from coolops_now() - sent_at) * 1000)::bigint as sent_ago_ms from slack_message where build_id = $1"#,
             build.0
         )
@@ -94,6 +98,7 @@ impl Store {
             sent_ago_ms: r.sent_ago_ms,
             sent_digest: r.sent_digest,
             doubts: r.doubts,
+            plain: r.plain,
         }))
     }
 
@@ -105,13 +110,14 @@ impl Store {
     pub async fn message_attempted(&self, claim: &Claim, build: BuildId, channel: &str) -> Result<bool, sqlx::Error> {
         sqlx::query!(
             "insert into slack_message (build_id, state, channel) select $1, 'posting', $2
-              where exists (select 1 from job where id = $3 and fence = $4 and state = 'leased' for share)
+              where holds($3, $4, $5)
              on conflict (build_id) do update set state = 'posting', channel = excluded.channel, ts = null, sent_digest = null,
                sent_payload = null, lookups = 0, attempted_at = coolops_now(), problem = null",
             build.0,
             channel,
             claim.id.0,
-            claim.fence
+            claim.fence,
+            claim.lease
         )
         .execute(&self.pool)
         .await
@@ -125,10 +131,11 @@ impl Store {
     pub async fn message_not_found(&self, claim: &Claim, build: BuildId) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update slack_message set lookups = lookups + 1
-              where build_id = $1 and exists (select 1 from job where id = $2 and fence = $3 and state = 'leased' for share)",
+              where build_id = $1 and holds($2, $3, $4)",
             build.0,
             claim.id.0,
-            claim.fence
+            claim.fence,
+            claim.lease
         )
         .execute(&self.pool)
         .await
@@ -156,8 +163,8 @@ impl Store {
             "with open as (delete from rate_bucket where scope = 'slack')
              update slack_message set state = 'live', channel = $2, ts = $3, 
                     sent_payload = case when doubts = $10 then $4 end, sent_digest = case when doubts = $10 then $5::bytea end, render_version = $6,
-                    sent_position = greatest(sent_position, $7), sent_at = coolops_now(), problem = null
-              where build_id = $1 and exists (select 1 from job where id = $8 and fence = $9 and state = 'leased' for share)",
+                    sent_position = greatest(sent_position, $7), sent_at = coolops_now(), problem = $12, plain = $12::text is not null
+              where build_id = $1 and holds($8, $9, $11)",
             build.0,
             channel,
             ts,
@@ -167,11 +174,56 @@ impl Store {
             p.map_or(0, |p| p.position),
             claim.id.0,
             claim.fence,
-            doubts
+            doubts,
+            claim.lease,
+            p.and_then(|p| p.plain)
         )
         .execute(&self.pool)
         .await
         .map(|done| done.rows_affected() == 1)
+    }
+
+    /// A message landed when this process had no right to post it any more: it may be a second one of its build.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn note_stray(&self, build: BuildId, channel: &str, ts: &str) -> Result<(), sqlx::Error> {
+        sqlx::query!("insert into slack_stray (build_id, channel, ts) values ($1, $2, $3) on conflict do nothing", build.0, channel, ts)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
+    }
+
+    /// Messages of a build that may be second ones: channel and `ts`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn strays(&self, build: BuildId) -> Result<Vec<(String, String)>, sqlx::Error> {
+        let rows =
+            sqlx::query!("select channel, ts from slack_stray where build_id = $1 order by ts", build.0).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|r| (r.channel, r.ts)).collect())
+    }
+
+    /// One of them is gone, or is the build's message.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_stray(&self, build: BuildId, channel: &str, ts: &str) -> Result<(), sqlx::Error> {
+        sqlx::query!("delete from slack_stray where build_id = $1 and channel = $2 and ts = $3", build.0, channel, ts)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
+    }
+
+    /// Builds whose message is text because Slack refused its layout, newest first, with Slack's word.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn plain_messages(&self) -> Result<Vec<(BuildId, String)>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select build_id, coalesce(problem, '') as "problem!" from slack_message where plain order by sent_at desc limit 20"#
+        );
+        Ok(rows.fetch_all(&self.pool).await?.into_iter().map(|r| (BuildId(r.build_id), r.problem)).collect())
     }
 
     /// It isn't known what Slack shows: the next sync sends the present state whatever was sent last.
@@ -192,11 +244,12 @@ impl Store {
     pub async fn message_unchanged(&self, claim: &Claim, build: BuildId, position: i64) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update slack_message set sent_position = greatest(sent_position, $2)
-              where build_id = $1 and exists (select 1 from job where id = $3 and fence = $4 and state = 'leased' for share)",
+              where build_id = $1 and holds($3, $4, $5)",
             build.0,
             position,
             claim.id.0,
-            claim.fence
+            claim.fence,
+            claim.lease
         )
         .execute(&self.pool)
         .await
@@ -208,15 +261,10 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn message_not_posted(&self, claim: &Claim, build: BuildId) -> Result<(), sqlx::Error> {
-        sqlx::query!(
-            "delete from slack_message where build_id = $1 and exists (select 1 from job where id = $2 and fence = $3 and state = 'leased' for share)",
-            build.0,
-            claim.id.0,
-            claim.fence
-        )
-        .execute(&self.pool)
-        .await
-        .map(|_| ())
+        sqlx::query!("delete from slack_message where build_id = $1 and holds($2, $3, $4)", build.0, claim.id.0, claim.fence, claim.lease)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
     }
 
     /// Notes what became of the message when Slack refused it for good or for now.
@@ -233,14 +281,15 @@ impl Store {
     ) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into slack_message (build_id, state, channel, problem) select $1, $2, $3, $4
-              where exists (select 1 from job where id = $5 and fence = $6 and state = 'leased' for share)
+              where holds($5, $6, $7)
              on conflict (build_id) do update set state = excluded.state, problem = excluded.problem",
             build.0,
             state.as_str(),
             channel,
             problem,
             claim.id.0,
-            claim.fence
+            claim.fence,
+            claim.lease
         )
         .execute(&self.pool)
         .await
@@ -256,6 +305,23 @@ impl Store {
             "update job set run_at = coolops_now(), rung_at = null where state = 'ready' and kind = 'sync_message'
                 and key in (select build_id from slack_message where channel = $1 and state = 'blocked')",
             channel
+        )
+        .execute(&self.work)
+        .await?;
+        self.wake.appended(0);
+        Ok(())
+    }
+
+    /// A project's messages go elsewhere from now on: those that could never be posted are due now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn retry_project(&self, project: ProjectId) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update job set run_at = coolops_now(), rung_at = null where state = 'ready' and kind = 'sync_message'
+                and key in (select m.build_id from slack_message m join build b on b.id = m.build_id
+                             where b.project_id = $1 and m.state = 'blocked' and m.ts is null)",
+            project.0
         )
         .execute(&self.work)
         .await?;
@@ -287,6 +353,8 @@ pub struct Audited {
     /// SHA-256 of the stored payload, computed now.
     pub payload_digest: Vec<u8>,
     pub render_version: i32,
+    /// Sent as text, without a layout.
+    pub plain: bool,
 }
 
 impl Store {
@@ -297,7 +365,7 @@ impl Store {
     pub async fn sent_messages(&self) -> Result<Vec<Audited>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"select build_id, sent_position, sent_digest as "sent_digest!", sha256(convert_to(sent_payload, 'UTF8')) as "payload_digest!",
-                      render_version as "render_version!" from slack_message where sent_digest is not null"#
+                      render_version as "render_version!", plain from slack_message where sent_digest is not null"#
         )
         .fetch_all(&mut self.bulk().await?)
         .await?;
@@ -309,6 +377,7 @@ impl Store {
                 sent_digest: r.sent_digest,
                 payload_digest: r.payload_digest,
                 render_version: r.render_version,
+                plain: r.plain,
             })
             .collect())
     }

@@ -18,7 +18,9 @@ pub mod limits;
 pub mod log;
 pub mod messages;
 pub mod rebuild;
+pub mod refusals;
 pub mod secrets;
+pub mod tail;
 pub mod wake;
 
 use std::str::FromStr;
@@ -27,6 +29,8 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
+
+use crate::domain::event::Event;
 
 /// Every migration, embedded.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -69,6 +73,8 @@ pub enum OpenError {
         at: String,
         /// The driver's own words.
         why: String,
+        /// Whether it may be there in a moment: nobody answers, or it is starting.
+        passing: bool,
     },
     /// Tables are missing or older.
     #[error("the database has schema version {found}, this program needs {needed}; run: coolops migrate")]
@@ -90,8 +96,11 @@ pub enum OpenError {
         needed: i64,
     },
     /// The login may not take the application's role.
-    #[error("the login of DATABASE_URL can't become the role coolops_app: {0}. Run: GRANT coolops_app TO that login")]
+    #[error("the login of DATABASE_URL can't become the application's role: {0}. See docs/OPERATING.md, \"Postgres\"")]
     Role(String),
+    /// The program has event types that the database has not heard of.
+    #[error("the database does not know {0} types of events of this program; run: coolops migrate")]
+    UnknownEvents(usize),
 }
 
 /// The first cause, without the wrapping that repeats it.
@@ -131,15 +140,44 @@ pub async fn migrate(url: &str) -> anyhow::Result<i64> {
     let options = options(url)?;
     let mut connection = connect_plainly(&options).await?;
     MIGRATOR.run_direct(None, &mut connection, false).await?;
+    arrange(&mut connection).await?;
     connection.close().await?;
     Ok(needed_version())
 }
 
+/// What belongs to a cluster and a program rather than to tables: the application's role with its rights, and the types of
+/// events that may be appended.
+async fn arrange(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(include_str!("access.sql")).execute(&mut *connection).await?;
+    let (names, versions) = event_types();
+    sqlx::query!(
+        "insert into event_type (name, version) select * from unnest($1::text[], $2::smallint[]) on conflict do nothing",
+        &names as &[&str],
+        &versions
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn event_types() -> (Vec<&'static str>, Vec<i16>) {
+    Event::TYPES.iter().copied().unzip()
+}
+
 async fn connect_plainly(options: &PgConnectOptions) -> Result<PgConnection, OpenError> {
-    let unreachable = |why: String| OpenError::Unreachable { at: address(options), why };
+    let unreachable = |why: String, passing| OpenError::Unreachable { at: address(options), why, passing };
     match tokio::time::timeout(Duration::from_secs(5), PgConnection::connect_with(options)).await {
-        Ok(connected) => connected.map_err(|e| unreachable(cause(&e))),
-        Err(_) => Err(unreachable("no answer within 5 s".to_owned())),
+        Ok(connected) => connected.map_err(|e| unreachable(cause(&e), is_passing(&e))),
+        Err(_) => Err(unreachable("no answer within 5 s".to_owned(), true)),
+    }
+}
+
+/// Whether the same may work in a moment. What Postgres itself refuses (a password, a database that isn't there) stays refused,
+/// unless it is starting, stopping or full. Source: PostgreSQL, "Error Codes", classes 53 and 57.
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
+        Some(code) => code.starts_with("53") || code.starts_with("57P"),
+        None => true,
     }
 }
 
@@ -151,7 +189,8 @@ async fn connect_as_app(options: &PgConnectOptions) -> Result<PgConnection, sqlx
 }
 
 async fn become_app(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("set role coolops_app").execute(&mut *connection).await?;
+    // Its name is the database's own, so it can't be written out here.
+    sqlx::query("select set_config('role', public.coolops_app_role(), false)").execute(&mut *connection).await?;
     Ok(())
 }
 
@@ -170,6 +209,7 @@ impl Store {
         let mut first = connect_plainly(&options).await?;
         check_version(&mut first).await?;
         become_app(&mut first).await.map_err(|e| OpenError::Role(cause(&e)))?;
+        check_event_types(&mut first).await?;
         first.close().await.ok();
         let limits = [("lock_timeout", "5s"), ("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "10s")];
         let pool = |options: PgConnectOptions| {
@@ -189,6 +229,18 @@ impl Store {
         let wake = wake::Wake::start(options.clone());
         let appender = append::Appender::start(options.clone(), wake.clone());
         Ok(Self { pool, work, options, appender, wake, clock: clock::Clock::default() })
+    }
+
+    /// The same database through a pool of its own with at most so many connections, for those who must not take others' places.
+    #[must_use]
+    pub fn apart(&self, connections: u32) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .min_connections(0)
+            .acquire_timeout(Duration::from_secs(3))
+            .after_connect(|connection, _| Box::pin(become_app(connection)))
+            .connect_lazy_with(self.options.clone());
+        Self { work: pool.clone(), pool, ..self.clone() }
     }
 
     /// A connection for reading and writing in bulk: what is asked grows with the log, and has no time limit.
@@ -234,18 +286,41 @@ impl Store {
             .await
     }
 
-    /// Whether the login behind the connections could do more than the application's role if it wanted: superuser, or
-    /// owner of the log.
+    /// What the login behind the connections could do beyond the application's role if it wanted: by its own rights, or by those of any
+    /// role that it is a member of, however deep.
     ///
     /// # Errors
     /// What the driver said.
-    pub async fn login_is_privileged(&self) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar!(
-            r#"select coalesce((select rolsuper from pg_roles where rolname = session_user), false)
-                   or exists (select 1 from pg_tables where tablename = 'event' and tableowner = session_user) as "it!""#
+    pub async fn privileges(&self) -> Result<Vec<&'static str>, sqlx::Error> {
+        let row = sqlx::query!(
+            r#"select exists (select from pg_roles r where r.rolsuper and pg_has_role(session_user, r.oid, 'MEMBER')) as "superuser!",
+                      exists (select from pg_class c where c.oid = 'public.event'::regclass and pg_has_role(session_user, c.relowner, 'MEMBER'))
+                      or exists (select from pg_database d where d.datname = current_database() and pg_has_role(session_user, d.datdba, 'MEMBER'))
+                      or exists (select from pg_namespace n where n.nspname = 'public' and pg_has_role(session_user, n.nspowner, 'MEMBER'))
+                      or exists (select from pg_proc p where p.proname = 'append_batch' and pg_has_role(session_user, p.proowner, 'MEMBER')) as "owner!",
+                      has_schema_privilege(session_user, 'public', 'CREATE') as "creates!",
+                      has_table_privilege(session_user, 'public.event', 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER') as "writes!",
+                      exists (select from pg_roles r where r.rolcreaterole and pg_has_role(session_user, r.oid, 'MEMBER')) as "makes_roles!",
+                      exists (select from pg_roles r where r.rolname in ('pg_execute_server_program', 'pg_write_server_files', 'pg_write_all_data')
+                               and pg_has_role(session_user, r.oid, 'MEMBER')) as "server!",
+                      has_database_privilege('public', current_database(), 'CONNECT') as "anybody!""#
         )
         .fetch_one(&self.pool)
-        .await
+        .await?;
+        // A superuser is all the rest too.
+        let all = [
+            (row.superuser, "it is a superuser, or a member of one"),
+            (!row.superuser && row.owner, "it owns the log, the database or its schema, or is a member of the role that does"),
+            (
+                !row.superuser && !row.owner && row.creates,
+                "it may create things in the schema public, as everybody may: revoke create on schema public from public",
+            ),
+            (!row.superuser && !row.owner && row.writes, "it may write to the log's table"),
+            (!row.superuser && row.makes_roles, "it may make roles, and so give itself others' rights"),
+            (!row.superuser && row.server, "it may write to the server's files or to all tables"),
+            (row.anybody, "every login of this server may connect to the database"),
+        ];
+        Ok(all.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect())
     }
 }
 
@@ -267,6 +342,16 @@ async fn check_version(connection: &mut PgConnection) -> Result<(), OpenError> {
     let applied: std::collections::HashMap<i64, Vec<u8>> = applied.unwrap_or_default().into_iter().collect();
     let as_written = MIGRATOR.iter().all(|m| applied.get(&m.version).is_some_and(|checksum| *checksum == *m.checksum));
     if as_written { Ok(()) } else { Err(OpenError::Unreleased) }
+}
+
+async fn check_event_types(connection: &mut PgConnection) -> Result<(), OpenError> {
+    let known = sqlx::query!("select name, version from event_type").fetch_all(connection).await;
+    let known = known.map_err(|e| OpenError::Role(cause(&e)))?;
+    let is_known = |(name, version): &&(&str, i16)| known.iter().any(|k| k.name == *name && k.version == *version);
+    match Event::TYPES.iter().filter(|t| !is_known(t)).count() {
+        0 => Ok(()),
+        missing => Err(OpenError::UnknownEvents(missing)),
+    }
 }
 
 /// Whether a database answers at an address: for those who start one.

@@ -198,14 +198,16 @@ impl Store {
         use crate::domain::ids::{BuildId, DeploymentId};
         use crate::domain::react::Task;
         let runs = sqlx::query_scalar!(
-            "select d.id from deployment d where d.state in ('ready', 'starting', 'running', 'cancelling')
+            "select d.id from deployment d where d.state in ('ready', 'pulling', 'starting', 'running', 'cancelling')
                 and not exists (select 1 from job j where j.kind = 'run_deployment' and j.key = d.id and j.state in ('ready', 'leased'))"
         )
         .fetch_all(&self.pool)
         .await?;
         let messages = sqlx::query_scalar!(
+            // One that was sent had a job, which is done and may be forgotten by now.
             "select b.id from build b where b.position > (select position - 100000 from event_head)
-                and not exists (select 1 from job j where j.kind = 'sync_message' and j.key = b.id)"
+                and not exists (select 1 from job j where j.kind = 'sync_message' and j.key = b.id)
+                and not exists (select 1 from slack_message m where m.build_id = b.id and m.state in ('live', 'gone'))"
         )
         .fetch_all(&self.pool)
         .await?;

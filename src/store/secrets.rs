@@ -75,7 +75,7 @@ impl Store {
                 and not exists (select 1 from unnest($2::text[], $3::int[]) present(name, version)
                                  where present.name = s.name and present.version = s.version)
                 and not exists (select 1 from deployment d where d.environment_id = $1
-                                   and d.state in ('ready', 'starting', 'running', 'cancelling', 'unknown'))",
+                                   and d.state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown'))",
             environment,
             names,
             versions
@@ -94,10 +94,27 @@ impl Store {
         sqlx::query!(
             "delete from secret_value where owner = $1 and name = $2 and version = $3
                 and not exists (select 1 from deployment d where d.environment_id = $1
-                                   and d.state in ('ready', 'starting', 'running', 'cancelling', 'unknown'))",
+                                   and d.state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown'))",
             environment,
             name,
             version
+        )
+        .execute(&self.pool)
+        .await
+        .map(|done| done.rows_affected())
+    }
+
+    /// Erases everything that is kept for an environment or a project, unless a deployment is open there: its output is masked by it.
+    /// What proves the webhooks of a CI system stays, so that it hears that the project is archived; that can be unset.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn erase_all(&self, owner: Uuid) -> Result<u64, sqlx::Error> {
+        sqlx::query!(
+            "delete from secret_value where owner = $1 and name not like 'ci %'
+                and not exists (select 1 from deployment d where (d.environment_id = $1 or d.project_id = $1)
+                                   and d.state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown'))",
+            owner
         )
         .execute(&self.pool)
         .await

@@ -75,7 +75,7 @@ fn removed_output_of_a_stopped_deployment_is_found() {
         s.runner.will_print(&["half of it is done"], 0);
         s.presses("ana", "master-1", "Staging").await;
         let id = s.app.store.deployments(None, None, 1).await.unwrap()[0].deployment.of.deployment_id;
-        let reason = coolops::domain::deployment::StopReason::Operator { reason: "wrong version".to_owned() };
+        let reason = coolops::domain::deployment::StopReason::Operator { by: "test".to_owned(), reason: "wrong version".to_owned() };
         s.app.stop(id, &reason, &crate::story::operator()).await.unwrap();
         s.comes_to_show("*cancelled*: wrong version").await;
         s.database.execute("alter table log_chunk disable trigger all; delete from log_chunk").await;

@@ -118,7 +118,7 @@ fn doctor_finds_what_is_missing_and_says_what_to_do() {
             assert!(said.contains(fine), "{fine} is missing in\n{said}");
         }
         assert!(said.contains("#deploys, coolops is a member and may read its history"), "{said}");
-        assert!(said.contains("WRONG  Postgres login: the login of DATABASE_URL is a superuser or owns the log"), "{said}");
+        assert!(said.contains("WRONG  Postgres login: the login of DATABASE_URL could do more than it needs: it is a superuser, or a member of one; give serve a login"), "{said}");
         s.cli(&["project", "set", "api", "--channel", "C0RANDOM01"]);
         let (code, said) = s.cli_fails(&["doctor"], "");
         assert!(code == 1 && said.contains("coolops is not a member of #random; invite it there: /invite @coolops"), "{said}");

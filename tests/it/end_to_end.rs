@@ -172,3 +172,21 @@ fn web_and_worker_share_the_work_as_two_processes() {
         assert_eq!(s.logs(), "on the worker\n");
     });
 }
+
+#[test]
+fn a_log_that_is_longer_than_half_of_its_limit_is_live_all_the_same() {
+    let script = "i=0; while [ $i -lt 12000 ]; do i=$((i+1)); echo \"line $i of what fills the first half of the log, and then some more\"; done; \
+                  i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo tick $i; sleep 0.5; done";
+    service_story(script, "info", async |s| {
+        s.cli(&["project", "set", "api", "--log-limit", "1"]);
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*running*").await;
+        s.until("the ticks are to be read while it runs", async || s.logs().contains("tick 3\n")).await;
+        assert!(s.channel().contains("*running*"), "it is still running");
+        s.shows("*succeeded*").await;
+        let log = s.logs();
+        assert_eq!((log.matches("tick ").count(), log.matches("line 12000 of").count(), log.matches("line 1 of").count()), (40, 1, 1));
+    });
+}

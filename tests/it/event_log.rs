@@ -104,9 +104,32 @@ fn a_worker_whose_lease_was_taken_over_can_write_nothing() {
         let next = s.app.store.claim(&kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
         assert!(next.fence > claim.fence);
         let mut zombie = one(&posted(1), 11, 0);
-        zombie.fenced(claim.id, claim.fence);
+        zombie.fenced(&claim);
         assert!(matches!(s.app.store.append(zombie).await, Err(AppendError::Fenced)));
         assert!(!s.app.store.renew(&claim).await.unwrap());
+        s.app.store.release(&next, std::time::Duration::ZERO, None, None).await.unwrap();
+    });
+}
+
+#[test]
+fn a_fence_that_postgres_gives_twice_after_a_crash_lets_only_the_last_owner_write() {
+    story(async |s| {
+        let (_, _) = s.post_build(&build("master-1").body()).await;
+        let kinds = coolops::jobs::slack_kinds();
+        let claim = s.app.store.claim(&kinds, Uuid::from_u128(1), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
+        s.database.execute("update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'").await;
+        assert_eq!(s.app.store.reap().await.unwrap(), 1);
+        // What a crash does to a sequence whose last values were not yet on disk.
+        s.database.execute(&format!("select setval('fence_seq', {}, false)", claim.fence)).await;
+        let next = s.app.store.claim(&kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
+        assert_eq!(next.fence, claim.fence, "the same fence again");
+        let mut zombie = one(&posted(1), 11, 0);
+        zombie.fenced(&claim);
+        assert!(matches!(s.app.store.append(zombie).await, Err(AppendError::Fenced)));
+        assert!(!s.app.store.renew(&claim).await.unwrap());
+        let mut owner = one(&posted(1), 12, 0);
+        owner.fenced(&next);
+        assert!(s.app.store.append(owner).await.is_ok());
         s.app.store.release(&next, std::time::Duration::ZERO, None, None).await.unwrap();
     });
 }
@@ -135,7 +158,8 @@ fn nobody_can_change_an_event_not_even_its_owner_by_accident() {
         }
         owner.close().await.unwrap();
         let mut app = s.database.owner().await;
-        sqlx::raw_sql("set role coolops_app").execute(&mut app).await.unwrap();
+        let role: String = sqlx::query_scalar("select coolops_app_role()").fetch_one(&mut app).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("set role {role}"))).execute(&mut app).await.unwrap();
         for statement in
             ["insert into event select * from event", "update event_head set position = 0", "alter table event disable trigger all"]
         {

@@ -3,7 +3,7 @@
 use chrono::DateTime;
 use coolops::domain::build::{ButtonFor, Entry};
 use coolops::domain::deployment::{Failure, State};
-use coolops::domain::ids::{BuildId, DeploymentId, EnvironmentId};
+use coolops::domain::ids::{BuildId, DeploymentId, EnvironmentId, ProjectId};
 use coolops::keys::{Keyring, Links};
 use coolops::projections::build_card::{BuildCard, Line, Reason};
 use coolops::slack::render;
@@ -23,6 +23,7 @@ fn links() -> Links {
 fn card(environments: usize, metadata: Vec<(String, String)>, lines: Vec<Line>, name: &str) -> BuildCard {
     BuildCard {
         build_id: BuildId(Uuid::from_u128(4)),
+        project_id: ProjectId(Uuid::from_u128(1)),
         project_name: "Api".into(),
         build_name: name.into(),
         metadata: metadata.into_iter().map(|(name, value)| Entry { name, value }).collect(),
@@ -34,6 +35,7 @@ fn card(environments: usize, metadata: Vec<(String, String)>, lines: Vec<Line>, 
         link_key: "k-1".into(),
         registered_at: DateTime::from_timestamp(1_715_000_000, 0).unwrap(),
         lines,
+        version: 7,
     }
 }
 
@@ -46,6 +48,9 @@ fn line(n: u128, state: State) -> Line {
         image: "registry.test/deploy:1".into(),
         state,
         behind: (state == State::Queued).then(|| "master-41".to_owned()),
+        delay: None,
+        unchecked: None,
+        stray: false,
         reason: (state == State::Failed).then(|| Reason::Failed(Failure::Exit { code: 3 })),
         requested_at: at(i64::try_from(n).unwrap()),
         started_at: Some(at(10)),
@@ -58,6 +63,7 @@ fn judge(card: &BuildCard) -> serde_json::Value {
     for (what, found) in [
         ("blocks", validate::blocks(&payload["blocks"])),
         ("attachments", validate::attachments(&payload["attachments"])),
+        ("blocks over all of it", validate::together(&payload["blocks"], &payload["attachments"])),
         ("metadata", validate::metadata(&payload["metadata"])),
     ] {
         assert_eq!(found, Ok(()), "Slack would refuse the {what} of {payload}");
@@ -97,13 +103,25 @@ fn eighty_fields_of_three_kilobytes_fit() {
 }
 
 #[test]
+fn thirty_environments_that_all_run_are_all_told() {
+    for open in [1, 10, 16, 17, 20, 30] {
+        let lines: Vec<Line> = (1..=open).map(|n| Line { environment: format!("Region {n}."), ..line(n, State::Running) }).collect();
+        let payload = judge(&card(30, vec![("Job url".into(), "https://ci.example.com/7".into())], lines, "m")).to_string();
+        for n in 1..=open {
+            assert!(payload.contains(&format!("Region {n}.")), "{n} of {open} is missing");
+        }
+        assert_eq!(payload.matches("*running*").count(), usize::try_from(open).unwrap(), "of {open}");
+    }
+}
+
+#[test]
 fn five_hundred_deployments_show_the_open_ones_and_the_newest() {
     let mut lines: Vec<Line> = (1..=500).map(|n| line(n, if n % 3 == 0 { State::Failed } else { State::Succeeded })).collect();
     lines[5].state = State::Running;
     let payload = judge(&card(2, vec![], lines, "m"));
     let attachments = payload["attachments"].as_array().unwrap();
-    assert_eq!(attachments.len(), 22, "20 finished, 1 running, 1 for the rest");
-    assert!(attachments[0].to_string().contains("and 479 earlier deployments"));
+    assert_eq!(attachments.len(), 20, "18 finished, 1 running, 1 for the rest: Slack takes no more");
+    assert!(attachments[0].to_string().contains("and 481 other deployments"), "{}", attachments[0]);
     assert!(attachments[1].to_string().contains("running"));
     let open = (1..=300).map(|n| line(n, State::Queued)).collect();
     judge(&card(2, vec![], open, "m"));

@@ -4,6 +4,7 @@
 mod story;
 
 mod announcing;
+mod archiving;
 mod audit;
 mod browser;
 mod canary;
@@ -12,6 +13,7 @@ mod ci;
 mod cli;
 mod client;
 mod contract;
+mod crowds;
 mod demo;
 mod deploying;
 mod end_to_end;
@@ -19,8 +21,10 @@ mod engine_trouble;
 mod event_log;
 mod intake;
 mod limits;
+mod network;
 mod operating;
 mod outages;
+mod privileges;
 mod registry;
 mod slack_sdk;
 mod slack_trouble;

@@ -35,3 +35,35 @@ fn a_press_while_postgres_is_down_is_answered_in_time_and_the_presser_told_to_tr
         s.shows("*succeeded*").await;
     });
 }
+
+#[test]
+fn serve_started_before_postgres_waits_for_it_and_says_so() {
+    service_story("echo hello", "info", async |s| {
+        let (proxy, url) = Proxy::postgres(&s.database.url).await;
+        proxy.set(Mode::Down);
+        s.stop("-TERM");
+        let direct = s.database.url.clone();
+        s.set("DATABASE_URL", &url);
+        s.launch("serve");
+        let ready = || ureq::get(format!("{}/readyz", s.url)).config().http_status_as_error(false).build().call().ok();
+        s.until("it listens", async || ready().is_some()).await;
+        let mut answer = ready().unwrap();
+        let said = answer.body_mut().read_to_string().unwrap();
+        assert!(
+            answer.status() == 503 && said.contains("\"postgres\":\"no connection yet; it is waited for\""),
+            "{} {said}",
+            answer.status()
+        );
+        let log = || std::fs::read_to_string(&s.log).unwrap();
+        s.until("its log says what it waits for", async || log().contains("waiting for Postgres")).await;
+        // Far longer than five tries of an init system take.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        proxy.set(Mode::Pass);
+        s.until("it is ready", async || ready().is_some_and(|a| a.status() == 200)).await;
+        s.set("DATABASE_URL", &direct);
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        assert_eq!(s.presses("ana", "master-1", "Staging").await, 200);
+        s.shows("*succeeded*").await;
+    });
+}

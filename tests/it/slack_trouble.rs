@@ -1,8 +1,10 @@
 //! Slack misbehaves; the message converges all the same, and there is one.
 
-use coolops::standin::workspace::Fault;
+use coolops::standin::workspace::{Fault, Message};
 
-use crate::story::{CHANNEL, build, story};
+use coolops::domain::project::ProjectChange;
+
+use crate::story::{CHANNEL, build, operator, story};
 
 #[test]
 fn a_post_whose_answer_was_lost_is_found_again_and_not_posted_twice() {
@@ -86,4 +88,59 @@ fn an_archived_channel_blocks_the_message_and_not_the_deployment() {
         s.settle().await;
         assert!(s.channel().contains("*succeeded*"), "{}", s.channel());
     });
+}
+
+#[test]
+fn what_slack_refuses_is_sent_as_plain_text_and_found_by_doctor() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.standin.workspace().plan("chat.update", Fault::Error("invalid_blocks".into()), 1);
+        s.presses("ana", "master-1", "Staging").await;
+        s.settle().await;
+        let workspace = s.standin.workspace();
+        let message = &workspace.channels[0].messages[0];
+        assert!(message.text.contains("Staging") && message.text.contains("succeeded"), "the same facts as text: {}", message.text);
+    });
+}
+
+#[test]
+fn a_build_that_was_announced_into_a_wrong_channel_is_posted_where_the_project_is_now() {
+    story(async |s| {
+        s.app.change_project(s.project(), ProjectChange::Channel("C0WRONG001".into()), &operator()).await.unwrap();
+        s.post_build(&build("master-1").body()).await;
+        for _ in 0..3 {
+            s.slack_works_once().await;
+        }
+        assert!(!s.channel().contains("master-1"));
+        s.app.change_project(s.project(), ProjectChange::Channel(CHANNEL.into()), &operator()).await.unwrap();
+        s.settle().await;
+        assert_eq!(s.channel().matches("# Api: master-1").count(), 1, "{}", s.channel());
+        s.presses("ana", "master-1", "Staging").await;
+        assert!(s.channel().contains("*succeeded*"), "{}", s.channel());
+    });
+}
+
+#[test]
+fn a_second_message_that_a_frozen_process_posted_is_deleted() {
+    for undeletable in [false, true] {
+        story(async |s| {
+            s.ci_announces(build("master-1")).await;
+            let (id, ts) = {
+                let mut workspace = s.standin.workspace();
+                let ts = workspace.next_ts();
+                let second = Message { ts: ts.clone(), ..workspace.channels[0].messages[0].clone() };
+                workspace.channels[0].messages.push(second);
+                if undeletable {
+                    workspace.plan("chat.delete", Fault::Error("cant_delete_message".into()), 1);
+                }
+                (s.build_id("master-1"), ts)
+            };
+            s.app.store.note_stray(id, CHANNEL, &ts).await.unwrap();
+            let press = s.press_of("ana", "master-1", "Staging");
+            assert_eq!(s.deliver(&press).await, 200);
+            s.settle().await;
+            assert_eq!(s.channel().matches("# Api: master-1").count(), if undeletable { 2 } else { 1 }, "{}", s.channel());
+            assert!(s.channel().contains("*succeeded*"), "and the first one goes on:\n{}", s.channel());
+        });
+    }
 }

@@ -12,7 +12,7 @@ async fn deployment_of(s: &Story, build: &str) -> DeploymentId {
 }
 
 fn because(words: &str) -> StopReason {
-    StopReason::Operator { reason: words.to_owned() }
+    StopReason::Operator { by: "test".to_owned(), reason: words.to_owned() }
 }
 
 #[test]
@@ -36,6 +36,40 @@ fn a_deployment_that_runs_too_long_is_stopped_and_its_line_names_the_limit_and_n
         assert!(!s.channel().contains("failed"), "{}", s.channel());
         assert_eq!(s.channel().matches("*running*").count(), 1, "the next one has its turn:\n{}", s.channel());
         s.container_ends("master-2", 0).await;
+    });
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_lengthen_the_limit() {
+    story(async |s| {
+        s.app.change_project(s.project(), ProjectChange::TimeLimit(5), &operator()).await.unwrap();
+        s.ci_announces(build("master-1")).await;
+        s.database.set_clock(3_600).await;
+        s.app.store.keep_clock().await.unwrap();
+        s.runner.hold();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let press = s.standin.shared().sign_at(s.press_of("ana", "master-1", "Staging").body, now + 3_600);
+        assert_eq!(s.deliver(&press).await, 200);
+        s.settle().await;
+        // Its time is counted from its first look after the start on.
+        let counted = async || s.database.count("select count(*) from job where phase = 'run'").await == 1;
+        for _ in 0..200 {
+            if counted().await {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        assert!(counted().await);
+        // An hour back, one minute after the start.
+        s.database.set_clock(60).await;
+        s.app.store.keep_clock().await.unwrap();
+        s.ci_announces(build("master-2")).await;
+        assert!(s.channel().contains("*running*"), "{}", s.channel());
+        // How far it was set back is known to the pace at which the clock is kept.
+        s.database.set_clock(60 + 5 * 60 + 30).await;
+        s.app.store.keep_clock().await.unwrap();
+        s.ci_announces(build("master-3")).await;
+        s.comes_to_show("*timed out*: it ran longer than 5 minutes").await;
     });
 }
 

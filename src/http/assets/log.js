@@ -35,10 +35,19 @@ toEnd();
 
 if (log.dataset.over === "false") {
   const source = new EventSource(log.dataset.live);
+  // What is stored comes for good; what is only shown while it runs stands after it, and goes when the rest is stored.
+  const tail = document.getElementById("tail");
   source.addEventListener("lines", (event) => {
     document.getElementById("empty")?.remove();
-    log.insertAdjacentHTML("beforeend", JSON.parse(event.data));
+    tail.replaceChildren();
+    tail.insertAdjacentHTML("beforebegin", JSON.parse(event.data));
     while (log.childElementCount > LINES_MAX) log.firstElementChild.remove();
+    toEnd();
+  });
+  source.addEventListener("newest", (event) => {
+    document.getElementById("empty")?.remove();
+    tail.insertAdjacentHTML("beforeend", JSON.parse(event.data));
+    while (tail.childElementCount > LINES_MAX) tail.firstElementChild.remove();
     toEnd();
   });
   source.addEventListener("state", (event) => {

@@ -165,6 +165,94 @@ fn f25_ten_thousand_due_jobs_and_a_new_deployment_starts_all_the_same() {
     });
 }
 
+/// Keys of a Redis, and members of all its sets and hashes.
+async fn held(redis: &mut ::redis::aio::MultiplexedConnection) -> (usize, u64) {
+    let keys: Vec<String> = ::redis::cmd("KEYS").arg("*").query_async(redis).await.unwrap();
+    let mut members = 0;
+    for key in &keys {
+        let kind: String = ::redis::cmd("TYPE").arg(key).query_async(redis).await.unwrap();
+        let count = match kind.as_str() {
+            "set" => "SCARD",
+            "zset" => "ZCARD",
+            "hash" => "HLEN",
+            "list" => "LLEN",
+            _ => continue,
+        };
+        members += ::redis::cmd(count).arg(key).query_async::<u64>(redis).await.unwrap();
+    }
+    (keys.len(), members)
+}
+
+#[test]
+fn f25_twenty_thousand_rings_over_ten_restarts_leave_nothing_on_redis() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        let server = OwnRedis::start(&[]);
+        let mut redis = ::redis::Client::open(server.url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        s.stop("-TERM");
+        s.set("REDIS_URL", &server.url);
+        let mut rung = 0;
+        for round in 0..10 {
+            s.start().await;
+            s.injects(&format!("2,000 jobs, round {round}"));
+            // Messages of builds that don't exist: a job like any other, which is done at once.
+            let sql = "insert into job (id, kind, key, wanted, run_at) select gen_random_uuid(), 'run_deployment', gen_random_uuid(), 1, coolops_now()
+                         from generate_series(1, 2000); notify coolops";
+            s.database.execute(sql).await;
+            let open = "select count(*) from job where state <> 'done'";
+            s.until_long("all of them are done", Duration::from_mins(3), async || s.database.count(open).await == 0).await;
+            let metrics = ureq::get(format!("{}/metrics", s.admin)).call().unwrap().body_mut().read_to_string().unwrap();
+            let answered = metrics
+                .lines()
+                .filter(|l| l.starts_with("coolops_claims_total") && l.contains("via=\"doorbell\"") && l.contains("run_deployment"));
+            rung += answered.filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>();
+            s.stop(if round % 2 == 0 { "-TERM" } else { "-KILL" });
+            s.database.execute("delete from job where state = 'done'").await;
+        }
+        let (keys, members) = held(&mut redis).await;
+        s.saw(&format!("{rung} rings; Redis holds {keys} keys with {members} members"));
+        assert!(rung > 15_000, "only {rung} of 20,000 jobs were rung for");
+        assert!(keys < 700 && members < 2_000, "{keys} keys with {members} members");
+        s.start().await;
+        s.announces("master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        let (keys, members) = held(&mut redis).await;
+        assert!(keys < 60 && members < 60, "after the next start there are {keys} keys with {members} members");
+    });
+}
+
+#[test]
+fn f25_a_redis_that_an_older_version_filled_heals() {
+    chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
+        let server = OwnRedis::start(&[]);
+        let mut redis = ::redis::Client::open(server.url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let instance = s.instance().await;
+        s.stop("-TERM");
+        s.injects("8,201 rings that were answered and never struck out, of a worker that died");
+        for kind in ["run", "slack"] {
+            let queue = format!("coolops:{instance}:{kind}");
+            let worker = format!("{queue}-dead");
+            let mut pipe = ::redis::pipe();
+            pipe.zadd(format!("{queue}:workers"), &worker, 1).ignore();
+            for n in 0..8_201 {
+                pipe.sadd(format!("{queue}:inflight:{worker}"), n).ignore();
+                pipe.hset(format!("{queue}:data"), n, "{}").ignore();
+                pipe.hset(format!("{queue}:meta:{n}"), "attempts", 1).ignore();
+            }
+            pipe.query_async::<()>(&mut redis).await.unwrap();
+        }
+        s.set("REDIS_URL", &server.url);
+        s.start().await;
+        s.announces("master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        let healed = async || held(&mut redis.clone()).await.0 < 60;
+        s.until("what nobody needs is gone", healed).await;
+        assert!(!std::fs::read_to_string(&s.log).unwrap().contains("too many results"), "nothing was read at one go");
+        s.saw("it heals by itself");
+    });
+}
+
 /// A Redis of a test's own, which it may fill.
 struct OwnRedis {
     child: std::process::Child,

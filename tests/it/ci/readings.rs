@@ -19,7 +19,7 @@ fn shown(name: &str) -> String {
             sample.name,
             provider.delivery(&request, &body).unwrap_or_else(|| "by digest".into())
         ));
-        let decided = match provider.read(&request, &body) {
+        let decided = match ci::read(provider, &request, &body) {
             Reading::Report(report) => rules::decide(provider, &super::rules(name), &report, &body),
             Reading::Ignored(why) => Err(why),
         };

@@ -133,7 +133,9 @@ impl Story {
             app: Arc::clone(&app),
             signing_secret: SIGNING_SECRET.to_owned().into(),
             response_hosts: vec![],
+            home: Arc::default(),
             readiness: http::health::Readiness::default(),
+            room: Arc::default(),
         }));
         let mut story = Self { app, router, standin, runner, database, token: String::new(), tampered: false, slack, run };
         story.set_up().await;

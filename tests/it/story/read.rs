@@ -28,8 +28,11 @@ fn text(value: &Value) -> String {
     let mut text = value["text"].as_str().unwrap_or_default().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
     while let Some(start) = text.find("<http") {
         let end = start + text[start..].find('>').unwrap_or(0);
-        let label = text[start..end].split('|').nth(1).unwrap_or("link").to_owned();
-        text.replace_range(start..=end, &format!("({label})"));
+        let shown = match text[start + 1..end].split_once('|') {
+            Some((_, label)) => format!("({label})"),
+            None => text[start + 1..end].to_owned(),
+        };
+        text.replace_range(start..=end, &shown);
     }
     text
 }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use coolops::domain::deployment::{Failure, LogCursor};
 use coolops::domain::ids::DeploymentId;
 use coolops::domain::names::ImageRef;
-use coolops::runner::{Credentials, Exit, Found, Frame, Image, Leftover, RunSpec, Runner, Trouble};
+use coolops::domain::project::Unchecked;
+use coolops::runner::{Credentials, Exit, Found, Frame, Image, Ours, Progress, RunSpec, Runner, Trouble};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use secrecy::ExposeSecret;
@@ -144,16 +145,17 @@ impl Runner for FakeRunner {
         &'a self,
         _image: &'a ImageRef,
         _credentials: Option<Credentials>,
-        progress: mpsc::Sender<String>,
+        _unchecked: Unchecked,
+        progress: mpsc::Sender<Progress>,
     ) -> BoxFuture<'a, Result<Image, Trouble>> {
         let refuse = self.state.lock().unwrap().refuse.take();
         Box::pin(async move {
             match refuse {
                 Some(failure) => {
-                    progress.send("Pulling".to_owned()).await.ok();
+                    progress.send(Progress::Said("Pulling".to_owned())).await.ok();
                     Err(Trouble::Failed(failure))
                 }
-                None => Ok(Image { id: format!("sha256:{}", "0".repeat(64)), digest: None }),
+                None => Ok(Image { id: format!("sha256:{}", "0".repeat(64)), digest: None, unchecked: false }),
             }
         })
     }
@@ -247,7 +249,7 @@ impl Runner for FakeRunner {
             return ready(no_answer());
         }
         let code = state.containers.get(id).map(|c| c.exit).ok_or_else(|| Trouble::Engine("no such container".to_owned()));
-        ready(code.map(|code| Exit { code, out_of_memory: false }))
+        ready(code.map(|code| Exit { code, out_of_memory: false, at: None }))
     }
 
     fn stop<'a>(&'a self, id: &'a str, _grace: Duration) -> BoxFuture<'a, Result<(), Trouble>> {
@@ -261,7 +263,7 @@ impl Runner for FakeRunner {
         ready(Ok(()))
     }
 
-    fn leftovers<'a>(&'a self, _instance: &'a str) -> BoxFuture<'a, Result<Vec<Leftover>, Trouble>> {
+    fn containers<'a>(&'a self, _instance: &'a str) -> BoxFuture<'a, Result<Vec<Ours>, Trouble>> {
         ready(Ok(vec![]))
     }
 

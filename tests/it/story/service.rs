@@ -118,6 +118,13 @@ impl Service {
         self.until("the service is ready", async || ureq::get(&url).call().is_ok()).await;
     }
 
+    /// Starts a process and doesn't wait until it is ready.
+    pub fn launch(&mut self, role: &str) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let mut command = self.command(&[role]);
+        self.children.push(command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+    }
+
     /// Starts one more worker; it is the last of the processes.
     pub fn start_worker(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();

@@ -1,0 +1,120 @@
+//! The newest output of deployments whose log has grown past its first half, for those who watch. What is kept of it is written to
+//! the journal at the end; until then this may be lost, and is never longer than a screen or two needs.
+
+use sqlx::PgPool;
+
+use super::Store;
+use crate::domain::ids::DeploymentId;
+
+/// How much of a deployment's newest output is there for watchers, in bytes, about.
+const KEPT: i64 = 1024 * 1024;
+
+/// A piece of it: whole lines.
+#[derive(Debug, Clone)]
+pub struct Newest {
+    /// Number of its first line, counted over all that was printed, from 1.
+    pub first_line: i64,
+    /// Its lines.
+    pub lines: i64,
+    /// The masked output.
+    pub body: Vec<u8>,
+}
+
+impl Newest {
+    /// What of it comes after line `seen`; nothing when all of it was seen.
+    #[must_use]
+    pub fn after(&self, seen: i64) -> Option<Self> {
+        let skip = usize::try_from((seen - self.first_line + 1).max(0)).unwrap_or(0);
+        if skip == 0 {
+            return Some(self.clone());
+        }
+        let from = self.body.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(skip - 1).map(|(at, _)| at + 1)?;
+        let body = self.body[from..].to_vec();
+        (!body.is_empty()).then(|| Self { first_line: self.first_line + skip as i64, lines: self.lines - skip as i64, body })
+    }
+
+    /// The number of its last line.
+    pub fn last_line(&self) -> i64 {
+        self.first_line + self.lines - 1
+    }
+}
+
+impl Store {
+    /// Shows a piece to those who watch; what is long past leaves.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn show_newest(&self, deployment: DeploymentId, piece: &Newest) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into log_tail (deployment_id, first_line, lines, body) values ($1, $2, $3, $4)
+             on conflict (deployment_id, first_line) do update set lines = excluded.lines, body = excluded.body",
+            deployment.0,
+            piece.first_line,
+            i32::try_from(piece.lines).unwrap_or(i32::MAX),
+            piece.body
+        )
+        .execute(&self.work)
+        .await?;
+        sqlx::query!(
+            "delete from log_tail where deployment_id = $1 and first_line <
+               (select min(first_line) from (select first_line, sum(length(body)) over (order by first_line desc) as size
+                                               from log_tail where deployment_id = $1) t where size <= $2)",
+            deployment.0,
+            KEPT
+        )
+        .execute(&self.work)
+        .await?;
+        self.wake.logged(deployment);
+        Ok(())
+    }
+
+    /// What there is of a deployment's newest output after a line.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn newest_after(&self, deployment: DeploymentId, line: i64) -> Result<Vec<Newest>, sqlx::Error> {
+        newest(&self.pool, deployment, line).await
+    }
+
+    /// Nobody watches it any more: the journal has what is kept, or somebody else reads it again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_newest(&self, deployment: DeploymentId) -> Result<(), sqlx::Error> {
+        sqlx::query!("delete from log_tail where deployment_id = $1", deployment.0).execute(&self.work).await.map(|_| ())
+    }
+}
+
+async fn newest(pool: &PgPool, deployment: DeploymentId, line: i64) -> Result<Vec<Newest>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select first_line, lines, body from log_tail where deployment_id = $1 and first_line + lines - 1 > $2::bigint order by first_line",
+        deployment.0,
+        line
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut seen = line;
+    let mut all = Vec::new();
+    for row in rows {
+        let piece = Newest { first_line: row.first_line, lines: i64::from(row.lines), body: row.body };
+        if let Some(piece) = piece.after(seen) {
+            seen = piece.last_line();
+            all.push(piece);
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_does_not_come_again() {
+        let piece = Newest { first_line: 10, lines: 3, body: b"a\nb\nc\n".to_vec() };
+        assert_eq!(piece.after(9).unwrap().body, b"a\nb\nc\n");
+        let rest = piece.after(10).unwrap();
+        assert_eq!((rest.first_line, rest.lines, rest.body.as_slice()), (11, 2, b"b\nc\n".as_slice()));
+        assert!(piece.after(12).is_none() && piece.after(40).is_none());
+    }
+}

@@ -1,0 +1,78 @@
+//! What a stranger in the same server, or one who can write to a table, can make of an installation: nothing that it acts on.
+
+use axum::http::StatusCode;
+use sqlx::{AssertSqlSafe, Connection};
+
+use crate::story::database::Database;
+use crate::story::service::service_story;
+use crate::story::{build, story};
+
+async fn role_of(database: &Database) -> String {
+    let mut owner = database.owner().await;
+    let role = sqlx::query_scalar("select coolops_app_role()").fetch_one(&mut owner).await.unwrap();
+    owner.close().await.unwrap();
+    role
+}
+
+#[tokio::test]
+async fn each_installation_has_a_role_of_its_own_and_nobody_else_comes_in() {
+    let (ours, theirs) = (Database::create().await, Database::create().await);
+    // A test's database is a copy; each of these is set up as an operator would, and gets its own.
+    for database in [&ours, &theirs] {
+        coolops::store::migrate(&database.url).await.unwrap();
+    }
+    let (our_role, their_role) = (role_of(&ours).await, role_of(&theirs).await);
+    assert_ne!(our_role, their_role);
+    let mut owner = ours.owner().await;
+    let login = format!("login_{}", crate::story::random_name());
+    sqlx::raw_sql(AssertSqlSafe(format!("create role {login} login; grant {their_role} to {login}"))).execute(&mut owner).await.unwrap();
+    let may = format!("select has_database_privilege('{login}', current_database(), 'CONNECT')");
+    let may_connect: bool = sqlx::query_scalar(AssertSqlSafe(may)).fetch_one(&mut owner).await.unwrap();
+    assert!(!may_connect, "the login of another installation may connect");
+    sqlx::raw_sql(AssertSqlSafe(format!("set role {their_role}"))).execute(&mut owner).await.unwrap();
+    for statement in ["select * from event", "insert into token (id) values (gen_random_uuid())", "update project set image = 'evil'"] {
+        let refused = sqlx::raw_sql(statement).execute(&mut owner).await;
+        assert!(refused.is_err(), "{statement} was taken from another installation's role");
+    }
+    owner.close().await.unwrap();
+    let mut owner = ours.owner().await;
+    sqlx::raw_sql(AssertSqlSafe(format!("drop role {login}"))).execute(&mut owner).await.unwrap();
+    owner.close().await.unwrap();
+    ours.drop().await;
+    theirs.drop().await;
+}
+
+#[test]
+fn a_row_that_the_log_does_not_bear_out_is_not_acted_on_and_named() {
+    service_story("echo the right image", "info", async |s| {
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.cli(&["audit", "verify"]);
+        s.stop("-TERM");
+        // Whoever can write to the tables plants another image and a token, and the log says nothing of it.
+        s.database.execute("update project set doc = replace(doc::text, doc->>'image', 'evil.example/steal:1')::json").await;
+        s.start().await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        assert_eq!(s.logs(), "the right image\n");
+        let (code, said) = s.cli_fails(&["audit", "verify"], "");
+        assert!(code == 1 && said.contains("evil.example/steal:1"), "{said}");
+        s.cli(&["replay"]);
+        s.cli(&["audit", "verify"]);
+    });
+}
+
+#[test]
+fn an_unknown_type_of_event_is_refused_at_the_door() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let before = s.app.store.head().await.unwrap().0;
+        // As one would find it whose program is older than what it appends, or who calls the function by hand.
+        s.database.execute("alter table event_type rename to event_type_all; create table event_type as select * from event_type_all where name <> 'build_registered'").await;
+        let (status, answer) = s.post_build(&build("master-2").body()).await;
+        assert!(!status.is_success(), "{answer}");
+        assert_eq!(s.app.store.head().await.unwrap().0, before, "nothing of it is in the log");
+        s.database.execute("drop table event_type; alter table event_type_all rename to event_type").await;
+        assert_eq!(s.post_build(&build("master-2").body()).await.0, StatusCode::CREATED);
+    });
+}
