@@ -47,6 +47,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(5);
 /// A worker that showed no sign of life for so long is dead: what apalis is told, 2 s five times.
 const ALIVE: Duration = Duration::from_secs(10);
+/// When a new worker is first looked after: whatever was wrong before it is over then.
+const LOOK: Duration = Duration::from_secs(3);
 /// How long Redis keeps what a worker is known by.
 const STAY: Duration = Duration::from_mins(2);
 /// Rings of a sound queue, at most: twice what the relay lets be outstanding.
@@ -234,8 +236,9 @@ impl Doorbell {
         });
         // What it is known by goes by itself when it is killed.
         let staying = async {
+            let mut next = LOOK;
             loop {
-                tokio::time::sleep(STAY / 4).await;
+                tokio::time::sleep(std::mem::replace(&mut next, STAY / 4)).await;
                 if books.stay(&name).await.is_ok() {
                     *self.trouble.lock().expect("no holder of the lock panics") = None;
                 }

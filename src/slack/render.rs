@@ -253,9 +253,10 @@ fn actions(card: &BuildCard) -> SlackBlock {
 fn brief(line: &Line, public_url: &str, links: &Links) -> String {
     let (_, words) = words(line, 60);
     format!(
-        "{} → *{}*: {words} · {}",
+        "{} → *{}*: {words}{} · {}",
         mrkdwn::mention(&line.user),
         mrkdwn::word(&line.environment, 60, 120),
+        not_checked(line),
         mrkdwn::link(&log_url(public_url, links, line.deployment_id), "logs")
     )
 }
@@ -268,17 +269,19 @@ fn full(line: &Line, public_url: &str, links: &Links) -> (String, String) {
         (true, Some(started)) => format!(" · ran {}", duration((line.since - started).num_seconds())),
         _ => String::new(),
     };
-    let unchecked = line
-        .unchecked
-        .as_deref()
-        .map(|image| format!(" · runs {}, which the registry could not be asked about", mrkdwn::word(&short_digest(image), 100, 200)));
     let detail = format!(
         "{}{ran}{} · {}",
         mrkdwn::local_time(line.requested_at),
-        unchecked.unwrap_or_default(),
+        not_checked(line),
         mrkdwn::link(&log_url(public_url, links, line.deployment_id), "See logs")
     );
     (sentence, detail)
+}
+
+/// Which image runs, where nobody could ask whether it is still the one that is meant.
+fn not_checked(line: &Line) -> String {
+    let told = |image| format!(" · runs {}, which the registry could not be asked about", mrkdwn::word(&short_digest(image), 100, 200));
+    line.unchecked.as_deref().map(told).unwrap_or_default()
 }
 
 /// A digest as people compare it: `name@sha256:` and the first twelve digits.

@@ -127,3 +127,24 @@ fn cleaning_without_a_docker_says_so_and_is_no_failure() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("No Docker answers, so there is no image to remove."));
 }
+
+#[test]
+fn what_a_command_beside_the_services_started_ends_with_it() {
+    let folder = Folder::make();
+    let note = folder.0.join("started");
+    let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", note.display());
+    let quiet = Stdio::null;
+    let mut child =
+        folder.command(&["with-services", "--", "sh", "-c", &script]).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !note.exists() {
+        assert!(std::time::Instant::now() < deadline, "its command never began");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let started = std::fs::read_to_string(&note).unwrap();
+    let state = || std::fs::read_to_string(format!("/proc/{}/stat", started.trim())).ok().filter(|stat| !stat.contains(") Z "));
+    assert!(state().is_some(), "it runs");
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    child.wait().unwrap();
+    assert_eq!(state(), None, "what the command started runs on");
+}

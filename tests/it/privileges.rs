@@ -59,6 +59,12 @@ fn a_row_that_the_log_does_not_bear_out_is_not_acted_on_and_named() {
         assert!(code == 1 && said.contains("evil.example/steal:1"), "{said}");
         s.cli(&["replay"]);
         s.cli(&["audit", "verify"]);
+        // A row that isn't even one is named too, and stands in nobody's way.
+        s.database.execute("update project set doc = '{}'").await;
+        let (code, said) = s.cli_fails(&["audit", "verify"], "");
+        assert!(code == 1 && said.contains("its row is missing, or can't be read; coolops replay makes it right again"), "{said}");
+        s.cli(&["replay"]);
+        s.cli(&["audit", "verify"]);
     });
 }
 
