@@ -56,7 +56,7 @@ impl From<Trouble> for Break {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Failed(failure) => Self::Fail(failure),
-            Trouble::Engine(problem) => Self::Engine(problem),
+            Trouble::Engine(_) | Trouble::LogDamaged(_) => Self::Engine(trouble.to_string()),
         }
     }
 }
@@ -104,6 +104,8 @@ pub(super) struct Run<'a> {
     /// The deployment was told to stop.
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) id: DeploymentId,
+    /// The engine that its container is on, or will be.
+    pub(super) engine_id: String,
     pub(super) journal: Journal,
     pub(super) keep: Keep,
     /// What is held for the tail, for those who watch, and the number of the line after it.
@@ -175,6 +177,7 @@ pub async fn perform(
         leaving,
         stopping,
         id,
+        engine_id: String::new(),
         journal,
         keep,
         watched: Watched::default(),
@@ -256,7 +259,8 @@ impl Run<'_> {
     }
 
     pub(super) async fn through(&mut self, deployment: Deployment) -> Result<(String, Ending), Break> {
-        let engine = self.on_its_engine(&deployment).await?;
+        let engine = self.on_its_engine(deployment.engine_id.as_deref()).await?;
+        self.engine_id.clone_from(&engine);
         let inputs = self.inputs(&deployment).await?;
         self.patterns = Patterns::new(inputs.secrets.iter().map(ExposeSecret::expose_secret));
         let name = deployment.container_name();
@@ -317,20 +321,21 @@ impl Run<'_> {
             }
         }
         failpoint!("after_start");
-        let container = match found {
-            Found::Running(container) | Found::Ended(container) => container,
+        let (container, has_ended) = match found {
+            Found::Running(container) => (container, false),
+            Found::Ended(container) => (container, true),
             Found::Foreign => return Err(foreign()),
             // Told to stop before it was started. Nothing is there: what was made is made away with.
             Found::Missing | Found::Created(_) if deployment.state == State::Cancelling && deployment.container_id.is_none() => {
                 return Err(not_started());
             }
-            Found::Missing | Found::Created(_) => return Err(Break::Lose("its container was removed while it ran".to_owned())),
+            Found::Missing | Found::Created(_) => return Err(self.removed_by_hand().await),
         };
         if deployment.state == State::Starting {
             self.record(|own, _| own.start(container.clone()).map(|e| vec![e])).await?;
             failpoint!("after_started");
         }
-        let exit = self.follow(&container, &name).await?;
+        let exit = self.follow(&container, &name, has_ended).await?;
         failpoint!("after_output");
         let ending = match exit.code {
             0 => Ending::Succeeded,
@@ -343,10 +348,18 @@ impl Run<'_> {
         Ok((container, ending))
     }
 
-    /// The engine that answers now, which has to be the one that the container is on.
-    async fn on_its_engine(&self, deployment: &Deployment) -> Result<String, Break> {
+    /// Its container is not there: somebody removed it, unless another engine answers by now.
+    pub(super) async fn removed_by_hand(&self) -> Break {
+        match self.on_its_engine(Some(&self.engine_id)).await {
+            Ok(_) => Break::Lose("its container was removed while it ran".to_owned()),
+            Err(elsewhere) => elsewhere,
+        }
+    }
+
+    /// The engine that answers now, which has to be the one that the container is on, if there may be one.
+    async fn on_its_engine(&self, on: Option<&str>) -> Result<String, Break> {
         let engine = self.runner.engine_id().await?;
-        if deployment.engine_id.as_ref().is_none_or(|on| *on == engine) {
+        if on.is_none_or(|on| on == engine) {
             return Ok(engine);
         }
         Err(match self.app.store.engine_is_gone(self.claim).await? {

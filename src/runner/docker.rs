@@ -242,11 +242,8 @@ impl DockerRunner {
     /// Makes sure that there is one network that deployments share, and tells its name; somebody may have pruned it since the last one,
     /// or made one of that name that lets them reach each other.
     async fn network(&self) -> Result<String, Trouble> {
-        // One engine's own, because several engines on one machine can't share a bridge. Docker before version 23 gives all of them one
-        // id; where they keep their things tells them apart.
-        let info = within(CALL, self.docker.info()).await.map_err(|e| engine_trouble(&e))?;
-        let engine = format!("{} {}", info.id.unwrap_or_default(), info.docker_root_dir.unwrap_or_default());
-        let bridge = format!("{NETWORK}{}", &hex::encode(Sha256::digest(engine))[..8]);
+        // One engine's own, because several engines on one machine can't share a bridge.
+        let bridge = format!("{NETWORK}{}", &hex::encode(Sha256::digest(self.engine_id().await?))[..8]);
         for _ in 0..2 {
             let known = self.networks().await?;
             let (ours, others): (Vec<&Known>, Vec<&Known>) = known.iter().partition(|n| n.sound && n.bridge == bridge);
@@ -414,7 +411,7 @@ fn pull_trouble(error: &Error, image: &ImageRef, has_login: bool) -> Trouble {
 /// That an image of a moving tag is at hand and nobody can say whether it is the newest.
 fn not_checked(trouble: Trouble, image: &ImageRef) -> Trouble {
     let detail = match trouble {
-        Trouble::Failed(Failure::PullFailed { detail }) | Trouble::Engine(detail) => detail,
+        Trouble::Failed(Failure::PullFailed { detail }) | Trouble::Engine(detail) | Trouble::LogDamaged(detail) => detail,
         Trouble::Failed(failure) => failure.sentence(image.as_str()),
     };
     Trouble::Failed(Failure::ImageUnchecked { detail })
@@ -423,8 +420,15 @@ fn not_checked(trouble: Trouble, image: &ImageRef) -> Trouble {
 impl Runner for DockerRunner {
     fn engine_id(&self) -> BoxFuture<'_, Result<String, Trouble>> {
         Box::pin(async move {
-            let info = within(CALL, self.docker.info()).await.map_err(|e| engine_trouble(&e))?;
-            info.id.ok_or_else(|| Trouble::Engine("Docker tells no id of itself".to_owned()))
+            let info = async || {
+                let info = within(CALL, self.docker.info()).await.map_err(|e| engine_trouble(&e))?;
+                let id = info.id.ok_or_else(|| Trouble::Engine("Docker tells no id of itself".to_owned()))?;
+                Ok::<_, Trouble>((id, info.name.unwrap_or_default(), info.docker_root_dir.unwrap_or_default()))
+            };
+            // Docker before version 23 gives all engines of one machine the same id, and Podman makes a new one up each time: it is
+            // known by its host's name. Where it keeps its containers tells one host's engines apart.
+            let ((id, name, root), (again, ..)) = (info().await?, info().await?);
+            Ok(format!("{} {root}", if id == again { id } else { name }))
         })
     }
 
@@ -689,7 +693,7 @@ fn frame(output: Result<LogOutput, Error>) -> Result<Option<Frame>, Trouble> {
     let (Some(end), Some(at)) = (end, time) else {
         let words = String::from_utf8_lossy(&message);
         let words: String = words.chars().filter(|c| !c.is_control()).take(WORDS_MAX).collect();
-        return Err(Trouble::Engine(format!("its log can't be read: {words}")));
+        return Err(Trouble::LogDamaged(words));
     };
     Ok(Some(Frame { stderr, at: at.to_owned(), bytes: message.slice(end + 1..) }))
 }

@@ -124,6 +124,9 @@ pub enum Trouble {
     /// The engine does not answer or answers nonsense: nothing is known, try again.
     #[error("{0}")]
     Engine(String),
+    /// The engine can't read its own log of a container's output.
+    #[error("Docker can't read its log of the output: {0}")]
+    LogDamaged(String),
 }
 
 /// Runs containers. Calls about one container come from one worker at a time, in the order of the methods below; any of

@@ -96,6 +96,40 @@ fn a_secret_that_is_replaced_while_it_is_in_a_container_stays_masked() {
     });
 }
 
+#[test]
+fn output_is_not_stored_while_a_replaced_secret_that_is_in_it_can_not_be_masked() {
+    let script = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo $i $SECRET; sleep 0.2; done";
+    service_story(script, "info", async |s| {
+        let set = |s: &crate::story::service::Service, value: &str| {
+            s.cli_with(&["environment", "set", "api", "Staging", "--secret", "SECRET"], value);
+        };
+        set(s, "first-secret-value");
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*running*").await;
+        let (first, second) = (s.variable("COOLOPS_MASTER_KEY"), coolops::keys::new_master_key());
+        s.set("COOLOPS_MASTER_KEY", &second);
+        s.set("COOLOPS_MASTER_KEY_PREVIOUS", &first);
+        // The container has what was encrypted with the first key, and the first key is taken away.
+        set(s, "second-secret-value");
+        s.unset("COOLOPS_MASTER_KEY_PREVIOUS");
+        s.stop("-TERM");
+        s.start().await;
+        let waits = "select count(*) from job where last_error = 'the secret SECRET can''t be read; the container runs on'";
+        s.until("its worker says what it waits for", async || s.database.count(waits).await == 1).await;
+        let stored = s.database.count("select count(*) from log_chunk").await;
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        assert_eq!(s.database.count("select count(*) from log_chunk").await, stored, "nothing is stored that can't be masked");
+        s.set("COOLOPS_MASTER_KEY_PREVIOUS", &first);
+        s.stop("-TERM");
+        s.start().await;
+        s.shows("*succeeded*").await;
+        let whole: String = (1..=60).map(|n| format!("{n} ***\n")).collect();
+        assert_eq!(s.logs(), whole, "all of it, masked");
+    });
+}
+
 async fn redis_dump() -> String {
     let mut connection = redis::Client::open(service("TEST_REDIS_URL")).unwrap().get_multiplexed_async_connection().await.unwrap();
     let mut text = String::new();

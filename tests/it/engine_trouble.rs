@@ -1,6 +1,6 @@
 //! The engine does not answer at the worst moments; a container is started once all the same.
 
-use crate::story::{build, story};
+use crate::story::{build, operator, story};
 
 #[test]
 fn a_lost_answer_to_create_or_start_never_leads_to_a_second_container_or_start() {
@@ -26,6 +26,93 @@ fn an_engine_that_is_away_at_any_step_only_delays() {
             s.presses("ana", "master-1", "Staging").await;
             assert!(s.channel().contains("*succeeded*"), "{method}: {}", s.channel());
             assert_eq!((s.runner.starts(), s.runner.removed()), (vec![1], 1), "{method}");
+        });
+    }
+}
+
+#[test]
+fn another_engine_behind_the_same_address_starts_nothing_a_second_time() {
+    for method in ["create", "start"] {
+        story(async |s| {
+            s.ci_announces(build("master-1")).await;
+            s.runner.hold();
+            s.runner.will_be_replaced_after(method);
+            s.only_presses("ana", "master-1", "Staging").await;
+            for _ in 0..4 {
+                s.a_worker_tries_once().await;
+                assert!(s.channel().contains("*starting*"), "{method}: nobody knows yet what it does:\n{}", s.channel());
+                assert_eq!(s.runner.variables(), [], "{method}: a container was made on the engine that has come");
+            }
+            s.runner.is_back();
+            s.settle().await;
+            assert!(s.channel().contains("*running*"), "{method}:\n{}", s.channel());
+            assert_eq!(s.runner.starts(), [1], "{method}");
+            s.container_ends("master-1", 0).await;
+        });
+    }
+}
+
+#[test]
+fn what_can_not_be_started_says_why_and_goes_on_when_it_can() {
+    const WORDS: &str = "Docker says: could not find an available, non-overlapping IPv4 address pool";
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.ails("create", WORDS);
+        s.only_presses("ana", "master-1", "Staging").await;
+        s.a_worker_tries_once().await;
+        assert!(!s.channel().contains("waits"), "what passes at once is not worth a line:\n{}", s.channel());
+        s.database.set_clock(6).await;
+        s.a_worker_tries_once().await;
+        assert!(s.channel().contains(&format!("*starting*, waits, and tries again: {WORDS}")), "{}", s.channel());
+        s.database.set_clock(9 * 60).await;
+        s.a_worker_tries_once().await;
+        s.runner.is_well_again();
+        s.settle().await;
+        assert!(s.channel().contains("*succeeded*") && !s.channel().contains("waits"), "{}", s.channel());
+        assert_eq!(s.runner.starts(), [1]);
+    });
+}
+
+#[test]
+fn what_can_not_be_started_fails_in_dockers_words_when_its_patience_is_over() {
+    const WORDS: &str = "Docker says: could not find an available, non-overlapping IPv4 address pool";
+    story(async |s| {
+        use coolops::domain::project::ProjectChange;
+        s.app.change_project(s.project(), ProjectChange::StartPatience(3), &operator()).await.unwrap();
+        s.ci_announces(build("master-1")).await;
+        s.ci_announces(build("master-2")).await;
+        s.runner.ails("create", WORDS);
+        s.only_presses("ana", "master-1", "Staging").await;
+        s.a_worker_tries_once().await;
+        s.only_presses("ben", "master-2", "Staging").await;
+        s.database.set_clock(2 * 60 + 50).await;
+        s.a_worker_tries_once().await;
+        assert!(!s.channel().contains("*failed*"), "its patience is three minutes:\n{}", s.channel());
+        s.database.set_clock(3 * 60 + 10).await;
+        s.a_worker_tries_once().await;
+        assert!(s.channel().contains(&format!("*failed*: the container could not be started: {WORDS}")), "{}", s.channel());
+        s.runner.is_well_again();
+        s.settle().await;
+        assert!(s.channel().contains("*succeeded*"), "the next one is free to go:\n{}", s.channel());
+        assert_eq!(s.runner.starts(), [1]);
+    });
+}
+
+#[test]
+fn output_that_the_engine_gave_up_reading_is_marked() {
+    for gives_up in [false, true] {
+        story(async |s| {
+            s.ci_announces(build("master-1")).await;
+            s.runner.will_print(&["one", "two"], 0);
+            if gives_up {
+                s.runner.will_give_up_reading();
+            }
+            s.presses("ana", "master-1", "Staging").await;
+            let (_, log) = s.get(&s.log_path().replace("?key=", "/raw?key=")).await;
+            let mark = "… [output is missing here: the Docker Engine stopped reading it 10 s after the container's end]\n";
+            assert_eq!(log, format!("one\ntwo\n{}", if gives_up { mark } else { "" }));
+            let sealed = "select count(*) from event where type = 'deployment_succeeded' and (payload->'log'->>'gaps')::int = 1";
+            assert_eq!(s.database.count(sealed).await, i64::from(gives_up), "counted in the end's seal");
         });
     }
 }

@@ -20,10 +20,41 @@ struct Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        self.fall_silent();
         std::fs::remove_dir_all(&self.folder).ok();
     }
+}
+
+impl Registry {
+    /// Nobody answers at its address any more.
+    fn fall_silent(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
+    /// Puts an image there, and leaves none of it on the engine.
+    async fn takes(&self, name: &str, tag: &str, script: &str) {
+        let docker = docker();
+        let ours = DockerRunner::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap();
+        let files = image::busybox_with(&[("deploy", script)]).unwrap();
+        ours.import(&format!("{name}-local:{tag}"), "[\"/bin/sh\",\"/deploy\"]", files).await.unwrap();
+        let as_there = TagImageOptionsBuilder::new().repo(name).tag(tag).build();
+        docker.tag_image(&format!("{name}-local:{tag}"), Some(as_there)).await.unwrap();
+        let login = DockerCredentials { username: Some("puller".into()), password: Some("pull-password".into()), ..Default::default() };
+        let options = PushImageOptionsBuilder::new().tag(tag).build();
+        let mut push = docker.push_image(name, Some(options), Some(login));
+        while let Some(step) = push.next().await {
+            step.unwrap();
+        }
+        for image in [format!("{name}:{tag}"), format!("{name}-local:{tag}")] {
+            docker.remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
+        }
+    }
+}
+
+fn docker() -> Docker {
+    let host = service("TEST_DOCKER_HOST");
+    Docker::connect_with_socket(host.trim_start_matches("unix://"), 120, bollard::API_DEFAULT_VERSION).unwrap()
 }
 
 fn start_registry() -> Registry {
@@ -49,26 +80,8 @@ fn a_private_image_is_pulled_with_the_projects_login_and_refused_without() {
         let registry = start_registry();
         let address = registry.address.clone();
         let name = format!("{address}/team/deploy");
-        let docker =
-            Docker::connect_with_socket(service("TEST_DOCKER_HOST").trim_start_matches("unix://"), 120, bollard::API_DEFAULT_VERSION)
-                .unwrap();
         s.until("the registry answers", async || std::net::TcpStream::connect(&address).is_ok()).await;
-        let ours = DockerRunner::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap();
-        let script = "echo private image; echo login is $LEAK";
-        ours.import(&format!("{name}-local:1"), "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap())
-            .await
-            .unwrap();
-        let tag = TagImageOptionsBuilder::new().repo(&name).tag("1").build();
-        docker.tag_image(&format!("{name}-local:1"), Some(tag)).await.unwrap();
-        let login = DockerCredentials { username: Some("puller".into()), password: Some("pull-password".into()), ..Default::default() };
-        let options = PushImageOptionsBuilder::new().tag("1").build();
-        let mut push = docker.push_image(&name, Some(options), Some(login));
-        while let Some(step) = push.next().await {
-            step.unwrap();
-        }
-        for image in [format!("{name}:1"), format!("{name}-local:1")] {
-            docker.remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
-        }
+        registry.takes(&name, "1", "echo private image; echo login is $LEAK").await;
         s.cli(&["project", "set", "api", "--image", &format!("{name}:1")]);
         s.cli(&["build:new", "master-1", "-p", "LEAK=pull-password"]);
         s.shows("# Api: master-1").await;
@@ -87,6 +100,40 @@ fn a_private_image_is_pulled_with_the_projects_login_and_refused_without() {
         s.cli(&["project", "set", "api", "--image", &format!("{name}:2")]);
         s.presses("ana", "master-1", "Staging").await;
         s.shows(&format!("*failed*: the image {name}:2 does not exist")).await;
-        ours.forget(&format!("{name}:1")).await.unwrap();
+        forget(&format!("{name}:1")).await;
+    });
+}
+
+async fn forget(image: &str) {
+    DockerRunner::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap().forget(image).await.unwrap();
+}
+
+#[test]
+fn yesterdays_latest_is_not_taken_for_todays_while_the_registry_is_silent() {
+    service_story("true", "info", async |s| {
+        let mut registry = start_registry();
+        let address = registry.address.clone();
+        let name = format!("{address}/team/moving");
+        s.until("the registry answers", async || std::net::TcpStream::connect(&address).is_ok()).await;
+        registry.takes(&name, "latest", "echo yesterday").await;
+        s.cli_with(&["project", "registry", "set", "api", &address, "--username", "puller"], "pull-password\n");
+        s.cli(&["project", "set", "api", "--image", &format!("{name}:latest")]);
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        assert!(!s.channel().contains("could not be asked"), "{}", s.channel());
+        let digests = docker().inspect_image(&format!("{name}:latest")).await.unwrap().repo_digests.unwrap();
+        let short = &digests[0][..digests[0].find("sha256:").unwrap() + "sha256:".len() + 12];
+        registry.fall_silent();
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows(&format!("*failed*: the registry could not be asked whether {name}:latest is the newest image: ")).await;
+        assert!(s.channel().contains("(coolops project set --unchecked-image)"), "{}", s.channel());
+        s.cli(&["project", "set", "api", "--unchecked-image", "run"]);
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows_times("*succeeded*", 2).await;
+        assert!(s.channel().contains(&format!("runs {short}, which the registry could not be asked about")), "{}", s.channel());
+        assert!(s.logs().contains("yesterday"), "{}", s.logs());
+        forget(&format!("{name}:latest")).await;
     });
 }

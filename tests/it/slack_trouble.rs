@@ -18,6 +18,40 @@ fn a_post_whose_answer_was_lost_is_found_again_and_not_posted_twice() {
 }
 
 #[test]
+fn a_press_of_what_is_not_ours_or_not_there_any_more_is_refused_privately() {
+    story(async |s| {
+        s.standin.workspace().add_channel("C0FORMER01", "former");
+        s.ci_announces(build("master-1")).await;
+        let (elsewhere, started) = ("deployed from another channel", "was started");
+        let presses: [(&str, fn(&mut serde_json::Value), &str); 4] = [
+            ("another app's message", |p| p["message"]["app_id"] = "A0FOREIGN1".into(), "not on a message of this coolops"),
+            ("another workspace's message", |p| p["message"]["team"] = "T0FOREIGN1".into(), "or of this workspace"),
+            ("a copy in another channel", |p| p["channel"]["id"] = "C0FORMER01".into(), elsewhere),
+            ("a payload of another app", |p| p["api_app_id"] = "A0FOREIGN1".into(), "not on a message of this coolops"),
+        ];
+        for (what, change, words) in presses {
+            let signed = s.press_of("ana", "master-1", "Staging");
+            let form: Vec<(String, String)> = serde_urlencoded::from_str(&signed.body).unwrap();
+            let mut payload: serde_json::Value = serde_json::from_str(&form[0].1).unwrap();
+            change(&mut payload);
+            let body = serde_urlencoded::to_string([("payload", payload.to_string())]).unwrap();
+            assert_eq!(s.deliver(&s.standin.shared().sign(body)).await, 200);
+            s.settle().await;
+            let mut notes = s.private_notes_of("ana");
+            notes.retain(|n| n.contains(words) && n.contains(started));
+            assert!(!notes.is_empty(), "{what}: {:?}", s.private_notes_of("ana"));
+        }
+        assert_eq!(s.private_notes_of("ana").len(), 4);
+        // The channel of before keeps its buttons, and they are dead.
+        let change = ProjectChange::Channel("C0NEWHOME1".to_owned());
+        s.app.change_project(s.project(), change, &operator()).await.unwrap();
+        s.presses("ben", "master-1", "Staging").await;
+        assert!(s.private_notes_of("ben")[0].contains(elsewhere), "{:?}", s.private_notes_of("ben"));
+        assert_eq!(s.runner.starts(), [0; 0], "nothing was started");
+    });
+}
+
+#[test]
 fn a_post_that_never_arrived_is_posted_after_looking_twice() {
     story(async |s| {
         s.standin.workspace().plan("chat.postMessage", Fault::Status(503), 1);

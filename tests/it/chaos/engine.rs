@@ -393,6 +393,72 @@ fn f42_the_script_ignores_sigterm() {
 }
 
 #[test]
+fn f45_no_network_is_left() {
+    chaos("true", None, async |s| {
+        let engine = on_an_engine_of_its_own(s, "true", false).await;
+        let docker = docker(&engine.host());
+        // All that the engine may give away; its own network is not made yet.
+        for n in 0.. {
+            let request = bollard::models::NetworkCreateRequest { name: format!("full-{n}"), ..Default::default() };
+            if docker.create_network(request).await.is_err() {
+                break;
+            }
+        }
+        s.announces("master-1").await;
+        s.injects("the engine has no address pool left");
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("waits, and tries again: Docker says: could not find an available, non-overlapping IPv4 address pool").await;
+        assert!(!s.channel().contains("waiting for a free worker"), "{}", s.channel());
+        docker.remove_network("full-0").await.unwrap();
+        s.shows("*succeeded*").await;
+        assert!(!s.channel().contains("waits"), "{}", s.channel());
+        for network in docker.list_networks(None).await.unwrap() {
+            if network.name.as_deref().is_some_and(|n| n.starts_with("full-")) {
+                docker.remove_network(&network.name.unwrap()).await.unwrap();
+            }
+        }
+        s.saw("the line has Docker's words until there is room, and then it runs");
+        s.engine = Some(engine);
+    });
+}
+
+#[test]
+fn f46_a_registry_that_is_slow_is_waited_for_and_can_be_stopped() {
+    chaos("true", None, async |s| {
+        // It takes connections and says nothing.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        s.announces("master-1").await;
+        s.cli(&["project", "set", "api", "--image", &format!("{}/deploy:1", silent.local_addr().unwrap())]);
+        s.injects("a registry that does not get on");
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*pulling* its image").await;
+        let list: serde_json::Value = serde_json::from_str(&s.cli(&["deployment", "list", "--json"])).unwrap();
+        s.cli(&["deployment", "stop", list[0]["of"]["deployment_id"].as_str().unwrap(), "--reason", "too slow"]);
+        s.shows("*cancelled*: too slow").await;
+        assert_eq!(s.starts().await, 0);
+        s.saw("the line says pulling and not that it waits for a worker, and a stop ends it");
+    });
+}
+
+#[test]
+fn f43_a_flood_that_ends_at_once() {
+    const LINES: usize = 400_000;
+    chaos(&format!("yes '' | head -n {LINES}; echo done"), None, async |s| {
+        s.announces("master-1").await;
+        s.injects("400,000 lines as fast as a pipe takes them, and an end right behind them");
+        s.presses("ana", "master-1", "Staging").await;
+        s.until_long("it ends", Duration::from_secs(120), async || s.channel().contains("*succeeded*")).await;
+        let log =
+            ureq::get(s.log_url().replace("?key=", "/raw?key=")).call().unwrap().body_mut().with_config().limit(64 << 20).read_to_string();
+        let log = log.unwrap();
+        let (kept, marked) =
+            (log.matches('\n').count(), log.contains("the Docker Engine stopped reading it 10 s after the container's end"));
+        s.saw(&format!("{kept} of {} lines, marked as cut off: {marked}", LINES + 1));
+        assert!((kept == LINES + 1 && log.ends_with("done\n")) || marked, "{kept} lines, and no mark: {:?}", &log[log.len() - 200..]);
+    });
+}
+
+#[test]
 fn f44_one_endless_line_binary_and_no_utf8() {
     let script =
         "head -c 5000000 /dev/zero | tr '\\0' x; echo; printf 'a\\000b\\377\\376c\\n'; head -c 100000 /dev/urandom; echo; printf end";

@@ -59,9 +59,11 @@ fn each_deployment_keeps_to_its_states_and_ends_once(events: &[Recorded]) {
             continue;
         }
         let allowed = match (before.state, after.state) {
+            // A delay that is told changes no state.
+            (State::Ready | State::Pulling | State::Starting, _) if before.delays < after.delays => before.state == after.state,
             (State::Queued, State::Queued | State::Ready | State::Cancelled)
             | (State::Ready, State::Pulling | State::Starting)
-            | (State::Pulling, State::Starting | State::Ready | State::Cancelling | State::Failed | State::Unknown)
+            | (State::Pulling, State::Starting | State::Cancelling | State::Failed | State::Unknown)
             | (State::Starting, State::Running)
             | (State::Ready | State::Starting | State::Running, State::Cancelling)
             | (State::Unknown, State::Succeeded | State::Failed)

@@ -36,6 +36,27 @@ fn a_workflow_that_succeeded_becomes_a_message_with_buttons() {
 }
 
 #[test]
+fn a_webhook_whose_build_would_be_too_large_is_ignored_with_the_reason() {
+    story(async |s| {
+        set_up(s, "github").await;
+        let params = (0..50).map(|n| Entry { name: format!("P{n}"), value: "{/big}".into() }).collect();
+        with_rules(s, "github", CiRules { params, ..CiRules::default() }).await;
+        let mut large = good("github");
+        // Each quotation mark is two bytes of an event.
+        large.body["big"] = "\"".repeat(10_000).into();
+        let (status, answer) = deliver(s, "github", &large).await;
+        assert_eq!((status, answer["verdict"].as_str()), (StatusCode::OK, Some("ignored")), "{answer}");
+        let reason = answer["reason"].as_str().unwrap();
+        assert!(
+            reason.starts_with("the event build_registered would have 10") && reason.ends_with("at most 524288 are allowed"),
+            "{reason}"
+        );
+        s.settle().await;
+        assert_eq!(s.channel().matches("# Api").count(), 0);
+    });
+}
+
+#[test]
 fn a_re_delivery_is_the_same_build_and_a_re_run_is_a_new_one() {
     story(async |s| {
         set_up(s, "github").await;

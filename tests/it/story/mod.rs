@@ -32,6 +32,7 @@ use coolops::runner::Runner;
 use coolops::slack::client::Slack;
 use coolops::slack::render;
 use coolops::standin::press::{Press, Signed};
+use coolops::standin::workspace::TEAM;
 use coolops::standin::{Options, StandIn};
 use coolops::store::Store;
 use coolops::store::jobs::Via;
@@ -133,7 +134,7 @@ impl Story {
             app: Arc::clone(&app),
             signing_secret: SIGNING_SECRET.to_owned().into(),
             response_hosts: vec![],
-            home: Arc::default(),
+            home: Arc::new(TEAM.to_owned().into()),
             readiness: http::health::Readiness::default(),
             room: Arc::default(),
         }));
@@ -218,6 +219,20 @@ impl Story {
         let signed = self.press_of(user, build, environment);
         assert_eq!(self.deliver(&signed).await, StatusCode::OK);
         self.settle().await;
+    }
+
+    /// A person presses a button, and nothing has followed from it yet.
+    pub async fn only_presses(&self, user: &str, build: &str, environment: &str) {
+        let signed = self.press_of(user, build, environment);
+        assert_eq!(self.deliver(&signed).await, StatusCode::OK);
+    }
+
+    /// A worker looks once after what is to be run, and Slack is told.
+    pub async fn a_worker_tries_once(&self) {
+        self.hurry().await;
+        self.run.take(Via::Sweep, Duration::ZERO).await;
+        self.hurry().await;
+        while self.slack.take(Via::Sweep, Duration::ZERO).await {}
     }
 
     /// Lets everything happen that is owed, until only held deployments run. Waits for events, never for time.

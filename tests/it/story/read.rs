@@ -74,5 +74,5 @@ pub fn button(m: &Message, environment: &str) -> Option<(String, Option<String>)
 /// What only this person sees in the first channel.
 pub fn private_notes(workspace: &Workspace, user: &str) -> Vec<String> {
     let id = &workspace.users.iter().find(|u| u.name == user).unwrap().id;
-    workspace.channels[0].messages.iter().filter(|m| m.only_for.as_ref() == Some(id)).map(|m| m.text.clone()).collect()
+    workspace.channels.iter().flat_map(|c| &c.messages).filter(|m| m.only_for.as_ref() == Some(id)).map(|m| m.text.clone()).collect()
 }

@@ -28,19 +28,44 @@ struct State {
     /// What the next containers print.
     script: Vec<String>,
     exit: i64,
+    /// The engine gives up reading what they print, 10 s after their end.
+    gives_up: bool,
     refuse: Option<Failure>,
     starts: HashMap<String, u32>,
     removed: Vec<String>,
     clock: u64,
-    /// Calls of a method that will not be answered; with `true`, what they ask for is done all the same.
-    troubles: Vec<(&'static str, bool)>,
+    /// What goes wrong with the next call of a method.
+    troubles: Vec<(&'static str, Mishap)>,
+    /// A method that says no, and in which words, until it is well again.
+    ails: Option<(&'static str, String)>,
+    /// What is on the engine that answered before this one did.
+    elsewhere: Option<HashMap<String, Container>>,
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, PartialEq)]
+enum Mishap {
+    /// It does nothing, and there is no answer.
+    NotDone,
+    /// It is done, and the answer is lost.
+    AnswerLost,
+    /// It is done, the answer is lost, and from then on another engine is there.
+    EngineReplaced,
 }
 
 impl State {
-    /// `None` when all is well, else whether the call takes effect before its answer is lost.
-    fn trouble(&mut self, method: &str) -> Option<bool> {
+    /// What goes wrong with this call; `None` when all is well.
+    fn trouble(&mut self, method: &str) -> Option<Mishap> {
         let n = self.troubles.iter().position(|(planned, _)| *planned == method)?;
         Some(self.troubles.remove(n).1)
+    }
+
+    fn refusal<T>(&self, method: &str) -> Option<Result<T, Trouble>> {
+        self.ails.as_ref().filter(|(ailing, _)| *ailing == method).map(|(_, words)| Err(Trouble::Engine(words.clone())))
+    }
+
+    fn replace_engine(&mut self) {
+        self.elsewhere = Some(std::mem::take(&mut self.containers));
     }
 }
 
@@ -76,6 +101,11 @@ impl FakeRunner {
         state.exit = exit;
     }
 
+    /// The engine reads what a container printed until 10 s after its end, and lets go of the rest.
+    pub fn will_give_up_reading(&self) {
+        self.state.lock().unwrap().gives_up = true;
+    }
+
     /// The next images can't be fetched.
     pub fn will_refuse(&self, failure: Failure) {
         self.state.lock().unwrap().refuse = Some(failure);
@@ -83,12 +113,32 @@ impl FakeRunner {
 
     /// The next call of a method gets no answer.
     pub fn will_not_answer(&self, method: &'static str) {
-        self.state.lock().unwrap().troubles.push((method, false));
+        self.state.lock().unwrap().troubles.push((method, Mishap::NotDone));
     }
 
     /// The next call of a method takes effect, and its answer is lost.
     pub fn will_lose_the_answer_of(&self, method: &'static str) {
-        self.state.lock().unwrap().troubles.push((method, true));
+        self.state.lock().unwrap().troubles.push((method, Mishap::AnswerLost));
+    }
+
+    /// The next call of a method takes effect, its answer is lost, and then another engine is there, which has nothing of ours.
+    pub fn will_be_replaced_after(&self, method: &'static str) {
+        self.state.lock().unwrap().troubles.push((method, Mishap::EngineReplaced));
+    }
+
+    /// The first engine is there again, and what is on it.
+    pub fn is_back(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.containers = state.elsewhere.take().expect("it was replaced");
+    }
+
+    /// A method says no, in these words, until it is well again.
+    pub fn ails(&self, method: &'static str, words: &str) {
+        self.state.lock().unwrap().ails = Some((method, words.to_owned()));
+    }
+
+    pub fn is_well_again(&self) {
+        self.state.lock().unwrap().ails = None;
     }
 
     pub fn holds(&self, deployment: DeploymentId) -> bool {
@@ -134,7 +184,8 @@ fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
 
 impl Runner for FakeRunner {
     fn engine_id(&self) -> BoxFuture<'_, Result<String, Trouble>> {
-        ready(Ok("fake-engine".to_owned()))
+        let first = self.state.lock().unwrap().elsewhere.is_none();
+        ready(Ok(if first { "fake-engine" } else { "another-engine" }.to_owned()))
     }
 
     fn alive(&self) -> BoxFuture<'_, Result<(), Trouble>> {
@@ -178,8 +229,11 @@ impl Runner for FakeRunner {
 
     fn create<'a>(&'a self, spec: &'a RunSpec) -> BoxFuture<'a, Result<String, Trouble>> {
         let mut state = self.state.lock().unwrap();
+        if let Some(refusal) = state.refusal("create") {
+            return ready(refusal);
+        }
         let trouble = state.trouble("create");
-        if trouble == Some(false) {
+        if trouble == Some(Mishap::NotDone) {
             return ready(no_answer());
         }
         assert!(!state.containers.contains_key(&spec.container), "made a second time");
@@ -199,6 +253,9 @@ impl Runner for FakeRunner {
             exit: state.exit,
         };
         state.containers.insert(spec.container.clone(), container);
+        if trouble == Some(Mishap::EngineReplaced) {
+            state.replace_engine();
+        }
         if trouble.is_some() {
             return ready(no_answer());
         }
@@ -208,7 +265,7 @@ impl Runner for FakeRunner {
     fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
         let mut state = self.state.lock().unwrap();
         let trouble = state.trouble("start");
-        if trouble == Some(false) {
+        if trouble == Some(Mishap::NotDone) {
             return ready(no_answer());
         }
         *state.starts.entry(id.to_owned()).or_default() += 1;
@@ -216,6 +273,9 @@ impl Runner for FakeRunner {
         let container = state.containers.get_mut(id).expect("it was created");
         container.status = if hold { Status::Running } else { Status::Ended };
         container.output.send_modify(|(_, ended)| *ended = !hold);
+        if trouble == Some(Mishap::EngineReplaced) {
+            state.replace_engine();
+        }
         ready(if trouble.is_some() { no_answer() } else { Ok(()) })
     }
 
@@ -248,8 +308,10 @@ impl Runner for FakeRunner {
         if state.trouble("wait").is_some() {
             return ready(no_answer());
         }
-        let code = state.containers.get(id).map(|c| c.exit).ok_or_else(|| Trouble::Engine("no such container".to_owned()));
-        ready(code.map(|code| Exit { code, out_of_memory: false, at: None }))
+        let Some(container) = state.containers.get(id) else { return ready(Err(Trouble::Engine("no such container".to_owned()))) };
+        let last = container.output.borrow().0.last().and_then(|frame| frame.at.parse::<chrono::DateTime<chrono::Utc>>().ok());
+        let at = last.map(|last| last - chrono::Duration::seconds(if state.gives_up { 10 } else { 0 }));
+        ready(Ok(Exit { code: container.exit, out_of_memory: false, at }))
     }
 
     fn stop<'a>(&'a self, id: &'a str, _grace: Duration) -> BoxFuture<'a, Result<(), Trouble>> {
