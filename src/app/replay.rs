@@ -23,15 +23,20 @@ pub struct Rebuilt {
     pub tables: Vec<Swapped>,
     /// Pieces of owed work that no job stood for.
     pub work_found: usize,
+    /// Events that no version of this program wrote, and that were left out: the first of them.
+    pub damaged: Vec<String>,
 }
 
 const PAGE: i64 = 5_000;
+/// Most damaged events that are named.
+const DAMAGED_MAX: usize = 20;
 
 /// The aggregates as the log leaves them so far. What can't change any more is let go, so memory follows what is open.
 #[derive(Default)]
 struct Fold {
     projects: HashMap<ProjectId, Project>,
     open: HashMap<DeploymentId, (i64, Deployment)>,
+    damaged: Vec<String>,
 }
 
 impl App {
@@ -39,7 +44,7 @@ impl App {
     /// last events are folded and differences replaced.
     ///
     /// # Errors
-    /// When the database does not answer, or an event can't be read: then nothing is swapped.
+    /// When the database does not answer, or an event is of a type that this version doesn't know: then nothing is swapped.
     pub async fn rebuild(&self) -> Result<Rebuilt, ReadError> {
         let mut staging = self.store.stage().await?;
         let mut fold = Fold::default();
@@ -51,19 +56,33 @@ impl App {
         for task in &work {
             self.store.want(*task).await?;
         }
-        Ok(Rebuilt { events: position, tables, work_found: work.len() })
+        Ok(Rebuilt { events: position, tables, work_found: work.len(), damaged: fold.damaged })
     }
 
     async fn fold_from(&self, mut position: i64, fold: &mut Fold, staging: &mut Staging) -> Result<i64, ReadError> {
         loop {
             let page = self.store.read_after(position, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            position = last.position;
-            for recorded in &page {
+            if page.is_empty() {
+                break;
+            }
+            for recorded in page {
+                let recorded = match recorded {
+                    Ok(recorded) => recorded,
+                    // One that somebody planted stands in nobody's way; one of a newer program must.
+                    Err(e) => {
+                        let Some(at) = e.damaged() else { return Err(e) };
+                        position = at;
+                        if fold.damaged.len() < DAMAGED_MAX {
+                            fold.damaged.push(e.to_string());
+                        }
+                        continue;
+                    }
+                };
+                position = recorded.position;
                 if let Event::DeploymentStrayStopped(e) = &recorded.event {
                     self.take_up(e.of.deployment_id, recorded.position, fold).await?;
                 }
-                fold.apply(recorded, staging);
+                fold.apply(&recorded, staging);
                 if staging.is_full() {
                     staging.flush().await?;
                 }

@@ -69,8 +69,11 @@ pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
         if rebuilt.work_found > 0 {
             output::line(&format!("Found {} pieces of owed work that no job stood for; they are queued.", rebuilt.work_found));
         }
+        for damaged in &rebuilt.damaged {
+            output::line(&format!("Left out: {damaged}"));
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if rebuilt.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// `1 message`, `2 messages`.

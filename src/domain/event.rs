@@ -250,9 +250,6 @@ pub struct Address {
     pub boundary: Option<Uuid>,
 }
 
-/// The wire names of the events that seal a deployment's output: see [`Event::seal`].
-pub const SEALING: &[&str] = &["deployment_succeeded", "deployment_failed", "deployment_lost", "deployment_stopped"];
-
 impl Event {
     /// The seal of a deployment's output, for the events that carry one.
     pub fn seal(&self) -> Option<(DeploymentId, &LogSeal)> {

@@ -31,6 +31,16 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Where an event stands that no version of this program wrote: of a type that is known, and not as that type is.
+    pub fn damaged(&self) -> Option<i64> {
+        match self {
+            Self::Unreadable { position, why: UnreadableEvent::Malformed { .. } } | Self::Actor { position, .. } => Some(*position),
+            Self::Unreadable { why: UnreadableEvent::Unknown { .. }, .. } | Self::Database(_) => None,
+        }
+    }
+}
+
 // The texts hold their causes, so none is named as a source: a chain would tell it twice.
 impl From<sqlx::Error> for ReadError {
     fn from(error: sqlx::Error) -> Self {
@@ -145,11 +155,11 @@ impl Store {
         recorded!(rows)
     }
 
-    /// At most `limit` events after a position, in order and without gaps.
+    /// At most `limit` events after a position, in order and without gaps; what can't be read is told in its place.
     ///
     /// # Errors
-    /// See [`ReadError`].
-    pub async fn read_after(&self, position: i64, limit: i64) -> Result<Vec<Recorded>, ReadError> {
+    /// When the database does not answer.
+    pub async fn read_after(&self, position: i64, limit: i64) -> Result<Vec<Result<Recorded, ReadError>>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
                  from event where position > $1 order by position limit $2"#,
@@ -158,6 +168,6 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        recorded!(rows)
+        Ok(recorded!(rows))
     }
 }

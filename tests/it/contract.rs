@@ -54,6 +54,10 @@ fn an_unknown_event_stops_the_reader() {
 fn every_event_that_carries_a_seal_is_audited() {
     for contract in coolops::domain::event::contract() {
         let seals = contract.example["log"]["head"].is_string();
-        assert_eq!(seals, coolops::domain::event::SEALING.contains(&contract.name), "{}", contract.name);
+        // A chunk of output is no event of the log.
+        let Ok(event) = coolops::domain::event::Event::parse(contract.name, contract.version, &contract.example.to_string()) else {
+            continue;
+        };
+        assert_eq!(seals, event.seal().is_some(), "{}", contract.name);
     }
 }

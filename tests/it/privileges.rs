@@ -69,6 +69,33 @@ fn a_row_that_the_log_does_not_bear_out_is_not_acted_on_and_named() {
 }
 
 #[test]
+fn an_event_that_nobody_wrote_is_named_and_stops_neither_audit_nor_replay() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        // As whoever has the application's login may do: a known type, its hashes right, and nothing in it.
+        let nulls = vec!["null"; 26].join(", ");
+        let planted = format!(
+            "select append_batch('{{0}}', array[gen_random_uuid()], array['00000000-0000-0000-0000-000000000000'::uuid],
+               array[gen_random_uuid()], array[gen_random_uuid()], array[null::uuid], array[null::bigint], '{{0}}', '{{t}}', '{{1}}',
+               '{{project}}', '{{project_renamed}}', array['{{\"kind\":\"system\"}}'], array['{{}}'], array[null::uuid], {nulls})"
+        );
+        s.database.execute(&planted).await;
+        s.ci_announces(build("master-2")).await;
+        let report = s.app.audit(true).await.unwrap();
+        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+        assert!(report.findings[0].contains("project_renamed v1 does not fit its type"), "{:?}", report.findings);
+        assert_eq!(report.messages, 2, "the rest is checked");
+        s.database.execute("update build set name = 'changed'").await;
+        let rebuilt = s.app.rebuild().await.unwrap();
+        assert_eq!(rebuilt.damaged, report.findings);
+        assert_eq!(s.database.text("select string_agg(name, ' ' order by name) from build").await, "master-1 master-2");
+        s.presses("ana", "master-2", "Staging").await;
+        assert!(s.channel().contains("*succeeded*"), "{}", s.channel());
+    });
+}
+
+#[test]
 fn an_unknown_type_of_event_is_refused_at_the_door() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;

@@ -367,7 +367,7 @@ impl Story {
     }
 
     async fn every_event_fits_the_contract(&self) {
-        for recorded in self.app.store.read_after(0, 100_000).await.unwrap() {
+        for recorded in self.app.store.read_after(0, 100_000).await.unwrap().into_iter().map(Result::unwrap) {
             let (kind, version) = recorded.event.kind();
             let payload = serde_json::to_value(&recorded.event).unwrap();
             let schema = std::fs::read_to_string(format!("{}/events/{kind}/v{version}.schema.json", env!("CARGO_MANIFEST_DIR")));
