@@ -22,6 +22,11 @@ create table build (
 );
 create index build_by_project on build (project_id, position desc);
 
+-- What the words for a deployment's state mean, as domain::state::State says it; a test holds the two together.
+create function holds_environment(state text) returns boolean
+language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp as
+  $$ select state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown') $$;
+
 create table deployment (
   id             uuid   primary key,
   build_id       uuid   not null,
@@ -29,14 +34,19 @@ create table deployment (
   project_id     uuid   not null,
   requested      bigint not null,                            -- position of the press: the order of the line
   position       bigint not null,
+  since          bigint not null,                            -- position of the event that brought it where it stands
   state          text   not null,
-  doc            json   not null                             -- domain::Deployment
+  doc            json   not null,                            -- domain::Deployment
+  holds          boolean not null generated always as (holds_environment(state)) stored,
+  is_open        boolean not null generated always as (holds_environment(state) or state = 'queued') stored,
+  is_worked_on   boolean not null generated always as (holds_environment(state) and state <> 'unknown') stored,
+  has_not_begun  boolean not null generated always as (state in ('queued', 'ready', 'pulling')) stored
 );
 -- Load-bearing: two deployments can never hold one environment, whatever the code decides.
 create unique index deployment_one_per_environment on deployment (environment_id)
-  where state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown');
+  where holds;
 create index deployment_open on deployment (environment_id, requested)
-  where state in ('queued', 'ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown');
+  where is_open;
 create index deployment_by_build on deployment (build_id, requested);
 create index deployment_recent on deployment (requested desc);
 

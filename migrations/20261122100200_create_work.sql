@@ -98,7 +98,7 @@ create table rate_bucket (
 create table ci_delivery (
   id         uuid        primary key,                        -- UUIDv5 of project, provider, its own name for it, and the body's digest
   at         timestamptz not null default coolops_now(),
-  project_id uuid        not null,
+  project_id uuid,                                           -- none where no project takes that repository's
   build_id   uuid,
   position   bigint,                                         -- of the event that it caused
   provider   text        not null,
@@ -118,7 +118,7 @@ create table ci_refusal (
   id       bigint      generated always as identity primary key,
   at       timestamptz not null default coolops_now(),
   provider text        not null,
-  project  text        not null,
+  project  text,                                             -- none at an address for all projects
   reason   text        not null,
   digest   bytea,                                            -- none where the body was not read to its end
   times    bigint      not null default 1,                   -- so many alike within the second before

@@ -115,11 +115,13 @@ begin
   if deployments is not null then
     -- Rows that give an environment up come before rows that take it, so a hand-over fits the unique index.
     insert into public.deployment as d
-      select t.id, t.build_id, t.environment_id, t.project_id, pos[t.e], pos[t.e], t.state, t.doc
+      (id, build_id, environment_id, project_id, requested, position, since, state, doc)
+      select t.id, t.build_id, t.environment_id, t.project_id, pos[t.e], pos[t.e], pos[t.e], t.state, t.doc
         from json_to_recordset(deployments) t(e int, id uuid, build_id uuid, environment_id uuid, project_id uuid, state text, doc json)
        where pos[t.e] is not null
-       order by t.state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown'), t.e
-      on conflict (id) do update set position = excluded.position, state = excluded.state, doc = excluded.doc;
+       order by public.holds_environment(t.state), t.e
+      on conflict (id) do update set position = excluded.position, state = excluded.state, doc = excluded.doc,
+        since = case when d.state = excluded.state then d.since else excluded.since end;
   end if;
   if j_e is not null then
     insert into public.job as j (id, kind, key, wanted, run_at)

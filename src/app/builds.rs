@@ -48,7 +48,7 @@ impl Announcer<'_> {
 
     fn actor(&self) -> Actor {
         match self {
-            Self::Token(token) => Actor::Ci { token: *token },
+            Self::Token(token) => Actor::Token(*token),
             Self::Webhook { delivery, .. } => Actor::Webhook { provider: delivery.provider.to_owned(), delivery: delivery.id },
         }
     }
@@ -60,6 +60,9 @@ pub enum AnnounceRefusal {
     /// The token was revoked.
     #[error("the token was revoked")]
     TokenRevoked,
+    /// There is no such project in the log, whatever a row says.
+    #[error("the project does not exist")]
+    NoProject,
     /// The project's settings changed since the webhook was admitted: admit it anew.
     #[error("the project's settings for this CI system have changed")]
     SettingsChanged,
@@ -83,7 +86,7 @@ impl App {
         let mut existing: Option<BuildRegistered> = None;
         let mut seen = self.project(project).await?;
         for _ in 0..ATTEMPTS {
-            let project = seen.as_ref().ok_or(CommandError::Refused(AnnounceRefusal::TokenRevoked))?;
+            let project = seen.as_ref().ok_or(CommandError::Refused(AnnounceRefusal::NoProject))?;
             announcer.is_admitted(&project.value).map_err(CommandError::Refused)?;
             let decided = build::decide(&project.value, existing.as_ref(), command.clone());
             let registration = decided.map_err(|refusal| CommandError::Refused(refusal.into()))?;

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use super::builds::{AnnounceRefusal, Announcer, Registered};
 use super::{App, CommandError};
@@ -19,7 +18,7 @@ use crate::domain::build::{BuildRefusal, RegisterBuild};
 use crate::domain::ids::{BuildId, DeliveryId, ProjectId};
 use crate::domain::names;
 use crate::domain::project::{Ci, Project, SecretRef};
-use crate::store::deliveries::{Delivery, DeliveryContent, PackedDelivery};
+use crate::store::deliveries::{Delivery, DeliveryContent, DeliveryVerdict, PackedDelivery};
 use crate::store::directory::Seen;
 use crate::store::refusals::Refusal;
 
@@ -96,7 +95,7 @@ impl App {
     /// A refusal, which is noted, or that the database is away.
     pub async fn take_delivery(&self, slug: &str, incoming: &Incoming) -> Result<Taken, Refused> {
         let taken = self.verify_and_take(ProjectId::of_slug(slug), slug, incoming).await;
-        self.record_refusal(taken, slug, incoming)
+        self.record_refusal(taken, Some(slug), incoming)
     }
 
     /// Takes a webhook of a CI system that sends those of all repositories to one address: every project whose secret proves
@@ -106,29 +105,29 @@ impl App {
     /// A refusal, which is noted, or that the database is away.
     pub async fn take_delivery_for_any(&self, incoming: &Incoming) -> Result<Vec<Taken>, Refused> {
         let taken = self.route_delivery(incoming).await;
-        self.record_refusal(taken, "", incoming)
+        self.record_refusal(taken, None, incoming)
     }
 
-    /// Notes a webhook whose body was not read to its end.
-    pub fn note_unread(&self, provider: &'static dyn Provider, slug: &str, why: &str) {
+    /// Notes a webhook whose body was not read to its end, of a project or of an address for all.
+    pub fn note_unread(&self, provider: &'static dyn Provider, slug: Option<&str>, why: &str) {
         let incoming = Incoming { provider, headers: Headers::default(), body: Bytes::new() };
         let unread: Result<(), Refused> = Err(refused(CiRefusal::Unread(why.to_owned())));
         drop(self.record_refusal(unread, slug, &incoming));
     }
 
-    fn record_refusal<T>(&self, taken: Result<T, Refused>, slug: &str, incoming: &Incoming) -> Result<T, Refused> {
+    fn record_refusal<T>(&self, taken: Result<T, Refused>, slug: Option<&str>, incoming: &Incoming) -> Result<T, Refused> {
         if let Err(CommandError::Refused(refusal)) = &taken {
             let provider = incoming.provider.name();
             metrics::counter!("coolops_ci_deliveries_total", "provider" => provider, "verdict" => "refused").increment(1);
             let known = match refusal {
                 CiRefusal::NoProject(_) | CiRefusal::NobodySetUp(_) => false,
                 // Nothing was looked up for it.
-                CiRefusal::Unread(_) => {
+                CiRefusal::Unread(_) => slug.is_some_and(|slug| {
                     self.directory.projects.read().expect("no holder of the lock panics").contains_key(&ProjectId::of_slug(slug))
-                }
+                }),
                 CiRefusal::NotSetUp { .. } | CiRefusal::Proof(_) | CiRefusal::Malformed(_) => true,
             };
-            let project: String = slug.chars().filter(|c| !c.is_control()).take(60).collect();
+            let project = slug.map(|slug| slug.chars().filter(|c| !c.is_control()).take(60).collect());
             // What was not read to its end has no digest.
             let digest = (!matches!(refusal, CiRefusal::Unread(_))).then(|| Sha256::digest(&incoming.body).to_vec());
             self.refusals.note(Refusal { provider, project, known, reason: refusal.to_string() }, digest);
@@ -183,7 +182,7 @@ impl App {
                 ),
                 None => "it names no repository".to_owned(),
             };
-            taken.push(self.keep_delivery(&self.pack_delivery(NOBODY, incoming, &body), Decided::ignored(reason)).await?);
+            taken.push(self.keep_delivery(&self.pack_delivery(None, incoming, &body), Decided::ignored(reason)).await?);
         }
         Ok(taken)
     }
@@ -274,13 +273,13 @@ impl App {
 
     /// Decides on a webhook that is believed, and keeps it. Nothing when the settings changed meanwhile.
     async fn ingest(&self, project: &Seen<Project>, ci: &Ci, incoming: &Incoming, body: &Value) -> Result<Option<Taken>, Refused> {
-        let packed = self.pack_delivery(project.value.id, incoming, body);
+        let packed = self.pack_delivery(Some(project.value.id), incoming, body);
         let Some(decided) = self.decide_build(project.value.id, ci, incoming, body, &packed).await? else { return Ok(None) };
-        if decided.verdict == "accepted" {
+        if decided.verdict == DeliveryVerdict::Accepted {
             // The append has kept it, and noticed if the settings had changed.
             return Ok(Some(self.conclude_delivery(&packed, decided)));
         }
-        let (position, made) = self.store.before_delivery(packed.project, packed.id).await?;
+        let (position, made) = self.store.before_delivery(project.value.id, packed.id).await?;
         if position != Some(project.position) {
             return Ok(None);
         }
@@ -354,7 +353,7 @@ impl App {
     }
 
     /// What is kept of a webhook.
-    fn pack_delivery(&self, project: ProjectId, incoming: &Incoming, body: &Value) -> PackedDelivery {
+    fn pack_delivery(&self, project: Option<ProjectId>, incoming: &Incoming, body: &Value) -> PackedDelivery {
         let (provider, digest) = (incoming.provider, Sha256::digest(&incoming.body));
         let name = provider.delivery(&self.request(incoming), body).unwrap_or_else(|| hex::encode(digest));
         let id = DeliveryId::of(project, provider.name(), &name, &digest);
@@ -371,14 +370,14 @@ impl App {
 
     fn conclude_delivery(&self, packed: &PackedDelivery, decided: Decided) -> Taken {
         let Decided { verdict, reason, build } = decided;
-        metrics::counter!("coolops_ci_deliveries_total", "provider" => packed.provider, "verdict" => verdict).increment(1);
+        metrics::counter!("coolops_ci_deliveries_total", "provider" => packed.provider, "verdict" => verdict.as_str()).increment(1);
         let delivery = Delivery {
             id: packed.id,
             at: self.store.clock().now(),
             project: packed.project,
             provider: packed.provider.to_owned(),
             name: packed.name.clone(),
-            verdict: verdict.to_owned(),
+            verdict,
             reason,
             build: build.as_ref().map(|b| b.id),
             position: build.as_ref().and_then(|b| b.position),
@@ -402,23 +401,23 @@ impl App {
         let delivery = self.store.delivery(id).await?.ok_or_else(gone)?;
         if let Some(build) = delivery.build {
             let build = self.build(build).await?.map(|b| Self::registered(&b, None));
-            let (verdict, reason) = ("repeated".to_owned(), ALREADY.to_owned());
+            let (verdict, reason) = (DeliveryVerdict::Repeated, ALREADY.to_owned());
             return Ok(vec![Taken { delivery: Delivery { verdict, reason, ..delivery }, build }]);
         }
         let kept = self.store.kept_delivery(id).await?.ok_or_else(gone)?;
         let provider = ci::provider(&delivery.provider).ok_or_else(gone)?;
         let body: Value = serde_json::from_slice(&kept.body).map_err(|_| gone())?;
-        if delivery.project != NOBODY {
-            return Ok(vec![self.replay_for(delivery, provider, &kept, &body).await?]);
+        if let Some(project) = delivery.project {
+            return Ok(vec![self.replay_for(project, delivery, provider, &kept, &body).await?]);
         }
         let projects = self.store.projects().await?;
         let takes = |p: &&Project| !p.archived && p.ci(provider.name()).is_some_and(|c| c.secret.is_some());
         let mut taken = Vec::new();
         for project in theirs(&projects, provider, &body).filter(takes) {
             // Each has a delivery of its own, as if it had come now.
-            let id = DeliveryId::of(project.id, provider.name(), &delivery.name, id.0.as_bytes());
-            let delivery = Delivery { id, project: project.id, ..delivery.clone() };
-            taken.push(self.replay_for(delivery, provider, &kept, &body).await?);
+            let id = DeliveryId::of(Some(project.id), provider.name(), &delivery.name, id.0.as_bytes());
+            let delivery = Delivery { id, project: Some(project.id), ..delivery.clone() };
+            taken.push(self.replay_for(project.id, delivery, provider, &kept, &body).await?);
         }
         if taken.is_empty() {
             return Err(CommandError::Refused(ReplayRefusal::NoProject(provider.name())));
@@ -428,24 +427,24 @@ impl App {
 
     async fn replay_for(
         &self,
+        project: ProjectId,
         delivery: Delivery,
         provider: &'static dyn Provider,
         kept: &DeliveryContent,
         body: &Value,
     ) -> Result<Taken, CommandError<ReplayRefusal>> {
-        let project = self.project_anew(delivery.project).await?.ok_or(CommandError::Refused(ReplayRefusal::NoProject(provider.name())))?;
-        let ci = project.value.ci(provider.name()).cloned().unwrap_or_default();
+        let there = self.project_anew(project).await?.ok_or(CommandError::Refused(ReplayRefusal::NoProject(provider.name())))?;
+        let ci = there.value.ci(provider.name()).cloned().unwrap_or_default();
         if ci.secret.is_none() {
-            return Err(CommandError::Refused(ReplayRefusal::NotSetUp { project: project.value.slug.clone(), provider: provider.name() }));
+            return Err(CommandError::Refused(ReplayRefusal::NotSetUp { project: there.value.slug.clone(), provider: provider.name() }));
         }
         let packed = PackedDelivery::new(delivery.id, delivery.project, provider.name(), &delivery.name, kept);
         let incoming = Incoming { provider, headers: Headers(kept.headers.clone()), body: Bytes::new() };
-        let decided = self.decide_build(delivery.project, &ci, &incoming, body, &packed).await;
+        let decided = self.decide_build(project, &ci, &incoming, body, &packed).await;
         let decided = decided.map_err(|e| CommandError::Unavailable(e.to_string()))?;
         let Decided { verdict, reason, build } = decided.ok_or_else(super::too_busy)?;
         let position = build.as_ref().and_then(|b| b.position).or(delivery.position);
-        let delivery =
-            Delivery { verdict: verdict.to_owned(), reason, build: build.as_ref().map(|b| b.id).or(delivery.build), position, ..delivery };
+        let delivery = Delivery { verdict, reason, build: build.as_ref().map(|b| b.id).or(delivery.build), position, ..delivery };
         self.store.keep_delivery(&delivery, &packed).await?;
         Ok(Taken { delivery, build })
     }
@@ -470,9 +469,6 @@ pub enum ReplayRefusal {
     },
 }
 
-/// The project of a delivery that no project takes.
-const NOBODY: ProjectId = ProjectId(Uuid::nil());
-
 /// The projects that name the repository which a body is about.
 fn theirs<'a>(projects: &'a [Project], provider: &'a dyn Provider, body: &'a Value) -> impl Iterator<Item = &'a Project> {
     let repository = provider.repository(body);
@@ -484,7 +480,7 @@ fn theirs<'a>(projects: &'a [Project], provider: &'a dyn Provider, body: &'a Val
 
 /// What the rules and the history make of a webhook.
 struct Decided {
-    verdict: &'static str,
+    verdict: DeliveryVerdict,
     reason: String,
     build: Option<Registered>,
 }
@@ -494,11 +490,11 @@ const ALREADY: &str = "the build is registered already";
 
 impl Decided {
     fn ignored(reason: String) -> Self {
-        Self { verdict: "ignored", reason, build: None }
+        Self { verdict: DeliveryVerdict::Ignored, reason, build: None }
     }
 
     fn built(build: Registered) -> Self {
-        let (verdict, reason) = if build.new { ("accepted", "") } else { ("repeated", ALREADY) };
+        let (verdict, reason) = if build.new { (DeliveryVerdict::Accepted, "") } else { (DeliveryVerdict::Repeated, ALREADY) };
         Self { verdict, reason: reason.to_owned(), build: Some(build) }
     }
 }

@@ -15,7 +15,7 @@ impl App {
     /// When the database is away; nothing is recorded then, as far as is known.
     pub async fn press(&self, command: RequestDeployment) -> Result<Event, CommandError<Infallible>> {
         let person = &command.requested_by;
-        let actor = Actor::Slack { team: person.team.clone(), user: person.user.clone() };
+        let actor = Actor::Slack { team: person.team.clone(), user: person.user.clone(), name: person.name.clone() };
         let told = self.store.read_build(command.build_id).await?;
         let posted_in = told.iter().rev().find_map(|e| if let Event::MessagePosted(m) = &e.event { Some(m.channel.clone()) } else { None });
         let build = told.into_iter().find_map(|e| if let Event::BuildRegistered(build) = e.event { Some(build) } else { None });

@@ -12,7 +12,7 @@ use crate::domain::ids::{DeploymentId, ProjectId};
 use crate::domain::project::Project;
 use crate::projections::rows;
 use crate::store::log::ReadError;
-use crate::store::rebuild::{Staging, Swapped};
+use crate::store::rebuild::{Begun, Staging, Swapped};
 
 /// What a rebuild did.
 #[derive(Debug, Serialize)]
@@ -35,7 +35,7 @@ const DAMAGED_MAX: usize = 20;
 #[derive(Default)]
 struct Fold {
     projects: HashMap<ProjectId, Project>,
-    open: HashMap<DeploymentId, (i64, Deployment)>,
+    open: HashMap<DeploymentId, (Begun, Deployment)>,
     damaged: Vec<String>,
 }
 
@@ -94,17 +94,27 @@ impl App {
 
     /// Takes up a deployment again that is over, as it was before an event: the fold holds those only that are open.
     async fn take_up(&self, id: DeploymentId, before: i64, fold: &mut Fold) -> Result<(), ReadError> {
-        let mut there: Option<(i64, Deployment)> = None;
+        let mut there: Option<(Begun, Deployment)> = None;
         for recorded in self.store.read_stream(id.0).await?.into_iter().filter(|r| r.position < before) {
             there = match (there, &recorded.event) {
-                (None, Event::DeploymentRequested(e)) => Some((recorded.position, Deployment::requested(e))),
-                (Some((requested, was)), event) => Some((requested, was.evolve(event))),
+                (None, Event::DeploymentRequested(e)) => {
+                    Some((Begun { requested: recorded.position, since: recorded.position }, Deployment::requested(e)))
+                }
+                (Some(was), event) => Some(moved_on(was, recorded.position, event)),
                 (None, _) => None,
             };
         }
         fold.open.extend(there.map(|known| (id, known)));
         Ok(())
     }
+}
+
+/// A deployment after one more event.
+fn moved_on((begun, before): (Begun, Deployment), position: i64, event: &Event) -> (Begun, Deployment) {
+    let state = before.state();
+    let after = before.evolve(event);
+    let since = if after.state() == state { begun.since } else { position };
+    (Begun { since, ..begun }, after)
 }
 
 impl Fold {
@@ -117,8 +127,11 @@ impl Fold {
         let stream = address.stream;
         match event {
             Event::ProjectCreated(e) => self.project(e.project_id, Project::created(e), recorded, staging),
-            Event::BuildRegistered(e) => staging.row(*position, 0, &rows::of_build(e)),
-            Event::DeploymentRequested(e) => self.deployment(*position, *position, Deployment::requested(e), staging),
+            Event::BuildRegistered(e) => staging.row(*position, Begun::default(), &rows::of_build(e)),
+            Event::DeploymentRequested(e) => {
+                let begun = Begun { requested: *position, since: *position };
+                self.deployment(*position, (begun, Deployment::requested(e)), staging);
+            }
             _ => {
                 let project = ProjectId(address.correlation);
                 if let Some(before) = self.projects.remove(&project) {
@@ -132,22 +145,22 @@ impl Fold {
 
     fn project(&mut self, id: ProjectId, project: Project, recorded: &Recorded, staging: &mut Staging) {
         for row in rows::of_tokens(&project, &recorded.event) {
-            staging.row(recorded.position, 0, &row);
+            staging.row(recorded.position, Begun::default(), &row);
         }
-        staging.row(recorded.position, 0, &rows::of_project(project.clone()));
+        staging.row(recorded.position, Begun::default(), &rows::of_project(project.clone()));
         self.projects.insert(id, project);
     }
 
     fn moved(&mut self, stream: Uuid, recorded: &Recorded, staging: &mut Staging) {
-        if let Some((requested, before)) = self.open.remove(&DeploymentId(stream)) {
-            self.deployment(requested, recorded.position, before.evolve(&recorded.event), staging);
+        if let Some(before) = self.open.remove(&DeploymentId(stream)) {
+            self.deployment(recorded.position, moved_on(before, recorded.position, &recorded.event), staging);
         }
     }
 
-    fn deployment(&mut self, requested: i64, position: i64, deployment: Deployment, staging: &mut Staging) {
-        staging.row(position, requested, &rows::of_deployment(deployment.clone()));
-        if !deployment.state.is_over() {
-            self.open.insert(deployment.of.deployment_id, (requested, deployment));
+    fn deployment(&mut self, position: i64, (begun, deployment): (Begun, Deployment), staging: &mut Staging) {
+        staging.row(position, begun, &rows::of_deployment(deployment.clone()));
+        if deployment.state().is_open() {
+            self.open.insert(deployment.of.deployment_id, (begun, deployment));
         }
     }
 }

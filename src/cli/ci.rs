@@ -17,7 +17,7 @@ use crate::domain::ci_rules::CiRules;
 use crate::domain::ids::{DeliveryId, ProjectId};
 use crate::domain::project::{Ci, ProjectChange};
 use crate::keys;
-use crate::store::deliveries::Delivery;
+use crate::store::deliveries::{Delivery, DeliveryVerdict};
 
 /// Arguments of `ci`.
 #[derive(Debug, clap::Args)]
@@ -344,7 +344,7 @@ async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, 
     let is_shared = |provider: &str| ci::provider(provider).is_some_and(|p| p.reach() == Reach::Server);
     let shared: Vec<String> = of.iter().flat_map(|p| &p.ci).map(|c| c.provider.clone()).filter(|p| is_shared(p)).collect();
     let slugs: std::collections::HashMap<ProjectId, String> = app.store.projects().await?.into_iter().map(|p| (p.id, p.slug)).collect();
-    let slug = |id: ProjectId| slugs.get(&id).cloned().unwrap_or_else(|| "–".to_owned());
+    let slug = |id: Option<ProjectId>| id.and_then(|id| slugs.get(&id).cloned()).unwrap_or_else(|| "–".to_owned());
     let taken = app.store.deliveries(of.as_ref().map(|p| p.id), &shared, limit).await?;
     let refused = app.store.refusals(project.as_deref(), &shared, limit).await?;
     if format.json {
@@ -363,11 +363,11 @@ async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, 
             Some(build) => app.store.build(build).await?.map(|b| b.name).unwrap_or_default(),
             None => String::new(),
         };
-        let what = match (d.verdict.as_str(), d.position) {
-            ("accepted", Some(position)) => format!("{name} (event {position})"),
-            ("accepted", None) => name,
-            ("repeated", _) => format!("{name}: {}", d.reason),
-            _ => d.reason.clone(),
+        let what = match (d.verdict, d.position) {
+            (DeliveryVerdict::Accepted, Some(position)) => format!("{name} (event {position})"),
+            (DeliveryVerdict::Accepted, None) => name,
+            (DeliveryVerdict::Repeated, _) => format!("{name}: {}", d.reason),
+            (DeliveryVerdict::Ignored, _) => d.reason.clone(),
         };
         rows.push((
             d.at,
@@ -375,7 +375,7 @@ async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, 
                 output::time(d.at),
                 slug(d.project),
                 d.provider.clone(),
-                d.verdict.clone(),
+                d.verdict.as_str().to_owned(),
                 d.id.to_string()[..8].to_owned(),
                 output::safe(&what),
             ],
@@ -386,7 +386,7 @@ async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, 
             r.at,
             vec![
                 output::time(r.at),
-                output::safe(&r.project),
+                output::safe(r.project.as_deref().unwrap_or("–")),
                 r.provider.clone(),
                 "refused".to_owned(),
                 "–".to_owned(),
@@ -414,10 +414,10 @@ fn delivery_json(d: &Delivery, project: &str) -> serde_json::Value {
 
 fn sentence(d: &Delivery, build: &str) -> String {
     let build = output::safe(build);
-    match d.verdict.as_str() {
-        "accepted" => format!("The build {build} is registered."),
-        "repeated" => format!("The build {build} is registered already; nothing was done."),
-        _ => format!("Ignored, because {}.", output::safe(&d.reason)),
+    match d.verdict {
+        DeliveryVerdict::Accepted => format!("The build {build} is registered."),
+        DeliveryVerdict::Repeated => format!("The build {build} is registered already; nothing was done."),
+        DeliveryVerdict::Ignored => format!("Ignored, because {}.", output::safe(&d.reason)),
     }
 }
 

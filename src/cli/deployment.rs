@@ -9,10 +9,11 @@ use serde_json::json;
 
 use super::output::{self, Format};
 use super::{operate, operator, project_named, the_only};
-use crate::domain::deployment::{LeftOut, State, StopReason, Verdict, duration, stop_words};
+use crate::domain::deployment::{Deployment, LeftOut, Stand, State, StopReason, Verdict, duration};
 use crate::domain::event::Actor;
 use crate::domain::ids::DeploymentId;
-use crate::store::deployments::Dated;
+use crate::projections::timed::Timed;
+use crate::projections::words::Words;
 use crate::store::journal::Chunk;
 use crate::store::tail::Newest;
 
@@ -31,7 +32,7 @@ enum Command {
         #[arg(long)]
         project: Option<String>,
         /// Only those in this state
-        #[arg(long, value_parser = PossibleValuesParser::new(State::ALL.map(State::as_str)))]
+        #[arg(long, value_parser = PossibleValuesParser::new(state_names()))]
         state: Option<String>,
         /// At most so many
         #[arg(long, default_value_t = 20)]
@@ -99,21 +100,21 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 Some(slug) => Some(project_named(&app, &slug).await?.id),
                 None => None,
             };
-            let all = app.store.deployments(project, state.as_deref(), limit.clamp(1, 10_000)).await?;
+            let all = app.store.deployments(project, &states_named(state.as_deref()), limit.clamp(1, 10_000)).await?;
             if format.json {
                 output::json(&all.iter().map(as_json).collect::<Vec<_>>());
             } else {
-                let row = |d: &Dated| {
+                let row = |d: &Timed| {
                     let x = &d.deployment;
                     let id = x.of.deployment_id.to_string();
-                    let words = [&x.build_name, &x.environment_name].map(|t| output::safe(t));
+                    let [build, environment] = [&x.build_name, &x.environment_name].map(|t| output::safe(t));
                     vec![
                         id[..8].to_owned(),
-                        words[0].clone(),
-                        words[1].clone(),
+                        build,
+                        environment,
                         output::safe(&x.requested_by.name),
                         output::time(d.requested_at),
-                        state_words(d),
+                        words(&d.deployment),
                     ]
                 };
                 output::table(&["ID", "BUILD", "ENVIRONMENT", "BY", "PRESSED", "STATE"], &all.iter().map(row).collect::<Vec<_>>());
@@ -121,43 +122,43 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Show { deployment, format } => {
             let id = find(&deployment).await?;
-            let dated = app.store.dated(id).await?.with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
+            let timed = app.store.timed(id).await?.with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
             if format.json {
-                output::json(&as_json(&dated));
+                output::json(&as_json(&timed));
             } else {
-                let d = &dated.deployment;
-                output::line(&format!("{} → {}: {}", output::safe(&d.build_name), output::safe(&d.environment_name), state_words(&dated)));
+                let d = &timed.deployment;
+                output::line(&format!(
+                    "{} → {}: {}",
+                    output::safe(&d.build_name),
+                    output::safe(&d.environment_name),
+                    words(&timed.deployment)
+                ));
                 output::line(&format!("  id       {}", d.of.deployment_id));
-                output::line(&format!("  pressed  {} by {}", output::time(dated.requested_at), d.requested_by.name));
-                output::line(&format!("  changed  {}", output::time(dated.changed_at)));
+                output::line(&format!("  pressed  {} by {}", output::time(timed.requested_at), d.requested_by.name));
+                output::line(&format!("  since    {}", output::time(timed.since)));
                 output::line(&format!("  image    {}", d.image.as_str()));
-                if let Some(image) = &d.image_id {
-                    output::line(&format!("  image id {image}"));
+                if let Some(prepared) = &d.prepared {
+                    output::line(&format!("  image id {}", prepared.image_id));
+                    if let Some(digest) = &prepared.digest {
+                        output::line(&format!("  digest   {digest}"));
+                    }
+                    if prepared.unchecked {
+                        output::line("  checked  no: the registry could not be asked whether there is a newer image");
+                    }
                 }
-                if let Some(digest) = &d.digest {
-                    output::line(&format!("  digest   {digest}"));
-                }
-                if d.unchecked {
-                    output::line("  checked  no: the registry could not be asked whether there is a newer image");
-                }
-                if let Some(started) = dated.started_at {
+                if let Some(started) = timed.started_at {
                     output::line(&format!("  started  {}", output::time(started)));
-                    let until = if d.state.is_over() || d.state == State::Unknown { dated.changed_at } else { app.store.clock().now() };
-                    output::line(&format!("  ran      {}", duration((until - started).num_seconds())));
                 }
-                if let Some(code) = dated.exit_code() {
+                if let Some(seconds) = timed.ran(app.store.clock().now()) {
+                    output::line(&format!("  ran      {}", duration(seconds)));
+                }
+                if let Some(code) = d.stand.exit_code() {
                     output::line(&format!("  exit     code {code}"));
                 }
-                if let Some(delay) = d.delay.as_ref().filter(|_| !d.state.is_over()) {
-                    output::line(&format!("  waits    {}", output::safe(delay)));
+                if let Stand::Resolved { loss, .. } = &d.stand {
+                    output::line(&format!("  found    {}", loss.sentence()));
                 }
-                if let Some(found) = &d.found {
-                    output::line(&format!("  found    {}", output::safe(found)));
-                }
-                if let Some(reason) = &d.resolved {
-                    output::line(&format!("  resolved {}", output::safe(reason)));
-                }
-                if let Some(log) = &d.log {
+                if let Some(log) = d.stand.log() {
                     let gaps = match log.gaps {
                         0 => String::new(),
                         1 => ", with a gap".to_owned(),
@@ -175,8 +176,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let id = find(&deployment).await?;
             let mut printed = Printed::default();
             loop {
-                let dated =
-                    app.store.dated(id).await?.with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
+                let timed =
+                    app.store.timed(id).await?.with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
                 loop {
                     let chunks = app.store.chunks_from(id, printed.next_chunk, 64).await?;
                     if chunks.is_empty() {
@@ -184,11 +185,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                     }
                     chunks.iter().for_each(|c| printed.stored(c));
                 }
-                if dated.deployment.state.is_over() {
+                if timed.deployment.state().is_over() {
                     break;
                 }
                 app.store.newest_after(id, printed.line).await?.iter().for_each(|n| printed.newest(n));
-                if !follow || dated.deployment.state == State::Unknown {
+                if !follow || timed.deployment.state() == State::Unknown {
                     break;
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(300)).await;
@@ -200,7 +201,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let Actor::Operator { login } = &actor else { unreachable!("an operator sits here") };
             let reason = StopReason::Operator { by: login.clone(), reason: reason.trim().to_owned() };
             let stopped = app.stop(find(&deployment).await?, &reason, &actor).await?;
-            let words = if stopped.state.is_over() { "is cancelled" } else { "is being stopped" };
+            let words = if stopped.state().is_over() { "is cancelled" } else { "is being stopped" };
             output::line(&format!("{} → {} {words}.", output::safe(&stopped.build_name), output::safe(&stopped.environment_name)));
         }
         Command::Resolve { deployment, r#as, reason } => {
@@ -214,7 +215,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 "{} → {} is {}; {} is open again.",
                 resolved.build_name,
                 resolved.environment_name,
-                resolved.state.as_str(),
+                resolved.state().word(),
                 resolved.environment_name
             ));
         }
@@ -261,19 +262,28 @@ impl Printed {
     }
 }
 
-fn state_words(d: &Dated) -> String {
-    let x = &d.deployment;
-    match (&x.failure, &x.stop) {
-        (Some(failure), _) if x.state == State::Failed => format!("failed: {}", output::safe(&failure.sentence(x.image.as_str()))),
-        (_, Some(reason)) => format!("{}: {}", x.state.word(), output::safe(&stop_words(reason, x.exit_code, x.cut_off_after))),
-        _ => x.state.word().to_owned(),
-    }
+fn words(deployment: &Deployment) -> String {
+    Words::of(deployment).sentence(output::safe)
 }
 
-fn as_json(d: &Dated) -> serde_json::Value {
+/// The words that people read, and those that are stored.
+fn state_names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = State::ALL.iter().flat_map(|state| [state.as_str(), state.word()]).filter(|n| !n.contains(' ')).collect();
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(*name));
+    names
+}
+
+fn states_named(name: Option<&str>) -> Vec<State> {
+    State::ALL.into_iter().filter(|state| name == Some(state.as_str()) || name == Some(state.word())).collect()
+}
+
+fn as_json(d: &Timed) -> serde_json::Value {
     let mut value = serde_json::to_value(&d.deployment).unwrap_or_default();
+    value["state"] = json!(d.deployment.state());
+    value["exit_code"] = json!(d.deployment.stand.exit_code());
     value["requested_at"] = json!(d.requested_at);
-    value["changed_at"] = json!(d.changed_at);
+    value["since"] = json!(d.since);
     value["started_at"] = json!(d.started_at);
     value
 }

@@ -8,11 +8,13 @@ use serde::Serialize;
 
 use super::output::{self, Format};
 use crate::config::{Config, Role};
+use crate::domain::deployment::{Stand, State};
 use crate::jobs::queue::Doorbell;
 use crate::runner::Runner;
 use crate::runner::docker::DockerRunner;
 use crate::slack::client::{Slack, SlackError};
 use crate::store::Store;
+use crate::store::limits::Pause;
 
 #[derive(Serialize)]
 struct Check {
@@ -118,7 +120,7 @@ async fn docker(config: &Config, store: Option<&Store>, checks: &mut Checks) {
                     None => None,
                 };
                 let text = match known {
-                    Some(d) if d.state.is_over() => {
+                    Some(d) if d.state().is_over() => {
                         "runs although its deployment is over; a worker on that engine stops and removes it within minutes"
                     }
                     Some(_) => continue,
@@ -185,24 +187,25 @@ async fn slack(config: &Config, store: Option<&Store>, checks: &mut Checks) {
 
 /// Things that wait for a person.
 async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
-    for unknown in store.deployments(None, Some("unknown"), 100).await? {
+    for unknown in store.deployments(None, &[State::Unknown], 100).await? {
         let d = &unknown.deployment;
+        let Stand::Unknown { loss, .. } = &d.stand else { continue };
         let text = format!(
             "nobody can tell how it ended ({}), and {} stays closed; its container {} is kept if it is there. Look at it, then: \
              coolops deployment resolve {} --as failed --reason …",
-            d.found.as_deref().unwrap_or("no reason is recorded"),
+            loss.sentence(),
             d.environment_name,
             d.container_name(),
             d.of.deployment_id
         );
         checks.note(format!("Deployment of {} to {}", d.build_name, d.environment_name), false, text);
     }
-    if let Some(word) = store.slack_is_paused().await? {
-        let next = match word.contains("no clear answer") {
-            true => "coolops tries again by itself; look at https://slack-status.com if it lasts",
-            false => "reinstall the app, set the new SLACK_BOT_TOKEN and restart coolops",
+    if let Some(pause) = store.slack_is_paused().await? {
+        let next = match pause {
+            Pause::NoClearAnswer { .. } => "coolops tries again by itself; look at https://slack-status.com if it lasts",
+            Pause::Refused(_) => "reinstall the app, set the new SLACK_BOT_TOKEN and restart coolops",
         };
-        let text = format!("takes nothing from us: {word}; {next}");
+        let text = format!("takes nothing from us: {pause}; {next}");
         checks.note("Slack", false, text);
     }
     for (build, word) in store.plain_messages().await? {

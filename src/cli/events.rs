@@ -24,11 +24,13 @@ pub fn write(folder: &Path) -> Result<()> {
 /// Every contract file with its content, by its path below `events/`.
 pub fn files() -> Vec<(String, String)> {
     let pretty = |value: &serde_json::Value| format!("{}\n", serde_json::to_string_pretty(value).unwrap_or_default());
+    let actor = schemars::schema_for!(crate::domain::actor::Stored);
     event::contract()
         .into_iter()
         .flat_map(|c| {
             let base = format!("{}/v{}", c.name, c.version);
             [(format!("{base}.schema.json"), pretty(c.schema.as_value())), (format!("{base}.example.json"), pretty(&c.example))]
         })
+        .chain([("actor.schema.json".to_owned(), pretty(actor.as_value()))])
         .collect()
 }

@@ -18,7 +18,7 @@ use crate::http::server::Room;
 use crate::jobs::crew::{Crew, Tools};
 use crate::jobs::queue::Doorbell;
 use crate::jobs::sync_message::Paces;
-use crate::jobs::{relay, runner_kinds, slack_kinds};
+use crate::jobs::{RUNNER_KINDS, SLACK_KINDS, relay};
 use crate::runner::Runner;
 use crate::runner::docker::DockerRunner;
 use crate::slack::client::Slack;
@@ -64,13 +64,13 @@ pub async fn run(role: Role) -> Result<()> {
     let mut crews = Vec::new();
     // Whoever appends also rings, so every role knows both queues; it answers only its own.
     let instance = app.store.instance().await?;
-    let queues = [("slack", slack_kinds(), SLACK_SLOTS, relay::MESSAGE_PAUSE), ("run", runner_kinds(), config.slots, Duration::ZERO)];
+    let queues = [("slack", SLACK_KINDS, SLACK_SLOTS, relay::MESSAGE_PAUSE), ("run", RUNNER_KINDS, config.slots, Duration::ZERO)];
     let mut doorbells = Vec::new();
     let mut runner = None;
     let home: Arc<OnceLock<String>> = Arc::default();
     for (name, kinds, slots, pause) in queues {
         let doorbell = Arc::new(Doorbell::new(&config.redis_url, &format!("{instance}:{name}"))?);
-        tasks.spawn(relay::run(app.store.clone(), Arc::clone(&doorbell), kinds.clone(), pause, stop.clone()));
+        tasks.spawn(relay::run(app.store.clone(), Arc::clone(&doorbell), kinds, pause, stop.clone()));
         let tools = match (name, role) {
             ("slack", Role::Serve | Role::Web) => {
                 let slack = Slack::new(&config.slack_api_url, &config.slack_token)?;

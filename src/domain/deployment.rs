@@ -5,7 +5,6 @@
 //! decides.
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::build::BuildRegistered;
 pub use super::deployment_events::*;
@@ -13,90 +12,93 @@ use super::event::{Event, settings};
 use super::ids::*;
 use super::names::ImageRef;
 use super::project::{Project, Unchecked};
+pub use super::state::State;
 
-/// Where a deployment stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
+/// Where a deployment stands, with what is known of it only there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are those of the events that lead there")]
+pub enum Stand {
     /// Waits behind another one of its environment.
-    Queued,
-    /// Its turn; waits for a free worker.
-    Ready,
+    Queued { behind: Ahead },
+    /// Its turn; waits for a free worker, or for what can't be done yet.
+    Ready { delay: Option<String> },
     /// A worker fetches its image.
-    Pulling,
+    Pulling { delay: Option<String> },
     /// A worker prepares and starts its container.
-    Starting,
+    Starting { delay: Option<String> },
     /// The container runs.
     Running,
     /// It was told to stop and has not ended yet.
-    Cancelling,
+    Cancelling { reason: StopReason },
     /// Nobody can tell; a person must decide.
-    Unknown,
-    /// Ended well.
-    Succeeded,
-    /// Ended badly.
-    Failed,
-    /// Stopped because it ran longer than it may.
-    TimedOut,
-    /// Stopped because somebody wanted so.
-    Cancelled,
+    Unknown { loss: Loss, log: LogSeal },
+    /// The container ended with exit code 0.
+    Succeeded { log: LogSeal },
+    /// It ended in any other way that is known.
+    Failed { failure: Failure, log: LogSeal },
+    /// It was told to stop, and did; without a seal when it had not begun.
+    Stopped { reason: StopReason, exit_code: Option<i64>, cut_off_after: Option<u32>, log: Option<LogSeal> },
+    /// A person decided how it ended.
+    Resolved { verdict: Verdict, reason: String, loss: Loss, log: LogSeal },
 }
 
-impl State {
-    /// All of them, in the order of a deployment's life.
-    pub const ALL: [Self; 11] = [
-        Self::Queued,
-        Self::Ready,
-        Self::Pulling,
-        Self::Starting,
-        Self::Running,
-        Self::Cancelling,
-        Self::Unknown,
-        Self::Succeeded,
-        Self::Failed,
-        Self::TimedOut,
-        Self::Cancelled,
-    ];
-
-    /// The stored and printed word.
-    pub fn as_str(self) -> &'static str {
+impl Stand {
+    /// The word for it.
+    pub fn state(&self) -> State {
         match self {
-            Self::Queued => "queued",
-            Self::Ready => "ready",
-            Self::Pulling => "pulling",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Cancelling => "cancelling",
-            Self::Unknown => "unknown",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
+            Self::Queued { .. } => State::Queued,
+            Self::Ready { .. } => State::Ready,
+            Self::Pulling { .. } => State::Pulling,
+            Self::Starting { .. } => State::Starting,
+            Self::Running => State::Running,
+            Self::Cancelling { .. } => State::Cancelling,
+            Self::Unknown { .. } => State::Unknown,
+            Self::Succeeded { .. } | Self::Resolved { verdict: Verdict::Succeeded, .. } => State::Succeeded,
+            Self::Failed { .. } | Self::Resolved { verdict: Verdict::Failed, .. } => State::Failed,
+            Self::Stopped { reason: StopReason::TimeLimit { .. }, .. } => State::TimedOut,
+            Self::Stopped { reason: StopReason::Operator { .. } | StopReason::Archived { .. }, .. } => State::Cancelled,
         }
     }
 
-    /// The word that people read.
-    pub fn word(self) -> &'static str {
+    /// Why it can't be started for now.
+    pub fn delay(&self) -> Option<&str> {
         match self {
-            Self::Ready => "queued",
-            Self::Cancelling => "stopping",
-            Self::TimedOut => "timed out",
-            state => state.as_str(),
+            Self::Ready { delay } | Self::Pulling { delay } | Self::Starting { delay } => delay.as_deref(),
+            _ => None,
         }
     }
 
-    /// Whether it has ended.
-    pub fn is_over(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::TimedOut | Self::Cancelled)
+    /// The seal of its output, once there is one.
+    pub fn log(&self) -> Option<&LogSeal> {
+        match self {
+            Self::Unknown { log, .. } | Self::Succeeded { log } | Self::Failed { log, .. } | Self::Resolved { log, .. } => Some(log),
+            Self::Stopped { log, .. } => log.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// How its container ended, where that is known.
+    pub fn exit_code(&self) -> Option<i64> {
+        match self {
+            Self::Succeeded { .. } => Some(0),
+            Self::Failed { failure, .. } => failure.exit_code(),
+            Self::Stopped { exit_code, .. } => *exit_code,
+            _ => None,
+        }
     }
 }
 
-/// The state that a stop for this reason leads to.
-pub fn stopped(reason: &StopReason) -> State {
-    match reason {
-        StopReason::TimeLimit { .. } => State::TimedOut,
-        StopReason::Operator { .. } | StopReason::Archived { .. } => State::Cancelled,
-    }
+/// What runs or ran: from here on it may have started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of DeploymentPrepared and DeploymentStarted")]
+pub struct Prepared {
+    pub image_id: String,
+    pub digest: Option<String>,
+    pub unchecked: bool,
+    pub engine_id: String,
+    /// None before it was started.
+    pub container_id: Option<String>,
 }
 
 /// A deployment as its events leave it.
@@ -113,21 +115,14 @@ pub struct Deployment {
     pub start_patience_minutes: u32,
     pub stop_grace_seconds: u32,
     pub unchecked_image: Unchecked,
-    pub state: State,
-    pub image_id: Option<String>,
-    pub digest: Option<String>,
-    pub engine_id: Option<String>,
-    pub container_id: Option<String>,
-    pub failure: Option<Failure>,
-    pub stop: Option<StopReason>,
-    pub exit_code: Option<i64>,
-    pub cut_off_after: Option<u32>,
-    pub delay: Option<String>,
+    /// Where it stands.
+    pub stand: Stand,
+    /// What runs or ran; none before that was known.
+    pub prepared: Option<Prepared>,
+    /// Delays that were recorded so far.
     pub delays: u32,
-    pub unchecked: bool,
-    pub found: Option<String>,
-    pub resolved: Option<String>,
-    pub log: Option<LogSeal>,
+    /// Its container was found running after its end, and was stopped.
+    pub stray: bool,
     /// Events in its stream.
     pub version: i32,
 }
@@ -146,85 +141,63 @@ impl Deployment {
             start_patience_minutes: event.start_patience_minutes,
             stop_grace_seconds: event.stop_grace_seconds,
             unchecked_image: event.unchecked_image,
-            state: if event.behind.is_some() { State::Queued } else { State::Ready },
-            image_id: None,
-            digest: None,
-            engine_id: None,
-            container_id: None,
-            failure: None,
-            stop: None,
-            exit_code: None,
-            cut_off_after: None,
-            delay: None,
+            stand: event.behind.clone().map_or(Stand::Ready { delay: None }, |behind| Stand::Queued { behind }),
+            prepared: None,
             delays: 0,
-            unchecked: false,
-            found: None,
-            resolved: None,
-            log: None,
+            stray: false,
             version: 1,
         }
+    }
+
+    /// The word for where it stands.
+    pub fn state(&self) -> State {
+        self.stand.state()
     }
 
     /// The deployment after one more event of its own; events of other things change nothing.
     #[must_use]
     pub fn evolve(mut self, event: &Event) -> Self {
         match event {
-            Event::DeploymentPromoted(_) => self.state = State::Ready,
-            // What it waits behind is told, not kept: the line says it.
-            Event::DeploymentMovedUp(_) => {}
-            Event::DeploymentPullStarted(_) => {
-                self.state = State::Pulling;
-                self.delay = None;
-            }
+            Event::DeploymentPromoted(_) => self.stand = Stand::Ready { delay: None },
+            Event::DeploymentMovedUp(e) => self.stand = Stand::Queued { behind: e.behind.clone() },
+            Event::DeploymentPullStarted(_) => self.stand = Stand::Pulling { delay: None },
             Event::DeploymentDelayed(e) => {
-                self.delay = Some(e.problem.clone());
                 self.delays = e.times;
+                if let Stand::Ready { delay } | Stand::Pulling { delay } | Stand::Starting { delay } = &mut self.stand {
+                    *delay = Some(e.problem.clone());
+                }
             }
             // Its end stands; what was found afterwards is told beside it.
-            Event::DeploymentStrayStopped(_) => {}
+            Event::DeploymentStrayStopped(_) => self.stray = true,
             Event::DeploymentPrepared(e) => {
-                self.state = State::Starting;
-                self.unchecked = e.unchecked;
-                self.image_id = Some(e.image_id.clone());
-                self.digest.clone_from(&e.digest);
-                self.engine_id = Some(e.engine_id.clone());
+                // It may be put off again for the same reason.
+                self.stand = Stand::Starting { delay: self.stand.delay().map(str::to_owned) };
+                self.prepared = Some(Prepared {
+                    image_id: e.image_id.clone(),
+                    digest: e.digest.clone(),
+                    unchecked: e.unchecked,
+                    engine_id: e.engine_id.clone(),
+                    container_id: None,
+                });
             }
             Event::DeploymentStarted(e) => {
-                self.state = State::Running;
-                self.delay = None;
-                self.container_id = Some(e.container_id.clone());
+                self.stand = Stand::Running;
+                if let Some(prepared) = &mut self.prepared {
+                    prepared.container_id = Some(e.container_id.clone());
+                }
             }
-            Event::DeploymentStopRequested(e) => {
-                self.state = State::Cancelling;
-                self.stop = Some(e.reason.clone());
-            }
+            Event::DeploymentStopRequested(e) => self.stand = Stand::Cancelling { reason: e.reason.clone() },
             Event::DeploymentStopped(e) => {
-                self.state = stopped(&e.reason);
-                self.stop = Some(e.reason.clone());
-                self.exit_code = e.exit_code;
-                self.cut_off_after = e.cut_off_after;
-                self.log.clone_from(&e.log);
+                let (reason, log) = (e.reason.clone(), e.log.clone());
+                self.stand = Stand::Stopped { reason, exit_code: e.exit_code, cut_off_after: e.cut_off_after, log };
             }
-            Event::DeploymentSucceeded(e) => {
-                self.state = State::Succeeded;
-                self.log = Some(e.log.clone());
-            }
-            Event::DeploymentFailed(e) => {
-                self.state = State::Failed;
-                self.failure = Some(e.failure.clone());
-                self.log = Some(e.log.clone());
-            }
-            Event::DeploymentLost(e) => {
-                self.state = State::Unknown;
-                self.found = Some(e.found.clone());
-                self.log = Some(e.log.clone());
-            }
+            Event::DeploymentSucceeded(e) => self.stand = Stand::Succeeded { log: e.log.clone() },
+            Event::DeploymentFailed(e) => self.stand = Stand::Failed { failure: e.failure.clone(), log: e.log.clone() },
+            Event::DeploymentLost(e) => self.stand = Stand::Unknown { loss: e.loss, log: e.log.clone() },
             Event::DeploymentResolved(e) => {
-                self.state = match e.verdict {
-                    Verdict::Succeeded => State::Succeeded,
-                    Verdict::Failed => State::Failed,
-                };
-                self.resolved = Some(e.reason.clone());
+                if let Stand::Unknown { loss, log } = self.stand {
+                    self.stand = Stand::Resolved { verdict: e.verdict, reason: e.reason.clone(), loss, log };
+                }
             }
             Event::DeploymentRequested(_)
             | Event::DeploymentRefused(_)
@@ -239,6 +212,11 @@ impl Deployment {
     /// The name of its container: what makes a second start impossible and adoption possible.
     pub fn container_name(&self) -> String {
         format!("coolops-{}", self.of.deployment_id)
+    }
+
+    /// Whether its container was started, as far as the record tells.
+    pub fn was_started(&self) -> bool {
+        self.prepared.as_ref().is_some_and(|prepared| prepared.container_id.is_some())
     }
 }
 
@@ -263,48 +241,41 @@ pub type Line = [Deployment];
 ///
 /// `posted_in` is the channel that Slack named when it took the build's message.
 pub fn request(build: Option<(&BuildRegistered, &Project)>, posted_in: Option<&str>, line: &Line, command: &RequestDeployment) -> Event {
-    let of = |project_id| DeploymentOf {
-        deployment_id: command.deployment_id,
-        build_id: command.build_id,
-        environment_id: command.environment_id,
-        project_id,
-    };
-    let refuse = |project_id, refusal| {
+    let RequestDeployment { deployment_id, build_id, environment_id, .. } = *command;
+    let refuse = |refusal| {
         let (requested_by, channel) = (command.requested_by.clone(), command.channel.clone());
-        DeploymentRefused { of: of(project_id), requested_by, channel, refusal }.into()
+        let project_id = build.map(|(_, project)| project.id);
+        DeploymentRefused { deployment_id, build_id, environment_id, project_id, requested_by, channel, refusal }.into()
     };
     if command.foreign {
-        return refuse(build.map_or(ProjectId(Uuid::nil()), |(_, project)| project.id), PressRefusal::ForeignMessage);
+        return refuse(PressRefusal::ForeignMessage);
     }
     let Some((build, project)) = build else {
-        return refuse(ProjectId(Uuid::nil()), PressRefusal::BuildUnknown);
+        return refuse(PressRefusal::BuildUnknown);
     };
     if project.archived {
-        return refuse(project.id, PressRefusal::ProjectArchived { project: project.name.clone() });
+        return refuse(PressRefusal::ProjectArchived { project: project.name.clone() });
     }
     // Whoever sees the channel of before may not be who should deploy any more.
     if !is_at_home(build, project, posted_in, &command.channel) {
         let (project_name, channel) = (project.name.clone(), project.channel.clone());
-        return refuse(project.id, PressRefusal::MovedAway { project: project_name, channel });
+        return refuse(PressRefusal::MovedAway { project: project_name, channel });
     }
     let Some(environment) = project.environment(command.environment_id).filter(|e| !e.archived) else {
         let shown = build.environments.iter().find(|e| e.id == command.environment_id);
         let environment = shown.map_or_else(|| "of this button".to_owned(), |e| e.name.clone());
-        return refuse(project.id, PressRefusal::EnvironmentGone { environment });
+        return refuse(PressRefusal::EnvironmentGone { environment });
     };
     if let Some(there) = line.iter().find(|d| d.of.build_id == command.build_id) {
-        return refuse(
-            project.id,
-            PressRefusal::UnderWay {
-                build_name: there.build_name.clone(),
-                environment: environment.name.clone(),
-                state: there.state.word().to_owned(),
-                since_press_of: there.requested_by.user.clone(),
-            },
-        );
+        return refuse(PressRefusal::UnderWay {
+            build_name: there.build_name.clone(),
+            environment: environment.name.clone(),
+            state: there.state(),
+            since_press_of: there.requested_by.user.clone(),
+        });
     }
     DeploymentRequested {
-        of: of(project.id),
+        of: DeploymentOf { deployment_id, build_id, environment_id, project_id: project.id },
         build_name: build.name.clone(),
         environment_name: environment.name.clone(),
         requested_by: command.requested_by.clone(),
@@ -343,7 +314,9 @@ pub struct ImageFound {
 pub enum Ending {
     Succeeded,
     Failed(Failure),
-    Lost(String),
+    Lost(Loss),
+    /// It was told to stop before its container was started.
+    NotStarted,
     /// What it was for was archived before it began.
     Withdrawn(StopReason),
 }
@@ -359,10 +332,14 @@ pub struct WrongState {
 
 impl Deployment {
     fn in_state(&self, states: &[State], step: &'static str) -> Result<(), WrongState> {
-        if states.contains(&self.state) {
+        self.in_any(|state| states.contains(&state), step)
+    }
+
+    fn in_any(&self, fits: impl Fn(State) -> bool, step: &'static str) -> Result<(), WrongState> {
+        if fits(self.state()) {
             return Ok(());
         }
-        Err(WrongState { deployment: self.of.deployment_id, state: self.state.as_str(), step })
+        Err(WrongState { deployment: self.of.deployment_id, state: self.state().word(), step })
     }
 
     /// The worker knows what will run and is about to make the container.
@@ -381,7 +358,7 @@ impl Deployment {
     /// When it isn't this deployment's turn, or it was prepared before.
     pub fn pull(&self) -> Result<Vec<Event>, WrongState> {
         self.in_state(&[State::Ready, State::Pulling], "pulled")?;
-        Ok(if self.state == State::Pulling { vec![] } else { vec![DeploymentPullStarted { of: self.of }.into()] })
+        Ok(if self.state() == State::Pulling { vec![] } else { vec![DeploymentPullStarted { of: self.of }.into()] })
     }
 
     /// It can't be started for now. Recorded once for each reason, and not without end.
@@ -390,7 +367,7 @@ impl Deployment {
     /// When it is not about to start.
     pub fn delay(&self, problem: &str) -> Result<Vec<Event>, WrongState> {
         self.in_state(&[State::Ready, State::Pulling, State::Starting], "delayed")?;
-        if self.delay.as_deref() == Some(problem) || self.delays >= DELAYS_MAX {
+        if self.stand.delay() == Some(problem) || self.delays >= DELAYS_MAX {
             return Ok(vec![]);
         }
         Ok(vec![DeploymentDelayed { of: self.of, problem: problem.to_owned(), times: self.delays + 1 }.into()])
@@ -401,8 +378,7 @@ impl Deployment {
     /// # Errors
     /// When it has not ended: then its worker sees to the container.
     pub fn stray(&self, container_id: &str) -> Result<Vec<Event>, WrongState> {
-        let over: Vec<State> = State::ALL.into_iter().filter(|s| s.is_over()).collect();
-        self.in_state(&over, "found to run on")?;
+        self.in_any(State::is_over, "found to run on")?;
         Ok(vec![DeploymentStrayStopped { of: self.of, container_id: container_id.to_owned() }.into()])
     }
 
@@ -413,7 +389,7 @@ impl Deployment {
     pub fn request_stop(&self, reason: StopReason, line: &Line) -> Result<Vec<Event>, WrongState> {
         self.in_state(&[State::Queued, State::Ready, State::Pulling, State::Starting, State::Running], "stopped")?;
         let of = self.of;
-        Ok(match self.state {
+        Ok(match self.state() {
             State::Queued => {
                 let place = line.iter().position(|d| d.of.deployment_id == of.deployment_id);
                 let neighbours = place.and_then(|n| Some((line.get(n.checked_sub(1)?)?, line.get(n + 1)?)));
@@ -444,33 +420,27 @@ impl Deployment {
     /// # Errors
     /// When it does not hold the environment, or was lost already.
     pub fn end(&self, ending: Ending, log: LogSeal, line: &Line) -> Result<Vec<Event>, WrongState> {
-        self.in_state(&[State::Ready, State::Pulling, State::Starting, State::Running, State::Cancelling], "ended")?;
+        self.in_any(State::is_worked_on, "ended")?;
         let of = self.of;
-        let ended = match (ending, &self.stop) {
+        let stop = match &self.stand {
+            Stand::Cancelling { reason } => Some(reason.clone()),
+            _ => None,
+        };
+        let stopped = |reason, exit_code, cut_off_after, log| DeploymentStopped { of, reason, exit_code, cut_off_after, log: Some(log) };
+        let ended = match (ending, stop) {
+            (Ending::Lost(loss), _) => return Ok(vec![DeploymentLost { of, loss, log }.into()]),
             // It was told to stop: how the script took it is not the script's failure.
-            (Ending::Succeeded, Some(reason)) => {
-                DeploymentStopped { of, reason: reason.clone(), exit_code: Some(0), cut_off_after: None, log: Some(log) }.into()
-            }
+            (Ending::Succeeded, Some(reason)) => stopped(reason, Some(0), None, log).into(),
             (Ending::Failed(failure), Some(reason)) => {
-                let exit_code = match failure {
-                    Failure::Exit { code } => Some(code),
-                    // How it took the signal isn't known when the engine ended it.
-                    Failure::Killed { engine_restarted: true } => None,
-                    Failure::Killed { engine_restarted: false } | Failure::OutOfMemory => Some(137),
-                    _ => None,
-                };
                 // Of the reasons for 137 only this one is the end of the grace.
                 let is_cut_off = matches!(failure, Failure::Killed { engine_restarted: false });
-                let cut_off_after = is_cut_off.then_some(self.stop_grace_seconds);
-                DeploymentStopped { of, reason: reason.clone(), exit_code, cut_off_after, log: Some(log) }.into()
+                stopped(reason, failure.exit_code(), is_cut_off.then_some(self.stop_grace_seconds), log).into()
             }
+            (Ending::NotStarted, Some(reason)) => stopped(reason, None, None, log).into(),
+            (Ending::Withdrawn(reason), stop) => stopped(stop.unwrap_or(reason), None, None, log).into(),
             (Ending::Succeeded, None) => DeploymentSucceeded { of, log }.into(),
             (Ending::Failed(failure), None) => DeploymentFailed { of, failure, log }.into(),
-            (Ending::Withdrawn(reason), stop) => {
-                let reason = stop.clone().unwrap_or(reason);
-                DeploymentStopped { of, reason, exit_code: None, cut_off_after: None, log: Some(log) }.into()
-            }
-            (Ending::Lost(found), _) => return Ok(vec![DeploymentLost { of, found, log }.into()]),
+            (Ending::NotStarted, None) => return self.in_state(&[State::Cancelling], "ended before it began").map(|()| vec![]),
         };
         Ok(self.then_next(ended, line))
     }
@@ -485,7 +455,7 @@ impl Deployment {
     }
 
     fn then_next(&self, ended: Event, line: &Line) -> Vec<Event> {
-        let next = line.iter().find(|d| d.of.deployment_id != self.of.deployment_id && d.state == State::Queued);
+        let next = line.iter().find(|d| d.of.deployment_id != self.of.deployment_id && d.state() == State::Queued);
         let promoted = next.map(|d| DeploymentPromoted { of: d.of }.into());
         std::iter::once(ended).chain(promoted).collect()
     }
@@ -493,6 +463,8 @@ impl Deployment {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::domain::build::{RegisterBuild, Registration};
     use crate::domain::{build, project};
@@ -527,6 +499,37 @@ mod tests {
         Deployment::requested(e)
     }
 
+    /// What has to happen for a deployment whose turn it is to stand so; queued, it has to wait behind one that runs.
+    fn in_state(state: State, ready: Deployment) -> Deployment {
+        let of = ready.of;
+        let ahead = Ahead { deployment_id: DeploymentId(Uuid::from_u128(99)), build_name: "m-0".into() };
+        let image = ImageFound { image_id: "sha256:1".into(), digest: None, unchecked: false };
+        let stop = StopReason::TimeLimit { minutes: 1 };
+        let happens = |d: Deployment, events: &[Event]| events.iter().fold(d, Deployment::evolve);
+        let starting = |d: Deployment| {
+            let prepared = d.prepare(image.clone(), "engine".into()).unwrap();
+            d.evolve(&prepared)
+        };
+        let running = |d: Deployment| {
+            let d = starting(d);
+            let started = d.start("container".into()).unwrap();
+            d.evolve(&started)
+        };
+        match state {
+            State::Queued => ready.evolve(&DeploymentMovedUp { of, behind: ahead }.into()),
+            State::Ready => ready,
+            State::Pulling => happens(ready.clone(), &ready.pull().unwrap()),
+            State::Starting => starting(ready),
+            State::Running => running(ready),
+            State::Cancelling => happens(running(ready.clone()), &running(ready).request_stop(stop, &[]).unwrap()),
+            State::Unknown => {
+                let lost = running(ready.clone()).end(Ending::Lost(Loss::ContainerRemoved), seal(), &[]).unwrap();
+                happens(running(ready), &lost)
+            }
+            over => panic!("{over:?} is not open"),
+        }
+    }
+
     fn seal() -> LogSeal {
         LogSeal { chunks: 0, lines: 0, bytes: 0, head: String::new(), left_out: LeftOut::default(), gaps: 0 }
     }
@@ -535,19 +538,19 @@ mod tests {
     fn the_first_press_has_its_turn_and_the_second_build_waits_behind_it() {
         let project = project();
         let first = accepted(&press(&project, &build(&project, "m-1"), &[], 1));
-        assert_eq!(first.state, State::Ready);
+        assert_eq!(first.state(), State::Ready);
         let second = press(&project, &build(&project, "m-2"), &[first], 2);
         let Event::DeploymentRequested(event) = &second else { panic!("refused") };
         assert_eq!(event.behind.as_ref().unwrap().build_name, "m-1");
-        assert_eq!(accepted(&second).state, State::Queued);
+        assert_eq!(accepted(&second).state(), State::Queued);
     }
 
     #[test]
     fn a_second_press_of_the_same_build_is_refused_by_name_in_every_open_state() {
         let project = project();
         let build = build(&project, "m-1");
-        for state in [State::Queued, State::Ready, State::Pulling, State::Starting, State::Running, State::Unknown] {
-            let there = Deployment { state, ..accepted(&press(&project, &build, &[], 1)) };
+        for state in State::ALL.into_iter().filter(|s| s.is_open()) {
+            let there = in_state(state, accepted(&press(&project, &build, &[], 1)));
             let Event::DeploymentRefused(refused) = press(&project, &build, &[there], 2) else { panic!("accepted while {state:?}") };
             assert!(refused.refusal.sentence().starts_with("m-1 is already "), "{}", refused.refusal.sentence());
         }
@@ -556,12 +559,12 @@ mod tests {
     #[test]
     fn an_end_gives_the_turn_to_the_next_and_a_loss_gives_it_to_nobody() {
         let project = project();
-        let running = Deployment { state: State::Running, ..accepted(&press(&project, &build(&project, "m-1"), &[], 1)) };
+        let running = in_state(State::Running, accepted(&press(&project, &build(&project, "m-1"), &[], 1)));
         let waiting = accepted(&press(&project, &build(&project, "m-2"), std::slice::from_ref(&running), 2));
         let line = [running.clone(), waiting.clone()];
         let ended = running.end(Ending::Succeeded, seal(), &line).unwrap();
         assert_eq!(ended[1], DeploymentPromoted { of: waiting.of }.into());
-        let lost = running.end(Ending::Lost("gone".into()), seal(), &line).unwrap();
+        let lost = running.end(Ending::Lost(Loss::ContainerRemoved), seal(), &line).unwrap();
         assert_eq!(lost.len(), 1);
         let unknown = running.evolve(&lost[0]);
         assert!(unknown.end(Ending::Succeeded, seal(), &line).is_err(), "an unknown deployment ends only by a person");
@@ -571,10 +574,10 @@ mod tests {
     #[test]
     fn what_ended_ends_only_once() {
         let project = project();
-        let running = Deployment { state: State::Running, ..accepted(&press(&project, &build(&project, "m-1"), &[], 1)) };
+        let running = in_state(State::Running, accepted(&press(&project, &build(&project, "m-1"), &[], 1)));
         let ended = running.end(Ending::Failed(Failure::Exit { code: 3 }), seal(), &[]).unwrap();
         let failed = running.evolve(&ended[0]);
-        assert_eq!(failed.failure.as_ref().unwrap().sentence("i"), "exit code 3");
+        assert_eq!((failed.state(), failed.stand.exit_code()), (State::Failed, Some(3)));
         assert_eq!(
             failed.end(Ending::Succeeded, seal(), &[]).unwrap_err().to_string(),
             format!("deployment {} is failed, so it can't be ended", failed.of.deployment_id)

@@ -10,6 +10,7 @@ use super::event::Payload;
 use super::ids::*;
 use super::names::ImageRef;
 use super::project_events::Unchecked;
+use super::state::State;
 
 /// What every event of a deployment says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -70,8 +71,14 @@ pub struct Ahead {
 /// Recorded when somebody pressed a button and was refused; the presser is told privately.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentRefused {
-    #[expect(missing_docs, reason = "see DeploymentOf")]
-    pub of: DeploymentOf,
+    /// The press.
+    pub deployment_id: DeploymentId,
+    /// The build that its button names.
+    pub build_id: BuildId,
+    /// The environment that its button names.
+    pub environment_id: EnvironmentId,
+    /// The build's project; none when the build is unknown.
+    pub project_id: Option<ProjectId>,
     /// Who pressed.
     pub requested_by: Person,
     /// The channel of the press.
@@ -254,10 +261,39 @@ pub struct DeploymentFailed {
 pub struct DeploymentLost {
     #[expect(missing_docs, reason = "see DeploymentOf")]
     pub of: DeploymentOf,
-    /// What was found, as a sentence.
-    pub found: String,
+    /// What was found.
+    pub loss: Loss,
     /// The seal of the output up to then.
     pub log: LogSeal,
+}
+
+/// Why it can't be known how a deployment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Its container is not on its engine any more.
+    ContainerRemoved,
+    /// A container of its name is there that coolops did not make.
+    ForeignContainer,
+    /// Its container is on an engine that no worker has seen for long.
+    EngineGone,
+    /// The log does not know its project.
+    ProjectMissing,
+    /// The log does not know its build.
+    BuildMissing,
+}
+
+impl Loss {
+    /// What was found, as it stands in messages and lists; fits after "unknown: ".
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::ContainerRemoved => "its container was removed while it ran",
+            Self::ForeignContainer => "a container of its name is there that coolops did not make; it was left alone",
+            Self::EngineGone => "its container is on a Docker Engine that nobody has seen for 10 minutes",
+            Self::ProjectMissing => "its project is not in the log",
+            Self::BuildMissing => "its build is not in the log",
+        }
+    }
 }
 
 /// Recorded when a person decided how an unknown deployment ended.
@@ -401,6 +437,24 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The exit code that goes with it, where there was one.
+    pub fn exit_code(&self) -> Option<i64> {
+        match self {
+            Self::Exit { code } => Some(*code),
+            // How it took the signal isn't known when the engine ended it.
+            Self::Killed { engine_restarted: true } => None,
+            Self::Killed { engine_restarted: false } | Self::OutOfMemory => Some(137),
+            Self::EngineFull
+            | Self::ImageMissing
+            | Self::RegistryRefused { .. }
+            | Self::ImageUnchecked { .. }
+            | Self::ImageMissingOrPrivate { .. }
+            | Self::PullFailed { .. }
+            | Self::NotStarted { .. }
+            | Self::SecretUnreadable { .. } => None,
+        }
+    }
+
     /// The same with Docker's words, where there are any, as `change` gives them back.
     #[must_use]
     pub fn with_detail(self, change: impl FnOnce(&str) -> String) -> Self {
@@ -447,7 +501,7 @@ pub enum PressRefusal {
     EnvironmentGone { environment: String },
     MovedAway { project: String, channel: String },
     ForeignMessage,
-    UnderWay { build_name: String, environment: String, state: String, since_press_of: String },
+    UnderWay { build_name: String, environment: String, state: State, since_press_of: String },
 }
 
 impl PressRefusal {
@@ -470,10 +524,11 @@ impl PressRefusal {
                 "This button is not on a message of this coolops, or of this workspace, so nothing was started.".to_owned()
             }
             Self::UnderWay { build_name, environment, state, .. } => {
-                let next = match state.as_str() {
-                    "unknown" => "An operator has to look at it first: coolops deployment resolve.",
+                let next = match state {
+                    State::Unknown => "An operator has to look at it first: coolops deployment resolve.",
                     _ => "Its line in the message shows how it goes; press again when it has ended.",
                 };
+                let state = state.word();
                 format!("{build_name} is already {state} on {environment}, so nothing was started a second time. {next}")
             }
         }
@@ -521,13 +576,16 @@ mod examples {
             behind: Some(Ahead { deployment_id: DeploymentId(Uuid::from_u128(0x6)), build_name: "master-94657535".into() }),
         }
         DeploymentRefused {
-            of: OF,
+            deployment_id: OF.deployment_id,
+            build_id: OF.build_id,
+            environment_id: OF.environment_id,
+            project_id: Some(OF.project_id),
             requested_by: ana(),
             channel: "C0123456789".into(),
             refusal: PressRefusal::UnderWay {
                 build_name: "master-94657536".into(),
                 environment: "Production".into(),
-                state: "running".into(),
+                state: State::Running,
                 since_press_of: "U0123456789".into(),
             },
         }
@@ -556,7 +614,7 @@ mod examples {
         DeploymentStopped { of: OF, reason: StopReason::TimeLimit { minutes: 60 }, exit_code: Some(143), cut_off_after: None, log: Some(seal()) }
         DeploymentSucceeded { of: OF, log: seal() }
         DeploymentFailed { of: OF, failure: Failure::Exit { code: 3 }, log: seal() }
-        DeploymentLost { of: OF, found: "the container was removed by somebody else".into(), log: seal() }
+        DeploymentLost { of: OF, loss: Loss::ContainerRemoved, log: seal() }
         DeploymentResolved { of: OF, verdict: Verdict::Failed, reason: "checked by hand: version 7 is still live".into() }
         DeploymentLogged {
             deployment_id: OF.deployment_id,

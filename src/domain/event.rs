@@ -5,15 +5,17 @@
 
 use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use super::actor::Actor;
 use super::build::*;
 use super::deployment::*;
 use super::ids::*;
 use super::message::*;
 use super::project::*;
+use super::upcast;
 
 /// What a payload type tells about itself. Implemented next to the struct, listed once in `events!`.
 pub trait Payload: Serialize + JsonSchema {
@@ -30,7 +32,7 @@ macro_rules! events {
         pub enum Event { $($variant($variant),)* }
 
         impl Event {
-            /// Every wire name and schema version that this program can write or read.
+            /// Every wire name with the schema version that this program writes.
             pub const TYPES: &'static [(&'static str, i16)] = &[$(($name, $version),)*];
 
             /// The wire name and schema version, as stored and published.
@@ -46,7 +48,13 @@ macro_rules! events {
                 let fail = |why| UnreadableEvent::Malformed { kind: kind.to_owned(), version, why };
                 match (kind, version) {
                     $(($name, $version) => serde_json::from_str(payload).map(Self::$variant).map_err(fail),)*
-                    _ => Err(UnreadableEvent::Unknown { kind: kind.to_owned(), version }),
+                    _ => match upcast::step(kind, version) {
+                        Some(step) => {
+                            let next = step(serde_json::from_str(payload).map_err(fail)?);
+                            Self::parse(kind, version + 1, &next.to_string())
+                        }
+                        None => Err(UnreadableEvent::Unknown { kind: kind.to_owned(), version }),
+                    },
                 }
             }
         }
@@ -95,7 +103,7 @@ events! {
     VariableUnset "variable_unset" 1,
     BuildRegistered "build_registered" 1,
     DeploymentRequested "deployment_requested" 1,
-    DeploymentRefused "deployment_refused" 1,
+    DeploymentRefused "deployment_refused" 2,
     DeploymentPromoted "deployment_promoted" 1,
     DeploymentMovedUp "deployment_moved_up" 1,
     DeploymentPullStarted "deployment_pull_started" 1,
@@ -175,38 +183,6 @@ impl Contract {
         let example = serde_json::to_value(P::example()).expect("an example is plain data");
         Self { name, version, schema: schemars::schema_for!(P), example }
     }
-}
-
-/// Who caused an event. Ids only where people are concerned: names are looked up when they are shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Actor {
-    /// A project's API token.
-    Ci {
-        /// Which token.
-        token: TokenId,
-    },
-    /// A CI system's webhook.
-    Webhook {
-        /// The CI system, by the name in its address.
-        provider: String,
-        /// The delivery, as `coolops ci deliveries` lists it.
-        delivery: DeliveryId,
-    },
-    /// A person in Slack.
-    Slack {
-        /// The workspace.
-        team: String,
-        /// The person's Slack id.
-        user: String,
-    },
-    /// Somebody with access to the command line and the database.
-    Operator {
-        /// The login name on that machine.
-        login: String,
-    },
-    /// coolops itself.
-    System,
 }
 
 /// Which kind of thing a stream tells the story of.
@@ -320,7 +296,9 @@ impl Event {
                 Address { kind: StreamKind::Build, stream: e.build_id.0, correlation: e.build_id.0, boundary: None }
             }
             Self::DeploymentRequested(e) => deployment(&e.of),
-            Self::DeploymentRefused(e) => Address { boundary: None, ..deployment(&e.of) },
+            Self::DeploymentRefused(e) => {
+                Address { kind: StreamKind::Deployment, stream: e.deployment_id.0, correlation: e.build_id.0, boundary: None }
+            }
             Self::DeploymentPromoted(e) => deployment(&e.of),
             Self::DeploymentMovedUp(e) => deployment(&e.of),
             Self::DeploymentPullStarted(e) => deployment(&e.of),

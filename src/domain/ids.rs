@@ -93,8 +93,9 @@ impl DeploymentId {
 impl DeliveryId {
     /// The id of a provider's delivery to a project: delivered again, it is the same one. The body counts beside the
     /// provider's own name for it, because some share one name among several reports.
-    pub fn of(project: ProjectId, provider: &str, name: &str, body: &[u8]) -> Self {
-        Self(derived(&[b"delivery", project.0.as_bytes(), provider.as_bytes(), name.as_bytes(), body]))
+    pub fn of(project: Option<ProjectId>, provider: &str, name: &str, body: &[u8]) -> Self {
+        let project = project.map_or(Uuid::nil(), |project| project.0);
+        Self(derived(&[b"delivery", project.as_bytes(), provider.as_bytes(), name.as_bytes(), body]))
     }
 }
 

@@ -6,6 +6,7 @@
 //! **How to add an event type:** write its struct and example beside its aggregate, add one line to `events!` in
 //! [`event`], run `./just events`, then follow the compiler through `evolve`, [`react`](mod@react) and the build card.
 
+pub mod actor;
 pub mod build;
 pub mod ci_rules;
 pub mod deployment;
@@ -18,3 +19,5 @@ pub mod output;
 pub mod project;
 pub mod project_events;
 pub mod react;
+pub mod state;
+pub mod upcast;

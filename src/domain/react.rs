@@ -16,30 +16,64 @@ pub enum Task {
     ReplyPrivately(DeploymentId),
 }
 
-impl Task {
-    /// The stored kind and key.
-    pub fn parts(self) -> (&'static str, Uuid) {
+/// The kinds of tasks: one for each file of a job in `jobs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "see Task")]
+pub enum TaskKind {
+    SyncMessage,
+    RunDeployment,
+    ReplyPrivately,
+}
+
+impl TaskKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::SyncMessage, Self::RunDeployment, Self::ReplyPrivately];
+
+    /// The stored name.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::SyncMessage(id) => ("sync_message", id.0),
-            Self::RunDeployment(id) => ("run_deployment", id.0),
-            Self::ReplyPrivately(id) => ("reply_privately", id.0),
+            Self::SyncMessage => "sync_message",
+            Self::RunDeployment => "run_deployment",
+            Self::ReplyPrivately => "reply_privately",
+        }
+    }
+
+    /// The kind of a stored name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The task of this kind about a thing.
+    pub fn about(self, key: Uuid) -> Task {
+        match self {
+            Self::SyncMessage => Task::SyncMessage(BuildId(key)),
+            Self::RunDeployment => Task::RunDeployment(DeploymentId(key)),
+            Self::ReplyPrivately => Task::ReplyPrivately(DeploymentId(key)),
+        }
+    }
+}
+
+impl Task {
+    /// Its kind.
+    pub fn kind(self) -> TaskKind {
+        match self {
+            Self::SyncMessage(_) => TaskKind::SyncMessage,
+            Self::RunDeployment(_) => TaskKind::RunDeployment,
+            Self::ReplyPrivately(_) => TaskKind::ReplyPrivately,
+        }
+    }
+
+    /// What it is about.
+    pub fn key(self) -> Uuid {
+        match self {
+            Self::SyncMessage(id) => id.0,
+            Self::RunDeployment(id) | Self::ReplyPrivately(id) => id.0,
         }
     }
 
     /// The job that stands for this task, however often it is asked for.
     pub fn job_id(self) -> JobId {
-        let (kind, key) = self.parts();
-        JobId::of(kind, key)
-    }
-
-    /// The task of a stored kind and key.
-    pub fn from_parts(kind: &str, key: Uuid) -> Option<Self> {
-        match kind {
-            "sync_message" => Some(Self::SyncMessage(BuildId(key))),
-            "run_deployment" => Some(Self::RunDeployment(DeploymentId(key))),
-            "reply_privately" => Some(Self::ReplyPrivately(DeploymentId(key))),
-            _ => None,
-        }
+        JobId::of(self.kind().as_str(), self.key())
     }
 }
 
@@ -50,7 +84,7 @@ pub fn react(event: &Event) -> Vec<Task> {
         Event::DeploymentRequested(e) if e.behind.is_some() => vec![Task::SyncMessage(e.of.build_id)],
         Event::DeploymentRequested(e) => vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)],
         Event::DeploymentPromoted(e) => vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentRefused(e) => vec![Task::ReplyPrivately(e.of.deployment_id)],
+        Event::DeploymentRefused(e) => vec![Task::ReplyPrivately(e.deployment_id)],
         Event::DeploymentMovedUp(e) => vec![Task::SyncMessage(e.of.build_id)],
         Event::DeploymentPullStarted(e) => vec![Task::SyncMessage(e.of.build_id)],
         Event::DeploymentDelayed(e) => vec![Task::SyncMessage(e.of.build_id)],

@@ -8,10 +8,10 @@ use super::Web;
 use super::deployment_page::{Key, allowed};
 use super::error::Answer;
 use super::page;
-use crate::domain::deployment::stop_words;
 use crate::domain::ids::BuildId;
 use crate::limits::visible;
-use crate::projections::build_card::{BuildCard, Reason};
+use crate::projections::build_card::BuildCard;
+use crate::projections::words::{Words, unchecked};
 use crate::slack::render::log_url;
 
 /// Handles the request.
@@ -39,20 +39,15 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
             ul.lines {
                 @for line in card.lines.iter().rev() {
                     li {
-                        (page::badge(line.state))
-                        strong { (line.environment) }
-                        @match &line.reason {
-                            Some(Reason::Failed(failure)) => { span { (failure.sentence(&line.image)) } }
-                            Some(Reason::Stopped(reason, code, cut_off)) => { span { (stop_words(reason, *code, *cut_off)) } }
-                            Some(Reason::Lost(found)) => { span { (found) } }
-                            Some(Reason::Resolved(reason)) => { span { "a person decided: " (reason) } }
-                            None => {}
+                        @let deployment = &line.deployment;
+                        (page::badge(deployment.state()))
+                        strong { (deployment.environment_name) }
+                        span { (Words::of(deployment).reason(|text| visible(text).into_owned())) }
+                        @if let Some(image) = unchecked(deployment) {
+                            span { "runs " (image) ", which the registry could not be asked about" }
                         }
-                        @if let Some(problem) = &line.delay { span { "waits, and tries again: " (visible(problem)) } }
-                        @if let Some(image) = &line.unchecked { span { "runs " (image) ", which the registry could not be asked about" } }
-                        @if line.stray { span { "its container was found running afterwards, and was stopped" } }
                         span.facts { (page::time(line.requested_at)) }
-                        a href=(log_url("", &links, line.deployment_id)) { "See logs" }
+                        a href=(log_url("", &links, deployment.of.deployment_id)) { "See logs" }
                     }
                 }
             }

@@ -25,7 +25,7 @@ pub async fn to_project(
     Path((provider, project)): Path<(String, String)>,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), Answer> {
-    let incoming = incoming(&web, &provider, &project, request).await?;
+    let incoming = incoming(&web, &provider, Some(&project), request).await?;
     let _place = web.room.of_others()?;
     let taken = web.app.take_delivery(&project, &incoming).await?;
     Ok((status(std::slice::from_ref(&taken)), Json(shown(&taken))))
@@ -43,14 +43,14 @@ pub async fn to_server(
     if ci::provider(&provider).is_some_and(|p| p.reach() != Reach::Server) {
         return Err(Answer(StatusCode::NOT_FOUND, format!("the address of {provider} ends with the project's slug: /ci/{provider}/…")));
     }
-    let incoming = incoming(&web, &provider, "", request).await?;
+    let incoming = incoming(&web, &provider, None, request).await?;
     let _place = web.room.of_others()?;
     let taken = web.app.take_delivery_for_any(&incoming).await?;
     let all: Vec<Value> = taken.iter().map(shown).collect();
     Ok((status(&taken), Json(if all.len() == 1 { all.into_iter().next().unwrap_or_default() } else { json!({ "deliveries": all }) })))
 }
 
-async fn incoming(web: &Web, provider: &str, project: &str, request: Request) -> Result<Incoming, Answer> {
+async fn incoming(web: &Web, provider: &str, project: Option<&str>, request: Request) -> Result<Incoming, Answer> {
     let provider: &'static dyn Provider = ci::provider(provider).ok_or_else(|| {
         let known: Vec<&str> = ci::PROVIDERS.iter().map(|p| p.name()).collect();
         Answer(StatusCode::NOT_FOUND, format!("there is no CI system of that name; there are: {}", known.join(", ")))

@@ -18,10 +18,12 @@ use super::ansi::{self, Look};
 use super::error::Answer;
 use super::page;
 use super::{Parts, Web};
-use crate::domain::deployment::{Deployment, State as Phase, stop_words};
+use crate::domain::deployment::{Deployment, State as Phase};
 use crate::domain::ids::{BuildId, DeploymentId};
 use crate::keys::Links;
-use crate::store::deployments::Dated;
+use crate::limits::visible;
+use crate::projections::timed::Timed;
+use crate::projections::words::Words;
 use crate::store::tail::Newest;
 
 /// Lines on the page at once; the raw download has all.
@@ -60,11 +62,11 @@ pub(super) async fn allowed(web: &Parts, build: BuildId, kind: &str, id: uuid::U
     Ok(web.app.keys.links(&build.link_key).filter(|links| links.allows(kind, id, key)))
 }
 
-async fn open(web: &Parts, id: &str, key: &str) -> Result<Option<Dated>, Answer> {
+async fn open(web: &Parts, id: &str, key: &str) -> Result<Option<Timed>, Answer> {
     let Ok(id) = id.parse::<DeploymentId>() else { return Ok(None) };
-    let Some(dated) = web.app.unproven().dated(id).await? else { return Ok(None) };
-    let allowed = allowed(web, dated.deployment.of.build_id, "deployments", id.0, key).await?;
-    Ok(allowed.map(|_| dated))
+    let Some(timed) = web.app.unproven().timed(id).await? else { return Ok(None) };
+    let allowed = allowed(web, timed.deployment.of.build_id, "deployments", id.0, key).await?;
+    Ok(allowed.map(|_| timed))
 }
 
 /// `GET /deployments/{id}`.
@@ -75,8 +77,8 @@ pub async fn page(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
 }
 
 async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
-    let Some(dated) = open(web, id, &key.key).await? else { return Ok(page::not_found()) };
-    let deployment = &dated.deployment;
+    let Some(timed) = open(web, id, &key.key).await? else { return Ok(page::not_found()) };
+    let deployment = &timed.deployment;
     let (first, total) = web.app.unproven().tail_start(deployment.of.deployment_id, LINES_MAX, BYTES_MAX).await?;
     let chunks = web.app.unproven().chunks_from(deployment.of.deployment_id, first, i64::MAX).await?;
     let next = chunks.last().map_or(first, |c| c.number + 1);
@@ -86,11 +88,11 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
     let mut look = Look::default();
     let lines: String = chunks.iter().map(|c| lines_html(c.first_line, &c.body, total - LINES_MAX, &mut look)).collect();
     let tail: String = newest.iter().map(|n| lines_html(n.first_line, &n.body, 0, &mut look)).collect();
-    let over = deployment.state.is_over() || deployment.state == Phase::Unknown;
+    let over = deployment.state().is_over() || deployment.state() == Phase::Unknown;
     let address = |what: &str| format!("/deployments/{id}/{what}?key={}", key.key);
     let body = html! {
         header {
-            div #head { (head(&dated)) }
+            div #head { (head(&timed)) }
             nav.tools aria-label="Log" {
                 button #follow type="button" aria-pressed="false" hidden { "Follow" }
                 a href=(address("raw")) download { "Download" }
@@ -110,34 +112,27 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
             }
         }
     };
-    let title = format!("{} → {} · {}", deployment.build_name, deployment.environment_name, deployment.state.word());
+    let title = format!("{} → {} · {}", deployment.build_name, deployment.environment_name, deployment.state().word());
     Ok(page::framed(&title, true, &body))
 }
 
-fn head(dated: &Dated) -> Markup {
-    let d = &dated.deployment;
+fn head(timed: &Timed) -> Markup {
+    let d = &timed.deployment;
     html! {
-        h1 { span { (d.build_name) " → " (d.environment_name) } (page::badge(d.state)) }
+        h1 { span { (d.build_name) " → " (d.environment_name) } (page::badge(d.state())) }
         @if let Some(reason) = reason(d) { p.reason { (reason) } }
         p.facts {
-            "Pressed by " (d.requested_by.name) " · " (page::time(dated.requested_at))
-            @if d.state.is_over() { " · ended " (page::time(dated.changed_at)) }
+            "Pressed by " (d.requested_by.name) " · " (page::time(timed.requested_at))
+            @if d.state().is_over() { " · ended " (page::time(timed.since)) }
         }
     }
 }
 
-/// Why it is as it is, in words.
-pub(super) fn reason(d: &Deployment) -> Option<String> {
-    let failed = d.failure.as_ref().map(|f| format!("Failed: {}", f.sentence(d.image.as_str())));
-    let lost = d.found.as_ref().map(|found| format!("Nobody can tell how it ended: {found}"));
-    let resolved = d.resolved.as_ref().map(|reason| format!("A person decided: {reason}"));
-    let waits = (d.state == Phase::Ready).then(|| "Waiting for a free worker".to_owned());
-    let stop = d.stop.as_ref().map(|why| match d.state {
-        Phase::Cancelling => format!("Stopping: {}", stop_words(why, None, None)),
-        _ => format!("Stopped: {}", stop_words(why, d.exit_code, d.cut_off_after)),
-    });
-    let delayed = d.delay.as_ref().filter(|_| !d.state.is_over()).map(|problem| format!("Can't be started yet: {problem}"));
-    failed.or(resolved).or(lost).or(stop).or(delayed).or(waits)
+/// Why it is as it is, in words that begin a line.
+fn reason(deployment: &Deployment) -> Option<String> {
+    let reason = Words::of(deployment).reason(|text| visible(text).into_owned());
+    let first = reason.chars().next()?;
+    Some(format!("{}{}", first.to_uppercase(), &reason[first.len_utf8()..]))
 }
 
 /// Lines after line number `after`, the first one being numbered `first`.
@@ -158,9 +153,9 @@ fn lines_html(first: i64, lines: &[u8], after: i64, look: &mut Look) -> String {
 /// # Errors
 /// 404 for a wrong link, 503 when the database is away.
 pub async fn logs(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
-    let dated = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
-    let begin = format!("{{\"finished\":{},\"logs\":\"", dated.deployment.state.is_over());
-    let logs = stored(web, &dated.deployment).map_ok(|bytes| {
+    let timed = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
+    let begin = format!("{{\"finished\":{},\"logs\":\"", timed.deployment.state().is_over());
+    let logs = stored(web, &timed.deployment).map_ok(|bytes| {
         // Chunks end at line ends, and lines are UTF-8 or made so one by one.
         let text = serde_json::Value::from(String::from_utf8_lossy(&bytes)).to_string();
         text[1..text.len() - 1].to_owned()
@@ -172,7 +167,7 @@ pub async fn logs(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
 
 /// A deployment's stored output, piece by piece, never all in memory; while it runs with the newest of what is not stored yet.
 fn stored(web: Web, deployment: &Deployment) -> impl Stream<Item = Result<Vec<u8>, sqlx::Error>> + use<> {
-    let (id, runs) = (deployment.of.deployment_id, !deployment.state.is_over());
+    let (id, runs) = (deployment.of.deployment_id, !deployment.state().is_over());
     stream::try_unfold((web, Some((0, 0_i64))), move |(web, at)| async move {
         let Some((from, lines)) = at else { return Ok(None) };
         let chunks = web.app.unproven().chunks_from(id, from, 16).await?;
@@ -194,9 +189,9 @@ fn stored(web: Web, deployment: &Deployment) -> impl Stream<Item = Result<Vec<u8
 /// # Errors
 /// 404 for a wrong link, 503 when the database is away.
 pub async fn raw(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
-    let dated = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
-    let id = dated.deployment.of.deployment_id;
-    let body = Body::from_stream(stored(web, &dated.deployment));
+    let timed = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
+    let id = timed.deployment.of.deployment_id;
+    let body = Body::from_stream(stored(web, &timed.deployment));
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{id}.log\"")),
@@ -227,14 +222,14 @@ pub async fn live(
     Query(from): Query<From>,
     headers: HeaderMap,
 ) -> Result<Response, Answer> {
-    let dated = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
+    let timed = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
     let place = web.room.reader()?;
     // "chunk", or "chunk.line" while the newest output is shown.
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| {
         let (chunk, line) = v.split_once('.').unwrap_or((v, "0"));
         Some((chunk.parse::<i32>().ok()?, line.parse::<i64>().ok()?))
     });
-    let id = dated.deployment.of.deployment_id;
+    let id = timed.deployment.of.deployment_id;
     let (next, seen) = last.map_or((from.from, from.seen), |(chunk, line)| (chunk.saturating_add(1), line));
     let events = follow(web, place, id, next, seen);
     Ok((page::HEADERS, Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))).into_response())
@@ -284,14 +279,14 @@ impl Reader {
     async fn next_event(&mut self) -> Result<Option<Event>, sqlx::Error> {
         let store = self.web.app.unproven();
         // The state is read before the lines: an end that is seen has all its lines stored.
-        let Some(dated) = store.dated(self.id).await? else { return Ok(None) };
+        let Some(timed) = store.timed(self.id).await? else { return Ok(None) };
         let chunks = store.chunks_from(self.id, self.next, 32).await?;
         if let Some(last) = chunks.last() {
             self.next = last.number.saturating_add(1);
             let html: String = chunks.iter().map(|c| lines_html(c.first_line, &c.body, 0, &mut self.look)).collect();
             return Ok(Some(Event::default().event("lines").id(last.number.to_string()).data(json!(html).to_string())));
         }
-        if !dated.deployment.state.is_over() {
+        if !timed.deployment.state().is_over() {
             let newest = store.newest_after(self.id, self.seen).await?;
             if let Some(last) = newest.last() {
                 self.seen = last.last_line();
@@ -300,12 +295,12 @@ impl Reader {
                 return Ok(Some(Event::default().event("newest").id(id).data(json!(html).to_string())));
             }
         }
-        let head = head(&dated).into_string();
+        let head = head(&timed).into_string();
         if self.shown.as_ref() != Some(&head) {
             self.shown = Some(head.clone());
             return Ok(Some(Event::default().event("state").data(json!(head).to_string())));
         }
-        if dated.deployment.state.is_over() || dated.deployment.state == Phase::Unknown {
+        if timed.deployment.state().is_over() || timed.deployment.state() == Phase::Unknown {
             self.ended = true;
             return Ok(Some(Event::default().event("end").data("{}")));
         }

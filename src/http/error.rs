@@ -60,7 +60,9 @@ impl From<CommandError<AnnounceRefusal>> for Answer {
         match error {
             CommandError::Unavailable(details) => Self::unavailable(&details),
             CommandError::Impossible(why) => Self::impossible(&why),
-            CommandError::Refused(AnnounceRefusal::TokenRevoked | AnnounceRefusal::SettingsChanged) => Self::no_token(),
+            CommandError::Refused(AnnounceRefusal::TokenRevoked | AnnounceRefusal::NoProject | AnnounceRefusal::SettingsChanged) => {
+                Self::no_token()
+            }
             CommandError::Refused(AnnounceRefusal::Build(refusal)) => {
                 let status = match refusal {
                     BuildRefusal::OtherParams { .. }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Outcome, reply_privately, run_deployment, sync_message};
 use crate::app::{self, App};
-use crate::domain::react::Task;
+use crate::domain::react::{Task, TaskKind};
 use crate::failpoint;
 use crate::runner::Runner;
 use crate::slack::client::Slack;
@@ -36,7 +36,7 @@ pub struct Crew(Arc<Inner>);
 struct Inner {
     app: Arc<App>,
     tools: Tools,
-    kinds: Vec<String>,
+    kinds: &'static [TaskKind],
     id: Uuid,
     engine: Mutex<Option<String>>,
     slots: Semaphore,
@@ -58,7 +58,7 @@ impl Inner {
     async fn claim(&self, via: Via, overdue: Duration) -> Result<Option<Claim>, sqlx::Error> {
         let known = self.engine.lock().expect("no holder of the lock panics").clone();
         let engine = if known.is_some() { known } else { self.ask_engine().await };
-        within(self.app.store.claim(&self.kinds, app::new_id(), engine.as_deref(), via, overdue)).await
+        within(self.app.store.claim(self.kinds, app::new_id(), engine.as_deref(), via, overdue)).await
     }
 
     /// The engine that this crew works on; another one may answer at its address by now. One that never answered gets nothing that
@@ -89,7 +89,7 @@ impl Inner {
 
 impl Crew {
     /// A crew with so many hands. It does nothing by itself until [`Crew::sweep`] or doorbells make it.
-    pub fn new(app: Arc<App>, tools: Tools, kinds: Vec<String>, slots: usize, stop: CancellationToken) -> Self {
+    pub fn new(app: Arc<App>, tools: Tools, kinds: &'static [TaskKind], slots: usize, stop: CancellationToken) -> Self {
         Self(Arc::new(Inner {
             app,
             tools,
@@ -104,8 +104,8 @@ impl Crew {
     }
 
     /// The kinds of jobs that it does.
-    pub fn kinds(&self) -> &[String] {
-        &self.0.kinds
+    pub fn kinds(&self) -> &'static [TaskKind] {
+        self.0.kinds
     }
 
     /// Claims one due job and does it to its end. `false` when there was none.
@@ -127,7 +127,7 @@ impl Crew {
                     return false;
                 }
             };
-            metrics::counter!("coolops_claims_total", "kind" => claim.task.parts().0, "via" => via.as_str()).increment(1);
+            metrics::counter!("coolops_claims_total", "kind" => claim.task.kind().as_str(), "via" => via.as_str()).increment(1);
             this.work(&claim, asked).await;
             true
         };
@@ -206,7 +206,7 @@ impl Crew {
                     tracing::warn!(deployment.id = %left.deployment, "a container of ours is of no deployment that this database knows; it is left alone");
                     continue;
                 };
-                if !deployment.state.is_over() || !store.is_idle(Task::RunDeployment(left.deployment)).await? {
+                if !deployment.state().is_over() || !store.is_idle(Task::RunDeployment(left.deployment)).await? {
                     continue;
                 }
                 if left.running {

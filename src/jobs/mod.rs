@@ -14,6 +14,8 @@ pub mod sync_message;
 
 use std::time::Duration;
 
+use crate::domain::react::TaskKind;
+
 /// What became of a claimed job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -36,11 +38,7 @@ impl Outcome {
 }
 
 /// The kinds of jobs that need Slack: done by `web`.
-pub fn slack_kinds() -> Vec<String> {
-    vec!["sync_message".to_owned(), "reply_privately".to_owned()]
-}
+pub const SLACK_KINDS: &[TaskKind] = &[TaskKind::SyncMessage, TaskKind::ReplyPrivately];
 
 /// The kinds of jobs that need Docker: done by `worker`.
-pub fn runner_kinds() -> Vec<String> {
-    vec!["run_deployment".to_owned()]
-}
+pub const RUNNER_KINDS: &[TaskKind] = &[TaskKind::RunDeployment];

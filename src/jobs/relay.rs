@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::queue::Doorbell;
+use crate::domain::react::TaskKind;
 use crate::failpoint;
 use crate::store::{Store, within};
 
@@ -21,12 +22,12 @@ pub const MESSAGE_PAUSE: Duration = Duration::from_millis(16);
 const POLL: Duration = Duration::from_secs(1);
 
 /// Rings until it is stopped. Redis being away is not an error here: the crews look by themselves.
-pub async fn run(store: Store, doorbell: Arc<Doorbell>, kinds: Vec<String>, pause: Duration, stop: CancellationToken) {
+pub async fn run(store: Store, doorbell: Arc<Doorbell>, kinds: &'static [TaskKind], pause: Duration, stop: CancellationToken) {
     let mut events = store.wake().events();
     loop {
         events.borrow_and_update();
         let mut wait = POLL;
-        match ring(&store, &doorbell, &kinds).await {
+        match ring(&store, &doorbell, kinds).await {
             Ok((rung, next)) => {
                 tokio::time::sleep(pause * rung).await;
                 wait = if i64::from(rung) == ROUND_MAX { Duration::ZERO } else { wait.min(next) };
@@ -42,7 +43,7 @@ pub async fn run(store: Store, doorbell: Arc<Doorbell>, kinds: Vec<String>, paus
 }
 
 /// Rings for what is due; tells how many rings that were, and how long until something else is due.
-async fn ring(store: &Store, doorbell: &Doorbell, kinds: &[String]) -> anyhow::Result<(u32, Duration)> {
+async fn ring(store: &Store, doorbell: &Doorbell, kinds: &[TaskKind]) -> anyhow::Result<(u32, Duration)> {
     if !doorbell.is_up().await {
         return Ok((0, POLL));
     }

@@ -42,8 +42,10 @@ const DELAY_TOLD_AFTER: Duration = Duration::from_secs(5);
 pub(super) enum Break {
     /// The deployment fails for a reason that is known.
     Fail(Failure),
+    /// It was told to stop before its container was started.
+    NotStarted,
     /// It can't be known how it went.
-    Lose(String),
+    Lose(Loss),
     /// What it was for was archived before it began.
     Withdraw(StopReason),
     /// The engine can't do it now, in its words.
@@ -139,15 +141,15 @@ pub async fn perform(
     leaving: &CancellationToken,
 ) -> anyhow::Result<Outcome> {
     let Some(deployment) = app.deployment_of_log(id).await? else { return Ok(Outcome::Done) };
-    if deployment.state == State::Queued || deployment.state == State::Unknown {
+    if matches!(deployment.state(), State::Queued | State::Unknown) {
         return Ok(Outcome::Done);
     }
-    if deployment.state.is_over() {
+    if deployment.state().is_over() {
         // A crash between the record of the end and the removal; or a person resolved what we could not know.
         erase_superseded(app, deployment.of).await;
         return Ok(match runner.look(&deployment.container_name(), id).await {
             // One that a person resolved may run until now; any other has begun after its end was recorded.
-            Ok(Found::Running(container)) if deployment.resolved.is_none() => {
+            Ok(Found::Running(container)) if !matches!(deployment.stand, Stand::Resolved { .. }) => {
                 let grace = Duration::from_secs(u64::from(deployment.stop_grace_seconds));
                 match runner.stop(&container, grace).await {
                     Ok(()) => drop(app.found_stray(id, &container).await),
@@ -196,7 +198,8 @@ pub async fn perform(
         Ok((container, ending)) => (Some(container), ending),
         // Docker's words may repeat what it was given.
         Err(Break::Fail(failure)) => (None, Ending::Failed(failure.with_detail(|words| told(&run.patterns, words)))),
-        Err(Break::Lose(found)) => (None, Ending::Lost(found)),
+        Err(Break::NotStarted) => (None, Ending::NotStarted),
+        Err(Break::Lose(loss)) => (None, Ending::Lost(loss)),
         Err(Break::Withdraw(reason)) => (None, Ending::Withdrawn(reason)),
         Err(Break::Engine(problem)) => match run.put_off(&told(&run.patterns, &problem)).await {
             Break::Fail(failure) => (None, Ending::Failed(failure)),
@@ -221,7 +224,7 @@ pub async fn perform(
     // A lost deployment's container, if there is one, is evidence and stays.
     let left = match container {
         Some(container) => Some(container),
-        None if matches!(ending, Ending::Failed(_)) => match runner.look(&name, id).await {
+        None if matches!(ending, Ending::Failed(_) | Ending::NotStarted) => match runner.look(&name, id).await {
             Ok(Found::Created(c) | Found::Ended(c)) => Some(c),
             _ => None,
         },
@@ -259,14 +262,14 @@ impl Run<'_> {
     }
 
     pub(super) async fn through(&mut self, deployment: Deployment) -> Result<(String, Ending), Break> {
-        let engine = self.on_its_engine(deployment.engine_id.as_deref()).await?;
+        let on = deployment.prepared.as_ref().map(|prepared| prepared.engine_id.as_str());
+        let engine = self.on_its_engine(on).await?;
         self.engine_id.clone_from(&engine);
         let inputs = self.inputs(&deployment).await?;
         self.patterns = Patterns::new(inputs.secrets.iter().map(ExposeSecret::expose_secret));
         let name = deployment.container_name();
-        let mut deployment = deployment;
-        let adopted = !matches!(deployment.state, State::Ready | State::Pulling);
-        if !adopted {
+        let (adopted, mut deployment) = (deployment.prepared.is_some(), deployment);
+        if !adopted && deployment.state() != State::Cancelling {
             let image = self.prepare(&deployment, inputs.credentials).await?;
             let image = ImageFound { image_id: image.id, digest: image.digest, unchecked: image.unchecked };
             self.app.store.pin(self.claim, &engine).await?;
@@ -275,13 +278,15 @@ impl Run<'_> {
             deployment = self.record(|own, _| intend(own).map(|e| vec![e])).await?;
             failpoint!("after_intent");
         }
-        let image_id = deployment.image_id.clone().unwrap_or_default();
+        // Told to stop before it was known what would run: there can't be anything.
+        let Some(prepared) = deployment.prepared.clone() else { return Err(Break::NotStarted) };
         let instance = self.app.store.instance().await?;
-        let spec = RunSpec { instance, deployment_id: self.id, container: name.clone(), image_id, variables: inputs.variables };
+        let spec =
+            RunSpec { instance, deployment_id: self.id, container: name.clone(), image_id: prepared.image_id, variables: inputs.variables };
         // Only an adopter has to look first: a container of this name can't be there before its intent is recorded.
         let mut found = if adopted { self.runner.look(&name, self.id).await? } else { Found::Missing };
         if let Found::Created(container) = &found
-            && deployment.container_id.is_none()
+            && prepared.container_id.is_none()
         {
             // A request to start it may still be on its way, from a worker that froze or an engine that hung, and an engine
             // starts an ended container again. That one is made away with, so that such a request finds nothing; told to stop or
@@ -293,7 +298,7 @@ impl Run<'_> {
                 return Err(Break::Engine("Docker does not remove a container that was not started".to_owned()));
             }
         }
-        if found == Found::Missing && deployment.state == State::Starting {
+        if found == Found::Missing && deployment.state() == State::Starting {
             self.still_wanted().await?;
             match self.runner.create(&spec).await {
                 Ok(container) => found = Found::Created(container),
@@ -308,7 +313,7 @@ impl Run<'_> {
             }
         }
         failpoint!("after_create");
-        if let (Found::Created(container), State::Starting) = (&found, deployment.state) {
+        if let (Found::Created(container), State::Starting) = (&found, deployment.state()) {
             self.still_wanted().await?;
             if let Err(trouble) = self.runner.start(container).await {
                 // An error does not tell whether it started: the container does.
@@ -326,12 +331,12 @@ impl Run<'_> {
             Found::Ended(container) => (container, true),
             Found::Foreign => return Err(foreign()),
             // Told to stop before it was started. Nothing is there: what was made is made away with.
-            Found::Missing | Found::Created(_) if deployment.state == State::Cancelling && deployment.container_id.is_none() => {
-                return Err(not_started());
+            Found::Missing | Found::Created(_) if deployment.state() == State::Cancelling && prepared.container_id.is_none() => {
+                return Err(Break::NotStarted);
             }
             Found::Missing | Found::Created(_) => return Err(self.removed_by_hand().await),
         };
-        if deployment.state == State::Starting {
+        if deployment.state() == State::Starting {
             self.record(|own, _| own.start(container.clone()).map(|e| vec![e])).await?;
             failpoint!("after_started");
         }
@@ -351,7 +356,7 @@ impl Run<'_> {
     /// Its container is not there: somebody removed it, unless another engine answers by now.
     pub(super) async fn removed_by_hand(&self) -> Break {
         match self.on_its_engine(Some(&self.engine_id)).await {
-            Ok(_) => Break::Lose("its container was removed while it ran".to_owned()),
+            Ok(_) => Break::Lose(Loss::ContainerRemoved),
             Err(elsewhere) => elsewhere,
         }
     }
@@ -363,7 +368,7 @@ impl Run<'_> {
             return Ok(engine);
         }
         Err(match self.app.store.engine_is_gone(self.claim).await? {
-            true => Break::Lose("its container is on a Docker Engine that nobody has seen for 10 minutes".to_owned()),
+            true => Break::Lose(Loss::EngineGone),
             false => Break::Leave(Outcome::Later(Duration::from_secs(5), Some("its container is on another Docker Engine".to_owned()))),
         })
     }
@@ -383,11 +388,11 @@ impl Run<'_> {
     /// Whether it has waited long enough for an engine that can start it.
     async fn waits(&self, problem: &str) -> Result<bool, Break> {
         let Some(own) = self.app.deployment_of_log(self.id).await? else { return Ok(false) };
-        if !matches!(own.state, State::Ready | State::Pulling | State::Starting) {
+        if !matches!(own.state(), State::Ready | State::Pulling | State::Starting) {
             return Ok(false);
         }
         // What was got over doesn't count for what comes after it.
-        let phase = format!("start {}", own.state.word());
+        let phase = format!("start {}", own.state().word());
         let waited = self.app.store.phase(self.claim, &phase, Duration::ZERO).await?;
         if waited >= Duration::from_mins(u64::from(own.start_patience_minutes)) {
             return self.is_not_there(&own).await;
@@ -400,7 +405,7 @@ impl Run<'_> {
 
     /// Whether it is certain that nothing of a deployment is there that could run.
     async fn is_not_there(&self, own: &Deployment) -> Result<bool, Break> {
-        if own.state != State::Starting {
+        if own.state() != State::Starting {
             return Ok(true);
         }
         let name = own.container_name();
@@ -420,7 +425,7 @@ impl Run<'_> {
     async fn still_wanted(&self) -> Result<(), Break> {
         self.still_held().await?;
         match self.app.store.deployment(self.id).await? {
-            Some(own) if own.state == State::Cancelling => Err(not_started()),
+            Some(own) if own.state() == State::Cancelling => Err(Break::NotStarted),
             _ => Ok(()),
         }
     }
@@ -428,13 +433,11 @@ impl Run<'_> {
     /// Reads what the container gets. The environment's variables win over the build's params; `COOLOPS_*` over both.
     async fn inputs(&self, deployment: &Deployment) -> Result<Inputs, Break> {
         let of = deployment.of;
-        let gone = |what: &str| Break::Lose(format!("{what} is not in the database"));
-        let project = self.app.project_of_log(of.project_id).await?.ok_or_else(|| gone("its project"))?.value;
-        if let (Some(what), State::Ready | State::Pulling) = (project.archived(of.environment_id), deployment.state) {
+        let project = self.app.project_of_log(of.project_id).await?.ok_or(Break::Lose(Loss::ProjectMissing))?.value;
+        if let (Some(what), true) = (project.archived(of.environment_id), deployment.state().has_not_begun()) {
             return Err(Break::Withdraw(StopReason::Archived { what }));
         }
-        let build = self.app.build(of.build_id).await?;
-        let build = build.ok_or_else(|| gone("its build"))?;
+        let build = self.app.build(of.build_id).await?.ok_or(Break::Lose(Loss::BuildMissing))?;
         let mut variables: Vec<(String, SecretString)> = build.params.iter().map(|p| (p.name.clone(), p.value.clone().into())).collect();
         let mut secrets = Vec::new();
         for variable in project.environment(of.environment_id).into_iter().flat_map(|e| &e.variables) {
@@ -502,7 +505,7 @@ impl Run<'_> {
                 },
                 outcome = &mut prepared => break outcome,
                 () = tokio::time::sleep(super::follow::FLUSH_AFTER), if !told.is_empty() => self.tell(&mut told).await?,
-                () = until_told(&mut stopping) => return Err(not_started()),
+                () = until_told(&mut stopping) => return Err(Break::NotStarted),
                 () = self.leaving.cancelled() => return Err(Break::Leave(Outcome::Later(Duration::ZERO, None))),
             }
         };
@@ -535,24 +538,19 @@ impl Run<'_> {
 
 /// Without its secrets nothing can be started, and the output of what runs can't be masked: that has to wait.
 fn unreadable(deployment: &Deployment, name: String) -> Break {
-    match deployment.state {
-        State::Ready | State::Pulling | State::Cancelling if deployment.engine_id.is_none() => {
-            Break::Fail(Failure::SecretUnreadable { name })
+    match deployment.prepared {
+        None => Break::Fail(Failure::SecretUnreadable { name }),
+        Some(_) => {
+            Break::Leave(Outcome::Later(Duration::from_secs(10), Some(format!("the secret {name} can't be read; the container runs on"))))
         }
-        _ => Break::Leave(Outcome::Later(Duration::from_secs(10), Some(format!("the secret {name} can't be read; the container runs on")))),
     }
 }
 
 pub(super) fn foreign() -> Break {
-    Break::Lose("a container of its name is there that coolops did not make; it was left alone".to_owned())
+    Break::Lose(Loss::ForeignContainer)
 }
 
 async fn until_told(stopping: &mut watch::Receiver<bool>) {
     // The sender lives as long as the run.
     drop(stopping.wait_for(|stopping| *stopping).await);
-}
-
-/// It was told to stop before its container was started; the record tells the stop, not this.
-fn not_started() -> Break {
-    Break::Fail(Failure::NotStarted { detail: "it was told to stop before".to_owned() })
 }

@@ -12,8 +12,9 @@ use super::Outcome;
 use super::run_deployment::Break;
 use crate::app::App;
 use crate::domain::deployment::{Deployment, Line, State, StopReason};
-use crate::domain::event::{Actor, Event};
+use crate::domain::event::Actor;
 use crate::domain::ids::DeploymentId;
+use crate::projections::timed::Timed;
 use crate::runner::{Found, Runner};
 use crate::store::jobs::Claim;
 
@@ -85,17 +86,18 @@ impl<'a> Stop<'a> {
     /// How long until it is to stop; zero when it was told to. When its time is up, that is recorded first.
     async fn due_in(&self) -> Result<Option<Duration>, Break> {
         let events = self.app.store.read_stream(self.id.0).await.map_err(|e| Break::Leave(Outcome::Later(LOOK, Some(e.to_string()))))?;
-        if events.iter().any(|e| matches!(e.event, Event::DeploymentStopRequested(_))) {
+        let Some(timed) = Timed::fold(&events) else { return Ok(None) };
+        if timed.deployment.state() == State::Cancelling {
             return Ok(Some(Duration::ZERO));
         }
-        let Some(started) = events.iter().find(|e| matches!(e.event, Event::DeploymentStarted(_))) else { return Ok(None) };
+        let Some(started_at) = timed.started_at else { return Ok(None) };
         // Counted by something that is set back when the clock is: times in the log never are.
-        let already = (self.app.store.clock().now() - started.recorded_at).to_std().unwrap_or(Duration::ZERO);
+        let already = (self.app.store.clock().now() - started_at).to_std().unwrap_or(Duration::ZERO);
         let ran = self.app.store.phase(self.claim, "run", already).await?;
         let left = Duration::from_mins(u64::from(self.limit)).saturating_sub(ran);
         if left.is_zero() {
             let reason = StopReason::TimeLimit { minutes: self.limit };
-            let decide = |own: &Deployment, line: &Line| match own.state {
+            let decide = |own: &Deployment, line: &Line| match own.state() {
                 // Somebody else was quicker: it is stopping already.
                 State::Cancelling => Ok(vec![]),
                 _ => own.request_stop(reason.clone(), line),

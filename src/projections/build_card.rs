@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
+use super::timed::Timed;
 use crate::domain::build::{ButtonFor, Entry};
-use crate::domain::deployment::{Failure, State, StopReason, Verdict, stopped};
-use crate::domain::event::{Event, Recorded, settings};
-use crate::domain::ids::{BuildId, DeploymentId, ProjectId};
+use crate::domain::event::{Event, Recorded};
+use crate::domain::ids::{BuildId, ProjectId};
 
 /// A build's message as data.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,53 +23,9 @@ pub struct BuildCard {
     /// When CI announced it.
     pub registered_at: DateTime<Utc>,
     /// One line per accepted press, oldest first.
-    pub lines: Vec<Line>,
+    pub lines: Vec<Timed>,
     /// Counts what changed the card: tells one version of its message from another.
     pub version: u32,
-}
-
-/// One deployment's line.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Line {
-    /// Which deployment.
-    pub deployment_id: DeploymentId,
-    /// Where to.
-    pub environment: String,
-    /// Who pressed: a Slack user id.
-    pub user: String,
-    /// What runs, for the words of a failure.
-    pub image: String,
-    /// Where it stands.
-    pub state: State,
-    /// The build right before it in the line, while it waits.
-    pub behind: Option<String>,
-    /// Why it can't be started for now.
-    pub delay: Option<String>,
-    /// What exactly runs, where the registry could not say whether there is something newer.
-    pub unchecked: Option<String>,
-    /// Its container was found running after its end, and was stopped.
-    pub stray: bool,
-    /// Why it failed or got lost, or how a person resolved it.
-    pub reason: Option<Reason>,
-    /// When the button was pressed.
-    pub requested_at: DateTime<Utc>,
-    /// When its container started.
-    pub started_at: Option<DateTime<Utc>>,
-    /// When it came into its present state.
-    pub since: DateTime<Utc>,
-}
-
-/// What a line says beside its state.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Reason {
-    /// It failed.
-    Failed(Failure),
-    /// It is, or was, stopped; with the exit code when it has ended, and after how many seconds SIGKILL cut its clean-up off.
-    Stopped(StopReason, Option<i64>, Option<u32>),
-    /// Nobody can tell how it ended.
-    Lost(String),
-    /// A person decided.
-    Resolved(String),
 }
 
 impl BuildCard {
@@ -103,83 +59,14 @@ impl BuildCard {
         let Some(card) = card else { return };
         card.version += 1;
         match event {
-            Event::DeploymentRequested(e) => card.lines.push(Line {
-                deployment_id: e.of.deployment_id,
-                environment: e.environment_name.clone(),
-                user: e.requested_by.user.clone(),
-                image: e.image.as_str().to_owned(),
-                state: if e.behind.is_some() { State::Queued } else { State::Ready },
-                behind: e.behind.as_ref().map(|b| b.build_name.clone()),
-                delay: None,
-                unchecked: None,
-                stray: false,
-                reason: None,
-                requested_at: at,
-                started_at: None,
-                since: at,
-            }),
-            Event::DeploymentPromoted(e) => card.turn(e.of.deployment_id, at, State::Ready, None),
-            Event::DeploymentMovedUp(e) => {
-                if let Some(line) = card.line(e.of.deployment_id) {
-                    line.behind = Some(e.behind.build_name.clone());
+            Event::DeploymentRequested(e) => card.lines.push(Timed::requested(e, at)),
+            // What is no deployment's own changes no line: a refused press is told to the presser alone, and where the message is, is not part
+            // of what it says.
+            _ => {
+                let stream = event.address().stream;
+                if let Some(line) = card.lines.iter_mut().rev().find(|l| l.deployment.of.deployment_id.0 == stream) {
+                    line.apply(event, at);
                 }
-            }
-            Event::DeploymentPullStarted(e) => card.turn(e.of.deployment_id, at, State::Pulling, None),
-            Event::DeploymentDelayed(e) => {
-                if let Some(line) = card.line(e.of.deployment_id) {
-                    line.delay = Some(e.problem.clone());
-                }
-            }
-            Event::DeploymentStrayStopped(e) => {
-                if let Some(line) = card.line(e.of.deployment_id) {
-                    line.stray = true;
-                }
-            }
-            Event::DeploymentPrepared(e) => {
-                card.turn(e.of.deployment_id, at, State::Starting, None);
-                if let Some(line) = card.line(e.of.deployment_id) {
-                    line.unchecked = e.unchecked.then(|| e.digest.clone().unwrap_or_else(|| e.image_id.clone()));
-                }
-            }
-            Event::DeploymentStarted(e) => card.turn(e.of.deployment_id, at, State::Running, None),
-            Event::DeploymentStopRequested(e) => {
-                card.turn(e.of.deployment_id, at, State::Cancelling, Some(Reason::Stopped(e.reason.clone(), None, None)));
-            }
-            Event::DeploymentStopped(e) => {
-                let reason = Reason::Stopped(e.reason.clone(), e.exit_code, e.cut_off_after);
-                card.turn(e.of.deployment_id, at, stopped(&e.reason), Some(reason));
-            }
-            Event::DeploymentSucceeded(e) => card.turn(e.of.deployment_id, at, State::Succeeded, None),
-            Event::DeploymentFailed(e) => card.turn(e.of.deployment_id, at, State::Failed, Some(Reason::Failed(e.failure.clone()))),
-            Event::DeploymentLost(e) => card.turn(e.of.deployment_id, at, State::Unknown, Some(Reason::Lost(e.found.clone()))),
-            Event::DeploymentResolved(e) => {
-                let state = match e.verdict {
-                    Verdict::Succeeded => State::Succeeded,
-                    Verdict::Failed => State::Failed,
-                };
-                card.turn(e.of.deployment_id, at, state, Some(Reason::Resolved(e.reason.clone())));
-            }
-            // A refused press is told to the presser alone; where the message is, is not part of what it says.
-            Event::DeploymentRefused(_) | Event::MessagePosted(_) | Event::BuildRegistered(_) | settings!() => {}
-        }
-    }
-
-    fn line(&mut self, id: DeploymentId) -> Option<&mut Line> {
-        self.lines.iter_mut().rev().find(|l| l.deployment_id == id)
-    }
-
-    fn turn(&mut self, id: DeploymentId, at: DateTime<Utc>, state: State, reason: Option<Reason>) {
-        if let Some(line) = self.line(id) {
-            line.state = state;
-            line.since = at;
-            if state == State::Running {
-                line.started_at = Some(at);
-            }
-            line.reason = reason;
-            line.behind = None;
-            // Starting may be put off again; what runs or has ended is not.
-            if state != State::Starting {
-                line.delay = None;
             }
         }
     }

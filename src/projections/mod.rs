@@ -4,3 +4,5 @@
 
 pub mod build_card;
 pub mod rows;
+pub mod timed;
+pub mod words;

@@ -94,7 +94,7 @@ pub fn of_deployment(deployment: Deployment) -> Row {
         build_id: of.build_id.0,
         environment_id: of.environment_id.0,
         project_id: of.project_id.0,
-        state: deployment.state.as_str(),
+        state: deployment.state().as_str(),
         doc: deployment,
     }))
 }

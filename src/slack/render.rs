@@ -8,10 +8,12 @@ use sha2::{Digest, Sha256};
 use slack_morphism::prelude::*;
 
 use super::mrkdwn;
-use crate::domain::deployment::{State, duration, stop_words};
+use crate::domain::deployment::{Deployment, State, duration};
 use crate::domain::ids::BuildId;
 use crate::keys::Links;
-use crate::projections::build_card::{BuildCard, Line, Reason};
+use crate::projections::build_card::BuildCard;
+use crate::projections::timed::Timed;
+use crate::projections::words::{self, Part, Words};
 
 /// Raised whenever the same card gives other bytes; messages remember which version rendered them.
 pub const RENDER_VERSION: i32 = 2;
@@ -122,7 +124,7 @@ pub fn render_plainly(card: &BuildCard, links: &Links) -> Payload {
     let mut text = format!("*{}: {}*", mrkdwn::word(&card.project_name, 60, 120), mrkdwn::word(&card.build_name, 200, 400));
     let end = format!("\nAll of it: {}", mrkdwn::link(&build_url(&card.public_url, links, card.build_id), "this build's page"));
     // What matters most comes first, and what does not fit is on the page.
-    let (open, over): (Vec<&Line>, Vec<&Line>) = card.lines.iter().rev().partition(|l| !l.state.is_over());
+    let (open, over): (Vec<&Timed>, Vec<&Timed>) = card.lines.iter().rev().partition(|l| !l.deployment.state().is_over());
     for line in open.into_iter().chain(over) {
         let more = format!("\n{}", brief(line, &card.public_url, links));
         if units(&text) + units(&more) + units(&end) > TEXT_UNITS {
@@ -156,20 +158,20 @@ struct Shown<'a> {
     attachments: Vec<SlackMessageAttachment>,
     hidden: usize,
     /// For the notification, oldest first.
-    newest: Vec<&'a Line>,
+    newest: Vec<&'a Timed>,
 }
 
 impl Room {
     /// Every open line and the newest finished ones that fit, each with a colour, in the order of the presses. Nothing when
     /// the open ones alone don't fit.
     fn full<'a>(self, card: &'a BuildCard, links: &Links) -> Option<Shown<'a>> {
-        let length = |line: &Line| {
+        let length = |line: &Timed| {
             let (sentence, detail) = full(line, &card.public_url, links);
             units(&sentence) + units(&detail)
         };
         let lines =
             |shown: usize, hidden: bool| shown + usize::from(hidden) <= self.attachments && 2 * shown + usize::from(hidden) <= self.blocks;
-        let open: Vec<bool> = card.lines.iter().map(|l| !l.state.is_over()).collect();
+        let open: Vec<bool> = card.lines.iter().map(|l| !l.deployment.state().is_over()).collect();
         let mut kept = open.clone();
         let mut shown = open.iter().filter(|o| **o).count();
         let mut used: usize = card.lines.iter().zip(&open).filter(|(_, open)| **open).map(|(l, _)| length(l)).sum();
@@ -183,7 +185,7 @@ impl Room {
             }
             (kept[n], shown, used) = (true, shown + 1, used + more);
         }
-        let newest: Vec<&Line> = card.lines.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(line, _)| line).collect();
+        let newest: Vec<&Timed> = card.lines.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(line, _)| line).collect();
         let attachments = newest.iter().map(|line| attachment(line, &card.public_url, links)).collect();
         Some(Shown { attachments, hidden: card.lines.len() - shown, newest })
     }
@@ -191,8 +193,8 @@ impl Room {
     /// So many are open that each gets one line of text: the newest that fit, several to a section.
     fn brief<'a>(self, card: &'a BuildCard, links: &Links) -> Shown<'a> {
         let sections = (self.attachments - 1).min(self.blocks - 1);
-        let (mut texts, mut newest, mut left): (Vec<String>, Vec<&Line>, usize) = (Vec::new(), Vec::new(), self.units);
-        for line in card.lines.iter().rev().filter(|l| !l.state.is_over()) {
+        let (mut texts, mut newest, mut left): (Vec<String>, Vec<&Timed>, usize) = (Vec::new(), Vec::new(), self.units);
+        for line in card.lines.iter().rev().filter(|l| !l.deployment.state().is_over()) {
             let text = brief(line, &card.public_url, links);
             let length = units(&text) + 1;
             let fits = texts.last().is_some_and(|last| units(last) + length <= SECTION_UNITS);
@@ -250,38 +252,38 @@ fn actions(card: &BuildCard) -> SlackBlock {
 }
 
 /// A line as one line of text.
-fn brief(line: &Line, public_url: &str, links: &Links) -> String {
-    let (_, words) = words(line, 60);
-    format!(
-        "{} → *{}*: {words}{} · {}",
-        mrkdwn::mention(&line.user),
-        mrkdwn::word(&line.environment, 60, 120),
-        not_checked(line),
-        mrkdwn::link(&log_url(public_url, links, line.deployment_id), "logs")
-    )
+fn brief(line: &Timed, public_url: &str, links: &Links) -> String {
+    let d = &line.deployment;
+    format!("{}: {}{} · {}", pressed(d), said(d, 60), not_checked(d), mrkdwn::link(&log_url(public_url, links, d.of.deployment_id), "logs"))
+}
+
+/// Who pressed, and for which environment.
+fn pressed(deployment: &Deployment) -> String {
+    let environment = mrkdwn::word(&deployment.environment_name, 60, 120);
+    format!("{} → *{environment}*", mrkdwn::mention(&deployment.requested_by.user))
 }
 
 /// A line's sentence, and what stands smaller beneath it.
-fn full(line: &Line, public_url: &str, links: &Links) -> (String, String) {
-    let (_, words) = words(line, 300);
-    let sentence = format!("{} → *{}*: {words}", mrkdwn::mention(&line.user), mrkdwn::word(&line.environment, 60, 120));
-    let ran = match (line.state.is_over(), line.started_at) {
-        (true, Some(started)) => format!(" · ran {}", duration((line.since - started).num_seconds())),
+fn full(line: &Timed, public_url: &str, links: &Links) -> (String, String) {
+    let d = &line.deployment;
+    let sentence = format!("{}: {}", pressed(d), said(d, 300));
+    let ran = match (d.state().is_over(), line.ran(line.since)) {
+        (true, Some(seconds)) => format!(" · ran {}", duration(seconds)),
         _ => String::new(),
     };
     let detail = format!(
         "{}{ran}{} · {}",
         mrkdwn::local_time(line.requested_at),
-        not_checked(line),
-        mrkdwn::link(&log_url(public_url, links, line.deployment_id), "See logs")
+        not_checked(d),
+        mrkdwn::link(&log_url(public_url, links, d.of.deployment_id), "See logs")
     );
     (sentence, detail)
 }
 
 /// Which image runs, where nobody could ask whether it is still the one that is meant.
-fn not_checked(line: &Line) -> String {
+fn not_checked(deployment: &Deployment) -> String {
     let told = |image| format!(" · runs {}, which the registry could not be asked about", mrkdwn::word(&short_digest(image), 100, 200));
-    line.unchecked.as_deref().map(told).unwrap_or_default()
+    words::unchecked(deployment).map(told).unwrap_or_default()
 }
 
 /// A digest as people compare it: `name@sha256:` and the first twelve digits.
@@ -290,55 +292,51 @@ fn short_digest(image: &str) -> String {
     image.get(..hex).unwrap_or(image).to_owned()
 }
 
-fn attachment(line: &Line, public_url: &str, links: &Links) -> SlackMessageAttachment {
-    let (colour, _) = words(line, 300);
+fn attachment(line: &Timed, public_url: &str, links: &Links) -> SlackMessageAttachment {
     let (sentence, detail) = full(line, public_url, links);
     let attachment =
         SlackMessageAttachment::new().with_blocks(vec![SlackSectionBlock::new().with_text(markdown(sentence)).into(), context(detail)]);
-    match colour {
+    match colour(line.deployment.state()) {
         Some(colour) => attachment.with_color(colour.to_owned()),
         None => attachment,
     }
 }
 
-/// The colour bar and the words of a line, reasons cut to so many characters. The words say everything; the colour repeats it.
-fn words(line: &Line, longest: usize) -> (Option<&'static str>, String) {
-    let said = |text: &str| mrkdwn::word(text, longest, 2 * longest);
-    let reason = || match &line.reason {
-        Some(Reason::Failed(failure)) => format!(": {}", said(&failure.sentence(&line.image))),
-        Some(Reason::Lost(found)) => format!(": {}", said(found)),
-        Some(Reason::Resolved(reason)) => format!(", as a person decided: {}", said(reason)),
-        Some(Reason::Stopped(reason, exit_code, cut_off)) => format!(": {}", said(&stop_words(reason, *exit_code, *cut_off))),
-        None => String::new(),
+/// The colour bar of a line: it repeats what the words say.
+fn colour(state: State) -> Option<&'static str> {
+    match state {
+        State::Queued | State::Ready => None,
+        State::Pulling | State::Starting | State::Running | State::Cancelling => Some("warning"),
+        State::TimedOut | State::Cancelled | State::Failed | State::Unknown => Some("danger"),
+        State::Succeeded => Some("good"),
+    }
+}
+
+/// How a deployment goes, with what others wrote cut to so many characters.
+fn said(deployment: &Deployment, longest: usize) -> String {
+    let icon = match deployment.state() {
+        State::TimedOut | State::Failed => ":x: ",
+        State::Cancelled => ":no_entry_sign: ",
+        State::Succeeded => ":white_check_mark: ",
+        State::Unknown => ":warning: ",
+        _ => "",
     };
-    let delay = || line.delay.as_deref().map(|problem| format!("waits, and tries again: {}", said(problem)));
-    let (colour, words) = match line.state {
-        State::Queued => {
-            let behind = line.behind.as_deref().map(|b| format!(" behind *{}*", mrkdwn::word(b, 100, 200))).unwrap_or_default();
-            (None, format!("*queued*{behind}"))
-        }
-        State::Ready => (None, format!("*queued*, {}", delay().unwrap_or_else(|| "waiting for a free worker".to_owned()))),
-        State::Pulling => (Some("warning"), format!("*pulling* its image{}", delay().map(|d| format!(", {d}")).unwrap_or_default())),
-        State::Starting => (Some("warning"), format!("*starting*{}", delay().map(|d| format!(", {d}")).unwrap_or_default())),
-        State::Running => (Some("warning"), "*running*".to_owned()),
-        State::Cancelling => (Some("warning"), format!("*stopping*{}", reason())),
-        State::TimedOut => (Some("danger"), format!(":x: *timed out*{}", reason())),
-        State::Cancelled => (Some("danger"), format!(":no_entry_sign: *cancelled*{}", reason())),
-        State::Succeeded => (Some("good"), format!(":white_check_mark: *succeeded*{}", reason())),
-        State::Failed => (Some("danger"), format!(":x: *failed*{}", reason())),
-        State::Unknown => {
-            (Some("danger"), format!(":warning: *unknown*{}. The environment stays closed until an operator decides.", reason()))
-        }
+    let Words { state, completed, joint, reason } = Words::of(deployment);
+    let part = |part: &Part| match part {
+        Part::Ours(text) => (*text).to_owned(),
+        Part::Said(text) => mrkdwn::word(text, longest, 2 * longest),
+        Part::Build(name) => format!("*{}*", mrkdwn::word(name, 100, 200)),
     };
-    let stray = if line.stray { ". Its container was found running afterwards, and was stopped" } else { "" };
-    (colour, format!("{words}{stray}"))
+    let reason: String = reason.iter().map(part).collect();
+    let joint = if reason.is_empty() { "" } else { joint };
+    format!("{icon}*{state}*{completed}{joint}{reason}")
 }
 
 /// What notifications and screen readers say.
-fn fallback(card: &BuildCard, shown: &[&Line]) -> String {
+fn fallback(card: &BuildCard, shown: &[&Timed]) -> String {
     let mut text = format!("{} has a new build: {}", mrkdwn::word(&card.project_name, 60, 120), mrkdwn::word(&card.build_name, 200, 400));
     for line in shown.iter().rev().take(5) {
-        text.push_str(&format!("\n{}: {}", mrkdwn::word(&line.environment, 60, 120), line.state.word()));
+        text.push_str(&format!("\n{}: {}", mrkdwn::word(&line.deployment.environment_name, 60, 120), line.deployment.state().word()));
     }
     text
 }

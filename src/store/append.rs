@@ -372,7 +372,7 @@ async fn attempt(
         &a.job_key,
         (!a.delivery_event.is_empty()).then_some(&a.delivery_event[..]),
         &a.delivery_id,
-        &a.delivery_project,
+        &a.delivery_project as &[Option<Uuid>],
         &a.delivery_build,
         &a.delivery_provider as &[&str],
         &a.delivery_name as &[&str],
@@ -462,7 +462,7 @@ struct Arrays<'a> {
     job_key: Vec<Uuid>,
     delivery_event: Vec<i32>,
     delivery_id: Vec<Uuid>,
-    delivery_project: Vec<Uuid>,
+    delivery_project: Vec<Option<Uuid>>,
     delivery_build: Vec<Uuid>,
     delivery_provider: Vec<&'a str>,
     delivery_name: Vec<&'a str>,
@@ -519,7 +519,7 @@ impl<'a> Arrays<'a> {
         if let (Some(delivery), Some(last)) = (&append.delivery, append.events.last()) {
             self.delivery_event.push(numbered(append.events.len() - 1));
             self.delivery_id.push(delivery.id.0);
-            self.delivery_project.push(delivery.project.0);
+            self.delivery_project.push(delivery.project.map(|p| p.0));
             self.delivery_build.push(last.stream_id);
             self.delivery_provider.push(delivery.provider);
             self.delivery_name.push(&delivery.name);
@@ -527,7 +527,7 @@ impl<'a> Arrays<'a> {
             self.delivery_body.push(&delivery.body);
         }
         for (index, task) in &append.tasks {
-            let (kind, key) = task.parts();
+            let (kind, key) = (task.kind().as_str(), task.key());
             self.job_event.push(numbered(*index));
             self.job_id.push(task.job_id().0);
             self.job_kind.push(kind);

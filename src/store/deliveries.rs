@@ -4,10 +4,42 @@
 use std::cell::RefCell;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::Store;
 use crate::domain::ids::{BuildId, DeliveryId, ProjectId};
+
+/// What became of a delivery that was believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryVerdict {
+    /// It made a build.
+    Accepted,
+    /// Its build was there already.
+    Repeated,
+    /// It makes none.
+    Ignored,
+}
+
+impl DeliveryVerdict {
+    /// The stored and printed word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Repeated => "repeated",
+            Self::Ignored => "ignored",
+        }
+    }
+
+    fn named(word: &str) -> Self {
+        match word {
+            "accepted" => Self::Accepted,
+            "repeated" => Self::Repeated,
+            _ => Self::Ignored,
+        }
+    }
+}
 
 /// A delivery that was taken, with what became of it.
 #[derive(Debug, Clone)]
@@ -16,14 +48,14 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// When it came first.
     pub at: DateTime<Utc>,
-    /// Whose; the nil id when no project takes that repository's.
-    pub project: ProjectId,
+    /// Whose; none when no project takes that repository's.
+    pub project: Option<ProjectId>,
     /// The CI system.
     pub provider: String,
     /// The CI system's own name for it, or the body's digest.
     pub name: String,
-    /// `accepted`, `repeated` (the build was there already) or `ignored`.
-    pub verdict: String,
+    /// What became of it.
+    pub verdict: DeliveryVerdict,
     /// Why, where it made no build.
     pub reason: String,
     /// The build.
@@ -46,7 +78,7 @@ pub struct DeliveryContent {
 #[expect(missing_docs, reason = "columns")]
 pub struct PackedDelivery {
     pub id: DeliveryId,
-    pub project: ProjectId,
+    pub project: Option<ProjectId>,
     pub provider: &'static str,
     pub name: String,
     pub headers: serde_json::Value,
@@ -55,7 +87,7 @@ pub struct PackedDelivery {
 
 impl PackedDelivery {
     /// Packs what is to be kept.
-    pub fn new(id: DeliveryId, project: ProjectId, provider: &'static str, name: &str, kept: &DeliveryContent) -> Self {
+    pub fn new(id: DeliveryId, project: Option<ProjectId>, provider: &'static str, name: &str, kept: &DeliveryContent) -> Self {
         let headers = serde_json::to_value(&kept.headers).unwrap_or_default();
         Self { id, project, provider, name: name.to_owned(), headers, body: packed(&kept.body) }
     }
@@ -73,7 +105,7 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 struct Row {
     id: Uuid,
     at: DateTime<Utc>,
-    project_id: Uuid,
+    project_id: Option<Uuid>,
     provider: String,
     name: String,
     verdict: String,
@@ -87,10 +119,10 @@ impl From<Row> for Delivery {
         Self {
             id: DeliveryId(r.id),
             at: r.at,
-            project: ProjectId(r.project_id),
+            project: r.project_id.map(ProjectId),
             provider: r.provider,
             name: r.name,
-            verdict: r.verdict,
+            verdict: DeliveryVerdict::named(&r.verdict),
             reason: r.reason,
             build: r.build_id.map(BuildId),
             position: r.position,
@@ -142,10 +174,10 @@ impl Store {
                verdict = case when d.verdict = 'accepted' then d.verdict else excluded.verdict end,
                reason = case when d.verdict = 'accepted' then d.reason else excluded.reason end",
             delivery.id.0,
-            delivery.project.0,
+            delivery.project.map(|p| p.0),
             delivery.provider,
             delivery.name,
-            delivery.verdict,
+            delivery.verdict.as_str(),
             delivery.reason,
             delivery.build.map(|b| b.0),
             delivery.position,
@@ -187,7 +219,7 @@ impl Store {
         let rows = sqlx::query_as!(
             Row,
             "select id, at, project_id, provider, name, verdict, reason, build_id, position from ci_delivery
-              where $1::uuid is null or project_id = $1 or (project_id = '00000000-0000-0000-0000-000000000000' and provider = any($3))
+              where $1::uuid is null or project_id = $1 or (project_id is null and provider = any($3))
               order by at desc limit $2",
             project.map(|p| p.0),
             limit,

@@ -1,39 +1,12 @@
 //! Deployments as commands, workers and lists read them.
 
-use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 
 use super::Store;
 use super::directory::Seen;
-use crate::domain::deployment::{Deployment, Failure, State};
+use crate::domain::deployment::{Deployment, State};
 use crate::domain::ids::*;
-
-/// A deployment with the times that the log gives it.
-#[derive(Debug, Clone)]
-pub struct Dated {
-    /// The deployment.
-    pub deployment: Deployment,
-    /// When the button was pressed.
-    pub requested_at: DateTime<Utc>,
-    /// When its last event was recorded.
-    pub changed_at: DateTime<Utc>,
-    /// When its container was started.
-    pub started_at: Option<DateTime<Utc>>,
-}
-
-impl Dated {
-    /// How its container ended, where that is known.
-    pub fn exit_code(&self) -> Option<i64> {
-        let d = &self.deployment;
-        match &d.failure {
-            Some(Failure::Exit { code }) => Some(*code),
-            Some(Failure::Killed { .. } | Failure::OutOfMemory) => Some(137),
-            Some(_) => None,
-            None if d.state == State::Succeeded && d.resolved.is_none() => Some(0),
-            None => d.exit_code,
-        }
-    }
-}
+use crate::projections::timed::Timed;
 
 impl Store {
     /// The line of an environment as far as a decision about a build's deployment there needs it, whatever its length.
@@ -50,7 +23,7 @@ impl Store {
         let row = sqlx::query!(
             r#"with open as not materialized (
                  select id, build_id, requested, doc from deployment where environment_id = $1
-                    and state in ('queued', 'ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown')),
+                    and is_open),
                needed as (
                  (select * from open order by requested limit 2) union all
                  (select * from open order by requested desc limit 1) union all
@@ -74,9 +47,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn open_deployments(&self) -> Result<Vec<DeploymentId>, sqlx::Error> {
-        let ids = sqlx::query_scalar!(
-            "select id from deployment where state in ('queued', 'ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown')"
-        );
+        let ids = sqlx::query_scalar!("select id from deployment where is_open");
         Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeploymentId).collect())
     }
 
@@ -87,7 +58,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn waiting(&self, environment: EnvironmentId) -> Result<Vec<DeploymentId>, sqlx::Error> {
         let ids = sqlx::query_scalar!(
-            "select id from deployment where environment_id = $1 and state in ('queued', 'ready', 'pulling') order by requested desc",
+            "select id from deployment where environment_id = $1 and has_not_begun order by requested desc",
             environment.0
         );
         Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeploymentId).collect())
@@ -108,38 +79,39 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn dated(&self, id: DeploymentId) -> Result<Option<Dated>, sqlx::Error> {
+    pub async fn timed(&self, id: DeploymentId) -> Result<Option<Timed>, sqlx::Error> {
         let row = sqlx::query!(
-            r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as changed_at,
+            r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,
                       (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
-                 from deployment d join event r on r.position = d.requested join event l on l.position = d.position where d.id = $1"#,
+                 from deployment d join event r on r.position = d.requested join event l on l.position = d.since where d.id = $1"#,
             id.0
         )
         .fetch_optional(&self.pool)
         .await?;
-        Ok(row.map(|r| Dated { deployment: r.doc.0, requested_at: r.requested_at, changed_at: r.changed_at, started_at: r.started_at }))
+        Ok(row.map(|r| Timed { deployment: r.doc.0, requested_at: r.requested_at, started_at: r.started_at, since: r.since }))
     }
 
-    /// The newest deployments, newest first; of one project, of one state, or all.
+    /// The newest deployments, newest first; of one project or all, in some states or all.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn deployments(&self, project: Option<ProjectId>, state: Option<&str>, limit: i64) -> Result<Vec<Dated>, sqlx::Error> {
+    pub async fn deployments(&self, project: Option<ProjectId>, states: &[State], limit: i64) -> Result<Vec<Timed>, sqlx::Error> {
+        let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
         let rows = sqlx::query!(
-            r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as changed_at,
+            r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,
                       (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
-                 from deployment d join event r on r.position = d.requested join event l on l.position = d.position
-                where ($1::uuid is null or d.project_id = $1) and ($2::text is null or d.state = $2)
+                 from deployment d join event r on r.position = d.requested join event l on l.position = d.since
+                where ($1::uuid is null or d.project_id = $1) and (cardinality($2::text[]) = 0 or d.state = any($2))
                 order by d.requested desc limit $3"#,
             project.map(|p| p.0),
-            state,
+            &states as &[&str],
             limit
         )
         .fetch_all(&self.pool)
         .await?;
         Ok(rows
             .into_iter()
-            .map(|r| Dated { deployment: r.doc.0, requested_at: r.requested_at, changed_at: r.changed_at, started_at: r.started_at })
+            .map(|r| Timed { deployment: r.doc.0, requested_at: r.requested_at, started_at: r.started_at, since: r.since })
             .collect())
     }
 

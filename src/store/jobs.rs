@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Store;
 use crate::domain::ids::JobId;
-use crate::domain::react::Task;
+use crate::domain::react::{Task, TaskKind};
 
 /// How long a worker holds a job without renewing it.
 pub const LEASE: Duration = Duration::from_secs(20);
@@ -72,6 +72,10 @@ fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }
 
+fn names(kinds: &[TaskKind]) -> Vec<&'static str> {
+    kinds.iter().map(|kind| kind.as_str()).collect()
+}
+
 impl Store {
     /// Claims the oldest due job of these kinds that has been due for `overdue`, if there is one. A job whose container is
     /// on an engine goes to a worker on that engine; to any other only when nobody has seen that engine for long.
@@ -80,7 +84,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn claim(
         &self,
-        kinds: &[String],
+        kinds: &[TaskKind],
         lease: Uuid,
         engine: Option<&str>,
         via: Via,
@@ -98,7 +102,7 @@ impl Store {
                update job j set state = 'leased', lease = $2, lease_until = coolops_now() + $3::interval,
                       fence = nextval('fence_seq'), attempts = attempts + 1, claimed_by = $5
                  from due where j.id = due.id returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts, j.turn"#,
-            kinds,
+            &names(kinds) as &[&str],
             lease,
             interval(LEASE),
             interval(overdue),
@@ -109,7 +113,7 @@ impl Store {
         .fetch_optional(&self.work)
         .await?;
         Ok(row.and_then(|r| {
-            let task = Task::from_parts(&r.kind, r.key)?;
+            let task = TaskKind::named(&r.kind)?.about(r.key);
             Some(Claim { id: JobId(r.id), task, wanted: r.wanted, fence: r.fence, lease, attempts: r.attempts, turn: r.turn })
         }))
     }
@@ -322,8 +326,7 @@ impl Store {
     pub async fn forget_done(&self) -> Result<u64, sqlx::Error> {
         sqlx::query!("delete from worker where seen_at < coolops_now() - interval '1 day'").execute(&self.work).await?;
         sqlx::query!(
-            "delete from log_tail t where not exists (select 1 from deployment d where d.id = t.deployment_id
-                                                         and d.state in ('starting', 'running', 'cancelling'))"
+            "delete from log_tail t where not exists (select 1 from deployment d where d.id = t.deployment_id and d.is_worked_on and not d.has_not_begun)"
         )
         .execute(&self.work)
         .await?;
@@ -340,7 +343,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn to_ring(&self, kinds: &[String], limit: i64) -> Result<Vec<JobId>, sqlx::Error> {
+    pub async fn to_ring(&self, kinds: &[TaskKind], limit: i64) -> Result<Vec<JobId>, sqlx::Error> {
         let rows = sqlx::query!(
             "with due as materialized (
                select j.id from unnest($1::text[]) k(kind) cross join lateral (
@@ -349,7 +352,7 @@ impl Store {
                   order by run_at limit $2 for update skip locked) j
                 order by j.run_at limit $2)
              update job j set rung_at = coolops_now() from due where j.id = due.id returning j.id",
-            kinds,
+            &names(kinds) as &[&str],
             limit
         )
         .fetch_all(&self.work)
@@ -361,13 +364,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn next_due(&self, kinds: &[String]) -> Result<Option<i64>, sqlx::Error> {
+    pub async fn next_due(&self, kinds: &[TaskKind]) -> Result<Option<i64>, sqlx::Error> {
         sqlx::query_scalar!(
             "select (extract(epoch from min(j.run_at) - coolops_now()) * 1000)::bigint
                from unnest($1::text[]) k(kind) cross join lateral (
                  select run_at from job where state = 'ready' and job.kind = k.kind and run_at > coolops_now()
                   order by run_at limit 1) j",
-            kinds
+            &names(kinds) as &[&str]
         )
         .fetch_one(&self.work)
         .await
@@ -378,7 +381,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn want(&self, task: Task) -> Result<(), sqlx::Error> {
-        let (kind, key) = task.parts();
+        let (kind, key) = (task.kind().as_str(), task.key());
         sqlx::query!(
             "insert into job as j (id, kind, key, wanted) select $1, $2, $3, position from event_head
              on conflict (id) do update set wanted = excluded.wanted, rung_at = null,

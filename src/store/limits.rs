@@ -15,6 +15,28 @@ pub struct Pace {
     pub burst: Duration,
 }
 
+/// Why Slack is left alone for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pause {
+    /// It takes nothing from us, and says why in this word of its own.
+    Refused(String),
+    /// Our last calls, so many, had no clear answer.
+    NoClearAnswer {
+        /// How many in a row.
+        calls: i32,
+    },
+}
+
+impl std::fmt::Display for Pause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(word) => f.write_str(word),
+            Self::NoClearAnswer { calls: 1 } => f.write_str("no clear answer to our last call"),
+            Self::NoClearAnswer { calls } => write!(f, "no clear answer to our last {calls} calls"),
+        }
+    }
+}
+
 fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }
@@ -115,14 +137,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn slack_is_paused(&self) -> Result<Option<String>, sqlx::Error> {
-        sqlx::query_scalar!(
-            r#"select coalesce(reason, case failures when 1 then 'no clear answer to our last call'
-                                                 else 'no clear answer to our last ' || failures || ' calls' end) as "reason!"
-                 from rate_bucket where scope = 'slack' and blocked_until > coolops_now()"#
-        )
-        .fetch_optional(&self.work)
-        .await
+    pub async fn slack_is_paused(&self) -> Result<Option<Pause>, sqlx::Error> {
+        let row = sqlx::query!("select reason, failures from rate_bucket where scope = 'slack' and blocked_until > coolops_now()")
+            .fetch_optional(&self.work)
+            .await?;
+        Ok(row.map(|r| r.reason.map_or(Pause::NoClearAnswer { calls: r.failures }, Pause::Refused)))
     }
 
     /// Closes a scope for everybody, as a 429 demands.

@@ -31,6 +31,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use crate::domain::event::Event;
+use crate::domain::upcast;
 
 /// Every migration, embedded.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -161,7 +162,7 @@ async fn arrange(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 }
 
 fn event_types() -> (Vec<&'static str>, Vec<i16>) {
-    Event::TYPES.iter().copied().unzip()
+    Event::TYPES.iter().copied().chain(upcast::STEPS.iter().map(|(kind, version, _)| (*kind, *version))).unzip()
 }
 
 async fn connect_plainly(options: &PgConnectOptions) -> Result<PgConnection, OpenError> {

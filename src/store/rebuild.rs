@@ -45,17 +45,29 @@ pub struct Swapped {
 const TABLES: [(&str, &str); 5] = [("boundary", "key"), ("project", "id"), ("token", "digest"), ("build", "id"), ("deployment", "id")];
 const FLUSH_AT: usize = 2_000;
 
+/// Where in the log a deployment began, and where it came to stand as it does.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Begun {
+    /// Position of the press.
+    pub requested: i64,
+    /// Position of the event that changed its state last.
+    pub since: i64,
+}
+
 #[derive(Serialize)]
 struct At<'a, R> {
     position: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     requested: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<i64>,
     #[serde(flatten)]
     row: &'a R,
 }
 
-fn json<R: Serialize>(position: i64, requested: Option<i64>, row: &R) -> String {
-    serde_json::to_string(&At { position, requested, row }).expect("a row is plain data")
+fn json<R: Serialize>(position: i64, begun: Option<Begun>, row: &R) -> String {
+    let (requested, since) = (begun.map(|b| b.requested), begun.map(|b| b.since));
+    serde_json::to_string(&At { position, requested, since, row }).expect("a row is plain data")
 }
 
 impl Store {
@@ -66,7 +78,7 @@ impl Store {
     pub async fn stage(&self) -> Result<Staging, sqlx::Error> {
         let mut connection = self.bulk().await?;
         for (table, key) in TABLES {
-            let statement = format!("create temp table next_{table} (like {table}, primary key ({key}))");
+            let statement = format!("create temp table next_{table} (like {table} including generated, primary key ({key}))");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
         }
         Ok(Staging { connection, projects: HashMap::new(), batch: Batch::default() })
@@ -74,13 +86,13 @@ impl Store {
 }
 
 impl Staging {
-    /// A row as an event left it; a later one of the same key takes its place. `requested` is where a deployment began.
-    pub fn row(&mut self, position: i64, requested: i64, row: &Row) {
+    /// A row as an event left it; a later one of the same key takes its place. Only deployments have `begun`.
+    pub fn row(&mut self, position: i64, begun: Begun, row: &Row) {
         match row {
             Row::Project(row) => drop(self.projects.insert(row.id, Some(json(position, None, row)))),
             Row::Token(row) => self.batch.tokens.push(json(position, None, row)),
             Row::Build(row) => self.batch.builds.push(json(position, None, row)),
-            Row::Deployment(row) => self.batch.deployments.push(json(position, Some(requested), row)),
+            Row::Deployment(row) => self.batch.deployments.push(json(position, Some(begun), row)),
         }
     }
 
@@ -124,12 +136,13 @@ impl Staging {
                 array(batch.builds),
             ),
             (
-                "insert into next_deployment (id, build_id, environment_id, project_id, requested, position, state, doc)
-                   select distinct on (id) id, build_id, environment_id, project_id, requested, position, state, doc
-                     from json_to_recordset($1::text::json)
-                       t(id uuid, build_id uuid, environment_id uuid, project_id uuid, requested bigint, position bigint, state text, doc json)
+                "insert into next_deployment (id, build_id, environment_id, project_id, requested, position, since, state, doc)
+                   select distinct on (id) id, build_id, environment_id, project_id, requested, position, since, state, doc
+                     from json_to_recordset($1::text::json) t(id uuid, build_id uuid, environment_id uuid, project_id uuid,
+                       requested bigint, position bigint, since bigint, state text, doc json)
                     order by id, position desc
-                 on conflict (id) do update set position = excluded.position, state = excluded.state, doc = excluded.doc",
+                 on conflict (id) do update set position = excluded.position, since = excluded.since, state = excluded.state,
+                   doc = excluded.doc",
                 array(batch.deployments),
             ),
         ];
@@ -176,8 +189,11 @@ impl Staging {
             let same = format!("select 1 from next_{table} n where n.{key} = t.{key} and row_to_json(n)::text = row_to_json(t)::text");
             let removed = run(&mut self.connection, format!("delete from {table} t where not exists ({same})")).await?;
             let missing = format!("select 1 from {table} t where t.{key} = n.{key}");
-            let written =
-                run(&mut self.connection, format!("insert into {table} select * from next_{table} n where not exists ({missing})")).await?;
+            let own = "select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
+                        where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = ''";
+            let columns: String = sqlx::query_scalar(own).bind(table).fetch_one(&mut self.connection).await?;
+            let insert = format!("insert into {table} ({columns}) select {columns} from next_{table} n where not exists ({missing})");
+            let written = run(&mut self.connection, insert).await?;
             let count = format!("select count(*) from next_{table}");
             let rows = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(count)).fetch_one(&mut self.connection).await?;
             swapped.push(Swapped { table, rows, removed, written });
@@ -198,7 +214,7 @@ impl Store {
         use crate::domain::ids::{BuildId, DeploymentId};
         use crate::domain::react::Task;
         let runs = sqlx::query_scalar!(
-            "select d.id from deployment d where d.state in ('ready', 'pulling', 'starting', 'running', 'cancelling')
+            "select d.id from deployment d where d.is_worked_on
                 and not exists (select 1 from job j where j.kind = 'run_deployment' and j.key = d.id and j.state in ('ready', 'leased'))"
         )
         .fetch_all(&self.pool)

@@ -21,7 +21,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[expect(missing_docs, reason = "columns")]
 pub struct Refusal {
     pub provider: &'static str,
-    pub project: String,
+    /// The slug that it named; none of an address for all projects.
+    pub project: Option<String>,
     /// Whether there is such a project.
     pub known: bool,
     pub reason: String,
@@ -54,12 +55,9 @@ impl RefusalLog {
             let is_first = noted.is_empty();
             let refusal = match noted.len() < APART || noted.contains_key(&refusal) {
                 true => refusal,
-                false => Refusal {
-                    project: String::new(),
-                    known: false,
-                    reason: "many others were refused in the same second".to_owned(),
-                    ..refusal
-                },
+                false => {
+                    Refusal { project: None, known: false, reason: "many others were refused in the same second".to_owned(), ..refusal }
+                }
             };
             let alike = noted.entry(refusal).or_default();
             alike.times += 1;
@@ -93,7 +91,7 @@ impl RefusalLog {
 pub struct Refused {
     pub at: DateTime<Utc>,
     pub provider: String,
-    pub project: String,
+    pub project: Option<String>,
     pub reason: String,
     pub digest: Option<Vec<u8>>,
     /// So many alike within the second before.
@@ -103,7 +101,7 @@ pub struct Refused {
 impl Store {
     async fn keep_refusals(&self, noted: &HashMap<Refusal, Alike>) -> Result<(), sqlx::Error> {
         let providers: Vec<&str> = noted.keys().map(|r| r.provider).collect();
-        let projects: Vec<&str> = noted.keys().map(|r| r.project.as_str()).collect();
+        let projects: Vec<Option<&str>> = noted.keys().map(|r| r.project.as_deref()).collect();
         let reasons: Vec<&str> = noted.keys().map(|r| r.reason.as_str()).collect();
         let known: Vec<bool> = noted.keys().map(|r| r.known).collect();
         let times: Vec<i64> = noted.values().map(|a| a.times).collect();
@@ -112,7 +110,7 @@ impl Store {
             "insert into ci_refusal (provider, project, reason, known, times, digest)
              select * from unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::bigint[], $6::bytea[])",
             &providers as &[&str],
-            &projects as &[&str],
+            &projects as &[Option<&str>],
             &reasons as &[&str],
             &known,
             &times,
@@ -139,7 +137,7 @@ impl Store {
         sqlx::query_as!(
             Refused,
             "select at, provider, project, reason, digest, times from ci_refusal
-              where $1::text is null or project = $1 or (project = '' and provider = any($3)) order by id desc limit $2",
+              where $1::text is null or project = $1 or (project is null and provider = any($3)) order by id desc limit $2",
             project,
             limit,
             shared

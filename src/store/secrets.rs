@@ -74,8 +74,7 @@ impl Store {
             "delete from secret_value s where s.owner = $1 and s.kept_at < coolops_now() - interval '1 min'
                 and not exists (select 1 from unnest($2::text[], $3::int[]) present(name, version)
                                  where present.name = s.name and present.version = s.version)
-                and not exists (select 1 from deployment d where d.environment_id = $1
-                                   and d.state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown'))",
+                and not exists (select 1 from deployment d where d.environment_id = $1 and d.holds)",
             environment,
             names,
             versions
@@ -93,8 +92,7 @@ impl Store {
     pub async fn erase_unless_open(&self, environment: Uuid, name: &str, version: i32) -> Result<u64, sqlx::Error> {
         sqlx::query!(
             "delete from secret_value where owner = $1 and name = $2 and version = $3
-                and not exists (select 1 from deployment d where d.environment_id = $1
-                                   and d.state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown'))",
+                and not exists (select 1 from deployment d where d.environment_id = $1 and d.holds)",
             environment,
             name,
             version
@@ -112,8 +110,7 @@ impl Store {
     pub async fn erase_all(&self, owner: Uuid) -> Result<u64, sqlx::Error> {
         sqlx::query!(
             "delete from secret_value where owner = $1 and name not like 'ci %'
-                and not exists (select 1 from deployment d where (d.environment_id = $1 or d.project_id = $1)
-                                   and d.state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown'))",
+                and not exists (select 1 from deployment d where (d.environment_id = $1 or d.project_id = $1) and d.holds)",
             owner
         )
         .execute(&self.pool)

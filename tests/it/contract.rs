@@ -43,6 +43,21 @@ fn every_example_fits_its_schema_loads_and_writes_back_the_same() {
 }
 
 #[test]
+fn the_example_of_a_version_that_is_not_written_any_more_loads_for_ever() {
+    for (kind, version, _) in coolops::domain::upcast::STEPS {
+        let read = |what: &str| {
+            let path = folder().join(format!("{kind}/v{version}.{what}.json"));
+            std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        };
+        let (schema, example) = (serde_json::from_str(&read("schema")).unwrap(), serde_json::from_str(&read("example")).unwrap());
+        jsonschema::validate(&schema, &example).unwrap();
+        let event = Event::parse(kind, *version, &example.to_string()).unwrap();
+        assert_eq!(event.kind().0, *kind);
+        assert!(event.kind().1 > *version);
+    }
+}
+
+#[test]
 fn an_unknown_event_stops_the_reader() {
     let error = Event::parse("deployment_teleported", 1, "{}").unwrap_err().to_string();
     assert!(error.contains("deployment_teleported v1 is unknown to this version"), "{error}");

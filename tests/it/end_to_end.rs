@@ -138,7 +138,9 @@ fn a_container_removed_by_hand_is_unknown_until_it_is_resolved_from_the_command_
         assert!(code == 1 && said.contains("--reason is empty"), "{said}");
         s.cli(&["deployment", "resolve", &id[..8], "--as", "failed", "--reason", "checked by hand"]);
         s.shows("*failed*, as a person decided: checked by hand").await;
-        assert!(s.cli(&["deployment", "show", &id]).contains("resolved checked by hand"));
+        let shown = s.cli(&["deployment", "show", &id]);
+        assert!(shown.contains("Staging: failed, as a person decided: checked by hand\n"), "{shown}");
+        assert!(shown.contains("found    its container was removed while it ran\n"), "{shown}");
         let log = s.cli(&["deployment", "logs", &id]);
         assert_eq!(log, "begun\n… [output is missing here: the Docker Engine no longer had it]\n");
     });

@@ -128,10 +128,10 @@ fn an_engine_that_nobody_has_seen_for_ten_minutes_is_given_up_and_no_earlier() {
         s.database.execute(pinned).await;
         // Web faces have no engine, and are alive.
         store.seen(uuid::Uuid::from_u128(1), None).await.unwrap();
-        let kinds = coolops::jobs::runner_kinds();
+        let kinds = coolops::jobs::RUNNER_KINDS;
         let claim = async |engine: &str| {
             store.reap().await.unwrap();
-            store.claim(&kinds, uuid::Uuid::from_u128(2), Some(engine), Via::Sweep, Duration::ZERO).await.unwrap()
+            store.claim(kinds, uuid::Uuid::from_u128(2), Some(engine), Via::Sweep, Duration::ZERO).await.unwrap()
         };
         assert!(claim("other").await.is_none(), "it may come back");
         s.database.set_clock(9 * 60).await;

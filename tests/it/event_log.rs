@@ -97,11 +97,11 @@ fn a_decision_on_what_has_moved_since_is_refused() {
 fn a_worker_whose_lease_was_taken_over_can_write_nothing() {
     story(async |s| {
         let (_, _) = s.post_build(&build("master-1").body()).await;
-        let kinds = coolops::jobs::slack_kinds();
-        let claim = s.app.store.claim(&kinds, Uuid::from_u128(1), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
+        let kinds = coolops::jobs::SLACK_KINDS;
+        let claim = s.app.store.claim(kinds, Uuid::from_u128(1), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
         s.database.execute("update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'").await;
         assert_eq!(s.app.store.reap().await.unwrap(), 1);
-        let next = s.app.store.claim(&kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
+        let next = s.app.store.claim(kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
         assert!(next.fence > claim.fence);
         let mut zombie = one(&posted(1), 11, 0);
         zombie.fenced(&claim);
@@ -115,13 +115,13 @@ fn a_worker_whose_lease_was_taken_over_can_write_nothing() {
 fn a_fence_that_postgres_gives_twice_after_a_crash_lets_only_the_last_owner_write() {
     story(async |s| {
         let (_, _) = s.post_build(&build("master-1").body()).await;
-        let kinds = coolops::jobs::slack_kinds();
-        let claim = s.app.store.claim(&kinds, Uuid::from_u128(1), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
+        let kinds = coolops::jobs::SLACK_KINDS;
+        let claim = s.app.store.claim(kinds, Uuid::from_u128(1), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
         s.database.execute("update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'").await;
         assert_eq!(s.app.store.reap().await.unwrap(), 1);
         // What a crash does to a sequence whose last values were not yet on disk.
         s.database.execute(&format!("select setval('fence_seq', {}, false)", claim.fence)).await;
-        let next = s.app.store.claim(&kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
+        let next = s.app.store.claim(kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
         assert_eq!(next.fence, claim.fence, "the same fence again");
         let mut zombie = one(&posted(1), 11, 0);
         zombie.fenced(&claim);

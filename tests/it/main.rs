@@ -29,5 +29,6 @@ mod registry;
 mod slack_sdk;
 mod slack_trouble;
 mod standin_refuses;
+mod states;
 mod stopping;
 mod tidy;

@@ -78,7 +78,7 @@ fn an_event_that_nobody_wrote_is_named_and_stops_neither_audit_nor_replay() {
         let planted = format!(
             "select append_batch('{{0}}', array[gen_random_uuid()], array['00000000-0000-0000-0000-000000000000'::uuid],
                array[gen_random_uuid()], array[gen_random_uuid()], array[null::uuid], array[null::bigint], '{{0}}', '{{t}}', '{{1}}',
-               '{{project}}', '{{project_renamed}}', array['{{\"kind\":\"system\"}}'], array['{{}}'], array[null::uuid], {nulls})"
+               '{{project}}', '{{project_renamed}}', array['{{\"v\":1,\"kind\":\"system\",\"id\":\"coolops\"}}'], array['{{}}'], array[null::uuid], {nulls})"
         );
         s.database.execute(&planted).await;
         s.ci_announces(build("master-2")).await;

@@ -7,7 +7,7 @@ use coolops::domain::project::ProjectChange;
 use crate::story::{Story, build, operator, story};
 
 async fn deployment_of(s: &Story, build: &str) -> DeploymentId {
-    let all = s.app.store.deployments(None, None, 100).await.unwrap();
+    let all = s.app.store.deployments(None, &[], 100).await.unwrap();
     all.iter().find(|d| d.deployment.build_name == build).unwrap().deployment.of.deployment_id
 }
 
@@ -24,6 +24,7 @@ fn a_deployment_that_runs_too_long_is_stopped_and_its_line_names_the_limit_and_n
         s.runner.hold();
         s.presses("ana", "master-1", "Staging").await;
         s.presses("ben", "master-2", "Staging").await;
+        s.time_is_counted().await;
         s.database.set_clock(4 * 60).await;
         s.app.store.keep_clock().await.unwrap();
         s.ci_announces(build("master-3")).await;
@@ -51,15 +52,7 @@ fn a_clock_that_was_set_back_does_not_lengthen_the_limit() {
         let press = s.standin.shared().sign_at(s.press_of("ana", "master-1", "Staging").body, now + 3_600);
         assert_eq!(s.deliver(&press).await, 200);
         s.settle().await;
-        // Its time is counted from its first look after the start on.
-        let counted = async || s.database.count("select count(*) from job where phase = 'run'").await == 1;
-        for _ in 0..200 {
-            if counted().await {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-        assert!(counted().await);
+        s.time_is_counted().await;
         // An hour back, one minute after the start.
         s.database.set_clock(60).await;
         s.app.store.keep_clock().await.unwrap();
@@ -130,7 +123,7 @@ fn of_a_long_output_the_beginning_and_the_end_are_kept_and_what_is_left_out_is_c
         let (_, log) = s.get(&s.log_path().replace("?key=", "/raw?key=")).await;
         let kept: Vec<&str> = log.lines().collect();
         let note = kept.iter().position(|l| l.starts_with('…')).expect("a note of what was left out");
-        let seal = s.app.store.deployment(deployment_of(s, "master-1").await).await.unwrap().unwrap().log.unwrap();
+        let seal = s.app.store.deployment(deployment_of(s, "master-1").await).await.unwrap().unwrap().stand.log().unwrap().clone();
         assert_eq!(
             kept[note],
             format!(

@@ -136,3 +136,18 @@ fn release_builds_lack_the_failpoints() {
     let client = fs::read(root.join("dist/coolops-x86_64-linux")).unwrap();
     assert!(!client.windows(10).any(|w| w == b"FAILPOINTS"), "the program for CI reads no failpoints");
 }
+
+#[test]
+fn each_kind_of_job_has_one_file_and_one_crew() {
+    use coolops::domain::react::TaskKind;
+    use coolops::jobs::{RUNNER_KINDS, SLACK_KINDS};
+    for kind in TaskKind::ALL {
+        let file = src().join(format!("jobs/{}.rs", kind.as_str()));
+        assert!(fs::read_to_string(&file).is_ok_and(|text| text.contains("pub async fn perform(")), "{} does a job", file.display());
+        let crews = [SLACK_KINDS, RUNNER_KINDS].iter().filter(|kinds| kinds.contains(&kind)).count();
+        assert_eq!(crews, 1, "{kind:?} is done by one crew");
+        assert_eq!(TaskKind::named(kind.as_str()), Some(kind));
+        assert_eq!(kind.about(uuid::Uuid::nil()).kind(), kind);
+    }
+    assert_eq!(SLACK_KINDS.len() + RUNNER_KINDS.len(), TaskKind::ALL.len());
+}

@@ -601,12 +601,12 @@ fn f43_four_containers_print_a_gigabyte_together() {
         }
         let took = begun.elapsed();
         let store = coolops::store::Store::open(&s.database.url, 2).await.unwrap();
-        for dated in store.deployments(None, None, 10).await.unwrap() {
+        for dated in store.deployments(None, &[], 10).await.unwrap() {
             let d = dated.deployment;
             if d.environment_name == "Staging" {
                 continue;
             }
-            let log = d.log.unwrap();
+            let log = d.stand.log().unwrap().clone();
             let chunks = store.chunks_from(d.of.deployment_id, 0, 1_000_000).await.unwrap();
             let kept: usize =
                 chunks.iter().flat_map(|c| c.body.split(|b| *b == b'\n')).filter(|l| l.len() == 199).map(|l| l.len() + 1).sum();
@@ -659,7 +659,7 @@ fn f47_the_tag_moves_between_the_press_and_the_start() {
         s.start_worker();
         s.shows("*succeeded*").await;
         let list: serde_json::Value = serde_json::from_str(&s.cli(&["deployment", "list", "--json"])).unwrap();
-        assert_eq!(list[0]["image_id"], now.as_str(), "what is recorded is what ran");
+        assert_eq!(list[0]["prepared"]["image_id"], now.as_str(), "what is recorded is what ran");
         assert_eq!(s.logs(), "the new one\n");
         s.saw("the image that ran is the one that is recorded");
     });

@@ -58,9 +58,9 @@ fn each_deployment_keeps_to_its_states_and_ends_once(events: &[Recorded]) {
         if after.version == before.version {
             continue;
         }
-        let allowed = match (before.state, after.state) {
+        let allowed = match (before.state(), after.state()) {
             // A delay that is told changes no state.
-            (State::Ready | State::Pulling | State::Starting, _) if before.delays < after.delays => before.state == after.state,
+            (State::Ready | State::Pulling | State::Starting, _) if before.delays < after.delays => before.state() == after.state(),
             (State::Queued, State::Queued | State::Ready | State::Cancelled)
             | (State::Ready, State::Pulling | State::Starting)
             | (State::Pulling, State::Starting | State::Cancelling | State::Failed | State::Unknown)

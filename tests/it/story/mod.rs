@@ -5,6 +5,7 @@
 //! `events/`, the chain is verified, the projections are rebuilt and must not differ.
 
 pub mod database;
+pub mod given;
 pub mod proxy;
 pub mod read;
 pub mod runner;
@@ -25,7 +26,7 @@ use coolops::domain::project::ProjectChange;
 use coolops::http;
 use coolops::jobs::crew::{Crew, Tools};
 use coolops::jobs::sync_message::Paces;
-use coolops::jobs::{runner_kinds, slack_kinds};
+use coolops::jobs::{RUNNER_KINDS, SLACK_KINDS};
 use coolops::keys::{self, Keyring};
 use coolops::projections::build_card::BuildCard;
 use coolops::runner::Runner;
@@ -128,8 +129,8 @@ impl Story {
         let stop = CancellationToken::new();
         let slack = Slack::new(&standin.api_url(), &"xoxb-test".to_owned().into()).unwrap();
         let tools = Tools::Slack(Box::new(slack), Paces::unbounded());
-        let slack = Crew::new(Arc::clone(&app), tools, slack_kinds(), 4, stop.clone());
-        let run = Crew::new(Arc::clone(&app), Tools::Runner(Arc::clone(&runner) as Arc<dyn Runner>), runner_kinds(), 16, stop);
+        let slack = Crew::new(Arc::clone(&app), tools, SLACK_KINDS, 4, stop.clone());
+        let run = Crew::new(Arc::clone(&app), Tools::Runner(Arc::clone(&runner) as Arc<dyn Runner>), RUNNER_KINDS, 16, stop);
         let router = http::router(http::Web::new(http::Parts {
             app: Arc::clone(&app),
             signing_secret: SIGNING_SECRET.to_owned().into(),
@@ -247,8 +248,8 @@ impl Story {
                     let crew = self.run.clone();
                     tokio::spawn(async move { crew.take(Via::Sweep, Duration::ZERO).await });
                 }
-                let open = self.app.store.deployments(None, None, 10_000).await.unwrap();
-                let moving = open.iter().map(|d| &d.deployment).any(|d| match d.state {
+                let open = self.app.store.deployments(None, &[], 10_000).await.unwrap();
+                let moving = open.iter().map(|d| &d.deployment).any(|d| match d.state() {
                     State::Ready | State::Starting | State::Cancelling => true,
                     State::Running => !self.runner.holds(d.of.deployment_id),
                     State::Queued | State::Unknown => false,
@@ -284,6 +285,17 @@ impl Story {
         }
     }
 
+    /// Waits until the time limit of all that run is being counted: a clock that is moved before that is not noticed as moved.
+    pub async fn time_is_counted(&self) {
+        let counted = async {
+            let running = self.app.store.deployments(None, &[State::Running], 100).await.unwrap().len();
+            while self.database.count("select count(*) from job where phase = 'run'").await < i64::try_from(running).unwrap() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), counted).await.expect("a worker looks at its time limit");
+    }
+
     /// What waits for a time to come need not wait in a story.
     async fn hurry(&self) {
         self.database.execute("update job set run_at = clock_timestamp(), rung_at = null where state = 'ready'").await;
@@ -297,7 +309,7 @@ impl Story {
 
     /// The deployment that runs ends.
     pub async fn container_ends(&self, build: &str, code: i64) {
-        let all = self.app.store.deployments(None, Some("running"), 1_000).await.unwrap();
+        let all = self.app.store.deployments(None, &[State::Running], 1_000).await.unwrap();
         let running = all.iter().find(|d| d.deployment.build_name == build).unwrap_or_else(|| panic!("{build} does not run"));
         self.runner.ends(running.deployment.of.deployment_id, code);
         self.settle().await;

@@ -1,0 +1,58 @@
+//! A deployment with the times that the log gives it: what lists, pages, lines of a message and its time limit are told from.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::deployment::{Deployment, DeploymentRequested, State};
+use crate::domain::event::{Event, Recorded};
+
+/// A deployment and its times.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timed {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// When the button was pressed.
+    pub requested_at: DateTime<Utc>,
+    /// When its container was started.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it came where it stands.
+    pub since: DateTime<Utc>,
+}
+
+impl Timed {
+    /// The deployment that a press made.
+    pub fn requested(event: &DeploymentRequested, at: DateTime<Utc>) -> Self {
+        Self { deployment: Deployment::requested(event), requested_at: at, started_at: None, since: at }
+    }
+
+    /// Folds a deployment's own events. `None` when they don't begin with an accepted press.
+    pub fn fold<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Option<Self> {
+        let mut timed: Option<Self> = None;
+        for Recorded { event, recorded_at, .. } in events {
+            match (&mut timed, event) {
+                (Some(timed), event) => timed.apply(event, *recorded_at),
+                (None, Event::DeploymentRequested(e)) => timed = Some(Self::requested(e, *recorded_at)),
+                (None, _) => {}
+            }
+        }
+        timed
+    }
+
+    /// Applies one more event of its own.
+    pub fn apply(&mut self, event: &Event, at: DateTime<Utc>) {
+        let before = self.deployment.state();
+        self.deployment = self.deployment.clone().evolve(event);
+        if self.deployment.state() != before {
+            self.since = at;
+        }
+        if matches!(event, Event::DeploymentStarted(_)) {
+            self.started_at = Some(at);
+        }
+    }
+
+    /// How long its container ran, in seconds; while it runs, until a time.
+    pub fn ran(&self, now: DateTime<Utc>) -> Option<i64> {
+        let state = self.deployment.state();
+        let until = if state.is_over() || state == State::Unknown { self.since } else { now };
+        self.started_at.map(|started| (until - started).num_seconds())
+    }
+}

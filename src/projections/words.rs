@@ -1,0 +1,81 @@
+//! How a deployment goes, in words: the one place that words it, for Slack, pages and the terminal alike.
+//!
+//! **Invariant:** what others wrote is kept apart from our own words, so that whoever shows them escapes and cuts the former as its medium
+//! demands.
+
+use crate::domain::deployment::{Deployment, Stand, stop_words};
+
+/// A piece of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Our own words.
+    Ours(&'static str),
+    /// What others wrote, or what may quote them.
+    Said(String),
+    /// The name of a build.
+    Build(String),
+}
+
+/// What is said of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// The word for where it stands.
+    pub state: &'static str,
+    /// What completes that word.
+    pub completed: &'static str,
+    /// What joins the word and the reason.
+    pub joint: &'static str,
+    /// Why, or what for; empty when the word says it all.
+    pub reason: Vec<Part>,
+}
+
+impl Words {
+    /// The words for a deployment.
+    pub fn of(deployment: &Deployment) -> Self {
+        let said = |text: &str| vec![Part::Said(text.to_owned())];
+        let delay = || match deployment.stand.delay() {
+            Some(problem) => vec![Part::Ours("waits, and tries again: "), Part::Said(problem.to_owned())],
+            None => vec![],
+        };
+        let (joint, mut reason) = match &deployment.stand {
+            Stand::Queued { behind } => (" ", vec![Part::Ours("behind "), Part::Build(behind.build_name.clone())]),
+            Stand::Ready { delay: None } => (", ", vec![Part::Ours("waiting for a free worker")]),
+            Stand::Ready { .. } | Stand::Pulling { .. } | Stand::Starting { .. } => (", ", delay()),
+            Stand::Running | Stand::Succeeded { .. } => ("", vec![]),
+            Stand::Cancelling { reason } => (": ", said(&stop_words(reason, None, None))),
+            Stand::Unknown { loss, .. } => {
+                let closed = ". The environment stays closed until an operator decides.";
+                (": ", vec![Part::Ours(loss.sentence()), Part::Ours(closed)])
+            }
+            Stand::Failed { failure, .. } => (": ", said(&failure.sentence(deployment.image.as_str()))),
+            Stand::Stopped { reason, exit_code, cut_off_after, .. } => (": ", said(&stop_words(reason, *exit_code, *cut_off_after))),
+            Stand::Resolved { reason, .. } => (", ", vec![Part::Ours("as a person decided: "), Part::Said(reason.clone())]),
+        };
+        if deployment.stray {
+            reason.push(Part::Ours(". Its container was found running afterwards, and was stopped"));
+        }
+        let completed = if matches!(deployment.stand, Stand::Pulling { .. }) { " its image" } else { "" };
+        Self { state: deployment.state().word(), completed, joint, reason }
+    }
+
+    /// The reason as one text; `shown` makes what others wrote harmless.
+    pub fn reason(&self, shown: impl Fn(&str) -> String) -> String {
+        let text = |part: &Part| match part {
+            Part::Ours(text) => (*text).to_owned(),
+            Part::Said(text) | Part::Build(text) => shown(text),
+        };
+        self.reason.iter().map(text).collect()
+    }
+
+    /// The whole as one text.
+    pub fn sentence(&self, shown: impl Fn(&str) -> String) -> String {
+        let joint = if self.reason.is_empty() { "" } else { self.joint };
+        format!("{}{}{joint}{}", self.state, self.completed, self.reason(shown))
+    }
+}
+
+/// Which image runs, where the registry could not say whether there is a newer one.
+pub fn unchecked(deployment: &Deployment) -> Option<&str> {
+    let prepared = deployment.prepared.as_ref().filter(|prepared| prepared.unchecked)?;
+    Some(prepared.digest.as_deref().unwrap_or(&prepared.image_id))
+}

@@ -1,0 +1,86 @@
+//! Deployments as what has happened to them leaves them, for tests of what is told of them.
+
+use chrono::{DateTime, Utc};
+use coolops::domain::deployment::*;
+use coolops::domain::event::Event;
+use coolops::domain::ids::{BuildId, DeploymentId, EnvironmentId, ProjectId};
+use coolops::domain::names::ImageRef;
+use coolops::domain::project::Unchecked;
+use coolops::projections::timed::Timed;
+use uuid::Uuid;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_715_000_000 + seconds, 0).unwrap()
+}
+
+fn seal() -> LogSeal {
+    LogSeal { chunks: 0, lines: 0, bytes: 0, head: String::new(), left_out: LeftOut::default(), gaps: 0 }
+}
+
+/// The n-th deployment, to an environment, where it stands so.
+pub fn deployment(n: u128, environment: &str, state: State) -> Timed {
+    let failure = Failure::Exit { code: 3 };
+    let reason = StopReason::Operator { by: "test".into(), reason: "wrong build".into() };
+    let (stopped, timed_out) = (reason.clone(), StopReason::TimeLimit { minutes: 60 });
+    let of = of(n);
+    let stop = |reason| DeploymentStopped { of, reason, exit_code: Some(143), cut_off_after: None, log: Some(seal()) }.into();
+    let running = vec![prepared(of), DeploymentStarted { of, container_id: "c".repeat(64) }.into()];
+    let then = |event: Event| [running.clone(), vec![event]].concat();
+    let happens = match state {
+        State::Queued | State::Ready => vec![],
+        State::Pulling => vec![DeploymentPullStarted { of }.into()],
+        State::Starting => vec![prepared(of)],
+        State::Running => running,
+        State::Cancelling => then(DeploymentStopRequested { of, reason }.into()),
+        State::Unknown => then(DeploymentLost { of, loss: Loss::ContainerRemoved, log: seal() }.into()),
+        State::Succeeded => then(DeploymentSucceeded { of, log: seal() }.into()),
+        State::Failed => then(DeploymentFailed { of, failure, log: seal() }.into()),
+        State::Cancelled => then(stop(stopped)),
+        State::TimedOut => then(stop(timed_out)),
+    };
+    let timed = to(n, environment, state == State::Queued, &happens);
+    assert_eq!(timed.deployment.state(), state);
+    timed
+}
+
+/// The n-th deployment, to an environment, which failed like that before anything was started.
+pub fn failed(n: u128, environment: &str, failure: Failure) -> Timed {
+    to(n, environment, false, &[DeploymentFailed { of: of(n), failure, log: seal() }.into()])
+}
+
+fn of(n: u128) -> DeploymentOf {
+    DeploymentOf {
+        deployment_id: DeploymentId(Uuid::from_u128(n)),
+        build_id: BuildId(Uuid::from_u128(4)),
+        environment_id: EnvironmentId(Uuid::from_u128(100 + n)),
+        project_id: ProjectId(Uuid::from_u128(1)),
+    }
+}
+
+fn prepared(of: DeploymentOf) -> Event {
+    let (image_id, container) = (format!("sha256:{}", "0".repeat(64)), format!("coolops-{}", of.deployment_id));
+    DeploymentPrepared { of, image_id, digest: None, unchecked: false, container, engine_id: "engine".into() }.into()
+}
+
+/// A press, and what happens then: the start after 10 s, the last of it after 75 s.
+fn to(n: u128, environment: &str, waits: bool, happens: &[Event]) -> Timed {
+    let ahead = Ahead { deployment_id: DeploymentId(Uuid::from_u128(9_999)), build_name: "master-41".into() };
+    let requested = DeploymentRequested {
+        of: of(n),
+        build_name: "master-42".into(),
+        environment_name: environment.to_owned(),
+        requested_by: Person { team: "T1".into(), user: "U1".into(), name: "ana".into() },
+        image: ImageRef::parse("registry.test/deploy:1").unwrap(),
+        time_limit_minutes: 60,
+        log_limit_mebibytes: 8,
+        start_patience_minutes: 10,
+        stop_grace_seconds: 10,
+        unchecked_image: Unchecked::Fail,
+        behind: waits.then_some(ahead),
+    };
+    let mut timed = Timed::requested(&requested, at(i64::try_from(n).unwrap()));
+    for event in happens {
+        timed.apply(event, at(if matches!(event, Event::DeploymentStarted(_)) { 10 } else { 75 }));
+    }
+    timed
+}
