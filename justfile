@@ -33,12 +33,9 @@ chaos *args: (needs "test")
     cargo build --quiet --features failpoints
     target/debug/coolops with-services -- scripts/chaos "$@"
 
-# Check formatting, lints and documentation
-check:
-    cargo fmt --check
-    cargo clippy --lib --bins --quiet -- -D warnings
-    cargo clippy --lib --bins --no-default-features --quiet -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+# Check everything but behaviour: formatting, lints, documentation, scripts, generated files, queries
+check: (needs "check")
+    scripts/check
 
 # Measure against the targets and print the table of ratios
 bench *args: (needs "test")
