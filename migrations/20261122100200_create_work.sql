@@ -24,7 +24,7 @@ create table job (
   claimed_by  text,                                          -- 'doorbell' or 'sweep': how the last claim came about
   last_error  text
 ) with (fillfactor = 70);
-create index job_due on job (kind, run_at) where state = 'ready';
+create index job_due on job (kind, (turn is not null), run_at) where state = 'ready';
 create index job_leased on job (lease_until) where state = 'leased';
 create index job_done on job (run_at) where state = 'done';
 

@@ -10,7 +10,7 @@ use super::slack_request::verified;
 use super::{Parts, Web};
 use crate::app::CommandError;
 use crate::domain::ids::DeploymentId;
-use crate::slack::interaction::{self, Interaction};
+use crate::slack::interaction::{self, Asks, Interaction};
 
 /// Slack gives up on an answer after 3 s.
 const DEADLINE: Duration = Duration::from_millis(2_300);
@@ -21,27 +21,28 @@ const DEADLINE: Duration = Duration::from_millis(2_300);
 /// 401 when Slack didn't sign it (nothing is recorded), 400 when it isn't what Slack sends.
 pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCode, Answer> {
     let signed = verified(&web, request).await?;
-    let body = &signed.body;
-    let press = DeploymentId::of_press(&signed.signature, &signed.timestamp);
-    let command = match interaction::parse(body, press, web.home.get().map(String::as_str)) {
-        Ok(Interaction::Deploy(command)) => *command,
-        Ok(Interaction::Nothing) => return Ok(StatusCode::OK),
-        Ok(Interaction::Stale) => {
-            say(&web, body, STALE);
+    let home = web.home.get().map(String::as_str);
+    let Interaction { asks, response_url } = interaction::parse(&signed.body, home).map_err(|e| Answer::malformed(e.to_string()))?;
+    let answer_to = response_url.as_deref();
+    let press = match asks {
+        Asks::Deploy(press) => *press,
+        Asks::Nothing => return Ok(StatusCode::OK),
+        Asks::Stale => {
+            say(&web, answer_to, STALE);
             return Ok(StatusCode::OK);
         }
-        Err(e) => return Err(Answer::malformed(e.to_string())),
     };
+    let command = press.request(DeploymentId::of_press(&signed.signature, &signed.timestamp));
     let pressed = tokio::time::timeout(DEADLINE, web.app.press(command)).await;
     match pressed.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".to_owned()))) {
         Ok(_) => {}
         Err(CommandError::Unavailable(details)) => {
             tracing::warn!(details, "a press could not be recorded");
-            say(&web, body, TRY_AGAIN);
+            say(&web, answer_to, TRY_AGAIN);
         }
         Err(CommandError::Impossible(details)) => {
             tracing::error!(details, "a press can't be recorded");
-            say(&web, body, IMPOSSIBLE);
+            say(&web, answer_to, IMPOSSIBLE);
         }
         Err(CommandError::Refused(never)) => match never {},
     }
@@ -54,8 +55,8 @@ const IMPOSSIBLE: &str =
 const STALE: &str = "This button is not one of coolops' (any more), so nothing was started. Newer builds have buttons that work.";
 
 /// Tells the presser something that is not recorded, through the press's own address, from memory, and only if it is Slack's.
-fn say(web: &Parts, body: &[u8], text: &'static str) {
-    let Some(url) = interaction::response_url(body).and_then(|u| url::Url::parse(&u).ok()) else { return };
+fn say(web: &Parts, answer_to: Option<&str>, text: &'static str) {
+    let Some(url) = answer_to.and_then(|url| url::Url::parse(url).ok()) else { return };
     if !url.host_str().is_some_and(|host| web.response_hosts.iter().any(|known| known == host)) {
         return;
     }

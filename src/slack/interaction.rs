@@ -2,19 +2,49 @@
 
 use serde::Deserialize;
 
+use super::button::{self, Button};
 use crate::domain::deployment::{Person, RequestDeployment};
-use crate::domain::ids::*;
-use crate::slack::render;
+use crate::domain::ids::DeploymentId;
+
+/// What Slack sends when somebody does something with a message of ours.
+#[derive(Debug)]
+pub struct Interaction {
+    /// What is asked for.
+    pub asks: Asks,
+    /// The address through which the person can be answered privately: for 30 minutes, five times.
+    pub response_url: Option<String>,
+}
 
 /// What an interaction asks for.
 #[derive(Debug)]
-pub enum Interaction {
+pub enum Asks {
     /// A deploy button or menu entry.
-    Deploy(Box<RequestDeployment>),
+    Deploy(Box<Press>),
     /// Nothing that somebody waits for: a link button, another kind of interaction. Acknowledged and left alone.
     Nothing,
     /// A button that we can't make anything of: of an older product, or with a value that was never ours. The presser hears so.
     Stale,
+}
+
+/// A press of a deploy button.
+#[derive(Debug)]
+pub struct Press {
+    /// What it asks for.
+    pub button: Button,
+    /// Who pressed.
+    pub by: Person,
+    /// The channel of the message.
+    pub channel: String,
+    /// The button is not on a message of this app in its own workspace.
+    pub foreign: bool,
+}
+
+impl Press {
+    /// The request that it is; its id comes from the signature of the bytes that it was read from.
+    pub fn request(self, deployment_id: DeploymentId) -> RequestDeployment {
+        let Self { button: Button { build, environment }, by, channel, foreign } = self;
+        RequestDeployment { deployment_id, build_id: build, environment_id: environment, requested_by: by, channel, foreign }
+    }
 }
 
 /// Why an interaction can't be read.
@@ -37,6 +67,7 @@ struct Payload {
     team: Option<Team>,
     channel: Option<Channel>,
     container: Option<Container>,
+    response_url: Option<String>,
     #[serde(default)]
     actions: Vec<Action>,
 }
@@ -86,63 +117,44 @@ struct Chosen {
     value: String,
 }
 
-/// Reads the verified body of `POST /slack/interactions`. `press` is the id that its signature gives it; `home` is the workspace
-/// that the app's token is of, where that is known.
+/// Reads the verified body of `POST /slack/interactions`; `home` is the workspace that the app's token is of, where that is known.
 ///
 /// # Errors
 /// When it is not the form that Slack sends.
-pub fn parse(body: &[u8], press: DeploymentId, home: Option<&str>) -> Result<Interaction, Unreadable> {
+pub fn parse(body: &[u8], home: Option<&str>) -> Result<Interaction, Unreadable> {
     let form: Form = serde_urlencoded::from_bytes(body).map_err(|e| Unreadable(e.to_string()))?;
-    let payload: Payload = serde_json::from_str(&form.payload).map_err(|e| Unreadable(e.to_string()))?;
-    match payload.kind.as_str() {
-        "block_actions" => {}
+    let mut payload: Payload = serde_json::from_str(&form.payload).map_err(|e| Unreadable(e.to_string()))?;
+    let response_url = payload.response_url.take();
+    let asks = match payload.kind.as_str() {
+        "block_actions" => pressed(payload, home)?,
         // The buttons of coolOps.io, and of others before blocks.
-        "interactive_message" => return Ok(Interaction::Stale),
-        _ => return Ok(Interaction::Nothing),
-    }
-    let is_ours =
-        |a: &Action| a.block_id == render::DEPLOY_ACTION || a.block_id.split_once('.').is_some_and(|(id, _)| id == render::DEPLOY_ACTION);
-    let Some(action) = payload.actions.into_iter().find(is_ours) else {
-        return Ok(Interaction::Nothing);
+        "interactive_message" => Asks::Stale,
+        _ => Asks::Nothing,
+    };
+    Ok(Interaction { asks, response_url })
+}
+
+fn pressed(payload: Payload, home: Option<&str>) -> Result<Asks, Unreadable> {
+    let Some(action) = payload.actions.into_iter().find(|action| button::is_ours(&action.block_id)) else {
+        return Ok(Asks::Nothing);
     };
     let missing = |what: &str| Unreadable(format!("the press has no {what}"));
     let value = action.selected_option.map(|o| o.value).or(action.value).unwrap_or_default();
-    let Some((build_id, environment_id)) = read_value(&value) else { return Ok(Interaction::Stale) };
+    let Some(button) = Button::read(&value) else { return Ok(Asks::Stale) };
     let user = payload.user.ok_or_else(|| missing("user"))?;
     let channel = payload.channel.map(|c| c.id).or_else(|| payload.container.and_then(|c| c.channel_id));
     // In a channel that is shared between workspaces, the payload's team need not be the person's.
-    let team = user.team_id.or(payload.team.map(|t| t.id));
+    let team = user.team_id.or(payload.team.map(|t| t.id)).ok_or_else(|| missing("team"))?;
     let name = if user.username.is_empty() { user.name } else { user.username };
     let differ = |a: Option<&str>, b: Option<&str>| a.zip(b).is_some_and(|(a, b)| a != b);
     let foreign =
         payload.message.is_some_and(|m| differ(m.app_id.as_deref(), payload.api_app_id.as_deref()) || differ(m.team.as_deref(), home));
-    Ok(Interaction::Deploy(Box::new(RequestDeployment {
-        deployment_id: press,
-        build_id,
-        environment_id,
-        requested_by: Person { team: short(&team.ok_or_else(|| missing("team"))?), user: short(&user.id), name: short(&name) },
+    Ok(Asks::Deploy(Box::new(Press {
+        button,
+        by: Person { team: short(&team), user: short(&user.id), name: short(&name) },
         channel: short(&channel.ok_or_else(|| missing("channel"))?),
         foreign,
     })))
-}
-
-/// The address through which a press can be answered privately, for a short while.
-pub fn response_url(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Answerable {
-        response_url: String,
-    }
-    let form: Form = serde_urlencoded::from_bytes(body).ok()?;
-    serde_json::from_str::<Answerable>(&form.payload).ok().map(|a| a.response_url)
-}
-
-fn read_value(value: &str) -> Option<(BuildId, EnvironmentId)> {
-    let mut parts = value.split('.');
-    let fields = (parts.next()?, parts.next()?, parts.next()?, parts.next());
-    match fields {
-        ("v1", build, environment, None) => Some((build.parse().ok()?, environment.parse().ok()?)),
-        _ => None,
-    }
 }
 
 /// Slack's ids and handles are short; what isn't, is not kept whole for ever. A NUL can't be stored at all.
@@ -154,9 +166,9 @@ fn short(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read(payload: &serde_json::Value) -> Result<Interaction, Unreadable> {
+    fn read(payload: &serde_json::Value) -> Result<Asks, Unreadable> {
         let body = serde_urlencoded::to_string([("payload", payload.to_string())]).unwrap();
-        parse(body.as_bytes(), DeploymentId(uuid::Uuid::nil()), Some("T1"))
+        parse(body.as_bytes(), Some("T1")).map(|interaction| interaction.asks)
     }
 
     #[test]
@@ -171,27 +183,27 @@ mod tests {
             "container": {"type": "message", "channel_id": "C1"},
             "actions": [{"type": "button", "block_id": "deploy", "action_id": "deploy.0", "value": format!("v1.{build}.{environment}")}],
         });
-        let Ok(Interaction::Deploy(command)) = read(&payload) else { panic!("not read") };
-        assert_eq!((command.build_id.0, command.environment_id.0), (build, environment));
+        let Ok(Asks::Deploy(press)) = read(&payload) else { panic!("not read") };
+        assert_eq!((press.button.build.0, press.button.environment.0), (build, environment));
         assert_eq!(
-            (command.requested_by.user.as_str(), command.channel.as_str(), command.requested_by.team.as_str()),
+            (press.by.user.as_str(), press.channel.as_str(), press.by.team.as_str()),
             ("U1", "C1", "T9"),
             "in a shared channel the person's team counts"
         );
-        assert!(!command.foreign);
+        assert!(!press.foreign);
         for (what, value) in [("app_id", "A2"), ("team", "T2")] {
             let mut foreign = payload.clone();
             foreign["message"][what] = value.into();
-            assert!(matches!(read(&foreign), Ok(Interaction::Deploy(c)) if c.foreign), "{what}");
+            assert!(matches!(read(&foreign), Ok(Asks::Deploy(c)) if c.foreign), "{what}");
         }
         payload["actions"][0]["block_id"] = "deploy.17".into();
-        assert!(matches!(read(&payload), Ok(Interaction::Deploy(_))), "a menu's block counts its versions");
+        assert!(matches!(read(&payload), Ok(Asks::Deploy(_))), "a menu's block counts its versions");
         let legacy = serde_json::json!({"type": "interactive_message", "actions": [{"name": "deploy", "type": "button", "value": "4"}]});
-        assert!(matches!(read(&legacy), Ok(Interaction::Stale)));
+        assert!(matches!(read(&legacy), Ok(Asks::Stale)));
         payload["actions"][0]["value"] = "v1.nonsense".into();
-        assert!(matches!(read(&payload), Ok(Interaction::Stale)), "a value that was never ours is answered");
+        assert!(matches!(read(&payload), Ok(Asks::Stale)), "a value that was never ours is answered");
         payload["actions"][0]["block_id"] = "link".into();
-        assert!(matches!(read(&payload), Ok(Interaction::Nothing)));
-        assert!(parse(b"payload=%7B", DeploymentId(uuid::Uuid::nil()), None).is_err());
+        assert!(matches!(read(&payload), Ok(Asks::Nothing)));
+        assert!(parse(b"payload=%7B", None).is_err());
     }
 }

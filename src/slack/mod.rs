@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** every text of a person or a machine passes through [`mrkdwn`]; `render` sees a card, never an event.
 
+pub mod button;
 pub mod client;
 pub mod event;
 pub mod interaction;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use slack_morphism::prelude::*;
 
+use super::button::{self, Button};
 use super::mrkdwn;
 use crate::domain::deployment::{Deployment, State, duration};
 use crate::domain::ids::BuildId;
@@ -34,8 +35,6 @@ const SECTION_UNITS: usize = 2_900;
 /// Slack: 4,000 characters in the text of an edit.
 const TEXT_UNITS: usize = 3_800;
 
-/// Action id of the deploy buttons and of the deploy menu.
-pub const DEPLOY_ACTION: &str = "deploy";
 /// `event_type` of the metadata that a message is found again by.
 pub const METADATA_TYPE: &str = "coolops_build";
 
@@ -74,12 +73,6 @@ impl Payload {
 /// SHA-256 of canonical bytes.
 pub fn digest(bytes: &str) -> [u8; 32] {
     Sha256::digest(bytes).into()
-}
-
-/// The value of a button: constant for the message's life. A press acts on the present state, never on what the
-/// message showed.
-pub fn button_value(build: BuildId, environment: crate::domain::ids::EnvironmentId) -> String {
-    format!("v1.{build}.{environment}")
 }
 
 /// Address of a deployment's log page, with the capability to read it.
@@ -222,20 +215,19 @@ fn header(card: &BuildCard) -> SlackBlock {
 
 fn actions(card: &BuildCard) -> SlackBlock {
     let label = |name: &str| mrkdwn::cut(name, 75, 75);
-    let value = |id| button_value(card.build_id, id);
+    let value = |environment| Button { build: card.build_id, environment }.value();
     if card.environments.len() <= BUTTONS_MAX {
         let buttons = card.environments.iter().enumerate().map(|(n, e)| {
             SlackBlockButtonElement::new(plain(label(&format!("Deploy to {}", e.name))))
-                .with_action_id(format!("{DEPLOY_ACTION}.{n}").into())
+                .with_action_id(button::action(n).into())
                 .with_value(value(e.id))
                 .into()
         });
-        return SlackActionsBlock::new(buttons.collect()).with_block_id(DEPLOY_ACTION.to_owned().into()).into();
+        return SlackActionsBlock::new(buttons.collect()).with_block_id(button::block().into()).into();
     }
     let options = || card.environments.iter().map(|e| SlackBlockChoiceItem::new(plain(label(&e.name)), value(e.id)));
-    let menu = SlackBlockStaticSelectElement::new()
-        .with_action_id(format!("{DEPLOY_ACTION}.menu").into())
-        .with_placeholder(plain("Deploy to …".to_owned()));
+    let menu =
+        SlackBlockStaticSelectElement::new().with_action_id(button::menu_action().into()).with_placeholder(plain("Deploy to …".to_owned()));
     let menu = if card.environments.len() <= OPTIONS_MAX {
         menu.with_options(options().collect())
     } else {
@@ -246,9 +238,7 @@ fn actions(card: &BuildCard) -> SlackBlock {
         };
         menu.with_option_groups(all.chunks(OPTIONS_MAX).enumerate().map(group).collect())
     };
-    // Slack keeps what was chosen in a menu while its block's id stays, and a choice that is made already tells nobody anything.
-    let block_id = format!("{DEPLOY_ACTION}.{}", card.version);
-    SlackActionsBlock::new(vec![menu.into()]).with_block_id(block_id.into()).into()
+    SlackActionsBlock::new(vec![menu.into()]).with_block_id(button::menu_block(card.version).into()).into()
 }
 
 /// A line as one line of text.

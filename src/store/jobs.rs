@@ -77,7 +77,8 @@ fn names(kinds: &[TaskKind]) -> Vec<&'static str> {
 }
 
 impl Store {
-    /// Claims the oldest due job of these kinds that has been due for `overdue`, if there is one. A job whose container is
+    /// Claims the oldest due job of these kinds that has been due for `overdue`, if there is one; those whose turn at Slack has come go before
+    /// those that have yet to ask for one, or a backlog would ask for turns while those that it was given pass by. A job whose container is
     /// on an engine goes to a worker on that engine; to any other only when nobody has seen that engine for long.
     ///
     /// # Errors
@@ -94,11 +95,11 @@ impl Store {
             // Kind by kind, and against coolops_now(), which unlike clock_timestamp() can bound an index scan: each look reads the
             // first entry of the index and stops, however long the backlog is.
             r#"with due as materialized (
-                 select j.id from unnest($1::text[]) k(kind) cross join lateral (
-                   select id, run_at from job where state = 'ready' and job.kind = k.kind and run_at <= coolops_now() - $4::interval
-                      and (engine is null or engine = $6 or orphaned_at < coolops_now() - $7::interval)
+                 select j.id from unnest($1::text[]) k(kind) cross join (values (true), (false)) t(came) cross join lateral (
+                   select id, run_at from job where state = 'ready' and job.kind = k.kind and (turn is not null) = t.came
+                      and run_at <= coolops_now() - $4::interval and (engine is null or engine = $6 or orphaned_at < coolops_now() - $7::interval)
                     order by run_at limit 1 for update skip locked) j
-                  order by j.run_at limit 1)
+                  order by t.came desc, j.run_at limit 1)
                update job j set state = 'leased', lease = $2, lease_until = coolops_now() + $3::interval,
                       fence = nextval('fence_seq'), attempts = attempts + 1, claimed_by = $5
                  from due where j.id = due.id returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts, j.turn"#,
@@ -346,11 +347,11 @@ impl Store {
     pub async fn to_ring(&self, kinds: &[TaskKind], limit: i64) -> Result<Vec<JobId>, sqlx::Error> {
         let rows = sqlx::query!(
             "with due as materialized (
-               select j.id from unnest($1::text[]) k(kind) cross join lateral (
-                 select id, run_at from job where state = 'ready' and job.kind = k.kind and run_at <= coolops_now()
-                    and (rung_at is null or rung_at < coolops_now() - interval '30 s')
+               select j.id from unnest($1::text[]) k(kind) cross join (values (true), (false)) t(came) cross join lateral (
+                 select id, run_at from job where state = 'ready' and job.kind = k.kind and (turn is not null) = t.came
+                    and run_at <= coolops_now() and (rung_at is null or rung_at < coolops_now() - interval '30 s')
                   order by run_at limit $2 for update skip locked) j
-                order by j.run_at limit $2)
+                order by t.came desc, j.run_at limit $2)
              update job j set rung_at = coolops_now() from due where j.id = due.id returning j.id",
             &names(kinds) as &[&str],
             limit
@@ -367,8 +368,8 @@ impl Store {
     pub async fn next_due(&self, kinds: &[TaskKind]) -> Result<Option<i64>, sqlx::Error> {
         sqlx::query_scalar!(
             "select (extract(epoch from min(j.run_at) - coolops_now()) * 1000)::bigint
-               from unnest($1::text[]) k(kind) cross join lateral (
-                 select run_at from job where state = 'ready' and job.kind = k.kind and run_at > coolops_now()
+               from unnest($1::text[]) k(kind) cross join (values (true), (false)) t(came) cross join lateral (
+                 select run_at from job where state = 'ready' and job.kind = k.kind and (turn is not null) = t.came and run_at > coolops_now()
                   order by run_at limit 1) j",
             &names(kinds) as &[&str]
         )

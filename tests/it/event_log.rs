@@ -168,3 +168,22 @@ fn nobody_can_change_an_event_not_even_its_owner_by_accident() {
         app.close().await.unwrap();
     });
 }
+
+#[test]
+fn a_turn_that_has_come_is_taken_before_another_one_is_asked_for() {
+    use coolops::domain::react::Task;
+    use coolops::jobs::SLACK_KINDS;
+    use coolops::store::jobs::Via;
+    story(async |s| {
+        for name in ["master-1", "master-2", "master-3"] {
+            s.post_build(&build(name).body()).await;
+        }
+        let newest = Task::SyncMessage(s.build_id("master-3"));
+        s.database.execute(&format!("update job set turn = 'slack' where id = '{}'", newest.job_id())).await;
+        let first = s.app.store.claim(SLACK_KINDS, uuid::Uuid::from_u128(9), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap();
+        assert_eq!(first.as_ref().unwrap().task, newest, "the oldest ones have yet to ask for their turns");
+        assert_eq!(s.app.store.to_ring(SLACK_KINDS, 1).await.unwrap().len(), 1);
+        s.app.store.release(&first.unwrap(), std::time::Duration::ZERO, Some("slack"), None).await.unwrap();
+        assert_eq!(s.app.store.to_ring(SLACK_KINDS, 1).await.unwrap(), [newest.job_id()]);
+    });
+}
