@@ -24,8 +24,9 @@ create index build_by_project on build (project_id, position desc);
 
 -- What the words for a deployment's state mean, as domain::state::State says it; a test holds the two together.
 create function holds_environment(state text) returns boolean
-language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp as
-  $$ select state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown') $$;
+language sql immutable strict parallel safe
+return state in ('ready', 'pulling', 'starting', 'running', 'cancelling', 'unknown'); -- bound when it is made, so it needs no search_path
+
 
 create table deployment (
   id             uuid   primary key,
@@ -40,6 +41,7 @@ create table deployment (
   holds          boolean not null generated always as (holds_environment(state)) stored,
   is_open        boolean not null generated always as (holds_environment(state) or state = 'queued') stored,
   is_worked_on   boolean not null generated always as (holds_environment(state) and state <> 'unknown') stored,
+  -- Of these four, `holds` and `is_open` have indexes: a query that asks for another one names one of them too.
   has_not_begun  boolean not null generated always as (state in ('queued', 'ready', 'pulling')) stored
 );
 -- Load-bearing: two deployments can never hold one environment, whatever the code decides.

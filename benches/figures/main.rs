@@ -1,6 +1,15 @@
 //! `./just bench`: every figure of the promises, measured side by side with its yardstick in the same run.
 //!
 //! Each row prints what was measured, the ratio and the target. `-- NAME…` runs only the rows whose name holds a word.
+#![expect(
+    clippy::assigning_clones,
+    clippy::cast_sign_loss,
+    clippy::unused_async,
+    clippy::unused_self,
+    reason = "plainer as it is where nothing but a figure depends on it"
+)]
+#![expect(clippy::unwrap_used, reason = "a figure that can't be taken is no figure")]
+#![expect(clippy::disallowed_methods, reason = "the bench reads the addresses of its services")]
 #![allow(missing_docs, reason = "a program")]
 
 mod load;

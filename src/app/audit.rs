@@ -38,6 +38,8 @@ pub struct Report {
     pub unchecked: BTreeMap<String, usize>,
     /// What is not as it was written: position or place, and field. Empty when all is well.
     pub findings: Vec<String>,
+    /// Findings beside those.
+    pub more_findings: usize,
 }
 
 /// Findings past this many are not listed: one early change breaks every later link.
@@ -47,6 +49,8 @@ impl Report {
     fn find(&mut self, finding: String) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
+        } else {
+            self.more_findings += 1;
         }
     }
 }
@@ -55,6 +59,8 @@ struct Audit<'a> {
     app: &'a App,
     report: Report,
     previous: chain::Hash,
+    /// The chain does not hold: nothing after that can be judged.
+    broken: bool,
     /// The head as it stood before the scan: the log must reach it, with that hash.
     head: (i64, Vec<u8>),
     sent: HashMap<BuildId, Audited>,
@@ -75,6 +81,7 @@ impl App {
             app: self,
             report: Report::default(),
             previous: chain::genesis(),
+            broken: false,
             head: self.store.head().await?,
             sent: HashMap::new(),
             cards: HashMap::new(),
@@ -94,9 +101,9 @@ impl App {
             }
         }
         self.store.scan(0, |row| audit.event(row)).await?;
-        let Audit { mut report, previous, head, sent, with_journal, seals, projects, open, .. } = audit;
+        let Audit { mut report, previous, broken, head, sent, with_journal, seals, projects, open, .. } = audit;
         report.head = hex::encode(previous);
-        if report.findings.is_empty() {
+        if !broken {
             if report.events < head.0 {
                 report.find(format!("event {}: missing (event_head says that there are {})", report.events + 1, head.0));
             }
@@ -112,7 +119,7 @@ impl App {
                 report.find(finding);
             }
         }
-        if report.findings.is_empty() {
+        if !broken {
             self.hold_rows_against_log(projects, open, &mut report).await?;
         }
         report.messages_behind = self.store.messages_behind().await?;
@@ -205,31 +212,37 @@ fn differing(told: &Project, row: &Project) -> String {
 impl Audit<'_> {
     /// Checks one event; `false` when nothing after it can be judged.
     fn event(&mut self, row: &Row<'_>) -> bool {
+        if let Some(finding) = self.break_at(row) {
+            self.report.find(finding);
+            self.broken = true;
+            return false;
+        }
+        self.keep_track(row);
+        self.content(row);
+        true
+    }
+
+    /// Where the chain does not hold; else it is one event longer.
+    fn break_at(&mut self, row: &Row<'_>) -> Option<String> {
         let expected = self.report.events + 1;
         if row.position != expected {
-            self.report.find(format!("event {expected}: missing (the next one is {})", row.position));
-            return false;
+            return Some(format!("event {expected}: missing (the next one is {})", row.position));
         }
         let body = chain::body_hash(row.payload.as_bytes());
         if row.body_hash != body {
-            self.report.find(format!("event {expected}: payload"));
-            return false;
+            return Some(format!("event {expected}: payload"));
         }
         let item = chain::item_hash(&row.header, &body);
         let link = chain::link(&self.previous, row.position, row.micros_since_2000, &item);
         if row.chain_hash != link {
-            self.report.find(format!("event {expected}: chain_hash (its header or time was changed, or an event before it)"));
-            return false;
+            return Some(format!("event {expected}: chain_hash (its header or time was changed, or an event before it)"));
         }
         if expected == self.head.0 && self.head.1 != link {
-            self.report.find(format!("event {expected}: event_head has another chain_hash"));
-            return false;
+            return Some(format!("event {expected}: event_head has another chain_hash"));
         }
         self.previous = link;
         self.report.events = expected;
-        self.keep_track(row);
-        self.content(row);
-        true
+        None
     }
 
     /// Which projects there are and which deployments are open, by the events' types alone.
@@ -253,7 +266,7 @@ impl Audit<'_> {
         let build = BuildId(row.header.correlation_id);
         let wanted = self.sent.contains_key(&build);
         // What can't be read was not written by this program, whatever it is about.
-        let event = match row.event() {
+        let event = match row.actor().and_then(|_| row.event()) {
             Ok(event) => event,
             Err(e) => return self.report.find(e.to_string()),
         };

@@ -95,7 +95,13 @@ impl App {
     /// Takes up a deployment again that is over, as it was before an event: the fold holds those only that are open.
     async fn take_up(&self, id: DeploymentId, before: i64, fold: &mut Fold) -> Result<(), ReadError> {
         let mut there: Option<(Begun, Deployment)> = None;
-        for recorded in self.store.read_stream(id.0).await?.into_iter().filter(|r| r.position < before) {
+        let told = match self.store.read_stream(id.0).await {
+            Ok(told) => told,
+            // It is named when the fold comes to it.
+            Err(e) if e.damaged().is_some() => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        for recorded in told.into_iter().filter(|r| r.position < before) {
             there = match (there, &recorded.event) {
                 (None, Event::DeploymentRequested(e)) => {
                     Some((Begun { requested: recorded.position, since: recorded.position }, Deployment::requested(e)))

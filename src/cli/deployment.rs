@@ -31,7 +31,7 @@ enum Command {
         /// Only this project's
         #[arg(long)]
         project: Option<String>,
-        /// Only those in this state
+        /// Only those in this state, by the word that is shown or stored
         #[arg(long, value_parser = PossibleValuesParser::new(state_names()))]
         state: Option<String>,
         /// At most so many

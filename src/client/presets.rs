@@ -566,7 +566,8 @@ mod tests {
 
     #[test]
     fn every_other_ci_names_branch_and_number() {
-        let cases: &[(&str, &[(&str, &str)], &str, &str)] = &[
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+        let cases: &[Case<'_>] = &[
             (
                 "woodpecker",
                 &[

@@ -46,6 +46,7 @@ pub enum Actor {
 
 /// An actor as it is stored.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Actor")]
 pub struct Stored<'a> {
     /// Version of this shape.
     v: u8,
@@ -96,6 +97,19 @@ pub enum UnreadableActor {
     /// A field is missing, or is not what it should be.
     #[error("the actor lacks {0}, or it can't be read")]
     Damaged(&'static str),
+    /// It is not of this shape at all.
+    #[error(transparent)]
+    Malformed(#[from] serde_json::Error),
+}
+
+impl Actor {
+    /// Reads a stored actor.
+    ///
+    /// # Errors
+    /// See [`UnreadableActor`].
+    pub fn parse(stored: &str) -> Result<Self, UnreadableActor> {
+        serde_json::from_str::<Stored<'_>>(stored)?.try_into()
+    }
 }
 
 impl TryFrom<Stored<'_>> for Actor {

@@ -157,9 +157,19 @@ impl Deployment {
     /// The deployment after one more event of its own; events of other things change nothing.
     #[must_use]
     pub fn evolve(mut self, event: &Event) -> Self {
+        self.apply(event);
+        self
+    }
+
+    /// The same, in place.
+    pub fn apply(&mut self, event: &Event) {
         match event {
             Event::DeploymentPromoted(_) => self.stand = Stand::Ready { delay: None },
-            Event::DeploymentMovedUp(e) => self.stand = Stand::Queued { behind: e.behind.clone() },
+            Event::DeploymentMovedUp(e) => {
+                if let Stand::Queued { behind } = &mut self.stand {
+                    behind.clone_from(&e.behind);
+                }
+            }
             Event::DeploymentPullStarted(_) => self.stand = Stand::Pulling { delay: None },
             Event::DeploymentDelayed(e) => {
                 self.delays = e.times;
@@ -195,7 +205,8 @@ impl Deployment {
             Event::DeploymentFailed(e) => self.stand = Stand::Failed { failure: e.failure.clone(), log: e.log.clone() },
             Event::DeploymentLost(e) => self.stand = Stand::Unknown { loss: e.loss, log: e.log.clone() },
             Event::DeploymentResolved(e) => {
-                if let Stand::Unknown { loss, log } = self.stand {
+                if let Stand::Unknown { loss, log } = &self.stand {
+                    let (loss, log) = (*loss, log.clone());
                     self.stand = Stand::Resolved { verdict: e.verdict, reason: e.reason.clone(), loss, log };
                 }
             }
@@ -203,20 +214,14 @@ impl Deployment {
             | Event::DeploymentRefused(_)
             | settings!()
             | Event::BuildRegistered(_)
-            | Event::MessagePosted(_) => return self,
+            | Event::MessagePosted(_) => return,
         }
         self.version += 1;
-        self
     }
 
     /// The name of its container: what makes a second start impossible and adoption possible.
     pub fn container_name(&self) -> String {
         format!("coolops-{}", self.of.deployment_id)
-    }
-
-    /// Whether its container was started, as far as the record tells.
-    pub fn was_started(&self) -> bool {
-        self.prepared.as_ref().is_some_and(|prepared| prepared.container_id.is_some())
     }
 }
 
@@ -501,7 +506,6 @@ mod tests {
 
     /// What has to happen for a deployment whose turn it is to stand so; queued, it has to wait behind one that runs.
     fn in_state(state: State, ready: Deployment) -> Deployment {
-        let of = ready.of;
         let ahead = Ahead { deployment_id: DeploymentId(Uuid::from_u128(99)), build_name: "m-0".into() };
         let image = ImageFound { image_id: "sha256:1".into(), digest: None, unchecked: false };
         let stop = StopReason::TimeLimit { minutes: 1 };
@@ -516,7 +520,7 @@ mod tests {
             d.evolve(&started)
         };
         match state {
-            State::Queued => ready.evolve(&DeploymentMovedUp { of, behind: ahead }.into()),
+            State::Queued => Deployment { stand: Stand::Queued { behind: ahead }, ..ready },
             State::Ready => ready,
             State::Pulling => happens(ready.clone(), &ready.pull().unwrap()),
             State::Starting => starting(ready),

@@ -51,7 +51,11 @@ macro_rules! events {
                     _ => match upcast::step(kind, version) {
                         Some(step) => {
                             let next = step(serde_json::from_str(payload).map_err(fail)?);
-                            Self::parse(kind, version + 1, &next.to_string())
+                            Self::parse(kind, version + 1, &next.to_string()).map_err(|error| match error {
+                                // It is told by the version that is stored.
+                                UnreadableEvent::Malformed { why, .. } => fail(why),
+                                unknown => unknown,
+                            })
                         }
                         None => Err(UnreadableEvent::Unknown { kind: kind.to_owned(), version }),
                     },

@@ -4,7 +4,7 @@
 //! the time of an event is the database's and is added by whoever records it.
 //!
 //! **How to add an event type:** write its struct and example beside its aggregate, add one line to `events!` in
-//! [`event`], run `./just events`, then follow the compiler through `evolve`, [`react`](mod@react) and the build card.
+//! [`event`], run `./just events`, then follow the compiler through `address`, `apply` and [`react`](mod@react).
 
 pub mod actor;
 pub mod build;

@@ -5,7 +5,7 @@ use axum::response::Response;
 use maud::html;
 
 use super::Web;
-use super::deployment_page::{Key, allowed};
+use super::deployment_page::{Key, allowed, sentence};
 use super::error::Answer;
 use super::page;
 use crate::domain::ids::BuildId;
@@ -42,7 +42,7 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
                         @let deployment = &line.deployment;
                         (page::badge(deployment.state()))
                         strong { (deployment.environment_name) }
-                        span { (Words::of(deployment).reason(|text| visible(text).into_owned())) }
+                        @if Words::of(deployment).says_more() { span { (sentence(deployment)) } }
                         @if let Some(image) = unchecked(deployment) {
                             span { "runs " (image) ", which the registry could not be asked about" }
                         }

@@ -120,7 +120,7 @@ fn head(timed: &Timed) -> Markup {
     let d = &timed.deployment;
     html! {
         h1 { span { (d.build_name) " → " (d.environment_name) } (page::badge(d.state())) }
-        @if let Some(reason) = reason(d) { p.reason { (reason) } }
+        @if Words::of(d).says_more() { p.reason { (sentence(d)) } }
         p.facts {
             "Pressed by " (d.requested_by.name) " · " (page::time(timed.requested_at))
             @if d.state().is_over() { " · ended " (page::time(timed.since)) }
@@ -128,11 +128,12 @@ fn head(timed: &Timed) -> Markup {
     }
 }
 
-/// Why it is as it is, in words that begin a line.
-fn reason(deployment: &Deployment) -> Option<String> {
-    let reason = Words::of(deployment).reason(|text| visible(text).into_owned());
-    let first = reason.chars().next()?;
-    Some(format!("{}{}", first.to_uppercase(), &reason[first.len_utf8()..]))
+/// How a deployment goes, as a sentence.
+pub(super) fn sentence(deployment: &Deployment) -> String {
+    let text = Words::of(deployment).sentence(|text| visible(text).into_owned());
+    let first = text.chars().next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    // It begins with the word for its state, which is ours.
+    format!("{first}{}", text.get(1..).unwrap_or_default())
 }
 
 /// Lines after line number `after`, the first one being numbered `first`.

@@ -8,6 +8,7 @@ use super::seldom::Seldom;
 use crate::app::CommandError;
 use crate::app::builds::AnnounceRefusal;
 use crate::domain::build::BuildRefusal;
+use crate::store::log::ReadError;
 
 /// A status and a sentence.
 #[derive(Debug)]
@@ -43,6 +44,16 @@ impl Answer {
             tracing::warn!(details = why, left_out, "a request can't be served");
         }
         Self(StatusCode::UNPROCESSABLE_ENTITY, format!("this can't be recorded, now or later: {why}"))
+    }
+
+    /// 500: what is in the log can't be read by this program; the details are for our log.
+    pub fn unreadable(details: &str) -> Self {
+        static SAID: Seldom = Seldom::new();
+        if let Some(left_out) = SAID.due() {
+            tracing::error!(details, left_out, "an event can't be read");
+        }
+        let text = "coolops can't read what is recorded of this; its operator finds out why with: coolops audit verify";
+        Self(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
     }
 
     /// 503; the details are for our log.
@@ -83,9 +94,13 @@ impl From<sqlx::Error> for Answer {
     }
 }
 
-impl From<crate::store::log::ReadError> for Answer {
+impl From<ReadError> for Answer {
     fn from(error: crate::store::log::ReadError) -> Self {
-        Self::unavailable(&error.to_string())
+        match error {
+            ReadError::Database(_) => Self::unavailable(&error.to_string()),
+            // It will be so for ever, whoever asks again.
+            ReadError::Unreadable { .. } | ReadError::Actor { .. } => Self::unreadable(&error.to_string()),
+        }
     }
 }
 

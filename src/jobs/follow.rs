@@ -52,6 +52,8 @@ const HOPELESS: usize = NEWEST.len() + 4;
 
 /// After so many streams that broke off and brought nothing new, what the engine has of an ended container was read.
 const FRUITLESS: u32 = 4;
+/// The same where the engine says that it can't read its log.
+const FRUITLESS_DAMAGED: u32 = 2;
 
 /// How output is read on.
 #[derive(Default)]
@@ -66,6 +68,8 @@ pub(super) struct Reading {
     deaf: bool,
     /// Which of [`NEWEST`] is read; none while it is read on from the last place.
     newest: Option<usize>,
+    /// Whether it is marked that what came before the newest lines was not read.
+    skipped: bool,
 }
 
 impl Reading {
@@ -74,7 +78,7 @@ impl Reading {
     fn ended(&mut self, reached: Option<DateTime<Utc>>, behind: bool) {
         if reached > self.furthest {
             // Whatever was wrong is behind it.
-            *self = Self { furthest: reached, ..Self::default() };
+            *self = Self { furthest: reached, skipped: self.skipped, ..Self::default() };
             return;
         }
         self.fruitless = self.fruitless.saturating_add(1);
@@ -105,7 +109,8 @@ impl Run<'_> {
             }
             let Pumped { mut lines, mut rest, broken } = self.pump(container, name).await?;
             let found = self.runner.look(name, self.id).await;
-            let behind = found.is_ok() && self.is_behind(container, &lines).await;
+            let holds_more = if found.is_ok() { self.holds_more(container, &lines).await } else { None };
+            let behind = holds_more == Some(true);
             if found.is_ok() {
                 self.reading.ended(lines.last_at(), behind);
             }
@@ -116,8 +121,11 @@ impl Run<'_> {
                 _ if behind => !hopeless,
                 _ if hopeless => false,
                 // The engine may end a stream at the container's end before its last lines: only a stream that began after the end is
-                // whole. A damaged log stays as it is, and costs the engine seconds each time (20,000 tries, measured with 20.10).
-                None | Some(Trouble::LogDamaged(_)) => !ended_before,
+                // whole.
+                None => !ended_before,
+                // The engine can't say how much there is. What is damaged stays so, and costs the engine seconds each time (20,000 tries,
+                // measured with 20.10); what can't be opened just now may be read in a moment.
+                Some(Trouble::LogDamaged(_)) => self.reading.fruitless < FRUITLESS_DAMAGED,
                 // It broke off at its very end and may not do so again.
                 Some(_) => self.reading.fruitless < FRUITLESS,
             };
@@ -156,7 +164,7 @@ impl Run<'_> {
                     return Ok(exit);
                 }
                 Ok(Found::Missing) => {
-                    let gone = self.removed_by_hand().await;
+                    let gone = self.removed_by_hand(name).await;
                     if !matches!(gone, Break::Lose(_)) {
                         return Err(gone);
                     }
@@ -208,9 +216,14 @@ impl Run<'_> {
         let mut lines = Lines::new(&self.patterns, from.as_ref());
         let mut frames = match self.reading.newest {
             Some(n) => self.runner.follow_newest(container.to_owned(), NEWEST[n]),
-            None => self.runner.follow(container.to_owned(), from),
+            None => self.runner.follow(container.to_owned(), from.clone()),
         };
         let mut rest = Vec::with_capacity(CHUNK_MAX);
+        // With a place to read on from, it is noticed by itself that what follows is not what came next.
+        if self.reading.newest.is_some() && from.is_none() && !std::mem::replace(&mut self.reading.skipped, true) {
+            rest.extend_from_slice(GAP);
+            lines.note_gap();
+        }
         let mut due = Instant::now();
         let patience = if std::mem::take(&mut self.reading.deaf) { QUIET_AGAIN } else { QUIET };
         let (mut heard, mut quiet) = (Instant::now(), Instant::now() + patience);
@@ -252,7 +265,7 @@ impl Run<'_> {
                         // Not its end, which would mean that all was read: it is read on from where it stands.
                         break Some(Trouble::Engine("its output fell silent".to_owned()));
                     }
-                    if self.is_behind(container, &lines).await {
+                    if self.holds_more(container, &lines).await == Some(true) {
                         self.reading.deaf = true;
                         break Some(Trouble::Engine("its output goes on and is not told".to_owned()));
                     }
@@ -268,11 +281,15 @@ impl Run<'_> {
         Ok(Pumped { lines, rest, broken })
     }
 
-    /// Whether the engine holds newer output than was read.
-    async fn is_behind(&self, container: &str, lines: &Lines) -> bool {
-        let Ok(Some(newest)) = self.runner.newest_at(container).await else { return false };
-        let newest = newest.parse::<DateTime<Utc>>().ok();
-        newest.is_some_and(|newest| lines.last_at().is_none_or(|last| newest > last))
+    /// Whether the engine holds newer output than was read; none where it can't say.
+    async fn holds_more(&self, container: &str, lines: &Lines) -> Option<bool> {
+        match self.runner.newest_at(container).await.ok()? {
+            None => Some(false),
+            Some(newest) => {
+                let newest = newest.parse::<DateTime<Utc>>().ok()?;
+                Some(lines.last_at().is_none_or(|last| newest > last))
+            }
+        }
     }
 
     async fn flush(&mut self, rest: &mut Vec<u8>, lines: &mut Lines) -> Result<(), Break> {

@@ -262,9 +262,9 @@ impl Run<'_> {
     }
 
     pub(super) async fn through(&mut self, deployment: Deployment) -> Result<(String, Ending), Break> {
-        let on = deployment.prepared.as_ref().map(|prepared| prepared.engine_id.as_str());
-        let engine = self.on_its_engine(on).await?;
-        self.engine_id.clone_from(&engine);
+        if let Some(prepared) = &deployment.prepared {
+            self.engine_id = self.on_its_engine(Some(&prepared.engine_id)).await?;
+        }
         let inputs = self.inputs(&deployment).await?;
         self.patterns = Patterns::new(inputs.secrets.iter().map(ExposeSecret::expose_secret));
         let name = deployment.container_name();
@@ -272,9 +272,12 @@ impl Run<'_> {
         if !adopted && deployment.state() != State::Cancelling {
             let image = self.prepare(&deployment, inputs.credentials).await?;
             let image = ImageFound { image_id: image.id, digest: image.digest, unchecked: image.unchecked };
-            self.app.store.pin(self.claim, &engine).await?;
+            // Not before the image is there: that may take long, and another engine may answer by then. One that comes now does not have
+            // what is recorded, and can't make a container of it.
+            self.engine_id = self.runner.engine_id().await?;
+            self.app.store.pin(self.claim, &self.engine_id).await?;
             failpoint!("before_intent");
-            let intend = |own: &Deployment| own.prepare(image.clone(), engine.clone());
+            let intend = |own: &Deployment| own.prepare(image.clone(), self.engine_id.clone());
             deployment = self.record(|own, _| intend(own).map(|e| vec![e])).await?;
             failpoint!("after_intent");
         }
@@ -334,7 +337,7 @@ impl Run<'_> {
             Found::Missing | Found::Created(_) if deployment.state() == State::Cancelling && prepared.container_id.is_none() => {
                 return Err(Break::NotStarted);
             }
-            Found::Missing | Found::Created(_) => return Err(self.removed_by_hand().await),
+            Found::Missing | Found::Created(_) => return Err(self.removed_by_hand(&name).await),
         };
         if deployment.state() == State::Starting {
             self.record(|own, _| own.start(container.clone()).map(|e| vec![e])).await?;
@@ -353,12 +356,19 @@ impl Run<'_> {
         Ok((container, ending))
     }
 
-    /// Its container is not there: somebody removed it, unless another engine answers by now.
-    pub(super) async fn removed_by_hand(&self) -> Break {
-        match self.on_its_engine(Some(&self.engine_id)).await {
-            Ok(_) => Break::Lose(Loss::ContainerRemoved),
-            Err(elsewhere) => elsewhere,
-        }
+    /// Its container was not there: somebody removed it, unless another engine answered. That one may be gone again by now, so the container
+    /// is looked for once more on the engine that is known to be its own.
+    pub(super) async fn removed_by_hand(&self, name: &str) -> Break {
+        let looked = async {
+            self.on_its_engine(Some(&self.engine_id)).await?;
+            let found = self.runner.look(name, self.id).await?;
+            self.on_its_engine(Some(&self.engine_id)).await?;
+            Ok(match found {
+                Found::Missing | Found::Created(_) => Break::Lose(Loss::ContainerRemoved),
+                _ => Break::Leave(Outcome::Later(Duration::from_secs(1), Some("its container is there again".to_owned()))),
+            })
+        };
+        looked.await.unwrap_or_else(|elsewhere| elsewhere)
     }
 
     /// The engine that answers now, which has to be the one that the container is on, if there may be one.
@@ -463,8 +473,12 @@ impl Run<'_> {
             variables.push((name.to_owned(), value.into()));
         }
         // Replaced or removed while it runs, a value that the container got is still to be masked.
-        let kept = self.app.secrets_to_mask(of.environment_id).await?;
-        secrets.extend(kept.map_err(|name| unreadable(deployment, name))?);
+        match self.app.secrets_to_mask(of.environment_id).await? {
+            Ok(kept) => secrets.extend(kept),
+            Err(name) if deployment.prepared.is_some() => return Err(unreadable(deployment, name)),
+            // What has not begun never gets what was replaced.
+            Err(_) => {}
+        }
         let credentials = self.credentials(&project, deployment, &mut secrets).await?;
         Ok(Inputs { variables, secrets, credentials })
     }

@@ -40,7 +40,7 @@ impl Timed {
     /// Applies one more event of its own.
     pub fn apply(&mut self, event: &Event, at: DateTime<Utc>) {
         let before = self.deployment.state();
-        self.deployment = self.deployment.clone().evolve(event);
+        self.deployment.apply(event);
         if self.deployment.state() != before {
             self.since = at;
         }

@@ -27,6 +27,8 @@ pub struct Words {
     pub joint: &'static str,
     /// Why, or what for; empty when the word says it all.
     pub reason: Vec<Part>,
+    /// What was found after its end: a sentence of its own, without its full stop.
+    pub afterwards: Option<&'static str>,
 }
 
 impl Words {
@@ -37,7 +39,7 @@ impl Words {
             Some(problem) => vec![Part::Ours("waits, and tries again: "), Part::Said(problem.to_owned())],
             None => vec![],
         };
-        let (joint, mut reason) = match &deployment.stand {
+        let (joint, reason) = match &deployment.stand {
             Stand::Queued { behind } => (" ", vec![Part::Ours("behind "), Part::Build(behind.build_name.clone())]),
             Stand::Ready { delay: None } => (", ", vec![Part::Ours("waiting for a free worker")]),
             Stand::Ready { .. } | Stand::Pulling { .. } | Stand::Starting { .. } => (", ", delay()),
@@ -51,15 +53,12 @@ impl Words {
             Stand::Stopped { reason, exit_code, cut_off_after, .. } => (": ", said(&stop_words(reason, *exit_code, *cut_off_after))),
             Stand::Resolved { reason, .. } => (", ", vec![Part::Ours("as a person decided: "), Part::Said(reason.clone())]),
         };
-        if deployment.stray {
-            reason.push(Part::Ours(". Its container was found running afterwards, and was stopped"));
-        }
+        let afterwards = deployment.stray.then_some("Its container was found running afterwards, and was stopped");
         let completed = if matches!(deployment.stand, Stand::Pulling { .. }) { " its image" } else { "" };
-        Self { state: deployment.state().word(), completed, joint, reason }
+        Self { state: deployment.state().word(), completed, joint, reason, afterwards }
     }
 
-    /// The reason as one text; `shown` makes what others wrote harmless.
-    pub fn reason(&self, shown: impl Fn(&str) -> String) -> String {
+    fn reason(&self, shown: impl Fn(&str) -> String) -> String {
         let text = |part: &Part| match part {
             Part::Ours(text) => (*text).to_owned(),
             Part::Said(text) | Part::Build(text) => shown(text),
@@ -67,10 +66,16 @@ impl Words {
         self.reason.iter().map(text).collect()
     }
 
-    /// The whole as one text.
+    /// The whole as one text; `shown` makes what others wrote harmless.
     pub fn sentence(&self, shown: impl Fn(&str) -> String) -> String {
         let joint = if self.reason.is_empty() { "" } else { self.joint };
-        format!("{}{}{joint}{}", self.state, self.completed, self.reason(shown))
+        let afterwards = self.afterwards.map(|text| format!(". {text}")).unwrap_or_default();
+        format!("{}{}{joint}{}{afterwards}", self.state, self.completed, self.reason(shown))
+    }
+
+    /// Whether there is more to say than the word.
+    pub fn says_more(&self) -> bool {
+        !self.reason.is_empty() || self.afterwards.is_some()
     }
 }
 

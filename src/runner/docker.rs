@@ -73,7 +73,8 @@ pub struct DockerRunner {
     address: String,
     /// Whether deployments are kept from the host and its metadata address.
     guards: bool,
-    guarded_at: Mutex<Option<Instant>>,
+    /// Since when the guard's rules stand, and for which bridge.
+    guarded: Mutex<Option<(String, Instant)>>,
 }
 
 /// A network of our name.
@@ -125,7 +126,7 @@ impl DockerRunner {
             None => Docker::connect_with_http(&address, TIMEOUT, version),
         };
         let docker = connected.map_err(|e| Trouble::Engine(format!("the Docker address {address} can't be used: {e}")))?;
-        Ok(Self { docker, address, guards: false, guarded_at: Mutex::default() })
+        Ok(Self { docker, address, guards: false, guarded: Mutex::default() })
     }
 
     /// Keeps deployments from the host and from the metadata address of clouds, or doesn't.
@@ -269,7 +270,7 @@ impl DockerRunner {
                 // Somebody else was quicker: of the name, or of the bridge.
                 Err(e) if status(&e) == 409 || (status(&e) == 403 && says(&e, "same bridge name")) => {}
                 Err(e) => return Err(engine_trouble(&e)),
-                Ok(_) => *self.guarded_at.lock().await = None,
+                Ok(_) => *self.guarded.lock().await = None,
             }
         }
         Err(Trouble::Engine(format!("the network {NETWORK} is made and not there")))
@@ -277,8 +278,9 @@ impl DockerRunner {
 
     /// Sets the rules of [`guard`] anew, unless that was done lately: a reboot or a firewall may have lost them.
     async fn guard(&self, bridge: &str) -> Result<(), Trouble> {
-        let mut at = self.guarded_at.lock().await;
-        if !self.guards || at.is_some_and(|at| at.elapsed() < GUARDED) {
+        let mut guarded = self.guarded.lock().await;
+        let stands = |(of, at): &(String, Instant)| of == bridge && at.elapsed() < GUARDED;
+        if !self.guards || guarded.as_ref().is_some_and(stands) {
             return Ok(());
         }
         let refused = |why: String| {
@@ -330,7 +332,7 @@ impl DockerRunner {
         let ran = ran.await;
         drop(self.remove(&id).await);
         ran?;
-        *at = Some(Instant::now());
+        *guarded = Some((bridge.to_owned(), Instant::now()));
         Ok(())
     }
 
@@ -427,8 +429,12 @@ impl Runner for DockerRunner {
             };
             // Docker before version 23 gives all engines of one machine the same id, and Podman makes a new one up each time: it is
             // known by its host's name. Where it keeps its containers tells one host's engines apart.
-            let ((id, name, root), (again, ..)) = (info().await?, info().await?);
-            Ok(format!("{} {root}", if id == again { id } else { name }))
+            let (first, again) = (info().await?, info().await?);
+            let ((id, name, root), (other, ..)) = (&first, &again);
+            if (name, root) != (&again.1, &again.2) {
+                return Err(Trouble::Engine("another Docker Engine has come to answer".to_owned()));
+            }
+            Ok(format!("{} {root}", if id == other { id } else { name }))
         })
     }
 

@@ -75,6 +75,6 @@ mod tests {
         let (first, count, body) = watched.take(begun + 2 * PAUSE).unwrap();
         assert!(body.len() <= PIECE_MAX);
         assert_eq!(first + count, 1_000_010, "the last line is the last");
-        assert_eq!(count as usize * 11, body.len());
+        assert_eq!(usize::try_from(count).unwrap() * 11, body.len());
     }
 }

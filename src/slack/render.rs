@@ -311,7 +311,7 @@ fn said(deployment: &Deployment, longest: usize) -> String {
         State::Unknown => ":warning: ",
         _ => "",
     };
-    let Words { state, completed, joint, reason } = Words::of(deployment);
+    let Words { state, completed, joint, reason, afterwards } = Words::of(deployment);
     let part = |part: &Part| match part {
         Part::Ours(text) => (*text).to_owned(),
         Part::Said(text) => mrkdwn::word(text, longest, 2 * longest),
@@ -319,7 +319,8 @@ fn said(deployment: &Deployment, longest: usize) -> String {
     };
     let reason: String = reason.iter().map(part).collect();
     let joint = if reason.is_empty() { "" } else { joint };
-    format!("{icon}*{state}*{completed}{joint}{reason}")
+    let afterwards = afterwards.map(|text| format!(". {text}")).unwrap_or_default();
+    format!("{icon}*{state}*{completed}{joint}{reason}{afterwards}")
 }
 
 /// What notifications and screen readers say.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Store;
 use super::chain::Header;
 use super::log::{Raw, ReadError};
-use crate::domain::event::Event;
+use crate::domain::event::{Actor, Event};
 
 /// An event with all its columns, borrowed from the stream.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,14 @@ impl Row<'_> {
     /// When it was recorded.
     pub fn recorded_at(&self) -> DateTime<Utc> {
         time(self.micros_since_2000)
+    }
+
+    /// Who caused it.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn actor(&self) -> Result<Actor, ReadError> {
+        Actor::parse(self.header.actor).map_err(|why| ReadError::Actor { position: self.position, why })
     }
 
     /// What happened.

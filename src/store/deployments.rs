@@ -58,7 +58,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn waiting(&self, environment: EnvironmentId) -> Result<Vec<DeploymentId>, sqlx::Error> {
         let ids = sqlx::query_scalar!(
-            "select id from deployment where environment_id = $1 and has_not_begun order by requested desc",
+            "select id from deployment where environment_id = $1 and is_open and has_not_begun order by requested desc",
             environment.0
         );
         Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeploymentId).collect())

@@ -32,7 +32,7 @@ impl Store {
                       (select coalesce(extract(epoch from coolops_now() - min(run_at)), 0)::float8 from job
                         where state = 'ready' and kind = 'sync_message' and run_at <= coolops_now()) as "oldest_message_seconds!",
                       (select count(*) from job where state = 'leased' and lease_until < coolops_now()) as "expired_leases!",
-                      (select count(*) from deployment where state = 'unknown') as "unknown!",
+                      (select count(*) from deployment where holds and state = 'unknown') as "unknown!",
                       (select count(distinct channel) from slack_message where state = 'blocked') as "blocked_channels!",
                       exists (select 1 from rate_bucket where scope = 'slack' and blocked_until > coolops_now()) as "slack_paused!",
                       (select position from event_head) as "position!""#

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::Store;
+use crate::domain::actor::UnreadableActor;
 use crate::domain::event::{Actor, Event, Recorded, UnreadableEvent};
 use crate::domain::ids::{BuildId, EventId};
 
@@ -27,7 +28,7 @@ pub enum ReadError {
         /// Where.
         position: i64,
         /// What.
-        why: serde_json::Error,
+        why: UnreadableActor,
     },
 }
 
@@ -35,8 +36,11 @@ impl ReadError {
     /// Where an event stands that no version of this program wrote: of a type that is known, and not as that type is.
     pub fn damaged(&self) -> Option<i64> {
         match self {
-            Self::Unreadable { position, why: UnreadableEvent::Malformed { .. } } | Self::Actor { position, .. } => Some(*position),
-            Self::Unreadable { why: UnreadableEvent::Unknown { .. }, .. } | Self::Database(_) => None,
+            Self::Unreadable { position, why: UnreadableEvent::Malformed { .. } }
+            | Self::Actor { position, why: UnreadableActor::Damaged(_) | UnreadableActor::Malformed(_) } => Some(*position),
+            Self::Unreadable { why: UnreadableEvent::Unknown { .. }, .. }
+            | Self::Actor { why: UnreadableActor::Unknown { .. }, .. }
+            | Self::Database(_) => None,
         }
     }
 }
@@ -89,7 +93,7 @@ impl Raw<'_> {
             event_id: EventId(self.event_id),
             version: self.stream_version,
             recorded_at: self.recorded_at,
-            actor: serde_json::from_str::<Actor>(self.actor).map_err(|why| ReadError::Actor { position, why })?,
+            actor: Actor::parse(self.actor).map_err(|why| ReadError::Actor { position, why })?,
             event: self.event()?,
         })
     }

@@ -214,7 +214,7 @@ impl Store {
         use crate::domain::ids::{BuildId, DeploymentId};
         use crate::domain::react::Task;
         let runs = sqlx::query_scalar!(
-            "select d.id from deployment d where d.is_worked_on
+            "select d.id from deployment d where d.holds and d.is_worked_on
                 and not exists (select 1 from job j where j.kind = 'run_deployment' and j.key = d.id and j.state in ('ready', 'leased'))"
         )
         .fetch_all(&self.pool)

@@ -136,7 +136,7 @@ fn what_a_command_beside_the_services_started_ends_with_it() {
     let quiet = Stdio::null;
     let mut child =
         folder.command(&["with-services", "--", "sh", "-c", &script]).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while !note.exists() {
         assert!(std::time::Instant::now() < deadline, "its command never began");
         std::thread::sleep(std::time::Duration::from_millis(50));

@@ -53,6 +53,19 @@ fn another_engine_behind_the_same_address_starts_nothing_a_second_time() {
 }
 
 #[test]
+fn a_container_is_recorded_on_the_engine_that_it_is_made_on() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.will_be_replaced_after("prepare");
+        s.presses("ana", "master-1", "Staging").await;
+        assert!(s.channel().contains("*succeeded*"), "{}", s.channel());
+        let recorded = "select payload->>'engine_id' from event where type = 'deployment_prepared'";
+        assert_eq!(s.database.text(recorded).await, "another-engine", "the one that came while the image was fetched");
+        assert_eq!(s.runner.starts(), [1]);
+    });
+}
+
+#[test]
 fn what_can_not_be_started_says_why_and_goes_on_when_it_can() {
     const WORDS: &str = "Docker says: could not find an available, non-overlapping IPv4 address pool";
     story(async |s| {

@@ -68,30 +68,59 @@ fn a_row_that_the_log_does_not_bear_out_is_not_acted_on_and_named() {
     });
 }
 
+/// An event as whoever has the application's login may append it: of a known type, its hashes right.
+async fn plants(s: &crate::story::Story, kind: &str, correlation: &str, actor: &str, payload: &str) {
+    let nulls = vec!["null"; 26].join(", ");
+    let planted = format!(
+        "select append_batch('{{0}}', array[gen_random_uuid()], array['00000000-0000-0000-0000-000000000000'::uuid],
+           array[gen_random_uuid()], array[{correlation}], array[null::uuid], array[null::bigint], '{{0}}', '{{t}}', '{{1}}',
+           '{{project}}', '{{{kind}}}', array['{actor}'], array['{payload}'], array[null::uuid], {nulls})"
+    );
+    s.database.execute(&planted).await;
+}
+
+const SYSTEM: &str = r#"{"v":1,"kind":"system","id":"coolops"}"#;
+
 #[test]
 fn an_event_that_nobody_wrote_is_named_and_stops_neither_audit_nor_replay() {
+    let whole = r#"{"project_id":"00000000-0000-0000-0000-000000000001","name":"Api"}"#;
+    for (actor, payload, words) in
+        [(SYSTEM, "{}", "project_renamed v1 does not fit its type"), ("{}", whole, "its actor can't be read: missing field `v`")]
+    {
+        story(async |s| {
+            s.tampered = true;
+            s.ci_announces(build("master-1")).await;
+            plants(s, "project_renamed", "gen_random_uuid()", actor, payload).await;
+            s.ci_announces(build("master-2")).await;
+            let report = s.app.audit(true).await.unwrap();
+            assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+            assert!(report.findings[0].contains(words), "{:?}", report.findings);
+            assert_eq!(report.messages, 2, "the rest is checked");
+            let rebuilt = s.app.rebuild().await.unwrap();
+            assert_eq!(rebuilt.damaged, report.findings);
+            // What else was changed is named beside it, and put right.
+            s.database.execute("update project set doc = replace(doc::text, doc->>'image', 'evil.example/steal:1')::json").await;
+            s.database.execute("update build set name = 'changed'").await;
+            let report = s.app.audit(true).await.unwrap();
+            assert_eq!(report.findings.len(), 2, "{:?}", report.findings);
+            assert!(report.findings[1].contains("image says evil.example/steal:1"), "{:?}", report.findings);
+            s.app.rebuild().await.unwrap();
+            assert_eq!(s.database.text("select string_agg(name, ' ' order by name) from build").await, "master-1 master-2");
+            s.presses("ana", "master-2", "Staging").await;
+            assert!(s.channel().contains("*succeeded*"), "{}", s.channel());
+        });
+    }
+}
+
+#[test]
+fn an_event_of_a_newer_program_stops_a_replay_and_is_named_by_the_audit() {
     story(async |s| {
         s.tampered = true;
-        s.ci_announces(build("master-1")).await;
-        // As whoever has the application's login may do: a known type, its hashes right, and nothing in it.
-        let nulls = vec!["null"; 26].join(", ");
-        let planted = format!(
-            "select append_batch('{{0}}', array[gen_random_uuid()], array['00000000-0000-0000-0000-000000000000'::uuid],
-               array[gen_random_uuid()], array[gen_random_uuid()], array[null::uuid], array[null::bigint], '{{0}}', '{{t}}', '{{1}}',
-               '{{project}}', '{{project_renamed}}', array['{{\"v\":1,\"kind\":\"system\",\"id\":\"coolops\"}}'], array['{{}}'], array[null::uuid], {nulls})"
-        );
-        s.database.execute(&planted).await;
-        s.ci_announces(build("master-2")).await;
-        let report = s.app.audit(true).await.unwrap();
-        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
-        assert!(report.findings[0].contains("project_renamed v1 does not fit its type"), "{:?}", report.findings);
-        assert_eq!(report.messages, 2, "the rest is checked");
-        s.database.execute("update build set name = 'changed'").await;
-        let rebuilt = s.app.rebuild().await.unwrap();
-        assert_eq!(rebuilt.damaged, report.findings);
-        assert_eq!(s.database.text("select string_agg(name, ' ' order by name) from build").await, "master-1 master-2");
-        s.presses("ana", "master-2", "Staging").await;
-        assert!(s.channel().contains("*succeeded*"), "{}", s.channel());
+        let whole = r#"{"project_id":"00000000-0000-0000-0000-000000000001","name":"Api"}"#;
+        plants(s, "project_renamed", "gen_random_uuid()", r#"{"v":2,"kind":"robot","id":"7"}"#, whole).await;
+        let error = s.app.rebuild().await.unwrap_err().to_string();
+        assert!(error.contains("run the version that wrote it, or a newer one"), "{error}");
+        assert!(s.app.audit(true).await.unwrap().findings[0].contains("is unknown to this version"));
     });
 }
 

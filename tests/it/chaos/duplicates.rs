@@ -35,7 +35,7 @@ fn f31_one_build_is_announced_to_two_replicas_at_once() {
                 tokio::task::spawn_blocking(move || {
                     let body = format!(r#"{{"name":"{name}","params":{{}}}}"#);
                     let answer = ureq::post(format!("{url}/builds")).header("authorization", format!("Token {token}")).send(body);
-                    answer.map(|a| a.status().as_u16()).unwrap_or(0)
+                    answer.map_or(0, |a| a.status().as_u16())
                 })
             };
             let (a, b) = futures::join!(post(s.url.clone()), post(second.clone()));

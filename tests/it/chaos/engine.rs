@@ -236,7 +236,8 @@ fn f13_the_engine_s_log_ends_in_half_a_line() {
         let whole = std::fs::read(&file).unwrap();
         std::fs::write(&file, &whole[..whole.len() - 25]).unwrap();
         s.start_worker();
-        s.shows("*succeeded*").await;
+        // The lease of the one that was killed runs out after 20 s, and each look at the damage costs the engine seconds.
+        s.until_long("it has its end", Duration::from_mins(2), async || s.channel().contains("*succeeded*")).await;
         let log = s.logs();
         assert!(log.contains("line 299\n") && !log.contains("line 300\n"), "{log}");
         assert_eq!(log.matches("output is missing here").count(), 1, "{log}");
@@ -247,7 +248,8 @@ fn f13_the_engine_s_log_ends_in_half_a_line() {
 #[test]
 fn f13_the_engine_s_log_is_damaged_while_it_is_followed_and_is_live_again() {
     for damage in ["{\"log\":\"half a li\n", "Error grabbing logs\n", ""] {
-        chaos(&counting(600, 100, 0), None, async |s| {
+        // Longer than it may take to be live again.
+        chaos(&counting(400, 100, 0), None, async |s| {
             s.runs("master-1").await;
             let file = log_file(s).await;
             if damage.is_empty() {
@@ -271,7 +273,7 @@ fn f13_the_engine_s_log_is_damaged_while_it_is_followed_and_is_live_again() {
             let mut once = lines.clone();
             once.dedup();
             assert_eq!(lines.len(), once.len(), "no line twice");
-            assert!(lines.len() == 600 || log.contains("output is missing here"), "{} lines and no mark", lines.len());
+            assert!(lines.len() == 400 || log.contains("output is missing here"), "{} lines and no mark", lines.len());
             assert!(log.matches("output is missing here").count() <= 1, "{log}");
         });
     }
@@ -447,7 +449,7 @@ fn f43_a_flood_that_ends_at_once() {
         s.announces("master-1").await;
         s.injects("400,000 lines as fast as a pipe takes them, and an end right behind them");
         s.presses("ana", "master-1", "Staging").await;
-        s.until_long("it ends", Duration::from_secs(120), async || s.channel().contains("*succeeded*")).await;
+        s.until_long("it ends", Duration::from_mins(2), async || s.channel().contains("*succeeded*")).await;
         let log =
             ureq::get(s.log_url().replace("?key=", "/raw?key=")).call().unwrap().body_mut().with_config().limit(64 << 20).read_to_string();
         let log = log.unwrap();

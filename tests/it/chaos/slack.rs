@@ -290,7 +290,7 @@ fn f37_the_app_is_removed_and_says_so() {
             let signed = s.standin.shared().sign(body.to_owned());
             let signature = if secret.is_empty() { signed.signature } else { secret.to_owned() };
             let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-            let request = agent.post(&events).header("x-slack-request-timestamp", signed.timestamp.to_string());
+            let request = agent.post(&events).header("x-slack-request-timestamp", signed.timestamp.clone());
             let mut answer = request.header("x-slack-signature", signature).send(&signed.body).unwrap();
             (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
         };

@@ -185,7 +185,7 @@ async fn missing_fields(s: &Story, provider: &str) {
 fn collect(value: &Value, at: String, all: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
-            fields.iter().for_each(|(name, v)| collect(v, format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), all))
+            fields.iter().for_each(|(name, v)| collect(v, format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), all));
         }
         Value::Array(items) => items.iter().enumerate().for_each(|(n, v)| collect(v, format!("{at}/{n}"), all)),
         _ => {}

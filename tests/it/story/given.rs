@@ -43,6 +43,35 @@ pub fn deployment(n: u128, environment: &str, state: State) -> Timed {
     timed
 }
 
+/// What is told of a deployment beside the words for its state: delays, an image that could not be checked, a person's decision, a stray.
+pub fn with_more_to_tell() -> Vec<Timed> {
+    let tell = |n, happens: &[Event]| to(n, &format!("Special {n}"), false, happens);
+    let delay = |of| DeploymentDelayed { of, problem: "Docker says: no room".into(), times: 1 }.into();
+    let unchecked = |of: DeploymentOf| {
+        let Event::DeploymentPrepared(event) = prepared(of) else { unreachable!("it was just made") };
+        DeploymentPrepared { unchecked: true, ..event }.into()
+    };
+    let started = |of| DeploymentStarted { of, container_id: "c".repeat(64) }.into();
+    let lost = |of| DeploymentLost { of, loss: Loss::EngineGone, log: seal() }.into();
+    let resolved = |of| DeploymentResolved { of, verdict: Verdict::Failed, reason: "looked at it".into() }.into();
+    vec![
+        tell(21, &[delay(of(21))]),
+        tell(22, &[DeploymentPullStarted { of: of(22) }.into(), delay(of(22))]),
+        tell(23, &[prepared(of(23)), delay(of(23))]),
+        tell(24, &[unchecked(of(24)), started(of(24))]),
+        tell(25, &[prepared(of(25)), started(of(25)), lost(of(25)), resolved(of(25))]),
+        tell(
+            26,
+            &[
+                prepared(of(26)),
+                started(of(26)),
+                DeploymentSucceeded { of: of(26), log: seal() }.into(),
+                DeploymentStrayStopped { of: of(26), container_id: "c".repeat(64) }.into(),
+            ],
+        ),
+    ]
+}
+
 /// The n-th deployment, to an environment, which failed like that before anything was started.
 pub fn failed(n: u128, environment: &str, failure: Failure) -> Timed {
     to(n, environment, false, &[DeploymentFailed { of: of(n), failure, log: seal() }.into()])

@@ -379,11 +379,14 @@ impl Story {
     }
 
     async fn every_event_fits_the_contract(&self) {
+        let read = |path: String| std::fs::read_to_string(format!("{}/events/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let actors: serde_json::Value = serde_json::from_str(&read("actor.schema.json".to_owned())).unwrap();
         for recorded in self.app.store.read_after(0, 100_000).await.unwrap().into_iter().map(Result::unwrap) {
             let (kind, version) = recorded.event.kind();
             let payload = serde_json::to_value(&recorded.event).unwrap();
-            let schema = std::fs::read_to_string(format!("{}/events/{kind}/v{version}.schema.json", env!("CARGO_MANIFEST_DIR")));
-            let schema: serde_json::Value = serde_json::from_str(&schema.unwrap()).unwrap();
+            let actor = serde_json::to_value(&recorded.actor).unwrap();
+            jsonschema::validate(&actors, &actor).unwrap_or_else(|e| panic!("the actor {actor} does not fit its schema: {e}"));
+            let schema: serde_json::Value = serde_json::from_str(&read(format!("{kind}/v{version}.schema.json"))).unwrap();
             if let Err(e) = jsonschema::validate(&schema, &payload) {
                 panic!("event {} does not fit events/{kind}/v{version}: {e}\n{payload}", recorded.position);
             }

@@ -199,7 +199,13 @@ impl Runner for FakeRunner {
         _unchecked: Unchecked,
         progress: mpsc::Sender<Progress>,
     ) -> BoxFuture<'a, Result<Image, Trouble>> {
-        let refuse = self.state.lock().unwrap().refuse.take();
+        let refuse = {
+            let mut state = self.state.lock().unwrap();
+            if state.trouble("prepare") == Some(Mishap::EngineReplaced) {
+                state.replace_engine();
+            }
+            state.refuse.take()
+        };
         Box::pin(async move {
             match refuse {
                 Some(failure) => {

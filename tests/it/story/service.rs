@@ -146,7 +146,7 @@ impl Service {
 
     /// Waits until the n-th process has ended by itself.
     pub async fn until_process_ended(&mut self, n: usize) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while self.children[n].try_wait().unwrap().is_none() {
             assert!(Instant::now() < deadline, "process {n} does not end; the channel shows:\n{}", self.channel());
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -308,7 +308,7 @@ impl Service {
 
     /// Waits for a condition, a minute at the most.
     pub async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !condition().await {
             assert!(Instant::now() < deadline, "it never came that {what}; the channel shows:\n{}", self.channel());
             tokio::time::sleep(Duration::from_millis(20)).await;
