@@ -17,7 +17,7 @@ use crate::http;
 use crate::http::server::Room;
 use crate::jobs::crew::{Crew, Tools};
 use crate::jobs::queue::Doorbell;
-use crate::jobs::sync_message::Paces;
+use crate::jobs::slack_calls::Paces;
 use crate::jobs::{RUNNER_KINDS, SLACK_KINDS, relay};
 use crate::runner::Runner;
 use crate::runner::docker::DockerRunner;

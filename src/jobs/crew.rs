@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::{Outcome, reply_privately, run_deployment, sync_message};
+use super::housekeeping::{Chore, Housekeeping};
+use super::slack_calls::Paces;
+use super::{Outcome, housekeeping, reply_privately, run_deployment, sync_message};
 use crate::app::{self, App};
 use crate::domain::react::{Task, TaskKind};
 use crate::failpoint;
@@ -49,7 +51,7 @@ struct Inner {
 /// What jobs are done with: the crew of `web` has Slack, the crew of `worker` has Docker.
 pub enum Tools {
     /// The Web API, and how fast it may be used.
-    Slack(Box<Slack>, sync_message::Paces),
+    Slack(Box<Slack>, Paces),
     /// An engine.
     Runner(Arc<dyn Runner>),
 }
@@ -138,7 +140,7 @@ impl Crew {
     /// (`well`), what is overdue waits for its ring in a backlog, and one job a round is enough to find a lost one;
     /// otherwise it looks twice a second and takes all that is due.
     pub async fn sweep(&self, well: impl Fn() -> bool) {
-        let mut rounds = 0_u32;
+        let mut keeping = Housekeeping::default();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(if well() { OVERDUE } else { ALONE }) => {}
@@ -156,21 +158,9 @@ impl Crew {
                     continue;
                 }
             }
-            if rounds.is_multiple_of(150) {
-                self.find_owed_work().await;
-                self.tidy_up().await;
+            for chore in keeping.due(Instant::now()) {
+                self.keep_house(chore).await;
             }
-            if rounds.is_multiple_of(15) {
-                let (crew, sweeping) = (self.clone(), Arc::clone(&self.0.sweeping));
-                // One that runs on is given time to end, and nothing else waits for that.
-                if let Ok(turn) = sweeping.try_lock_owned() {
-                    self.0.tracker.spawn(async move {
-                        crew.sweep_containers().await;
-                        drop(turn);
-                    });
-                }
-            }
-            rounds = rounds.wrapping_add(1);
             let well = well();
             let (hands, overdue) = if well { (1, OVERDUE) } else { (self.0.slots.available_permits(), Duration::ZERO) };
             for _ in 0..hands.min(self.0.slots.available_permits()) {
@@ -180,60 +170,23 @@ impl Crew {
         }
     }
 
-    /// Forgets what nobody needs any more.
-    async fn tidy_up(&self) {
-        let app = &self.0.app;
-        let tidied = async {
-            app.store.forget_deliveries().await?;
-            app.store.forget_done().await?;
-            app.erase_archived().await?;
-            anyhow::Ok(())
-        };
-        if let Err(e) = tidied.await {
-            tracing::warn!(error = %e, "what nobody needs any more can't be forgotten now");
-        }
-    }
-
-    /// Removes what a crash or a hanging engine left behind: containers whose deployment is over, and nobody is at it. One that runs
-    /// is stopped first, and that is recorded: the deployment's line has said otherwise.
-    async fn sweep_containers(&self) {
-        let Tools::Runner(runner) = &self.0.tools else { return };
-        let store = &self.0.app.store;
-        let swept = async {
-            let instance = store.instance().await?;
-            for left in runner.containers(&instance).await? {
-                let Some(deployment) = self.0.app.deployment_of_log(left.deployment).await? else {
-                    tracing::warn!(deployment.id = %left.deployment, "a container of ours is of no deployment that this database knows; it is left alone");
-                    continue;
-                };
-                if !deployment.state().is_over() || !store.is_idle(Task::RunDeployment(left.deployment)).await? {
-                    continue;
-                }
-                if left.running {
-                    tracing::error!(deployment.id = %left.deployment, "a container runs on although its deployment is over; stopping it");
-                    runner.stop(&left.id, Duration::from_secs(u64::from(deployment.stop_grace_seconds))).await?;
-                    self.0.app.found_stray(left.deployment, &left.id).await?;
-                } else {
-                    tracing::info!(deployment.id = %left.deployment, "removing a container whose deployment is over");
-                }
-                runner.remove(&left.id).await?;
+    /// Does a chore. What may take long does not hold up the rest.
+    async fn keep_house(&self, chore: Chore) {
+        match chore {
+            Chore::FindOwedWork => housekeeping::find_owed_work(&self.0.app).await,
+            Chore::Forget => housekeeping::forget(&self.0.app).await,
+            Chore::SweepContainers => {
+                let (crew, sweeping) = (self.clone(), Arc::clone(&self.0.sweeping));
+                let Tools::Runner(_) = &self.0.tools else { return };
+                // One that runs on is given time to end, and nothing else waits for that.
+                let Ok(turn) = sweeping.try_lock_owned() else { return };
+                self.0.tracker.spawn(async move {
+                    if let Tools::Runner(runner) = &crew.0.tools {
+                        housekeeping::sweep_containers(&crew.0.app, runner.as_ref()).await;
+                    }
+                    drop(turn);
+                });
             }
-            anyhow::Ok(())
-        };
-        if let Err(e) = swept.await {
-            tracing::debug!(error = %e, "containers can't be looked through");
-        }
-    }
-
-    async fn find_owed_work(&self) {
-        match self.0.app.store.owed_without_a_job().await {
-            Ok(owed) => {
-                for task in owed {
-                    tracing::warn!(?task, "work is owed that no job stands for");
-                    self.0.app.store.want(task).await.ok();
-                }
-            }
-            Err(e) => tracing::warn!(error = %e, "owed work can't be looked for"),
         }
     }
 

@@ -5,10 +5,12 @@
 
 pub mod crew;
 mod follow;
+mod housekeeping;
 pub mod queue;
 pub mod relay;
 pub mod reply_privately;
 pub mod run_deployment;
+pub mod slack_calls;
 mod stop;
 pub mod sync_message;
 

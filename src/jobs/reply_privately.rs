@@ -1,7 +1,7 @@
 //! Tells a presser, and nobody else, why the press was refused.
 
 use super::Outcome;
-use super::sync_message::{Paces, trouble, turn};
+use super::slack_calls::{Paces, trouble, turn};
 use crate::app::App;
 use crate::domain::deployment::PressRefusal;
 use crate::domain::event::Event;

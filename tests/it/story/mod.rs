@@ -25,7 +25,7 @@ use coolops::domain::ids::{BuildId, ProjectId};
 use coolops::domain::project::ProjectChange;
 use coolops::http;
 use coolops::jobs::crew::{Crew, Tools};
-use coolops::jobs::sync_message::Paces;
+use coolops::jobs::slack_calls::Paces;
 use coolops::jobs::{RUNNER_KINDS, SLACK_KINDS};
 use coolops::keys::{self, Keyring};
 use coolops::projections::build_card::BuildCard;

@@ -1,0 +1,124 @@
+//! What is looked after now and then, whoever is at work: work that no job stands for, what nobody needs any more, containers left behind.
+//!
+//! **Invariant:** a chore can be left out, or done by several processes at once, and nothing is lost or done twice.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::domain::react::Task;
+use crate::runner::Runner;
+
+/// What is looked after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chore {
+    /// Work is owed by the rows and no job stands for it: what a lost job table would cost.
+    FindOwedWork,
+    /// Deliveries, finished jobs and secrets of what is archived are kept for a while only.
+    Forget,
+    /// A container is there although its deployment is over.
+    SweepContainers,
+}
+
+/// Every chore, and how often it is done.
+const CHORES: [(Chore, Duration); 3] = [
+    (Chore::FindOwedWork, Duration::from_mins(5)),
+    (Chore::Forget, Duration::from_mins(5)),
+    (Chore::SweepContainers, Duration::from_secs(30)),
+];
+
+/// When each chore was done last, by this process.
+#[derive(Default)]
+pub(super) struct Housekeeping {
+    done: [Option<Instant>; CHORES.len()],
+}
+
+impl Housekeeping {
+    /// The chores that are due, which are taken to be done then; at first all of them.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Chore> {
+        let mut due = Vec::new();
+        for (done, (chore, every)) in self.done.iter_mut().zip(CHORES) {
+            if done.is_none_or(|at| now.duration_since(at) >= every) {
+                *done = Some(now);
+                due.push(chore);
+            }
+        }
+        due
+    }
+}
+
+/// Asks again for owed work that no job stands for.
+pub(super) async fn find_owed_work(app: &App) {
+    match app.store.owed_without_a_job().await {
+        Ok(owed) => {
+            for task in owed {
+                tracing::warn!(?task, "work is owed that no job stands for");
+                app.store.want(task).await.ok();
+            }
+        }
+        Err(e) => tracing::warn!(error = %e, "owed work can't be looked for"),
+    }
+}
+
+/// Forgets what nobody needs any more.
+pub(super) async fn forget(app: &App) {
+    let forgotten = async {
+        app.store.forget_deliveries().await?;
+        app.store.forget_done().await?;
+        app.erase_archived().await?;
+        anyhow::Ok(())
+    };
+    if let Err(e) = forgotten.await {
+        tracing::warn!(error = %e, "what nobody needs any more can't be forgotten now");
+    }
+}
+
+/// Removes what a crash or a hanging engine left behind: containers whose deployment is over, and nobody is at it. One that runs
+/// is stopped first, and that is recorded: the deployment's line has said otherwise.
+pub(super) async fn sweep_containers(app: &App, runner: &dyn Runner) {
+    let store = &app.store;
+    let swept = async {
+        let instance = store.instance().await?;
+        for left in runner.containers(&instance).await? {
+            let Some(deployment) = app.deployment_of_log(left.deployment).await? else {
+                tracing::warn!(deployment.id = %left.deployment, "a container of ours is of no deployment that is known; it stays");
+                continue;
+            };
+            if !deployment.state().is_over() || !store.is_idle(Task::RunDeployment(left.deployment)).await? {
+                continue;
+            }
+            if left.running {
+                tracing::error!(deployment.id = %left.deployment, "a container runs although its deployment is over; stopping it");
+                runner.stop(&left.id, Duration::from_secs(u64::from(deployment.stop_grace_seconds))).await?;
+                app.found_stray(left.deployment, &left.id).await?;
+            } else {
+                tracing::info!(deployment.id = %left.deployment, "removing a container whose deployment is over");
+            }
+            runner.remove(&left.id).await?;
+        }
+        anyhow::Ok(())
+    };
+    if let Err(e) = swept.await {
+        tracing::debug!(error = %e, "containers can't be looked through");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_chore_has_its_own_period_whatever_the_pace_of_the_rounds() {
+        let (begun, mut keeping) = (Instant::now(), Housekeeping::default());
+        assert_eq!(keeping.due(begun), CHORES.map(|(chore, _)| chore), "at first all of them");
+        for pace in [500, 2_000] {
+            let (mut keeping, mut swept) = (Housekeeping::default(), 0);
+            for round in 0..(60_000 / pace) {
+                let due = keeping.due(begun + Duration::from_millis(round * pace));
+                swept += due.iter().filter(|chore| **chore == Chore::SweepContainers).count();
+            }
+            assert_eq!(swept, 2, "a minute of rounds every {pace} ms");
+        }
+    }
+}
