@@ -22,6 +22,10 @@ impl Provider for Bitbucket {
         "the webhook's secret; it signs each body"
     }
 
+    fn headers(&self) -> &'static [&'static str] {
+        &["x-event-key", "x-request-uuid", "x-attempt-number"]
+    }
+
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
         (&["pipeline"], &["commit_status"])
     }

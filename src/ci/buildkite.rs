@@ -22,6 +22,10 @@ impl Provider for Buildkite {
         "the notification service's token, sent plain or as a signature"
     }
 
+    fn headers(&self) -> &'static [&'static str] {
+        &["x-buildkite-event", "x-request-id"]
+    }
+
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
         (&["build.finished"], &[])
     }

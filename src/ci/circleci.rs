@@ -59,6 +59,10 @@ impl Provider for CircleCi {
         "the webhook's secret token; it signs each body"
     }
 
+    fn headers(&self) -> &'static [&'static str] {
+        &["circleci-event-type"]
+    }
+
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
         (&["workflow-completed"], &[])
     }

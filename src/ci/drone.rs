@@ -27,6 +27,10 @@ impl Provider for Drone {
         "the server's DRONE_WEBHOOK_SECRET; it signs date and digest"
     }
 
+    fn headers(&self) -> &'static [&'static str] {
+        &["x-drone-event"]
+    }
+
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
         (&["build"], &["promote"])
     }

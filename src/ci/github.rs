@@ -21,6 +21,10 @@ impl Provider for GitHub {
         "the webhook's secret; it signs each body"
     }
 
+    fn headers(&self) -> &'static [&'static str] {
+        &["x-github-event", "x-github-delivery"]
+    }
+
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
         (&["workflow_run", "release"], &["tag"])
     }

@@ -29,6 +29,10 @@ impl Provider for GitLab {
         "the webhook's secret token, or its signing token whsec_…"
     }
 
+    fn headers(&self) -> &'static [&'static str] {
+        &["x-gitlab-event", "x-gitlab-event-uuid", "idempotency-key", "webhook-id"]
+    }
+
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
         (&["pipeline"], &["child_pipeline"])
     }

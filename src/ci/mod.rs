@@ -152,6 +152,12 @@ pub trait Provider: Sync {
     /// The events that can make a build: the defaults, and those that are an option.
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]);
 
+    /// Its own headers that are kept of a delivery, in lower case: all that [`Provider::read`] and [`Provider::delivery`] ask for, and what
+    /// helps people. Never one that proves an origin.
+    fn headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Checks the origin of the raw bytes with one of the project's secrets, in constant time.
     ///
     /// # Errors

@@ -36,6 +36,10 @@ impl Provider for Travis {
         "Travis' public key, in PEM; it checks each body's signature"
     }
 
+    fn headers(&self) -> &'static [&'static str] {
+        &["travis-repo-slug"]
+    }
+
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]) {
         (&["push", "api", "cron"], &["pull_request"])
     }

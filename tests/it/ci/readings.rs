@@ -54,3 +54,20 @@ fn every_provider_has_bodies_and_a_snapshot() {
         assert!(!samples(provider.name()).is_empty(), "{} has no bodies", provider.name());
     }
 }
+
+#[test]
+fn what_is_kept_of_a_delivery_reads_like_the_delivery() {
+    for provider in ci::PROVIDERS {
+        for sample in samples(provider.name()) {
+            let bytes = sign::bytes(provider.name(), &sample.body);
+            let sent = Headers(sample.headers.clone());
+            let request = Request { headers: &sent, body: &bytes, now: super::now() };
+            let mut body = ci::body(*provider, &request).unwrap();
+            redact::body(&mut body);
+            let kept = Headers(redact::headers(*provider, &sent));
+            let again = Request { headers: &kept, body: &[], now: super::now() };
+            assert_eq!(ci::read(*provider, &again, &body), ci::read(*provider, &request, &body), "{}", sample.name);
+            assert_eq!(provider.delivery(&again, &body), provider.delivery(&request, &body), "{}", sample.name);
+        }
+    }
+}
