@@ -131,7 +131,12 @@ pub const VARIABLES: &[Variable] = &[
         default: Some("on"),
         uses: [O, I, O, I, I],
     },
-    Variable { name: "SLACK_API_URL", help: "Slack's Web API; for tests", default: Some("https://slack.com/api"), uses: [O, O, I, I, I] },
+    Variable {
+        name: "SLACK_API_URL",
+        help: "Slack's Web API; for tests",
+        default: Some("https://slack.com/api"),
+        uses: [O, O, I, I, I],
+    },
     Variable {
         name: "COOLOPS_SLACK_SPEED",
         help: "how many times faster than Slack's documented limits messages are sent; for tests",
@@ -140,7 +145,12 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable { name: "SLACK_BOT_TOKEN", help: "the app's bot token, xoxb-…", default: None, uses: [R, R, I, I, I] },
     Variable { name: "SLACK_SIGNING_SECRET", help: "the app's signing secret", default: None, uses: [R, R, I, I, I] },
-    Variable { name: "RUST_LOG", help: "what is logged, such as info or coolops=debug", default: Some("info"), uses: [O, O, O, O, O] },
+    Variable {
+        name: "RUST_LOG",
+        help: "what is logged, such as info or coolops=debug",
+        default: Some("info"),
+        uses: [O, O, O, O, O],
+    },
     Variable { name: "COOLOPS_LOG_FORMAT", help: "human or json", default: Some("human"), uses: [O, O, O, O, O] },
     Variable { name: "NO_COLOR", help: "no colours in the terminal", default: None, uses: [O, O, O, O, O] },
 ];
@@ -227,20 +237,28 @@ impl Config {
         const LISTEN: &str = "an IP address and a port such as 0.0.0.0:3000";
         const WEB: &str = "an address that begins with https:// or http://";
         const UP_TO_1000: &str = "a number from 1 to 1000";
-        let database_url = r.parsed("DATABASE_URL", POSTGRES, |u| postgres(u).then(|| u.to_owned())).unwrap_or_default();
-        let migrate_database_url = r.parsed("COOLOPS_MIGRATE_DATABASE_URL", POSTGRES, |u| postgres(u).then(|| u.to_owned()));
-        let redis = "an address of Redis such as redis://localhost, rediss://redis.example.com or redis+unix:///run/redis.sock";
-        let redis_url = r.parsed("REDIS_URL", redis, |u| redis::Client::open(u).ok().map(|_| u.to_owned())).unwrap_or_default();
-        let docker = "an address of a Docker Engine: unix:///path or tcp://host:port (ssh:// and TLS are not supported)";
-        let docker_host =
-            r.parsed("DOCKER_HOST", docker, |h| ["unix://", "tcp://", "http://"].iter().any(|p| h.starts_with(p)).then(|| h.to_owned()));
+        let database_url =
+            r.parsed("DATABASE_URL", POSTGRES, |u| postgres(u).then(|| u.to_owned())).unwrap_or_default();
+        let migrate_database_url =
+            r.parsed("COOLOPS_MIGRATE_DATABASE_URL", POSTGRES, |u| postgres(u).then(|| u.to_owned()));
+        let redis =
+            "an address of Redis such as redis://localhost, rediss://redis.example.com or redis+unix:///run/redis.sock";
+        let redis_url =
+            r.parsed("REDIS_URL", redis, |u| redis::Client::open(u).ok().map(|_| u.to_owned())).unwrap_or_default();
+        let docker =
+            "an address of a Docker Engine: unix:///path or tcp://host:port (ssh:// and TLS are not supported)";
+        let docker_host = r.parsed("DOCKER_HOST", docker, |h| {
+            ["unix://", "tcp://", "http://"].iter().any(|p| h.starts_with(p)).then(|| h.to_owned())
+        });
         let listen = r.parsed("COOLOPS_LISTEN", LISTEN, |a| a.parse().ok());
         let admin_listen = r.parsed("COOLOPS_ADMIN_LISTEN", LISTEN, |a| a.parse().ok());
-        let http = |u: &str| url::Url::parse(u).ok().filter(|u| ["http", "https"].contains(&u.scheme()) && u.has_host());
+        let http =
+            |u: &str| url::Url::parse(u).ok().filter(|u| ["http", "https"].contains(&u.scheme()) && u.has_host());
         let base = |u: &str| http(u).map(|_| u.trim_end_matches('/').to_owned());
         let up_to_1000 = |n: &str| n.parse::<u32>().ok().filter(|n| (1..=1000).contains(n));
         // Styles, scripts and live logs are asked for from the root.
-        const ROOT: &str = "an address that begins with https:// or http:// and ends after the host: no path, no query, no user";
+        const ROOT: &str =
+            "an address that begins with https:// or http:// and ends after the host: no path, no query, no user";
         let root = |u: &str| {
             let url = http(u)?;
             let plain = url.path() == "/"
@@ -251,7 +269,8 @@ impl Config {
             plain.then(|| u.trim().trim_end_matches('/').to_owned())
         };
         let public_url = r.parsed("COOLOPS_PUBLIC_URL", ROOT, root).unwrap_or_default();
-        let network_guard = r.parsed("COOLOPS_NETWORK_GUARD", "on or off", |g| ["on", "off"].contains(&g).then_some(g == "on"));
+        let network_guard =
+            r.parsed("COOLOPS_NETWORK_GUARD", "on or off", |g| ["on", "off"].contains(&g).then_some(g == "on"));
         let slots = r.parsed("COOLOPS_WORKER_SLOTS", UP_TO_1000, up_to_1000).unwrap_or(1);
         let slack_api_url = r.parsed("SLACK_API_URL", WEB, base).unwrap_or_default();
         let slack_speed = r.parsed("COOLOPS_SLACK_SPEED", UP_TO_1000, up_to_1000).unwrap_or(1);
@@ -264,9 +283,14 @@ impl Config {
         }
         let slack_signing_secret = r.text("SLACK_SIGNING_SECRET").unwrap_or_default().into();
         let (key, previous) = (r.text("COOLOPS_MASTER_KEY"), r.text("COOLOPS_MASTER_KEY_PREVIOUS"));
-        let previous: Vec<SecretString> = previous.iter().flat_map(|all| all.split(',')).map(|key| key.trim().to_owned().into()).collect();
+        let previous: Vec<SecretString> =
+            previous.iter().flat_map(|all| all.split(',')).map(|key| key.trim().to_owned().into()).collect();
         let keys = key.map(SecretString::from).and_then(|key| {
-            let wrong = if Keyring::new(&key, &[]).is_err() { "COOLOPS_MASTER_KEY" } else { "a key of COOLOPS_MASTER_KEY_PREVIOUS" };
+            let wrong = if Keyring::new(&key, &[]).is_err() {
+                "COOLOPS_MASTER_KEY"
+            } else {
+                "a key of COOLOPS_MASTER_KEY_PREVIOUS"
+            };
             Keyring::new(&key, &previous).map_err(|e| r.problems.push(format!("{wrong} can't be read: {e}"))).ok()
         });
         if !r.problems.is_empty() {
@@ -308,7 +332,12 @@ pub fn reference() -> String {
     }
     text.push_str("\n|---|---|---|---|---|---|---|---|\n");
     for v in VARIABLES {
-        text.push_str(&format!("| `{}` | {} | {} |", v.name, v.help, v.default.map_or_else(String::new, |d| format!("`{d}`"))));
+        text.push_str(&format!(
+            "| `{}` | {} | {} |",
+            v.name,
+            v.help,
+            v.default.map_or_else(String::new, |d| format!("`{d}`"))
+        ));
         for used in v.uses {
             text.push_str(match used {
                 Use::Required => " required |",
@@ -335,9 +364,14 @@ mod tests {
         };
         let Err(error) = Config::read(Role::Serve, &given) else { panic!("accepted") };
         let text = error.to_string();
-        for name in
-            ["DATABASE_URL", "COOLOPS_LISTEN", "COOLOPS_MASTER_KEY", "COOLOPS_PUBLIC_URL", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"]
-        {
+        for name in [
+            "DATABASE_URL",
+            "COOLOPS_LISTEN",
+            "COOLOPS_MASTER_KEY",
+            "COOLOPS_PUBLIC_URL",
+            "SLACK_BOT_TOKEN",
+            "SLACK_SIGNING_SECRET",
+        ] {
             assert!(text.contains(&format!("  {name}")), "{name} is missing in:\n{text}");
         }
         assert!(!text.contains("mysql"), "a value may be a secret in the wrong place");

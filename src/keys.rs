@@ -33,7 +33,9 @@ pub enum KeyError {
     #[error("it is not 32 bytes in base64; make one with: openssl rand -base64 32")]
     Malformed,
     /// The value is under a key that isn't set.
-    #[error("it is encrypted under the master key {0}, which is neither COOLOPS_MASTER_KEY nor among COOLOPS_MASTER_KEY_PREVIOUS")]
+    #[error(
+        "it is encrypted under the master key {0}, which is neither COOLOPS_MASTER_KEY nor among COOLOPS_MASTER_KEY_PREVIOUS"
+    )]
     UnknownKey(String),
     /// The ciphertext was changed, or belongs elsewhere.
     #[error("it can't be decrypted: it was changed, or moved from another place")]
@@ -83,7 +85,9 @@ impl Keyring {
     fn derive(&self, key_id: &str, purpose: &str) -> Option<[u8; 32]> {
         let master = self.keys.iter().find(|k| k.id == key_id)?;
         let mut key = [0; 32];
-        Hkdf::<Sha256>::new(None, master.key.expose_secret()).expand(purpose.as_bytes(), &mut key).expect("32 bytes can be expanded");
+        Hkdf::<Sha256>::new(None, master.key.expose_secret())
+            .expand(purpose.as_bytes(), &mut key)
+            .expect("32 bytes can be expanded");
         Some(key)
     }
 
@@ -98,7 +102,9 @@ impl Keyring {
         let (key_id, key) = self.current("secret-value");
         let nonce = random::<12>();
         let payload = Payload { msg: value.expose_secret().as_bytes(), aad: place.as_bytes() };
-        let ciphertext = Aes256Gcm::new(&key.into()).encrypt(Nonce::from_slice(&nonce), payload).expect("a short value can be encrypted");
+        let ciphertext = Aes256Gcm::new(&key.into())
+            .encrypt(Nonce::from_slice(&nonce), payload)
+            .expect("a short value can be encrypted");
         SealedValue { key_id, nonce: nonce.to_vec(), ciphertext }
     }
 
@@ -107,12 +113,15 @@ impl Keyring {
     /// # Errors
     /// When its key isn't set, or it was changed or moved.
     pub fn open(&self, place: &str, sealed: &SealedValue) -> Result<SecretString, KeyError> {
-        let key = self.derive(&sealed.key_id, "secret-value").ok_or_else(|| KeyError::UnknownKey(sealed.key_id.clone()))?;
+        let key =
+            self.derive(&sealed.key_id, "secret-value").ok_or_else(|| KeyError::UnknownKey(sealed.key_id.clone()))?;
         let payload = Payload { msg: &sealed.ciphertext, aad: place.as_bytes() };
         if sealed.nonce.len() != 12 {
             return Err(KeyError::Damaged);
         }
-        let plain = Aes256Gcm::new(&key.into()).decrypt(Nonce::from_slice(&sealed.nonce), payload).map_err(|_| KeyError::Damaged)?;
+        let plain = Aes256Gcm::new(&key.into())
+            .decrypt(Nonce::from_slice(&sealed.nonce), payload)
+            .map_err(|_| KeyError::Damaged)?;
         String::from_utf8(plain).map(SecretString::from).map_err(|_| KeyError::Damaged)
     }
 

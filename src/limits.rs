@@ -1,7 +1,7 @@
 //! What the names and values of an announcement may be: one set of rules for the service and for what CI runs. Pure.
 //!
-//! What is refused says the limit and the actual size. A name is what people tell things apart by, so nothing may stand in it
-//! that they don't see, or that reorders what they see.
+//! What is refused says the limit and the actual size. A name is what people tell things apart by, so nothing may stand
+//! in it that they don't see, or that reorders what they see.
 
 use std::borrow::Cow;
 
@@ -32,8 +32,9 @@ pub const ENTRIES_MAX: usize = 100;
 /// Most marks on one letter; scripts that are read need three or four.
 const MARKS_MAX: usize = 6;
 
-/// Whether a character is not seen, or changes how others are read: Unicode's default-ignorable code points, bidirectional
-/// controls, tags, line separators, and blanks that look like nothing. Source: Unicode 16, DerivedCoreProperties.
+/// Whether a character is not seen, or changes how others are read: Unicode's default-ignorable code points,
+/// bidirectional controls, tags, line separators, and blanks that look like nothing. Source: Unicode 16,
+/// DerivedCoreProperties.
 pub fn is_hidden(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
@@ -53,7 +54,9 @@ fn belongs_to_an_emoji(before: Option<char>, c: char, after: Option<char>) -> bo
     };
     let is_symbol = |c: char| c >= '\u{203c}' && !is_letter(c) && !is_hidden(c) && !is_mark(c);
     match c {
-        '\u{fe0f}' => after == Some('\u{20e3}') || before.is_some_and(|b| is_symbol(b) || matches!(b, '\u{a9}' | '\u{ae}')),
+        '\u{fe0f}' => {
+            after == Some('\u{20e3}') || before.is_some_and(|b| is_symbol(b) || matches!(b, '\u{a9}' | '\u{ae}'))
+        }
         '\u{200d}' => before.is_some_and(|b| is_symbol(b) || b == '\u{fe0f}') && after.is_some_and(is_symbol),
         _ => false,
     }
@@ -72,8 +75,8 @@ fn told_apart(text: &str) -> impl Iterator<Item = (char, bool)> {
     })
 }
 
-/// A text in which nothing is hidden: what isn't seen, or changes how other text is read, stands there by its number, and a letter
-/// has only as many marks as are read. Controls go too, but for line ends and tabs.
+/// A text in which nothing is hidden: what isn't seen, or changes how other text is read, stands there by its number,
+/// and a letter has only as many marks as are read. Controls go too, but for line ends and tabs.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|b| (b' '..=b'~').contains(&b) || b == b'\n' || b == b'\t') {
         return Cow::Borrowed(text);
@@ -91,7 +94,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A text without the carriage return (and the line's end) that shells of Windows leave at its end; other line ends stay.
+/// A text without the carriage return (and the line's end) that shells of Windows leave at its end; other line ends
+/// stay.
 pub fn without_carriage_return(text: &str) -> &str {
     let line = text.strip_suffix('\n').unwrap_or(text);
     let kept = line.trim_end_matches('\r');
@@ -115,8 +119,11 @@ pub fn display_name<'a>(what: &str, text: &'a str, max: usize) -> Result<&'a str
         return invalid(format!("{what} holds the control character U+{:04X}; leave it out", bad as u32));
     }
     if let Some((bad, _)) = told_apart(text).find(|(_, bad)| *bad) {
-        let why =
-            if is_mark(bad) { "more marks on one letter than can be read, the last of them" } else { "a character that nobody sees," };
+        let why = if is_mark(bad) {
+            "more marks on one letter than can be read, the last of them"
+        } else {
+            "a character that nobody sees,"
+        };
         return invalid(format!("{what} holds {why} U+{:04X}; leave it out", bad as u32));
     }
     if text.trim() != text {
@@ -138,9 +145,9 @@ pub fn build_name(text: &str) -> Result<&str, Invalid> {
     display_name("name", text, 200)
 }
 
-/// Whether a variable changes how programs are loaded, how shells and languages run, which configuration or credentials are
-/// used, or whom programs talk to: setting one is running code, or sending secrets elsewhere. Params come from CI, whose token may
-/// leak, and run beside production's secrets.
+/// Whether a variable changes how programs are loaded, how shells and languages run, which configuration or credentials
+/// are used, or whom programs talk to: setting one is running code, or sending secrets elsewhere. Params come from CI,
+/// whose token may leak, and run beside production's secrets.
 pub fn changes_programs(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     if HARMLESS.binary_search(&upper.as_str()).is_ok() {
@@ -397,10 +404,15 @@ fn variable_shape(text: &str) -> Result<(), Invalid> {
         return invalid(format!("the name of {} bytes is too long; at most 100 are allowed", text.len()));
     }
     if !starts || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        return invalid(format!("\"{}\" is not a variable name; use letters, digits and _, not starting with a digit", printable(text)));
+        return invalid(format!(
+            "\"{}\" is not a variable name; use letters, digits and _, not starting with a digit",
+            printable(text)
+        ));
     }
     if text.to_ascii_uppercase().starts_with("COOLOPS_") {
-        return invalid(format!("{text} is reserved: coolops sets the COOLOPS_* variables itself; choose another name"));
+        return invalid(format!(
+            "{text} is reserved: coolops sets the COOLOPS_* variables itself; choose another name"
+        ));
     }
     Ok(())
 }
@@ -441,7 +453,11 @@ pub fn metadata_key(text: &str) -> Result<&str, Invalid> {
 /// A sentence that says the limit and the actual size.
 pub fn value<'a>(of: &str, text: &'a str) -> Result<&'a str, Invalid> {
     if text.len() > VALUE_MAX {
-        return invalid(format!("the value of {} has {} bytes; at most {VALUE_MAX} are allowed", printable(of), text.len()));
+        return invalid(format!(
+            "the value of {} has {} bytes; at most {VALUE_MAX} are allowed",
+            printable(of),
+            text.len()
+        ));
     }
     if text.contains('\0') {
         return invalid(format!("the value of {} holds a NUL byte; leave it out", printable(of)));
@@ -454,7 +470,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     if text.len() <= 60 && !told_apart(text).any(|(c, bad)| bad || c.is_control()) {
         return Cow::Borrowed(text);
     }
-    let mut short: String = text.graphemes(true).take(40).flat_map(str::chars).take(60).flat_map(char::escape_default).collect();
+    let mut short: String =
+        text.graphemes(true).take(40).flat_map(str::chars).take(60).flat_map(char::escape_default).collect();
     short.push('…');
     Cow::Owned(short)
 }
@@ -547,8 +564,17 @@ mod tests {
         }
         assert!(build_name(&format!("m{}", "\u{301}".repeat(500))).unwrap_err().0.contains("U+0301"));
         assert!(build_name("main ").unwrap_err().0.contains("ends with a blank"));
-        for good in ["main-31", "שלום", "Zürich", "Zu\u{308}rich", "tiếng Việt", "हिन्दी", "❤\u{fe0f}-1", "1\u{fe0f}\u{20e3}", "👩‍💻-7"]
-        {
+        for good in [
+            "main-31",
+            "שלום",
+            "Zürich",
+            "Zu\u{308}rich",
+            "tiếng Việt",
+            "हिन्दी",
+            "❤\u{fe0f}-1",
+            "1\u{fe0f}\u{20e3}",
+            "👩‍💻-7",
+        ] {
             assert!(build_name(good).is_ok(), "{good:?} must be taken");
         }
     }

@@ -20,9 +20,13 @@ pub fn start() {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let registry = tracing_subscriber::registry().with(filter);
     let done = if json {
-        registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).with_filter(clamp)).try_init()
+        registry
+            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).with_filter(clamp))
+            .try_init()
     } else {
-        registry.with(fmt::layer().with_ansi(colour).with_target(false).with_writer(std::io::stderr).with_filter(clamp)).try_init()
+        registry
+            .with(fmt::layer().with_ansi(colour).with_target(false).with_writer(std::io::stderr).with_filter(clamp))
+            .try_init()
     };
     // A second start in one process (tests) keeps the first.
     drop(done);

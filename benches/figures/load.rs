@@ -33,7 +33,10 @@ impl Client {
             // What the client costs is missing to the service on the same two cores.
             let Some(end) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
             let head = std::str::from_utf8(&self.buffer[..end]).unwrap_or_default();
-            let length = head.lines().filter_map(|l| l.split_once(": ")).find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+            let length = head
+                .lines()
+                .filter_map(|l| l.split_once(": "))
+                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
             if self.buffer.len() >= end + 4 + length.map_or(0, |(_, n)| n.parse().unwrap_or(0)) {
                 return Ok(head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0));
             }
@@ -41,8 +44,10 @@ impl Client {
     }
 
     pub async fn post_build(&mut self, token: &str, body: &str) -> std::io::Result<u16> {
-        let request =
-            format!("POST /builds HTTP/1.1\r\nhost: bench\r\nauthorization: Token {token}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let request = format!(
+            "POST /builds HTTP/1.1\r\nhost: bench\r\nauthorization: Token {token}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
         self.send(request.as_bytes()).await
     }
 
@@ -58,8 +63,8 @@ impl Client {
     }
 }
 
-/// A workflow run's webhook of 22 kB, as GitHub sends it: what stands before and after the number that makes it a run of
-/// its own.
+/// A workflow run's webhook of 22 kB, as GitHub sends it: what stands before and after the number that makes it a run
+/// of its own.
 fn workflow_run() -> (String, String) {
     let kept = include_str!("../../tests/it/ci/bodies/github/push.json");
     let mut body = serde_json::from_str::<serde_json::Value>(kept).unwrap()["body"].take();
@@ -169,7 +174,11 @@ fn connection(url: &str) -> Vec<(String, String)> {
     let url = url.replace("postgres:///", "");
     let (database, rest) = url.split_once('?').unwrap();
     let mut all = vec![("PGDATABASE".to_owned(), database.to_owned())];
-    all.extend(rest.split('&').filter_map(|p| p.split_once('=')).map(|(k, v)| (format!("PG{}", k.to_uppercase()), v.to_owned())));
+    all.extend(
+        rest.split('&')
+            .filter_map(|p| p.split_once('='))
+            .map(|(k, v)| (format!("PG{}", k.to_uppercase()), v.to_owned())),
+    );
     all
 }
 
@@ -179,12 +188,17 @@ pub async fn pgbench(url: &str, clients: usize) -> f64 {
     let insert = "BEGIN;\nINSERT INTO yardstick (payload) VALUES ('{\"name\":\"master-1\",\"params\":{\"DOCKER_TAG\":\"1\"}}');\nCOMMIT;\n";
     std::fs::write(&script, insert).unwrap();
     let mut command = Command::new(program("pgbench"));
-    command.args(["-n", "-M", "prepared", "-T", "5", "-j", "2", "-c", &clients.to_string(), "-f"]).arg(&script).envs(connection(url));
+    command
+        .args(["-n", "-M", "prepared", "-T", "5", "-j", "2", "-c", &clients.to_string(), "-f"])
+        .arg(&script)
+        .envs(connection(url));
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     std::fs::remove_file(&script).unwrap();
-    let line =
-        text.lines().find(|l| l.starts_with("tps = ")).unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
+    let line = text
+        .lines()
+        .find(|l| l.starts_with("tps = "))
+        .unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
     line.split_whitespace().nth(2).unwrap().parse().unwrap()
 }
 

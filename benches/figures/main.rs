@@ -52,7 +52,13 @@ fn main() {
         println!("| row | measured | target | |\n|---|---|---|---|");
         let tell = |rows: Vec<Row>| {
             for row in rows {
-                println!("| {} | {} | {} | {} |", row.name, row.measured, row.target, if row.met { "met" } else { "MISSED" });
+                println!(
+                    "| {} | {} | {} | {} |",
+                    row.name,
+                    row.measured,
+                    row.target,
+                    if row.met { "met" } else { "MISSED" }
+                );
             }
         };
         if wanted("builds") {
@@ -101,7 +107,10 @@ fn percentile(values: &mut [f64], p: f64) -> f64 {
 /// `POST /builds` against pgbench's single-row inserts, in turns, on the same Postgres.
 async fn builds() -> Vec<Row> {
     let service = Service::begin("true", 4).await;
-    service.database.execute("create table yardstick (id bigserial primary key, payload text, at timestamptz default now())").await;
+    service
+        .database
+        .execute("create table yardstick (id bigserial primary key, payload text, at timestamptz default now())")
+        .await;
     let mut rows = Vec::new();
     for (connections, least, name, target) in [
         (16, 0.5, "POST /builds, 16 connections ÷ pgbench, 16 clients", "at least 0.5"),
@@ -164,7 +173,8 @@ async fn client() -> Vec<Row> {
             let _ = stream.read(&mut request).await;
             // The program waits for its answer now: all that it needs is in memory.
             let of = |id: &str| std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-            let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+            let processes =
+                std::fs::read_dir("/proc").unwrap().flatten().map(|e| e.file_name().to_string_lossy().into_owned());
             let ours = processes
                 .filter(|id| id.bytes().all(|b| b.is_ascii_digit()))
                 .map(|id| of(&id))
@@ -177,7 +187,8 @@ async fn client() -> Vec<Row> {
     let mut times = Vec::new();
     for round in 0..60 {
         let before = Instant::now();
-        let run = tokio::process::Command::new(program).args(["build:new", "m", "-t", "x", "--url", &url]).status().await;
+        let run =
+            tokio::process::Command::new(program).args(["build:new", "m", "-t", "x", "--url", &url]).status().await;
         assert!(run.expect("./just client made it").success());
         if round >= 10 {
             times.push(before.elapsed().as_secs_f64() * 1_000.0);
@@ -188,8 +199,18 @@ async fn client() -> Vec<Row> {
     let size = std::fs::metadata(program).unwrap().len() as f64 / 1e6;
     let row = |name, measured, target, met| Row { name, measured, target, met };
     vec![
-        row("coolops build:new, start to end, median and 99th percentile", format!("{middle:.1} ms, {high:.1} ms"), "10 ms", middle < 10.0),
-        row("coolops build:new, resident memory", format!("{memory:.1} MB"), "under 8 MB", memory > 0.0 && memory < 8.0),
+        row(
+            "coolops build:new, start to end, median and 99th percentile",
+            format!("{middle:.1} ms, {high:.1} ms"),
+            "10 ms",
+            middle < 10.0,
+        ),
+        row(
+            "coolops build:new, resident memory",
+            format!("{memory:.1} MB"),
+            "under 8 MB",
+            memory > 0.0 && memory < 8.0,
+        ),
         row("coolops build:new, size of the program", format!("{size:.1} MB"), "under 5 MB", size < 5.0),
     ]
 }
@@ -209,7 +230,9 @@ async fn presses() -> Vec<Row> {
     let (disk_middle, disk_high) = (percentile(&mut disk, 0.5), percentile(&mut disk, 0.99));
     vec![Row {
         name: "press → 200 at 50 a second, median and 99th percentile",
-        measured: format!("{middle:.1} ms, {high:.1} ms (the disk alone, one flush each: {disk_middle:.1} ms, {disk_high:.1} ms)"),
+        measured: format!(
+            "{middle:.1} ms, {high:.1} ms (the disk alone, one flush each: {disk_middle:.1} ms, {disk_high:.1} ms)"
+        ),
         target: "5 ms, 25 ms",
         met: middle <= 5.0 && high <= 25.0,
     }]
@@ -250,10 +273,16 @@ async fn start() -> Row {
         }
         let name = format!("yardstick-{}", service::random());
         let before = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
-        let made = docker.create_container(Some(CreateContainerOptionsBuilder::new().name(&name).build()), body).await.unwrap();
+        let made = docker
+            .create_container(Some(CreateContainerOptionsBuilder::new().name(&name).build()), body)
+            .await
+            .unwrap();
         docker.start_container(&made.id, None).await.unwrap();
         theirs.push((started_at(&docker, &made.id).await - before).num_microseconds().unwrap() as f64 / 1_000.0);
-        docker.remove_container(&made.id, Some(RemoveContainerOptionsBuilder::new().force(true).build())).await.unwrap();
+        docker
+            .remove_container(&made.id, Some(RemoveContainerOptionsBuilder::new().force(true).build()))
+            .await
+            .unwrap();
         ours.push(service.press_to_start(&format!("start-{n}"), &docker).await);
     }
     let mut ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(a, b)| a / b).collect();
@@ -293,7 +322,8 @@ async fn lines() -> Row {
         let seconds = service.deploy(&format!("lines-{n}")).await;
         ours.push(seconds);
         let body = ContainerCreateBody { image: Some(service.image.clone()), ..Default::default() };
-        let made = docker.create_container(None::<bollard::query_parameters::CreateContainerOptions>, body).await.unwrap();
+        let made =
+            docker.create_container(None::<bollard::query_parameters::CreateContainerOptions>, body).await.unwrap();
         // The same span: from the start of the container until all of its output was read.
         let before = Instant::now();
         docker.start_container(&made.id, None).await.unwrap();
@@ -308,7 +338,10 @@ async fn lines() -> Row {
             while stream.next().await.is_some() {}
         }
         theirs.push(before.elapsed().as_secs_f64());
-        docker.remove_container(&made.id, Some(RemoveContainerOptionsBuilder::new().force(true).build())).await.unwrap();
+        docker
+            .remove_container(&made.id, Some(RemoveContainerOptionsBuilder::new().force(true).build()))
+            .await
+            .unwrap();
     }
     let stored = service.database.number("select lines from (select (payload->'log'->>'lines')::bigint as lines from event where type = 'deployment_succeeded' order by position desc limit 1) x").await;
     let (a, b) = (median(&mut ours), median(&mut theirs));
@@ -396,8 +429,9 @@ fn fold() -> Row {
     let keys = Keyring::new(&service::MASTER_KEY.to_owned().into(), &[]).unwrap();
     let links = keys.links(service::LINK_KEY).unwrap();
     let actor = serde_json::to_string(&Actor::System).unwrap();
-    let stored: Vec<Vec<(&'static str, i16, String)>> =
-        (0..10_000).map(|n| story_of(n).iter().map(|e| (e.kind().0, e.kind().1, serde_json::to_string(e).unwrap())).collect()).collect();
+    let stored: Vec<Vec<(&'static str, i16, String)>> = (0..10_000)
+        .map(|n| story_of(n).iter().map(|e| (e.kind().0, e.kind().1, serde_json::to_string(e).unwrap())).collect())
+        .collect();
     let mut rates = Vec::new();
     for _ in 0..3 {
         let before = Instant::now();
@@ -515,7 +549,12 @@ async fn seed_million(service: &Service) -> i64 {
             let mut versions = std::collections::HashMap::new();
             for (k, event) in story_of(n).iter().enumerate() {
                 let version = versions.entry(event.address().stream).or_insert(0);
-                append.event(EventId(Uuid::from_u128((n << 16) + k as u128 + (1 << 90))), event, &Actor::System, *version);
+                append.event(
+                    EventId(Uuid::from_u128((n << 16) + k as u128 + (1 << 90))),
+                    event,
+                    &Actor::System,
+                    *version,
+                );
                 *version += 1;
             }
             store.append(append).await.unwrap();

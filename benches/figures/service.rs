@@ -86,12 +86,23 @@ impl Service {
         let admin = template.replace("/coolops?", "/postgres?");
         let name = format!("b_{}", random());
         let mut connection = PgConnection::connect(&admin).await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("create database {name} template coolops"))).execute(&mut connection).await.unwrap();
+        sqlx::query(AssertSqlSafe(format!("create database {name} template coolops")))
+            .execute(&mut connection)
+            .await
+            .unwrap();
         let database = Database { url: template.replace("/coolops?", &format!("/{name}?")), name, admin };
         let image = format!("coolops-bench-{}:1", random());
         let docker = DockerRunner::connect(Some(&variable("TEST_DOCKER_HOST"))).unwrap();
-        docker.import(&image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap()).await.unwrap();
-        let options = Options { port: 0, bot_token: "xoxb-bench".into(), signing_secret: "bench-secret".into(), page_token: "page".into() };
+        docker
+            .import(&image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap())
+            .await
+            .unwrap();
+        let options = Options {
+            port: 0,
+            bot_token: "xoxb-bench".into(),
+            signing_secret: "bench-secret".into(),
+            page_token: "page".into(),
+        };
         let standin = StandIn::start(options).await.unwrap();
         let port = free_port();
         let url = format!("http://127.0.0.1:{port}");
@@ -110,7 +121,8 @@ impl Service {
             ("RUST_LOG", "warn".to_owned()),
         ];
         let environment = environment.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-        let mut this = Self { database, image: image.clone(), port, token: String::new(), standin, environment, child: None };
+        let mut this =
+            Self { database, image: image.clone(), port, token: String::new(), standin, environment, child: None };
         this.cli(&["project", "create", "Api", "--image", &image, "--channel", "C0DEPLOYS1"]);
         this.cli(&["environment", "create", "api", "Staging"]);
         this.token = this.cli(&["project", "token", "new", "api"]).trim().to_owned();
@@ -171,7 +183,9 @@ impl Service {
     }
 
     pub fn body(&self, name: &str) -> String {
-        format!(r#"{{"name":"{name}","params":{{"DOCKER_TAG":"{name}"}},"metadata":{{"Job url":"https://ci.example.com/job/{name}"}}}}"#)
+        format!(
+            r#"{{"name":"{name}","params":{{"DOCKER_TAG":"{name}"}},"metadata":{{"Job url":"https://ci.example.com/job/{name}"}}}}"#
+        )
     }
 
     pub async fn announce(&self, name: &str) {
@@ -203,7 +217,8 @@ impl Service {
     }
 
     pub async fn environments(&self) -> Vec<Uuid> {
-        let list: serde_json::Value = serde_json::from_str(&self.cli(&["environment", "list", "api", "--json"])).unwrap();
+        let list: serde_json::Value =
+            serde_json::from_str(&self.cli(&["environment", "list", "api", "--json"])).unwrap();
         list.as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap().parse().unwrap()).collect()
     }
 
@@ -211,7 +226,8 @@ impl Service {
         let store = coolops::store::Store::open(&self.database.url, 1).await.unwrap();
         let mut changes = store.wake().events();
         loop {
-            let done = self.database.number("select count(*) from deployment where state in ('succeeded', 'failed')").await;
+            let done =
+                self.database.number("select count(*) from deployment where state in ('succeeded', 'failed')").await;
             if done >= count {
                 return;
             }
@@ -222,7 +238,8 @@ impl Service {
     /// Announces a build, presses, waits for the recorded end; tells the seconds from the press to the end's own time.
     pub async fn deploy(&self, build: &str) -> f64 {
         self.announce(build).await;
-        let before = self.database.number("select count(*) from deployment where state in ('succeeded', 'failed')").await;
+        let before =
+            self.database.number("select count(*) from deployment where state in ('succeeded', 'failed')").await;
         let environment = self.environments().await[0];
         let pressed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
         let mut client = Client::connect(self.port).await.unwrap();
@@ -247,7 +264,8 @@ impl Service {
     pub async fn press_to_claim(&self, build: &str) -> f64 {
         self.announce(build).await;
         let environment = self.environments().await[0];
-        let ended = self.database.number("select count(*) from deployment where state in ('succeeded', 'failed')").await;
+        let ended =
+            self.database.number("select count(*) from deployment where state in ('succeeded', 'failed')").await;
         let mut client = Client::connect(self.port).await.unwrap();
         assert_eq!(client.press(&self.press(build, environment)).await.unwrap(), 200);
         // A lease is for 20 s, and a run shorter than the first renewal after 5 s.
@@ -266,7 +284,8 @@ impl Service {
     pub async fn press_to_start(&self, build: &str, docker: &Docker) -> f64 {
         self.announce(build).await;
         let environment = self.environments().await[0];
-        let ended = self.database.number("select count(*) from deployment where state in ('succeeded', 'failed')").await;
+        let ended =
+            self.database.number("select count(*) from deployment where state in ('succeeded', 'failed')").await;
         let mut client = Client::connect(self.port).await.unwrap();
         let signed = self.press(build, environment);
         // The container is removed when its deployment has ended, so its start is taken from the engine's own events.
@@ -305,9 +324,12 @@ impl Service {
         (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
     }
 
-    /// Waits until nothing is left to do: Slack would take a quarter of an hour for a thousand new messages at its pace.
+    /// Waits until nothing is left to do: Slack would take a quarter of an hour for a thousand new messages at its
+    /// pace.
     pub async fn until_idle(&self) {
-        self.database.execute("update job set state = 'done', done = wanted where kind = 'sync_message' and state = 'ready'").await;
+        self.database
+            .execute("update job set state = 'done', done = wanted where kind = 'sync_message' and state = 'ready'")
+            .await;
         while self.database.number("select count(*) from job where state <> 'done'").await > 0 {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -315,5 +337,10 @@ impl Service {
 }
 
 pub fn kilobytes(status: &str, field: &str) -> u64 {
-    status.lines().find(|l| l.starts_with(field)).and_then(|l| l.split_whitespace().nth(1)).and_then(|n| n.parse().ok()).unwrap_or(0)
+    status
+        .lines()
+        .find(|l| l.starts_with(field))
+        .and_then(|l| l.split_whitespace().nth(1))
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0)
 }

@@ -1,6 +1,7 @@
 //! Checking the log: the chain, the journals that it seals, and that every message says what the log says.
 //!
-//! One pass over the events. What it holds grows with the builds and deployments, some hundred bytes each, not with events and output.
+//! One pass over the events. What it holds grows with the builds and deployments, some hundred bytes each, not with
+//! events and output.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -105,7 +106,11 @@ impl App {
         report.head = hex::encode(previous);
         if !broken {
             if report.events < head.0 {
-                report.find(format!("event {}: missing (event_head says that there are {})", report.events + 1, head.0));
+                report.find(format!(
+                    "event {}: missing (event_head says that there are {})",
+                    report.events + 1,
+                    head.0
+                ));
             }
             for (build, _) in sent {
                 report.find(format!("message of build {build}: sent_position is not in the log"));
@@ -126,8 +131,8 @@ impl App {
         Ok(report)
     }
 
-    /// Holds the rows that lists and look-ups use against the log: projects, tokens, and what is open. Nothing is decided on a row, but
-    /// somebody who changes one means something by it.
+    /// Holds the rows that lists and look-ups use against the log: projects, tokens, and what is open. Nothing is
+    /// decided on a row, but somebody who changes one means something by it.
     async fn hold_rows_against_log(
         &self,
         projects: HashSet<ProjectId>,
@@ -138,7 +143,8 @@ impl App {
         let rows: HashSet<ProjectId> = self.store.projects().await?.into_iter().map(|p| p.id).collect();
         let mut tokens: HashMap<(ProjectId, TokenId), (String, bool)> = HashMap::new();
         for id in projects.union(&rows) {
-            let (of_log, row) = self.compare(*id, App::project_of_log, Store::project, |a, b| a.value == b.value).await?;
+            let (of_log, row) =
+                self.compare(*id, App::project_of_log, Store::project, |a, b| a.value == b.value).await?;
             match row {
                 None => {}
                 Some(None) => report.find(format!("project {id}: its row is missing, or can't be read; {next}")),
@@ -153,8 +159,11 @@ impl App {
         for (project, token, digest, revoked) in self.store.tokens().await? {
             match tokens.remove(&(project, token)) {
                 Some(known) if known == (digest, revoked) => {}
-                Some(_) => report.find(format!("token {token} of project {project}: its row is not what the log says; {next}")),
-                None => report.find(format!("token {token} of project {project}: it is in its table and not in the log; {next}")),
+                Some(_) => {
+                    report.find(format!("token {token} of project {project}: its row is not what the log says; {next}"))
+                }
+                None => report
+                    .find(format!("token {token} of project {project}: it is in its table and not in the log; {next}")),
             }
         }
         let rows: HashSet<DeploymentId> = self.store.open_deployments().await?.into_iter().collect();
@@ -167,8 +176,8 @@ impl App {
         Ok(())
     }
 
-    /// What the log says of a thing, where it can be told, and its row (or that there is none), where that says something else. Both go on changing, so a
-    /// difference is looked at again.
+    /// What the log says of a thing, where it can be told, and its row (or that there is none), where that says
+    /// something else. Both go on changing, so a difference is looked at again.
     async fn compare<I: Copy, T>(
         &self,
         id: I,
@@ -235,7 +244,9 @@ impl Audit<'_> {
         let item = chain::item_hash(&row.header, &body);
         let link = chain::link(&self.previous, row.position, row.micros_since_2000, &item);
         if row.chain_hash != link {
-            return Some(format!("event {expected}: chain_hash (its header or time was changed, or an event before it)"));
+            return Some(format!(
+                "event {expected}: chain_hash (its header or time was changed, or an event before it)"
+            ));
         }
         if expected == self.head.0 && self.head.1 != link {
             return Some(format!("event {expected}: event_head has another chain_hash"));
@@ -289,7 +300,9 @@ impl Audit<'_> {
     /// Renders a card where it was last sent, and compares.
     fn compare(&mut self, build: BuildId, card: Option<BuildCard>) {
         let Some(sent) = self.sent.remove(&build) else { return };
-        let Some(card) = card else { return self.report.find(format!("message of build {build}: its registration is not in the log")) };
+        let Some(card) = card else {
+            return self.report.find(format!("message of build {build}: its registration is not in the log"));
+        };
         let Some(links) = self.app.keys.links(&card.link_key) else {
             *self.report.unchecked.entry(keys::master_key_of(&card.link_key).to_owned()).or_default() += 1;
             return;

@@ -40,7 +40,9 @@ impl Announcer<'_> {
     /// Whether the project as it stands admits the announcement.
     fn is_admitted(&self, project: &Project) -> Result<(), AnnounceRefusal> {
         match self {
-            Self::Token(token) if !project.tokens.iter().any(|t| t.id == *token && !t.revoked) => Err(AnnounceRefusal::TokenRevoked),
+            Self::Token(token) if !project.tokens.iter().any(|t| t.id == *token && !t.revoked) => {
+                Err(AnnounceRefusal::TokenRevoked)
+            }
             Self::Webhook { ci, .. } if project.ci(&ci.provider) != Some(*ci) => Err(AnnounceRefusal::SettingsChanged),
             Self::Token(_) | Self::Webhook { .. } => Ok(()),
         }
@@ -49,7 +51,9 @@ impl Announcer<'_> {
     fn actor(&self) -> Actor {
         match self {
             Self::Token(token) => Actor::Token(*token),
-            Self::Webhook { delivery, .. } => Actor::Webhook { provider: delivery.provider.to_owned(), delivery: delivery.id },
+            Self::Webhook { delivery, .. } => {
+                Actor::Webhook { provider: delivery.provider.to_owned(), delivery: delivery.id }
+            }
         }
     }
 }
@@ -134,6 +138,8 @@ impl App {
     /// When it can't be read.
     pub async fn build(&self, id: BuildId) -> Result<Option<BuildRegistered>, crate::store::log::ReadError> {
         let events = self.store.read_stream(id.0).await?;
-        Ok(events.into_iter().find_map(|e| if let Event::BuildRegistered(build) = e.event { Some(build) } else { None }))
+        Ok(events
+            .into_iter()
+            .find_map(|e| if let Event::BuildRegistered(build) = e.event { Some(build) } else { None }))
     }
 }

@@ -58,9 +58,12 @@ impl App {
                 let stream = event.address().stream;
                 let before = match stream == id.0 {
                     true => after.clone(),
-                    false => {
-                        line.value.iter().find(|d| d.of.deployment_id.0 == stream).expect("a step moves deployments of its line").clone()
-                    }
+                    false => line
+                        .value
+                        .iter()
+                        .find(|d| d.of.deployment_id.0 == stream)
+                        .expect("a step moves deployments of its line")
+                        .clone(),
                 };
                 let event_id = EventId::following(stream, &event.occasion());
                 record(&mut append, event_id, event, actor, before.version);
@@ -92,7 +95,12 @@ impl App {
     ///
     /// # Errors
     /// See [`StepError`], or that the database is away.
-    pub async fn stop(&self, id: DeploymentId, reason: &StopReason, actor: &Actor) -> Result<Deployment, CommandError<StepError>> {
+    pub async fn stop(
+        &self,
+        id: DeploymentId,
+        reason: &StopReason,
+        actor: &Actor,
+    ) -> Result<Deployment, CommandError<StepError>> {
         self.step(id, None, actor, |own, line| own.request_stop(reason.clone(), line)).await
     }
 
@@ -108,7 +116,12 @@ impl App {
     ///
     /// # Errors
     /// When the database does not answer, or an event can't be read.
-    pub async fn end_waiting(&self, environment: EnvironmentId, what: &str, actor: &Actor) -> Result<(), CommandError<StepError>> {
+    pub async fn end_waiting(
+        &self,
+        environment: EnvironmentId,
+        what: &str,
+        actor: &Actor,
+    ) -> Result<(), CommandError<StepError>> {
         for id in self.store.waiting(environment).await? {
             match self.stop(id, &StopReason::Archived { what: what.to_owned() }, actor).await {
                 // Meanwhile it has begun, or ended.

@@ -1,7 +1,7 @@
 //! The imperative shell: load, decide, append; retried when what was read has changed.
 //!
-//! **Invariant:** no decision is made here. What may happen is in `domain`, what follows is `react`, and both are recorded
-//! in one append.
+//! **Invariant:** no decision is made here. What may happen is in `domain`, what follows is `react`, and both are
+//! recorded in one append.
 
 pub mod audit;
 pub mod builds;
@@ -100,7 +100,9 @@ impl<R: std::error::Error> From<AppendError> for CommandError<R> {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::TooLarge { .. } | AppendError::Refused(_) => Self::Impossible(error.to_string()),
-            AppendError::Conflict | AppendError::Fenced | AppendError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            AppendError::Conflict | AppendError::Fenced | AppendError::Unavailable(_) => {
+                Self::Unavailable(error.to_string())
+            }
         }
     }
 }
@@ -201,8 +203,8 @@ impl App {
         Ok(self.remember(id, fold_project(self.unproven.read_about(id.0).await?)))
     }
 
-    /// A project as the log has it. What is decided on, and what is run, is never taken from a row that somebody may have
-    /// changed: rows are for finding and listing.
+    /// A project as the log has it. What is decided on, and what is run, is never taken from a row that somebody may
+    /// have changed: rows are for finding and listing.
     ///
     /// # Errors
     /// When the database does not answer, or an event can't be read.
@@ -226,8 +228,8 @@ impl App {
         Ok(deployment)
     }
 
-    /// The project and token behind a token's text, if the log knows the token; whether it is revoked by now is seen by whoever
-    /// uses it.
+    /// The project and token behind a token's text, if the log knows the token; whether it is revoked by now is seen by
+    /// whoever uses it.
     ///
     /// # Errors
     /// When the database does not answer, or an event can't be read.
@@ -240,17 +242,22 @@ impl App {
         let Some((project, token)) = self.unproven().token(&digest).await? else { return Ok(None) };
         // What was remembered of the project may be older than the token.
         for seen in [self.project(project).await?, self.project_anew(project).await?] {
-            if seen.is_some_and(|seen| seen.value.tokens.iter().any(|t| t.id == token && t.digest == hex::encode(digest))) {
+            if seen
+                .is_some_and(|seen| seen.value.tokens.iter().any(|t| t.id == token && t.digest == hex::encode(digest)))
+            {
                 self.directory.tokens.write().expect("no holder of the lock panics").insert(digest, (project, token));
                 return Ok(Some((project, token)));
             }
         }
-        tracing::warn!(project.id = %project, "a token is in its table and not in the log; it is refused (coolops audit verify tells more)");
+        tracing::warn!(
+            project.id = %project,
+            "a token is in its table and not in the log; it is refused (coolops audit verify tells more)"
+        );
         Ok(None)
     }
 
-    /// The database for requests that have proved nothing yet: a few connections of their own, so that strangers stand behind each
-    /// other and never before leases and presses.
+    /// The database for requests that have proved nothing yet: a few connections of their own, so that strangers stand
+    /// behind each other and never before leases and presses.
     pub fn unproven(&self) -> &Store {
         &self.unproven
     }

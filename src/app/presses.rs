@@ -17,8 +17,12 @@ impl App {
         let person = &command.requested_by;
         let actor = Actor::Slack { team: person.team.clone(), user: person.user.clone(), name: person.name.clone() };
         let told = self.store.read_build(command.build_id).await?;
-        let posted_in = told.iter().rev().find_map(|e| if let Event::MessagePosted(m) = &e.event { Some(m.channel.clone()) } else { None });
-        let build = told.into_iter().find_map(|e| if let Event::BuildRegistered(build) = e.event { Some(build) } else { None });
+        let posted_in = told
+            .iter()
+            .rev()
+            .find_map(|e| if let Event::MessagePosted(m) = &e.event { Some(m.channel.clone()) } else { None });
+        let build =
+            told.into_iter().find_map(|e| if let Event::BuildRegistered(build) = e.event { Some(build) } else { None });
         let mut project = match &build {
             Some(build) => self.project(build.project_id).await?,
             None => None,

@@ -28,7 +28,14 @@ impl App {
     ///
     /// # Errors
     /// A refusal, or that the database is away.
-    pub async fn create_project(&self, slug: &str, name: &str, image: &str, channel: &str, actor: &Actor) -> Result<Project, Refused> {
+    pub async fn create_project(
+        &self,
+        slug: &str,
+        name: &str,
+        image: &str,
+        channel: &str,
+        actor: &Actor,
+    ) -> Result<Project, Refused> {
         let event = create(slug, name, image, channel, self.keys.new_link_key()).map_err(CommandError::Refused)?;
         let Event::ProjectCreated(created) = &event else { unreachable!("creation creates") };
         let project = Project::created(created);
@@ -82,7 +89,12 @@ impl App {
     ///
     /// # Errors
     /// A refusal, or that the database is away.
-    pub async fn change_project(&self, id: ProjectId, change: ProjectChange, actor: &Actor) -> Result<Project, Refused> {
+    pub async fn change_project(
+        &self,
+        id: ProjectId,
+        change: ProjectChange,
+        actor: &Actor,
+    ) -> Result<Project, Refused> {
         let changed = self.change(id, actor, |project| project.change_settings(change.clone())).await?;
         match change {
             ProjectChange::Archive => self.close(&changed, changed.environments.iter(), actor).await?,
@@ -93,12 +105,19 @@ impl App {
         Ok(changed)
     }
 
-    /// What was archived starts nothing any more, and needs no secrets: what waits there ends, and values that no container has are
-    /// erased. Whoever was quicker with a start gets none of them either; see `jobs::run_deployment`.
-    async fn close(&self, project: &Project, environments: impl Iterator<Item = &Environment>, actor: &Actor) -> Result<(), Refused> {
+    /// What was archived starts nothing any more, and needs no secrets: what waits there ends, and values that no
+    /// container has are erased. Whoever was quicker with a start gets none of them either; see `jobs::run_deployment`.
+    async fn close(
+        &self,
+        project: &Project,
+        environments: impl Iterator<Item = &Environment>,
+        actor: &Actor,
+    ) -> Result<(), Refused> {
         for environment in environments {
             if let Some(what) = project.archived(environment.id) {
-                self.end_waiting(environment.id, &what, actor).await.map_err(|e| CommandError::Unavailable(e.to_string()))?;
+                self.end_waiting(environment.id, &what, actor)
+                    .await
+                    .map_err(|e| CommandError::Unavailable(e.to_string()))?;
                 self.erase_superseded(project.id, environment.id).await?;
             }
         }
@@ -155,7 +174,9 @@ impl App {
     ) -> Result<Project, Refused> {
         // What replaces a secret, or removes it, takes the value with it.
         let replaced = match &change {
-            EnvironmentChange::UnsetVariable(variable) | EnvironmentChange::SetVariable { name: variable, .. } => Some(variable.clone()),
+            EnvironmentChange::UnsetVariable(variable) | EnvironmentChange::SetVariable { name: variable, .. } => {
+                Some(variable.clone())
+            }
             EnvironmentChange::SetSecret { name: variable, .. } => Some(variable.clone()),
             EnvironmentChange::Rename(_) | EnvironmentChange::Move(_) | EnvironmentChange::Archive => None,
         };
@@ -163,13 +184,15 @@ impl App {
         let decide = |project: &Project| {
             let event = project.change_environment(name, change.clone())?;
             let environment = project.environment(EnvironmentId(event.address().stream));
-            let secret = replaced.as_ref().zip(environment).and_then(|(name, e)| Some((e.id.0, e.secret(name)?.clone())));
+            let secret =
+                replaced.as_ref().zip(environment).and_then(|(name, e)| Some((e.id.0, e.secret(name)?.clone())));
             *before.lock().expect("no holder of the lock panics") = secret;
             Ok(event)
         };
         let changed = self.change(project, actor, decide).await?;
         if matches!(change, EnvironmentChange::Archive) {
-            let closed = changed.environments.iter().filter(|e| e.archived && e.name.to_lowercase() == name.to_lowercase());
+            let closed =
+                changed.environments.iter().filter(|e| e.archived && e.name.to_lowercase() == name.to_lowercase());
             self.close(&changed, closed, actor).await?;
         }
         let before = before.into_inner().expect("no holder of the lock panics");
@@ -255,7 +278,10 @@ impl App {
         let value = secret.expose_secret();
         names::value("the secret", value).map_err(|e| refuse(e.to_string()))?;
         if value.len() < CI_SECRET_MIN {
-            return Err(refuse(format!("the secret has {} bytes; give at least {CI_SECRET_MIN}, such as --generate makes", value.len())));
+            return Err(refuse(format!(
+                "the secret has {} bytes; give at least {CI_SECRET_MIN}, such as --generate makes",
+                value.len()
+            )));
         }
         provider.check_secret(value).map_err(|why| refuse(format!("the secret of {}: {why}", provider.name())))?;
         let there = self.there(project).await?.value;
@@ -286,8 +312,14 @@ impl App {
     ///
     /// # Errors
     /// A refusal, or that the database is away.
-    pub async fn end_previous_ci_secret(&self, project: ProjectId, provider: &dyn Provider, actor: &Actor) -> Result<Project, Refused> {
-        self.change_ci_secret(project, provider, ProjectChange::EndPreviousCiSecret(provider.name().to_owned()), actor).await
+    pub async fn end_previous_ci_secret(
+        &self,
+        project: ProjectId,
+        provider: &dyn Provider,
+        actor: &Actor,
+    ) -> Result<Project, Refused> {
+        self.change_ci_secret(project, provider, ProjectChange::EndPreviousCiSecret(provider.name().to_owned()), actor)
+            .await
     }
 
     /// Takes no more webhooks of a CI system, and erases the secret.
@@ -316,7 +348,12 @@ impl App {
     ///
     /// # Errors
     /// The database's, or that the value can't be opened or was erased.
-    pub async fn secret(&self, owner: Uuid, name: &str, secret: &SecretRef) -> Result<Result<SecretString, KeyError>, sqlx::Error> {
+    pub async fn secret(
+        &self,
+        owner: Uuid,
+        name: &str,
+        secret: &SecretRef,
+    ) -> Result<Result<SecretString, KeyError>, sqlx::Error> {
         let sealed = self.store.secret(owner, name, secret.version).await?;
         Ok(match sealed {
             Some(Sealed { key_id, nonce, ciphertext }) => {
@@ -328,16 +365,21 @@ impl App {
 }
 
 impl App {
-    /// Every value of an environment that a container of it may have, whatever became of it since; or the name of one that can't be
-    /// opened: without it, output can't be masked.
+    /// Every value of an environment that a container of it may have, whatever became of it since; or the name of one
+    /// that can't be opened: without it, output can't be masked.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn secrets_to_mask(&self, environment: EnvironmentId) -> Result<Result<Vec<SecretString>, String>, sqlx::Error> {
+    pub async fn secrets_to_mask(
+        &self,
+        environment: EnvironmentId,
+    ) -> Result<Result<Vec<SecretString>, String>, sqlx::Error> {
         let kept = self.store.secrets_of(environment.0).await?;
         let open = |(name, version, sealed): (String, i32, Sealed)| {
             let Sealed { key_id, nonce, ciphertext } = sealed;
-            self.keys.open(&place(environment.0, &name, version), &SealedValue { key_id, nonce, ciphertext }).map_err(|_| name)
+            self.keys
+                .open(&place(environment.0, &name, version), &SealedValue { key_id, nonce, ciphertext })
+                .map_err(|_| name)
         };
         Ok(kept.into_iter().map(open).collect())
     }
@@ -356,7 +398,8 @@ impl App {
             return Ok(());
         }
         let secrets = project.environment(environment).into_iter().flat_map(Environment::secrets);
-        let (names, versions): (Vec<_>, Vec<_>) = secrets.map(|(name, secret)| (name.to_owned(), secret.version)).unzip();
+        let (names, versions): (Vec<_>, Vec<_>) =
+            secrets.map(|(name, secret)| (name.to_owned(), secret.version)).unzip();
         self.store.erase_superseded(environment.0, &names, &versions).await?;
         Ok(())
     }

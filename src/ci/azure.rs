@@ -1,8 +1,8 @@
 //! Azure DevOps: `build.complete`, in both versions of the resource.
 //!
 //! Source: learn.microsoft.com, "Service hooks events", and the Build REST object for version 2.0 (no body of it is
-//! published). It signs nothing; a Basic password or a header can be set. With "resource details to send: minimal" there
-//! are ids only.
+//! published). It signs nothing; a Basic password or a header can be set. With "resource details to send: minimal"
+//! there are ids only.
 
 use serde_json::Value;
 
@@ -52,7 +52,8 @@ impl Provider for Azure {
         // 1.0: "LG:refs/heads/master:600c52d…".
         let version = resource("sourceGetVersion");
         let old = version.as_deref().and_then(|v| v.strip_prefix("LG:")?.rsplit_once(':'));
-        let reference = resource("sourceBranch").or_else(|| old.map(|(reference, _)| reference.to_owned())).unwrap_or_default();
+        let reference =
+            resource("sourceBranch").or_else(|| old.map(|(reference, _)| reference.to_owned())).unwrap_or_default();
         let pull_request = reference.strip_prefix("refs/pull/").and_then(|r| r.split('/').next()).map(str::to_owned);
         let told = body.pointer("/resource/triggerInfo").and_then(Value::as_object);
         let is_pull_request = pull_request.is_some()
@@ -60,18 +61,24 @@ impl Provider for Azure {
             || told.is_some_and(|t| ["pr.number", "pr.id", "pr.isFork"].iter().any(|name| t.contains_key(*name)));
         let tag = reference.strip_prefix("refs/tags/").map(str::to_owned);
         let own_branch = resource("triggerInfo/pr.sourceBranch");
-        let in_message = || text(body, "/message/markdown").and_then(|m| m.split_once("](")?.1.split(')').next().map(str::to_owned));
+        let in_message =
+            || text(body, "/message/markdown").and_then(|m| m.split_once("](")?.1.split(')').next().map(str::to_owned));
         Reading::Report(Box::new(Report {
             event: "build.complete",
             repository: first(body, &["/resource/repository/name", "/resource/repository/id"]),
             workflow: resource("definition/name"),
-            branch: own_branch.or_else(|| (pull_request.is_none() && tag.is_none()).then(|| reference.clone()).filter(|r| !r.is_empty())),
+            branch: own_branch.or_else(|| {
+                (pull_request.is_none() && tag.is_none()).then(|| reference.clone()).filter(|r| !r.is_empty())
+            }),
             // A pull request is built as its merge into the target, which no repository keeps.
             commit: resource("triggerInfo/pr.sourceSha")
                 .or_else(|| resource("sourceVersion"))
                 .or_else(|| old.map(|(_, commit)| commit.to_owned())),
             message: resource("triggerInfo/ci.message"),
-            author: first(body, &["/resource/requestedFor/displayName", "/resource/requests/0/requestedFor/displayName"]),
+            author: first(
+                body,
+                &["/resource/requestedFor/displayName", "/resource/requests/0/requestedFor/displayName"],
+            ),
             pull_request: resource("triggerInfo/pr.number").or(pull_request),
             number: first(body, &["/resource/buildNumber", "/resource/id"]),
             run: resource("id"),
@@ -79,7 +86,8 @@ impl Provider for Azure {
             url: resource("_links/web/href").or_else(in_message),
             conclusion: Some(conclusion.to_owned()),
             // What isn't told to be ours may be a fork's.
-            from_fork: is_pull_request && !resource("triggerInfo/pr.isFork").is_some_and(|f| f.eq_ignore_ascii_case("false")),
+            from_fork: is_pull_request
+                && !resource("triggerInfo/pr.isFork").is_some_and(|f| f.eq_ignore_ascii_case("false")),
             tag,
             ..Report::default()
         }))

@@ -1,8 +1,8 @@
 //! Bitbucket Cloud: commit statuses of the type `build`. Pipelines have no hook of their own.
 //!
 //! Source: support.atlassian.com, "Event payloads", "Manage webhooks". The signature is SHA-256 although the header has
-//! the name of GitHub's SHA-1 one. Any tool can post a commit status: those of Pipelines are the event `pipeline`, all others
-//! `commit_status`. Old bodies have no `refname` and no `commit`.
+//! the name of GitHub's SHA-1 one. Any tool can post a commit status: those of Pipelines are the event `pipeline`, all
+//! others `commit_status`. Old bodies have no `refname` and no `commit`.
 
 use serde_json::Value;
 
@@ -55,7 +55,9 @@ impl Provider for Bitbucket {
         };
         let name = status("name").unwrap_or_default();
         let (workflow, number) = match name.split_once('#') {
-            Some((before, after)) => (before.trim().to_owned(), after.chars().take_while(char::is_ascii_digit).collect::<String>()),
+            Some((before, after)) => {
+                (before.trim().to_owned(), after.chars().take_while(char::is_ascii_digit).collect::<String>())
+            }
             None => (name.clone(), String::new()),
         };
         let url = status("url");
@@ -77,7 +79,11 @@ impl Provider for Bitbucket {
             message: status("commit/message"),
             author: first(
                 body,
-                &["/commit_status/commit/author/user/display_name", "/commit_status/commit/author/raw", "/actor/display_name"],
+                &[
+                    "/commit_status/commit/author/user/display_name",
+                    "/commit_status/commit/author/raw",
+                    "/actor/display_name",
+                ],
             )
             .map(|a| person(&a)),
             pull_request: None,

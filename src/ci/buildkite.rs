@@ -44,7 +44,12 @@ impl Provider for Buildkite {
     fn delivery(&self, _: &Request<'_>, body: &Value) -> Option<String> {
         // There is no id of the delivery: the build, what happened, and how it stands.
         let blocked = text(body, "/build/blocked").unwrap_or_default();
-        Some(format!("{} {} {} {blocked}", text(body, "/build/id")?, text(body, "/event")?, text(body, "/build/state")?))
+        Some(format!(
+            "{} {} {} {blocked}",
+            text(body, "/build/id")?,
+            text(body, "/event")?,
+            text(body, "/build/state")?
+        ))
     }
 
     fn read(&self, _: &Request<'_>, body: &Value) -> Reading {
@@ -68,7 +73,8 @@ impl Provider for Buildkite {
         };
         let tag = build("tag");
         // A build that another build started tells its pull request in the variables only.
-        let pull_request = build("pull_request/id").or_else(|| build("env/BUILDKITE_PULL_REQUEST").filter(|n| n != "false"));
+        let pull_request =
+            build("pull_request/id").or_else(|| build("env/BUILDKITE_PULL_REQUEST").filter(|n| n != "false"));
         let named = |name: String| repository(&name).to_lowercase();
         let theirs = build("pull_request/repository").or_else(|| build("env/BUILDKITE_PULL_REQUEST_REPO")).map(named);
         let ours = text(body, "/pipeline/repository").map(named);
@@ -88,7 +94,10 @@ impl Provider for Buildkite {
             branch: build("branch").filter(|_| tag.is_none()),
             commit: build("commit").filter(|c| c != "HEAD"),
             message: build("message"),
-            author: first(body, &["/build/author/name", "/build/author/username", "/build/creator/name", "/sender/name"]),
+            author: first(
+                body,
+                &["/build/author/name", "/build/author/username", "/build/creator/name", "/sender/name"],
+            ),
             pull_request,
             number: build("number"),
             run: build("id"),

@@ -1,8 +1,8 @@
 //! CircleCI: `workflow-completed`, in both shapes.
 //!
-//! Source: CircleCI docs, "Outbound webhooks", "Outbound webhooks reference". The shape under `pipeline.vcs` is for GitHub
-//! OAuth and Bitbucket Cloud, the one under `pipeline.trigger_parameters` for GitLab, GitHub App and Data Center. Every
-//! field of `vcs.commit`, the branch and the tag can be null, absent or empty.
+//! Source: CircleCI docs, "Outbound webhooks", "Outbound webhooks reference". The shape under `pipeline.vcs` is for
+//! GitHub OAuth and Bitbucket Cloud, the one under `pipeline.trigger_parameters` for GitLab, GitHub App and Data
+//! Center. Every field of `vcs.commit`, the branch and the tag can be null, absent or empty.
 
 use serde_json::Value;
 
@@ -26,24 +26,30 @@ const REFERENCES: &[&str] = &[
 const WEB_URL: &str = "/pipeline/trigger_parameters/gitlab/web_url";
 const REPO_URL: &str = "/pipeline/trigger_parameters/github_app/repo_url";
 
-/// Whether the code may be a fork's. In the older shape both repositories are told. In the newer one a merge request of GitLab says
-/// whether it is, pushes never are, and forks never start pipelines of the GitHub App; anything else isn't known to be ours.
+/// Whether the code may be a fork's. In the older shape both repositories are told. In the newer one a merge request of
+/// GitLab says whether it is, pushes never are, and forks never start pipelines of the GitHub App; anything else isn't
+/// known to be ours.
 fn may_be_a_forks(body: &Value) -> bool {
-    let by_reference =
-        |place: &&str| text(body, place).is_some_and(|r| r.starts_with("pull/") || matches!(Reference::of(&r), Reference::PullRequest(_)));
+    let by_reference = |place: &&str| {
+        text(body, place)
+            .is_some_and(|r| r.starts_with("pull/") || matches!(Reference::of(&r), Reference::PullRequest(_)))
+    };
     if REFERENCES.iter().any(by_reference) {
         return true;
     }
     let Some(parameters) = body.pointer("/pipeline/trigger_parameters").filter(|p| p.is_object()) else {
-        let of = |name: &str| text(body, &format!("/pipeline/vcs/{name}_repository_url")).map(|u| super::repository(&u).to_lowercase());
+        let of = |name: &str| {
+            text(body, &format!("/pipeline/vcs/{name}_repository_url")).map(|u| super::repository(&u).to_lowercase())
+        };
         return of("origin").is_none() || of("origin") != of("target");
     };
     if let Some(says) = text(parameters, "/gitlab/is_fork_merge_request") {
         return !says.eq_ignore_ascii_case("false");
     }
     let kind = |place: &str| text(parameters, place).unwrap_or_default();
-    let is_push =
-        ["/gitlab/type", "/circleci/event_type", "/github_app/type"].iter().any(|p| ["push", "tag_push"].contains(&kind(p).as_str()));
+    let is_push = ["/gitlab/type", "/circleci/event_type", "/github_app/type"]
+        .iter()
+        .any(|p| ["push", "tag_push"].contains(&kind(p).as_str()));
     let is_app = parameters.get("github_app").is_some_and(Value::is_object)
         || kind("/circleci/trigger_type") == "github_app"
         || text(body, "/pipeline/trigger/type").as_deref() == Some("github_app");
@@ -78,7 +84,9 @@ impl Provider for CircleCi {
     }
 
     fn read(&self, request: &Request<'_>, body: &Value) -> Reading {
-        let kind = text(body, "/type").or_else(|| request.headers.get("circleci-event-type").map(str::to_owned)).unwrap_or_default();
+        let kind = text(body, "/type")
+            .or_else(|| request.headers.get("circleci-event-type").map(str::to_owned))
+            .unwrap_or_default();
         match kind.as_str() {
             "workflow-completed" => {}
             "ping" => return ignored("it is CircleCI's test: the webhook is set up"),
@@ -92,12 +100,14 @@ impl Provider for CircleCi {
         };
         let parameters = "/pipeline/trigger_parameters";
         let either = |vcs: &str, new: &[&str]| {
-            text(body, &format!("/pipeline/vcs/{vcs}")).or_else(|| new.iter().find_map(|n| text(body, &format!("{parameters}/{n}"))))
+            text(body, &format!("/pipeline/vcs/{vcs}"))
+                .or_else(|| new.iter().find_map(|n| text(body, &format!("{parameters}/{n}"))))
         };
-        let subject = text(body, "/pipeline/vcs/commit/subject").map(|subject| match text(body, "/pipeline/vcs/commit/body") {
-            Some(rest) => format!("{subject}\n\n{rest}"),
-            None => subject,
-        });
+        let subject =
+            text(body, "/pipeline/vcs/commit/subject").map(|subject| match text(body, "/pipeline/vcs/commit/body") {
+                Some(rest) => format!("{subject}\n\n{rest}"),
+                None => subject,
+            });
         let repository = text(body, "/project/slug").filter(|s| !s.starts_with("circleci/")).map(|slug| {
             // "github/org/repo" or "gh/org/repo".
             slug.split_once('/').map_or(slug.clone(), |(_, rest)| rest.to_owned())
@@ -117,7 +127,13 @@ impl Provider for CircleCi {
             branch: either("branch", &["git/branch", "gitlab/branch", "github_app/branch"]).filter(|_| tag.is_none()),
             commit: either(
                 "revision",
-                &["git/checkout_sha", "gitlab/checkout_sha", "gitlab/commit_sha", "github_app/checkout_sha", "github_app/commit_sha"],
+                &[
+                    "git/checkout_sha",
+                    "gitlab/checkout_sha",
+                    "gitlab/commit_sha",
+                    "github_app/checkout_sha",
+                    "github_app/commit_sha",
+                ],
             ),
             message: subject.or_else(|| {
                 either(
@@ -133,7 +149,12 @@ impl Provider for CircleCi {
             }),
             author: either(
                 "commit/author/name",
-                &["git/commit_author_name", "gitlab/commit_author_name", "github_app/commit_author_name", "gitlab/user_name"],
+                &[
+                    "git/commit_author_name",
+                    "gitlab/commit_author_name",
+                    "github_app/commit_author_name",
+                    "gitlab/user_name",
+                ],
             ),
             pull_request: None,
             number: text(body, "/pipeline/number"),

@@ -1,8 +1,8 @@
 //! Drone: builds.
 //!
 //! Source: drone/docs, "Webhooks"; drone/drone plugin/webhook and core. The signature covers only the lines `date` and
-//! `digest`, so the digest must be computed from the body too. The documentation shows the signature in `Authorization`,
-//! the server writes `Signature`. `build.link` is the commit's page, not the run's.
+//! `digest`, so the digest must be computed from the body too. The documentation shows the signature in
+//! `Authorization`, the server writes `Signature`. `build.link` is the commit's page, not the run's.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -40,7 +40,10 @@ impl Provider for Drone {
     }
 
     fn verify(&self, request: &Request<'_>, secret: &str) -> Result<(), Refusal> {
-        let given = ["signature", "authorization"].iter().find_map(|h| request.headers.get(h)).ok_or(Refusal::Missing(SIGNATURE))?;
+        let given = ["signature", "authorization"]
+            .iter()
+            .find_map(|h| request.headers.get(h))
+            .ok_or(Refusal::Missing(SIGNATURE))?;
         let part = |name: &str| {
             let given = given.strip_prefix("Signature ").unwrap_or(given);
             given.split(',').find_map(|p| p.trim().strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
@@ -71,7 +74,9 @@ impl Provider for Drone {
     }
 
     fn read(&self, request: &Request<'_>, body: &Value) -> Reading {
-        let event = first(body, &["/event"]).or_else(|| request.headers.get("x-drone-event").map(str::to_owned)).unwrap_or_default();
+        let event = first(body, &["/event"])
+            .or_else(|| request.headers.get("x-drone-event").map(str::to_owned))
+            .unwrap_or_default();
         if event != "build" {
             return no_event(&event, "");
         }
@@ -86,16 +91,23 @@ impl Provider for Drone {
         let kind = build("event").unwrap_or_default();
         let reference = build("ref").unwrap_or_default();
         let tag = reference.strip_prefix("refs/tags/").map(str::to_owned);
-        let of_pull_request = ["refs/pull/", "refs/pull-requests/", "refs/merge-requests/"].iter().find_map(|p| reference.strip_prefix(p));
+        let of_pull_request = ["refs/pull/", "refs/pull-requests/", "refs/merge-requests/"]
+            .iter()
+            .find_map(|p| reference.strip_prefix(p));
         let pull_request = of_pull_request.and_then(|r| r.split('/').next()).map(str::to_owned);
         let is_pull_request = kind == "pull_request" || pull_request.is_some();
         let repository = text(body, "/repo/slug");
         let number = build("number");
         let source = build("source_repo");
-        let is_ours = source.as_deref().zip(repository.as_deref()).is_some_and(|(theirs, ours)| theirs.eq_ignore_ascii_case(ours));
+        let is_ours = source
+            .as_deref()
+            .zip(repository.as_deref())
+            .is_some_and(|(theirs, ours)| theirs.eq_ignore_ascii_case(ours));
         let pull_request_url = build("link").filter(|link| kind == "pull_request" && !link.contains("/compare/"));
         let url = match (text(body, "/system/link"), &repository, &number) {
-            (Some(server), Some(repository), Some(number)) => Some(format!("{}/{repository}/{number}", server.trim_end_matches('/'))),
+            (Some(server), Some(repository), Some(number)) => {
+                Some(format!("{}/{repository}/{number}", server.trim_end_matches('/')))
+            }
             _ => None,
         };
         Reading::Report(Box::new(Report {

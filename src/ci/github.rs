@@ -68,12 +68,14 @@ fn workflow_run(body: &Value) -> Reading {
     });
     let is_own = is_own.unwrap_or(false);
     let is_for_a_target = run("event").as_deref() == Some("pull_request_target");
-    // A run of a release is the only one that is told to be a tag's; else nothing tells, and the tag's name is the branch.
+    // A run of a release is the only one that is told to be a tag's; else nothing tells, and the tag's name is the
+    // branch.
     let is_release = run("event").as_deref() == Some("release");
     let pull_request = own_pull_request(body);
     Reading::Report(Box::new(Report {
         event: "workflow_run",
-        // A fork that was deleted has no repository any more; a run for somebody else's pull request may have built its code.
+        // A fork that was deleted has no repository any more; a run for somebody else's pull request may have built its
+        // code.
         from_fork: !is_own || (is_for_a_target && pull_request.is_none()),
         repository,
         workflow: first(body, &["/workflow_run/name", "/workflow/name"]),
@@ -83,9 +85,16 @@ fn workflow_run(body: &Value) -> Reading {
         message: run("head_commit/message").or_else(|| run("display_title")),
         author: first(
             body,
-            &["/workflow_run/head_commit/author/name", "/workflow_run/triggering_actor/login", "/workflow_run/actor/login"],
+            &[
+                "/workflow_run/head_commit/author/name",
+                "/workflow_run/triggering_actor/login",
+                "/workflow_run/actor/login",
+            ],
         ),
-        pull_request_url: pull_request.as_ref().zip(text(body, "/repository/html_url")).map(|(n, url)| format!("{url}/pull/{n}")),
+        pull_request_url: pull_request
+            .as_ref()
+            .zip(text(body, "/repository/html_url"))
+            .map(|(n, url)| format!("{url}/pull/{n}")),
         pull_request,
         number: run("run_number"),
         run: run("id"),
@@ -97,8 +106,8 @@ fn workflow_run(body: &Value) -> Reading {
     }))
 }
 
-/// The run's pull request. The list holds those of any repository that has the branch: only one into this repository, from this
-/// repository, whose head is this commit, is the run's.
+/// The run's pull request. The list holds those of any repository that has the branch: only one into this repository,
+/// from this repository, whose head is this commit, is the run's.
 fn own_pull_request(body: &Value) -> Option<String> {
     let (repository, commit) = (text(body, "/repository/id")?, text(body, "/workflow_run/head_sha")?);
     let ours = |pull: &&Value| {
@@ -113,7 +122,10 @@ fn own_pull_request(body: &Value) -> Option<String> {
 fn release(body: &Value) -> Reading {
     let action = text(body, "/action").unwrap_or_default();
     if action != "published" {
-        return ignored(format!("only published releases make builds, this one was {}", crate::domain::names::printable(&action)));
+        return ignored(format!(
+            "only published releases make builds, this one was {}",
+            crate::domain::names::printable(&action)
+        ));
     }
     let tag = text(body, "/release/tag_name");
     Reading::Report(Box::new(Report {
@@ -133,7 +145,9 @@ fn release(body: &Value) -> Reading {
 
 fn push(body: &Value) -> Reading {
     let reference = text(body, "/ref").unwrap_or_default();
-    let Some(tag) = reference.strip_prefix("refs/tags/") else { return ignored("pushes to branches make no builds; their workflows do") };
+    let Some(tag) = reference.strip_prefix("refs/tags/") else {
+        return ignored("pushes to branches make no builds; their workflows do");
+    };
     if body.pointer("/deleted").and_then(Value::as_bool) == Some(true) {
         return ignored("the tag was deleted");
     }

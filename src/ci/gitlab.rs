@@ -39,7 +39,9 @@ impl Provider for GitLab {
 
     fn check_secret(&self, secret: &str) -> Result<(), String> {
         if secret.starts_with("whsec_") && signing_key(secret).is_none() {
-            return Err("after whsec_ comes the key in base64, of 24 bytes and more; copy the whole signing token".to_owned());
+            return Err(
+                "after whsec_ comes the key in base64, of 24 bytes and more; copy the whole signing token".to_owned()
+            );
         }
         Ok(())
     }
@@ -69,7 +71,10 @@ impl Provider for GitLab {
     }
 
     fn delivery(&self, request: &Request<'_>, _: &Value) -> Option<String> {
-        ["idempotency-key", "webhook-id", "x-gitlab-event-uuid"].iter().find_map(|h| request.headers.get(h)).map(str::to_owned)
+        ["idempotency-key", "webhook-id", "x-gitlab-event-uuid"]
+            .iter()
+            .find_map(|h| request.headers.get(h))
+            .map(str::to_owned)
     }
 
     fn read(&self, request: &Request<'_>, body: &Value) -> Reading {
@@ -92,18 +97,24 @@ impl Provider for GitLab {
         let is_child = pipeline("source").as_deref() == Some("parent_pipeline");
         let project_url = text(body, "/project/web_url");
         let id = pipeline("id");
-        let of_merge_request =
-            pipeline("source").is_some_and(|s| ["merge_request_event", "external_pull_request_event"].contains(&s.as_str()));
-        let by_reference = reference.as_deref().is_some_and(|r| matches!(super::Reference::of(r), super::Reference::PullRequest(_)));
+        let of_merge_request = pipeline("source")
+            .is_some_and(|s| ["merge_request_event", "external_pull_request_event"].contains(&s.as_str()));
+        let by_reference =
+            reference.as_deref().is_some_and(|r| matches!(super::Reference::of(r), super::Reference::PullRequest(_)));
         // A child tells its parent's merge request.
-        let is_merge_request = of_merge_request || by_reference || body.pointer("/merge_request").is_some_and(Value::is_object);
+        let is_merge_request =
+            of_merge_request || by_reference || body.pointer("/merge_request").is_some_and(Value::is_object);
         let train = reference.clone().filter(|r| r.ends_with("/train"));
         let source = text(body, "/merge_request/source_project_id");
         Reading::Report(Box::new(Report {
             event: if is_child { "child_pipeline" } else { "pipeline" },
             repository: text(body, "/project/path_with_namespace"),
             workflow: pipeline("name").or_else(|| pipeline("source")),
-            branch: if is_tag { None } else { train.or_else(|| text(body, "/merge_request/source_branch")).or(reference.clone()) },
+            branch: if is_tag {
+                None
+            } else {
+                train.or_else(|| text(body, "/merge_request/source_branch")).or(reference.clone())
+            },
             tag: if is_tag { reference.clone().map(|r| r.trim_start_matches("refs/tags/").to_owned()) } else { None },
             commit: first(body, &["/object_attributes/sha", "/commit/id"]),
             message: first(body, &["/commit/message", "/commit/title"]),
@@ -115,7 +126,8 @@ impl Provider for GitLab {
             attempt: 1,
             url: pipeline("url").or_else(|| Some(format!("{}/-/pipelines/{}", project_url?, id?))),
             conclusion: Some(conclusion.to_owned()),
-            // A merge train builds what is not merged yet. Most servers call it by the source branch, and nothing tells.
+            // A merge train builds what is not merged yet. Most servers call it by the source branch, and nothing
+            // tells.
             of_queue: reference.as_deref().is_some_and(|r| r.ends_with("/train")),
             from_fork: is_merge_request
                 && (source.is_none()

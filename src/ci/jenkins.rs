@@ -1,8 +1,8 @@
 //! Jenkins through its Notification plugin: the phase `FINALIZED`, or `COMPLETED` as an option.
 //!
 //! Source: jenkinsci/notification-plugin, README and source. It signs nothing; a password can stand in the address that
-//! Jenkins is given (`https://coolops:…@host/ci/jenkins/api`), which it sends as `Authorization: Basic`. `build.scm` may be
-//! absent, `build.full_url` too.
+//! Jenkins is given (`https://coolops:…@host/ci/jenkins/api`), which it sends as `Authorization: Basic`. `build.scm`
+//! may be absent, `build.full_url` too.
 
 use serde_json::Value;
 
@@ -11,8 +11,8 @@ use super::{Provider, Reading, Report, Request, first, repository, still, text};
 
 pub struct Jenkins;
 
-/// The number in `PR-7`, `PR-7-merge` or `MR-7`: how a multibranch job calls the job of a pull or merge request. Whose code that is
-/// isn't told, so that it may be a fork's.
+/// The number in `PR-7`, `PR-7-merge` or `MR-7`: how a multibranch job calls the job of a pull or merge request. Whose
+/// code that is isn't told, so that it may be a fork's.
 fn request_number(name: &str) -> Option<String> {
     let rest = name.strip_prefix("PR-").or_else(|| name.strip_prefix("MR-"))?;
     let number = rest.strip_suffix("-head").or_else(|| rest.strip_suffix("-merge")).unwrap_or(rest);
@@ -57,7 +57,8 @@ impl Provider for Jenkins {
             other => other.to_lowercase(),
         };
         let branch = text(body, "/build/scm/branch");
-        let names = [text(body, "/name"), text(body, "/url").map(|u| u.trim_end_matches('/').to_owned()), branch.clone()];
+        let names =
+            [text(body, "/name"), text(body, "/url").map(|u| u.trim_end_matches('/').to_owned()), branch.clone()];
         let pull_request = names.iter().flatten().find_map(|name| request_number(name.rsplit('/').next()?));
         let is_told = ["ghprbPullId", "CHANGE_ID", "CHANGE_FORK", "gitlabMergeRequestIid"]
             .iter()

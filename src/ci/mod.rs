@@ -1,11 +1,11 @@
-//! Webhooks of CI systems as pure functions: prove the origin on the raw bytes, read the body into a [`Report`], and let a
-//! project's [`rules`] make a build of it or say why not.
+//! Webhooks of CI systems as pure functions: prove the origin on the raw bytes, read the body into a [`Report`], and
+//! let a project's [`rules`] make a build of it or say why not.
 //!
-//! **Invariant:** nothing of a body is believed before [`Provider::verify`]. Facts about each provider's bodies, headers
-//! and signatures stand, with their source, in the provider's file.
+//! **Invariant:** nothing of a body is believed before [`Provider::verify`]. Facts about each provider's bodies,
+//! headers and signatures stand, with their source, in the provider's file.
 //!
-//! **How to add a provider:** write its file, add it to the modules and to [`PROVIDERS`] here; in `tests/it/ci` give it a folder
-//! of bodies, a way to sign, and its name in the lists of `readings.rs` and `bad_input.rs`.
+//! **How to add a provider:** write its file, add it to the modules and to [`PROVIDERS`] here; in `tests/it/ci` give it
+//! a folder of bodies, a way to sign, and its name in the lists of `readings.rs` and `bad_input.rs`.
 
 mod azure;
 mod bitbucket;
@@ -152,8 +152,8 @@ pub trait Provider: Sync {
     /// The events that can make a build: the defaults, and those that are an option.
     fn events(&self) -> (&'static [&'static str], &'static [&'static str]);
 
-    /// Its own headers that are kept of a delivery, in lower case: all that [`Provider::read`] and [`Provider::delivery`] ask for, and what
-    /// helps people. Never one that proves an origin.
+    /// Its own headers that are kept of a delivery, in lower case: all that [`Provider::read`] and
+    /// [`Provider::delivery`] ask for, and what helps people. Never one that proves an origin.
     fn headers(&self) -> &'static [&'static str] {
         &[]
     }
@@ -251,7 +251,9 @@ const TEXT_MAX: usize = 12_000;
 /// The text at a JSON pointer; numbers and truth values as text, nothing for null, empty texts and anything larger.
 pub fn text(body: &Value, pointer: &str) -> Option<String> {
     match body.pointer(pointer)? {
-        Value::String(text) => Some(text.trim()).filter(|t| !t.is_empty()).map(|t| t[..t.floor_char_boundary(TEXT_MAX)].to_owned()),
+        Value::String(text) => {
+            Some(text.trim()).filter(|t| !t.is_empty()).map(|t| t[..t.floor_char_boundary(TEXT_MAX)].to_owned())
+        }
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(truth) => Some(truth.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
@@ -263,7 +265,8 @@ fn first(body: &Value, pointers: &[&str]) -> Option<String> {
     pointers.iter().find_map(|p| text(body, p))
 }
 
-/// Reads a body, and settles what all CI systems have in common: what is a branch, what a tag, and what may be a fork's.
+/// Reads a body, and settles what all CI systems have in common: what is a branch, what a tag, and what may be a
+/// fork's.
 pub fn read(provider: &dyn Provider, request: &Request<'_>, body: &Value) -> Reading {
     let Reading::Report(mut report) = provider.read(request, body) else { return provider.read(request, body) };
     match report.branch.as_deref().map(Reference::of) {
@@ -299,9 +302,9 @@ pub enum Reference {
 }
 
 impl Reference {
-    /// Reads a reference in any of the forms that git and CI systems give it: `main`, `refs/heads/main`, `refs/remotes/origin/main`,
-    /// `refs/tags/v9`, `refs/pull/7/merge`, `refs/merge-requests/3/head`. A plain `origin/main` is a branch of that name, except where
-    /// a CI system is known to write it so.
+    /// Reads a reference in any of the forms that git and CI systems give it: `main`, `refs/heads/main`,
+    /// `refs/remotes/origin/main`, `refs/tags/v9`, `refs/pull/7/merge`, `refs/merge-requests/3/head`. A plain
+    /// `origin/main` is a branch of that name, except where a CI system is known to write it so.
     pub fn of(text: &str) -> Self {
         // GitHub's documentation writes a stroke before it.
         let text = text.trim().trim_start_matches('/');
@@ -329,15 +332,23 @@ impl Reference {
     }
 }
 
-/// Whether a body says in so many words that the code is a fork's. That a repository is a fork of another one says nothing of that, so
-/// only fields about a request or a build count.
+/// Whether a body says in so many words that the code is a fork's. That a repository is a fork of another one says
+/// nothing of that, so only fields about a request or a build count.
 fn says_fork(body: &Value) -> bool {
-    const WORDS: &[&str] =
-        &["isfork", "isforkmergerequest", "isforkpullrequest", "fromfork", "iscrossrepository", "crossrepository", "isforkpr"];
+    const WORDS: &[&str] = &[
+        "isfork",
+        "isforkmergerequest",
+        "isforkpullrequest",
+        "fromfork",
+        "iscrossrepository",
+        "crossrepository",
+        "isforkpr",
+    ];
     match body {
         Value::Object(fields) => fields.iter().any(|(name, value)| {
             let plain = || name.bytes().filter(|b| *b != b'_' && *b != b'-').map(|b| b.to_ascii_lowercase());
-            let says_so = || value == &Value::Bool(true) || value.as_str().is_some_and(|v| v.eq_ignore_ascii_case("true"));
+            let says_so =
+                || value == &Value::Bool(true) || value.as_str().is_some_and(|v| v.eq_ignore_ascii_case("true"));
             // Of a repository it says that it is a fork of another one.
             if name.eq_ignore_ascii_case("repository") || name.eq_ignore_ascii_case("repo") {
                 return false;
@@ -413,7 +424,9 @@ mod tests {
         assert_eq!(Reference::of("origin/main"), branch("origin/main"));
         assert_eq!(Reference::of("refs/remotes/origin/feature/x"), branch("feature/x"));
         assert_eq!(Reference::of("refs/tags/v9"), Reference::Tag("v9".into()));
-        for text in ["refs/pull/7/merge", "refs/pull/7/head", "refs/pull-requests/7/from", "refs/merge-requests/7/merge"] {
+        for text in
+            ["refs/pull/7/merge", "refs/pull/7/head", "refs/pull-requests/7/from", "refs/merge-requests/7/merge"]
+        {
             assert_eq!(Reference::of(text), Reference::PullRequest("7".into()), "{text}");
         }
         for text in ["", "HEAD", "detached", "refs/heads/", "refs/tags/"] {
@@ -431,7 +444,9 @@ mod tests {
         ] {
             assert!(says_fork(&serde_json::from_str(body).unwrap()), "{body}");
         }
-        for body in [r#"{"repository":{"fork":true}}"#, r#"{"is_fork":false}"#, r#"{"isFork":"False"}"#, r#"{"forks":3}"#] {
+        for body in
+            [r#"{"repository":{"fork":true}}"#, r#"{"is_fork":false}"#, r#"{"isFork":"False"}"#, r#"{"forks":3}"#]
+        {
             assert!(!says_fork(&serde_json::from_str(body).unwrap()), "{body}");
         }
     }

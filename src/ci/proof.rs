@@ -1,4 +1,5 @@
-//! Proofs of origin that providers share: keyed digests, plain tokens, Basic passwords, fresh times. All in constant time.
+//! Proofs of origin that providers share: keyed digests, plain tokens, Basic passwords, fresh times. All in constant
+//! time.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,10 +25,14 @@ pub enum Refusal {
     #[error("{0}")]
     Unsigned(&'static str),
     /// The proof is not made with this project's secret, or for other bytes.
-    #[error("{0} does not fit: the secret there and the one of coolops ci secret are not the same, or the body was changed")]
+    #[error(
+        "{0} does not fit: the secret there and the one of coolops ci secret are not the same, or the body was changed"
+    )]
     Wrong(&'static str),
     /// The signed time is too far from now.
-    #[error("the signed time is {0} s away from now; at most {FRESH} s are allowed: set the clocks by NTP, or deliver it anew")]
+    #[error(
+        "the signed time is {0} s away from now; at most {FRESH} s are allowed: set the clocks by NTP, or deliver it anew"
+    )]
     Stale(i64),
 }
 
@@ -47,7 +52,12 @@ pub(super) fn hex(header: &'static str, key: &[u8], pieces: &[&[u8]], given: &st
 }
 
 /// Checks a header `sha256=` with the HMAC-SHA256 of the body in hex: GitHub's and Bitbucket's way.
-pub(super) fn sha256_of_body(request: &Request<'_>, name: &str, header: &'static str, secret: &str) -> Result<(), Refusal> {
+pub(super) fn sha256_of_body(
+    request: &Request<'_>,
+    name: &str,
+    header: &'static str,
+    secret: &str,
+) -> Result<(), Refusal> {
     let given = request.headers.get(name).ok_or(Refusal::Missing(header))?;
     let given = given.strip_prefix("sha256=").ok_or(Refusal::Malformed(header))?;
     hex(header, secret.as_bytes(), &[request.body], given)
@@ -72,8 +82,8 @@ pub(super) fn fresh(now: i64, signed: i64) -> Result<(), Refusal> {
     if away <= FRESH { Ok(()) } else { Err(Refusal::Stale(away)) }
 }
 
-/// For providers that sign nothing: the secret as the password of `Authorization: Basic`, as `Authorization: Bearer`, or in
-/// the header `X-Coolops-Token`. Never in the address, which proxies and servers write into their logs.
+/// For providers that sign nothing: the secret as the password of `Authorization: Basic`, as `Authorization: Bearer`,
+/// or in the header `X-Coolops-Token`. Never in the address, which proxies and servers write into their logs.
 pub(super) fn password(request: &Request<'_>, secret: &str) -> Result<(), Refusal> {
     const TOKEN: &str = "X-Coolops-Token (or a password in Authorization)";
     if let Some(given) = request.headers.get("x-coolops-token") {
@@ -105,7 +115,9 @@ mod tests {
     #[test]
     fn a_password_may_come_three_ways() {
         let basic = format!("Basic {}", STANDARD.encode("ci:s3cret"));
-        for (header, value) in [("authorization", basic.as_str()), ("authorization", "Bearer s3cret"), ("x-coolops-token", "s3cret")] {
+        for (header, value) in
+            [("authorization", basic.as_str()), ("authorization", "Bearer s3cret"), ("x-coolops-token", "s3cret")]
+        {
             let headers = Headers(vec![(header.into(), value.into())]);
             assert_eq!(password(&request(&headers), "s3cret"), Ok(()));
             assert!(matches!(password(&request(&headers), "s3cret2"), Err(Refusal::Wrong(_))));

@@ -1,8 +1,8 @@
-//! Takes out of a delivery what may be a secret, before anything else looks at it: what is kept, what becomes a param and
-//! what a replay reads are then the same, and no secret can reach an event.
+//! Takes out of a delivery what may be a secret, before anything else looks at it: what is kept, what becomes a param
+//! and what a replay reads are then the same, and no secret can reach an event.
 //!
-//! By field, not by guess: GitLab's pipeline variables (values in clear), Buildkite's `env`, Jenkins' parameters, Drone's
-//! params, and whatever a field's name calls a token, password or key.
+//! By field, not by guess: GitLab's pipeline variables (values in clear), Buildkite's `env`, Jenkins' parameters,
+//! Drone's params, and whatever a field's name calls a token, password or key.
 
 use serde_json::Value;
 
@@ -12,7 +12,8 @@ use super::{Headers, Provider};
 pub const REDACTED: &str = "[redacted]";
 
 /// Objects and lists whose values are what somebody typed into a CI system.
-const HOLDERS: &[&str] = &["variables", "env", "parameters", "templateparameters", "params", "secrets", "inputs", "config"];
+const HOLDERS: &[&str] =
+    &["variables", "env", "parameters", "templateparameters", "params", "secrets", "inputs", "config"];
 /// Ends of names of fields that hold a secret, without `_` and `-`.
 const SECRETS: &[&str] = &[
     "token",
@@ -42,7 +43,8 @@ pub fn body(value: &mut Value) {
             for (name, value) in fields {
                 let mut room = [0; 32];
                 let name = plain(name, &mut room);
-                let is_secret = SECRETS.iter().any(|s| name.ends_with(s.as_bytes())) || SECRET_NAMES.iter().any(|s| name == s.as_bytes());
+                let is_secret = SECRETS.iter().any(|s| name.ends_with(s.as_bytes()))
+                    || SECRET_NAMES.iter().any(|s| name == s.as_bytes());
                 if is_secret || HOLDERS.iter().any(|h| name == h.as_bytes()) {
                     all_texts(value);
                 } else {
@@ -176,15 +178,28 @@ mod tests {
                 begun.elapsed()
             };
             let (whole, tenth) = (time(&long), time(&long[..long.len() / 10 / unit.len() * unit.len()]));
-            assert!(whole < tenth * 40 + std::time::Duration::from_millis(50), "{unit}: {whole:?} for ten times what took {tenth:?}");
+            assert!(
+                whole < tenth * 40 + std::time::Duration::from_millis(50),
+                "{unit}: {whole:?} for ten times what took {tenth:?}"
+            );
         }
     }
 
     #[test]
     fn proofs_in_headers_are_not_kept() {
-        let proofs = ["authorization", "x-gitlab-token", "x-hub-signature-256", "circleci-signature", "signature", "x-coolops-token"];
-        let sent: Vec<(String, String)> =
-            proofs.iter().chain(&["x-github-delivery", "user-agent"]).map(|name| ((*name).to_owned(), "value".to_owned())).collect();
+        let proofs = [
+            "authorization",
+            "x-gitlab-token",
+            "x-hub-signature-256",
+            "circleci-signature",
+            "signature",
+            "x-coolops-token",
+        ];
+        let sent: Vec<(String, String)> = proofs
+            .iter()
+            .chain(&["x-github-delivery", "user-agent"])
+            .map(|name| ((*name).to_owned(), "value".to_owned()))
+            .collect();
         for provider in crate::ci::PROVIDERS {
             let kept = headers(*provider, &Headers(sent.clone()));
             assert!(kept.iter().all(|(name, _)| !proofs.contains(&name.as_str())), "{}: {kept:?}", provider.name());

@@ -21,8 +21,18 @@ pub const PARAMS: &[(&str, &str)] = &[
     ("RUN_URL", "{url}"),
 ];
 /// How runs end, in the words of [`Report::conclusion`].
-pub const CONCLUSIONS: &[&str] =
-    &["success", "failure", "cancelled", "unstable", "skipped", "neutral", "timed_out", "action_required", "stale", "startup_failure"];
+pub const CONCLUSIONS: &[&str] = &[
+    "success",
+    "failure",
+    "cancelled",
+    "unstable",
+    "skipped",
+    "neutral",
+    "timed_out",
+    "action_required",
+    "stale",
+    "startup_failure",
+];
 /// What its message shows, where the report tells it.
 pub const METADATA: &[(&str, &str)] = &[
     ("Workflow", "{workflow}"),
@@ -64,10 +74,17 @@ pub fn check(provider: &dyn Provider, rules: &CiRules) -> Result<(), String> {
     // Where the project says where a field is, the words found there are its own.
     let has_own = |field: &str| rules.fields.iter().any(|f| f.name == field);
     if let Some(unknown) = rules.events.iter().find(|e| !has_own("event") && !known.contains(&e.as_str())) {
-        return Err(format!("{} has no event \"{}\" that makes builds; it has: {}", provider.name(), printable(unknown), known.join(", ")));
+        return Err(format!(
+            "{} has no event \"{}\" that makes builds; it has: {}",
+            provider.name(),
+            printable(unknown),
+            known.join(", ")
+        ));
     }
     match rules.conclusions.iter().find(|c| !has_own("conclusion") && !CONCLUSIONS.contains(&c.as_str())) {
-        Some(unknown) => Err(format!("there is no conclusion \"{}\"; there are: {}", printable(unknown), CONCLUSIONS.join(", "))),
+        Some(unknown) => {
+            Err(format!("there is no conclusion \"{}\"; there are: {}", printable(unknown), CONCLUSIONS.join(", ")))
+        }
         None => Ok(()),
     }
 }
@@ -82,7 +99,8 @@ pub fn decide(provider: &dyn Provider, rules: &CiRules, report: &Report, body: &
     let event = told.field("event").ok_or("its event is not told")?;
     let has_own = rules.fields.iter().any(|f| f.name == "event");
     let is_default = defaults.contains(&report.event);
-    let wanted = if rules.events.is_empty() { is_default } else { (is_default || !has_own) && rules.events.contains(&event) };
+    let wanted =
+        if rules.events.is_empty() { is_default } else { (is_default || !has_own) && rules.events.contains(&event) };
     if !wanted {
         return Err(format!("the event {} is not chosen", printable(&event)));
     }
@@ -102,7 +120,10 @@ pub fn decide(provider: &dyn Provider, rules: &CiRules, report: &Report, body: &
     match told.field("tag") {
         // A tag may be called like a branch: where branches are chosen, tags are chosen by their own names.
         Some(tag) if rules.tags.is_empty() && chooses(&rules.branches) => {
-            return Err(format!("it is of the tag {}, and only branches are chosen; choose tags with --tag", printable(&tag)));
+            return Err(format!(
+                "it is of the tag {}, and only branches are chosen; choose tags with --tag",
+                printable(&tag)
+            ));
         }
         Some(tag) => chosen("tag", &rules.tags, Some(&tag))?,
         None if chooses(&rules.tags) && rules.branches.is_empty() => {
@@ -140,10 +161,17 @@ pub fn decide(provider: &dyn Provider, rules: &CiRules, report: &Report, body: &
     })
 }
 
-/// Beginnings of branches that merge queues make for themselves: what they build is not merged yet, and mostly never looked at.
-/// Sources: the vendors' documentation of GitHub's merge queue, Mergify, Trunk, Graphite and bors.
-const QUEUES: &[&str] =
-    &["gh-readonly-queue/", "mergify/merge-queue/", "trunk-merge/", "gtmq_", "graphite-base/", "automation/bors/", "refs/merge-requests/"];
+/// Beginnings of branches that merge queues make for themselves: what they build is not merged yet, and mostly never
+/// looked at. Sources: the vendors' documentation of GitHub's merge queue, Mergify, Trunk, Graphite and bors.
+const QUEUES: &[&str] = &[
+    "gh-readonly-queue/",
+    "mergify/merge-queue/",
+    "trunk-merge/",
+    "gtmq_",
+    "graphite-base/",
+    "automation/bors/",
+    "refs/merge-requests/",
+];
 /// Whole names of such branches.
 const QUEUE_NAMES: &[&str] = &["staging.tmp", "trying.tmp", "trying"];
 
@@ -198,7 +226,10 @@ struct Told<'a> {
 
 impl Told<'_> {
     fn field(&self, name: &str) -> Option<String> {
-        debug_assert!(["short_commit", "pull_request_link"].contains(&name) || FIELDS.contains(&name), "templates are checked");
+        debug_assert!(
+            ["short_commit", "pull_request_link"].contains(&name) || FIELDS.contains(&name),
+            "templates are checked"
+        );
         if let Some(place) = self.fields.iter().find(|f| f.name == name) {
             return text(self.body, &place.value);
         }
@@ -231,14 +262,18 @@ impl Told<'_> {
         }
     }
 
-    /// Places that the project asks for must not hold what was taken out as a secret: it would become a name or a param.
+    /// Places that the project asks for must not hold what was taken out as a secret: it would become a name or a
+    /// param.
     fn has_what_is_asked(&self, rules: &CiRules) -> Result<(), String> {
         let templates = rules.name.iter().chain(rules.params.iter().chain(&rules.metadata).map(|e| &e.value));
         let parts: Vec<Part<'_>> = templates.flat_map(|t| template(t).unwrap_or_default()).collect();
         let places = parts.iter().filter_map(|p| if let Part::Pointer(pointer) = p { Some(*pointer) } else { None });
         let mut places = places.chain(self.fields.iter().map(|f| f.value.as_str()));
         match places.find(|p| text(self.body, p).is_some_and(|value| value == REDACTED)) {
-            Some(place) => Err(format!("the place {} may hold a secret, which is never kept; ask for another one", printable(place))),
+            Some(place) => Err(format!(
+                "the place {} may hold a secret, which is never kept; ask for another one",
+                printable(place)
+            )),
             None => Ok(()),
         }
     }
@@ -267,7 +302,8 @@ impl Told<'_> {
     }
 }
 
-/// The name of the same run when another workflow or job of its pipeline has the name already: with what tells them apart.
+/// The name of the same run when another workflow or job of its pipeline has the name already: with what tells them
+/// apart.
 pub fn name_apart(rules: &CiRules, report: &Report, name: &str) -> Option<String> {
     let workflow = report.workflow_path.as_ref().or(report.workflow.as_ref()).filter(|_| rules.name.is_none())?;
     let part: String = in_a_name(workflow).collect();
@@ -314,7 +350,8 @@ fn name(rules: &CiRules, told: &Told<'_>) -> Result<String, String> {
     Ok(name)
 }
 
-/// A field as it stands in a name: the original's rule of `/` to `-`, widened to all that isn't a letter, a digit or plain.
+/// A field as it stands in a name: the original's rule of `/` to `-`, widened to all that isn't a letter, a digit or
+/// plain.
 fn in_a_name(value: &str) -> impl Iterator<Item = char> {
     value.chars().take(PART_MAX).map(|c| if c.is_alphanumeric() || "-_.+#@:".contains(c) { c } else { '-' })
 }
@@ -323,8 +360,14 @@ fn in_a_name(value: &str) -> impl Iterator<Item = char> {
 fn entries(defaults: &[(&str, &str)], own: &[Entry], told: &Told<'_>) -> Vec<Entry> {
     let own_of = |name: &str| own.iter().rev().find(|e| e.name == name).map(|e| e.value.as_str());
     let known = defaults.iter().map(|(name, default)| (*name, own_of(name).unwrap_or(default)));
-    let others = own.iter().filter(|e| !defaults.iter().any(|(name, _)| *name == e.name)).map(|e| (e.name.as_str(), e.value.as_str()));
-    known.chain(others).filter_map(|(name, template)| Some(Entry { name: name.to_owned(), value: filled(template, told)? })).collect()
+    let others = own
+        .iter()
+        .filter(|e| !defaults.iter().any(|(name, _)| *name == e.name))
+        .map(|e| (e.name.as_str(), e.value.as_str()));
+    known
+        .chain(others)
+        .filter_map(|(name, template)| Some(Entry { name: name.to_owned(), value: filled(template, told)? }))
+        .collect()
 }
 
 /// A template with its fields filled in; nothing when it is empty or asks for what isn't told.
@@ -375,7 +418,10 @@ mod tests {
     fn a_run_makes_a_build_named_after_branch_and_number() {
         let made = decided(&CiRules::default(), &report()).unwrap();
         assert_eq!(made.name, "feature-x-42");
-        assert_eq!(made.params, [entry("BRANCH", "feature/x"), entry("COMMIT", "0123456789abcdef"), entry("BUILD_NUMBER", "42")]);
+        assert_eq!(
+            made.params,
+            [entry("BRANCH", "feature/x"), entry("COMMIT", "0123456789abcdef"), entry("BUILD_NUMBER", "42")]
+        );
         let titles: Vec<_> = made.metadata.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(titles, ["Workflow", "Branch", "Commit", "Message"]);
         assert_eq!(decided(&CiRules::default(), &Report { attempt: 3, ..report() }).unwrap().name, "feature-x-42-3");
@@ -385,22 +431,35 @@ mod tests {
     fn what_is_not_chosen_is_ignored_with_the_reason() {
         let list = |patterns: &[&str]| patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
         for (rules, why) in [
-            (CiRules { branches: list(&["main", "release/*"]), ..CiRules::default() }, "the branch feature/x is not chosen"),
+            (
+                CiRules { branches: list(&["main", "release/*"]), ..CiRules::default() },
+                "the branch feature/x is not chosen",
+            ),
             (CiRules { branches: list(&["!feature/*"]), ..CiRules::default() }, "the branch feature/x is not chosen"),
             (CiRules { workflows: list(&["Deploy"]), ..CiRules::default() }, "the workflow CI is not chosen"),
-            (CiRules { repositories: list(&["octocat/other"]), ..CiRules::default() }, "the repository octocat/hello is not chosen"),
+            (
+                CiRules { repositories: list(&["octocat/other"]), ..CiRules::default() },
+                "the repository octocat/hello is not chosen",
+            ),
             (CiRules { events: list(&["release"]), ..CiRules::default() }, "the event workflow_run is not chosen"),
             (CiRules { conclusions: list(&["failure"]), ..CiRules::default() }, "the conclusion success is not chosen"),
         ] {
             assert_eq!(decided(&rules, &report()).unwrap_err(), why);
         }
-        let on_push = CiRules { events: list(&["push"]), fields: vec![entry("event", "/workflow_run/event")], ..CiRules::default() };
+        let on_push = CiRules {
+            events: list(&["push"]),
+            fields: vec![entry("event", "/workflow_run/event")],
+            ..CiRules::default()
+        };
         let body = |event: &str| serde_json::json!({ "workflow_run": { "event": event } });
         let by = |event: &str| decide(provider("github").unwrap(), &on_push, &report(), &body(event));
         assert_eq!(by("schedule").unwrap_err(), "the event schedule is not chosen");
         assert!(by("push").is_ok() && check(provider("github").unwrap(), &on_push).is_ok());
         let workflows = CiRules { workflows: list(&["CI"]), ..CiRules::default() };
-        assert_eq!(decided(&workflows, &Report { workflow: None, ..report() }).unwrap_err(), "its workflow is not told");
+        assert_eq!(
+            decided(&workflows, &Report { workflow: None, ..report() }).unwrap_err(),
+            "its workflow is not told"
+        );
         let rules = CiRules { branches: list(&["feature/*"]), ..CiRules::default() };
         assert!(decided(&rules, &report()).is_ok());
         assert_eq!(decided(&rules, &Report { branch: None, ..report() }).unwrap_err(), "its branch is not told");
@@ -427,7 +486,10 @@ mod tests {
         assert!(decided(&both, &branch).is_ok() && decided(&CiRules::default(), &tag).is_ok());
         let made = decided(&CiRules::default(), &tag).unwrap();
         assert!(made.params.contains(&entry("TAG", "main")) && !made.params.iter().any(|p| p.name == "BRANCH"));
-        assert_eq!((made.name.as_str(), decided(&CiRules::default(), &branch).unwrap().name.as_str()), ("tag-main-42", "main-42"));
+        assert_eq!(
+            (made.name.as_str(), decided(&CiRules::default(), &branch).unwrap().name.as_str()),
+            ("tag-main-42", "main-42")
+        );
     }
 
     #[test]
@@ -440,8 +502,14 @@ mod tests {
         assert!(decided(&asked, &queue).is_ok());
         // GitLab's trains, where the server tells them.
         let train = Report { branch: Some("refs/merge-requests/7/train".into()), of_queue: true, ..report() };
-        assert!(decided(&CiRules::default(), &train).unwrap_err().contains("choose it with --branch \"refs/merge-requests/*\""));
-        assert!(decided(&CiRules { branches: vec!["refs/merge-requests/*".into()], ..CiRules::default() }, &train).is_ok());
+        assert!(
+            decided(&CiRules::default(), &train)
+                .unwrap_err()
+                .contains("choose it with --branch \"refs/merge-requests/*\"")
+        );
+        assert!(
+            decided(&CiRules { branches: vec!["refs/merge-requests/*".into()], ..CiRules::default() }, &train).is_ok()
+        );
         // What only leaves out chooses nothing: tags still make builds.
         let tag = Report { branch: None, tag: Some("v1".into()), ..report() };
         assert!(decided(&CiRules { branches: vec!["!dependabot/*".into()], ..CiRules::default() }, &tag).is_ok());
@@ -470,6 +538,8 @@ mod tests {
         let huge = Report { branch: Some("é\n\0".repeat(9_000)), message: Some("💥".repeat(25_000)), ..report() };
         let made = decided(&CiRules::default(), &huge).unwrap();
         assert!(crate::domain::names::build_name(&made.name).is_ok());
-        assert!(made.metadata.iter().chain(&made.params).all(|e| crate::domain::names::value(&e.name, &e.value).is_ok()));
+        assert!(
+            made.metadata.iter().chain(&made.params).all(|e| crate::domain::names::value(&e.name, &e.value).is_ok())
+        );
     }
 }

@@ -1,10 +1,10 @@
 //! Travis CI: builds.
 //!
-//! Source: docs.travis-ci.com, "Configuring build notifications". A form with the JSON in `payload`; `Signature` is an RSA
-//! PKCS#1 v1.5 signature with SHA-1 over the decoded payload, by a key that Travis publishes under
-//! `https://api.travis-ci.com/config` (`config.notifications.webhook.public_key`): that key is what is set as the secret.
-//! Everybody on Travis is signed for with that key, so a proof says nothing about whose build it is.
-//! For a pull request `branch` is the target and `commit` the merge; its own branch is not told.
+//! Source: docs.travis-ci.com, "Configuring build notifications". A form with the JSON in `payload`; `Signature` is an
+//! RSA PKCS#1 v1.5 signature with SHA-1 over the decoded payload, by a key that Travis publishes under
+//! `https://api.travis-ci.com/config` (`config.notifications.webhook.public_key`): that key is what is set as the
+//! secret. Everybody on Travis is signed for with that key, so a proof says nothing about whose build it is. For a pull
+//! request `branch` is the target and `commit` the merge; its own branch is not told.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -71,7 +71,12 @@ impl Provider for Travis {
     }
 
     fn delivery(&self, _: &Request<'_>, body: &Value) -> Option<String> {
-        Some(format!("{} {} {}", text(body, "/id")?, text(body, "/state")?, text(body, "/finished_at").unwrap_or_default()))
+        Some(format!(
+            "{} {} {}",
+            text(body, "/id")?,
+            text(body, "/state")?,
+            text(body, "/finished_at").unwrap_or_default()
+        ))
     }
 
     fn read(&self, _: &Request<'_>, body: &Value) -> Reading {

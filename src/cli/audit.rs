@@ -67,7 +67,10 @@ pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
         };
         output::table(&["PROJECTION", "ROWS", "SWAPPED IN"], &rebuilt.tables.iter().map(row).collect::<Vec<_>>());
         if rebuilt.work_found > 0 {
-            output::line(&format!("Found {} pieces of owed work that no job stood for; they are queued.", rebuilt.work_found));
+            output::line(&format!(
+                "Found {} pieces of owed work that no job stood for; they are queued.",
+                rebuilt.work_found
+            ));
         }
         for damaged in &rebuilt.damaged {
             output::line(&format!("Left out: {damaged}"));
@@ -92,7 +95,9 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
         output::line(&format!("CHANGED  {finding}"));
     }
     if !report.findings.is_empty() {
-        output::line("What is listed is not as it was written. Compare with a backup, and find out who can write to this database.");
+        output::line(
+            "What is listed is not as it was written. Compare with a backup, and find out who can write to this database.",
+        );
         return code;
     }
     output::line(&format!("The chain of {} events is whole. Head: {}", report.events, report.head));
@@ -100,10 +105,14 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
     if messages {
         let messages = count(report.messages as i64, "message");
         let equal = if report.messages == 1 { "equals" } else { "equal" };
-        output::line(&format!("{messages}, rendered anew from the events, {equal} what Slack was last sent, byte for byte."));
+        output::line(&format!(
+            "{messages}, rendered anew from the events, {equal} what Slack was last sent, byte for byte."
+        ));
         if report.messages_of_other_versions > 0 {
             let n = report.messages_of_other_versions;
-            output::line(&format!("{n} messages were sent by another version of the renderer; their stored bytes are as they were sent."));
+            output::line(&format!(
+                "{n} messages were sent by another version of the renderer; their stored bytes are as they were sent."
+            ));
         }
     }
     for (key, messages) in &report.unchecked {

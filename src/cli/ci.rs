@@ -49,7 +49,8 @@ enum Command {
         #[arg(long, conflicts_with_all = ["file", "generate", "now"])]
         end_previous: bool,
     },
-    /// Choose which reports of a CI system make builds, and how they are named; each option replaces what it was, an empty one clears it
+    /// Choose which reports of a CI system make builds, and how they are named; each option replaces what it was, an
+    /// empty one clears it
     Rules(Box<Rules>),
     /// Show what a project takes from CI systems
     Show {
@@ -177,7 +178,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 output::hint("This is the only time that the secret is shown.");
             }
             let base = if app.public_url.is_empty() { "…" } else { &app.public_url };
-            output::hint(&format!("{project} takes webhooks of {} at {base}{}", provider.name(), address(provider, &project)));
+            output::hint(&format!(
+                "{project} takes webhooks of {} at {base}{}",
+                provider.name(),
+                address(provider, &project)
+            ));
             if provider.reach() != Reach::Webhook {
                 output::hint(&format!(
                     "That secret proves those of other repositories too; name yours: coolops ci rules {project} {} --repository …",
@@ -203,7 +208,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             if format.json {
                 output::json(&project.ci.iter().map(as_json).collect::<Vec<_>>());
             } else if project.ci.is_empty() {
-                output::line(&format!("{} takes no webhooks; set one up with: coolops ci secret {0} github", project.slug));
+                output::line(&format!(
+                    "{} takes no webhooks; set one up with: coolops ci secret {0} github",
+                    project.slug
+                ));
             } else {
                 project.ci.iter().for_each(|ci| show(&project.slug, ci, format));
             }
@@ -213,7 +221,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             app.unset_ci(project_named(&app, &project).await?.id, provider.name(), &actor).await?;
             output::line(&format!("{project} takes no webhooks of {} any more.", provider.name()));
         }
-        Command::Deliveries { project, limit, format } => deliveries(&app, project, limit.clamp(1, 10_000), format).await?,
+        Command::Deliveries { project, limit, format } => {
+            deliveries(&app, project, limit.clamp(1, 10_000), format).await?
+        }
         Command::Replay { delivery, format } => {
             anyhow::ensure!(!app.public_url.is_empty(), "COOLOPS_PUBLIC_URL is not set; a build's message links there");
             let id = find(&app, &delivery).await?;
@@ -237,9 +247,14 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 fn changed(before: CiRules, given: Rules) -> Result<CiRules> {
     let lists = [&given.event, &given.repository, &given.branch, &given.tag, &given.workflow, &given.conclusion];
     let entries = [&given.param, &given.metadata, &given.field];
-    let nothing =
-        lists.iter().all(|l| l.is_empty()) && entries.iter().all(|l| l.is_empty()) && given.forks.is_none() && given.name.is_none();
-    anyhow::ensure!(!nothing || given.reset, "nothing to change; give --branch, --workflow, --name …, or --reset for the defaults");
+    let nothing = lists.iter().all(|l| l.is_empty())
+        && entries.iter().all(|l| l.is_empty())
+        && given.forks.is_none()
+        && given.name.is_none();
+    anyhow::ensure!(
+        !nothing || given.reset,
+        "nothing to change; give --branch, --workflow, --name …, or --reset for the defaults"
+    );
     let base = if given.reset { CiRules::default() } else { before };
     fn or_else_base<T>(given: Vec<T>, base: Vec<T>, is_empty: impl Fn(&T) -> bool) -> Vec<T> {
         match given.as_slice() {
@@ -296,10 +311,9 @@ fn address(provider: &dyn Provider, project: &str) -> String {
 }
 
 fn as_json(ci: &Ci) -> serde_json::Value {
-    let secret = ci
-        .secret
-        .as_ref()
-        .map(|s| json!({ "version": s.version, "fingerprint": s.fingerprint, "previous_accepted": ci.previous.is_some() }));
+    let secret = ci.secret.as_ref().map(
+        |s| json!({ "version": s.version, "fingerprint": s.fingerprint, "previous_accepted": ci.previous.is_some() }),
+    );
     json!({ "provider": ci.provider, "secret": secret, "rules": ci.rules })
 }
 
@@ -319,7 +333,10 @@ fn show(project: &str, ci: &Ci, format: Format) {
     output::line(&format!("  secret       {secret}"));
     let (defaults, _) = ci::provider(&ci.provider).map(Provider::events).unwrap_or_default();
     let list = |what: &str, given: &[String], otherwise: &str| {
-        output::line(&format!("  {what:<12} {}", if given.is_empty() { otherwise.to_owned() } else { given.join(", ") }));
+        output::line(&format!(
+            "  {what:<12} {}",
+            if given.is_empty() { otherwise.to_owned() } else { given.join(", ") }
+        ));
     };
     list("events", &ci.rules.events, &defaults.join(", "));
     let shared = ci::provider(&ci.provider).is_some_and(|p| p.reach() != Reach::Webhook);
@@ -330,7 +347,8 @@ fn show(project: &str, ci: &Ci, format: Format) {
     list("conclusions", &ci.rules.conclusions, "success");
     output::line(&format!("  forks        {}", if ci.rules.forks { "make builds" } else { "make no builds" }));
     output::line(&format!("  name         {}", ci.rules.name.as_deref().unwrap_or(rules::NAME)));
-    for (what, entries) in [("param", &ci.rules.params), ("metadata", &ci.rules.metadata), ("field", &ci.rules.fields)] {
+    for (what, entries) in [("param", &ci.rules.params), ("metadata", &ci.rules.metadata), ("field", &ci.rules.fields)]
+    {
         entries.iter().for_each(|e| output::line(&format!("  {what:<12} {} = {}", e.name, e.value)));
     }
 }
@@ -342,8 +360,10 @@ async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, 
     };
     // What came to an address that the project shares with others may concern it too.
     let is_shared = |provider: &str| ci::provider(provider).is_some_and(|p| p.reach() == Reach::Server);
-    let shared: Vec<String> = of.iter().flat_map(|p| &p.ci).map(|c| c.provider.clone()).filter(|p| is_shared(p)).collect();
-    let slugs: std::collections::HashMap<ProjectId, String> = app.store.projects().await?.into_iter().map(|p| (p.id, p.slug)).collect();
+    let shared: Vec<String> =
+        of.iter().flat_map(|p| &p.ci).map(|c| c.provider.clone()).filter(|p| is_shared(p)).collect();
+    let slugs: std::collections::HashMap<ProjectId, String> =
+        app.store.projects().await?.into_iter().map(|p| (p.id, p.slug)).collect();
     let slug = |id: Option<ProjectId>| id.and_then(|id| slugs.get(&id).cloned()).unwrap_or_else(|| "–".to_owned());
     let taken = app.store.deliveries(of.as_ref().map(|p| p.id), &shared, limit).await?;
     let refused = app.store.refusals(project.as_deref(), &shared, limit).await?;
@@ -390,7 +410,11 @@ async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, 
                 r.provider.clone(),
                 "refused".to_owned(),
                 "–".to_owned(),
-                if r.times > 1 { format!("{} ({} times)", output::safe(&r.reason), r.times) } else { output::safe(&r.reason) },
+                if r.times > 1 {
+                    format!("{} ({} times)", output::safe(&r.reason), r.times)
+                } else {
+                    output::safe(&r.reason)
+                },
             ],
         ));
     }

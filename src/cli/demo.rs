@@ -119,7 +119,9 @@ async fn demo(args: &Args, folder: &RunFolder, services: &mut Services) -> Resul
     let (docker, private) = services.docker(folder, docker_host().as_deref()).await?;
     step(if private { "Started a private Docker Engine" } else { "Using the Docker Engine of this machine" });
     std::fs::write(folder.path().join("docker-host"), &docker)?;
-    DockerRunner::connect(Some(&docker))?.import(&image::name(), "[\"/bin/sh\",\"/deploy\"]", image::archive()?).await?;
+    DockerRunner::connect(Some(&docker))?
+        .import(&image::name(), "[\"/bin/sh\",\"/deploy\"]", image::archive()?)
+        .await?;
     store::migrate(&database).await?;
     let secrets = Secrets::of(folder)?;
     let options = |port| Options {
@@ -175,7 +177,9 @@ async fn demo(args: &Args, folder: &RunFolder, services: &mut Services) -> Resul
 fn announce(program: &std::path::Path, page: &str, service: u16, folder: &RunFolder) {
     let program = program.display();
     if let Some(ports) = forwarded(page, service) {
-        output::line(&format!("\nThis is a remote machine: forward the ports from your own first, with\n\n    {ports}"));
+        output::line(&format!(
+            "\nThis is a remote machine: forward the ports from your own first, with\n\n    {ports}"
+        ));
     }
     output::line(&format!(
         "\nOpen this address in a browser:\n\n    {page}\n\nThen announce a build from a second terminal:\n\n    \
@@ -290,7 +294,9 @@ async fn clean() -> Result<()> {
     }
     let forgotten = async { DockerRunner::connect(docker_host().as_deref())?.forget_all(image::PREFIX).await };
     match forgotten.await {
-        Ok((images, containers)) => output::line(&format!("Removed {images} image(s) of demos and {containers} container(s).")),
+        Ok((images, containers)) => {
+            output::line(&format!("Removed {images} image(s) of demos and {containers} container(s)."))
+        }
         Err(_) => output::line("No Docker answers, so there is no image to remove."),
     }
     Ok(())
@@ -338,7 +344,8 @@ async fn beside(args: &ServicesArgs, folder: &RunFolder, services: &mut Services
     let (program, rest) = args.command.split_first().context("there is no command")?;
     ensure!(!program.is_empty(), "there is no command");
     let mut command = Command::new(program);
-    // A group of its own, so that whatever it starts ends with it. At a terminal it stays in the group that may read from there.
+    // A group of its own, so that whatever it starts ends with it. At a terminal it stays in the group that may read
+    // from there.
     let grouped = !std::io::stdin().is_terminal();
     if grouped {
         command.process_group(0);

@@ -117,12 +117,19 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                         words(&d.deployment),
                     ]
                 };
-                output::table(&["ID", "BUILD", "ENVIRONMENT", "BY", "PRESSED", "STATE"], &all.iter().map(row).collect::<Vec<_>>());
+                output::table(
+                    &["ID", "BUILD", "ENVIRONMENT", "BY", "PRESSED", "STATE"],
+                    &all.iter().map(row).collect::<Vec<_>>(),
+                );
             }
         }
         Command::Show { deployment, format } => {
             let id = find(&deployment).await?;
-            let timed = app.store.timed(id).await?.with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
+            let timed = app
+                .store
+                .timed(id)
+                .await?
+                .with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
             if format.json {
                 output::json(&as_json(&timed));
             } else {
@@ -176,8 +183,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let id = find(&deployment).await?;
             let mut printed = Printed::default();
             loop {
-                let timed =
-                    app.store.timed(id).await?.with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
+                let timed = app
+                    .store
+                    .timed(id)
+                    .await?
+                    .with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
                 loop {
                     let chunks = app.store.chunks_from(id, printed.next_chunk, 64).await?;
                     if chunks.is_empty() {
@@ -202,7 +212,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let reason = StopReason::Operator { by: login.clone(), reason: reason.trim().to_owned() };
             let stopped = app.stop(find(&deployment).await?, &reason, &actor).await?;
             let words = if stopped.state().is_over() { "is cancelled" } else { "is being stopped" };
-            output::line(&format!("{} → {} {words}.", output::safe(&stopped.build_name), output::safe(&stopped.environment_name)));
+            output::line(&format!(
+                "{} → {} {words}.",
+                output::safe(&stopped.build_name),
+                output::safe(&stopped.environment_name)
+            ));
         }
         Command::Resolve { deployment, r#as, reason } => {
             anyhow::ensure!(!reason.trim().is_empty(), "--reason is empty; say why you think so, it is recorded");
@@ -223,7 +237,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How far a log is printed. What is shown while a deployment runs is stored in part at its end, and is not printed again then.
+/// How far a log is printed. What is shown while a deployment runs is stored in part at its end, and is not printed
+/// again then.
 #[derive(Default)]
 struct Printed {
     next_chunk: i32,
@@ -268,7 +283,8 @@ fn words(deployment: &Deployment) -> String {
 
 /// The words that people read, and those that are stored.
 fn state_names() -> Vec<&'static str> {
-    let mut names: Vec<&str> = State::ALL.iter().flat_map(|state| [state.as_str(), state.word()]).filter(|n| !n.contains(' ')).collect();
+    let mut names: Vec<&str> =
+        State::ALL.iter().flat_map(|state| [state.as_str(), state.word()]).filter(|n| !n.contains(' ')).collect();
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(*name));
     names

@@ -136,7 +136,9 @@ async fn docker(config: &Config, store: Option<&Store>, checks: &mut Checks) {
                 checks.note("Docker live-restore", false, text);
             }
         }
-        Ok(Err(e)) => checks.note("Docker", false, format!("{e}. Is it running, and may this user use it (group docker)?")),
+        Ok(Err(e)) => {
+            checks.note("Docker", false, format!("{e}. Is it running, and may this user use it (group docker)?"))
+        }
         Err(_) => checks.note("Docker", false, "no answer within 10 s"),
     }
 }
@@ -149,7 +151,8 @@ async fn slack(config: &Config, store: Option<&Store>, checks: &mut Checks) {
     match slack.identity().await {
         Ok(who) => checks.note("Slack token", true, format!("is {} in {}", who.user, who.team)),
         Err(e) => {
-            let what = "SLACK_BOT_TOKEN: take the Bot User OAuth Token (xoxb-…) of your app, Install App in its settings";
+            let what =
+                "SLACK_BOT_TOKEN: take the Bot User OAuth Token (xoxb-…) of your app, Install App in its settings";
             return checks.note("Slack token", false, format!("{e}. {what}"));
         }
     }
@@ -161,13 +164,23 @@ async fn slack(config: &Config, store: Option<&Store>, checks: &mut Checks) {
         let what = format!("Slack channel {} of {}", project.channel, project.slug);
         match slack.channel(&project.channel).await {
             Ok(channel) if channel.is_archived => {
-                checks.note(what, false, format!("is archived; choose another: coolops project set {} --channel C…", project.slug));
+                checks.note(
+                    what,
+                    false,
+                    format!("is archived; choose another: coolops project set {} --channel C…", project.slug),
+                );
             }
             Ok(channel) if !channel.is_member => {
-                checks.note(what, false, format!("coolops is not a member of #{}; invite it there: /invite @coolops", channel.name));
+                checks.note(
+                    what,
+                    false,
+                    format!("coolops is not a member of #{}; invite it there: /invite @coolops", channel.name),
+                );
             }
             Ok(channel) => match slack.may_read(&project.channel).await {
-                Ok(()) => checks.note(what, true, format!("#{}, coolops is a member and may read its history", channel.name)),
+                Ok(()) => {
+                    checks.note(what, true, format!("#{}, coolops is a member and may read its history", channel.name))
+                }
                 Err(SlackError::Refused(word)) => {
                     let text = format!(
                         "Slack says {word}: without the scope channels:history (groups:history) an interrupted post may be doubled"
@@ -202,14 +215,18 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
     }
     if let Some(pause) = store.slack_is_paused().await? {
         let next = match pause {
-            Pause::NoClearAnswer { .. } => "coolops tries again by itself; look at https://slack-status.com if it lasts",
+            Pause::NoClearAnswer { .. } => {
+                "coolops tries again by itself; look at https://slack-status.com if it lasts"
+            }
             Pause::Refused(_) => "reinstall the app, set the new SLACK_BOT_TOKEN and restart coolops",
         };
         let text = format!("takes nothing from us: {pause}; {next}");
         checks.note("Slack", false, text);
     }
     for (build, word) in store.plain_messages().await? {
-        let text = format!("Slack refuses its layout ({word}), so it was sent as text; that is a fault of coolops, please report it");
+        let text = format!(
+            "Slack refuses its layout ({word}), so it was sent as text; that is a fault of coolops, please report it"
+        );
         checks.note(format!("Message of build {build}"), false, text);
     }
     for (channel, problem, messages) in store.blocked_channels().await? {
@@ -220,7 +237,11 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
     for job in store.stuck_jobs().await? {
         let what = format!("Job {} {}", job.kind, job.key);
         if job.expired {
-            checks.note(what, false, "its worker is gone and nobody took it over; is a coolops serve or worker running?");
+            checks.note(
+                what,
+                false,
+                "its worker is gone and nobody took it over; is a coolops serve or worker running?",
+            );
         } else if let Some(problem) = job.last_error {
             checks.note(what, false, format!("was put off {} times: {problem}", job.attempts));
         }
@@ -236,13 +257,18 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
     if lags.messages_behind > 0 {
         let text = format!("{} wait to be brought up to date", lags.messages_behind);
         match lags.oldest_message_seconds > 60.0 {
-            true => checks.note("Messages", false, format!("{text}; is a coolops serve or web running, and does Slack answer?")),
+            true => checks.note(
+                "Messages",
+                false,
+                format!("{text}; is a coolops serve or web running, and does Slack answer?"),
+            ),
             false => checks.note("Messages", true, text),
         }
     }
     let behind = store.clock().behind();
     if behind.abs() > 5_000 {
-        let text = format!("this machine's clock and the database's differ by {} s; set it by NTP", behind.abs() / 1_000);
+        let text =
+            format!("this machine's clock and the database's differ by {} s; set it by NTP", behind.abs() / 1_000);
         checks.note("Clock", false, text);
     }
     Ok(())

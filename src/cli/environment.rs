@@ -112,7 +112,9 @@ pub fn secret_input(file: Option<&Path>, what: &str) -> Result<SecretString> {
                 );
             }
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).with_context(|| format!("{what} can't be read from standard input"))?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .with_context(|| format!("{what} can't be read from standard input"))?;
             text
         }
     };
@@ -138,7 +140,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             if format.json {
                 output::json(&environments.into_iter().map(as_json).collect::<Vec<_>>());
             } else {
-                let row = |e: &&Environment| vec![e.name.clone(), e.position.to_string(), e.variables.len().to_string()];
+                let row =
+                    |e: &&Environment| vec![e.name.clone(), e.position.to_string(), e.variables.len().to_string()];
                 output::table(&["NAME", "POSITION", "VARIABLES"], &environments.iter().map(row).collect::<Vec<_>>());
             }
         }
@@ -151,8 +154,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 "nothing to set; give NAME=VALUE, --secret NAME or --position"
             );
             let split = |text: &String| {
-                let (name, value) =
-                    text.split_once('=').with_context(|| format!("\"{}\" should have the NAME=VALUE format", names::printable(text)))?;
+                let (name, value) = text
+                    .split_once('=')
+                    .with_context(|| format!("\"{}\" should have the NAME=VALUE format", names::printable(text)))?;
                 Ok(EnvironmentChange::SetVariable { name: name.to_owned(), value: value.to_owned() })
             };
             let mut changes = variables.iter().map(split).collect::<Result<Vec<_>>>()?;
@@ -182,7 +186,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             show(project_named(&app, &project).await?.environment_named(&environment)?, Format { json: false });
         }
         Command::Rename { project, environment, name } => {
-            app.change_environment(id(&project).await?, &environment, EnvironmentChange::Rename(name.clone()), &actor).await?;
+            app.change_environment(id(&project).await?, &environment, EnvironmentChange::Rename(name.clone()), &actor)
+                .await?;
             output::line(&format!("{environment} is now called {name}; messages posted before keep the old name."));
         }
         Command::Archive { project, environment } => {

@@ -29,7 +29,10 @@ pub fn files() -> Vec<(String, String)> {
         .into_iter()
         .flat_map(|c| {
             let base = format!("{}/v{}", c.name, c.version);
-            [(format!("{base}.schema.json"), pretty(c.schema.as_value())), (format!("{base}.example.json"), pretty(&c.example))]
+            [
+                (format!("{base}.schema.json"), pretty(c.schema.as_value())),
+                (format!("{base}.example.json"), pretty(&c.example)),
+            ]
         })
         .chain([("actor.schema.json".to_owned(), pretty(actor.as_value()))])
         .collect()

@@ -118,7 +118,11 @@ fn threads() -> usize {
 fn fail(error: &anyhow::Error) -> ExitCode {
     // Nothing is left to tell when standard error is closed.
     let _ = writeln!(std::io::stderr(), "coolops: {error:#}");
-    if error.chain().any(|e| e.is::<ConfigError>() || e.is::<crate::store::OpenError>()) { ExitCode::from(2) } else { ExitCode::from(1) }
+    if error.chain().any(|e| e.is::<ConfigError>() || e.is::<crate::store::OpenError>()) {
+        ExitCode::from(2)
+    } else {
+        ExitCode::from(1)
+    }
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -186,7 +190,8 @@ pub fn reference() -> String {
 
 async fn migrate() -> anyhow::Result<ExitCode> {
     let config = Config::from_environment(Role::Migrate)?;
-    let version = crate::store::migrate(&config.migrate_database_url).await.context("the database could not be migrated")?;
+    let version =
+        crate::store::migrate(&config.migrate_database_url).await.context("the database could not be migrated")?;
     output::line(&format!("The database has schema version {version}."));
     Ok(ExitCode::SUCCESS)
 }
@@ -203,7 +208,8 @@ async fn operate() -> anyhow::Result<App> {
 #[expect(clippy::disallowed_methods, reason = "the login name is no configuration")]
 fn operator() -> Actor {
     let name = |variable: &str| std::env::var(variable).ok().filter(|v| !v.is_empty());
-    let login = name("SUDO_USER").or_else(|| name("USER")).or_else(|| name("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
+    let login =
+        name("SUDO_USER").or_else(|| name("USER")).or_else(|| name("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
     Actor::Operator { login: login.chars().filter(|c| !c.is_control()).take(60).collect() }
 }
 
@@ -224,7 +230,11 @@ async fn project_named(app: &App, slug: &str) -> anyhow::Result<crate::domain::p
         Some(seen) => Ok(seen.value),
         None => {
             let known: Vec<String> = app.store.projects().await?.into_iter().map(|p| p.slug).collect();
-            let known = if known.is_empty() { "none yet; make one with: coolops project create".to_owned() } else { known.join(", ") };
+            let known = if known.is_empty() {
+                "none yet; make one with: coolops project create".to_owned()
+            } else {
+                known.join(", ")
+            };
             anyhow::bail!("there is no project \"{slug}\"; there are: {known}")
         }
     }

@@ -41,10 +41,12 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) {
         return line("None.");
     }
     let width = |text: &str| text.chars().count();
-    let widths: Vec<usize> =
-        (0..headings.len()).map(|n| rows.iter().map(|r| width(&r[n])).chain([width(headings[n])]).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..headings.len())
+        .map(|n| rows.iter().map(|r| width(&r[n])).chain([width(headings[n])]).max().unwrap_or(0))
+        .collect();
     let show = |cells: &[String]| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, w)| format!("{cell}{}", " ".repeat(w - width(cell)))).collect();
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, w)| format!("{cell}{}", " ".repeat(w - width(cell)))).collect();
         line(padded.join("  ").trim_end());
     };
     show(&headings.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>());

@@ -62,22 +62,27 @@ enum Command {
         /// How long deployments may run, 1 to 1440 minutes (60 unless set), for presses from now on
         #[arg(long, value_name = "MINUTES")]
         time_limit: Option<u32>,
-        /// How much of a deployment's output is kept, half from its beginning and half from its end: 1 to 64 MiB (16 unless set), for presses from now on
+        /// How much of a deployment's output is kept, half from its beginning and half from its end: 1 to 64 MiB (16
+        /// unless set), for presses from now on
         #[arg(long, value_name = "MIB")]
         log_limit: Option<u32>,
-        /// How long a deployment may fail to start, while Docker can't do it, before it is given up: 1 to 1440 minutes (10 unless set), for presses from now on
+        /// How long a deployment may fail to start, while Docker can't do it, before it is given up: 1 to 1440 minutes
+        /// (10 unless set), for presses from now on
         #[arg(long, value_name = "MINUTES")]
         start_patience: Option<u32>,
-        /// How long a container may clean up between SIGTERM and SIGKILL: 1 to 600 seconds (10 unless set), for presses from now on
+        /// How long a container may clean up between SIGTERM and SIGKILL: 1 to 600 seconds (10 unless set), for presses
+        /// from now on
         #[arg(long, value_name = "SECONDS")]
         stop_grace: Option<u32>,
-        /// What to do when the registry can't say whether a tag that moves (latest) has moved: fail (unless set), or run the image at hand and say so
+        /// What to do when the registry can't say whether a tag that moves (latest) has moved: fail (unless set), or
+        /// run the image at hand and say so
         #[arg(long, value_name = "WHAT", value_enum)]
         unchecked_image: Option<UncheckedImage>,
         #[command(flatten)]
         format: Format,
     },
-    /// Which params builds may carry: only those that are listed; without a list, all that don't change how programs run
+    /// Which params builds may carry: only those that are listed; without a list, all that don't change how programs
+    /// run
     Params {
         /// The project's slug
         project: String,
@@ -198,7 +203,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let project = app.create_project(&slug, &name, &image, &channel, &actor).await?;
             show(&project, format);
             if !format.json {
-                output::line(&format!("\nNext: coolops environment create {slug} Production\n      coolops project token new {slug}"));
+                output::line(&format!(
+                    "\nNext: coolops environment create {slug} Production\n      coolops project token new {slug}"
+                ));
             }
         }
         Command::List(format) => {
@@ -211,11 +218,25 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                     let name = if p.archived { format!("{} (archived)", p.name) } else { p.name.clone() };
                     vec![p.slug.clone(), name, p.channel.clone(), p.image.as_str().to_owned(), environments.join(", ")]
                 };
-                output::table(&["SLUG", "NAME", "CHANNEL", "IMAGE", "ENVIRONMENTS"], &projects.iter().map(row).collect::<Vec<_>>());
+                output::table(
+                    &["SLUG", "NAME", "CHANNEL", "IMAGE", "ENVIRONMENTS"],
+                    &projects.iter().map(row).collect::<Vec<_>>(),
+                );
             }
         }
         Command::Show { project, format } => show(&project_named(&app, &project).await?, format),
-        Command::Set { project, name, image, channel, time_limit, log_limit, start_patience, stop_grace, unchecked_image, format } => {
+        Command::Set {
+            project,
+            name,
+            image,
+            channel,
+            time_limit,
+            log_limit,
+            start_patience,
+            stop_grace,
+            unchecked_image,
+            format,
+        } => {
             let changes = [
                 name.map(ProjectChange::Rename),
                 image.map(ProjectChange::Image),
@@ -262,13 +283,20 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 output::json(&json!({ "label": label, "token": token.expose_secret() }));
             } else {
                 output::line(token.expose_secret());
-                output::hint("This is the only time that the token is shown. Give it to CI as COOLOPS_PROJECT_API_TOKEN.");
+                output::hint(
+                    "This is the only time that the token is shown. Give it to CI as COOLOPS_PROJECT_API_TOKEN.",
+                );
             }
         }
         Command::Token(Token::List { project, format }) => {
             let tokens = project_named(&app, &project).await?.tokens;
             if format.json {
-                output::json(&tokens.iter().map(|t| json!({ "id": t.id, "label": t.label, "revoked": t.revoked })).collect::<Vec<_>>());
+                output::json(
+                    &tokens
+                        .iter()
+                        .map(|t| json!({ "id": t.id, "label": t.label, "revoked": t.revoked }))
+                        .collect::<Vec<_>>(),
+                );
             } else {
                 let row = |t: &crate::domain::project::Token| {
                     vec![t.label.clone(), if t.revoked { "revoked" } else { "valid" }.to_owned(), t.id.to_string()]
@@ -325,7 +353,10 @@ fn show(p: &Project, format: Format) {
     output::line(&format!("{} ({}){}", p.name, p.slug, if p.archived { ", archived" } else { "" }));
     output::line(&format!("  image    {}", p.image.as_str()));
     output::line(&format!("  channel  {}", p.channel));
-    output::line(&format!("  limits   {} min to run, {} MiB of output kept", p.time_limit_minutes, p.log_limit_mebibytes));
+    output::line(&format!(
+        "  limits   {} min to run, {} MiB of output kept",
+        p.time_limit_minutes, p.log_limit_mebibytes
+    ));
     output::line(&format!(
         "  starting {} min while Docker can't; stopping {} s to clean up",
         p.start_patience_minutes, p.stop_grace_seconds

@@ -64,7 +64,10 @@ pub async fn run(role: Role) -> Result<()> {
     let mut crews = Vec::new();
     // Whoever appends also rings, so every role knows both queues; it answers only its own.
     let instance = app.store.instance().await?;
-    let queues = [("slack", SLACK_KINDS, SLACK_SLOTS, relay::MESSAGE_PAUSE), ("run", RUNNER_KINDS, config.slots, Duration::ZERO)];
+    let queues = [
+        ("slack", SLACK_KINDS, SLACK_SLOTS, relay::MESSAGE_PAUSE),
+        ("run", RUNNER_KINDS, config.slots, Duration::ZERO),
+    ];
     let mut doorbells = Vec::new();
     let mut runner = None;
     let home: Arc<OnceLock<String>> = Arc::default();
@@ -74,7 +77,11 @@ pub async fn run(role: Role) -> Result<()> {
         let tools = match (name, role) {
             ("slack", Role::Serve | Role::Web) => {
                 let slack = Slack::new(&config.slack_api_url, &config.slack_token)?;
-                tasks.spawn(learn_home(Slack::new(&config.slack_api_url, &config.slack_token)?, Arc::clone(&home), stop.clone()));
+                tasks.spawn(learn_home(
+                    Slack::new(&config.slack_api_url, &config.slack_token)?,
+                    Arc::clone(&home),
+                    stop.clone(),
+                ));
                 Some(Tools::Slack(Box::new(slack), Paces::slack(config.slack_speed)))
             }
             ("run", Role::Serve | Role::Worker) => {
@@ -136,13 +143,13 @@ pub async fn run(role: Role) -> Result<()> {
 }
 
 async fn bind(address: std::net::SocketAddr, variable: &str) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("the address {address} can't be listened on; is it taken? Set {variable} to another one"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!("the address {address} can't be listened on; is it taken? Set {variable} to another one")
+    })
 }
 
-/// Opens the database, and waits for it where it isn't there yet: after a reboot everything starts at once. What will not pass by
-/// itself (no such database, a wrong password, no tables) ends the process.
+/// Opens the database, and waits for it where it isn't there yet: after a reboot everything starts at once. What will
+/// not pass by itself (no such database, a wrong password, no tables) ends the process.
 async fn open_patiently(url: &str) -> Result<Store> {
     let mut told: Option<Instant> = None;
     loop {
@@ -180,8 +187,8 @@ async fn learn_home(slack: Slack, home: Arc<OnceLock<String>>, stop: Cancellatio
     stop.cancelled().await;
 }
 
-/// Raises this process's own limit of open files as far as it may, and tells it: systemd's default of 1,024 is soon used up by
-/// connections that ask for nothing.
+/// Raises this process's own limit of open files as far as it may, and tells it: systemd's default of 1,024 is soon
+/// used up by connections that ask for nothing.
 fn raise_file_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -197,7 +204,10 @@ async fn docker(host: Option<&str>, guards: bool) -> Result<Arc<dyn Runner>> {
     let answered = tokio::time::timeout(Duration::from_secs(3), runner.version()).await;
     if !matches!(answered, Ok(Ok(_))) {
         let address = runner.address();
-        tracing::warn!(address, "Docker does not answer there; deployments wait until it does. Is it running, and may this user use it?");
+        tracing::warn!(
+            address,
+            "Docker does not answer there; deployments wait until it does. Is it running, and may this user use it?"
+        );
     }
     Ok(Arc::new(runner))
 }

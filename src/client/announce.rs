@@ -63,7 +63,10 @@ fn entry(text: &str) -> Result<(String, String), String> {
 }
 
 /// A variable of the job, as text whatever its bytes are; an empty one counts as unset.
-#[expect(clippy::disallowed_methods, reason = "CI passes everything in its environment; this command reads no other configuration")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "CI passes everything in its environment; this command reads no other configuration"
+)]
 fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|v| v.to_string_lossy().into_owned()).filter(|v| !v.is_empty())
 }
@@ -101,7 +104,8 @@ impl Serialize for Entries<'_> {
 /// Entries from a variable, one in each line: for CI configurations that have no lists. Values can't span lines.
 #[expect(clippy::disallowed_methods, reason = "as a flag would be: what is no UTF-8 is refused, not altered")]
 fn lines(name: &str) -> Result<Vec<(String, String)>, String> {
-    let text = std::env::var_os(name).unwrap_or_default().into_string().map_err(|_| format!("${name} is not UTF-8 text"))?;
+    let text =
+        std::env::var_os(name).unwrap_or_default().into_string().map_err(|_| format!("${name} is not UTF-8 text"))?;
     let given = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     // The line itself may be a part of a secret, so it isn't shown.
     given.map(|(n, line)| entry(line.trim_start()).map_err(|e| format!("${name}: line {} {e}", n + 1))).collect()
@@ -119,11 +123,9 @@ fn ended(done: Result<(), String>) -> ExitCode {
 
 /// Announces a build under the name that was given.
 pub fn run_named(args: &NamedArgs) -> ExitCode {
-    let named = args
-        .name
-        .clone()
-        .filter(|n| !n.is_empty())
-        .ok_or_else(|| "name is mandatory: coolops build:new NAME, or coolops build:new:auto in a job of a CI system".to_owned());
+    let named = args.name.clone().filter(|n| !n.is_empty()).ok_or_else(|| {
+        "name is mandatory: coolops build:new NAME, or coolops build:new:auto in a job of a CI system".to_owned()
+    });
     ended(named.and_then(|name| announce(&name, &args.common, &[])))
 }
 
@@ -141,7 +143,10 @@ pub fn run_preset(name: Option<&str>, args: &Args) -> ExitCode {
     };
     let announced = found.ok_or_else(|| {
         let known: Vec<&str> = PRESETS.iter().map(|p| p.name).collect();
-        format!("This is no CI system that coolops knows ({}).\nAnnounce the build with its name: coolops build:new NAME", known.join(", "))
+        format!(
+            "This is no CI system that coolops knows ({}).\nAnnounce the build with its name: coolops build:new NAME",
+            known.join(", ")
+        )
     });
     ended(announced.and_then(|preset| {
         let name = match args.name.clone().filter(|n| !n.is_empty()) {
@@ -158,7 +163,9 @@ fn announce(name: &str, args: &Common, metadata: &[(String, String)]) -> Result<
     let params = [lines("COOLOPS_PARAMS")?, args.param.clone()].concat();
     let name = trimmed("the name", name).trim();
     let without = |all: Vec<(String, String)>| -> Vec<(String, String)> {
-        all.into_iter().map(|(key, value)| (key.clone(), trimmed(&format!("the value of {key}"), &value).to_owned())).collect()
+        all.into_iter()
+            .map(|(key, value)| (key.clone(), trimmed(&format!("the value of {key}"), &value).to_owned()))
+            .collect()
     };
     let (params, metadata) = (without(params), without(metadata));
     let body = Body { name, params: Entries(&params), metadata: Some(Entries(&metadata)).filter(|m| !m.0.is_empty()) };
@@ -167,7 +174,11 @@ fn announce(name: &str, args: &Common, metadata: &[(String, String)]) -> Result<
         // What the service would refuse is refused here too.
         check(name, &params, &metadata).map_err(|e| format!("Invalid request: {e}"))?;
         let shown = serde_json::to_string_pretty(&body).unwrap_or_default();
-        let _ = writeln!(std::io::stdout(), "POST {}/builds\n{shown}", url.as_deref().unwrap_or("$COOLOPS_URL").trim_end_matches('/'));
+        let _ = writeln!(
+            std::io::stdout(),
+            "POST {}/builds\n{shown}",
+            url.as_deref().unwrap_or("$COOLOPS_URL").trim_end_matches('/')
+        );
         return Ok(());
     }
     let token = given(args.token.as_ref(), "COOLOPS_PROJECT_API_TOKEN").ok_or(
@@ -215,7 +226,11 @@ fn check(name: &str, params: &[(String, String)], metadata: &[(String, String)])
     limits::build_name(name)?;
     for (what, all) in [("params", params), ("metadata entries", metadata)] {
         if all.len() > limits::ENTRIES_MAX {
-            return Err(limits::Invalid(format!("there are {} {what}; at most {} are allowed", all.len(), limits::ENTRIES_MAX)));
+            return Err(limits::Invalid(format!(
+                "there are {} {what}; at most {} are allowed",
+                all.len(),
+                limits::ENTRIES_MAX
+            )));
         }
     }
     for (key, value) in params {
@@ -248,7 +263,8 @@ fn address(url: &str) -> Result<String, String> {
     if fits && !address.contains('#') {
         Ok(address)
     } else {
-        Err("The address of coolops can't be read; write it like https://coolops.example.com, without user and query".to_owned())
+        Err("The address of coolops can't be read; write it like https://coolops.example.com, without user and query"
+            .to_owned())
     }
 }
 
@@ -258,14 +274,17 @@ fn agent() -> Result<ureq::Agent, String> {
     if let Some(file) = variable("SSL_CERT_FILE") {
         let pem = std::fs::read(&file).map_err(|e| format!("$SSL_CERT_FILE: {file} can't be read: {e}"))?;
         let items: Vec<_> = ureq::tls::parse_pem(&pem).filter_map(Result::ok).collect();
-        let certificates: Vec<_> =
-            items.into_iter().filter_map(|i| if let ureq::tls::PemItem::Certificate(c) = i { Some(c) } else { None }).collect();
+        let certificates: Vec<_> = items
+            .into_iter()
+            .filter_map(|i| if let ureq::tls::PemItem::Certificate(c) = i { Some(c) } else { None })
+            .collect();
         if certificates.is_empty() {
             return Err(format!("$SSL_CERT_FILE: {file} holds no certificate in PEM"));
         }
         tls = tls.root_certs(ureq::tls::RootCerts::new_with_certs(&certificates));
     }
-    let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).max_redirects(0);
+    let config =
+        ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).max_redirects(0);
     Ok(config.max_redirects_will_error(false).tls_config(tls.build()).build().new_agent())
 }
 
@@ -295,7 +314,10 @@ fn send(agent: &ureq::Agent, address: &str, token: &str, body: &str) -> Result<(
     match status {
         200 | 201 => {
             let text = answer.body_mut().read_to_string().unwrap_or_default();
-            let notes = serde_json::from_str::<Value>(&text).ok().and_then(|v| v["notes"].as_array().cloned()).unwrap_or_default();
+            let notes = serde_json::from_str::<Value>(&text)
+                .ok()
+                .and_then(|v| v["notes"].as_array().cloned())
+                .unwrap_or_default();
             for note in notes.iter().filter_map(Value::as_str) {
                 let _ = writeln!(std::io::stderr(), "{}", limits::on_a_line(note));
             }
@@ -306,7 +328,8 @@ fn send(agent: &ureq::Agent, address: &str, token: &str, body: &str) -> Result<(
             Err(Problem::Final(format!("{address} sends us on to {to}; set the address of coolops itself")))
         }
         401 => Err(Problem::Final(
-            "Invalid project token: it is unknown or was revoked. Make one with: coolops project token new PROJECT".to_owned(),
+            "Invalid project token: it is unknown or was revoked. Make one with: coolops project token new PROJECT"
+                .to_owned(),
         )),
         500.. => Err(Problem::Passing(reason())),
         _ => Err(Problem::Final(format!("Invalid request: {}", reason()))),

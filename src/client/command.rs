@@ -75,15 +75,18 @@ pub fn parsed<P: Parser>() -> P {
             && std::env::args_os().nth(1).is_some_and(|first| first.to_str() == Some(given))
         {
             let whole = if cfg!(feature = "server") { "" } else { " (this small program only announces builds)" };
-            let _ = writeln!(std::io::stderr(), "coolops: '{given}' is not a coolops command{whole}. See 'coolops --help'.");
+            let _ = writeln!(
+                std::io::stderr(),
+                "coolops: '{given}' is not a coolops command{whole}. See 'coolops --help'."
+            );
             std::process::exit(2);
         }
         e.exit()
     })
 }
 
-/// The arguments as the original took them: its long flags may have one dash (`-param K=V`, `-name=x`), which otherwise would
-/// read as a short flag with a value; and `-v` is the version.
+/// The arguments as the original took them: its long flags may have one dash (`-param K=V`, `-name=x`), which otherwise
+/// would read as a short flag with a value; and `-v` is the version.
 fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut all: Vec<OsString> = given.collect();
     if all.get(1).is_some_and(|a| a == "-v") {

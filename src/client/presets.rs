@@ -44,7 +44,9 @@ impl<'a> Surroundings<'a> {
     }
 
     fn of_event(&self, pointers: &[&str]) -> Option<String> {
-        let text = |pointer: &&str| Some(self.event.as_ref()?.pointer(pointer)?.as_str()?.to_owned()).filter(|t| !t.is_empty());
+        let text = |pointer: &&str| {
+            Some(self.event.as_ref()?.pointer(pointer)?.as_str()?.to_owned()).filter(|t| !t.is_empty())
+        };
         pointers.iter().find_map(text)
     }
 }
@@ -100,13 +102,22 @@ pub const PRESETS: &[Preset] = &[
         shows: Shows::All,
         url: |s| {
             let of = |name| (s.variable)(name);
-            Some(format!("{}/{}/actions/runs/{}", of("GITHUB_SERVER_URL")?, of("GITHUB_REPOSITORY")?, of("GITHUB_RUN_ID")?))
+            Some(format!(
+                "{}/{}/actions/runs/{}",
+                of("GITHUB_SERVER_URL")?,
+                of("GITHUB_REPOSITORY")?,
+                of("GITHUB_RUN_ID")?
+            ))
         },
         pull_request: |s| {
             let of_reference = || {
                 let reference = (s.variable)("GITHUB_REF")?;
                 let number = reference.strip_prefix("refs/pull/")?.split('/').next()?;
-                Some(format!("{}/{}/pull/{number}", (s.variable)("GITHUB_SERVER_URL")?, (s.variable)("GITHUB_REPOSITORY")?))
+                Some(format!(
+                    "{}/{}/pull/{number}",
+                    (s.variable)("GITHUB_SERVER_URL")?,
+                    (s.variable)("GITHUB_REPOSITORY")?
+                ))
             };
             s.of_event(&["/pull_request/html_url"]).or_else(of_reference)
         },
@@ -238,7 +249,10 @@ pub const PRESETS: &[Preset] = &[
             let (collection, project) = (collection.trim_end_matches('/'), in_a_path(&project));
             Some(format!("{collection}/{project}/_build/results?buildId={}", (s.variable)("BUILD_BUILDID")?))
         },
-        pull_request: |s| s.first(&["SYSTEM_PULLREQUEST_PULLREQUESTNUMBER", "SYSTEM_PULLREQUEST_PULLREQUESTID"]).map(|n| format!("#{n}")),
+        pull_request: |s| {
+            s.first(&["SYSTEM_PULLREQUEST_PULLREQUESTNUMBER", "SYSTEM_PULLREQUEST_PULLREQUESTID"])
+                .map(|n| format!("#{n}"))
+        },
     },
     Preset {
         name: "jenkins",
@@ -279,7 +293,8 @@ impl Preset {
         let (branch, number) = (self.branch_here(s), s.first(self.number));
         let either = |names: &[&str]| names.iter().map(|n| format!("${n}")).collect::<Vec<_>>().join(" or ");
         let missing = [(branch.is_none(), self.branch), (number.is_none(), self.number)];
-        let missing: Vec<String> = missing.iter().filter(|(is_missing, _)| *is_missing).map(|(_, names)| either(names)).collect();
+        let missing: Vec<String> =
+            missing.iter().filter(|(is_missing, _)| *is_missing).map(|(_, names)| either(names)).collect();
         let (Some(branch), Some(number)) = (branch, number) else {
             return Err(format!(
                 "A build of {} is named by variables that are not set: {}.\nIs this a job of {0}? Otherwise give the name with --name.",
@@ -305,7 +320,8 @@ impl Preset {
         Some(of_remote.map_or(stripped, |(_, branch)| branch).to_owned())
     }
 
-    /// What GitHub says of the run that started this one: a job for `workflow_run` runs on the default branch, whatever it is about.
+    /// What GitHub says of the run that started this one: a job for `workflow_run` runs on the default branch, whatever
+    /// it is about.
     fn triggering(&self, s: &Surroundings<'_>, field: &str) -> Option<String> {
         if self.name != "github" || (s.variable)("GITHUB_EVENT_NAME").is_some_and(|event| event != "workflow_run") {
             return None;
@@ -341,8 +357,8 @@ impl Preset {
         entries.into_iter().flatten().collect()
     }
 
-    /// The commit's hash; of a pull request on GitHub its own, not that of the merge. What is no hash is not believed: it
-    /// would reach git as an option.
+    /// The commit's hash; of a pull request on GitHub its own, not that of the merge. What is no hash is not believed:
+    /// it would reach git as an option.
     fn commit_here(&self, s: &Surroundings<'_>) -> Option<String> {
         let is_hash = |c: &String| (7..=64).contains(&c.len()) && c.bytes().all(|b| b.is_ascii_hexdigit());
         let of_event = self.triggering(s, "/head_sha").or_else(|| s.of_event(&["/pull_request/head/sha"]));
@@ -354,14 +370,25 @@ impl Preset {
 
     fn message_here(&self, s: &Surroundings<'_>, logged: Option<String>) -> Option<String> {
         let of_event = || {
-            s.of_event(&["/workflow_run/head_commit/message", "/workflow_run/display_title", "/head_commit/message", "/pull_request/title"])
+            s.of_event(&[
+                "/workflow_run/head_commit/message",
+                "/workflow_run/display_title",
+                "/head_commit/message",
+                "/pull_request/title",
+            ])
         };
         let message = logged.or_else(|| s.first(self.message)).or_else(of_event)?;
         Some(cut(message.trim())).filter(|m| !m.is_empty())
     }
 
     fn author_here(&self, s: &Surroundings<'_>, logged: Option<String>) -> Option<String> {
-        let of_event = || s.of_event(&["/workflow_run/head_commit/author/name", "/head_commit/author/name", "/pull_request/user/login"]);
+        let of_event = || {
+            s.of_event(&[
+                "/workflow_run/head_commit/author/name",
+                "/head_commit/author/name",
+                "/pull_request/user/login",
+            ])
+        };
         let author = logged.or_else(of_event).or_else(|| s.first(self.author))?;
         // "Name <mail>".
         Some(author.split('<').next().unwrap_or_default().trim().to_owned()).filter(|a| !a.is_empty())
@@ -398,7 +425,8 @@ mod tests {
         git: Option<(&str, &str)>,
         event: &str,
     ) -> Result<(String, Vec<(String, String)>), String> {
-        let variable = |name: &str| variables.iter().find(|(n, v)| *n == name && !v.is_empty()).map(|(_, v)| (*v).to_owned());
+        let variable =
+            |name: &str| variables.iter().find(|(n, v)| *n == name && !v.is_empty()).map(|(_, v)| (*v).to_owned());
         let ask = |arguments: &[&str]| {
             let (message, author) = git?;
             assert!(arguments.iter().all(|a| !a.starts_with("--output")), "a variable became an option of git");
@@ -434,11 +462,18 @@ mod tests {
 
     #[test]
     fn circleci_is_the_original_s_to_the_letter() {
-        let expected = ("feature-x-y-17".to_owned(), pairs(&[("Pull Request", "_No Pull Request_"), ("Last Commit", "```Fix it```")]));
+        let expected = (
+            "feature-x-y-17".to_owned(),
+            pairs(&[("Pull Request", "_No Pull Request_"), ("Last Commit", "```Fix it```")]),
+        );
         assert_eq!(announced(Some("circleci"), CIRCLE, Some(("Fix it\n\n", "Mira")), ""), Ok(expected));
         let with = [CIRCLE, &[("CIRCLE_PULL_REQUEST", "https://x/pull/3")]].concat();
         let (_, metadata) = announced(None, &with, None, "").unwrap();
-        assert_eq!(metadata, pairs(&[("Pull Request", "https://x/pull/3")]), "without a checkout there is no commit to show");
+        assert_eq!(
+            metadata,
+            pairs(&[("Pull Request", "https://x/pull/3")]),
+            "without a checkout there is no commit to show"
+        );
     }
 
     #[test]
@@ -450,7 +485,10 @@ mod tests {
             ("CI_JOB_URL", "https://gl/99"),
             ("CI_COMMIT_MESSAGE", "From the variable"),
         ];
-        let expected = ("feature-x-99".to_owned(), pairs(&[("Job Url", "https://gl/99"), ("Last Commit", "```From the variable```")]));
+        let expected = (
+            "feature-x-99".to_owned(),
+            pairs(&[("Job Url", "https://gl/99"), ("Last Commit", "```From the variable```")]),
+        );
         assert_eq!(announced(None, &variables, None, ""), Ok(expected));
     }
 
@@ -558,10 +596,17 @@ mod tests {
 
     #[test]
     fn a_commit_that_is_no_hash_never_reaches_git() {
-        let job =
-            [("BUILDKITE", "true"), ("BUILDKITE_BRANCH", "main"), ("BUILDKITE_BUILD_NUMBER", "7"), ("BUILDKITE_COMMIT", "--output=/tmp/x")];
+        let job = [
+            ("BUILDKITE", "true"),
+            ("BUILDKITE_BRANCH", "main"),
+            ("BUILDKITE_BUILD_NUMBER", "7"),
+            ("BUILDKITE_COMMIT", "--output=/tmp/x"),
+        ];
         let (_, metadata) = announced(None, &job, Some(("Fix it", "Mira")), "").unwrap();
-        assert_eq!(metadata, pairs(&[("Branch", "main"), ("Commit", "0123456"), ("Author", "Mira"), ("Message", "Fix it")]));
+        assert_eq!(
+            metadata,
+            pairs(&[("Branch", "main"), ("Commit", "0123456"), ("Author", "Mira"), ("Message", "Fix it")])
+        );
     }
 
     #[test]
@@ -595,7 +640,11 @@ mod tests {
             ),
             (
                 "bitbucket",
-                &[("BITBUCKET_BUILD_NUMBER", "4"), ("BITBUCKET_TAG", "v1"), ("BITBUCKET_GIT_HTTP_ORIGIN", "http://bb/a/b")],
+                &[
+                    ("BITBUCKET_BUILD_NUMBER", "4"),
+                    ("BITBUCKET_TAG", "v1"),
+                    ("BITBUCKET_GIT_HTTP_ORIGIN", "http://bb/a/b"),
+                ],
                 "v1-4",
                 "http://bb/a/b/pipelines/results/4",
             ),
@@ -636,11 +685,20 @@ mod tests {
                 "feature-x-20261120.1",
                 "https://az/o/My%20Web/_build/results?buildId=4",
             ),
-            ("jenkins", &[("JENKINS_URL", "x"), ("GIT_BRANCH", "origin/main"), ("BUILD_NUMBER", "4"), ("BUILD_URL", "u")], "main-4", "u"),
+            (
+                "jenkins",
+                &[("JENKINS_URL", "x"), ("GIT_BRANCH", "origin/main"), ("BUILD_NUMBER", "4"), ("BUILD_URL", "u")],
+                "main-4",
+                "u",
+            ),
         ];
         for (name, variables, build, url) in cases {
             let (named, metadata) = announced(None, variables, None, "").unwrap();
-            assert_eq!((named.as_str(), metadata.last()), (*build, Some(&("Run".to_owned(), (*url).to_owned()))), "{name}");
+            assert_eq!(
+                (named.as_str(), metadata.last()),
+                (*build, Some(&("Run".to_owned(), (*url).to_owned()))),
+                "{name}"
+            );
             assert_eq!(announced(Some(name), variables, None, "").unwrap().0, *build);
         }
     }

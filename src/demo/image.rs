@@ -55,8 +55,8 @@ pub fn busybox_with(scripts: &[(&str, &str)]) -> Result<Vec<u8>> {
     file("etc/passwd", b"root:x:0:0:root:/:/bin/sh\n")?;
     file("tmp/.keep", b"")?;
     for applet in [
-        "sh", "sleep", "env", "cat", "echo", "printf", "seq", "yes", "head", "tail", "date", "base64", "true", "false", "test", "tr", "wc",
-        "dd", "od", "ls", "id", "kill",
+        "sh", "sleep", "env", "cat", "echo", "printf", "seq", "yes", "head", "tail", "date", "base64", "true", "false",
+        "test", "tr", "wc", "dd", "od", "ls", "id", "kill",
     ] {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Symlink);

@@ -1,6 +1,7 @@
 //! What killed runs left behind, and its removal: processes, containers, mounts, network bridges, folders.
 //!
-//! Nothing is touched that does not belong to such a run, and nothing is deleted through a mount: a folder that still has one stays.
+//! Nothing is touched that does not belong to such a run, and nothing is deleted through a mount: a folder that still
+//! has one stays.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,9 @@ pub fn clean() -> Result<Cleaned> {
     for folder in run_folder::all()?.into_iter().filter(|folder| !run_folder::is_alive(folder)) {
         match remove(&folder) {
             Ok(()) => cleaned.runs += 1,
-            Err(e) => cleaned.stuck.push(format!("what a killed run left in {} can't be removed: {e:#}", folder.display())),
+            Err(e) => {
+                cleaned.stuck.push(format!("what a killed run left in {} can't be removed: {e:#}", folder.display()))
+            }
         }
     }
     Ok(cleaned)
@@ -98,7 +101,8 @@ fn end_containers(folder: &Path) {
         let process = Path::new("/proc").join(pid);
         let groups = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
         let shim = fs::read_to_string(process.join("comm")).unwrap_or_default().starts_with("containerd-shim");
-        if containers.iter().any(|id| groups.contains(id.as_str())) || (shim && names(&process.join("cmdline"), folder)) {
+        if containers.iter().any(|id| groups.contains(id.as_str())) || (shim && names(&process.join("cmdline"), folder))
+        {
             signal(pid, "-KILL");
         }
     }
@@ -114,7 +118,11 @@ fn unmount(folder: &Path, is_meant: &dyn Fn(&Path) -> bool) -> Result<()> {
         quietly(Command::new("umount").arg("--lazy").arg(mount));
     }
     let left = mounts(folder, is_meant)?;
-    ensure!(left.is_empty(), "{} is still mounted; unmount it with: umount --lazy {0}", left.first().unwrap_or(&PathBuf::new()).display());
+    ensure!(
+        left.is_empty(),
+        "{} is still mounted; unmount it with: umount --lazy {0}",
+        left.first().unwrap_or(&PathBuf::new()).display()
+    );
     Ok(())
 }
 
@@ -131,8 +139,10 @@ fn bridges(folder: &Path) -> Vec<String> {
     let networks = fs::read(folder.join("docker/network/files/local-kv.db")).unwrap_or_default();
     let networks = String::from_utf8_lossy(&networks);
     let names = networks.split("\"BridgeName\":\"").skip(1).filter_map(|rest| rest.split('"').next());
-    let mut names: Vec<String> =
-        names.filter(|name| name.starts_with("br-") || (name.len() == 15 && name.starts_with("coolops"))).map(str::to_owned).collect();
+    let mut names: Vec<String> = names
+        .filter(|name| name.starts_with("br-") || (name.len() == 15 && name.starts_with("coolops")))
+        .map(str::to_owned)
+        .collect();
     names.sort();
     names.dedup();
     names

@@ -48,7 +48,8 @@ impl RunFolder {
             Some(_) => {
                 let link = parent()?.join(format!("{kind}-{}", std::process::id()));
                 fs::DirBuilder::new().recursive(true).mode(0o711).create(parent()?)?;
-                std::os::unix::fs::symlink(&path, &link).with_context(|| format!("{} can't be made", link.display()))?;
+                std::os::unix::fs::symlink(&path, &link)
+                    .with_context(|| format!("{} can't be made", link.display()))?;
                 Some(link)
             }
             None => None,
@@ -115,7 +116,8 @@ pub fn is_alive(folder: &Path) -> bool {
     runs(&fs::read_to_string(folder.join("owner")).unwrap_or_default(), "coolops")
 }
 
-/// Whether there is such a process with a name that begins so. One that has ended and waits for its parent to notice does not run.
+/// Whether there is such a process with a name that begins so. One that has ended and waits for its parent to notice
+/// does not run.
 pub fn runs(pid: &str, name: &str) -> bool {
     // `pid (name) state …`, proc(5); the name may hold anything.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -57,7 +57,8 @@ impl Services {
     fn own(&self, path: &Path) -> Result<()> {
         std::fs::create_dir_all(path)?;
         if let Some((uid, gid)) = self.user {
-            chown(path, Some(uid), Some(gid)).with_context(|| format!("{} can't be handed to the services' user", path.display()))?;
+            chown(path, Some(uid), Some(gid))
+                .with_context(|| format!("{} can't be handed to the services' user", path.display()))?;
         }
         // Whoever reaches a socket in it is let in.
         Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?)
@@ -72,7 +73,13 @@ impl Services {
         Ok(())
     }
 
-    async fn until_up(&mut self, name: &'static str, folder: &RunFolder, seconds: u64, up: impl AsyncFn() -> bool) -> Result<()> {
+    async fn until_up(
+        &mut self,
+        name: &'static str,
+        folder: &RunFolder,
+        seconds: u64,
+        up: impl AsyncFn() -> bool,
+    ) -> Result<()> {
         let log = folder.path().join(format!("{name}.log"));
         let tail = || {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
@@ -97,27 +104,40 @@ impl Services {
     /// # Errors
     /// When the server's programs aren't installed or don't come up.
     pub async fn postgres(&mut self, folder: &RunFolder, durability: Durability) -> Result<String> {
-        let programs =
-            postgres_programs().context("the PostgreSQL server is not installed; install it with: apt-get install postgresql")?;
+        let programs = postgres_programs()
+            .context("the PostgreSQL server is not installed; install it with: apt-get install postgresql")?;
         let data = folder.path().join("postgres");
         let fresh = !data.join("PG_VERSION").exists();
         if fresh {
             self.own(&data)?;
             let mut init = self.command(&programs.join("initdb"), folder.path());
             init.args(["-U", "coolops", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "-D"]).arg(&data);
-            let output = init.stdout(Stdio::piped()).stderr(Stdio::piped()).output().await.context("initdb can't be started")?;
-            ensure!(output.status.success(), "Postgres' data folder can't be made:\n{}", String::from_utf8_lossy(&output.stderr));
+            let output =
+                init.stdout(Stdio::piped()).stderr(Stdio::piped()).output().await.context("initdb can't be started")?;
+            ensure!(
+                output.status.success(),
+                "Postgres' data folder can't be made:\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         let socket = folder.path().join("s");
         self.own(&socket)?;
         let mut server = self.command(&programs.join("postgres"), folder.path());
-        server.arg("-D").arg(&data).arg("-k").arg(&socket).args(["-p", "5432", "-c", "listen_addresses=", "-c", "max_connections=300"]);
+        server.arg("-D").arg(&data).arg("-k").arg(&socket).args([
+            "-p",
+            "5432",
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "max_connections=300",
+        ]);
         server.args(["-c", "shared_buffers=128MB", "-c", "log_min_messages=fatal"]);
         if durability == Durability::Tests {
             server.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
         }
         self.start("postgres", server, folder)?;
-        let address = |database: &str| format!("postgres:///{database}?host={}&port=5432&user=coolops", socket.display());
+        let address =
+            |database: &str| format!("postgres:///{database}?host={}&port=5432&user=coolops", socket.display());
         let admin = address("postgres");
         self.until_up("postgres", folder, 30, async || crate::store::can_connect(&admin).await).await?;
         if fresh {
@@ -131,12 +151,17 @@ impl Services {
     /// # Errors
     /// When it isn't installed or doesn't come up.
     pub async fn redis(&mut self, folder: &RunFolder) -> Result<String> {
-        let program = find("redis-server").context("Redis is not installed; install it with: apt-get install redis-server")?;
+        let program =
+            find("redis-server").context("Redis is not installed; install it with: apt-get install redis-server")?;
         let home = folder.path().join("redis");
         self.own(&home)?;
         let socket = home.join("redis.sock");
         let mut server = self.command(&program, &home);
-        server.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]).arg(&socket).arg("--dir").arg(&home);
+        server
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(&socket)
+            .arg("--dir")
+            .arg(&home);
         self.start("redis", server, folder)?;
         let answers = async || tokio::net::UnixStream::connect(&socket).await.is_ok();
         self.until_up("redis", folder, 10, answers).await?;
@@ -165,7 +190,8 @@ impl Services {
                 "this user may not use Docker; add it to the group docker (sudo usermod -aG docker $USER, then log in again), or run with sudo"
             );
         }
-        let program = find("dockerd").context("Docker Engine is not installed; install it with: apt-get install docker.io")?;
+        let program =
+            find("dockerd").context("Docker Engine is not installed; install it with: apt-get install docker.io")?;
         ensure!(
             self.user.is_some(),
             "no Docker is running, and only root can start one; start it (sudo systemctl start docker), or run with sudo"
@@ -174,7 +200,13 @@ impl Services {
         let mut server = Command::new(program);
         server.current_dir(folder.path()).stdin(Stdio::null()).process_group(0);
         let host = format!("unix://{}", socket.display());
-        server.arg("-H").arg(&host).arg("--data-root").arg(folder.path().join("docker")).arg("--exec-root").arg(folder.path().join("x"));
+        server
+            .arg("-H")
+            .arg(&host)
+            .arg("--data-root")
+            .arg(folder.path().join("docker"))
+            .arg("--exec-root")
+            .arg(folder.path().join("x"));
         server.arg("--pidfile").arg(folder.path().join("docker.pid")).args(["--log-level", "warn"]);
         self.start("dockerd", server, folder)?;
         let up = async || answers(&host).await.is_ok();
@@ -269,9 +301,15 @@ fn find(program: &str) -> Option<PathBuf> {
 
 /// The folder of the newest installed server: Debian keeps its programs off the path.
 fn postgres_programs() -> Option<PathBuf> {
-    let mut versions: Vec<PathBuf> =
-        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok).map(|e| e.path().join("bin")).collect();
+    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .map(|e| e.path().join("bin"))
+        .collect();
     versions.retain(|bin| bin.join("initdb").exists() && bin.join("postgres").exists());
-    versions.sort_by_key(|bin| bin.parent().and_then(Path::file_name).and_then(|v| v.to_str()).and_then(|v| v.parse::<u32>().ok()));
+    versions.sort_by_key(|bin| {
+        bin.parent().and_then(Path::file_name).and_then(|v| v.to_str()).and_then(|v| v.parse::<u32>().ok())
+    });
     versions.pop().or_else(|| find("initdb").and_then(|p| p.parent().map(Path::to_owned)))
 }

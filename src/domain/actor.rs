@@ -1,7 +1,8 @@
 //! Who caused an event.
 //!
-//! **Invariant:** an actor is hashed with its event, as the text that is stored: `{"v":1,"kind":…,"id":…}`, with `of` (what the id is
-//! unique in) and `name` (what people called it then) where there are any. A new kind needs no new shape.
+//! **Invariant:** an actor is hashed with its event, as the text that is stored: `{"v":1,"kind":…,"id":…}`, with `of`
+//! (what the id is unique in) and `name` (what people called it then) where there are any. A new kind needs no new
+//! shape.
 
 use std::borrow::Cow;
 

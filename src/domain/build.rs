@@ -101,7 +101,9 @@ impl BuildRefusal {
             Self::OtherParams { name, difference } => {
                 format!("the build {name} is registered already, with other params ({difference})")
             }
-            Self::OtherRun { .. } | Self::ProjectArchived(_) | Self::EarlierAttempt(_) | Self::Invalid(_) => self.to_string(),
+            Self::OtherRun { .. } | Self::ProjectArchived(_) | Self::EarlierAttempt(_) | Self::Invalid(_) => {
+                self.to_string()
+            }
         }
     }
 }
@@ -117,16 +119,24 @@ pub enum Registration {
 
 /// Decides an announcement, given what is registered under that name already.
 ///
-/// Of two builds that were made of runs, the runs decide whether they are the same. Otherwise the params decide; metadata may
-/// differ, because a CI re-run has another job URL.
+/// Of two builds that were made of runs, the runs decide whether they are the same. Otherwise the params decide;
+/// metadata may differ, because a CI re-run has another job URL.
 ///
 /// # Errors
 /// A refusal when a limit is broken, or the name stands for other params already.
-pub fn decide(project: &Project, existing: Option<&BuildRegistered>, command: RegisterBuild) -> Result<Registration, BuildRefusal> {
+pub fn decide(
+    project: &Project,
+    existing: Option<&BuildRegistered>,
+    command: RegisterBuild,
+) -> Result<Registration, BuildRefusal> {
     let RegisterBuild { name, params, metadata, public_url, run } = command;
     names::build_name(&name)?;
     // A build that is known is the same whatever the project takes by now.
-    entries("params", &params, |name| if existing.is_some() { names::variable(name) } else { admitted(project, name) })?;
+    entries(
+        "params",
+        &params,
+        |name| if existing.is_some() { names::variable(name) } else { admitted(project, name) },
+    )?;
     entries("metadata entries", &metadata, names::metadata_key)?;
     if let Some(existing) = existing {
         match (&existing.run, &run) {
@@ -150,7 +160,11 @@ pub fn decide(project: &Project, existing: Option<&BuildRegistered>, command: Re
         name,
         params,
         metadata,
-        environments: project.open_environments().into_iter().map(|e| ButtonFor { id: e.id, name: e.name.clone() }).collect(),
+        environments: project
+            .open_environments()
+            .into_iter()
+            .map(|e| ButtonFor { id: e.id, name: e.name.clone() })
+            .collect(),
         channel: project.channel.clone(),
         public_url,
         link_key: project.link_key.clone(),
@@ -166,17 +180,27 @@ fn admitted<'a>(project: &Project, name: &'a str) -> Result<&'a str, Invalid> {
         Some(listed) => {
             let name = names::printable(name);
             Err(Invalid(match listed.is_empty() {
-                true => format!("the project {} takes no params, and {name} was given; see: coolops project params", project.slug),
+                true => format!(
+                    "the project {} takes no params, and {name} was given; see: coolops project params",
+                    project.slug
+                ),
                 false => {
                     let listed = listed.join(", ");
-                    format!("the project {} takes no param {name}; it takes: {listed} (coolops project params)", project.slug)
+                    format!(
+                        "the project {} takes no param {name}; it takes: {listed} (coolops project params)",
+                        project.slug
+                    )
                 }
             }))
         }
     }
 }
 
-fn entries<'a>(what: &str, entries: &'a [Entry], name: impl Fn(&'a str) -> Result<&'a str, Invalid>) -> Result<(), Invalid> {
+fn entries<'a>(
+    what: &str,
+    entries: &'a [Entry],
+    name: impl Fn(&'a str) -> Result<&'a str, Invalid>,
+) -> Result<(), Invalid> {
     if entries.len() > ENTRIES_MAX {
         return Err(Invalid(format!("there are {} {what}; at most {ENTRIES_MAX} are allowed", entries.len())));
     }
@@ -193,7 +217,9 @@ fn difference(registered: &[Entry], given: &[Entry]) -> Option<String> {
     for entry in given {
         match find(registered, &entry.name) {
             None => return Some(format!("{} is new", entry.name)),
-            Some(value) if Some(&value) != find(given, &entry.name).as_ref() => return Some(format!("{} differs", entry.name)),
+            Some(value) if Some(&value) != find(given, &entry.name).as_ref() => {
+                return Some(format!("{} differs", entry.name));
+            }
             Some(_) => {}
         }
     }
@@ -231,19 +257,30 @@ mod tests {
     use crate::domain::project;
 
     fn api() -> Project {
-        let Ok(Event::ProjectCreated(event)) = project::create("api", "Api", "busybox", "C1", "k-1".into()) else { panic!("refused") };
+        let Ok(Event::ProjectCreated(event)) = project::create("api", "Api", "busybox", "C1", "k-1".into()) else {
+            panic!("refused")
+        };
         Project::created(&event)
     }
 
     fn command(name: &str, params: &[(&str, &str)], metadata: &[(&str, &str)]) -> RegisterBuild {
-        let entries =
-            |all: &[(&str, &str)]| all.iter().map(|(name, value)| Entry { name: (*name).into(), value: (*value).into() }).collect();
-        RegisterBuild { name: name.into(), params: entries(params), metadata: entries(metadata), public_url: "http://x".into(), run: None }
+        let entries = |all: &[(&str, &str)]| {
+            all.iter().map(|(name, value)| Entry { name: (*name).into(), value: (*value).into() }).collect()
+        };
+        RegisterBuild {
+            name: name.into(),
+            params: entries(params),
+            metadata: entries(metadata),
+            public_url: "http://x".into(),
+            run: None,
+        }
     }
 
     #[test]
     fn the_same_name_with_the_same_params_is_the_same_build() {
-        let Ok(Registration::New(first)) = decide(&api(), None, command("m-1", &[("A", "1"), ("B", "2")], &[("Url", "1")])) else {
+        let Ok(Registration::New(first)) =
+            decide(&api(), None, command("m-1", &[("A", "1"), ("B", "2")], &[("Url", "1")]))
+        else {
             panic!("refused")
         };
         let again = command("m-1", &[("B", "2"), ("A", "1")], &[("Url", "2")]);
@@ -264,9 +301,14 @@ mod tests {
             let run = Some(CiRun { of: of.into(), id: id.into() });
             RegisterBuild { run, ..command("main-42", params, &[]) }
         };
-        let Ok(Registration::New(first)) = decide(&api(), None, of_run("a CI 42", "7 1", &[("A", "1")])) else { panic!("refused") };
+        let Ok(Registration::New(first)) = decide(&api(), None, of_run("a CI 42", "7 1", &[("A", "1")])) else {
+            panic!("refused")
+        };
         assert_eq!(decide(&api(), Some(&first), of_run("a CI 42", "7 1", &[("A", "2")])), Ok(Registration::Same));
-        assert_eq!(decide(&api(), Some(&first), of_run("a CI 42", "8 1", &[])), Err(BuildRefusal::EarlierAttempt("main-42".into())));
+        assert_eq!(
+            decide(&api(), Some(&first), of_run("a CI 42", "8 1", &[])),
+            Err(BuildRefusal::EarlierAttempt("main-42".into()))
+        );
         let other = decide(&api(), Some(&first), of_run("a Lint 42", "9 1", &[("A", "1")])).unwrap_err().to_string();
         assert_eq!(other, "the build main-42 is registered already, of another run (a CI 42)");
         assert_eq!(decide(&api(), Some(&first), command("main-42", &[("A", "1")], &[])), Ok(Registration::Same));

@@ -143,11 +143,17 @@ pub fn check(rules: &CiRules) -> Result<(), Invalid> {
     }
     for entry in &rules.fields {
         if !FIELDS.contains(&entry.name.as_str()) {
-            return Err(Invalid(format!("there is no field \"{}\"; there are: {}", names::printable(&entry.name), FIELDS.join(", "))));
+            return Err(Invalid(format!(
+                "there is no field \"{}\"; there are: {}",
+                names::printable(&entry.name),
+                FIELDS.join(", ")
+            )));
         }
         if !entry.value.starts_with('/') || entry.value.len() > 200 {
             let value = names::printable(&entry.value);
-            return Err(Invalid(format!("\"{value}\" is not a place in the body; write it as a JSON pointer such as /build/ref")));
+            return Err(Invalid(format!(
+                "\"{value}\" is not a place in the body; write it as a JSON pointer such as /build/ref"
+            )));
         }
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! A deployment: one press, its place in the environment's line, its run and its end.
 //!
-//! **Invariant:** at most one deployment holds an environment (is ready, pulling, starting, running, cancelling or unknown); the rest wait in
-//! the order of their presses. A deployment has exactly one end; an unknown one holds its environment until a person
-//! decides.
+//! **Invariant:** at most one deployment holds an environment (is ready, pulling, starting, running, cancelling or
+//! unknown); the rest wait in the order of their presses. A deployment has exactly one end; an unknown one holds its
+//! environment until a person decides.
 
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,10 @@ impl Stand {
     /// The seal of its output, once there is one.
     pub fn log(&self) -> Option<&LogSeal> {
         match self {
-            Self::Unknown { log, .. } | Self::Succeeded { log } | Self::Failed { log, .. } | Self::Resolved { log, .. } => Some(log),
+            Self::Unknown { log, .. }
+            | Self::Succeeded { log }
+            | Self::Failed { log, .. }
+            | Self::Resolved { log, .. } => Some(log),
             Self::Stopped { log, .. } => log.as_ref(),
             _ => None,
         }
@@ -245,7 +248,12 @@ pub type Line = [Deployment];
 /// Decides a press: the deployment takes its place in the line, or the refusal is recorded. Always one event.
 ///
 /// `posted_in` is the channel that Slack named when it took the build's message.
-pub fn request(build: Option<(&BuildRegistered, &Project)>, posted_in: Option<&str>, line: &Line, command: &RequestDeployment) -> Event {
+pub fn request(
+    build: Option<(&BuildRegistered, &Project)>,
+    posted_in: Option<&str>,
+    line: &Line,
+    command: &RequestDeployment,
+) -> Event {
     let RequestDeployment { deployment_id, build_id, environment_id, .. } = *command;
     let refuse = |refusal| {
         let (requested_by, channel) = (command.requested_by.clone(), command.channel.clone());
@@ -295,8 +303,8 @@ pub fn request(build: Option<(&BuildRegistered, &Project)>, posted_in: Option<&s
     .into()
 }
 
-/// Whether a press comes from the channel that the project's messages go to now. Slack may answer a post with another id than
-/// the one that was set (a private channel that became a public one has two).
+/// Whether a press comes from the channel that the project's messages go to now. Slack may answer a post with another
+/// id than the one that was set (a private channel that became a public one has two).
 fn is_at_home(build: &BuildRegistered, project: &Project, posted_in: Option<&str>, channel: &str) -> bool {
     channel == project.channel || (build.channel == project.channel && posted_in.is_none_or(|posted| posted == channel))
 }
@@ -354,7 +362,8 @@ impl Deployment {
     pub fn prepare(&self, image: ImageFound, engine_id: String) -> Result<Event, WrongState> {
         self.in_state(&[State::Ready, State::Pulling], "prepared")?;
         let ImageFound { image_id, digest, unchecked } = image;
-        Ok(DeploymentPrepared { of: self.of, image_id, digest, unchecked, container: self.container_name(), engine_id }.into())
+        Ok(DeploymentPrepared { of: self.of, image_id, digest, unchecked, container: self.container_name(), engine_id }
+            .into())
     }
 
     /// The image is not at hand and is being fetched. Nothing when that is known already.
@@ -399,12 +408,15 @@ impl Deployment {
                 let place = line.iter().position(|d| d.of.deployment_id == of.deployment_id);
                 let neighbours = place.and_then(|n| Some((line.get(n.checked_sub(1)?)?, line.get(n + 1)?)));
                 let moved = neighbours.map(|(before, after)| {
-                    let behind = Ahead { deployment_id: before.of.deployment_id, build_name: before.build_name.clone() };
+                    let behind =
+                        Ahead { deployment_id: before.of.deployment_id, build_name: before.build_name.clone() };
                     DeploymentMovedUp { of: after.of, behind }.into()
                 });
-                std::iter::once(DeploymentStopped { of, reason, exit_code: None, cut_off_after: None, log: None }.into())
-                    .chain(moved)
-                    .collect()
+                std::iter::once(
+                    DeploymentStopped { of, reason, exit_code: None, cut_off_after: None, log: None }.into(),
+                )
+                .chain(moved)
+                .collect()
             }
             // A worker may be about to start it: it looks before it does, and ends it then.
             _ => vec![DeploymentStopRequested { of, reason }.into()],
@@ -431,7 +443,13 @@ impl Deployment {
             Stand::Cancelling { reason } => Some(reason.clone()),
             _ => None,
         };
-        let stopped = |reason, exit_code, cut_off_after, log| DeploymentStopped { of, reason, exit_code, cut_off_after, log: Some(log) };
+        let stopped = |reason, exit_code, cut_off_after, log| DeploymentStopped {
+            of,
+            reason,
+            exit_code,
+            cut_off_after,
+            log: Some(log),
+        };
         let ended = match (ending, stop) {
             (Ending::Lost(loss), _) => return Ok(vec![DeploymentLost { of, loss, log }.into()]),
             // It was told to stop: how the script took it is not the script's failure.
@@ -445,7 +463,9 @@ impl Deployment {
             (Ending::Withdrawn(reason), stop) => stopped(stop.unwrap_or(reason), None, None, log).into(),
             (Ending::Succeeded, None) => DeploymentSucceeded { of, log }.into(),
             (Ending::Failed(failure), None) => DeploymentFailed { of, failure, log }.into(),
-            (Ending::NotStarted, None) => return self.in_state(&[State::Cancelling], "ended before it began").map(|()| vec![]),
+            (Ending::NotStarted, None) => {
+                return self.in_state(&[State::Cancelling], "ended before it began").map(|()| vec![]);
+            }
         };
         Ok(self.then_next(ended, line))
     }
@@ -475,14 +495,22 @@ mod tests {
     use crate::domain::{build, project};
 
     fn project() -> Project {
-        let Ok(Event::ProjectCreated(e)) = project::create("api", "Api", "busybox", "C1", "k-1".into()) else { panic!("refused") };
+        let Ok(Event::ProjectCreated(e)) = project::create("api", "Api", "busybox", "C1", "k-1".into()) else {
+            panic!("refused")
+        };
         let project = Project::created(&e);
         let production = project.create_environment(EnvironmentId(Uuid::from_u128(1)), "Production", None).unwrap();
         project.evolve(&production)
     }
 
     fn build(project: &Project, name: &str) -> BuildRegistered {
-        let command = RegisterBuild { name: name.into(), params: vec![], metadata: vec![], public_url: "http://x".into(), run: None };
+        let command = RegisterBuild {
+            name: name.into(),
+            params: vec![],
+            metadata: vec![],
+            public_url: "http://x".into(),
+            run: None,
+        };
         let Ok(Registration::New(build)) = build::decide(project, None, command) else { panic!("refused") };
         *build
     }
@@ -555,7 +583,9 @@ mod tests {
         let build = build(&project, "m-1");
         for state in State::ALL.into_iter().filter(|s| s.is_open()) {
             let there = in_state(state, accepted(&press(&project, &build, &[], 1)));
-            let Event::DeploymentRefused(refused) = press(&project, &build, &[there], 2) else { panic!("accepted while {state:?}") };
+            let Event::DeploymentRefused(refused) = press(&project, &build, &[there], 2) else {
+                panic!("accepted while {state:?}")
+            };
             assert!(refused.refusal.sentence().starts_with("m-1 is already "), "{}", refused.refusal.sentence());
         }
     }

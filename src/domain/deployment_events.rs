@@ -54,7 +54,8 @@ pub struct DeploymentRequested {
     pub start_patience_minutes: u32,
     /// How long its container may clean up after SIGTERM: the project's setting at the press.
     pub stop_grace_seconds: u32,
-    /// What is done when the registry can't be asked whether the image's tag has moved: the project's setting at the press.
+    /// What is done when the registry can't be asked whether the image's tag has moved: the project's setting at the
+    /// press.
     pub unchecked_image: Unchecked,
     /// The build right before it in the line; none when it is its turn at once.
     pub behind: Option<Ahead>,
@@ -207,8 +208,9 @@ pub fn stop_words(reason: &StopReason, exit_code: Option<i64>, cut_off_after: Op
         StopReason::Operator { by, .. } => format!(", stopped by {by}"),
         StopReason::TimeLimit { .. } | StopReason::Archived { .. } => String::new(),
     };
-    let cut_off =
-        cut_off_after.map(|s| format!("; it was still cleaning up {s} s after SIGTERM, and SIGKILL cut that off")).unwrap_or_default();
+    let cut_off = cut_off_after
+        .map(|s| format!("; it was still cleaning up {s} s after SIGTERM, and SIGKILL cut that off"))
+        .unwrap_or_default();
     format!("{}{code}{who}{cut_off}", reason.sentence())
 }
 
@@ -482,11 +484,15 @@ impl Failure {
                 "the registry could not be asked whether {image} is the newest image: {detail} (coolops project set --unchecked-image)"
             ),
             Self::ImageMissingOrPrivate { registry } => {
-                format!("the image {image} does not exist, or {registry} wants a login for it (coolops project registry set)")
+                format!(
+                    "the image {image} does not exist, or {registry} wants a login for it (coolops project registry set)"
+                )
             }
             Self::PullFailed { detail } => format!("the image could not be pulled: {detail}"),
             Self::NotStarted { detail } => format!("the container could not be started: {detail}"),
-            Self::SecretUnreadable { name } => format!("the secret {name} can't be decrypted (is COOLOPS_MASTER_KEY the right one?)"),
+            Self::SecretUnreadable { name } => {
+                format!("the secret {name} can't be decrypted (is COOLOPS_MASTER_KEY the right one?)")
+            }
         }
     }
 }
@@ -550,7 +556,14 @@ mod examples {
     }
 
     fn seal() -> LogSeal {
-        LogSeal { chunks: 2, lines: 120, bytes: 8_000, head: "ab".repeat(32), left_out: LeftOut { lines: 7, bytes: 210 }, gaps: 1 }
+        LogSeal {
+            chunks: 2,
+            lines: 120,
+            bytes: 8_000,
+            head: "ab".repeat(32),
+            left_out: LeftOut { lines: 7, bytes: 210 },
+            gaps: 1,
+        }
     }
 
     macro_rules! examples {

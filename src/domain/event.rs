@@ -124,7 +124,8 @@ events! {
     MessagePosted "message_posted" 1,
 }
 
-/// The pattern of every event that changes settings. Whoever matches exhaustively and isn't about settings names them as one.
+/// The pattern of every event that changes settings. Whoever matches exhaustively and isn't about settings names them
+/// as one.
 macro_rules! settings {
     () => {
         $crate::domain::event::Event::ProjectCreated(_)
@@ -162,7 +163,9 @@ pub(crate) use settings;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the sentence says it")]
 pub enum UnreadableEvent {
-    #[error("the event type {kind} v{version} is unknown to this version of coolops; run the version that wrote it, or a newer one")]
+    #[error(
+        "the event type {kind} v{version} is unknown to this version of coolops; run the version that wrote it, or a newer one"
+    )]
     Unknown { kind: String, version: i16 },
     #[error(
         "{kind} v{version} does not fit its type ({why}); it is damaged, which coolops audit verify shows, or another version wrote it"
@@ -242,8 +245,8 @@ impl Event {
         }
     }
 
-    /// What tells this event from others of its stream that may follow from one cause: its type, and for those that may come
-    /// again what they say.
+    /// What tells this event from others of its stream that may follow from one cause: its type, and for those that may
+    /// come again what they say.
     pub fn occasion(&self) -> String {
         let kind = self.kind().0;
         match self {
@@ -256,7 +259,12 @@ impl Event {
 
     /// Where this event belongs.
     pub fn address(&self) -> Address {
-        let project = |id: ProjectId| Address { kind: StreamKind::Project, stream: id.0, correlation: id.0, boundary: Some(id.0) };
+        let project = |id: ProjectId| Address {
+            kind: StreamKind::Project,
+            stream: id.0,
+            correlation: id.0,
+            boundary: Some(id.0),
+        };
         let environment = |project: ProjectId, id: EnvironmentId| Address {
             kind: StreamKind::Environment,
             stream: id.0,
@@ -300,9 +308,12 @@ impl Event {
                 Address { kind: StreamKind::Build, stream: e.build_id.0, correlation: e.build_id.0, boundary: None }
             }
             Self::DeploymentRequested(e) => deployment(&e.of),
-            Self::DeploymentRefused(e) => {
-                Address { kind: StreamKind::Deployment, stream: e.deployment_id.0, correlation: e.build_id.0, boundary: None }
-            }
+            Self::DeploymentRefused(e) => Address {
+                kind: StreamKind::Deployment,
+                stream: e.deployment_id.0,
+                correlation: e.build_id.0,
+                boundary: None,
+            },
             Self::DeploymentPromoted(e) => deployment(&e.of),
             Self::DeploymentMovedUp(e) => deployment(&e.of),
             Self::DeploymentPullStarted(e) => deployment(&e.of),
@@ -316,9 +327,12 @@ impl Event {
             Self::DeploymentFailed(e) => deployment(&e.of),
             Self::DeploymentLost(e) => deployment(&e.of),
             Self::DeploymentResolved(e) => deployment(&e.of),
-            Self::MessagePosted(e) => {
-                Address { kind: StreamKind::Message, stream: message_stream(e.build_id), correlation: e.build_id.0, boundary: None }
-            }
+            Self::MessagePosted(e) => Address {
+                kind: StreamKind::Message,
+                stream: message_stream(e.build_id),
+                correlation: e.build_id.0,
+                boundary: None,
+            },
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Names that the service alone gives things: slugs and image references, each with one door. What announcements may hold is in
-//! [`limits`](crate::limits).
+//! Names that the service alone gives things: slugs and image references, each with one door. What announcements may
+//! hold is in [`limits`](crate::limits).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,11 @@ pub fn slug(text: &str) -> Result<&str, Invalid> {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-');
-    if fits { Ok(text) } else { invalid(format!("the slug \"{text}\" may hold 1 to 40 of a-z, 0-9 and - (not at its ends)")) }
+    if fits {
+        Ok(text)
+    } else {
+        invalid(format!("the slug \"{text}\" may hold 1 to 40 of a-z, 0-9 and - (not at its ends)"))
+    }
 }
 
 /// A slug made from a display name: what `project create Api` uses when none is given.
@@ -42,7 +46,9 @@ const DOCKER_HUB: &str = "docker.io";
 pub fn registry(host: &str) -> String {
     let host = host.to_ascii_lowercase();
     match host.as_str() {
-        "index.docker.io" | "registry-1.docker.io" | "hub.docker.com" | "registry.hub.docker.com" => DOCKER_HUB.to_owned(),
+        "index.docker.io" | "registry-1.docker.io" | "hub.docker.com" | "registry.hub.docker.com" => {
+            DOCKER_HUB.to_owned()
+        }
         _ => host,
     }
 }
@@ -59,7 +65,10 @@ impl ImageRef {
     /// A sentence that says what can't be read.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let refuse = |why: &str| {
-            invalid(format!("\"{}\" is not an image: {why}; write it like registry.example.com/team/deploy:1.2", printable(text)))
+            invalid(format!(
+                "\"{}\" is not an image: {why}; write it like registry.example.com/team/deploy:1.2",
+                printable(text)
+            ))
         };
         if text.is_empty() {
             return refuse("it is empty");
@@ -84,7 +93,11 @@ impl ImageRef {
         };
         if let Some(tag) = tag {
             let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-            if tag.is_empty() || tag.len() > 128 || !word(tag.as_bytes()[0]) || !tag.bytes().all(|b| word(b) || b == b'.' || b == b'-') {
+            if tag.is_empty()
+                || tag.len() > 128
+                || !word(tag.as_bytes()[0])
+                || !tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
+            {
                 return refuse("the tag holds characters that no tag may hold");
             }
         }
@@ -176,7 +189,10 @@ mod tests {
             let image = ImageRef::parse(text).unwrap();
             assert_eq!((image.as_str(), image.registry().as_str()), (canonical, registry));
         }
-        assert_eq!(ImageRef::parse("localhost:5000/deploy").unwrap().name_and_tag(), ("localhost:5000/deploy", "latest"));
+        assert_eq!(
+            ImageRef::parse("localhost:5000/deploy").unwrap().name_and_tag(),
+            ("localhost:5000/deploy", "latest")
+        );
         for (text, listed) in [
             ("busybox", "busybox"),
             ("docker.io/library/busybox:1", "busybox"),

@@ -151,7 +151,9 @@ pub enum ProjectRefusal {
     SecretOvertaken,
     #[error("no credentials are set for the registry \"{0}\"")]
     NoRegistry(String),
-    #[error("the project {project} takes no webhooks of {provider}; set it up with: coolops ci secret {project} {provider}")]
+    #[error(
+        "the project {project} takes no webhooks of {provider}; set it up with: coolops ci secret {project} {provider}"
+    )]
     NoCi { project: String, provider: String },
     #[error("the environment {environment} has no variable {name}")]
     NoVariable { environment: String, name: String },
@@ -218,7 +220,12 @@ impl Project {
             Event::ProjectLinksRevoked(e) => self.link_key.clone_from(&e.link_key),
             Event::ProjectArchived(_) => self.archived = true,
             Event::TokenIssued(e) => {
-                self.tokens.push(Token { id: e.token_id, label: e.label.clone(), digest: e.digest.clone(), revoked: false });
+                self.tokens.push(Token {
+                    id: e.token_id,
+                    label: e.label.clone(),
+                    digest: e.digest.clone(),
+                    revoked: false,
+                });
             }
             Event::TokenRevoked(e) => {
                 if let Some(token) = self.tokens.iter_mut().find(|t| t.id == e.token_id) {
@@ -227,7 +234,11 @@ impl Project {
             }
             Event::RegistryCredentialsSet(e) => {
                 self.registries.retain(|r| r.host != e.registry);
-                self.registries.push(Registry { host: e.registry.clone(), username: e.username.clone(), secret: e.secret.clone() });
+                self.registries.push(Registry {
+                    host: e.registry.clone(),
+                    username: e.username.clone(),
+                    secret: e.secret.clone(),
+                });
             }
             Event::RegistryCredentialsUnset(e) => self.registries.retain(|r| r.host != e.registry),
             Event::CiSecretSet(e) => {
@@ -254,8 +265,12 @@ impl Project {
             Event::VariableSet(e) => {
                 return self.change(e.environment_id, |env| env.put(&e.name, VariableValue::Plain(e.value.clone())));
             }
-            Event::SecretSet(e) => return self.change(e.environment_id, |env| env.put(&e.name, VariableValue::Secret(e.secret.clone()))),
-            Event::VariableUnset(e) => return self.change(e.environment_id, |env| env.variables.retain(|v| v.name != e.name)),
+            Event::SecretSet(e) => {
+                return self.change(e.environment_id, |env| env.put(&e.name, VariableValue::Secret(e.secret.clone())));
+            }
+            Event::VariableUnset(e) => {
+                return self.change(e.environment_id, |env| env.variables.retain(|v| v.name != e.name));
+            }
             Event::BuildRegistered(_)
             | Event::DeploymentRequested(_)
             | Event::DeploymentRefused(_)
@@ -289,7 +304,9 @@ impl Project {
     /// The open environments in the order of their buttons.
     pub fn open_environments(&self) -> Vec<&Environment> {
         let mut open: Vec<&Environment> = self.environments.iter().filter(|e| !e.archived).collect();
-        open.sort_by(|a, b| a.position.cmp(&b.position).then_with(|| a.name.cmp(&b.name)).then_with(|| a.id.cmp(&b.id)));
+        open.sort_by(|a, b| {
+            a.position.cmp(&b.position).then_with(|| a.name.cmp(&b.name)).then_with(|| a.id.cmp(&b.id))
+        });
         open
     }
 
@@ -304,13 +321,15 @@ impl Project {
     /// A refusal that names the environments there are.
     pub fn environment_named(&self, name: &str) -> Result<&Environment, ProjectRefusal> {
         let wanted = name.to_lowercase();
-        self.open_environments().into_iter().find(|e| e.name.to_lowercase() == wanted).ok_or_else(|| ProjectRefusal::NoEnvironment {
-            project: self.slug.clone(),
-            name: name.to_owned(),
-            known: match self.open_environments().iter().map(|e| e.name.as_str()).collect::<Vec<_>>() {
-                names if names.is_empty() => "none yet".to_owned(),
-                names => names.join(", "),
-            },
+        self.open_environments().into_iter().find(|e| e.name.to_lowercase() == wanted).ok_or_else(|| {
+            ProjectRefusal::NoEnvironment {
+                project: self.slug.clone(),
+                name: name.to_owned(),
+                known: match self.open_environments().iter().map(|e| e.name.as_str()).collect::<Vec<_>>() {
+                    names if names.is_empty() => "none yet".to_owned(),
+                    names => names.join(", "),
+                },
+            }
         })
     }
 
@@ -328,7 +347,8 @@ impl Project {
         self.environment(id).filter(|e| e.archived).map(|e| format!("the environment {}", e.name))
     }
 
-    /// The version that a secret gets next in its place: an environment's variable, a registry's login, a CI system's secret.
+    /// The version that a secret gets next in its place: an environment's variable, a registry's login, a CI system's
+    /// secret.
     pub fn next_secret_version(current: Option<&SecretRef>) -> i32 {
         current.map_or(1, |s| s.version + 1)
     }
@@ -345,7 +365,12 @@ impl Project {
     ///
     /// # Errors
     /// A refusal when the project is archived, the name is taken or not a name.
-    pub fn create_environment(&self, id: EnvironmentId, name: &str, position: Option<i32>) -> Result<Event, ProjectRefusal> {
+    pub fn create_environment(
+        &self,
+        id: EnvironmentId,
+        name: &str,
+        position: Option<i32>,
+    ) -> Result<Event, ProjectRefusal> {
         self.open()?;
         self.free_name(name)?;
         if self.open_environments().len() >= 100 {
@@ -376,7 +401,9 @@ impl Project {
     pub fn change_environment(&self, name: &str, change: EnvironmentChange) -> Result<Event, ProjectRefusal> {
         // What takes away stays possible, whatever was archived.
         let environment = match &change {
-            EnvironmentChange::UnsetVariable(_) => self.environment_named(name).or_else(|gone| self.archived_named(name).ok_or(gone))?,
+            EnvironmentChange::UnsetVariable(_) => {
+                self.environment_named(name).or_else(|gone| self.archived_named(name).ok_or(gone))?
+            }
             _ => {
                 self.open()?;
                 self.environment_named(name)?
@@ -427,7 +454,9 @@ impl Project {
                 ProjectRenamed { project_id, name }.into()
             }
             ProjectChange::Image(image) => ProjectImageChanged { project_id, image: ImageRef::parse(&image)? }.into(),
-            ProjectChange::Channel(channel) => ProjectChannelChanged { project_id, channel: channel_id(&channel)? }.into(),
+            ProjectChange::Channel(channel) => {
+                ProjectChannelChanged { project_id, channel: channel_id(&channel)? }.into()
+            }
             ProjectChange::TimeLimit(minutes) => {
                 within("the time limit in minutes", minutes, 1, 24 * 60)?;
                 ProjectTimeLimitChanged { project_id, minutes }.into()
@@ -448,7 +477,11 @@ impl Project {
             ProjectChange::Params(params) => {
                 let listed = params.as_deref().unwrap_or_default();
                 if listed.len() > PARAMS_MAX {
-                    return Err(Invalid(format!("there are {} params; at most {PARAMS_MAX} are allowed", listed.len())).into());
+                    return Err(Invalid(format!(
+                        "there are {} params; at most {PARAMS_MAX} are allowed",
+                        listed.len()
+                    ))
+                    .into());
                 }
                 // What a project names itself is its own decision; only shape and reservation are checked.
                 listed.iter().try_for_each(|name| names::variable(name).map(|_| ()))?;
@@ -461,8 +494,10 @@ impl Project {
                 TokenIssued { project_id, token_id, label, digest }.into()
             }
             ProjectChange::RevokeToken(wanted) => {
-                let found = self.tokens.iter().find(|t| !t.revoked && (t.label == wanted || t.id.to_string() == wanted));
-                let token = found.ok_or_else(|| ProjectRefusal::NoToken { project: self.slug.clone(), token: wanted })?;
+                let found =
+                    self.tokens.iter().find(|t| !t.revoked && (t.label == wanted || t.id.to_string() == wanted));
+                let token =
+                    found.ok_or_else(|| ProjectRefusal::NoToken { project: self.slug.clone(), token: wanted })?;
                 TokenRevoked { project_id, token_id: token.id }.into()
             }
             ProjectChange::SetRegistry { registry, username, secret } => {
@@ -482,7 +517,8 @@ impl Project {
                 CiSecretSet { project_id, provider, secret, previous: None }.into()
             }
             ProjectChange::UnsetCi(provider) => {
-                self.ci(&provider).ok_or_else(|| ProjectRefusal::NoCi { project: self.slug.clone(), provider: provider.clone() })?;
+                self.ci(&provider)
+                    .ok_or_else(|| ProjectRefusal::NoCi { project: self.slug.clone(), provider: provider.clone() })?;
                 CiUnset { project_id, provider }.into()
             }
             ProjectChange::CiRules { provider, rules } => {
@@ -564,7 +600,11 @@ impl ProjectChange {
     fn takes_away(&self) -> bool {
         matches!(
             self,
-            Self::RevokeLinks(_) | Self::RevokeToken(_) | Self::UnsetRegistry(_) | Self::EndPreviousCiSecret(_) | Self::UnsetCi(_)
+            Self::RevokeLinks(_)
+                | Self::RevokeToken(_)
+                | Self::UnsetRegistry(_)
+                | Self::EndPreviousCiSecret(_)
+                | Self::UnsetCi(_)
         )
     }
 }
@@ -618,13 +658,19 @@ fn channel_id(text: &str) -> Result<String, Invalid> {
 /// # Errors
 /// A sentence that says how it is written.
 pub fn registry_host(text: &str) -> Result<String, Invalid> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.ends_with(']') || text.contains("]:")).map(|(_, port)| port);
+    let port =
+        text.rsplit_once(':').filter(|(host, _)| !host.ends_with(']') || text.contains("]:")).map(|(_, port)| port);
     let port_fits = port.is_none_or(|p| p.parse::<u16>().is_ok() || text.ends_with(']'));
-    let fits = !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
+    let fits = !text.is_empty()
+        && text.len() <= 255
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
     if fits && port_fits && !text.starts_with(':') {
         return Ok(names::registry(text));
     }
-    Err(Invalid(format!("\"{}\" is not a registry's host; write it like registry.example.com or localhost:5000", names::printable(text))))
+    Err(Invalid(format!(
+        "\"{}\" is not a registry's host; write it like registry.example.com or localhost:5000",
+        names::printable(text)
+    )))
 }
 
 #[cfg(test)]
@@ -634,7 +680,9 @@ mod tests {
     use super::*;
 
     fn api() -> Project {
-        let Ok(Event::ProjectCreated(event)) = create("api", "Api", "busybox", "C1", "k-1".into()) else { panic!("refused") };
+        let Ok(Event::ProjectCreated(event)) = create("api", "Api", "busybox", "C1", "k-1".into()) else {
+            panic!("refused")
+        };
         Project::created(&event)
     }
 
@@ -647,7 +695,10 @@ mod tests {
         let project = api();
         let staging = project.create_environment(id(1), "Staging", None).unwrap();
         let project = project.evolve(&staging);
-        assert_eq!(project.create_environment(id(2), "staging", None), Err(ProjectRefusal::EnvironmentExists("Staging".into())));
+        assert_eq!(
+            project.create_environment(id(2), "staging", None),
+            Err(ProjectRefusal::EnvironmentExists("Staging".into()))
+        );
         let archived = project.change_environment("STAGING", EnvironmentChange::Archive).unwrap();
         let project = project.evolve(&archived);
         assert!(project.create_environment(id(2), "staging", None).is_ok());
@@ -662,7 +713,10 @@ mod tests {
         let project = api();
         let archived = project.change_settings(ProjectChange::Archive).unwrap();
         let project = project.evolve(&archived);
-        assert_eq!(project.change_settings(ProjectChange::Rename("B".into())), Err(ProjectRefusal::Archived("api".into())));
+        assert_eq!(
+            project.change_settings(ProjectChange::Rename("B".into())),
+            Err(ProjectRefusal::Archived("api".into()))
+        );
         assert_eq!(project.create_environment(id(1), "Staging", None), Err(ProjectRefusal::Archived("api".into())));
         let refused = project.change_settings(ProjectChange::Rename("B".into())).unwrap_err();
         assert_eq!(
@@ -701,9 +755,12 @@ mod tests {
 
     #[test]
     fn a_registry_is_known_by_one_name() {
-        for (given, known) in
-            [("GHCR.IO", "ghcr.io"), ("index.docker.io", "docker.io"), ("LOCALHOST:5999", "localhost:5999"), ("docker.io", "docker.io")]
-        {
+        for (given, known) in [
+            ("GHCR.IO", "ghcr.io"),
+            ("index.docker.io", "docker.io"),
+            ("LOCALHOST:5999", "localhost:5999"),
+            ("docker.io", "docker.io"),
+        ] {
             assert_eq!(registry_host(given).unwrap(), known);
         }
         for bad in ["https://ghcr.io", "ghcr.io/team", "", "a b", "ghcr.io:", ":5000", "ghcr.io:x"] {

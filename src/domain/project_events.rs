@@ -64,8 +64,8 @@ pub struct ProjectLogLimitChanged {
     pub mebibytes: u32,
 }
 
-/// Recorded when it was changed how long a project's deployments may fail to start before they are given up; presses from
-/// then on.
+/// Recorded when it was changed how long a project's deployments may fail to start before they are given up; presses
+/// from then on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "plain facts")]
 pub struct ProjectStartPatienceChanged {
@@ -73,8 +73,8 @@ pub struct ProjectStartPatienceChanged {
     pub minutes: u32,
 }
 
-/// Recorded when it was changed how long a project's deployments may clean up after SIGTERM before SIGKILL; presses from
-/// then on.
+/// Recorded when it was changed how long a project's deployments may clean up after SIGTERM before SIGKILL; presses
+/// from then on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "plain facts")]
 pub struct ProjectStopGraceChanged {
@@ -82,8 +82,8 @@ pub struct ProjectStopGraceChanged {
     pub seconds: u32,
 }
 
-/// Recorded when it was changed what is done while the registry can't say whether a moving tag has moved; presses from then
-/// on.
+/// Recorded when it was changed what is done while the registry can't say whether a moving tag has moved; presses from
+/// then on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "plain facts")]
 pub struct ProjectUncheckedImageChanged {
@@ -91,7 +91,8 @@ pub struct ProjectUncheckedImageChanged {
     pub then: Unchecked,
 }
 
-/// What is done with an image of a moving tag that is at hand, while the registry can't say whether there is a newer one.
+/// What is done with an image of a moving tag that is at hand, while the registry can't say whether there is a newer
+/// one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unchecked {

@@ -82,7 +82,9 @@ pub fn react(event: &Event) -> Vec<Task> {
     match event {
         Event::BuildRegistered(e) => vec![Task::SyncMessage(e.build_id)],
         Event::DeploymentRequested(e) if e.behind.is_some() => vec![Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentRequested(e) => vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)],
+        Event::DeploymentRequested(e) => {
+            vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)]
+        }
         Event::DeploymentPromoted(e) => vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)],
         Event::DeploymentRefused(e) => vec![Task::ReplyPrivately(e.deployment_id)],
         Event::DeploymentMovedUp(e) => vec![Task::SyncMessage(e.of.build_id)],

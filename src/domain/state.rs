@@ -1,7 +1,7 @@
 //! The words for where a deployment stands, and what each of them means for its environment.
 //!
-//! **Invariant:** the words are stored in events, rows and addresses of lists. The same sets stand once in SQL, as generated columns of
-//! `deployment`; a test holds the two together.
+//! **Invariant:** the words are stored in events, rows and addresses of lists. The same sets stand once in SQL, as
+//! generated columns of `deployment`; a test holds the two together.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

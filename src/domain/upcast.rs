@@ -1,6 +1,7 @@
 //! Events of versions that are not written any more, made into the next version as they are read.
 //!
-//! **Invariant:** a step never changes: what it read yesterday it reads the same way for ever. The bytes in the log stay as they are.
+//! **Invariant:** a step never changes: what it read yesterday it reads the same way for ever. The bytes in the log
+//! stay as they are.
 
 use serde_json::{Value, json};
 
@@ -15,8 +16,8 @@ pub fn step(kind: &str, version: i16) -> Option<Step> {
     STEPS.iter().find(|(of, from, _)| (*of, *from) == (kind, version)).map(|(_, _, step)| *step)
 }
 
-/// Version 2 says where a deployment that is under way stands by its stored word; version 1 had the one that people read. A press whose
-/// build was unknown had the nil id for its project.
+/// Version 2 says where a deployment that is under way stands by its stored word; version 1 had the one that people
+/// read. A press whose build was unknown had the nil id for its project.
 fn deployment_refused_1(mut event: Value) -> Value {
     if let Some(of) = event.as_object_mut().and_then(|event| event.remove("of")) {
         for id in ["deployment_id", "build_id", "environment_id", "project_id"] {
@@ -53,9 +54,15 @@ mod tests {
                 "requested_by": {"team": "T1", "user": "U1", "name": "ana"}, "channel": "C1",
                 "refusal": {"kind": "under_way", "build_name": "m-1", "environment": "Staging", "state": word, "since_press_of": "U2"},
             });
-            let Ok(Event::DeploymentRefused(read)) = Event::parse("deployment_refused", 1, &old.to_string()) else { panic!("{word}") };
+            let Ok(Event::DeploymentRefused(read)) = Event::parse("deployment_refused", 1, &old.to_string()) else {
+                panic!("{word}")
+            };
             assert_eq!(read.project_id, None);
-            assert!(matches!(&read.refusal, PressRefusal::UnderWay { state: there, .. } if *there == state), "{:?}", read.refusal);
+            assert!(
+                matches!(&read.refusal, PressRefusal::UnderWay { state: there, .. } if *there == state),
+                "{:?}",
+                read.refusal
+            );
             assert!(read.refusal.sentence().starts_with(&format!("m-1 is already {word} on Staging")));
         }
     }

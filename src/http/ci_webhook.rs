@@ -1,8 +1,9 @@
-//! `POST /ci/{provider}/{project}`, and `POST /ci/{provider}` for servers with one address: CI systems tell what they built.
+//! `POST /ci/{provider}/{project}`, and `POST /ci/{provider}` for servers with one address: CI systems tell what they
+//! built.
 //!
-//! 201 for a new build, 200 for what is known or makes none (a 4xx would make some of them switch the webhook off), 401 and the same
-//! words for whatever is not believed, so that nobody without a proof learns which projects there are; 404 for no such CI system,
-//! 400, 408, 413 and 415 for what can't be read.
+//! 201 for a new build, 200 for what is known or makes none (a 4xx would make some of them switch the webhook off), 401
+//! and the same words for whatever is not believed, so that nobody without a proof learns which projects there are; 404
+//! for no such CI system, 400, 408, 413 and 415 for what can't be read.
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -41,13 +42,19 @@ pub async fn to_server(
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), Answer> {
     if ci::provider(&provider).is_some_and(|p| p.reach() != Reach::Server) {
-        return Err(Answer(StatusCode::NOT_FOUND, format!("the address of {provider} ends with the project's slug: /ci/{provider}/…")));
+        return Err(Answer(
+            StatusCode::NOT_FOUND,
+            format!("the address of {provider} ends with the project's slug: /ci/{provider}/…"),
+        ));
     }
     let incoming = incoming(&web, &provider, None, request).await?;
     let _place = web.room.of_others()?;
     let taken = web.app.take_delivery_for_any(&incoming).await?;
     let all: Vec<Value> = taken.iter().map(shown).collect();
-    Ok((status(&taken), Json(if all.len() == 1 { all.into_iter().next().unwrap_or_default() } else { json!({ "deliveries": all }) })))
+    Ok((
+        status(&taken),
+        Json(if all.len() == 1 { all.into_iter().next().unwrap_or_default() } else { json!({ "deliveries": all }) }),
+    ))
 }
 
 async fn incoming(web: &Web, provider: &str, project: Option<&str>, request: Request) -> Result<Incoming, Answer> {
@@ -75,8 +82,7 @@ fn headers(headers: &HeaderMap) -> Headers {
 }
 
 /// What everybody hears who is not believed; the reason is kept for the operator.
-const UNPROVEN: &str =
-    "this is not believed: no webhook with this proof is set up at this address. On coolops' own machine, coolops ci deliveries says why";
+const UNPROVEN: &str = "this is not believed: no webhook with this proof is set up at this address. On coolops' own machine, coolops ci deliveries says why";
 
 fn status(taken: &[Taken]) -> StatusCode {
     if taken.iter().any(|t| t.build.as_ref().is_some_and(|b| b.new)) { StatusCode::CREATED } else { StatusCode::OK }

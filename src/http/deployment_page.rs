@@ -1,4 +1,5 @@
-//! A deployment's log: `GET /deployments/{id}` and what belongs to it. Server-rendered, live through server-sent events.
+//! A deployment's log: `GET /deployments/{id}` and what belongs to it. Server-rendered, live through server-sent
+//! events.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -49,11 +50,18 @@ impl Key {
 }
 
 /// Whether a capability opens a thing of a build. Links made before the project's links were revoked open nothing.
-pub(super) async fn allowed(web: &Parts, build: BuildId, kind: &str, id: uuid::Uuid, key: &str) -> Result<Option<Links>, Answer> {
+pub(super) async fn allowed(
+    web: &Parts,
+    build: BuildId,
+    kind: &str,
+    id: uuid::Uuid,
+    key: &str,
+) -> Result<Option<Links>, Answer> {
     let store = web.app.unproven();
     let told = store.read_stream(build.0).await?;
-    let registered =
-        told.into_iter().find_map(|e| if let crate::domain::event::Event::BuildRegistered(build) = e.event { Some(build) } else { None });
+    let registered = told.into_iter().find_map(|e| {
+        if let crate::domain::event::Event::BuildRegistered(build) = e.event { Some(build) } else { None }
+    });
     let Some(build) = registered else { return Ok(None) };
     let Some(project) = store.project(build.project_id).await? else { return Ok(None) };
     if project.value.link_key != build.link_key {
@@ -86,7 +94,8 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
     let seen = newest.last().map_or(0, Newest::last_line);
     let shown = chunks.first().map_or(0, |c| (total - c.first_line + 1).min(LINES_MAX));
     let mut look = Look::default();
-    let lines: String = chunks.iter().map(|c| lines_html(c.first_line, &c.body, total - LINES_MAX, &mut look)).collect();
+    let lines: String =
+        chunks.iter().map(|c| lines_html(c.first_line, &c.body, total - LINES_MAX, &mut look)).collect();
     let tail: String = newest.iter().map(|n| lines_html(n.first_line, &n.body, 0, &mut look)).collect();
     let over = deployment.state().is_over() || deployment.state() == Phase::Unknown;
     let address = |what: &str| format!("/deployments/{id}/{what}?key={}", key.key);
@@ -143,7 +152,9 @@ fn lines_html(first: i64, lines: &[u8], after: i64, look: &mut Look) -> String {
     for (number, line) in (first..).zip(body.split(|b| *b == b'\n')) {
         let text = ansi::line(line, look);
         if number > after {
-            html.push_str(&format!("<div class=\"l\" id=\"L{number}\"><a href=\"#L{number}\">{number}</a><span>{text}</span></div>"));
+            html.push_str(&format!(
+                "<div class=\"l\" id=\"L{number}\"><a href=\"#L{number}\">{number}</a><span>{text}</span></div>"
+            ));
         }
     }
     html
@@ -166,7 +177,8 @@ pub async fn logs(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
     Ok((page::HEADERS, [(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response())
 }
 
-/// A deployment's stored output, piece by piece, never all in memory; while it runs with the newest of what is not stored yet.
+/// A deployment's stored output, piece by piece, never all in memory; while it runs with the newest of what is not
+/// stored yet.
 fn stored(web: Web, deployment: &Deployment) -> impl Stream<Item = Result<Vec<u8>, sqlx::Error>> + use<> {
     let (id, runs) = (deployment.of.deployment_id, !deployment.state().is_over());
     stream::try_unfold((web, Some((0, 0_i64))), move |(web, at)| async move {
@@ -247,7 +259,13 @@ struct Reader {
     ended: bool,
 }
 
-fn follow(web: Web, place: OwnedSemaphorePermit, id: DeploymentId, next: i32, seen: i64) -> impl Stream<Item = Result<Event, Infallible>> {
+fn follow(
+    web: Web,
+    place: OwnedSemaphorePermit,
+    id: DeploymentId,
+    next: i32,
+    seen: i64,
+) -> impl Stream<Item = Result<Event, Infallible>> {
     let reader = Reader { web, _place: place, id, next, seen, look: Look::default(), shown: None, ended: false };
     let logs = reader.web.app.store.wake().logs();
     let changes = reader.web.app.store.wake().events();
@@ -291,7 +309,8 @@ impl Reader {
             let newest = store.newest_after(self.id, self.seen).await?;
             if let Some(last) = newest.last() {
                 self.seen = last.last_line();
-                let html: String = newest.iter().map(|n| lines_html(n.first_line, &n.body, 0, &mut self.look)).collect();
+                let html: String =
+                    newest.iter().map(|n| lines_html(n.first_line, &n.body, 0, &mut self.look)).collect();
                 let id = format!("{}.{}", self.next - 1, self.seen);
                 return Ok(Some(Event::default().event("newest").id(id).data(json!(html).to_string())));
             }

@@ -22,7 +22,8 @@ impl Answer {
 
     /// 401 for CI.
     pub fn no_token() -> Self {
-        let text = "the project token is missing, unknown or revoked; send it as: Authorization: Token <the project's token>";
+        let text =
+            "the project token is missing, unknown or revoked; send it as: Authorization: Token <the project's token>";
         Self(StatusCode::UNAUTHORIZED, text.to_owned())
     }
 
@@ -62,7 +63,10 @@ impl Answer {
         if let Some(left_out) = SAID.due() {
             tracing::warn!(details, left_out, "a request could not be served");
         }
-        Self(StatusCode::SERVICE_UNAVAILABLE, "coolops can't reach its database right now; try again in a moment".to_owned())
+        Self(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "coolops can't reach its database right now; try again in a moment".to_owned(),
+        )
     }
 }
 
@@ -71,9 +75,9 @@ impl From<CommandError<AnnounceRefusal>> for Answer {
         match error {
             CommandError::Unavailable(details) => Self::unavailable(&details),
             CommandError::Impossible(why) => Self::impossible(&why),
-            CommandError::Refused(AnnounceRefusal::TokenRevoked | AnnounceRefusal::NoProject | AnnounceRefusal::SettingsChanged) => {
-                Self::no_token()
-            }
+            CommandError::Refused(
+                AnnounceRefusal::TokenRevoked | AnnounceRefusal::NoProject | AnnounceRefusal::SettingsChanged,
+            ) => Self::no_token(),
             CommandError::Refused(AnnounceRefusal::Build(refusal)) => {
                 let status = match refusal {
                     BuildRefusal::OtherParams { .. }

@@ -1,4 +1,5 @@
-//! The admin address: `GET /metrics` in Prometheus' text format, and the health endpoints for roles without a web server.
+//! The admin address: `GET /metrics` in Prometheus' text format, and the health endpoints for roles without a web
+//! server.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -34,9 +35,15 @@ impl Recorder {
         );
         metrics::describe_counter!("coolops_events_appended_total", "Events recorded by this process.");
         metrics::describe_counter!("coolops_append_batches_total", "Transactions that recorded them.");
-        metrics::describe_counter!("coolops_append_retries_total", "Batches sent again after an error of the database.");
+        metrics::describe_counter!(
+            "coolops_append_retries_total",
+            "Batches sent again after an error of the database."
+        );
         metrics::describe_counter!("coolops_leases_lost_total", "Leases that this process lost or could not renew.");
-        metrics::describe_counter!("coolops_leases_expired_total", "Leases of others that this process found expired and gave back.");
+        metrics::describe_counter!(
+            "coolops_leases_expired_total",
+            "Leases of others that this process found expired and gave back."
+        );
         metrics::describe_counter!("coolops_queue_restarts_total", "Restarts of the Redis workers after a trouble.");
         metrics::describe_counter!("coolops_log_bytes_total", "Bytes of output stored.");
         Ok(Self(Arc::new(handle)))
@@ -45,10 +52,9 @@ impl Recorder {
 
 /// The routes of the admin address.
 pub fn router(recorder: Recorder, web: Web) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .with_state((recorder, web.clone()))
-        .merge(Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz)).with_state(web))
+    Router::new().route("/metrics", get(metrics)).with_state((recorder, web.clone())).merge(
+        Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz)).with_state(web),
+    )
 }
 
 async fn metrics(State((recorder, web)): State<(Recorder, Web)>) -> Response {
@@ -59,7 +65,11 @@ async fn metrics(State((recorder, web)): State<(Recorder, Web)>) -> Response {
         let rows = [
             ("coolops_jobs_due", "Jobs that are due and held by nobody.", lags.due as f64),
             ("coolops_job_lag_seconds", "How long the oldest of them is due.", lags.oldest_due_seconds),
-            ("coolops_messages_behind", "Slack messages that do not show the latest state yet.", lags.messages_behind as f64),
+            (
+                "coolops_messages_behind",
+                "Slack messages that do not show the latest state yet.",
+                lags.messages_behind as f64,
+            ),
             ("coolops_leases_expired", "Leases that ran out and were not given back yet.", lags.expired_leases as f64),
             ("coolops_deployments_unknown", "Deployments that wait for a person.", lags.unknown as f64),
             ("coolops_channels_blocked", "Slack channels that can't be posted to.", lags.blocked_channels as f64),

@@ -1,5 +1,5 @@
-//! `POST /builds`: CI announces a build. The contract is the original coolOps.io's: `Authorization: Token …`, a JSON body
-//! whatever the content type says, 201.
+//! `POST /builds`: CI announces a build. The contract is the original coolOps.io's: `Authorization: Token …`, a JSON
+//! body whatever the content type says, 201.
 
 use std::fmt;
 
@@ -67,7 +67,8 @@ impl Announcement {
         let is_near = |key: &str, known: &str| {
             let key = key.to_lowercase();
             // One letter too many, too few, or two in the wrong order.
-            strsim::damerau_levenshtein(&key, known) <= 1 || (known == "params" && ["parameters", "parameter"].contains(&key.as_str()))
+            strsim::damerau_levenshtein(&key, known) <= 1
+                || (known == "params" && ["parameters", "parameter"].contains(&key.as_str()))
         };
         let meant = |key: &str| ["name", "params", "metadata"].into_iter().find(|known| is_near(key, known));
         self.unknown.iter().find_map(|key| Some((key.as_str(), meant(key)?)))
@@ -107,7 +108,9 @@ impl<'de> Deserialize<'de> for Entries {
                                 serde_json::Value::Array(_) => "a list",
                                 _ => &other.to_string(),
                             };
-                            return Err(A::Error::custom(format!("the value of \"{shown}\" is {is} and not a text; put it in quotes")));
+                            return Err(A::Error::custom(format!(
+                                "the value of \"{shown}\" is {is} and not a text; put it in quotes"
+                            )));
                         }
                     };
                     // Past the limit they are only counted, so that the refusal can tell the number.
@@ -134,20 +137,26 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusC
     let (project, token) = web.app.token(token).await?.ok_or_else(Answer::no_token)?;
     let body = read(&parts.headers, body, BODY_MAX).await?;
     let _place = web.room.of_others()?;
-    let announced: Announcement =
-        serde_json::from_slice(without_mark(&body)).map_err(|e| Answer::malformed(format!("the body can't be read: {e}")))?;
+    let announced: Announcement = serde_json::from_slice(without_mark(&body))
+        .map_err(|e| Answer::malformed(format!("the body can't be read: {e}")))?;
     if let Some((key, meant)) = announced.mistyped() {
-        return Err(Answer::malformed(format!("there is no field \"{key}\"; did you mean {meant}? There are name, params and metadata")));
+        return Err(Answer::malformed(format!(
+            "there is no field \"{key}\"; did you mean {meant}? There are name, params and metadata"
+        )));
     }
     let mut notes: Vec<String> =
         announced.unknown.iter().map(|key| format!("the field {key} means nothing here and was left out")).collect();
-    let name = announced.name.ok_or_else(|| Answer::malformed("name is missing; send {\"name\": \"…\", \"params\": {…}}"))?;
+    let name =
+        announced.name.ok_or_else(|| Answer::malformed("name is missing; send {\"name\": \"…\", \"params\": {…}}"))?;
     let name = trimmed("the name", name, &mut notes).trim().to_owned();
     let mut entries = |given: Option<Entries>| -> Vec<Entry> {
         let given = given.map_or_else(Vec::new, |e| e.0);
         given
             .into_iter()
-            .map(|e| Entry { value: trimmed(&format!("the value of {}", printable(&e.name)), e.value, &mut notes), name: e.name })
+            .map(|e| Entry {
+                value: trimmed(&format!("the value of {}", printable(&e.name)), e.value, &mut notes),
+                name: e.name,
+            })
             .collect()
     };
     let (params, metadata) = (entries(announced.params), entries(announced.metadata));
@@ -185,7 +194,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// # Errors
 /// 413 past the limit, 415 when it is compressed, 408 when it takes too long, 400 when it breaks off.
 pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<bytes::Bytes, Answer> {
-    if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|c| !c.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    if let Some(coding) =
+        headers.get(header::CONTENT_ENCODING).filter(|c| !c.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
         let coding = printable(coding.to_str().unwrap_or("…")).into_owned();
         let text = format!("the body is compressed (Content-Encoding: {coding}); send it as it is");
         return Err(Answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
@@ -195,7 +206,10 @@ pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<bytes
         return Err(Answer::too_large(limit, size));
     }
     let Some(read) = collected(Limited::new(body, limit)).await else {
-        return Err(Answer(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {} s", BODY.as_secs())));
+        return Err(Answer(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the body did not arrive within {} s", BODY.as_secs()),
+        ));
     };
     match read {
         Ok(body) => Ok(body),

@@ -102,7 +102,10 @@ pub async fn asset(Path(name): Path<String>) -> Response {
         "icon.svg" => ("image/svg+xml", ICON),
         _ => return super::error::Answer::not_found().into_response(),
     };
-    let headers =
-        [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=300"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "public, max-age=300"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
     (headers, content).into_response()
 }

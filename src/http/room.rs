@@ -1,4 +1,5 @@
-//! How much is answered at a time. Slack has room of its own: a press is answered however many others ask for something.
+//! How much is answered at a time. Slack has room of its own: a press is answered however many others ask for
+//! something.
 
 use std::sync::Arc;
 
@@ -54,8 +55,8 @@ fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Answer> {
     Arc::clone(places).try_acquire_owned().map_err(|_| Answer(StatusCode::SERVICE_UNAVAILABLE, text.to_owned()))
 }
 
-/// Lets a request in when there is a place for it. Who has a body to send gets one when it is here: until then a request costs nothing
-/// but its connection, so that slow ones keep nobody out.
+/// Lets a request in when there is a place for it. Who has a body to send gets one when it is here: until then a
+/// request costs nothing but its connection, so that slow ones keep nobody out.
 pub(super) async fn admit(State(web): State<Web>, request: Request, next: Next) -> Response {
     if request.method() == Method::POST || ["/healthz", "/readyz"].contains(&request.uri().path()) {
         return next.run(request).await;

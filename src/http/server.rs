@@ -1,7 +1,7 @@
 //! The way in: who may connect, for how long without asking for anything, and how much is answered at a time.
 //!
-//! **Invariant:** a connection that has asked for nothing yet never keeps out one that has. When there is no room the one that waits
-//! longest without a whole request goes, first among those of the same address.
+//! **Invariant:** a connection that has asked for nothing yet never keeps out one that has. When there is no room the
+//! one that waits longest without a whole request goes, first among those of the same address.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -202,7 +202,8 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                // Nobody waits, and everybody is being answered: whoever comes now is better told by a closed door than by silence.
+                // Nobody waits, and everybody is being answered: whoever comes now is better told by a closed door than
+                // by silence.
                 let Some((number, seat)) = seats.take(peer.ip(), room) else { continue };
                 let (seats, routes, stop) = (Arc::clone(&seats), routes.clone(), stop.clone());
                 tracker.spawn(async move {
@@ -231,7 +232,8 @@ async fn connection(stream: TcpStream, seat: &Arc<Seat>, routes: impl Fn() -> Ro
             let (parts, body) = request.into_parts();
             seat.now(if body.is_end_stream() { Phase::Answering } else { Phase::Body });
             let body = Body::new(Asked { body, seat: Arc::clone(&seat) });
-            let response: Response = routes().oneshot(Request::from_parts(parts, body)).await.unwrap_or_else(|never| match never {});
+            let response: Response =
+                routes().oneshot(Request::from_parts(parts, body)).await.unwrap_or_else(|never| match never {});
             seat.now(Phase::Answering);
             let done = Done(seat);
             Ok::<_, Infallible>(response.map(|body| Answered { body, _done: done }))

@@ -20,7 +20,10 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusC
     match notice {
         Notice::Challenge(challenge) => return Ok((StatusCode::OK, challenge)),
         Notice::Removed(word) => {
-            tracing::warn!(slack.error = word, "Slack took the app's access away; nothing is sent until it is given back");
+            tracing::warn!(
+                slack.error = word,
+                "Slack took the app's access away; nothing is sent until it is given back"
+            );
             web.app.store.pause_slack(word).await?;
         }
         Notice::ChannelOpen(channel) => web.app.store.retry_channel(&channel).await?,

@@ -22,7 +22,8 @@ const DEADLINE: Duration = Duration::from_millis(2_300);
 pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCode, Answer> {
     let signed = verified(&web, request).await?;
     let home = web.home.get().map(String::as_str);
-    let Interaction { asks, response_url } = interaction::parse(&signed.body, home).map_err(|e| Answer::malformed(e.to_string()))?;
+    let Interaction { asks, response_url } =
+        interaction::parse(&signed.body, home).map_err(|e| Answer::malformed(e.to_string()))?;
     let answer_to = response_url.as_deref();
     let press = match asks {
         Asks::Deploy(press) => *press,
@@ -52,9 +53,11 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
 const TRY_AGAIN: &str = "coolops can't reach its database right now and could not confirm your press. Please try again in a moment; if the message shows a line by then, your press was taken.";
 const IMPOSSIBLE: &str =
     "coolops could not record your press, and would not if you pressed again. An operator finds the reason in its log.";
-const STALE: &str = "This button is not one of coolops' (any more), so nothing was started. Newer builds have buttons that work.";
+const STALE: &str =
+    "This button is not one of coolops' (any more), so nothing was started. Newer builds have buttons that work.";
 
-/// Tells the presser something that is not recorded, through the press's own address, from memory, and only if it is Slack's.
+/// Tells the presser something that is not recorded, through the press's own address, from memory, and only if it is
+/// Slack's.
 fn say(web: &Parts, answer_to: Option<&str>, text: &'static str) {
     let Some(url) = answer_to.and_then(|url| url::Url::parse(url).ok()) else { return };
     if !url.host_str().is_some_and(|host| web.response_hosts.iter().any(|known| known == host)) {

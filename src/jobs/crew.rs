@@ -63,8 +63,8 @@ impl Inner {
         within(self.app.store.claim(self.kinds, app::new_id(), engine.as_deref(), via, overdue)).await
     }
 
-    /// The engine that this crew works on; another one may answer at its address by now. One that never answered gets nothing that
-    /// is tied to an engine. Whoever makes a container asks anew.
+    /// The engine that this crew works on; another one may answer at its address by now. One that never answered gets
+    /// nothing that is tied to an engine. Whoever makes a container asks anew.
     async fn ask_engine(&self) -> Option<String> {
         let Tools::Runner(runner) = &self.tools else { return None };
         let answered = runner.engine_id().await.ok();
@@ -129,15 +129,16 @@ impl Crew {
                     return false;
                 }
             };
-            metrics::counter!("coolops_claims_total", "kind" => claim.task.kind().as_str(), "via" => via.as_str()).increment(1);
+            metrics::counter!("coolops_claims_total", "kind" => claim.task.kind().as_str(), "via" => via.as_str())
+                .increment(1);
             this.work(&claim, asked).await;
             true
         };
         self.0.tracker.spawn(work).await.unwrap_or(false)
     }
 
-    /// Looks for jobs every 2 seconds and gives expired leases back, until it is stopped. While doorbells can be relied on
-    /// (`well`), what is overdue waits for its ring in a backlog, and one job a round is enough to find a lost one;
+    /// Looks for jobs every 2 seconds and gives expired leases back, until it is stopped. While doorbells can be relied
+    /// on (`well`), what is overdue waits for its ring in a backlog, and one job a round is enough to find a lost one;
     /// otherwise it looks twice a second and takes all that is due.
     pub async fn sweep(&self, well: impl Fn() -> bool) {
         let mut keeping = Housekeeping::default();
@@ -222,7 +223,10 @@ impl Crew {
             tracing::info!(job = ?claim.task, attempts = claim.attempts, problem, "a job is put off");
         }
         if let Err(e) = done {
-            tracing::warn!(error = %e, job = ?claim.task, "the outcome of a job can't be noted; its lease will run out");
+            tracing::warn!(
+                error = %e, job = ?claim.task,
+                "the outcome of a job can't be noted; its lease will run out"
+            );
         }
     }
 
@@ -243,10 +247,19 @@ impl Crew {
     async fn perform(&self, claim: &Claim, stop: &CancellationToken) -> Outcome {
         let Inner { app, tools, .. } = &*self.0;
         let performed = match (claim.task, tools) {
-            (Task::SyncMessage(build), Tools::Slack(slack, paces)) => sync_message::perform(app, slack, paces, claim, build).await,
-            (Task::ReplyPrivately(press), Tools::Slack(slack, paces)) => reply_privately::perform(app, slack, paces, claim, press).await,
-            (Task::RunDeployment(id), Tools::Runner(runner)) => run_deployment::perform(app, runner, claim, id, stop).await,
-            _ => Ok(Outcome::Later(Duration::from_secs(1), Some("claimed by a crew without the tools for it".to_owned()))),
+            (Task::SyncMessage(build), Tools::Slack(slack, paces)) => {
+                sync_message::perform(app, slack, paces, claim, build).await
+            }
+            (Task::ReplyPrivately(press), Tools::Slack(slack, paces)) => {
+                reply_privately::perform(app, slack, paces, claim, press).await
+            }
+            (Task::RunDeployment(id), Tools::Runner(runner)) => {
+                run_deployment::perform(app, runner, claim, id, stop).await
+            }
+            _ => Ok(Outcome::Later(
+                Duration::from_secs(1),
+                Some("claimed by a crew without the tools for it".to_owned()),
+            )),
         };
         performed.unwrap_or_else(|e| Outcome::retry(claim.attempts, format!("{e:#}")))
     }
@@ -255,6 +268,8 @@ impl Crew {
     async fn perform_or_say(&self, claim: &Claim, stop: &CancellationToken) -> Outcome {
         let performed = AssertUnwindSafe(self.perform(claim, stop)).catch_unwind().await;
         // What it said may quote data, and stays in the process's own log.
-        performed.unwrap_or_else(|_| Outcome::retry(claim.attempts, "it panicked, which is a fault of coolops; its log says where"))
+        performed.unwrap_or_else(|_| {
+            Outcome::retry(claim.attempts, "it panicked, which is a fault of coolops; its log says where")
+        })
     }
 }

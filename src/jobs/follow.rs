@@ -27,25 +27,26 @@ fn leave() -> Break {
     Break::Leave(Outcome::Later(Duration::ZERO, None))
 }
 
-/// After so long without output the container is asked after: a stream whose connection was dropped on the way never ends, and one that
-/// met a damaged place of the engine's log says nothing more.
+/// After so long without output the container is asked after: a stream whose connection was dropped on the way never
+/// ends, and one that met a damaged place of the engine's log says nothing more.
 const QUIET: Duration = Duration::from_secs(10);
 /// The same for one that was opened because the one before was deaf.
 const QUIET_AGAIN: Duration = Duration::from_secs(2);
 /// After so long without output a stream is opened anew, because it may be such a one.
 const STALE: Duration = Duration::from_mins(5);
 
-/// The engine reads a container's pipe for so long after its end and then closes its own log, whatever is left. Source: moby,
-/// `loggerCloseTimeout`; its log says "Logger didn't exit in time: logs may be truncated".
+/// The engine reads a container's pipe for so long after its end and then closes its own log, whatever is left. Source:
+/// moby, `loggerCloseTimeout`; its log says "Logger didn't exit in time: logs may be truncated".
 const ENGINE_READS_ON: chrono::Duration = chrono::Duration::seconds(10);
 
-/// Whether the engine gave up reading a container's output: then its last line is from that moment, so long after the end.
+/// Whether the engine gave up reading a container's output: then its last line is from that moment, so long after the
+/// end.
 fn was_cut_off(ended: Option<DateTime<Utc>>, last: Option<DateTime<Utc>>) -> bool {
     ended.zip(last).is_some_and(|(ended, last)| last - ended >= ENGINE_READS_ON - chrono::Duration::milliseconds(100))
 }
 
-/// How many of the newest lines are read where the engine's log can't be read on from the last place: fewer and fewer, until the damaged
-/// place is not among them.
+/// How many of the newest lines are read where the engine's log can't be read on from the last place: fewer and fewer,
+/// until the damaged place is not among them.
 const NEWEST: &[u32] = &[1_000, 100, 10, 1];
 /// After so many streams that brought nothing, what is still missing stays so.
 const HOPELESS: usize = NEWEST.len() + 4;
@@ -73,8 +74,8 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// A stream ended, having read so far, and the engine holds more than that or doesn't. What stands behind the last stored place
-    /// (half a line) comes again with each stream and is nothing new.
+    /// A stream ended, having read so far, and the engine holds more than that or doesn't. What stands behind the last
+    /// stored place (half a line) comes again with each stream and is nothing new.
     fn ended(&mut self, reached: Option<DateTime<Utc>>, behind: bool) {
         if reached > self.furthest {
             // Whatever was wrong is behind it.
@@ -115,16 +116,19 @@ impl Run<'_> {
                 self.reading.ended(lines.last_at(), behind);
             }
             let hopeless = self.reading.stuck >= HOPELESS;
-            tracing::debug!(deployment.id = %self.id, broken = ?broken, behind, stuck = self.reading.stuck, ?found, "a stream of output ended");
+            tracing::debug!(
+                deployment.id = %self.id, broken = ?broken, behind, stuck = self.reading.stuck, ?found,
+                "a stream of output ended"
+            );
             // Whether an ended one's output is read once more.
             let again = match &broken {
                 _ if behind => !hopeless,
                 _ if hopeless => false,
-                // The engine may end a stream at the container's end before its last lines: only a stream that began after the end is
-                // whole.
+                // The engine may end a stream at the container's end before its last lines: only a stream that began
+                // after the end is whole.
                 None => !ended_before,
-                // The engine can't say how much there is. What is damaged stays so, and costs the engine seconds each time (20,000 tries,
-                // measured with 20.10); what can't be opened just now may be read in a moment.
+                // The engine can't say how much there is. What is damaged stays so, and costs the engine seconds each
+                // time (20,000 tries, measured with 20.10); what can't be opened just now may be read in a moment.
                 Some(Trouble::LogDamaged(_)) => self.reading.fruitless < FRUITLESS_DAMAGED,
                 // It broke off at its very end and may not do so again.
                 Some(_) => self.reading.fruitless < FRUITLESS,
@@ -149,14 +153,16 @@ impl Run<'_> {
                         gaps += 1;
                     }
                     if (self.engine_was_away || hopeless || broken.is_some()) && gaps == 0 {
-                        // What it printed while the engine was away, or what stands behind the damage, may never have been read.
+                        // What it printed while the engine was away, or what stands behind the damage, may never have
+                        // been read.
                         rest.extend_from_slice(GAP);
                         gaps = 1;
                     }
                     let mut parts = parts(&rest).peekable();
                     while let Some(part) = parts.next() {
                         let gaps = if parts.peek().is_none() { gaps } else { 0 };
-                        self.offer(Piece { body: part.to_vec(), cursor: Some(lines.cursor()), gaps, left_out: None }).await?;
+                        self.offer(Piece { body: part.to_vec(), cursor: Some(lines.cursor()), gaps, left_out: None })
+                            .await?;
                     }
                     for piece in self.keep.finish() {
                         self.store(piece).await?;
@@ -168,7 +174,13 @@ impl Run<'_> {
                     if !matches!(gone, Break::Lose(_)) {
                         return Err(gone);
                     }
-                    self.offer(Piece { body: rest, cursor: Some(lines.cursor()), gaps: lines.take_gaps(), left_out: None }).await?;
+                    self.offer(Piece {
+                        body: rest,
+                        cursor: Some(lines.cursor()),
+                        gaps: lines.take_gaps(),
+                        left_out: None,
+                    })
+                    .await?;
                     for piece in self.keep.finish() {
                         self.store(piece).await?;
                     }
@@ -183,12 +195,17 @@ impl Run<'_> {
                 Ok(_) => {}
                 Err(trouble) => {
                     if !std::mem::replace(&mut self.engine_was_away, true) {
-                        tracing::warn!(deployment.id = %self.id, %trouble, "the engine does not answer; its containers' output is read on when it does");
+                        tracing::warn!(
+                            deployment.id = %self.id, %trouble,
+                            "the engine does not answer; its containers' output is read on when it does"
+                        );
                     }
                 }
             }
-            self.offer(Piece { body: rest, cursor: Some(lines.cursor()), gaps: lines.take_gaps(), left_out: None }).await?;
-            // What breaks off again and again is asked for less and less often; an ended one's output doesn't change any more.
+            self.offer(Piece { body: rest, cursor: Some(lines.cursor()), gaps: lines.take_gaps(), left_out: None })
+                .await?;
+            // What breaks off again and again is asked for less and less often; an ended one's output doesn't change
+            // any more.
             ended_before = matches!(found, Ok(Found::Ended(_)));
             let pause = match (ended_before, &broken) {
                 (true, None) if !behind => 0,

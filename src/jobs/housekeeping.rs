@@ -1,4 +1,5 @@
-//! What is looked after now and then, whoever is at work: work that no job stands for, what nobody needs any more, containers left behind.
+//! What is looked after now and then, whoever is at work: work that no job stands for, what nobody needs any more,
+//! containers left behind.
 //!
 //! **Invariant:** a chore can be left out, or done by several processes at once, and nothing is lost or done twice.
 
@@ -74,22 +75,28 @@ pub(super) async fn forget(app: &App) {
     }
 }
 
-/// Removes what a crash or a hanging engine left behind: containers whose deployment is over, and nobody is at it. One that runs
-/// is stopped first, and that is recorded: the deployment's line has said otherwise.
+/// Removes what a crash or a hanging engine left behind: containers whose deployment is over, and nobody is at it. One
+/// that runs is stopped first, and that is recorded: the deployment's line has said otherwise.
 pub(super) async fn sweep_containers(app: &App, runner: &dyn Runner) {
     let store = &app.store;
     let swept = async {
         let instance = store.instance().await?;
         for left in runner.containers(&instance).await? {
             let Some(deployment) = app.deployment_of_log(left.deployment).await? else {
-                tracing::warn!(deployment.id = %left.deployment, "a container of ours is of no deployment that is known; it stays");
+                tracing::warn!(
+                    deployment.id = %left.deployment,
+                    "a container of ours is of no deployment that is known; it stays"
+                );
                 continue;
             };
             if !deployment.state().is_over() || !store.is_idle(Task::RunDeployment(left.deployment)).await? {
                 continue;
             }
             if left.running {
-                tracing::error!(deployment.id = %left.deployment, "a container runs although its deployment is over; stopping it");
+                tracing::error!(
+                    deployment.id = %left.deployment,
+                    "a container runs although its deployment is over; stopping it"
+                );
                 runner.stop(&left.id, Duration::from_secs(u64::from(deployment.stop_grace_seconds))).await?;
                 app.found_stray(left.deployment, &left.id).await?;
             } else {

@@ -1,13 +1,14 @@
 //! apalis on Redis: the doorbell. The only file that names apalis.
 //!
 //! A doorbell says "there may be work", nothing more: whoever hears it claims in Postgres, so a doorbell that is lost,
-//! doubled or late does no harm. apalis-redis 1.0.0 has edges that shape this file: it picks new jobs up only when woken
-//! (hence a wake-up of our own over PUBLISH beside a slow poll), its worker ends at any Redis error and may not come back
-//! under the same name (hence the loop with a new name), and batches larger than one lose heartbeats. It takes a ring out of its books only where results
-//! are kept, and then keeps those for ever: so nothing is kept, and whoever answers a ring strikes it out here.
+//! doubled or late does no harm. apalis-redis 1.0.0 has edges that shape this file: it picks new jobs up only when
+//! woken (hence a wake-up of our own over PUBLISH beside a slow poll), its worker ends at any Redis error and may not
+//! come back under the same name (hence the loop with a new name), and batches larger than one lose heartbeats. It
+//! takes a ring out of its books only where results are kept, and then keeps those for ever: so nothing is kept, and
+//! whoever answers a ring strikes it out here.
 //!
-//! **Invariant:** what Redis holds is bounded by the rings that are outstanding, whatever happened before. What a killed worker, an
-//! older version or half an eviction left is removed before a worker begins: rings are disposable.
+//! **Invariant:** what Redis holds is bounded by the rings that are outstanding, whatever happened before. What a
+//! killed worker, an older version or half an eviction left is removed before a worker begins: rings are disposable.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -311,7 +312,8 @@ impl Books {
         pipe.query_async(&mut self.redis.clone()).await
     }
 
-    /// A worker goes, and with it the rings that it had begun to answer: their jobs are held by this process, or found by looking.
+    /// A worker goes, and with it the rings that it had begun to answer: their jobs are held by this process, or found
+    /// by looking.
     async fn leave(&self, worker: &str) -> Struck {
         let mut redis = self.redis.clone();
         let begun: Vec<String> = redis::cmd("SMEMBERS").arg(self.inflight(worker)).query_async(&mut redis).await?;
@@ -323,7 +325,8 @@ impl Books {
         pipe.query_async(&mut redis).await
     }
 
-    /// Removes what nobody alive answers for. Anything of it may be large, whatever its size should be: it is read in pieces.
+    /// Removes what nobody alive answers for. Anything of it may be large, whatever its size should be: it is read in
+    /// pieces.
     async fn clear(&self) -> Struck {
         let mut redis = self.redis.clone();
         let (waiting, active, data): (u64, u64, u64) = redis::pipe()
@@ -337,11 +340,18 @@ impl Books {
         let dead_since = now.saturating_sub(ALIVE.as_secs());
         if waiting + active > OUTSTANDING_MAX || data > 2 * OUTSTANDING_MAX {
             // An older version struck nothing out. Workers that are alive notice, and begin again.
-            tracing::warn!(queue = %self.queue, rings = data, "Redis holds rings of an older version, or of long ago; they are removed");
+            tracing::warn!(
+                queue = %self.queue, rings = data,
+                "Redis holds rings of an older version, or of long ago; they are removed"
+            );
             return self.forget_all().await;
         }
-        let dead: Vec<String> =
-            redis::cmd("ZRANGEBYSCORE").arg(self.config.workers_set()).arg(0).arg(dead_since).query_async(&mut redis).await?;
+        let dead: Vec<String> = redis::cmd("ZRANGEBYSCORE")
+            .arg(self.config.workers_set())
+            .arg(0)
+            .arg(dead_since)
+            .query_async(&mut redis)
+            .await?;
         for worker in dead {
             self.leave(&worker).await?;
         }
@@ -349,10 +359,20 @@ impl Books {
         let known: Vec<String> = redis::cmd("HKEYS").arg(self.config.job_data_hash()).query_async(&mut redis).await?;
         let mut alive: std::collections::HashSet<String> =
             redis::cmd("ZRANGE").arg(self.config.scheduled_jobs_set()).arg(0).arg(-1).query_async(&mut redis).await?;
-        alive.extend(redis::cmd("LRANGE").arg(self.config.active_jobs_list()).arg(0).arg(-1).query_async::<Vec<String>>(&mut redis).await?);
-        let workers: Vec<String> = redis::cmd("ZRANGE").arg(self.config.workers_set()).arg(0).arg(-1).query_async(&mut redis).await?;
+        alive.extend(
+            redis::cmd("LRANGE")
+                .arg(self.config.active_jobs_list())
+                .arg(0)
+                .arg(-1)
+                .query_async::<Vec<String>>(&mut redis)
+                .await?,
+        );
+        let workers: Vec<String> =
+            redis::cmd("ZRANGE").arg(self.config.workers_set()).arg(0).arg(-1).query_async(&mut redis).await?;
         for worker in workers {
-            alive.extend(redis::cmd("SMEMBERS").arg(self.inflight(&worker)).query_async::<Vec<String>>(&mut redis).await?);
+            alive.extend(
+                redis::cmd("SMEMBERS").arg(self.inflight(&worker)).query_async::<Vec<String>>(&mut redis).await?,
+            );
         }
         let mut pipe = redis::pipe();
         pipe.cmd("PING").ignore();

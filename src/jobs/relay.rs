@@ -15,14 +15,20 @@ use crate::store::{Store, within};
 const OUTSTANDING_MAX: i64 = 256;
 /// Rings in one round, at most.
 const ROUND_MAX: i64 = 32;
-/// What each ring for a message costs in rest: a backlog waits for Slack's pace anyway, and is worked off at one that leaves
-/// the machine to those who announce and press. One job alone is rung for at once.
+/// What each ring for a message costs in rest: a backlog waits for Slack's pace anyway, and is worked off at one that
+/// leaves the machine to those who announce and press. One job alone is rung for at once.
 pub const MESSAGE_PAUSE: Duration = Duration::from_millis(16);
 /// How long it waits without any sign.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Rings until it is stopped. Redis being away is not an error here: the crews look by themselves.
-pub async fn run(store: Store, doorbell: Arc<Doorbell>, kinds: &'static [TaskKind], pause: Duration, stop: CancellationToken) {
+pub async fn run(
+    store: Store,
+    doorbell: Arc<Doorbell>,
+    kinds: &'static [TaskKind],
+    pause: Duration,
+    stop: CancellationToken,
+) {
     let mut events = store.wake().events();
     loop {
         events.borrow_and_update();

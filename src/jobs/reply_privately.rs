@@ -16,9 +16,17 @@ const SCOPE: &str = "slack:chat.postEphemeral";
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, press: DeploymentId) -> anyhow::Result<Outcome> {
+pub async fn perform(
+    app: &App,
+    slack: &Slack,
+    paces: &Paces,
+    claim: &Claim,
+    press: DeploymentId,
+) -> anyhow::Result<Outcome> {
     let events = app.store.read_stream(press.0).await?;
-    let Some(Event::DeploymentRefused(refused)) = events.into_iter().next().map(|e| e.event) else { return Ok(Outcome::Done) };
+    let Some(Event::DeploymentRefused(refused)) = events.into_iter().next().map(|e| e.event) else {
+        return Ok(Outcome::Done);
+    };
     let mut text = mrkdwn::escape(&mrkdwn::clean(&refused.refusal.sentence()));
     if let PressRefusal::UnderWay { since_press_of, .. } = &refused.refusal {
         text.push_str(&format!(" It was started by {}.", mrkdwn::mention(since_press_of)));

@@ -1,6 +1,7 @@
 //! Runs a deployment to its end, from wherever it stands.
 //!
-//! 1. Resolve variables and secrets, fetch the image. 2. Record what exactly will run: from here on it may have started.
+//! 1. Resolve variables and secrets, fetch the image. 2. Record what exactly will run: from here on it may have
+//!    started.
 //! 3. Make and start the container. 4. Record the start. 5. Follow its output into the journal until it ends.
 //! 6. Record the end with the journal's seal. 7. Remove the container.
 //!
@@ -257,7 +258,10 @@ async fn removed(runner: &dyn Runner, claim: &Claim, container: &str) -> Outcome
 }
 
 impl Run<'_> {
-    async fn record(&self, decide: impl Fn(&Deployment, &Line) -> Result<Vec<Event>, WrongState>) -> Result<Deployment, Break> {
+    async fn record(
+        &self,
+        decide: impl Fn(&Deployment, &Line) -> Result<Vec<Event>, WrongState>,
+    ) -> Result<Deployment, Break> {
         Ok(self.app.step(self.id, Some(self.claim), &Actor::System, decide).await?)
     }
 
@@ -272,8 +276,8 @@ impl Run<'_> {
         if !adopted && deployment.state() != State::Cancelling {
             let image = self.prepare(&deployment, inputs.credentials).await?;
             let image = ImageFound { image_id: image.id, digest: image.digest, unchecked: image.unchecked };
-            // Not before the image is there: that may take long, and another engine may answer by then. One that comes now does not have
-            // what is recorded, and can't make a container of it.
+            // Not before the image is there: that may take long, and another engine may answer by then. One that comes
+            // now does not have what is recorded, and can't make a container of it.
             self.engine_id = self.runner.engine_id().await?;
             self.app.store.pin(self.claim, &self.engine_id).await?;
             failpoint!("before_intent");
@@ -284,16 +288,22 @@ impl Run<'_> {
         // Told to stop before it was known what would run: there can't be anything.
         let Some(prepared) = deployment.prepared.clone() else { return Err(Break::NotStarted) };
         let instance = self.app.store.instance().await?;
-        let spec =
-            RunSpec { instance, deployment_id: self.id, container: name.clone(), image_id: prepared.image_id, variables: inputs.variables };
+        let spec = RunSpec {
+            instance,
+            deployment_id: self.id,
+            container: name.clone(),
+            image_id: prepared.image_id,
+            variables: inputs.variables,
+        };
         // Only an adopter has to look first: a container of this name can't be there before its intent is recorded.
         let mut found = if adopted { self.runner.look(&name, self.id).await? } else { Found::Missing };
         if let Found::Created(container) = &found
             && prepared.container_id.is_none()
         {
-            // A request to start it may still be on its way, from a worker that froze or an engine that hung, and an engine
-            // starts an ended container again. That one is made away with, so that such a request finds nothing; told to stop or
-            // not, and before anything is recorded. What began meanwhile is seen now, and followed or stopped like any other.
+            // A request to start it may still be on its way, from a worker that froze or an engine that hung, and an
+            // engine starts an ended container again. That one is made away with, so that such a request finds nothing;
+            // told to stop or not, and before anything is recorded. What began meanwhile is seen now, and followed or
+            // stopped like any other.
             self.still_held().await?;
             self.runner.discard(container).await?;
             found = self.runner.look(&name, self.id).await?;
@@ -334,7 +344,9 @@ impl Run<'_> {
             Found::Ended(container) => (container, true),
             Found::Foreign => return Err(foreign()),
             // Told to stop before it was started. Nothing is there: what was made is made away with.
-            Found::Missing | Found::Created(_) if deployment.state() == State::Cancelling && prepared.container_id.is_none() => {
+            Found::Missing | Found::Created(_)
+                if deployment.state() == State::Cancelling && prepared.container_id.is_none() =>
+            {
                 return Err(Break::NotStarted);
             }
             Found::Missing | Found::Created(_) => return Err(self.removed_by_hand(&name).await),
@@ -348,7 +360,8 @@ impl Run<'_> {
         let ending = match exit.code {
             0 => Ending::Succeeded,
             _ if exit.out_of_memory => Ending::Failed(Failure::OutOfMemory),
-            // SIGTERM's and SIGKILL's; a script rarely says them of itself. Its own code stands, whatever the engine went through.
+            // SIGTERM's and SIGKILL's; a script rarely says them of itself. Its own code stands, whatever the engine
+            // went through.
             137 | 143 if self.engine_was_away => Ending::Failed(Failure::Killed { engine_restarted: true }),
             137 => Ending::Failed(Failure::Killed { engine_restarted: false }),
             code => Ending::Failed(Failure::Exit { code }),
@@ -356,8 +369,8 @@ impl Run<'_> {
         Ok((container, ending))
     }
 
-    /// Its container was not there: somebody removed it, unless another engine answered. That one may be gone again by now, so the container
-    /// is looked for once more on the engine that is known to be its own.
+    /// Its container was not there: somebody removed it, unless another engine answered. That one may be gone again by
+    /// now, so the container is looked for once more on the engine that is known to be its own.
     pub(super) async fn removed_by_hand(&self, name: &str) -> Break {
         let looked = async {
             self.on_its_engine(Some(&self.engine_id)).await?;
@@ -365,7 +378,10 @@ impl Run<'_> {
             self.on_its_engine(Some(&self.engine_id)).await?;
             Ok(match found {
                 Found::Missing | Found::Created(_) => Break::Lose(Loss::ContainerRemoved),
-                _ => Break::Leave(Outcome::Later(Duration::from_secs(1), Some("its container is there again".to_owned()))),
+                _ => Break::Leave(Outcome::Later(
+                    Duration::from_secs(1),
+                    Some("its container is there again".to_owned()),
+                )),
             })
         };
         looked.await.unwrap_or_else(|elsewhere| elsewhere)
@@ -379,12 +395,15 @@ impl Run<'_> {
         }
         Err(match self.app.store.engine_is_gone(self.claim).await? {
             true => Break::Lose(Loss::EngineGone),
-            false => Break::Leave(Outcome::Later(Duration::from_secs(5), Some("its container is on another Docker Engine".to_owned()))),
+            false => Break::Leave(Outcome::Later(
+                Duration::from_secs(5),
+                Some("its container is on another Docker Engine".to_owned()),
+            )),
         })
     }
 
-    /// The engine can't go on with it. What has not begun says so in its line, and fails with the engine's words when its patience is
-    /// over and nothing of it is there; what has begun, or may have, is looked after again.
+    /// The engine can't go on with it. What has not begun says so in its line, and fails with the engine's words when
+    /// its patience is over and nothing of it is there; what has begun, or may have, is looked after again.
     async fn put_off(&self, problem: &str) -> Break {
         let again = Break::Leave(Outcome::Later(Duration::from_secs(2), Some(problem.to_owned())));
         match self.waits(problem).await {
@@ -448,7 +467,8 @@ impl Run<'_> {
             return Err(Break::Withdraw(StopReason::Archived { what }));
         }
         let build = self.app.build(of.build_id).await?.ok_or(Break::Lose(Loss::BuildMissing))?;
-        let mut variables: Vec<(String, SecretString)> = build.params.iter().map(|p| (p.name.clone(), p.value.clone().into())).collect();
+        let mut variables: Vec<(String, SecretString)> =
+            build.params.iter().map(|p| (p.name.clone(), p.value.clone().into())).collect();
         let mut secrets = Vec::new();
         for variable in project.environment(of.environment_id).into_iter().flat_map(|e| &e.variables) {
             let value = match &variable.value {
@@ -489,7 +509,9 @@ impl Run<'_> {
         deployment: &Deployment,
         secrets: &mut Vec<SecretString>,
     ) -> Result<Option<Credentials>, Break> {
-        let Some(registry) = project.registries.iter().find(|r| names::registry(&r.host) == deployment.image.registry()) else {
+        let Some(registry) =
+            project.registries.iter().find(|r| names::registry(&r.host) == deployment.image.registry())
+        else {
             return Ok(None);
         };
         let opened = self.app.secret(project.id.0, &projects::registry_place(&registry.host), &registry.secret).await?;
@@ -554,9 +576,10 @@ impl Run<'_> {
 fn unreadable(deployment: &Deployment, name: String) -> Break {
     match deployment.prepared {
         None => Break::Fail(Failure::SecretUnreadable { name }),
-        Some(_) => {
-            Break::Leave(Outcome::Later(Duration::from_secs(10), Some(format!("the secret {name} can't be read; the container runs on"))))
-        }
+        Some(_) => Break::Leave(Outcome::Later(
+            Duration::from_secs(10),
+            Some(format!("the secret {name} can't be read; the container runs on")),
+        )),
     }
 }
 

@@ -1,6 +1,8 @@
-//! What every job that calls Slack shares: how fast it may, whose turn it is, and what Slack's refusals mean for the job.
+//! What every job that calls Slack shares: how fast it may, whose turn it is, and what Slack's refusals mean for the
+//! job.
 //!
-//! **Invariant:** paces and closed doors are rows that all processes share. A 429 is obeyed by everybody, and a call into an outage is one call.
+//! **Invariant:** paces and closed doors are rows that all processes share. A 429 is obeyed by everybody, and a call
+//! into an outage is one call.
 
 use std::time::Duration;
 
@@ -30,11 +32,14 @@ pub struct Paces {
 }
 
 impl Paces {
-    /// Within Slack's limits: about one message a second into a channel with short bursts and several hundred a minute in
-    /// the workspace, and tier 3 for edits (50 a minute and more). Source: docs.slack.dev, "Rate limits". `speed` times as fast where the other side allows it.
+    /// Within Slack's limits: about one message a second into a channel with short bursts and several hundred a minute
+    /// in the workspace, and tier 3 for edits (50 a minute and more). Source: docs.slack.dev, "Rate limits". `speed`
+    /// times as fast where the other side allows it.
     pub fn slack(speed: u32) -> Self {
-        let pace =
-            |every: u64, burst: u64| Pace { every: Duration::from_millis(every) / speed, burst: Duration::from_millis(burst) / speed };
+        let pace = |every: u64, burst: u64| Pace {
+            every: Duration::from_millis(every) / speed,
+            burst: Duration::from_millis(burst) / speed,
+        };
         Self {
             post: pace(1_000, 3_000),
             posts: pace(200, 5_000),
@@ -49,7 +54,15 @@ impl Paces {
     /// As fast as can be: for stories, which have no time to lose.
     pub fn unbounded() -> Self {
         let pace = Pace { every: Duration::ZERO, burst: Duration::ZERO };
-        Self { post: pace, posts: pace, update: pace, history: pace, whisper: pace, edit_every: Duration::ZERO, look_again: Duration::ZERO }
+        Self {
+            post: pace,
+            posts: pace,
+            update: pace,
+            history: pace,
+            whisper: pace,
+            edit_every: Duration::ZERO,
+            look_again: Duration::ZERO,
+        }
     }
 }
 
@@ -57,14 +70,22 @@ impl Paces {
 const BLOCKED_RETRY: Duration = Duration::from_hours(1);
 
 /// Slack's words for "not you any more": the whole workspace is left alone for a while.
-pub(super) const REMOVED: &[&str] =
-    &["token_revoked", "token_expired", "invalid_auth", "not_authed", "account_inactive", "org_login_required", "team_access_not_granted"];
+pub(super) const REMOVED: &[&str] = &[
+    "token_revoked",
+    "token_expired",
+    "invalid_auth",
+    "not_authed",
+    "account_inactive",
+    "org_login_required",
+    "team_access_not_granted",
+];
 /// Slack's words for a channel that can't be posted to.
 pub(super) const BLOCKED: &[&str] = &["channel_not_found", "is_archived", "not_in_channel", "restricted_action"];
 
 /// Whether the job has to wait for its turn; it keeps the one that it has waited for.
 pub(super) async fn turn(app: &App, claim: &Claim, scope: &str, pace: Pace) -> Result<Option<Outcome>, sqlx::Error> {
-    // A turn that falls into a 429 is lost: whoever waits takes a new one, so that they don't all come at once when it ends.
+    // A turn that falls into a 429 is lost: whoever waits takes a new one, so that they don't all come at once when it
+    // ends.
     let held = claim.turn.as_deref() == Some(scope) && app.store.closed_for(scope).await?.is_zero();
     let wait = if held { Duration::ZERO } else { app.store.reserve_turn(scope, pace).await? };
     Ok((!wait.is_zero()).then(|| Outcome::Turn(scope.to_owned(), wait)))
@@ -87,7 +108,10 @@ pub(super) async fn trouble(app: &App, claim: &Claim, scope: &str, error: SlackE
             Ok(Outcome::retry(claim.attempts, problem))
         }
         SlackError::Refused(word) if is_one_of(&word, REMOVED) => {
-            tracing::error!(slack.error = %word, "Slack takes nothing from us; is SLACK_BOT_TOKEN right, is the app installed?");
+            tracing::error!(
+                slack.error = %word,
+                "Slack takes nothing from us; is SLACK_BOT_TOKEN right, is the app installed?"
+            );
             app.store.pause_slack(&word).await?;
             Ok(Outcome::Later(Duration::from_mins(1), Some(word)))
         }
@@ -95,8 +119,11 @@ pub(super) async fn trouble(app: &App, claim: &Claim, scope: &str, error: SlackE
             tracing::warn!(slack.error = %word, "Slack refuses a message; coolops doctor tells more");
             // The same will be refused the same way: it is asked again seldom, in case something changed there.
             let attempts = u32::try_from(claim.attempts.clamp(1, 7) - 1).unwrap_or(0);
-            let wait =
-                if is_one_of(&word, BLOCKED) { BLOCKED_RETRY } else { (Duration::from_mins(1) * 2_u32.pow(attempts)).min(BLOCKED_RETRY) };
+            let wait = if is_one_of(&word, BLOCKED) {
+                BLOCKED_RETRY
+            } else {
+                (Duration::from_mins(1) * 2_u32.pow(attempts)).min(BLOCKED_RETRY)
+            };
             Ok(Outcome::Later(wait, Some(word)))
         }
     }

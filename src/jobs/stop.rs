@@ -38,7 +38,8 @@ pub(super) struct Stop<'a> {
 impl<'a> Stop<'a> {
     pub(super) fn watching(app: &'a App, runner: &'a dyn Runner, claim: &'a Claim, deployment: &Deployment) -> Self {
         let (id, container) = (deployment.of.deployment_id, deployment.container_name());
-        let (limit, grace) = (deployment.time_limit_minutes, Duration::from_secs(u64::from(deployment.stop_grace_seconds)));
+        let (limit, grace) =
+            (deployment.time_limit_minutes, Duration::from_secs(u64::from(deployment.stop_grace_seconds)));
         Self { app, runner, claim, id, container, limit, grace, told: watch::Sender::new(false) }
     }
 
@@ -47,8 +48,8 @@ impl<'a> Stop<'a> {
         self.told.subscribe()
     }
 
-    /// Waits until the deployment is to stop, then sees to it that its container ends. Never comes back by itself: whoever
-    /// follows the container sees the end.
+    /// Waits until the deployment is to stop, then sees to it that its container ends. Never comes back by itself:
+    /// whoever follows the container sees the end.
     pub(super) async fn see_to_it(&self) -> Result<Infallible, Break> {
         let mut events = self.app.store.wake().events();
         loop {
@@ -76,7 +77,9 @@ impl<'a> Stop<'a> {
                 tracing::info!(deployment.id = %self.id, "stopping a deployment");
                 match self.runner.stop(&container, self.grace).await {
                     Ok(()) => return std::future::pending().await,
-                    Err(trouble) => tracing::warn!(deployment.id = %self.id, %trouble, "it can't be stopped; trying again"),
+                    Err(trouble) => {
+                        tracing::warn!(deployment.id = %self.id, %trouble, "it can't be stopped; trying again")
+                    }
                 }
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -85,7 +88,12 @@ impl<'a> Stop<'a> {
 
     /// How long until it is to stop; zero when it was told to. When its time is up, that is recorded first.
     async fn due_in(&self) -> Result<Option<Duration>, Break> {
-        let events = self.app.store.read_stream(self.id.0).await.map_err(|e| Break::Leave(Outcome::Later(LOOK, Some(e.to_string()))))?;
+        let events = self
+            .app
+            .store
+            .read_stream(self.id.0)
+            .await
+            .map_err(|e| Break::Leave(Outcome::Later(LOOK, Some(e.to_string()))))?;
         let Some(timed) = Timed::fold(&events) else { return Ok(None) };
         if timed.deployment.state() == State::Cancelling {
             return Ok(Some(Duration::ZERO));

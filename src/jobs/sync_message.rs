@@ -75,7 +75,13 @@ struct Draft {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, build: BuildId) -> anyhow::Result<Outcome> {
+pub async fn perform(
+    app: &App,
+    slack: &Slack,
+    paces: &Paces,
+    claim: &Claim,
+    build: BuildId,
+) -> anyhow::Result<Outcome> {
     let events = app.store.read_build(build).await?;
     let Some(card) = BuildCard::fold(&events) else { return Ok(Outcome::Done) };
     let Some(links) = app.keys.links(&card.link_key) else {
@@ -127,7 +133,10 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
                 Ok(None) if lookups >= 1 => post(app, slack, paces, claim, &draft).await,
                 Ok(None) => {
                     app.store.message_not_found(claim, build).await?;
-                    Ok(Outcome::Later(paces.look_again, Some("a post without an answer; the message is not in the channel yet".to_owned())))
+                    Ok(Outcome::Later(
+                        paces.look_again,
+                        Some("a post without an answer; the message is not in the channel yet".to_owned()),
+                    ))
                 }
                 Err(e) => trouble(app, claim, HISTORY, e).await,
             }
@@ -137,7 +146,9 @@ pub async fn perform(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, bui
             Ok(Outcome::Done)
         }
         Some(Sent { state: MessageState::Gone, .. }) if draft.posts >= 2 => Ok(Outcome::Done),
-        Some(Sent { ts: Some(ts), state: MessageState::Live | MessageState::Blocked, channel, sent_ago_ms, .. }) => {
+        Some(Sent {
+            ts: Some(ts), state: MessageState::Live | MessageState::Blocked, channel, sent_ago_ms, ..
+        }) => {
             // A time in the future is from before the clock was set back.
             let ago = sent_ago_ms.and_then(|ms| u64::try_from(ms).ok()).map_or(Duration::MAX, Duration::from_millis);
             if let Some(wait) = paces.edit_every.checked_sub(ago).filter(|w| !w.is_zero()) {
@@ -158,13 +169,14 @@ impl Draft {
     }
 
     fn digest_as(&self, plain: bool) -> Vec<u8> {
-        let digest = if plain { Form::of(render::render_plainly(&self.card, &self.links)).digest } else { self.form.digest };
+        let digest =
+            if plain { Form::of(render::render_plainly(&self.card, &self.links)).digest } else { self.form.digest };
         digest.to_vec()
     }
 }
 
-/// Deletes second messages of a build that landed when nobody waited for them any more. Comes back with what the job has to wait
-/// for, if there is something.
+/// Deletes second messages of a build that landed when nobody waited for them any more. Comes back with what the job
+/// has to wait for, if there is something.
 async fn delete_strays(
     app: &App,
     slack: &Slack,
@@ -179,9 +191,17 @@ async fn delete_strays(
                 return Ok(Some(wait));
             }
             match slack.delete(&channel, &ts).await {
-                Ok(()) => tracing::warn!(build.id = %build, "a second message of a build was deleted; a frozen process had posted it"),
+                Ok(()) => {
+                    tracing::warn!(
+                        build.id = %build,
+                        "a second message of a build was deleted; a frozen process had posted it"
+                    )
+                }
                 Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
-                    tracing::warn!(build.id = %build, slack.error = %word, "a second message of a build can't be deleted; it stays");
+                    tracing::warn!(
+                        build.id = %build, slack.error = %word,
+                        "a second message of a build can't be deleted; it stays"
+                    );
                 }
                 Err(e) => return trouble(app, claim, DELETE, e).await.map(Some),
             }
@@ -191,8 +211,8 @@ async fn delete_strays(
     Ok(None)
 }
 
-/// Looks for a message: at first where it should be, the second time where it would be if the clocks are far apart. In a channel
-/// with so many messages that the second look has no end, the first one decides.
+/// Looks for a message: at first where it should be, the second time where it would be if the clocks are far apart. In
+/// a channel with so many messages that the second look has no end, the first one decides.
 async fn find(
     slack: &Slack,
     channel: &str,
@@ -255,7 +275,15 @@ async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Dr
     }
 }
 
-async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Draft, channel: &str, ts: &str) -> anyhow::Result<Outcome> {
+async fn update(
+    app: &App,
+    slack: &Slack,
+    paces: &Paces,
+    claim: &Claim,
+    draft: &Draft,
+    channel: &str,
+    ts: &str,
+) -> anyhow::Result<Outcome> {
     if let Some(wait) = turn(app, claim, UPDATE, paces.update).await? {
         return Ok(wait);
     }
@@ -293,24 +321,35 @@ async fn update(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &
     }
 }
 
-/// The draft as text, when it is the layout that Slack refused: people are told the facts in any case, and `doctor` tells of it.
+/// The draft as text, when it is the layout that Slack refused: people are told the facts in any case, and `doctor`
+/// tells of it.
 fn layout_refused(draft: &Draft, error: &SlackError) -> Option<Draft> {
     let SlackError::Refused(word) = error else { return None };
     if draft.plain.is_some() || !is_one_of(word, LAYOUT) {
         return None;
     }
-    tracing::error!(build.id = %draft.build, slack.error = %word, "Slack refuses a message's layout; it gets the facts as text (a fault of coolops)");
+    tracing::error!(
+        build.id = %draft.build, slack.error = %word,
+        "Slack refuses a message's layout; it gets the facts as text (a fault of coolops)"
+    );
     Some(draft.plainly(word))
 }
 
 /// Notes what Slack took; `false` when the job is somebody else's by now.
 async fn sent(app: &App, claim: &Claim, draft: &Draft, posted: &Posted) -> Result<bool, sqlx::Error> {
     let Form { bytes, digest, .. } = &draft.form;
-    let payload = Payload { bytes, digest, render_version: RENDER_VERSION, position: draft.position, plain: draft.plain.as_deref() };
-    let noted = app.store.message_sent(claim, draft.build, &posted.channel, &posted.ts, Some(payload), draft.doubts).await?;
+    let payload = Payload {
+        bytes,
+        digest,
+        render_version: RENDER_VERSION,
+        position: draft.position,
+        plain: draft.plain.as_deref(),
+    };
+    let noted =
+        app.store.message_sent(claim, draft.build, &posted.channel, &posted.ts, Some(payload), draft.doubts).await?;
     if !noted {
-        // We froze for longer than the lease. What we said may have landed on top of something newer; what we posted may be the second
-        // one. Whoever syncs the build next sees to it, so it is noted before that is wanted.
+        // We froze for longer than the lease. What we said may have landed on top of something newer; what we posted
+        // may be the second one. Whoever syncs the build next sees to it, so it is noted before that is wanted.
         app.store.note_stray(draft.build, &posted.channel, &posted.ts).await?;
         app.store.message_doubted(draft.build).await?;
         app.store.want(Task::SyncMessage(draft.build)).await?;
@@ -320,7 +359,8 @@ async fn sent(app: &App, claim: &Claim, draft: &Draft, posted: &Posted) -> Resul
 
 /// Records where the message is. Losing the race to another record of it is fine: the fact is there.
 async fn record_posted(app: &App, draft: &Draft, posted: &Posted) -> anyhow::Result<()> {
-    let event = Event::from(MessagePosted { build_id: draft.build, channel: posted.channel.clone(), ts: posted.ts.clone() });
+    let event =
+        Event::from(MessagePosted { build_id: draft.build, channel: posted.channel.clone(), ts: posted.ts.clone() });
     let id = EventId::following(message_stream(draft.build), &posted.ts);
     let version = i32::try_from(draft.posts).unwrap_or(i32::MAX);
     let mut append = Append::default();

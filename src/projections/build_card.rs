@@ -38,7 +38,8 @@ impl BuildCard {
         card
     }
 
-    /// Applies one more event, recorded at a time; events before the registration, and events of other things, change nothing.
+    /// Applies one more event, recorded at a time; events before the registration, and events of other things, change
+    /// nothing.
     pub fn apply(card: &mut Option<Self>, event: &Event, at: DateTime<Utc>) {
         if let Event::BuildRegistered(e) = event {
             *card = Some(Self {
@@ -60,8 +61,8 @@ impl BuildCard {
         card.version += 1;
         match event {
             Event::DeploymentRequested(e) => card.lines.push(Timed::requested(e, at)),
-            // What is no deployment's own changes no line: a refused press is told to the presser alone, and where the message is, is not part
-            // of what it says.
+            // What is no deployment's own changes no line: a refused press is told to the presser alone, and where the
+            // message is, is not part of what it says.
             _ => {
                 let stream = event.address().stream;
                 if let Some(line) = card.lines.iter_mut().rev().find(|l| l.deployment.of.deployment_id.0 == stream) {

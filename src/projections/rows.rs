@@ -76,7 +76,12 @@ pub fn of_tokens(project: &Project, event: &Event) -> Vec<Row> {
         _ => return Vec::new(),
     };
     let row = |t: &crate::domain::project::Token| {
-        Row::Token(TokenRow { digest: t.digest.clone(), project_id: project.id.0, token_id: t.id.0, revoked: t.revoked })
+        Row::Token(TokenRow {
+            digest: t.digest.clone(),
+            project_id: project.id.0,
+            token_id: t.id.0,
+            revoked: t.revoked,
+        })
     };
     project.tokens.iter().filter(|t| t.id == changed).map(row).collect()
 }

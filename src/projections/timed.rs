@@ -1,4 +1,5 @@
-//! A deployment with the times that the log gives it: what lists, pages, lines of a message and its time limit are told from.
+//! A deployment with the times that the log gives it: what lists, pages, lines of a message and its time limit are told
+//! from.
 
 use chrono::{DateTime, Utc};
 

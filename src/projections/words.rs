@@ -1,7 +1,7 @@
 //! How a deployment goes, in words: the one place that words it, for Slack, pages and the terminal alike.
 //!
-//! **Invariant:** what others wrote is kept apart from our own words, so that whoever shows them escapes and cuts the former as its medium
-//! demands.
+//! **Invariant:** what others wrote is kept apart from our own words, so that whoever shows them escapes and cuts the
+//! former as its medium demands.
 
 use crate::domain::deployment::{Deployment, Stand, stop_words};
 
@@ -50,8 +50,12 @@ impl Words {
                 (": ", vec![Part::Ours(loss.sentence()), Part::Ours(closed)])
             }
             Stand::Failed { failure, .. } => (": ", said(&failure.sentence(deployment.image.as_str()))),
-            Stand::Stopped { reason, exit_code, cut_off_after, .. } => (": ", said(&stop_words(reason, *exit_code, *cut_off_after))),
-            Stand::Resolved { reason, .. } => (", ", vec![Part::Ours("as a person decided: "), Part::Said(reason.clone())]),
+            Stand::Stopped { reason, exit_code, cut_off_after, .. } => {
+                (": ", said(&stop_words(reason, *exit_code, *cut_off_after)))
+            }
+            Stand::Resolved { reason, .. } => {
+                (", ", vec![Part::Ours("as a person decided: "), Part::Said(reason.clone())])
+            }
         };
         let afterwards = deployment.stray.then_some("Its container was found running afterwards, and was stopped");
         let completed = if matches!(deployment.stand, Stand::Pulling { .. }) { " its image" } else { "" };

@@ -17,8 +17,8 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder,
-    ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions, StopContainerOptionsBuilder,
-    WaitContainerOptions,
+    ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
+    StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
@@ -125,7 +125,8 @@ impl DockerRunner {
             Some(path) => Docker::connect_with_socket(path, TIMEOUT, version),
             None => Docker::connect_with_http(&address, TIMEOUT, version),
         };
-        let docker = connected.map_err(|e| Trouble::Engine(format!("the Docker address {address} can't be used: {e}")))?;
+        let docker =
+            connected.map_err(|e| Trouble::Engine(format!("the Docker address {address} can't be used: {e}")))?;
         Ok(Self { docker, address, guards: false, guarded: Mutex::default() })
     }
 
@@ -166,7 +167,12 @@ impl DockerRunner {
     pub async fn import(&self, name: &str, command: &str, tar: Vec<u8>) -> Result<(), Trouble> {
         let image = ImageRef::parse(name).map_err(|e| Trouble::Engine(e.to_string()))?;
         let (repo, tag) = image.name_and_tag();
-        let options = CreateImageOptionsBuilder::new().from_src("-").repo(repo).tag(tag).changes(vec![format!("CMD {command}")]).build();
+        let options = CreateImageOptionsBuilder::new()
+            .from_src("-")
+            .repo(repo)
+            .tag(tag)
+            .changes(vec![format!("CMD {command}")])
+            .build();
         let body = bollard::body_full(tar.into());
         let mut progress = self.docker.create_image(Some(options), Some(body), None);
         while let Some(step) = progress.next().await {
@@ -227,7 +233,8 @@ impl DockerRunner {
         let known = |n: bollard::models::Network| {
             let option = |name: &str| n.options.as_ref().and_then(|o| o.get(name)).map(String::as_str);
             let apart = matches!(option(ICC), Some("false" | "0"));
-            let plain = n.driver.as_deref() == Some("bridge") && n.internal != Some(true) && n.enable_ipv6 != Some(true);
+            let plain =
+                n.driver.as_deref() == Some("bridge") && n.internal != Some(true) && n.enable_ipv6 != Some(true);
             Some(Known {
                 id: n.id.clone()?,
                 name: n.name.clone()?,
@@ -240,8 +247,8 @@ impl DockerRunner {
         Ok(known)
     }
 
-    /// Makes sure that there is one network that deployments share, and tells its name; somebody may have pruned it since the last one,
-    /// or made one of that name that lets them reach each other.
+    /// Makes sure that there is one network that deployments share, and tells its name; somebody may have pruned it
+    /// since the last one, or made one of that name that lets them reach each other.
     async fn network(&self) -> Result<String, Trouble> {
         // One engine's own, because several engines on one machine can't share a bridge.
         let bridge = format!("{NETWORK}{}", &hex::encode(Sha256::digest(self.engine_id().await?))[..8]);
@@ -249,8 +256,8 @@ impl DockerRunner {
             let known = self.networks().await?;
             let (ours, others): (Vec<&Known>, Vec<&Known>) = known.iter().partition(|n| n.sound && n.bridge == bridge);
             if let Some(first) = ours.first() {
-                // Docker before version 25 may make a second one of the same name, when two workers begin at once, and can use
-                // neither then. All keep the same one, and nothing can be on the others.
+                // Docker before version 25 may make a second one of the same name, when two workers begin at once, and
+                // can use neither then. All keep the same one, and nothing can be on the others.
                 for second in ours.iter().skip(1) {
                     drop(within(CALL, self.docker.remove_network(&second.id)).await);
                 }
@@ -261,10 +268,18 @@ impl DockerRunner {
             let names = std::iter::once(NETWORK.to_owned()).chain((1..=20).map(|n| format!("{NETWORK}-{n}")));
             let name = names.into_iter().find(|n| !is_taken(n)).unwrap_or_else(|| NETWORK.to_owned());
             if let Some(other) = others.first() {
-                tracing::warn!(network = %other.name, using = %name, "there is a network of our name with other settings; deployments get one of their own");
+                tracing::warn!(
+                    network = %other.name, using = %name,
+                    "there is a network of our name with other settings; deployments get one of their own"
+                );
             }
             let options = HashMap::from([(ICC.to_owned(), "false".to_owned()), (BRIDGE.to_owned(), bridge.clone())]);
-            let request = NetworkCreateRequest { name, driver: Some("bridge".to_owned()), options: Some(options), ..Default::default() };
+            let request = NetworkCreateRequest {
+                name,
+                driver: Some("bridge".to_owned()),
+                options: Some(options),
+                ..Default::default()
+            };
             match within(WORK, self.docker.create_network(request)).await {
                 Err(e) if is_full(&e) => return Err(Trouble::Failed(Failure::EngineFull)),
                 // Somebody else was quicker: of the name, or of the bridge.
@@ -316,7 +331,9 @@ impl DockerRunner {
             }),
             ..Default::default()
         };
-        let made = within(WORK, self.docker.create_container(None::<bollard::query_parameters::CreateContainerOptions>, body)).await;
+        let made =
+            within(WORK, self.docker.create_container(None::<bollard::query_parameters::CreateContainerOptions>, body))
+                .await;
         let id = made.map_err(|e| refused(words(&e)))?.id;
         let ran = async {
             within(WORK, self.docker.start_container(&id, None)).await.map_err(|e| refused(words(&e)))?;
@@ -325,8 +342,13 @@ impl DockerRunner {
                 return Ok(());
             }
             let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail("5").build();
-            let said: Vec<String> =
-                self.docker.logs(&id, Some(options)).filter_map(async |l| l.ok()).map(|l| l.to_string()).collect().await;
+            let said: Vec<String> = self
+                .docker
+                .logs(&id, Some(options))
+                .filter_map(async |l| l.ok())
+                .map(|l| l.to_string())
+                .collect()
+                .await;
             Err(refused(format!("exit code {}: {}", exit.code, said.concat().trim())))
         };
         let ran = ran.await;
@@ -337,7 +359,12 @@ impl DockerRunner {
     }
 
     /// Fetches an image. Nothing has started yet, so what may pass is tried again.
-    async fn pull(&self, image: &ImageRef, credentials: Option<Credentials>, progress: &mpsc::Sender<Progress>) -> Result<(), Trouble> {
+    async fn pull(
+        &self,
+        image: &ImageRef,
+        credentials: Option<Credentials>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<(), Trouble> {
         drop(progress.send(Progress::Pulling).await);
         let mut pause = PULL_PAUSE;
         for tries_left in (0..PULL_TRIES).rev() {
@@ -349,7 +376,8 @@ impl DockerRunner {
             };
             match &trouble {
                 Trouble::Failed(Failure::PullFailed { detail }) if tries_left > 0 => {
-                    let _ = progress.send(Progress::Said(format!("{detail}; trying again in {} s", pause.as_secs()))).await;
+                    let _ =
+                        progress.send(Progress::Said(format!("{detail}; trying again in {} s", pause.as_secs()))).await;
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
@@ -413,7 +441,9 @@ fn pull_trouble(error: &Error, image: &ImageRef, has_login: bool) -> Trouble {
 /// That an image of a moving tag is at hand and nobody can say whether it is the newest.
 fn not_checked(trouble: Trouble, image: &ImageRef) -> Trouble {
     let detail = match trouble {
-        Trouble::Failed(Failure::PullFailed { detail }) | Trouble::Engine(detail) | Trouble::LogDamaged(detail) => detail,
+        Trouble::Failed(Failure::PullFailed { detail }) | Trouble::Engine(detail) | Trouble::LogDamaged(detail) => {
+            detail
+        }
         Trouble::Failed(failure) => failure.sentence(image.as_str()),
     };
     Trouble::Failed(Failure::ImageUnchecked { detail })
@@ -427,8 +457,8 @@ impl Runner for DockerRunner {
                 let id = info.id.ok_or_else(|| Trouble::Engine("Docker tells no id of itself".to_owned()))?;
                 Ok::<_, Trouble>((id, info.name.unwrap_or_default(), info.docker_root_dir.unwrap_or_default()))
             };
-            // Docker before version 23 gives all engines of one machine the same id, and Podman makes a new one up each time: it is
-            // known by its host's name. Where it keeps its containers tells one host's engines apart.
+            // Docker before version 23 gives all engines of one machine the same id, and Podman makes a new one up each
+            // time: it is known by its host's name. Where it keeps its containers tells one host's engines apart.
             let (first, again) = (info().await?, info().await?);
             let ((id, name, root), (other, ..)) = (&first, &again);
             if (name, root) != (&again.1, &again.2) {
@@ -497,8 +527,11 @@ impl Runner for DockerRunner {
                 Err(e) => return Err(engine_trouble(&e)),
             };
             // Half an answer is none: a container must not be called a stranger's, or running, for want of a field.
-            let (Some(id), Some(config), Some(status)) = (there.id, there.config, there.state.and_then(|s| s.status)) else {
-                return Err(Trouble::Engine("Docker's answer about a container lacks its id, labels or state".to_owned()));
+            let (Some(id), Some(config), Some(status)) = (there.id, there.config, there.state.and_then(|s| s.status))
+            else {
+                return Err(Trouble::Engine(
+                    "Docker's answer about a container lacks its id, labels or state".to_owned(),
+                ));
             };
             let label = config.labels.and_then(|mut l| l.remove(DEPLOYMENT_LABEL));
             if label != Some(deployment.to_string()) {
@@ -520,7 +553,10 @@ impl Runner for DockerRunner {
                 variables.push((name, value.expose_secret()));
             }
             let network = self.network().await?;
-            let limits = HashMap::from([("max-size".to_owned(), LOG_FILE_MAX.to_string()), ("max-file".to_owned(), "2".to_owned())]);
+            let limits = HashMap::from([
+                ("max-size".to_owned(), LOG_FILE_MAX.to_string()),
+                ("max-file".to_owned(), "2".to_owned()),
+            ]);
             let body = ContainerCreateBody {
                 image: Some(spec.image_id.clone()),
                 env: Some(variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
@@ -536,7 +572,10 @@ impl Runner for DockerRunner {
                     privileged: Some(false),
                     security_opt: Some(vec!["no-new-privileges".to_owned()]),
                     auto_remove: Some(false),
-                    restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+                    restart_policy: Some(RestartPolicy {
+                        name: Some(RestartPolicyNameEnum::NO),
+                        maximum_retry_count: None,
+                    }),
                     log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(limits) }),
                     ..Default::default()
                 }),
@@ -588,14 +627,21 @@ impl Runner for DockerRunner {
     }
 
     fn follow_newest(&self, id: String, lines: u32) -> BoxStream<'static, Result<Frame, Trouble>> {
-        let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).timestamps(true).tail(&lines.to_string()).build();
+        let options = LogsOptionsBuilder::new()
+            .follow(true)
+            .stdout(true)
+            .stderr(true)
+            .timestamps(true)
+            .tail(&lines.to_string())
+            .build();
         self.docker.logs(&id, Some(options)).filter_map(async |output| frame(output).transpose()).boxed()
     }
 
     fn newest_at<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<String>, Trouble>> {
         Box::pin(async move {
             let options = LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true).tail("1").build();
-            let mut newest = self.docker.logs(id, Some(options)).filter_map(async |output| frame(output).transpose()).boxed();
+            let mut newest =
+                self.docker.logs(id, Some(options)).filter_map(async |output| frame(output).transpose()).boxed();
             match tokio::time::timeout(CALL, newest.next()).await {
                 Ok(Some(frame)) => frame.map(|f| Some(f.at)),
                 Ok(None) => Ok(None),
@@ -613,7 +659,8 @@ impl Runner for DockerRunner {
                 Ok(Some(Err(e))) => return Err(engine_trouble(&e)),
             }
             let there = within(CALL, self.docker.inspect_container(id, None)).await.map_err(|e| engine_trouble(&e))?;
-            let state = there.state.ok_or_else(|| Trouble::Engine("Docker tells no state of the container".to_owned()))?;
+            let state =
+                there.state.ok_or_else(|| Trouble::Engine("Docker tells no state of the container".to_owned()))?;
             if state.running == Some(true) {
                 return Err(Trouble::Engine("the container's output ended and it runs on".to_owned()));
             }
@@ -638,7 +685,8 @@ impl Runner for DockerRunner {
         Box::pin(async move {
             let filters = HashMap::from([("label".to_owned(), vec![format!("{INSTANCE_LABEL}={instance}")])]);
             let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-            let found = within(CALL, self.docker.list_containers(Some(options))).await.map_err(|e| engine_trouble(&e))?;
+            let found =
+                within(CALL, self.docker.list_containers(Some(options))).await.map_err(|e| engine_trouble(&e))?;
             let ours = |c: bollard::models::ContainerSummary| {
                 let deployment = c.labels?.remove(DEPLOYMENT_LABEL)?.parse().ok()?;
                 let state = c.state.map(|s| s.to_string()).unwrap_or_default();

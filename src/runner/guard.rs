@@ -1,9 +1,10 @@
-//! What deployments may not reach: the metadata address of clouds, which gives out the host's credentials, and the host itself.
+//! What deployments may not reach: the metadata address of clouds, which gives out the host's credentials, and the host
+//! itself.
 //!
-//! Docker's API knows no such rule, and whoever runs coolops need not be root. So a short-lived container in the host's network, with
-//! nothing but the right to change it, runs the host's own iptables, which Docker needs anyway. Its image is empty: links into the
-//! host's file system, mounted read-only. The rules stand before Docker's own (mangle, PREROUTING), are for packets from our bridge
-//! only, and let answers and the host's resolvers through.
+//! Docker's API knows no such rule, and whoever runs coolops need not be root. So a short-lived container in the host's
+//! network, with nothing but the right to change it, runs the host's own iptables, which Docker needs anyway. Its image
+//! is empty: links into the host's file system, mounted read-only. The rules stand before Docker's own (mangle,
+//! PREROUTING), are for packets from our bridge only, and let answers and the host's resolvers through.
 
 /// The image of the container that sets the rules.
 pub const IMAGE: &str = "coolops-guard:1";

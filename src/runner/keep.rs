@@ -1,8 +1,8 @@
 //! The head and the tail of an output that may be longer than what is kept. Pure.
 //!
-//! **Invariant:** what is given back for storing plus what is counted as left out is what was offered, byte for byte. What
-//! is held for the tail lives in memory only: after a crash it is read again from the engine, from the last stored piece
-//! on.
+//! **Invariant:** what is given back for storing plus what is counted as left out is what was offered, byte for byte.
+//! What is held for the tail lives in memory only: after a crash it is read again from the engine, from the last stored
+//! piece on.
 
 use std::collections::VecDeque;
 

@@ -12,7 +12,8 @@ use crate::domain::deployment::{FrameMark, LogCursor};
 /// Longest line that is kept, in bytes; the rest of it is left out, and the line says how much.
 pub const LINE_MAX: usize = 16 * 1024;
 
-/// How many bytes a piece of output takes in the engine's log file, which is JSON: escapes, and the stream and time of each.
+/// How many bytes a piece of output takes in the engine's log file, which is JSON: escapes, and the stream and time of
+/// each.
 pub fn encoded(output: &[u8]) -> u64 {
     const AROUND: u64 = 72;
     let escapes = |b: &u8| match b {
@@ -29,7 +30,8 @@ pub const GAP: &[u8] = "… [output is missing here: the Docker Engine no longer
 pub const MAY_BE_GAP: &[u8] = "… [output may be missing here: the Docker Engine began a new log file]\n".as_bytes();
 
 /// The line at the end of an output that the engine stopped reading before its end.
-pub const CUT_OFF: &[u8] = "… [output is missing here: the Docker Engine stopped reading it 10 s after the container's end]\n".as_bytes();
+pub const CUT_OFF: &[u8] =
+    "… [output is missing here: the Docker Engine stopped reading it 10 s after the container's end]\n".as_bytes();
 
 /// One container's output on its way into the journal.
 pub struct Lines {
@@ -64,7 +66,10 @@ impl Lines {
             taken: None,
             safe: mark.cloned(),
         };
-        Self { stdout: stream(from.and_then(|c| c.stdout.as_ref())), stderr: stream(from.and_then(|c| c.stderr.as_ref())) }
+        Self {
+            stdout: stream(from.and_then(|c| c.stdout.as_ref())),
+            stderr: stream(from.and_then(|c| c.stderr.as_ref())),
+        }
     }
 
     /// Takes a frame and writes the lines that it completes to `out`; `false` when it was taken in an earlier life.

@@ -36,7 +36,10 @@ impl Patterns {
         let forms: Vec<Vec<u8>> = forms.into_iter().collect();
         let mut starts = [false; 256];
         forms.iter().for_each(|form| starts[usize::from(form[0])] = true);
-        let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&forms).expect("a few short patterns fit");
+        let search = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(&forms)
+            .expect("a few short patterns fit");
         Self(Some(Arc::new(Inner { search, forms, starts, longest })))
     }
 }
@@ -114,7 +117,8 @@ fn lowercase_escapes(percent: &str) -> String {
 }
 
 fn percent(text: &str, strict: bool) -> String {
-    let keep = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b) || (!strict && b"!*'();:@&=+$,/?#[]".contains(&b));
+    let keep =
+        |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b) || (!strict && b"!*'();:@&=+$,/?#[]".contains(&b));
     text.bytes().map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
@@ -178,7 +182,8 @@ impl Masker {
         }
         if done < certain {
             // Up to the certain part, unless a match that was left for later begins before it.
-            let stop = inner.search.find_iter(&self.held[done..]).next().map_or(certain, |m| (done + m.start()).min(certain));
+            let stop =
+                inner.search.find_iter(&self.held[done..]).next().map_or(certain, |m| (done + m.start()).min(certain));
             out.extend_from_slice(&self.held[done..stop]);
             done = stop;
         }
@@ -207,7 +212,9 @@ impl Inner {
     /// Length of the longest tail that is the beginning, and not the whole, of a form.
     fn unfinished(&self, bytes: &[u8]) -> usize {
         let from = bytes.len().saturating_sub(self.longest - 1);
-        (from..bytes.len()).find(|at| self.starts[usize::from(bytes[*at])] && self.may_grow(&bytes[*at..])).map_or(0, |at| bytes.len() - at)
+        (from..bytes.len())
+            .find(|at| self.starts[usize::from(bytes[*at])] && self.may_grow(&bytes[*at..]))
+            .map_or(0, |at| bytes.len() - at)
     }
 
     /// Whether some form begins with these bytes and is longer.
@@ -275,8 +282,12 @@ mod tests {
     fn a_long_secret_is_masked_though_base64_wraps_it() {
         let secret = "0123456789abcdef".repeat(12);
         for columns in [76, 64] {
-            let wrapped: Vec<String> =
-                STANDARD.encode(&secret).as_bytes().chunks(columns).map(|c| String::from_utf8_lossy(c).into_owned()).collect();
+            let wrapped: Vec<String> = STANDARD
+                .encode(&secret)
+                .as_bytes()
+                .chunks(columns)
+                .map(|c| String::from_utf8_lossy(c).into_owned())
+                .collect();
             let out = masked(&[&secret], &[wrapped.join("\n").as_bytes()]);
             assert!(wrapped.iter().all(|line| !out.contains(line.trim_end_matches('='))), "{out}");
         }

@@ -132,15 +132,15 @@ pub enum Trouble {
 /// Runs containers. Calls about one container come from one worker at a time, in the order of the methods below; any of
 /// them may come again after a crash.
 pub trait Runner: Send + Sync {
-    /// The engine's own id, asked anew each time: another engine may answer at the same address by now. A container can be found
-    /// only by workers on the same engine.
+    /// The engine's own id, asked anew each time: another engine may answer at the same address by now. A container can
+    /// be found only by workers on the same engine.
     fn engine_id(&self) -> BoxFuture<'_, Result<String, Trouble>>;
 
     /// Whether the engine answers now.
     fn alive(&self) -> BoxFuture<'_, Result<(), Trouble>>;
 
-    /// Makes sure that the image is there, pulling it if not, and tells what exactly it is; `unchecked` says what to do while the
-    /// registry can't be asked about one that is at hand.
+    /// Makes sure that the image is there, pulling it if not, and tells what exactly it is; `unchecked` says what to do
+    /// while the registry can't be asked about one that is at hand.
     fn prepare<'a>(
         &'a self,
         image: &'a ImageRef,
@@ -158,8 +158,8 @@ pub trait Runner: Send + Sync {
     /// Starts it. Starting a started one is success and does nothing.
     fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>>;
 
-    /// After so many bytes of output, as [`encoded`](lines::encoded) counts them, the engine begins a new file, and some
-    /// may get lost there.
+    /// After so many bytes of output, as [`encoded`](lines::encoded) counts them, the engine begins a new file, and
+    /// some may get lost there.
     fn log_file_max(&self) -> u64;
 
     /// Its output from a place on; the stream ends when the container has ended and everything was read.
@@ -177,7 +177,8 @@ pub trait Runner: Send + Sync {
         Box::pin(async { Ok(None) })
     }
 
-    /// Tells it to end: SIGTERM, and SIGKILL after a while. Comes back when it has ended; stopping an ended one is success.
+    /// Tells it to end: SIGTERM, and SIGKILL after a while. Comes back when it has ended; stopping an ended one is
+    /// success.
     fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), Trouble>>;
 
     /// Tells how it ended, waiting a little if it hasn't.

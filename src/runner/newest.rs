@@ -1,5 +1,5 @@
-//! What of an output that is held for its tail is shown to those who watch: all of it when it comes slowly, and of a flood the newest.
-//! Pure.
+//! What of an output that is held for its tail is shown to those who watch: all of it when it comes slowly, and of a
+//! flood the newest. Pure.
 
 use std::time::{Duration, Instant};
 

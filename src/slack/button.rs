@@ -1,7 +1,8 @@
-//! The deploy button and the deploy menu: what they carry, and how they are known again. Written and read here and nowhere else.
+//! The deploy button and the deploy menu: what they carry, and how they are known again. Written and read here and
+//! nowhere else.
 //!
-//! **Invariant:** what is in a message stays there for years, so every version of a value that was ever sent can be read. A value is constant
-//! for the message's life: a press acts on the present, never on what the message showed.
+//! **Invariant:** what is in a message stays there for years, so every version of a value that was ever sent can be
+//! read. A value is constant for the message's life: a press acts on the present, never on what the message showed.
 
 use crate::domain::ids::{BuildId, EnvironmentId};
 
@@ -27,7 +28,9 @@ impl Button {
     pub fn read(value: &str) -> Option<Self> {
         let mut parts = value.split('.');
         match (parts.next()?, parts.next()?, parts.next()?, parts.next()) {
-            ("v1", build, environment, None) => Some(Self { build: build.parse().ok()?, environment: environment.parse().ok()? }),
+            ("v1", build, environment, None) => {
+                Some(Self { build: build.parse().ok()?, environment: environment.parse().ok()? })
+            }
             _ => None,
         }
     }
@@ -38,8 +41,8 @@ pub fn block() -> String {
     BLOCK.to_owned()
 }
 
-/// Id of a menu's block. Slack keeps what was chosen in a menu while its block's id stays, and a choice that is made already tells nobody
-/// anything, so it is another one for each version of the message.
+/// Id of a menu's block. Slack keeps what was chosen in a menu while its block's id stays, and a choice that is made
+/// already tells nobody anything, so it is another one for each version of the message.
 pub fn menu_block(version: u32) -> String {
     format!("{BLOCK}.{version}")
 }

@@ -41,7 +41,8 @@ pub enum SlackError {
 }
 
 /// Slack's words after which a call may or may not have happened.
-const UNCLEAR: &[&str] = &["request_timeout", "service_unavailable", "internal_error", "fatal_error", "team_added_to_org"];
+const UNCLEAR: &[&str] =
+    &["request_timeout", "service_unavailable", "internal_error", "fatal_error", "team_added_to_org"];
 
 /// A message that Slack holds.
 #[derive(Debug, Clone, Deserialize)]
@@ -165,13 +166,23 @@ impl Slack {
         request: &(impl Serialize + Send + Sync),
     ) -> Result<A, SlackError> {
         let session = self.client.open_session(&self.token);
-        counted(method, settle(tokio::time::timeout(TIMEOUT, session.http_session_api.http_post(method, request, None)).await))
+        counted(
+            method,
+            settle(tokio::time::timeout(TIMEOUT, session.http_session_api.http_post(method, request, None)).await),
+        )
     }
 
-    async fn get<A: for<'de> Deserialize<'de> + Send>(&self, method: &str, params: &[(&str, &str)]) -> Result<A, SlackError> {
+    async fn get<A: for<'de> Deserialize<'de> + Send>(
+        &self,
+        method: &str,
+        params: &[(&str, &str)],
+    ) -> Result<A, SlackError> {
         let session = self.client.open_session(&self.token);
         let params: Vec<(&str, Option<&str>)> = params.iter().map(|(name, value)| (*name, Some(*value))).collect();
-        counted(method, settle(tokio::time::timeout(TIMEOUT, session.http_session_api.http_get(method, &params, None)).await))
+        counted(
+            method,
+            settle(tokio::time::timeout(TIMEOUT, session.http_session_api.http_get(method, &params, None)).await),
+        )
     }
 
     /// `chat.postMessage`. The answer's channel is the one to keep.
@@ -220,7 +231,12 @@ impl Slack {
         let (oldest, latest) = (format!("{}.000000", since.timestamp()), format!("{}.000000", until.timestamp()));
         let mut cursor = String::new();
         for _ in 0..PAGES_MAX {
-            let mut params = vec![("channel", channel), ("limit", "200"), ("include_all_metadata", "true"), ("oldest", oldest.as_str())];
+            let mut params = vec![
+                ("channel", channel),
+                ("limit", "200"),
+                ("include_all_metadata", "true"),
+                ("oldest", oldest.as_str()),
+            ];
             params.push(("latest", latest.as_str()));
             if !cursor.is_empty() {
                 params.push(("cursor", cursor.as_str()));
@@ -228,7 +244,8 @@ impl Slack {
             let history: History = self.get("conversations.history", &params).await?;
             let ours = |m: &HistoryMessage| {
                 m.metadata.as_ref().is_some_and(|d| {
-                    d.event_type == METADATA_TYPE && d.event_payload["build_id"].as_str() == Some(build.to_string().as_str())
+                    d.event_type == METADATA_TYPE
+                        && d.event_payload["build_id"].as_str() == Some(build.to_string().as_str())
                 })
             };
             if let Some(found) = history.messages.into_iter().find(ours) {
@@ -282,19 +299,31 @@ fn settle<A>(answer: Result<Result<A, SlackClientError>, tokio::time::error::Ela
     match answer {
         Err(_) => Err(SlackError::Unclear(format!("no answer within {} s", TIMEOUT.as_secs()))),
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(SlackClientError::RateLimitError(e))) => Err(SlackError::RateLimited(e.retry_after.unwrap_or(Duration::from_secs(30)))),
+        Ok(Err(SlackClientError::RateLimitError(e))) => {
+            Err(SlackError::RateLimited(e.retry_after.unwrap_or(Duration::from_secs(30))))
+        }
         Ok(Err(SlackClientError::ApiError(e))) if e.code == "ratelimited" || e.code == "rate_limited" => {
             Err(SlackError::RateLimited(Duration::from_secs(30)))
         }
-        Ok(Err(SlackClientError::ApiError(e))) if UNCLEAR.contains(&e.code.as_str()) => Err(SlackError::Unclear(e.code)),
+        Ok(Err(SlackClientError::ApiError(e))) if UNCLEAR.contains(&e.code.as_str()) => {
+            Err(SlackError::Unclear(e.code))
+        }
         Ok(Err(SlackClientError::ApiError(e))) => {
             let details = e.errors.unwrap_or_default();
-            Err(SlackError::Refused(if details.is_empty() { e.code } else { format!("{} ({})", e.code, details.join("; ")) }))
+            Err(SlackError::Refused(if details.is_empty() {
+                e.code
+            } else {
+                format!("{} ({})", e.code, details.join("; "))
+            }))
         }
-        Ok(Err(SlackClientError::HttpError(e))) => Err(SlackError::Unclear(format!("HTTP status {}", e.status_code.as_u16()))),
+        Ok(Err(SlackClientError::HttpError(e))) => {
+            Err(SlackError::Unclear(format!("HTTP status {}", e.status_code.as_u16())))
+        }
         // The driver's own words may quote the request with its token; only their kind is kept.
         Ok(Err(SlackClientError::HttpProtocolError(_))) => Err(SlackError::Unclear("the connection failed".to_owned())),
-        Ok(Err(SlackClientError::ProtocolError(_))) => Err(SlackError::Unclear("an answer that can't be read".to_owned())),
+        Ok(Err(SlackClientError::ProtocolError(_))) => {
+            Err(SlackError::Unclear("an answer that can't be read".to_owned()))
+        }
         Ok(Err(_)) => Err(SlackError::Unclear("the client failed".to_owned())),
     }
 }

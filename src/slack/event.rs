@@ -51,7 +51,9 @@ pub fn parse(body: &[u8]) -> Result<Notice, serde_json::Error> {
     let is_us = || envelope.authorizations.iter().any(|a| a.user_id.as_deref() == event["user"].as_str());
     Ok(match event["type"].as_str().unwrap_or_default() {
         "app_uninstalled" => Notice::Removed("app_uninstalled"),
-        "tokens_revoked" if event["tokens"]["bot"].as_array().is_some_and(|bots| !bots.is_empty()) => Notice::Removed("token_revoked"),
+        "tokens_revoked" if event["tokens"]["bot"].as_array().is_some_and(|bots| !bots.is_empty()) => {
+            Notice::Removed("token_revoked")
+        }
         "channel_unarchive" | "group_unarchive" => Notice::ChannelOpen(channel()),
         "member_joined_channel" if is_us() => Notice::ChannelOpen(channel()),
         "channel_archive" | "group_archive" => Notice::ChannelClosed(channel(), "is_archived"),
@@ -72,13 +74,25 @@ mod tests {
 
     #[test]
     fn what_concerns_us_is_told_from_what_does_not() {
-        assert_eq!(parse(br#"{"type":"url_verification","challenge":"abc"}"#).unwrap(), Notice::Challenge("abc".into()));
+        assert_eq!(
+            parse(br#"{"type":"url_verification","challenge":"abc"}"#).unwrap(),
+            Notice::Challenge("abc".into())
+        );
         assert_eq!(event(r#"{"type":"app_uninstalled"}"#), Notice::Removed("app_uninstalled"));
-        assert_eq!(event(r#"{"type":"tokens_revoked","tokens":{"oauth":["U1"],"bot":["U0BOT"]}}"#), Notice::Removed("token_revoked"));
+        assert_eq!(
+            event(r#"{"type":"tokens_revoked","tokens":{"oauth":["U1"],"bot":["U0BOT"]}}"#),
+            Notice::Removed("token_revoked")
+        );
         assert_eq!(event(r#"{"type":"tokens_revoked","tokens":{"oauth":["U1"]}}"#), Notice::Nothing);
-        assert_eq!(event(r#"{"type":"member_joined_channel","user":"U0BOT","channel":"C1"}"#), Notice::ChannelOpen("C1".into()));
+        assert_eq!(
+            event(r#"{"type":"member_joined_channel","user":"U0BOT","channel":"C1"}"#),
+            Notice::ChannelOpen("C1".into())
+        );
         assert_eq!(event(r#"{"type":"member_joined_channel","user":"U0ANA","channel":"C1"}"#), Notice::Nothing);
-        assert_eq!(event(r#"{"type":"channel_archive","channel":"C1"}"#), Notice::ChannelClosed("C1".into(), "is_archived"));
+        assert_eq!(
+            event(r#"{"type":"channel_archive","channel":"C1"}"#),
+            Notice::ChannelClosed("C1".into(), "is_archived")
+        );
         assert_eq!(event(r#"{"type":"message","channel":"C1"}"#), Notice::Nothing);
         assert!(parse(b"payload=1").is_err());
     }

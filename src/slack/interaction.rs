@@ -22,7 +22,8 @@ pub enum Asks {
     Deploy(Box<Press>),
     /// Nothing that somebody waits for: a link button, another kind of interaction. Acknowledged and left alone.
     Nothing,
-    /// A button that we can't make anything of: of an older product, or with a value that was never ours. The presser hears so.
+    /// A button that we can't make anything of: of an older product, or with a value that was never ours. The presser
+    /// hears so.
     Stale,
 }
 
@@ -43,7 +44,14 @@ impl Press {
     /// The request that it is; its id comes from the signature of the bytes that it was read from.
     pub fn request(self, deployment_id: DeploymentId) -> RequestDeployment {
         let Self { button: Button { build, environment }, by, channel, foreign } = self;
-        RequestDeployment { deployment_id, build_id: build, environment_id: environment, requested_by: by, channel, foreign }
+        RequestDeployment {
+            deployment_id,
+            build_id: build,
+            environment_id: environment,
+            requested_by: by,
+            channel,
+            foreign,
+        }
     }
 }
 
@@ -117,7 +125,8 @@ struct Chosen {
     value: String,
 }
 
-/// Reads the verified body of `POST /slack/interactions`; `home` is the workspace that the app's token is of, where that is known.
+/// Reads the verified body of `POST /slack/interactions`; `home` is the workspace that the app's token is of, where
+/// that is known.
 ///
 /// # Errors
 /// When it is not the form that Slack sends.
@@ -147,8 +156,9 @@ fn pressed(payload: Payload, home: Option<&str>) -> Result<Asks, Unreadable> {
     let team = user.team_id.or(payload.team.map(|t| t.id)).ok_or_else(|| missing("team"))?;
     let name = if user.username.is_empty() { user.name } else { user.username };
     let differ = |a: Option<&str>, b: Option<&str>| a.zip(b).is_some_and(|(a, b)| a != b);
-    let foreign =
-        payload.message.is_some_and(|m| differ(m.app_id.as_deref(), payload.api_app_id.as_deref()) || differ(m.team.as_deref(), home));
+    let foreign = payload
+        .message
+        .is_some_and(|m| differ(m.app_id.as_deref(), payload.api_app_id.as_deref()) || differ(m.team.as_deref(), home));
     Ok(Asks::Deploy(Box::new(Press {
         button,
         by: Person { team: short(&team), user: short(&user.id), name: short(&name) },

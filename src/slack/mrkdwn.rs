@@ -21,7 +21,10 @@ fn width(c: char) -> usize {
 /// marked with an ellipsis.
 pub fn cut(text: &str, graphemes: usize, units: usize) -> String {
     // Nearly every text is short and plain; then there is nothing to look for grapheme by grapheme.
-    if text.len() <= graphemes && text.bytes().all(|b| (b' '..=b'~').contains(&b)) && text.chars().map(width).sum::<usize>() <= units {
+    if text.len() <= graphemes
+        && text.bytes().all(|b| (b' '..=b'~').contains(&b))
+        && text.chars().map(width).sum::<usize>() <= units
+    {
         return text.to_owned();
     }
     let text = clean(text);
@@ -75,8 +78,8 @@ pub fn word(text: &str, graphemes: usize, units: usize) -> String {
     out
 }
 
-/// Untrusted text of several lines in which the marks of mrkdwn keep their meaning, as CI systems use them; cut by meaning. Code
-/// between three backticks is closed again, an address is a link that is whole or none at all.
+/// Untrusted text of several lines in which the marks of mrkdwn keep their meaning, as CI systems use them; cut by
+/// meaning. Code between three backticks is closed again, an address is a link that is whole or none at all.
 pub fn rich(text: &str, graphemes: usize, units: usize) -> String {
     let text = clean(text);
     let mut room = Room { graphemes, units, out: String::new() };
@@ -144,8 +147,8 @@ impl Room {
             let end = text[at..].find(is_end).map_or(text.len(), |n| at + n);
             let address = without_marks(&text[at..end]);
             let link = format!("<{}>", address.replace('&', "&amp;"));
-            // Half an address leads nowhere: it stands there as text, as far as it goes.
-            // What somebody wrote as a link of Slack's own stays the text that it is, so that no label can lie about it.
+            // Half an address leads nowhere: it stands there as text, as far as it goes. What somebody wrote as a link
+            // of Slack's own stays the text that it is, so that no label can lie about it.
             if text[..at].ends_with(|c: char| c == '<' || c.is_alphanumeric()) {
                 if !self.text(&text[at..end]) {
                     return false;
@@ -153,7 +156,8 @@ impl Room {
                 text = &text[end..];
                 continue;
             }
-            let fits = address.chars().count() < self.graphemes && link.chars().map(char::len_utf16).sum::<usize>() < self.units;
+            let fits = address.chars().count() < self.graphemes
+                && link.chars().map(char::len_utf16).sum::<usize>() < self.units;
             if !fits {
                 return self.text(&text[at..]);
             }
@@ -236,7 +240,10 @@ mod tests {
         let long = format!("```{}```", "x".repeat(500));
         let cut = rich(&long, 50, 900);
         assert!(cut.starts_with("```xxx") && cut.ends_with("x…```") && cut.matches("```").count() == 2, "{cut}");
-        assert_eq!(rich("see https://ci.example/a?b=1&c=2, then", 300, 900), "see <https://ci.example/a?b=1&amp;c=2>, then");
+        assert_eq!(
+            rich("see https://ci.example/a?b=1&c=2, then", 300, 900),
+            "see <https://ci.example/a?b=1&amp;c=2>, then"
+        );
         let cut = rich(&format!("see https://ci.example/{}", "y".repeat(400)), 300, 900);
         assert!(cut.starts_with("see https://ci.example/yyy") && cut.ends_with("y…") && !cut.contains('<'), "{cut}");
         assert_eq!(rich("(see https://x.example/Foo_(bar))", 300, 900), "(see <https://x.example/Foo_(bar)>)");

@@ -106,18 +106,29 @@ pub fn render(card: &BuildCard, links: &Links) -> Payload {
     let room = Room { attachments: ATTACHMENTS_MAX, blocks: BLOCKS_MAX - blocks.len(), units: LINES_UNITS };
     let Shown { attachments, hidden, newest } = room.full(card, links).unwrap_or_else(|| room.brief(card, links));
     let told = (hidden > 0).then(|| {
-        let text = format!("and {hidden} {}: {}", if hidden == 1 { "other deployment" } else { "other deployments" }, all());
+        let text =
+            format!("and {hidden} {}: {}", if hidden == 1 { "other deployment" } else { "other deployments" }, all());
         SlackMessageAttachment::new().with_blocks(vec![context(text)])
     });
-    Payload { text: fallback(card, &newest), blocks, attachments: told.into_iter().chain(attachments).collect(), metadata: metadata(card) }
+    Payload {
+        text: fallback(card, &newest),
+        blocks,
+        attachments: told.into_iter().chain(attachments).collect(),
+        metadata: metadata(card),
+    }
 }
 
 /// The same facts without any layout: what is sent when Slack refuses the layout.
 pub fn render_plainly(card: &BuildCard, links: &Links) -> Payload {
-    let mut text = format!("*{}: {}*", mrkdwn::word(&card.project_name, 60, 120), mrkdwn::word(&card.build_name, 200, 400));
-    let end = format!("\nAll of it: {}", mrkdwn::link(&build_url(&card.public_url, links, card.build_id), "this build's page"));
+    let mut text =
+        format!("*{}: {}*", mrkdwn::word(&card.project_name, 60, 120), mrkdwn::word(&card.build_name, 200, 400));
+    let end = format!(
+        "\nAll of it: {}",
+        mrkdwn::link(&build_url(&card.public_url, links, card.build_id), "this build's page")
+    );
     // What matters most comes first, and what does not fit is on the page.
-    let (open, over): (Vec<&Timed>, Vec<&Timed>) = card.lines.iter().rev().partition(|l| !l.deployment.state().is_over());
+    let (open, over): (Vec<&Timed>, Vec<&Timed>) =
+        card.lines.iter().rev().partition(|l| !l.deployment.state().is_over());
     for line in open.into_iter().chain(over) {
         let more = format!("\n{}", brief(line, &card.public_url, links));
         if units(&text) + units(&more) + units(&end) > TEXT_UNITS {
@@ -155,15 +166,16 @@ struct Shown<'a> {
 }
 
 impl Room {
-    /// Every open line and the newest finished ones that fit, each with a colour, in the order of the presses. Nothing when
-    /// the open ones alone don't fit.
+    /// Every open line and the newest finished ones that fit, each with a colour, in the order of the presses. Nothing
+    /// when the open ones alone don't fit.
     fn full<'a>(self, card: &'a BuildCard, links: &Links) -> Option<Shown<'a>> {
         let length = |line: &Timed| {
             let (sentence, detail) = full(line, &card.public_url, links);
             units(&sentence) + units(&detail)
         };
-        let lines =
-            |shown: usize, hidden: bool| shown + usize::from(hidden) <= self.attachments && 2 * shown + usize::from(hidden) <= self.blocks;
+        let lines = |shown: usize, hidden: bool| {
+            shown + usize::from(hidden) <= self.attachments && 2 * shown + usize::from(hidden) <= self.blocks
+        };
         let open: Vec<bool> = card.lines.iter().map(|l| !l.deployment.state().is_over()).collect();
         let mut kept = open.clone();
         let mut shown = open.iter().filter(|o| **o).count();
@@ -178,7 +190,8 @@ impl Room {
             }
             (kept[n], shown, used) = (true, shown + 1, used + more);
         }
-        let newest: Vec<&Timed> = card.lines.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(line, _)| line).collect();
+        let newest: Vec<&Timed> =
+            card.lines.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(line, _)| line).collect();
         let attachments = newest.iter().map(|line| attachment(line, &card.public_url, links)).collect();
         Some(Shown { attachments, hidden: card.lines.len() - shown, newest })
     }
@@ -203,8 +216,14 @@ impl Room {
             left -= length;
         }
         newest.reverse();
-        let section = |text| SlackMessageAttachment::new().with_blocks(vec![SlackSectionBlock::new().with_text(markdown(text)).into()]);
-        Shown { hidden: card.lines.len() - newest.len(), attachments: texts.into_iter().rev().map(section).collect(), newest }
+        let section = |text| {
+            SlackMessageAttachment::new().with_blocks(vec![SlackSectionBlock::new().with_text(markdown(text)).into()])
+        };
+        Shown {
+            hidden: card.lines.len() - newest.len(),
+            attachments: texts.into_iter().rev().map(section).collect(),
+            newest,
+        }
     }
 }
 
@@ -226,8 +245,9 @@ fn actions(card: &BuildCard) -> SlackBlock {
         return SlackActionsBlock::new(buttons.collect()).with_block_id(button::block().into()).into();
     }
     let options = || card.environments.iter().map(|e| SlackBlockChoiceItem::new(plain(label(&e.name)), value(e.id)));
-    let menu =
-        SlackBlockStaticSelectElement::new().with_action_id(button::menu_action().into()).with_placeholder(plain("Deploy to …".to_owned()));
+    let menu = SlackBlockStaticSelectElement::new()
+        .with_action_id(button::menu_action().into())
+        .with_placeholder(plain("Deploy to …".to_owned()));
     let menu = if card.environments.len() <= OPTIONS_MAX {
         menu.with_options(options().collect())
     } else {
@@ -244,7 +264,13 @@ fn actions(card: &BuildCard) -> SlackBlock {
 /// A line as one line of text.
 fn brief(line: &Timed, public_url: &str, links: &Links) -> String {
     let d = &line.deployment;
-    format!("{}: {}{} · {}", pressed(d), said(d, 60), not_checked(d), mrkdwn::link(&log_url(public_url, links, d.of.deployment_id), "logs"))
+    format!(
+        "{}: {}{} · {}",
+        pressed(d),
+        said(d, 60),
+        not_checked(d),
+        mrkdwn::link(&log_url(public_url, links, d.of.deployment_id), "logs")
+    )
 }
 
 /// Who pressed, and for which environment.
@@ -272,7 +298,9 @@ fn full(line: &Timed, public_url: &str, links: &Links) -> (String, String) {
 
 /// Which image runs, where nobody could ask whether it is still the one that is meant.
 fn not_checked(deployment: &Deployment) -> String {
-    let told = |image| format!(" · runs {}, which the registry could not be asked about", mrkdwn::word(&short_digest(image), 100, 200));
+    let told = |image| {
+        format!(" · runs {}, which the registry could not be asked about", mrkdwn::word(&short_digest(image), 100, 200))
+    };
     words::unchecked(deployment).map(told).unwrap_or_default()
 }
 
@@ -284,8 +312,8 @@ fn short_digest(image: &str) -> String {
 
 fn attachment(line: &Timed, public_url: &str, links: &Links) -> SlackMessageAttachment {
     let (sentence, detail) = full(line, public_url, links);
-    let attachment =
-        SlackMessageAttachment::new().with_blocks(vec![SlackSectionBlock::new().with_text(markdown(sentence)).into(), context(detail)]);
+    let attachment = SlackMessageAttachment::new()
+        .with_blocks(vec![SlackSectionBlock::new().with_text(markdown(sentence)).into(), context(detail)]);
     match colour(line.deployment.state()) {
         Some(colour) => attachment.with_color(colour.to_owned()),
         None => attachment,
@@ -325,9 +353,17 @@ fn said(deployment: &Deployment, longest: usize) -> String {
 
 /// What notifications and screen readers say.
 fn fallback(card: &BuildCard, shown: &[&Timed]) -> String {
-    let mut text = format!("{} has a new build: {}", mrkdwn::word(&card.project_name, 60, 120), mrkdwn::word(&card.build_name, 200, 400));
+    let mut text = format!(
+        "{} has a new build: {}",
+        mrkdwn::word(&card.project_name, 60, 120),
+        mrkdwn::word(&card.build_name, 200, 400)
+    );
     for line in shown.iter().rev().take(5) {
-        text.push_str(&format!("\n{}: {}", mrkdwn::word(&line.deployment.environment_name, 60, 120), line.deployment.state().word()));
+        text.push_str(&format!(
+            "\n{}: {}",
+            mrkdwn::word(&line.deployment.environment_name, 60, 120),
+            line.deployment.state().word()
+        ));
     }
     text
 }
@@ -342,5 +378,8 @@ fn markdown(text: String) -> SlackBlockText {
 }
 
 fn context(text: String) -> SlackBlock {
-    SlackContextBlock::new(vec![SlackContextBlockElement::MarkDown(SlackBlockMarkDownText::new(text).with_verbatim(true))]).into()
+    SlackContextBlock::new(vec![SlackContextBlockElement::MarkDown(
+        SlackBlockMarkDownText::new(text).with_verbatim(true),
+    )])
+    .into()
 }

@@ -30,8 +30,8 @@ impl From<&'static str> for Refusal {
     }
 }
 
-/// A method: its arguments, and the scopes of which it needs one. Any other argument is refused, so that a typo can't be silently
-/// ignored.
+/// A method: its arguments, and the scopes of which it needs one. Any other argument is refused, so that a typo can't
+/// be silently ignored.
 struct WebMethod {
     name: &'static str,
     any_of: &'static [&'static str],
@@ -92,7 +92,11 @@ const METHODS: &[WebMethod] = &[
         any_of: HISTORY,
         arguments: &["channel", "oldest", "latest", "inclusive", "limit", "cursor", "include_all_metadata"],
     },
-    WebMethod { name: "conversations.info", any_of: READ, arguments: &["channel", "include_locale", "include_num_members"] },
+    WebMethod {
+        name: "conversations.info",
+        any_of: READ,
+        arguments: &["channel", "include_locale", "include_num_members"],
+    },
 ];
 
 /// The word for more posts into a channel than it takes.
@@ -110,7 +114,8 @@ pub async fn call(
     let early = shared.workspace().is_too_early(&method);
     if let Some(seconds) = early {
         let headers = [(header::RETRY_AFTER, seconds.to_string())];
-        return (StatusCode::TOO_MANY_REQUESTS, headers, axum::Json(json!({ "ok": false, "error": "ratelimited" }))).into_response();
+        return (StatusCode::TOO_MANY_REQUESTS, headers, axum::Json(json!({ "ok": false, "error": "ratelimited" })))
+            .into_response();
     }
     let fault = shared.workspace().fault(&method);
     let taken = Taken { method, http, query, headers, body };
@@ -118,9 +123,16 @@ pub async fn call(
         Some(Fault::RateLimited(seconds)) => {
             shared.workspace().close(&taken.method, *seconds);
             let headers = [(header::RETRY_AFTER, seconds.to_string())];
-            return (StatusCode::TOO_MANY_REQUESTS, headers, axum::Json(json!({ "ok": false, "error": "ratelimited" }))).into_response();
+            return (
+                StatusCode::TOO_MANY_REQUESTS,
+                headers,
+                axum::Json(json!({ "ok": false, "error": "ratelimited" })),
+            )
+                .into_response();
         }
-        Some(Fault::Status(status)) => return StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY).into_response(),
+        Some(Fault::Status(status)) => {
+            return StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY).into_response();
+        }
         Some(Fault::Error(error)) => return axum::Json(json!({ "ok": false, "error": error })).into_response(),
         Some(Fault::Late(seconds)) => {
             let wait = std::time::Duration::from_secs(*seconds);
@@ -129,9 +141,10 @@ pub async fn call(
                 tokio::time::sleep(wait).await;
                 done(&shared, taken)
             });
-            return late
-                .await
-                .map_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response(), |answer| axum::Json(answer).into_response());
+            return late.await.map_or_else(
+                |_| StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+                |answer| axum::Json(answer).into_response(),
+            );
         }
         Some(Fault::LostReply) | None => {}
     }
@@ -175,7 +188,9 @@ fn done(shared: &Shared, taken: Taken) -> Value {
         Ok(answer)
     }) {
         Ok(answer) => answer,
-        Err(Refusal { error, messages }) => json!({ "ok": false, "error": error, "response_metadata": { "messages": messages } }),
+        Err(Refusal { error, messages }) => {
+            json!({ "ok": false, "error": error, "response_metadata": { "messages": messages } })
+        }
     };
     if answer.get("ok").is_none() {
         answer["ok"] = true.into();
@@ -198,7 +213,8 @@ fn arguments(
 ) -> Result<Map<String, Value>, Refusal> {
     let known = METHODS.iter().find(|m| m.name == method).ok_or("unknown_method")?.arguments;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_lowercase();
-    let form = |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+    let form =
+        |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
     let arguments: Map<String, Value> = if *http == Method::GET {
         form(query)
     } else if kind.starts_with("application/json") {
@@ -206,7 +222,10 @@ fn arguments(
     } else if kind.starts_with("application/x-www-form-urlencoded") {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(body).map_err(|_| "invalid_form_data")?;
         let nested = |(name, value): (String, String)| {
-            let json = ["blocks", "attachments", "metadata"].contains(&name.as_str()).then(|| serde_json::from_str(&value).ok()).flatten();
+            let json = ["blocks", "attachments", "metadata"]
+                .contains(&name.as_str())
+                .then(|| serde_json::from_str(&value).ok())
+                .flatten();
             (name, json.unwrap_or(Value::String(value)))
         };
         pairs.into_iter().map(nested).collect()
@@ -216,7 +235,9 @@ fn arguments(
         return Err("invalid_post_type".into());
     };
     match arguments.keys().find(|name| !known.contains(&name.as_str())) {
-        Some(unknown) => Err(Refusal { error: "invalid_arguments", messages: vec![format!("[ERROR] unknown argument: {unknown}")] }),
+        Some(unknown) => {
+            Err(Refusal { error: "invalid_arguments", messages: vec![format!("[ERROR] unknown argument: {unknown}")] })
+        }
         None => Ok(arguments),
     }
 }
@@ -266,7 +287,9 @@ fn moment(text: &str) -> Option<u64> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
     (digits(seconds) && digits(fraction) && fraction.len() <= 6)
-        .then(|| seconds.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(format!("{fraction:0<6}").parse().ok()?))
+        .then(|| {
+            seconds.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(format!("{fraction:0<6}").parse().ok()?)
+        })
         .flatten()
 }
 
@@ -304,7 +327,8 @@ fn history(workspace: &mut Workspace, a: &Map<String, Value>) -> Result<Value, R
         in_channel && after && before && from.is_none_or(|f| at <= f)
     };
     let mut found = channel.messages.iter().rev().filter(within);
-    let messages: Vec<Value> = found.by_ref().take(usize::try_from(limit).unwrap_or(999)).map(|m| read_back(channel, m, all)).collect();
+    let messages: Vec<Value> =
+        found.by_ref().take(usize::try_from(limit).unwrap_or(999)).map(|m| read_back(channel, m, all)).collect();
     let mut answer = json!({ "messages": messages, "has_more": false, "pin_count": 0 });
     if let Some(next) = found.next() {
         answer["has_more"] = true.into();
@@ -319,7 +343,8 @@ fn in_thread(channel: &Channel, a: &Map<String, Value>, message: &mut Message) -
     if parent.is_empty() {
         return Ok(());
     }
-    let found = channel.messages.iter().find(|m| m.ts == parent && m.only_for.is_none()).filter(|m| m.thread_ts.is_none());
+    let found =
+        channel.messages.iter().find(|m| m.ts == parent && m.only_for.is_none()).filter(|m| m.thread_ts.is_none());
     message.thread_ts = Some(found.ok_or("cannot_reply_to_message")?.ts.clone());
     message.broadcast = truth(a, "reply_broadcast");
     Ok(())
@@ -328,7 +353,8 @@ fn in_thread(channel: &Channel, a: &Map<String, Value>, message: &mut Message) -
 /// A message as it is read back from its channel: a thread's first one tells of its answers.
 fn read_back(channel: &Channel, m: &Message, with_metadata: bool) -> Value {
     let mut value = shown(m, with_metadata);
-    let answers: Vec<&Message> = channel.messages.iter().filter(|r| r.thread_ts.as_ref() == Some(&m.ts) && r.only_for.is_none()).collect();
+    let answers: Vec<&Message> =
+        channel.messages.iter().filter(|r| r.thread_ts.as_ref() == Some(&m.ts) && r.only_for.is_none()).collect();
     if let Some(last) = answers.last() {
         value["thread_ts"] = m.ts.clone().into();
         value["reply_count"] = answers.len().into();
@@ -341,7 +367,9 @@ fn text<'a>(arguments: &'a Map<String, Value>, name: &str) -> Result<&'a str, Re
     match arguments.get(name) {
         None | Some(Value::Null) => Ok(""),
         Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(Refusal { error: "invalid_arguments", messages: vec![format!("[ERROR] {name} must be a string")] }),
+        Some(_) => {
+            Err(Refusal { error: "invalid_arguments", messages: vec![format!("[ERROR] {name} must be a string")] })
+        }
     }
 }
 
@@ -365,12 +393,14 @@ fn perform(workspace: &mut Workspace, method: &str, a: &Map<String, Value>) -> R
             Ok(answer)
         }
         "chat.update" => {
-            let keeps = ["text", "blocks", "attachments"].iter().all(|name| !a.contains_key(*name)) && a.contains_key("metadata");
+            let keeps = ["text", "blocks", "attachments"].iter().all(|name| !a.contains_key(*name))
+                && a.contains_key("metadata");
             let new = if keeps { judged_metadata(a)? } else { content(a, 4_000)? };
             let ts = text(a, "ts")?;
             let channel = writable(workspace, text(a, "channel")?)?;
             let id = channel.id.clone();
-            let message = channel.messages.iter_mut().find(|m| m.ts == ts && m.only_for.is_none()).ok_or("message_not_found")?;
+            let message =
+                channel.messages.iter_mut().find(|m| m.ts == ts && m.only_for.is_none()).ok_or("message_not_found")?;
             if message.user != BOT {
                 return Err("cant_update_message".into());
             }
@@ -408,7 +438,8 @@ fn perform(workspace: &mut Workspace, method: &str, a: &Map<String, Value>) -> R
         "chat.delete" => {
             let ts = text(a, "ts")?;
             let channel = writable(workspace, text(a, "channel")?)?;
-            let at = channel.messages.iter().position(|m| m.ts == ts && m.only_for.is_none()).ok_or("message_not_found")?;
+            let at =
+                channel.messages.iter().position(|m| m.ts == ts && m.only_for.is_none()).ok_or("message_not_found")?;
             if channel.messages[at].user != BOT {
                 return Err("cant_delete_message".into());
             }
@@ -454,7 +485,8 @@ fn content(a: &Map<String, Value>, text_max: usize) -> Result<Message, Refusal> 
     if words.chars().count() > text_max {
         return Err("msg_too_long".into());
     }
-    let judge = |found: Result<(), validate::Fault>| found.map_err(|f| Refusal { error: f.error, messages: f.messages });
+    let judge =
+        |found: Result<(), validate::Fault>| found.map_err(|f| Refusal { error: f.error, messages: f.messages });
     judge(validate::blocks(&blocks))?;
     judge(validate::attachments(&attachments))?;
     judge(validate::together(&blocks, &attachments))?;

@@ -43,7 +43,11 @@ fn let_in(shared: &Shared, headers: &HeaderMap) -> Result<(), StatusCode> {
     }
     let cookies = text(header::COOKIE).unwrap_or_default();
     let ours = cookies.split(';').filter_map(|c| c.trim().split_once('=')).find(|(name, _)| *name == COOKIE);
-    if ours.is_some_and(|(_, value)| equal(value, &shared.options.page_token)) { Ok(()) } else { Err(StatusCode::FORBIDDEN) }
+    if ours.is_some_and(|(_, value)| equal(value, &shared.options.page_token)) {
+        Ok(())
+    } else {
+        Err(StatusCode::FORBIDDEN)
+    }
 }
 
 /// The token in the printed address.
@@ -56,15 +60,21 @@ pub struct Token {
 pub async fn index(State(shared): State<Arc<Shared>>, Query(token): Query<Token>, headers: HeaderMap) -> Response {
     if let Some(token) = token.token {
         if !equal(&token, &shared.options.page_token) {
-            return (StatusCode::FORBIDDEN, "This address belongs to another run of the demo; use the one that it printed last.")
+            return (
+                StatusCode::FORBIDDEN,
+                "This address belongs to another run of the demo; use the one that it printed last.",
+            )
                 .into_response();
         }
         let cookie = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict");
-        return (StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, "/".to_owned())]).into_response();
+        return (StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, "/".to_owned())])
+            .into_response();
     }
     match let_in(&shared, &headers) {
         Ok(()) => (HEADERS, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], HTML).into_response(),
-        Err(status) => (status, "Open the address that the demo printed; it has the token that this page needs.").into_response(),
+        Err(status) => {
+            (status, "Open the address that the demo printed; it has the token that this page needs.").into_response()
+        }
     }
 }
 

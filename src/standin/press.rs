@@ -51,7 +51,9 @@ impl Shared {
             "type": element["type"], "action_id": press.action_id, "block_id": block_id, "action_ts": action_ts,
         });
         match &press.option {
-            Some(value) => action["selected_option"] = json!({ "text": { "type": "plain_text", "text": "" }, "value": value }),
+            Some(value) => {
+                action["selected_option"] = json!({ "text": { "type": "plain_text", "text": "" }, "value": value })
+            }
             None => {
                 action["text"] = element["text"].clone();
                 action["value"] = element["value"].clone();
@@ -88,7 +90,8 @@ impl Shared {
     /// Signs a body at a time.
     pub fn sign_at(&self, body: String, seconds: u64) -> Signed {
         let timestamp = seconds.to_string();
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.options.signing_secret.as_bytes()).expect("HMAC takes keys of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.options.signing_secret.as_bytes())
+            .expect("HMAC takes keys of any length");
         mac.update(format!("v0:{timestamp}:").as_bytes());
         mac.update(body.as_bytes());
         let signature = format!("v0={}", hex::encode(mac.finalize().into_bytes()));
@@ -105,7 +108,12 @@ impl Shared {
             "event": event, "authorizations": [{ "team_id": TEAM, "user_id": BOT, "is_bot": true }],
         });
         let signed = self.sign(body.to_string());
-        let url = self.interactions_url.lock().expect("no holder of the lock panics").clone().ok_or("the app has no URL yet")?;
+        let url = self
+            .interactions_url
+            .lock()
+            .expect("no holder of the lock panics")
+            .clone()
+            .ok_or("the app has no URL yet")?;
         send(url.replace("/interactions", "/events"), "application/json", signed).await
     }
 
@@ -130,7 +138,11 @@ impl Shared {
 
 async fn send(url: String, kind: &'static str, signed: Signed) -> Result<u16, String> {
     let send = move || {
-        let config = ureq::post(&url).config().timeout_global(Some(std::time::Duration::from_secs(3))).http_status_as_error(false).build();
+        let config = ureq::post(&url)
+            .config()
+            .timeout_global(Some(std::time::Duration::from_secs(3)))
+            .http_status_as_error(false)
+            .build();
         config
             .header("content-type", kind)
             .header("x-slack-request-timestamp", &signed.timestamp)
@@ -164,14 +176,25 @@ impl Workspace {
         getrandom::fill(&mut random).expect("the operating system gives random bytes");
         let secret = hex::encode(random);
         let (channel, ts, user) = (channel.to_owned(), ts.to_owned(), user.to_owned());
-        self.response_urls.push(ResponseUrl { secret: secret.clone(), channel, ts, user, since: Instant::now(), left: 5 });
+        self.response_urls.push(ResponseUrl {
+            secret: secret.clone(),
+            channel,
+            ts,
+            user,
+            since: Instant::now(),
+            left: 5,
+        });
         secret
     }
 }
 
-/// `POST /respond/{secret}`: an answer through `response_url`. Shown to the presser alone unless it says `in_channel`; it can also take
-/// the message's place, or delete it. Five are taken, within thirty minutes.
-pub async fn respond(State(shared): State<Arc<Shared>>, Path(secret): Path<String>, axum::Json(answer): axum::Json<Value>) -> Response {
+/// `POST /respond/{secret}`: an answer through `response_url`. Shown to the presser alone unless it says `in_channel`;
+/// it can also take the message's place, or delete it. Five are taken, within thirty minutes.
+pub async fn respond(
+    State(shared): State<Arc<Shared>>,
+    Path(secret): Path<String>,
+    axum::Json(answer): axum::Json<Value>,
+) -> Response {
     let done = respond_to(&mut shared.workspace(), &secret, &answer);
     shared.changed();
     match done {
@@ -210,6 +233,14 @@ fn respond_to(workspace: &mut Workspace, secret: &str, answer: &Value) -> Result
         return Ok(());
     }
     let only_for = (answer["response_type"] != "in_channel").then_some(user);
-    channel.messages.push(Message { ts, user: BOT.to_owned(), text, blocks, attachments, only_for, ..Message::default() });
+    channel.messages.push(Message {
+        ts,
+        user: BOT.to_owned(),
+        text,
+        blocks,
+        attachments,
+        only_for,
+        ..Message::default()
+    });
     Ok(())
 }

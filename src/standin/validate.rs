@@ -96,7 +96,13 @@ impl Judge {
         }
     }
 
-    fn list<'a>(&mut self, value: &'a Value, name: &str, range: std::ops::RangeInclusive<usize>, required: bool) -> &'a [Value] {
+    fn list<'a>(
+        &mut self,
+        value: &'a Value,
+        name: &str,
+        range: std::ops::RangeInclusive<usize>,
+        required: bool,
+    ) -> &'a [Value] {
         match value.get(name) {
             None if !required => &[],
             None => {
@@ -117,7 +123,9 @@ impl Judge {
     }
 
     fn block(&mut self, block: &Value) {
-        let Some(kind) = block.get("type").and_then(Value::as_str) else { return self.wrong("missing required field: type") };
+        let Some(kind) = block.get("type").and_then(Value::as_str) else {
+            return self.wrong("missing required field: type");
+        };
         self.string(block, "block_id", 255, false);
         match kind {
             "header" => {
@@ -227,7 +235,8 @@ impl Judge {
     /// An address that a click opens: of a scheme that can't run anything.
     fn link(&mut self, of: &Value, name: &str) {
         let Some(address) = of.get(name).and_then(Value::as_str) else { return };
-        let fine = url::Url::parse(address).is_ok_and(|u| ["http", "https", "mailto", "slack", "tel"].contains(&u.scheme()));
+        let fine =
+            url::Url::parse(address).is_ok_and(|u| ["http", "https", "mailto", "slack", "tel"].contains(&u.scheme()));
         if !fine {
             self.at(name, |j| j.wrong("invalid url"));
         }
@@ -243,7 +252,10 @@ impl Judge {
         self.string(element, "action_id", 255, false);
         match element.get("type").and_then(Value::as_str) {
             Some("button") => {
-                self.keys(element, &["type", "action_id", "text", "url", "value", "style", "confirm", "accessibility_label"]);
+                self.keys(
+                    element,
+                    &["type", "action_id", "text", "url", "value", "style", "confirm", "accessibility_label"],
+                );
                 self.text(element, "text", 75, true, true);
                 self.string(element, "value", 2_000, false);
                 self.string(element, "url", 3_000, false);
@@ -259,7 +271,16 @@ impl Judge {
             Some("static_select") => {
                 self.keys(
                     element,
-                    &["type", "action_id", "placeholder", "options", "option_groups", "initial_option", "confirm", "focus_on_load"],
+                    &[
+                        "type",
+                        "action_id",
+                        "placeholder",
+                        "options",
+                        "option_groups",
+                        "initial_option",
+                        "confirm",
+                        "focus_on_load",
+                    ],
                 );
                 self.text(element, "placeholder", 150, true, false);
                 if element.get("options").is_some() == element.get("option_groups").is_some() {
@@ -364,7 +385,9 @@ pub fn attachments(value: &Value) -> Result<(), Fault> {
         return Err(Fault { error: "too_many_attachments", messages: vec![] });
     }
     for (n, attachment) in items.iter().enumerate() {
-        let Some(object) = attachment.as_object() else { return invalid(format!("[ERROR] attachment {n} must be an object")) };
+        let Some(object) = attachment.as_object() else {
+            return invalid(format!("[ERROR] attachment {n} must be an object"));
+        };
         let known = [
             "color",
             "blocks",
@@ -390,7 +413,8 @@ pub fn attachments(value: &Value) -> Result<(), Fault> {
         }
         if let Some(colour) = object.get("color") {
             let colour = colour.as_str().unwrap_or_default();
-            let hex = colour.strip_prefix('#').is_some_and(|h| h.len() == 6 && h.bytes().all(|b| b.is_ascii_hexdigit()));
+            let hex =
+                colour.strip_prefix('#').is_some_and(|h| h.len() == 6 && h.bytes().all(|b| b.is_ascii_hexdigit()));
             if !hex && !["good", "warning", "danger"].contains(&colour) {
                 return invalid(format!("[ERROR] attachment {n} has an unknown color"));
             }
@@ -409,8 +433,8 @@ pub fn attachments(value: &Value) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Judges a message's `blocks` and `attachments` together: Slack counts at most 50 blocks over all of them, and refuses more than 20
-/// attachments with blocks (reported, not documented).
+/// Judges a message's `blocks` and `attachments` together: Slack counts at most 50 blocks over all of them, and refuses
+/// more than 20 attachments with blocks (reported, not documented).
 ///
 /// # Errors
 /// What Slack would answer.
@@ -419,7 +443,9 @@ pub fn together(blocks: &Value, attachments: &Value) -> Result<(), Fault> {
     let attached: Vec<usize> = attachments.as_array().into_iter().flatten().map(|a| count(&a["blocks"])).collect();
     let all = count(blocks) + attached.iter().sum::<usize>();
     if all > 50 {
-        let said = format!("[ERROR] no more than 50 items allowed: there are {all} over blocks and attachments [json-pointer:/blocks]");
+        let said = format!(
+            "[ERROR] no more than 50 items allowed: there are {all} over blocks and attachments [json-pointer:/blocks]"
+        );
         return Err(Fault { error: "invalid_blocks", messages: vec![said] });
     }
     if attached.iter().filter(|n| **n > 0).count() > 20 {

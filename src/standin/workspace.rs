@@ -13,8 +13,16 @@ pub const APP: &str = "A0DEMO0001";
 pub const BOT: &str = "U0COOLOPS1";
 
 /// The scopes that our manifest asks for.
-const SCOPES: &[&str] =
-    &["chat:write", "channels:history", "channels:read", "groups:history", "groups:read", "im:history", "im:read", "commands"];
+const SCOPES: &[&str] = &[
+    "chat:write",
+    "channels:history",
+    "channels:read",
+    "groups:history",
+    "groups:read",
+    "im:history",
+    "im:read",
+    "commands",
+];
 
 /// Everything there is.
 #[derive(Debug, Serialize)]
@@ -32,7 +40,8 @@ pub struct Workspace {
     /// What the app was allowed to do, as in the manifest that README gives.
     #[serde(skip)]
     pub scopes: Vec<String>,
-    /// Whether posts into one channel are counted. A test of ours that announces hundreds of builds at once isn't about that.
+    /// Whether posts into one channel are counted. A test of ours that announces hundreds of builds at once isn't about
+    /// that.
     #[serde(skip)]
     pub counts_posts: bool,
     #[serde(skip)]
@@ -78,8 +87,8 @@ pub struct Channel {
     posts: Posts,
 }
 
-/// How fast a channel took posts lately. Slack takes "one per second per channel" and lets short bursts pass; how long those may be isn't
-/// documented.
+/// How fast a channel took posts lately. Slack takes "one per second per channel" and lets short bursts pass; how long
+/// those may be isn't documented.
 #[derive(Debug)]
 struct Posts {
     /// How many more it takes at once.
@@ -190,7 +199,8 @@ impl Workspace {
             user("U0CHI00001", "chi", "Chi Tanaka"),
             user(BOT, "coolops", "coolops"),
         ];
-        let mut channels = vec![Channel::new("C0DEPLOYS1", "deploys", None), Channel::new("C0RANDOM01", "random", None)];
+        let mut channels =
+            vec![Channel::new("C0DEPLOYS1", "deploys", None), Channel::new("C0RANDOM01", "random", None)];
         channels[1].is_member = false;
         channels.extend(users[..3].iter().map(|u| Channel::new(&u.id.replacen('U', "D", 1), &u.name, Some(&u.id))));
         Self {
@@ -248,7 +258,11 @@ impl Workspace {
     pub fn close(&mut self, method: &str, seconds: u32) {
         self.closed.retain(|c| c.method != method);
         let since = Instant::now();
-        self.closed.push(Closed { method: method.to_owned(), since, until: since + Duration::from_secs(u64::from(seconds)) });
+        self.closed.push(Closed {
+            method: method.to_owned(),
+            since,
+            until: since + Duration::from_secs(u64::from(seconds)),
+        });
     }
 
     /// The fault for this call, if one is planned.

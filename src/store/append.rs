@@ -44,8 +44,8 @@ pub struct Append {
     tasks: Vec<(usize, Task)>,
 }
 
-/// One event's columns, serialized in the caller's task. The database hashes what it chains; the digest of the body is for telling
-/// a repetition.
+/// One event's columns, serialized in the caller's task. The database hashes what it chains; the digest of the body is
+/// for telling a repetition.
 #[derive(Debug)]
 struct Columns {
     event_id: Uuid,
@@ -153,7 +153,8 @@ impl Append {
         self
     }
 
-    /// The delivery of a CI system that the event added last follows from. The append conflicts if it has made a build already.
+    /// The delivery of a CI system that the event added last follows from. The append conflicts if it has made a build
+    /// already.
     pub fn delivery(&mut self, delivery: PackedDelivery) -> &mut Self {
         self.delivery = Some(delivery);
         self
@@ -284,7 +285,12 @@ async fn write(mut inbox: mpsc::Receiver<Request>, options: PgConnectOptions, wa
                 if let Some(position) = outcomes.iter().filter_map(|o| o.as_ref().ok()).map(|a| a.position).max() {
                     wake.appended(position);
                     metrics::counter!("coolops_append_batches_total").increment(1);
-                    let recorded = batch.iter().zip(&outcomes).filter(|(_, o)| o.is_ok()).map(|(r, _)| r.append.events.len() as u64).sum();
+                    let recorded = batch
+                        .iter()
+                        .zip(&outcomes)
+                        .filter(|(_, o)| o.is_ok())
+                        .map(|(r, _)| r.append.events.len() as u64)
+                        .sum();
                     metrics::counter!("coolops_events_appended_total").increment(recorded);
                 }
                 // The caller may be gone; its events are recorded all the same.
@@ -416,7 +422,9 @@ async fn lost_outcome(
     .fetch_all(connection)
     .await?;
     let repeated = there.len() == events.len()
-        && events.iter().all(|e| there.iter().any(|t| t.event_id == e.event_id && t.body_hash == e.body && t.fence == e.fence));
+        && events
+            .iter()
+            .all(|e| there.iter().any(|t| t.event_id == e.event_id && t.body_hash == e.body && t.fence == e.fence));
     Ok(match there.last() {
         Some(last) if repeated => Ok(Appended { position: last.position, at: last.recorded_at }),
         _ if fenced => Err(AppendError::Fenced),

@@ -89,7 +89,13 @@ pub struct PackedDelivery {
 
 impl PackedDelivery {
     /// Packs what is to be kept.
-    pub fn new(id: DeliveryId, project: Option<ProjectId>, provider: &'static str, name: &str, kept: &DeliveryContent) -> Self {
+    pub fn new(
+        id: DeliveryId,
+        project: Option<ProjectId>,
+        provider: &'static str,
+        name: &str,
+        kept: &DeliveryContent,
+    ) -> Self {
         let headers = serde_json::to_value(&kept.headers).unwrap_or_default();
         Self { id, project, provider, name: name.to_owned(), headers, body: packed(&kept.body) }
     }
@@ -152,7 +158,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn before_delivery(&self, project: ProjectId, id: DeliveryId) -> Result<(Option<i64>, Option<BuildId>), sqlx::Error> {
+    pub async fn before_delivery(
+        &self,
+        project: ProjectId,
+        id: DeliveryId,
+    ) -> Result<(Option<i64>, Option<BuildId>), sqlx::Error> {
         let row = sqlx::query!(
             "select (select position from project where id = $1) as position, (select build_id from ci_delivery where id = $2) as build",
             project.0,
@@ -163,8 +173,9 @@ impl Store {
         Ok((row.position, row.build.map(BuildId)))
     }
 
-    /// Keeps a delivery that made no build, with the reason, and what it takes to run it again; one that made a build is kept
-    /// by the append that records it. One that is there already keeps its time, and the verdict `accepted` once it has it.
+    /// Keeps a delivery that made no build, with the reason, and what it takes to run it again; one that made a build
+    /// is kept by the append that records it. One that is there already keeps its time, and the verdict `accepted` once
+    /// it has it.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -196,7 +207,9 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn kept_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryContent>, sqlx::Error> {
-        let row = sqlx::query!("select headers, body from ci_delivery where id = $1", id.0).fetch_optional(&self.work).await?;
+        let row = sqlx::query!("select headers, body from ci_delivery where id = $1", id.0)
+            .fetch_optional(&self.work)
+            .await?;
         let read = |headers, body: Vec<u8>| {
             let headers = serde_json::from_value(headers).map_err(|e| sqlx::Error::Decode(e.into()))?;
             Ok(DeliveryContent { headers, body: zstd::stream::decode_all(body.as_slice()).map_err(sqlx::Error::Io)? })
@@ -217,7 +230,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn deliveries(&self, project: Option<ProjectId>, shared: &[String], limit: i64) -> Result<Vec<Delivery>, sqlx::Error> {
+    pub async fn deliveries(
+        &self,
+        project: Option<ProjectId>,
+        shared: &[String],
+        limit: i64,
+    ) -> Result<Vec<Delivery>, sqlx::Error> {
         let rows = sqlx::query_as!(
             Row,
             "select id, at, project_id, provider, name, verdict, reason, build_id, position from ci_delivery
@@ -237,7 +255,12 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn forget_deliveries(&self) -> Result<(), sqlx::Error> {
-        sqlx::query!("delete from ci_delivery where at < coolops_now() - interval '30 days'").execute(&self.work).await?;
-        sqlx::query!("delete from ci_refusal where at < coolops_now() - interval '30 days'").execute(&self.work).await.map(|_| ())
+        sqlx::query!("delete from ci_delivery where at < coolops_now() - interval '30 days'")
+            .execute(&self.work)
+            .await?;
+        sqlx::query!("delete from ci_refusal where at < coolops_now() - interval '30 days'")
+            .execute(&self.work)
+            .await
+            .map(|_| ())
     }
 }

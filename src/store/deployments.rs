@@ -51,8 +51,8 @@ impl Store {
         Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeploymentId).collect())
     }
 
-    /// Deployments of an environment that have not begun, the last in its line first: none of them gets another's turn while they are
-    /// ended one by one.
+    /// Deployments of an environment that have not begun, the last in its line first: none of them gets another's turn
+    /// while they are ended one by one.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -88,14 +88,24 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?;
-        Ok(row.map(|r| Timed { deployment: r.doc.0, requested_at: r.requested_at, started_at: r.started_at, since: r.since }))
+        Ok(row.map(|r| Timed {
+            deployment: r.doc.0,
+            requested_at: r.requested_at,
+            started_at: r.started_at,
+            since: r.since,
+        }))
     }
 
     /// The newest deployments, newest first; of one project or all, in some states or all.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn deployments(&self, project: Option<ProjectId>, states: &[State], limit: i64) -> Result<Vec<Timed>, sqlx::Error> {
+    pub async fn deployments(
+        &self,
+        project: Option<ProjectId>,
+        states: &[State],
+        limit: i64,
+    ) -> Result<Vec<Timed>, sqlx::Error> {
         let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
         let rows = sqlx::query!(
             r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,
@@ -111,7 +121,12 @@ impl Store {
         .await?;
         Ok(rows
             .into_iter()
-            .map(|r| Timed { deployment: r.doc.0, requested_at: r.requested_at, started_at: r.started_at, since: r.since })
+            .map(|r| Timed {
+                deployment: r.doc.0,
+                requested_at: r.requested_at,
+                started_at: r.started_at,
+                since: r.since,
+            })
             .collect())
     }
 

@@ -64,7 +64,8 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn tokens(&self) -> Result<Vec<(ProjectId, TokenId, String, bool)>, sqlx::Error> {
-        let rows = sqlx::query!(r#"select project_id, token_id, encode(digest, 'hex') as "digest!", revoked from token"#);
+        let rows =
+            sqlx::query!(r#"select project_id, token_id, encode(digest, 'hex') as "digest!", revoked from token"#);
         let rows = rows.fetch_all(&self.pool).await?.into_iter();
         Ok(rows.map(|r| (ProjectId(r.project_id), TokenId(r.token_id), r.digest, r.revoked)).collect())
     }
@@ -74,8 +75,15 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn build(&self, id: BuildId) -> Result<Option<BuildSummary>, sqlx::Error> {
-        let row = sqlx::query!("select id, project_id, name, position from build where id = $1", id.0).fetch_optional(&self.pool).await?;
-        Ok(row.map(|r| BuildSummary { id: BuildId(r.id), project_id: ProjectId(r.project_id), name: r.name, position: r.position }))
+        let row = sqlx::query!("select id, project_id, name, position from build where id = $1", id.0)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map(|r| BuildSummary {
+            id: BuildId(r.id),
+            project_id: ProjectId(r.project_id),
+            name: r.name,
+            position: r.position,
+        }))
     }
 }
 
@@ -85,7 +93,10 @@ fn readable(row: Json<serde_json::Value>) -> Option<Project> {
     match serde_json::from_value(row.0) {
         Ok(project) => Some(project),
         Err(e) => {
-            tracing::error!(project.id = %id, error = %e, "a project's row is not what this program writes; it is left out until coolops replay");
+            tracing::error!(
+                project.id = %id, error = %e,
+                "a project's row is not what this program writes; it is left out until coolops replay"
+            );
             None
         }
     }

@@ -77,9 +77,10 @@ fn names(kinds: &[TaskKind]) -> Vec<&'static str> {
 }
 
 impl Store {
-    /// Claims the oldest due job of these kinds that has been due for `overdue`, if there is one; those whose turn at Slack has come go before
-    /// those that have yet to ask for one, or a backlog would ask for turns while those that it was given pass by. A job whose container is
-    /// on an engine goes to a worker on that engine; to any other only when nobody has seen that engine for long.
+    /// Claims the oldest due job of these kinds that has been due for `overdue`, if there is one; those whose turn at
+    /// Slack has come go before those that have yet to ask for one, or a backlog would ask for turns while those that
+    /// it was given pass by. A job whose container is on an engine goes to a worker on that engine; to any other only
+    /// when nobody has seen that engine for long.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -92,8 +93,8 @@ impl Store {
         overdue: Duration,
     ) -> Result<Option<Claim>, sqlx::Error> {
         let row = sqlx::query!(
-            // Kind by kind, and against coolops_now(), which unlike clock_timestamp() can bound an index scan: each look reads the
-            // first entry of the index and stops, however long the backlog is.
+            // Kind by kind, and against coolops_now(), which unlike clock_timestamp() can bound an index scan: each
+            // look reads the first entry of the index and stops, however long the backlog is.
             r#"with due as materialized (
                  select j.id from unnest($1::text[]) k(kind) cross join (values (true), (false)) t(came) cross join lateral (
                    select id, run_at from job where state = 'ready' and job.kind = k.kind and (turn is not null) = t.came
@@ -115,7 +116,15 @@ impl Store {
         .await?;
         Ok(row.and_then(|r| {
             let task = TaskKind::named(&r.kind)?.about(r.key);
-            Some(Claim { id: JobId(r.id), task, wanted: r.wanted, fence: r.fence, lease, attempts: r.attempts, turn: r.turn })
+            Some(Claim {
+                id: JobId(r.id),
+                task,
+                wanted: r.wanted,
+                fence: r.fence,
+                lease,
+                attempts: r.attempts,
+                turn: r.turn,
+            })
         }))
     }
 
@@ -156,11 +165,18 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a job back, to be done after a while by anybody; `turn` names the scope where it waits for a turn that it has reserved.
+    /// Gives a job back, to be done after a while by anybody; `turn` names the scope where it waits for a turn that it
+    /// has reserved.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn release(&self, claim: &Claim, after: Duration, turn: Option<&str>, problem: Option<&str>) -> Result<(), sqlx::Error> {
+    pub async fn release(
+        &self,
+        claim: &Claim,
+        after: Duration,
+        turn: Option<&str>,
+        problem: Option<&str>,
+    ) -> Result<(), sqlx::Error> {
         sqlx::query!(
             // Waiting for a turn is neither a failure nor a success: what it is a retry of goes on counting.
             "update job set state = 'ready', run_at = coolops_now() + $3::interval, rung_at = null,
@@ -217,14 +233,20 @@ impl Store {
     /// When the database does not answer.
     pub async fn pin(&self, claim: &Claim, engine: &str) -> Result<(), sqlx::Error> {
         let (id, fence, lease) = (claim.id.0, claim.fence, claim.lease);
-        sqlx::query!("update job set engine = $3, orphaned_at = null where id = $1 and fence = $2 and lease = $4", id, fence, engine, lease)
-            .execute(&self.work)
-            .await
-            .map(|_| ())
+        sqlx::query!(
+            "update job set engine = $3, orphaned_at = null where id = $1 and fence = $2 and lease = $4",
+            id,
+            fence,
+            engine,
+            lease
+        )
+        .execute(&self.work)
+        .await
+        .map(|_| ())
     }
 
-    /// How long this phase of a job lasts so far; the first to ask begins it. When the database's clock is set back, the time is
-    /// counted on and not anew.
+    /// How long this phase of a job lasts so far; the first to ask begins it. When the database's clock is set back,
+    /// the time is counted on and not anew.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -264,9 +286,12 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn is_idle(&self, task: Task) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar!(r#"select not exists (select 1 from job where id = $1 and state <> 'done') as "it!""#, task.job_id().0)
-            .fetch_one(&self.work)
-            .await
+        sqlx::query_scalar!(
+            r#"select not exists (select 1 from job where id = $1 and state <> 'done') as "it!""#,
+            task.job_id().0
+        )
+        .fetch_one(&self.work)
+        .await
     }
 
     /// Workers that are alive, with their engines.
@@ -274,13 +299,17 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn workers(&self) -> Result<Vec<(Uuid, Option<String>)>, sqlx::Error> {
-        let rows = sqlx::query!("select id, engine from worker where seen_at > coolops_now() - $1::interval", interval(WORKER_GONE))
-            .fetch_all(&self.work)
-            .await?;
+        let rows = sqlx::query!(
+            "select id, engine from worker where seen_at > coolops_now() - $1::interval",
+            interval(WORKER_GONE)
+        )
+        .fetch_all(&self.work)
+        .await?;
         Ok(rows.into_iter().map(|r| (r.id, r.engine)).collect())
     }
 
-    /// What is stuck, for people: leases that ran out and were not taken over, and jobs that are put off again and again.
+    /// What is stuck, for people: leases that ran out and were not taken over, and jobs that are put off again and
+    /// again.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -319,8 +348,8 @@ impl Store {
         .map(|done| done.rows_affected())
     }
 
-    /// Forgets what is over and owed to nobody: jobs that have been done for a day, and processes of yesterday. A done job that is
-    /// asked for again is simply made again.
+    /// Forgets what is over and owed to nobody: jobs that have been done for a day, and processes of yesterday. A done
+    /// job that is asked for again is simply made again.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -110,14 +110,29 @@ impl Store {
         let head = chain::journal_genesis(deployment.0);
         let left_out = LeftOut::default();
         let (job, fence, lease) = (claim.id, claim.fence, claim.lease);
-        let mut journal = Journal { deployment, job, fence, lease, chunks: 0, lines: 0, bytes: 0, head, cursor: None, left_out, gaps: 0 };
+        let mut journal = Journal {
+            deployment,
+            job,
+            fence,
+            lease,
+            chunks: 0,
+            lines: 0,
+            bytes: 0,
+            head,
+            cursor: None,
+            left_out,
+            gaps: 0,
+        };
         if let Some(last) = last {
             journal.chunks = last.chunk_no + 1;
             journal.lines = last.first_line - 1 + i64::from(last.lines);
             journal.bytes = last.bytes;
             journal.left_out = LeftOut { lines: last.left_out_lines, bytes: last.left_out_bytes };
             journal.gaps = last.gaps;
-            journal.head = last.chain_hash.try_into().map_err(|_| sqlx::Error::Decode("a chain hash that is not 32 bytes long".into()))?;
+            journal.head = last
+                .chain_hash
+                .try_into()
+                .map_err(|_| sqlx::Error::Decode("a chain hash that is not 32 bytes long".into()))?;
             journal.cursor = self.last_cursor(deployment).await?;
         }
         Ok(journal)
@@ -156,7 +171,8 @@ impl Store {
         };
         let envelope_text = serde_json::to_string(&envelope).expect("an envelope is plain data");
         let head = chain::journal_link(&journal.head, envelope_text.as_bytes());
-        let compressed = zstd::bulk::compress(body, COMPRESSION).map_err(|e| JournalError::Database(sqlx::Error::Io(e)))?;
+        let compressed =
+            zstd::bulk::compress(body, COMPRESSION).map_err(|e| JournalError::Database(sqlx::Error::Io(e)))?;
         let written = sqlx::query!(
             r#"select append_log_chunk($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) is null as "done""#,
             journal.job.0,
@@ -201,7 +217,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn chunks_from(&self, deployment: DeploymentId, from: i32, limit: i64) -> Result<Vec<Chunk>, sqlx::Error> {
+    pub async fn chunks_from(
+        &self,
+        deployment: DeploymentId,
+        from: i32,
+        limit: i64,
+    ) -> Result<Vec<Chunk>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"select chunk_no, first_line, lines, raw_len, body, coalesce((envelope->'left_out'->>'lines')::bigint, 0) as "left_out!"
                  from log_chunk where deployment_id = $1 and chunk_no >= $2 order by chunk_no limit $3"#,
@@ -213,18 +234,24 @@ impl Store {
         .await?;
         rows.into_iter()
             .map(|r| {
-                let body = zstd::bulk::decompress(&r.body, usize::try_from(r.raw_len).unwrap_or(0)).map_err(sqlx::Error::Io)?;
+                let body = zstd::bulk::decompress(&r.body, usize::try_from(r.raw_len).unwrap_or(0))
+                    .map_err(sqlx::Error::Io)?;
                 Ok(Chunk { number: r.chunk_no, first_line: r.first_line, lines: r.lines, left_out: r.left_out, body })
             })
             .collect()
     }
 
-    /// The first chunk needed to show the last `lines` lines, or fewer when they would be more than `bytes`; and how many
-    /// lines there are.
+    /// The first chunk needed to show the last `lines` lines, or fewer when they would be more than `bytes`; and how
+    /// many lines there are.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn tail_start(&self, deployment: DeploymentId, lines: i64, bytes: i64) -> Result<(i32, i64), sqlx::Error> {
+    pub async fn tail_start(
+        &self,
+        deployment: DeploymentId,
+        lines: i64,
+        bytes: i64,
+    ) -> Result<(i32, i64), sqlx::Error> {
         let row = sqlx::query!(
             r#"with chunk as (select chunk_no, first_line - 1 + lines as last_line, sum(raw_len) over (order by chunk_no desc) as tail
                                 from log_chunk where deployment_id = $1),
@@ -246,7 +273,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn verify_journal(&self, deployment: DeploymentId, seal: Option<&LogSeal>) -> Result<Option<String>, sqlx::Error> {
+    pub async fn verify_journal(
+        &self,
+        deployment: DeploymentId,
+        seal: Option<&LogSeal>,
+    ) -> Result<Option<String>, sqlx::Error> {
         let (mut head, mut number, mut lines, mut bytes) = (chain::journal_genesis(deployment.0), 0, 0_i64, 0_i64);
         let (mut left_out, mut gaps) = (LeftOut::default(), 0);
         loop {
@@ -263,7 +294,9 @@ impl Store {
             }
             for row in rows {
                 let wrong = |field: &str| Ok(Some(format!("log chunk {number} of deployment {deployment}: {field}")));
-                let Ok(envelope) = serde_json::from_str::<DeploymentLogged>(&row.envelope) else { return wrong("envelope") };
+                let Ok(envelope) = serde_json::from_str::<DeploymentLogged>(&row.envelope) else {
+                    return wrong("envelope");
+                };
                 if row.chunk_no != number || envelope.chunk != number {
                     return wrong("chunk_no");
                 }
@@ -274,7 +307,8 @@ impl Store {
                 if (row.first_line, row.lines, row.raw_len) != (envelope.first_line, envelope.lines, envelope.bytes) {
                     return wrong("envelope");
                 }
-                let body = zstd::bulk::decompress(&row.body, usize::try_from(row.raw_len).unwrap_or(0)).unwrap_or_default();
+                let body =
+                    zstd::bulk::decompress(&row.body, usize::try_from(row.raw_len).unwrap_or(0)).unwrap_or_default();
                 if hex::encode(Sha256::digest(&body)) != envelope.sha256 {
                     return wrong("body");
                 }
@@ -287,8 +321,13 @@ impl Store {
             }
         }
         Ok(match seal {
-            Some(seal) if *seal != (LogSeal { chunks: number, lines, bytes, head: hex::encode(head), left_out, gaps }) => {
-                Some(format!("log of deployment {deployment}: it does not match its seal ({number} of {} chunks)", seal.chunks))
+            Some(seal)
+                if *seal != (LogSeal { chunks: number, lines, bytes, head: hex::encode(head), left_out, gaps }) =>
+            {
+                Some(format!(
+                    "log of deployment {deployment}: it does not match its seal ({number} of {} chunks)",
+                    seal.chunks
+                ))
             }
             _ => None,
         })
@@ -299,7 +338,9 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn journals(&self) -> Result<Vec<DeploymentId>, sqlx::Error> {
-        let ids: Vec<Uuid> = sqlx::query_scalar!("select distinct deployment_id from log_chunk").fetch_all(&mut self.bulk().await?).await?;
+        let ids: Vec<Uuid> = sqlx::query_scalar!("select distinct deployment_id from log_chunk")
+            .fetch_all(&mut self.bulk().await?)
+            .await?;
         Ok(ids.into_iter().map(DeploymentId).collect())
     }
 }

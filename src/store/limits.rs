@@ -42,8 +42,8 @@ fn interval(duration: Duration) -> PgInterval {
 }
 
 impl Store {
-    /// Reserves the next turn in a scope and tells how long it is until then; zero: now. Whoever waits has its place, so
-    /// a thousand who wait ask once each, not a thousand times.
+    /// Reserves the next turn in a scope and tells how long it is until then; zero: now. Whoever waits has its place,
+    /// so a thousand who wait ask once each, not a thousand times.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -138,9 +138,11 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn slack_is_paused(&self) -> Result<Option<Pause>, sqlx::Error> {
-        let row = sqlx::query!("select reason, failures from rate_bucket where scope = 'slack' and blocked_until > coolops_now()")
-            .fetch_optional(&self.work)
-            .await?;
+        let row = sqlx::query!(
+            "select reason, failures from rate_bucket where scope = 'slack' and blocked_until > coolops_now()"
+        )
+        .fetch_optional(&self.work)
+        .await?;
         Ok(row.map(|r| r.reason.map_or(Pause::NoClearAnswer { calls: r.failures }, Pause::Refused)))
     }
 

@@ -37,7 +37,9 @@ impl ReadError {
     pub fn damaged(&self) -> Option<i64> {
         match self {
             Self::Unreadable { position, why: UnreadableEvent::Malformed { .. } }
-            | Self::Actor { position, why: UnreadableActor::Damaged(_) | UnreadableActor::Malformed(_) } => Some(*position),
+            | Self::Actor { position, why: UnreadableActor::Damaged(_) | UnreadableActor::Malformed(_) } => {
+                Some(*position)
+            }
             Self::Unreadable { why: UnreadableEvent::Unknown { .. }, .. }
             | Self::Actor { why: UnreadableActor::Unknown { .. }, .. }
             | Self::Database(_) => None,
@@ -79,7 +81,8 @@ impl Raw<'_> {
     /// When type or payload can't be read.
     pub fn event(&self) -> Result<Event, ReadError> {
         let position = self.position;
-        Event::parse(self.kind, self.schema_version, self.payload).map_err(|why| ReadError::Unreadable { position, why })
+        Event::parse(self.kind, self.schema_version, self.payload)
+            .map_err(|why| ReadError::Unreadable { position, why })
     }
 
     /// Reads the stored bytes.

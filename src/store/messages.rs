@@ -102,8 +102,8 @@ impl Store {
         }))
     }
 
-    /// Notes, before the call, that a post is attempted: after a crash the message is looked for first. `false` when the
-    /// lease was lost: then nothing may be posted.
+    /// Notes, before the call, that a post is attempted: after a crash the message is looked for first. `false` when
+    /// the lease was lost: then nothing may be posted.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -142,9 +142,9 @@ impl Store {
         .map(|_| ())
     }
 
-    /// Notes where the message is; without a payload when it was found again and its content is not known. When it was in doubt
-    /// again since there were `doubts`, its content isn't known either. `false` when the lease was lost meanwhile: then nothing is
-    /// noted.
+    /// Notes where the message is; without a payload when it was found again and its content is not known. When it was
+    /// in doubt again since there were `doubts`, its content isn't known either. `false` when the lease was lost
+    /// meanwhile: then nothing is noted.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -188,10 +188,15 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn note_stray(&self, build: BuildId, channel: &str, ts: &str) -> Result<(), sqlx::Error> {
-        sqlx::query!("insert into slack_stray (build_id, channel, ts) values ($1, $2, $3) on conflict do nothing", build.0, channel, ts)
-            .execute(&self.pool)
-            .await
-            .map(|_| ())
+        sqlx::query!(
+            "insert into slack_stray (build_id, channel, ts) values ($1, $2, $3) on conflict do nothing",
+            build.0,
+            channel,
+            ts
+        )
+        .execute(&self.pool)
+        .await
+        .map(|_| ())
     }
 
     /// Messages of a build that may be second ones: channel and `ts`.
@@ -199,8 +204,9 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn strays(&self, build: BuildId) -> Result<Vec<(String, String)>, sqlx::Error> {
-        let rows =
-            sqlx::query!("select channel, ts from slack_stray where build_id = $1 order by ts", build.0).fetch_all(&self.pool).await?;
+        let rows = sqlx::query!("select channel, ts from slack_stray where build_id = $1 order by ts", build.0)
+            .fetch_all(&self.pool)
+            .await?;
         Ok(rows.into_iter().map(|r| (r.channel, r.ts)).collect())
     }
 
@@ -231,10 +237,13 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn message_doubted(&self, build: BuildId) -> Result<(), sqlx::Error> {
-        sqlx::query!("update slack_message set sent_digest = null, sent_payload = null, doubts = doubts + 1 where build_id = $1", build.0)
-            .execute(&self.pool)
-            .await
-            .map(|_| ())
+        sqlx::query!(
+            "update slack_message set sent_digest = null, sent_payload = null, doubts = doubts + 1 where build_id = $1",
+            build.0
+        )
+        .execute(&self.pool)
+        .await
+        .map(|_| ())
     }
 
     /// Notes that what was sent already tells everything up to a position.
@@ -261,10 +270,16 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn message_not_posted(&self, claim: &Claim, build: BuildId) -> Result<(), sqlx::Error> {
-        sqlx::query!("delete from slack_message where build_id = $1 and holds($2, $3, $4)", build.0, claim.id.0, claim.fence, claim.lease)
-            .execute(&self.pool)
-            .await
-            .map(|_| ())
+        sqlx::query!(
+            "delete from slack_message where build_id = $1 and holds($2, $3, $4)",
+            build.0,
+            claim.id.0,
+            claim.fence,
+            claim.lease
+        )
+        .execute(&self.pool)
+        .await
+        .map(|_| ())
     }
 
     /// Notes what became of the message when Slack refused it for good or for now.
@@ -387,7 +402,9 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn messages_behind(&self) -> Result<i64, sqlx::Error> {
-        sqlx::query_scalar!(r#"select count(*) as "n!" from job where kind = 'sync_message' and wanted > done"#).fetch_one(&self.pool).await
+        sqlx::query_scalar!(r#"select count(*) as "n!" from job where kind = 'sync_message' and wanted > done"#)
+            .fetch_one(&self.pool)
+            .await
     }
 
     /// The head of the log: position and chain hash.
@@ -395,6 +412,9 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn head(&self) -> Result<(i64, Vec<u8>), sqlx::Error> {
-        sqlx::query!("select position, chain_hash from event_head").fetch_one(&self.pool).await.map(|r| (r.position, r.chain_hash))
+        sqlx::query!("select position, chain_hash from event_head")
+            .fetch_one(&self.pool)
+            .await
+            .map(|r| (r.position, r.chain_hash))
     }
 }

@@ -146,8 +146,8 @@ pub async fn migrate(url: &str) -> anyhow::Result<i64> {
     Ok(needed_version())
 }
 
-/// What belongs to a cluster and a program rather than to tables: the application's role with its rights, and the types of
-/// events that may be appended.
+/// What belongs to a cluster and a program rather than to tables: the application's role with its rights, and the types
+/// of events that may be appended.
 async fn arrange(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(include_str!("access.sql")).execute(&mut *connection).await?;
     let (names, versions) = event_types();
@@ -173,8 +173,8 @@ async fn connect_plainly(options: &PgConnectOptions) -> Result<PgConnection, Ope
     }
 }
 
-/// Whether the same may work in a moment. What Postgres itself refuses (a password, a database that isn't there) stays refused,
-/// unless it is starting, stopping or full. Source: PostgreSQL, "Error Codes", classes 53 and 57.
+/// Whether the same may work in a moment. What Postgres itself refuses (a password, a database that isn't there) stays
+/// refused, unless it is starting, stopping or full. Source: PostgreSQL, "Error Codes", classes 53 and 57.
 fn is_passing(error: &sqlx::Error) -> bool {
     match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
         Some(code) => code.starts_with("53") || code.starts_with("57P"),
@@ -200,8 +200,8 @@ fn needed_version() -> i64 {
 }
 
 impl Store {
-    /// Opens a migrated database with at most `connections` connections in each of two pools (for what is answered, and for owed
-    /// work), beside those of the writer, the listener and the announcer.
+    /// Opens a migrated database with at most `connections` connections in each of two pools (for what is answered, and
+    /// for owed work), beside those of the writer, the listener and the announcer.
     ///
     /// # Errors
     /// See [`OpenError`]. It never migrates.
@@ -212,7 +212,8 @@ impl Store {
         become_app(&mut first).await.map_err(|e| OpenError::Role(cause(&e)))?;
         check_event_types(&mut first).await?;
         first.close().await.ok();
-        let limits = [("lock_timeout", "5s"), ("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "10s")];
+        let limits =
+            [("lock_timeout", "5s"), ("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "10s")];
         let pool = |options: PgConnectOptions| {
             PgPoolOptions::new()
                 .max_connections(connections)
@@ -232,7 +233,8 @@ impl Store {
         Ok(Self { pool, work, options, appender, wake, clock: clock::Clock::default() })
     }
 
-    /// The same database through a pool of its own with at most so many connections, for those who must not take others' places.
+    /// The same database through a pool of its own with at most so many connections, for those who must not take
+    /// others' places.
     #[must_use]
     pub fn apart(&self, connections: u32) -> Self {
         let pool = PgPoolOptions::new()
@@ -282,13 +284,15 @@ impl Store {
     /// # Errors
     /// What the driver said.
     pub async fn instance(&self) -> Result<String, sqlx::Error> {
-        sqlx::query_scalar::<_, String>("select left(md5(current_database() || min(installed_on)::text), 12) from _sqlx_migrations")
-            .fetch_one(&self.pool)
-            .await
+        sqlx::query_scalar::<_, String>(
+            "select left(md5(current_database() || min(installed_on)::text), 12) from _sqlx_migrations",
+        )
+        .fetch_one(&self.pool)
+        .await
     }
 
-    /// What the login behind the connections could do beyond the application's role if it wanted: by its own rights, or by those of any
-    /// role that it is a member of, however deep.
+    /// What the login behind the connections could do beyond the application's role if it wanted: by its own rights, or
+    /// by those of any role that it is a member of, however deep.
     ///
     /// # Errors
     /// What the driver said.
@@ -311,7 +315,10 @@ impl Store {
         // A superuser is all the rest too.
         let all = [
             (row.superuser, "it is a superuser, or a member of one"),
-            (!row.superuser && row.owner, "it owns the log, the database or its schema, or is a member of the role that does"),
+            (
+                !row.superuser && row.owner,
+                "it owns the log, the database or its schema, or is a member of the role that does",
+            ),
             (
                 !row.superuser && !row.owner && row.creates,
                 "it may create things in the schema public, as everybody may: revoke create on schema public from public",
@@ -339,7 +346,9 @@ async fn check_version(connection: &mut PgConnection) -> Result<(), OpenError> {
         std::cmp::Ordering::Greater => return Err(OpenError::TooNew { found, needed }),
         std::cmp::Ordering::Equal => {}
     }
-    let applied = sqlx::query_as::<_, (i64, Vec<u8>)>("select version, checksum from _sqlx_migrations").fetch_all(connection).await;
+    let applied = sqlx::query_as::<_, (i64, Vec<u8>)>("select version, checksum from _sqlx_migrations")
+        .fetch_all(connection)
+        .await;
     let applied: std::collections::HashMap<i64, Vec<u8>> = applied.unwrap_or_default().into_iter().collect();
     let as_written = MIGRATOR.iter().all(|m| applied.get(&m.version).is_some_and(|checksum| *checksum == *m.checksum));
     if as_written { Ok(()) } else { Err(OpenError::Unreleased) }
@@ -368,7 +377,10 @@ pub async fn can_connect(url: &str) -> bool {
 /// # Errors
 /// When the server refuses.
 pub async fn create_database(admin_url: &str, name: &str) -> anyhow::Result<()> {
-    anyhow::ensure!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "a database's name holds letters, digits and _");
+    anyhow::ensure!(
+        name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'),
+        "a database's name holds letters, digits and _"
+    );
     let mut connection = PgConnection::connect_with(&options(admin_url)?).await?;
     sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await?;
     connection.close().await?;

@@ -1,8 +1,8 @@
 //! Building the projections anew beside the live ones and swapping in what differs, in one transaction.
 //!
 //! The rows are staged in temporary tables while everything goes on. For the swap the live tables are locked against
-//! writers, the events of the meantime are staged too, and only rows that differ are replaced: over sound projections it
-//! changes nothing and says so.
+//! writers, the events of the meantime are staged too, and only rows that differ are replaced: over sound projections
+//! it changes nothing and says so.
 
 use std::collections::HashMap;
 
@@ -42,7 +42,8 @@ pub struct Swapped {
 }
 
 /// Tables in the order in which an append locks them.
-const TABLES: [(&str, &str); 5] = [("boundary", "key"), ("project", "id"), ("token", "digest"), ("build", "id"), ("deployment", "id")];
+const TABLES: [(&str, &str); 5] =
+    [("boundary", "key"), ("project", "id"), ("token", "digest"), ("build", "id"), ("deployment", "id")];
 const FLUSH_AT: usize = 2_000;
 
 /// Where in the log a deployment began, and where it came to stand as it does.
@@ -78,7 +79,8 @@ impl Store {
     pub async fn stage(&self) -> Result<Staging, sqlx::Error> {
         let mut connection = self.bulk().await?;
         for (table, key) in TABLES {
-            let statement = format!("create temp table next_{table} (like {table} including generated, primary key ({key}))");
+            let statement =
+                format!("create temp table next_{table} (like {table} including generated, primary key ({key}))");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
         }
         Ok(Staging { connection, projects: HashMap::new(), batch: Batch::default() })
@@ -103,7 +105,8 @@ impl Staging {
 
     /// Whether enough is waiting to be written.
     pub fn is_full(&self) -> bool {
-        self.batch.tokens.len() + self.batch.builds.len() + self.batch.deployments.len() + self.batch.boundaries.len() > FLUSH_AT
+        self.batch.tokens.len() + self.batch.builds.len() + self.batch.deployments.len() + self.batch.boundaries.len()
+            > FLUSH_AT
     }
 
     /// Writes what is waiting to the staged tables.
@@ -186,13 +189,17 @@ impl Staging {
             let run = async |connection: &mut PgConnection, statement: String| {
                 sqlx::query(sqlx::AssertSqlSafe(statement)).execute(connection).await.map(|done| done.rows_affected())
             };
-            let same = format!("select 1 from next_{table} n where n.{key} = t.{key} and row_to_json(n)::text = row_to_json(t)::text");
+            let same = format!(
+                "select 1 from next_{table} n where n.{key} = t.{key} and row_to_json(n)::text = row_to_json(t)::text"
+            );
             let removed = run(&mut self.connection, format!("delete from {table} t where not exists ({same})")).await?;
             let missing = format!("select 1 from {table} t where t.{key} = n.{key}");
             let own = "select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
                         where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = ''";
             let columns: String = sqlx::query_scalar(own).bind(table).fetch_one(&mut self.connection).await?;
-            let insert = format!("insert into {table} ({columns}) select {columns} from next_{table} n where not exists ({missing})");
+            let insert = format!(
+                "insert into {table} ({columns}) select {columns} from next_{table} n where not exists ({missing})"
+            );
             let written = run(&mut self.connection, insert).await?;
             let count = format!("select count(*) from next_{table}");
             let rows = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(count)).fetch_one(&mut self.connection).await?;

@@ -1,5 +1,5 @@
-//! Requests of CI systems that were not believed or could not be read. Anybody can send them, so they cost nobody else anything:
-//! they are counted in memory and written together, on a connection of their own, at most twice a second.
+//! Requests of CI systems that were not believed or could not be read. Anybody can send them, so they cost nobody else
+//! anything: they are counted in memory and written together, on a connection of their own, at most twice a second.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -55,9 +55,12 @@ impl RefusalLog {
             let is_first = noted.is_empty();
             let refusal = match noted.len() < APART || noted.contains_key(&refusal) {
                 true => refusal,
-                false => {
-                    Refusal { project: None, known: false, reason: "many others were refused in the same second".to_owned(), ..refusal }
-                }
+                false => Refusal {
+                    project: None,
+                    known: false,
+                    reason: "many others were refused in the same second".to_owned(),
+                    ..refusal
+                },
             };
             let alike = noted.entry(refusal).or_default();
             alike.times += 1;
@@ -133,7 +136,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn refusals(&self, project: Option<&str>, shared: &[String], limit: i64) -> Result<Vec<Refused>, sqlx::Error> {
+    pub async fn refusals(
+        &self,
+        project: Option<&str>,
+        shared: &[String],
+        limit: i64,
+    ) -> Result<Vec<Refused>, sqlx::Error> {
         sqlx::query_as!(
             Refused,
             "select at, provider, project, reason, digest, times from ci_refusal

@@ -20,7 +20,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn keep_secret(&self, owner: Uuid, name: &str, version: i32, sealed: &Sealed) -> Result<bool, sqlx::Error> {
+    pub async fn keep_secret(
+        &self,
+        owner: Uuid,
+        name: &str,
+        version: i32,
+        sealed: &Sealed,
+    ) -> Result<bool, sqlx::Error> {
         sqlx::query!(
             "insert into secret_value (owner, name, version, key_id, nonce, ciphertext) values ($1, $2, $3, $4, $5, $6)
              on conflict (owner, name, version) do nothing",
@@ -52,24 +58,32 @@ impl Store {
         .await
     }
 
-    /// Every value that is kept under an owner, with its name and version: also those that were replaced and may still be in
-    /// a container.
+    /// Every value that is kept under an owner, with its name and version: also those that were replaced and may still
+    /// be in a container.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn secrets_of(&self, owner: Uuid) -> Result<Vec<(String, i32, Sealed)>, sqlx::Error> {
-        let rows = sqlx::query!("select name, version, key_id, nonce, ciphertext from secret_value where owner = $1", owner);
+        let rows =
+            sqlx::query!("select name, version, key_id, nonce, ciphertext from secret_value where owner = $1", owner);
         let sealed = rows.fetch_all(&self.pool).await?.into_iter();
-        Ok(sealed.map(|r| (r.name, r.version, Sealed { key_id: r.key_id, nonce: r.nonce, ciphertext: r.ciphertext })).collect())
+        Ok(sealed
+            .map(|r| (r.name, r.version, Sealed { key_id: r.key_id, nonce: r.nonce, ciphertext: r.ciphertext }))
+            .collect())
     }
 
-    /// Erases an environment's values that are not among the present ones (names and versions in parallel), unless a container
-    /// may have them: while a deployment is open they are needed to mask its output. What was kept in the last minute stays; its
-    /// event may be on its way.
+    /// Erases an environment's values that are not among the present ones (names and versions in parallel), unless a
+    /// container may have them: while a deployment is open they are needed to mask its output. What was kept in the
+    /// last minute stays; its event may be on its way.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn erase_superseded(&self, environment: Uuid, names: &[String], versions: &[i32]) -> Result<u64, sqlx::Error> {
+    pub async fn erase_superseded(
+        &self,
+        environment: Uuid,
+        names: &[String],
+        versions: &[i32],
+    ) -> Result<u64, sqlx::Error> {
         sqlx::query!(
             "delete from secret_value s where s.owner = $1 and s.kept_at < coolops_now() - interval '1 min'
                 and not exists (select 1 from unnest($2::text[], $3::int[]) present(name, version)
@@ -84,8 +98,8 @@ impl Store {
         .map(|done| done.rows_affected())
     }
 
-    /// Erases one version of an environment's value, unless a deployment is open there: see [`Store::erase_superseded`], which
-    /// does it then, and has the rest.
+    /// Erases one version of an environment's value, unless a deployment is open there: see
+    /// [`Store::erase_superseded`], which does it then, and has the rest.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -102,8 +116,9 @@ impl Store {
         .map(|done| done.rows_affected())
     }
 
-    /// Erases everything that is kept for an environment or a project, unless a deployment is open there: its output is masked by it.
-    /// What proves the webhooks of a CI system stays, so that it hears that the project is archived; that can be unset.
+    /// Erases everything that is kept for an environment or a project, unless a deployment is open there: its output is
+    /// masked by it. What proves the webhooks of a CI system stays, so that it hears that the project is archived; that
+    /// can be unset.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -123,9 +138,14 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn erase_secrets(&self, owner: Uuid, name: &str, from: Option<i32>) -> Result<u64, sqlx::Error> {
-        sqlx::query!("delete from secret_value where owner = $1 and name = $2 and ($3::int is null or version < $3)", owner, name, from)
-            .execute(&self.pool)
-            .await
-            .map(|done| done.rows_affected())
+        sqlx::query!(
+            "delete from secret_value where owner = $1 and name = $2 and ($3::int is null or version < $3)",
+            owner,
+            name,
+            from
+        )
+        .execute(&self.pool)
+        .await
+        .map(|done| done.rows_affected())
     }
 }

@@ -1,5 +1,5 @@
-//! The newest output of deployments whose log has grown past its first half, for those who watch. What is kept of it is written to
-//! the journal at the end; until then this may be lost, and is never longer than a screen or two needs.
+//! The newest output of deployments whose log has grown past its first half, for those who watch. What is kept of it is
+//! written to the journal at the end; until then this may be lost, and is never longer than a screen or two needs.
 
 use sqlx::PgPool;
 
@@ -30,7 +30,11 @@ impl Newest {
         }
         let from = self.body.iter().enumerate().filter(|(_, b)| **b == b'\n').nth(skip - 1).map(|(at, _)| at + 1)?;
         let body = self.body[from..].to_vec();
-        (!body.is_empty()).then(|| Self { first_line: self.first_line + skip as i64, lines: self.lines - skip as i64, body })
+        (!body.is_empty()).then(|| Self {
+            first_line: self.first_line + skip as i64,
+            lines: self.lines - skip as i64,
+            body,
+        })
     }
 
     /// The number of its last line.
@@ -81,7 +85,10 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn forget_newest(&self, deployment: DeploymentId) -> Result<(), sqlx::Error> {
-        sqlx::query!("delete from log_tail where deployment_id = $1", deployment.0).execute(&self.work).await.map(|_| ())
+        sqlx::query!("delete from log_tail where deployment_id = $1", deployment.0)
+            .execute(&self.work)
+            .await
+            .map(|_| ())
     }
 }
 

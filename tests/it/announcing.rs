@@ -61,7 +61,10 @@ fn older_messages_keep_what_they_said_when_the_project_changes() {
         s.ci_announces(build("master-1")).await;
         s.app.change_project(s.project(), ProjectChange::Rename("Public API".into()), &operator()).await.unwrap();
         s.app.create_environment(s.project(), "Canary", Some(0), &operator()).await.unwrap();
-        s.app.change_environment(s.project(), "Staging", EnvironmentChange::Rename("Stage".into()), &operator()).await.unwrap();
+        s.app
+            .change_environment(s.project(), "Staging", EnvironmentChange::Rename("Stage".into()), &operator())
+            .await
+            .unwrap();
         s.ci_announces(build("master-2")).await;
         snapshot!("a_build_before_and_after_changes", s.channel());
     });
@@ -85,7 +88,8 @@ fn nothing_in_an_announcement_can_ping_the_channel_or_break_the_layout() {
         let mut b = build("<!channel> & *bold* `code`");
         b.metadata = vec![("<!here>".to_owned(), "<@U0ANA00001> <https://evil.example|click>\n```code```".to_owned())];
         s.ci_announces(b).await;
-        let sent = s.standin.workspace().calls.iter().find(|c| c.method == "chat.postMessage").unwrap().arguments.to_string();
+        let sent =
+            s.standin.workspace().calls.iter().find(|c| c.method == "chat.postMessage").unwrap().arguments.to_string();
         for bad in ["<!channel>", "<!here>", "<@U0ANA00001>", "<https://evil"] {
             let in_mrkdwn = sent.replace(r#""text":"Api: <!channel> & *bold* `code`""#, "");
             assert!(!in_mrkdwn.contains(bad), "{bad} is not escaped in {sent}");

@@ -1,4 +1,5 @@
-//! Archiving a project or an environment makes it safer: what waits there ends, secrets go, and what takes away stays possible.
+//! Archiving a project or an environment makes it safer: what waits there ends, secrets go, and what takes away stays
+//! possible.
 
 use coolops::domain::project::{EnvironmentChange, ProjectChange};
 
@@ -7,7 +8,10 @@ use crate::story::{build, operator, story};
 #[test]
 fn what_waits_for_an_archived_environment_ends_and_says_why() {
     story(async |s| {
-        s.app.set_secret(s.project(), "Staging", "PASSWORD", &"hunter2-hunter2".to_owned().into(), &operator()).await.unwrap();
+        s.app
+            .set_secret(s.project(), "Staging", "PASSWORD", &"hunter2-hunter2".to_owned().into(), &operator())
+            .await
+            .unwrap();
         for n in 1..=3 {
             s.ci_announces(build(&format!("master-{n}"))).await;
         }
@@ -18,12 +22,21 @@ fn what_waits_for_an_archived_environment_ends_and_says_why() {
         assert_eq!(s.channel().matches("*queued* behind").count(), 2);
         s.app.change_environment(s.project(), "Staging", EnvironmentChange::Archive, &operator()).await.unwrap();
         s.settle().await;
-        assert_eq!(s.channel().matches("*cancelled*: the environment Staging was archived").count(), 2, "{}", s.channel());
+        assert_eq!(
+            s.channel().matches("*cancelled*: the environment Staging was archived").count(),
+            2,
+            "{}",
+            s.channel()
+        );
         assert_eq!(s.channel().matches("*running*").count(), 1, "what runs, runs on:\n{}", s.channel());
         assert!(s.database.count("select count(*) from secret_value").await > 0, "its output is still masked");
         s.container_ends("master-1", 0).await;
         s.app.erase_archived().await.unwrap();
-        assert_eq!(s.database.count("select count(*) from secret_value").await, 0, "nothing of it can be read any more");
+        assert_eq!(
+            s.database.count("select count(*) from secret_value").await,
+            0,
+            "nothing of it can be read any more"
+        );
         assert_eq!(s.runner.starts().len(), 1, "nothing was started after that");
     });
 }
@@ -34,8 +47,14 @@ fn an_archived_project_s_tokens_and_links_can_still_be_revoked() {
         s.ci_announces(build("master-1")).await;
         s.presses("ana", "master-1", "Staging").await;
         let log = s.log_path();
-        s.app.set_registry(s.project(), "ghcr.io", "puller", &"pull-password".to_owned().into(), &operator()).await.unwrap();
-        s.app.set_secret(s.project(), "Staging", "PASSWORD", &"hunter2-hunter2".to_owned().into(), &operator()).await.unwrap();
+        s.app
+            .set_registry(s.project(), "ghcr.io", "puller", &"pull-password".to_owned().into(), &operator())
+            .await
+            .unwrap();
+        s.app
+            .set_secret(s.project(), "Staging", "PASSWORD", &"hunter2-hunter2".to_owned().into(), &operator())
+            .await
+            .unwrap();
         s.archive_project().await;
         assert_eq!(s.get(&log).await.0, 200);
         s.app.change_project(s.project(), ProjectChange::RevokeToken("CI".into()), &operator()).await.unwrap();

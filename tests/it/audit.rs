@@ -50,17 +50,26 @@ fn a_cut_tail_is_found() {
 
 #[test]
 fn a_changed_payload_that_slack_was_sent_is_found() {
-    tampered("update slack_message set sent_payload = replace(sent_payload, 'succeeded', 'succeedad')", ": sent_payload");
+    tampered(
+        "update slack_message set sent_payload = replace(sent_payload, 'succeeded', 'succeedad')",
+        ": sent_payload",
+    );
 }
 
 #[test]
 fn a_changed_byte_of_output_is_found() {
-    tampered("update log_chunk set body = set_byte(body, length(body) - 5, (get_byte(body, length(body) - 5) + 1) % 256)", ": body");
+    tampered(
+        "update log_chunk set body = set_byte(body, length(body) - 5, (get_byte(body, length(body) - 5) + 1) % 256)",
+        ": body",
+    );
 }
 
 #[test]
 fn a_changed_envelope_of_output_is_found() {
-    tampered("update log_chunk set envelope = replace(envelope::text, '\"lines\":2', '\"lines\":3')::json", ": chain_hash");
+    tampered(
+        "update log_chunk set envelope = replace(envelope::text, '\"lines\":2', '\"lines\":3')::json",
+        ": chain_hash",
+    );
 }
 
 #[test]
@@ -76,7 +85,10 @@ fn removed_output_of_a_stopped_deployment_is_found() {
         s.runner.will_print(&["half of it is done"], 0);
         s.presses("ana", "master-1", "Staging").await;
         let id = s.app.store.deployments(None, &[], 1).await.unwrap()[0].deployment.of.deployment_id;
-        let reason = coolops::domain::deployment::StopReason::Operator { by: "test".to_owned(), reason: "wrong version".to_owned() };
+        let reason = coolops::domain::deployment::StopReason::Operator {
+            by: "test".to_owned(),
+            reason: "wrong version".to_owned(),
+        };
         s.app.stop(id, &reason, &crate::story::operator()).await.unwrap();
         s.comes_to_show("*cancelled*: wrong version").await;
         s.database.execute("alter table log_chunk disable trigger all; delete from log_chunk").await;
@@ -104,9 +116,12 @@ fn a_projection_that_was_changed_is_put_right_by_replay() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
         s.presses("ana", "master-1", "Staging").await;
-        s.database.execute("update deployment set state = 'failed'; delete from build; update boundary set position = 1").await;
+        s.database
+            .execute("update deployment set state = 'failed'; delete from build; update boundary set position = 1")
+            .await;
         let rebuilt = s.app.rebuild().await.unwrap();
-        let of = |table: &str| rebuilt.tables.iter().find(|t| t.table == table).map(|t| (t.removed, t.written)).unwrap();
+        let of =
+            |table: &str| rebuilt.tables.iter().find(|t| t.table == table).map(|t| (t.removed, t.written)).unwrap();
         assert_eq!((of("deployment"), of("build"), of("project")), ((1, 1), (0, 1), (0, 0)));
         assert_eq!(s.app.store.deployments(None, &[State::Succeeded], 10).await.unwrap().len(), 1);
     });

@@ -17,9 +17,13 @@ struct Browser {
 
 impl Browser {
     fn open() -> Self {
-        let mut driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut driver =
+            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let started = lines.map_while(Result::ok).find(|l| l.contains("started successfully on port")).expect("chromedriver starts");
+        let started = lines
+            .map_while(Result::ok)
+            .find(|l| l.contains("started successfully on port"))
+            .expect("chromedriver starts");
         let port: String = started.chars().filter(char::is_ascii_digit).collect();
         let profile = std::env::temp_dir().join(format!("chromium-{}", crate::story::random_name()));
         let arguments = [
@@ -33,12 +37,18 @@ impl Browser {
             "--disable-sync",
             "--window-size=1200,800",
         ];
-        let arguments: Vec<String> =
-            arguments.into_iter().map(str::to_owned).chain([format!("--user-data-dir={}", profile.display())]).collect();
+        let arguments: Vec<String> = arguments
+            .into_iter()
+            .map(str::to_owned)
+            .chain([format!("--user-data-dir={}", profile.display())])
+            .collect();
         let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": arguments } } } });
         let base = format!("http://127.0.0.1:{port}/session");
         let answer = post(&base, &wanted);
-        let session = format!("{base}/{}", answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {answer}")));
+        let session = format!(
+            "{base}/{}",
+            answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {answer}"))
+        );
         Self { driver, session, profile }
     }
 
@@ -83,7 +93,8 @@ impl Drop for Browser {
 }
 
 fn post(url: &str, body: &Value) -> Value {
-    let request = ureq::post(url).config().http_status_as_error(false).build().header("content-type", "application/json");
+    let request =
+        ureq::post(url).config().http_status_as_error(false).build().header("content-type", "application/json");
     let text = request.send(body.to_string()).unwrap().body_mut().read_to_string().unwrap();
     serde_json::from_str(&text).unwrap()
 }
@@ -101,11 +112,16 @@ fn a_person_presses_deploy_and_reads_the_log_while_it_runs() {
             let browser = Browser::open();
             browser.go(&page);
             browser.sees("Api: master-1");
-            assert_eq!(browser.eval("return location.href"), format!("http://{standin}/"), "the token stays out of the address");
+            assert_eq!(
+                browser.eval("return location.href"),
+                format!("http://{standin}/"),
+                "the token stays out of the address"
+            );
             assert!(browser.text().contains("fix <script> & stars"), "{}", browser.text());
             browser.clicks("Deploy to Staging");
             browser.sees("Staging: running");
-            let link = browser.eval("return [...document.querySelectorAll('a')].find(a => a.textContent === 'See logs').href");
+            let link =
+                browser.eval("return [...document.querySelectorAll('a')].find(a => a.textContent === 'See logs').href");
             browser.go(link.as_str().unwrap());
             browser.sees("ready <b>not bold</b>");
             assert_eq!(browser.eval("return document.querySelector('#L1 .f2').textContent"), "ready");
@@ -118,7 +134,9 @@ fn a_person_presses_deploy_and_reads_the_log_while_it_runs() {
             browser.go(&format!("{}#L3", link.as_str().unwrap()));
             assert_eq!(browser.eval("return document.querySelector(':target').id"), "L3");
             assert_eq!(
-                browser.eval("return performance.getEntriesByType('resource').every(r => r.name.startsWith(location.origin))"),
+                browser.eval(
+                    "return performance.getEntriesByType('resource').every(r => r.name.startsWith(location.origin))"
+                ),
                 true
             );
             assert!(service.starts_with("http://127.0.0.1"));

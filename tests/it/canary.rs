@@ -29,7 +29,10 @@ fn no_secret_is_stored_sent_logged_or_shown() {
         let token = s.token.clone();
         let key = s.log_url().split("key=").nth(1).unwrap().to_owned();
         let page = ureq::get(&s.log_url()).call().unwrap().body_mut().read_to_string().unwrap();
-        let dump = Command::new("pg_dump").args(["--inserts", &s.database.url.replace("postgres:///", "postgresql:///")]).output().unwrap();
+        let dump = Command::new("pg_dump")
+            .args(["--inserts", &s.database.url.replace("postgres:///", "postgresql:///")])
+            .output()
+            .unwrap();
         assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
         let bodies: String = s.standin.workspace().calls.iter().map(|c| c.raw.clone()).collect();
         let show = s.cli(&["environment", "show", "api", "Staging"])
@@ -38,7 +41,12 @@ fn no_secret_is_stored_sent_logged_or_shown() {
         let forms = |secret: &str| {
             let json = serde_json::to_string(secret).unwrap();
             let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, secret);
-            vec![secret.to_owned(), json.trim_matches('"').to_owned(), base64[..base64.len() - 4].to_owned(), hex::encode(secret)]
+            vec![
+                secret.to_owned(),
+                json.trim_matches('"').to_owned(),
+                base64[..base64.len() - 4].to_owned(),
+                hex::encode(secret),
+            ]
         };
         let service_log = std::fs::read_to_string(&s.log).unwrap();
         let places = [
@@ -116,11 +124,16 @@ fn output_is_not_stored_while_a_replaced_secret_that_is_in_it_can_not_be_masked(
         s.unset("COOLOPS_MASTER_KEY_PREVIOUS");
         s.stop("-TERM");
         s.start().await;
-        let waits = "select count(*) from job where last_error = 'the secret SECRET can''t be read; the container runs on'";
+        let waits =
+            "select count(*) from job where last_error = 'the secret SECRET can''t be read; the container runs on'";
         s.until("its worker says what it waits for", async || s.database.count(waits).await == 1).await;
         let stored = s.database.count("select count(*) from log_chunk").await;
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-        assert_eq!(s.database.count("select count(*) from log_chunk").await, stored, "nothing is stored that can't be masked");
+        assert_eq!(
+            s.database.count("select count(*) from log_chunk").await,
+            stored,
+            "nothing is stored that can't be masked"
+        );
         s.set("COOLOPS_MASTER_KEY_PREVIOUS", &first);
         s.stop("-TERM");
         s.start().await;
@@ -131,7 +144,8 @@ fn output_is_not_stored_while_a_replaced_secret_that_is_in_it_can_not_be_masked(
 }
 
 async fn redis_dump() -> String {
-    let mut connection = redis::Client::open(service("TEST_REDIS_URL")).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut connection =
+        redis::Client::open(service("TEST_REDIS_URL")).unwrap().get_multiplexed_async_connection().await.unwrap();
     let mut text = String::new();
     for database in 0..16 {
         redis::cmd("SELECT").arg(database).query_async::<()>(&mut connection).await.unwrap();

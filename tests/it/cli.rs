@@ -5,7 +5,12 @@ use std::process::Command;
 use crate::story::service::service_story;
 
 fn coolops(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_coolops")).args(arguments).env_clear().envs(variables.iter().copied()).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_coolops"))
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
@@ -34,11 +39,14 @@ fn build_new_speaks_as_the_original_did_and_fails_where_it_did_not() {
 fn a_role_without_its_configuration_lists_everything_that_is_missing() {
     let (code, _, said) = coolops(&["serve"], &[("SLACK_BOT_TOKEN", "nonsense")]);
     assert_eq!(code, 2);
-    for name in ["DATABASE_URL", "COOLOPS_PUBLIC_URL", "COOLOPS_MASTER_KEY", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"] {
+    for name in ["DATABASE_URL", "COOLOPS_PUBLIC_URL", "COOLOPS_MASTER_KEY", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"]
+    {
         assert!(said.contains(name), "{name} is missing in {said}");
     }
-    let away =
-        [("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none"), ("COOLOPS_MASTER_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")];
+    let away = [
+        ("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none"),
+        ("COOLOPS_MASTER_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
+    ];
     let (code, _, said) = coolops(&["project", "list"], &away);
     assert!(code == 2 && said.contains("no connection to Postgres at 127.0.0.1:9: "), "{said}");
     let (code, _, said) = coolops(&["doctor"], &away);
@@ -55,7 +63,9 @@ fn a_role_without_its_configuration_lists_everything_that_is_missing() {
 fn an_unmigrated_database_names_the_command() {
     service_story("true", "info", async |s| {
         s.stop("-TERM");
-        s.database.execute("delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)").await;
+        s.database
+            .execute("delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)")
+            .await;
         let (code, said) = s.cli_fails(&["serve"], "");
         assert!(code == 2 && said.contains("run: coolops migrate"), "{said}");
         s.database.execute("insert into _sqlx_migrations values (99999999999999, 'later', now(), true, '', 0)").await;
@@ -77,8 +87,16 @@ fn projects_and_environments_are_set_up_from_the_command_line() {
         refused(&["project", "show", "nope"], "", "there is no project \"nope\"; there are: api");
         refused(&["environment", "set", "api", "Staging", "COOLOPS_X=1"], "", "COOLOPS_X is reserved");
         refused(&["environment", "set", "api", "Staging", "novalue"], "", "should have the NAME=VALUE format");
-        refused(&["environment", "set", "api", "Canary", "A=1"], "", "has no environment \"Canary\"; it has: Production, Staging");
-        refused(&["environment", "set", "api", "Staging", "--secret", "TOKEN"], "short\n", "has 5 bytes; give at least 8");
+        refused(
+            &["environment", "set", "api", "Canary", "A=1"],
+            "",
+            "has no environment \"Canary\"; it has: Production, Staging",
+        );
+        refused(
+            &["environment", "set", "api", "Staging", "--secret", "TOKEN"],
+            "short\n",
+            "has 5 bytes; give at least 8",
+        );
         refused(&["environment", "unset", "api", "Staging", "NOPE"], "", "has no variable NOPE");
         refused(&["project", "token", "revoke", "api", "nope"], "", "has no token \"nope\"");
         refused(&["deployment", "show", "nope"], "", "there is no deployment nope");
@@ -101,7 +119,10 @@ fn projects_and_environments_are_set_up_from_the_command_line() {
         let (code, said) = s.cli_fails(&["build:new", "m"], "");
         assert_eq!(
             (code, said.as_str()),
-            (1, "Invalid project token: it is unknown or was revoked. Make one with: coolops project token new PROJECT\n")
+            (
+                1,
+                "Invalid project token: it is unknown or was revoked. Make one with: coolops project token new PROJECT\n"
+            )
         );
         s.cli(&["project", "archive", "api"]);
         assert!(s.cli(&["project", "list"]).contains("Api (archived)"));
@@ -112,15 +133,21 @@ fn projects_and_environments_are_set_up_from_the_command_line() {
 fn doctor_finds_what_is_missing_and_says_what_to_do() {
     service_story("true", "info", async |s| {
         let (_, said) = s.cli_fails(&["doctor"], "");
-        for fine in
-            ["ok     Postgres: answers", "ok     Redis: answers", "ok     Docker: answers", "ok     Slack token: is coolops in Demo"]
-        {
+        for fine in [
+            "ok     Postgres: answers",
+            "ok     Redis: answers",
+            "ok     Docker: answers",
+            "ok     Slack token: is coolops in Demo",
+        ] {
             assert!(said.contains(fine), "{fine} is missing in\n{said}");
         }
         assert!(said.contains("#deploys, coolops is a member and may read its history"), "{said}");
         assert!(said.contains("WRONG  Postgres login: the login of DATABASE_URL could do more than it needs: it is a superuser, or a member of one; give serve a login"), "{said}");
         s.cli(&["project", "set", "api", "--channel", "C0RANDOM01"]);
         let (code, said) = s.cli_fails(&["doctor"], "");
-        assert!(code == 1 && said.contains("coolops is not a member of #random; invite it there: /invite @coolops"), "{said}");
+        assert!(
+            code == 1 && said.contains("coolops is not a member of #random; invite it there: /invite @coolops"),
+            "{said}"
+        );
     });
 }

@@ -99,7 +99,12 @@ async fn take(State(heard): State<Heard>, headers: HeaderMap, body: Bytes) -> St
 
 fn run(program: &Path, arguments: &[&str], variables: &[(&str, &str)], folder: &Path) -> (i32, String, String) {
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").envs(variables.iter().copied()).current_dir(folder);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .envs(variables.iter().copied())
+        .current_dir(folder);
     shown(&command.output().unwrap())
 }
 
@@ -119,7 +124,19 @@ fn it_has_the_commands_of_ci_and_is_small_and_static() {
         .take_while(|l| !l.is_empty())
         .filter_map(|l| l.split_whitespace().next())
         .collect();
-    let presets = ["auto", "azure", "bitbucket", "buildkite", "circleci", "drone", "github", "gitlab", "jenkins", "travis", "woodpecker"];
+    let presets = [
+        "auto",
+        "azure",
+        "bitbucket",
+        "buildkite",
+        "circleci",
+        "drone",
+        "github",
+        "gitlab",
+        "jenkins",
+        "travis",
+        "woodpecker",
+    ];
     let mut expected: Vec<String> = vec!["build:new".into()];
     expected.extend(presets.iter().map(|p| format!("build:new:{p}")));
     expected.push("help".into());
@@ -133,7 +150,8 @@ fn it_has_the_commands_of_ci_and_is_small_and_static() {
 
 /// Whether an ELF file of 64 bits names a dynamic loader (a program header of the type PT_INTERP, 3).
 fn interpreters(elf: &[u8]) -> bool {
-    let number = |at: usize, size: usize| elf[at..at + size].iter().rev().fold(0_usize, |n, b| n << 8 | usize::from(*b));
+    let number =
+        |at: usize, size: usize| elf[at..at + size].iter().rev().fold(0_usize, |n, b| n << 8 | usize::from(*b));
     let (table, size, count) = (number(0x20, 8), number(0x36, 2), number(0x38, 2));
     assert!(elf.starts_with(b"\x7fELF\x02") && count > 0);
     (0..count).any(|n| number(table + n * size, 4) == 3)
@@ -154,7 +172,14 @@ fn checkout() -> (Folder, String) {
     let folder = Folder::new();
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
-            .args(["-c", "user.name=Mira Sol", "-c", "user.email=mira@harbour.example", "-c", "init.defaultBranch=main"])
+            .args([
+                "-c",
+                "user.name=Mira Sol",
+                "-c",
+                "user.email=mira@harbour.example",
+                "-c",
+                "init.defaultBranch=main",
+            ])
             .args(arguments)
             .current_dir(&folder.0)
             .env("HOME", &folder.0)
@@ -182,7 +207,8 @@ fn a_circleci_job_announces_what_the_original_announced() {
         ("COOLOPS_PROJECT_API_TOKEN", "cops_x"),
     ];
     for command in ["build:new:circleci", "build:new:auto"] {
-        let (code, out, said) = run(&program(), &[command, "-p", "B=1", "-p", "A=2", "-p", "B=3", "-m", "Note=x"], &job, &folder.0);
+        let (code, out, said) =
+            run(&program(), &[command, "-p", "B=1", "-p", "A=2", "-p", "B=3", "-m", "Note=x"], &job, &folder.0);
         assert_eq!((code, out.as_str(), said.as_str()), (0, "", ""));
         let (headers, body) = server.heard.lock().unwrap().pop().unwrap();
         assert_eq!(headers["authorization"], "Token cops_x");
@@ -209,11 +235,17 @@ fn what_a_preset_lacks_is_said() {
         "A build of GitLab CI is named by variables that are not set: $CI_JOB_ID.\nIs this a job of GitLab CI? Otherwise give the name with --name.\n"
     );
     let (code, _, said) = run(&program(), &["build:new:auto"], &[("CI", "true")], &folder.0);
-    assert!(code == 1 && said.starts_with("This is no CI system that coolops knows (github, woodpecker, gitlab,"), "{said}");
+    assert!(
+        code == 1 && said.starts_with("This is no CI system that coolops knows (github, woodpecker, gitlab,"),
+        "{said}"
+    );
     let (code, _, said) = run(&program(), &["build:new", "m", "--dry-run"], &[("COOLOPS_PARAMS", "A=1\nB")], &folder.0);
     assert_eq!((code, said.as_str()), (1, "$COOLOPS_PARAMS: line 2 should have the {key}={value} format\n"));
     let mut latin1 = Command::new(program());
-    latin1.args(["build:new", "m", "--dry-run"]).env_clear().env("COOLOPS_PARAMS", std::ffi::OsStr::from_bytes(b"CITY=Z\xfcrich"));
+    latin1
+        .args(["build:new", "m", "--dry-run"])
+        .env_clear()
+        .env("COOLOPS_PARAMS", std::ffi::OsStr::from_bytes(b"CITY=Z\xfcrich"));
     let (code, _, said) = shown(&latin1.current_dir(&folder.0).output().unwrap());
     assert_eq!((code, said.as_str()), (1, "$COOLOPS_PARAMS is not UTF-8 text\n"));
 }
@@ -249,14 +281,25 @@ fn a_job_s_odd_values_are_sent_or_refused_and_never_lost() {
         assert_eq!((code, said.as_str()), (0, ""), "{arguments:?}");
         server.heard()
     };
-    assert_eq!(ok(&["build:new", "-param=A=1", "-p", "B=-x=1", "n"])["params"], serde_json::json!({ "A": "1", "B": "-x=1" }));
-    assert_eq!(ok(&["build:new", "n", "-t", ""])["name"], "n", "an empty flag is no flag; the token's line break is not sent");
-    let buildkite =
-        [&job[..], &[("BUILDKITE_BRANCH", "main"), ("BUILDKITE_BUILD_NUMBER", "7"), ("BUILDKITE_COMMIT", "--output=injected")]].concat();
+    assert_eq!(
+        ok(&["build:new", "-param=A=1", "-p", "B=-x=1", "n"])["params"],
+        serde_json::json!({ "A": "1", "B": "-x=1" })
+    );
+    assert_eq!(
+        ok(&["build:new", "n", "-t", ""])["name"],
+        "n",
+        "an empty flag is no flag; the token's line break is not sent"
+    );
+    let buildkite = [
+        &job[..],
+        &[("BUILDKITE_BRANCH", "main"), ("BUILDKITE_BUILD_NUMBER", "7"), ("BUILDKITE_COMMIT", "--output=injected")],
+    ]
+    .concat();
     assert_eq!(run(&program(), &["build:new:buildkite"], &buildkite, &folder.0).0, 0);
     assert_eq!(server.heard()["metadata"]["Author"], "Mira Sol");
     assert!(!folder.0.join("injected").exists(), "a variable became an option of git");
-    let github = [&job[..], &[("GITHUB_REF_NAME", "main"), ("GITHUB_RUN_NUMBER", "7"), ("GITHUB_SHA", &commit)]].concat();
+    let github =
+        [&job[..], &[("GITHUB_REF_NAME", "main"), ("GITHUB_RUN_NUMBER", "7"), ("GITHUB_SHA", &commit)]].concat();
     assert_eq!(run(&program(), &["build:new:github"], &github, &folder.0).0, 0);
     assert_eq!(server.heard()["metadata"]["Message"], "Let the lamp turn slower\n\nCaptains asked for it.");
     let fails = |arguments: &[&str], sentence: &str| {
@@ -272,7 +315,10 @@ fn a_job_s_odd_values_are_sent_or_refused_and_never_lost() {
     let (code, _, said) = run(&program(), &["fly"], &[], &folder.0);
     assert_eq!(
         (code, said.as_str()),
-        (2, "coolops: 'fly' is not a coolops command (this small program only announces builds). See 'coolops --help'.\n")
+        (
+            2,
+            "coolops: 'fly' is not a coolops command (this small program only announces builds). See 'coolops --help'.\n"
+        )
     );
     assert!(run(&program(), &["-v"], &[], &folder.0).1.starts_with("coolops 0.1.0"));
 }
@@ -292,7 +338,10 @@ fn a_redirect_is_not_taken_for_an_answer() {
     let (code, _, said) = run(&program(), &["build:new", "n", "-t", "x", "--url", &url], &[], &folder.0);
     server.join().unwrap();
     assert_eq!(code, 1);
-    assert_eq!(said, format!("{url}/builds sends us on to https://login.example.com/; set the address of coolops itself\n"));
+    assert_eq!(
+        said,
+        format!("{url}/builds sends us on to https://login.example.com/; set the address of coolops itself\n")
+    );
 }
 
 /// Runs install.sh as a person would, with programs of ours first in the path.
@@ -324,14 +373,25 @@ fn it_is_installed_by_a_script_that_checks_what_it_got() {
     });
     for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
         let mut command = Command::new(shell[0]);
-        command.args(&shell[1..]).arg(root().join("install.sh")).env_clear().current_dir(&folder.0).env("PATH", "/usr/bin:/bin");
-        command.envs([("HOME", home.as_str()), ("COOLOPS_DOWNLOAD_URL", &server.url), ("COOLOPS_INSTALL_DIR", &elsewhere)]);
+        command
+            .args(&shell[1..])
+            .arg(root().join("install.sh"))
+            .env_clear()
+            .current_dir(&folder.0)
+            .env("PATH", "/usr/bin:/bin");
+        command.envs([
+            ("HOME", home.as_str()),
+            ("COOLOPS_DOWNLOAD_URL", &server.url),
+            ("COOLOPS_INSTALL_DIR", &elsewhere),
+        ]);
         assert_eq!(shown(&command.output().unwrap()).0, 0, "{shell:?}");
     }
     // With wget and shasum where the others are missing; a relative folder is not looked for in CDPATH.
     let bare = folder.0.join("bare");
     std::fs::create_dir(&bare).unwrap();
-    for tool in ["sh", "wget", "shasum", "uname", "mktemp", "tr", "grep", "head", "mkdir", "cat", "chmod", "mv", "rm", "perl"] {
+    for tool in
+        ["sh", "wget", "shasum", "uname", "mktemp", "tr", "grep", "head", "mkdir", "cat", "chmod", "mv", "rm", "perl"]
+    {
         std::os::unix::fs::symlink(format!("/usr/bin/{tool}"), bare.join(tool)).unwrap();
     }
     let more = [("PATH", bare.to_str().unwrap()), ("COOLOPS_INSTALL_DIR", "here"), ("CDPATH", "/tmp")];
@@ -368,8 +428,12 @@ fn nothing_is_installed_when_something_is_wrong() {
     fails(&server.url, "coolops-x86_64-linux can't be fetched");
     std::fs::copy(program(), dist.0.join("coolops-x86_64-linux")).unwrap();
     fails(&server.url, "nothing is installed without its checksum");
-    std::fs::write(dist.0.join("coolops-x86_64-linux.sha256"), format!("{}  coolops-x86_64-linux\n", "0".repeat(64))).unwrap();
-    fails(&server.url, "and should be 0000000000000000000000000000000000000000000000000000000000000000; nothing is installed");
+    std::fs::write(dist.0.join("coolops-x86_64-linux.sha256"), format!("{}  coolops-x86_64-linux\n", "0".repeat(64)))
+        .unwrap();
+    fails(
+        &server.url,
+        "and should be 0000000000000000000000000000000000000000000000000000000000000000; nothing is installed",
+    );
     std::fs::write(dist.0.join("coolops-x86_64-linux.sha256"), "").unwrap();
     fails(&server.url, "holds no SHA-256 checksum; nothing is installed");
     let fake = folder.0.join("fake");
@@ -379,9 +443,15 @@ fn nothing_is_installed_when_something_is_wrong() {
     fails(&server.url, "there is a program for Linux on x86_64 only, and this is Darwin on arm64");
 }
 
-/// A step of an example: its script, and the variables that the CI system would set for it, with `fill` for every place that
-/// it fills in.
-fn example(file: &str, at: &[&str], script: &str, variables: &[&str], fill: &dyn Fn(&str) -> String) -> (String, Vec<(String, String)>) {
+/// A step of an example: its script, and the variables that the CI system would set for it, with `fill` for every place
+/// that it fills in.
+fn example(
+    file: &str,
+    at: &[&str],
+    script: &str,
+    variables: &[&str],
+    fill: &dyn Fn(&str) -> String,
+) -> (String, Vec<(String, String)>) {
     let text = std::fs::read_to_string(root().join("examples/ci").join(file)).unwrap();
     let whole: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
     let walk = |at: &[&str]| {
@@ -391,9 +461,11 @@ fn example(file: &str, at: &[&str], script: &str, variables: &[&str], fill: &dyn
         })
     };
     let step = walk(at);
-    let script = if script.is_empty() { step[0].as_str() } else { step[script].as_str() }.unwrap_or_else(|| panic!("no script in {file}"));
+    let script = if script.is_empty() { step[0].as_str() } else { step[script].as_str() }
+        .unwrap_or_else(|| panic!("no script in {file}"));
     let variables = walk(variables).as_mapping().unwrap_or_else(|| panic!("no variables in {file}")).iter();
-    let variables = variables.map(|(name, value)| (name.as_str().unwrap().to_owned(), fill(value.as_str().unwrap()))).collect();
+    let variables =
+        variables.map(|(name, value)| (name.as_str().unwrap().to_owned(), fill(value.as_str().unwrap()))).collect();
     (script.to_owned(), variables)
 }
 
@@ -453,9 +525,13 @@ fn the_examples_install_and_announce() {
             ),
             (
                 "gitlab",
-                example("gitlab/coolops.gitlab-ci.yml", &[".coolops-announce", "script"], "", &[".coolops-announce", "variables"], &|t| {
-                    between(t, "\0", "\0")
-                }),
+                example(
+                    "gitlab/coolops.gitlab-ci.yml",
+                    &[".coolops-announce", "script"],
+                    "",
+                    &[".coolops-announce", "variables"],
+                    &|t| between(t, "\0", "\0"),
+                ),
                 vec![project, gitlab],
             ),
         ];
@@ -466,7 +542,8 @@ fn the_examples_install_and_announce() {
             if name == "gitlab" {
                 child.env("COOLOPS_BUILD", own);
             }
-            let (code, out, said) = shown(&child.args(["-e", "-c", &script]).current_dir(&folder.0).stdin(Stdio::null()).output().unwrap());
+            let (code, out, said) =
+                shown(&child.args(["-e", "-c", &script]).current_dir(&folder.0).stdin(Stdio::null()).output().unwrap());
             assert_eq!(code, 0, "{name}: {out}{said}");
             let heard = server.heard();
             assert_eq!(
@@ -475,7 +552,8 @@ fn the_examples_install_and_announce() {
                 "{name}"
             );
             assert!(
-                heard["metadata"].to_string().contains("Let the lamp turn slower") && heard["metadata"]["Note"] == "by hand",
+                heard["metadata"].to_string().contains("Let the lamp turn slower")
+                    && heard["metadata"]["Note"] == "by hand",
                 "{heard}"
             );
         }
@@ -504,8 +582,7 @@ fn the_program_of_2018_keeps_working() {
             )
             .into_bytes()
         };
-        let circleci =
-            r#"{"name":"master-1","params":{"DOCKER_TAG":"1"},"metadata":{"Last Commit":"```Fix```","Pull Request":"_No Pull Request_"}}"#;
+        let circleci = r#"{"name":"master-1","params":{"DOCKER_TAG":"1"},"metadata":{"Last Commit":"```Fix```","Pull Request":"_No Pull Request_"}}"#;
         assert_eq!(raw(&address, &request(&s.token, circleci)), 201);
         assert_eq!(raw(&address, &request(&s.token, circleci)), 200);
         assert_eq!(raw(&address, &request(&s.token, r#"{"name":"bare","params":{}}"#)), 201);

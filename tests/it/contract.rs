@@ -18,7 +18,8 @@ fn what_is_published_is_what_the_types_say() {
             "events/{path} has drifted from the types; run ./just events, and make a new version if it was released"
         );
     }
-    let known: Vec<String> = events::files().into_iter().map(|(path, _)| path.split('/').next().unwrap().to_owned()).collect();
+    let known: Vec<String> =
+        events::files().into_iter().map(|(path, _)| path.split('/').next().unwrap().to_owned()).collect();
     for entry in std::fs::read_dir(folder()).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
@@ -49,7 +50,8 @@ fn the_example_of_a_version_that_is_not_written_any_more_loads_for_ever() {
             let path = folder().join(format!("{kind}/v{version}.{what}.json"));
             std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
         };
-        let (schema, example) = (serde_json::from_str(&read("schema")).unwrap(), serde_json::from_str(&read("example")).unwrap());
+        let (schema, example) =
+            (serde_json::from_str(&read("schema")).unwrap(), serde_json::from_str(&read("example")).unwrap());
         jsonschema::validate(&schema, &example).unwrap();
         let event = Event::parse(kind, *version, &example.to_string()).unwrap();
         assert_eq!(event.kind().0, *kind);
@@ -70,7 +72,9 @@ fn every_event_that_carries_a_seal_is_audited() {
     for contract in coolops::domain::event::contract() {
         let seals = contract.example["log"]["head"].is_string();
         // A chunk of output is no event of the log.
-        let Ok(event) = coolops::domain::event::Event::parse(contract.name, contract.version, &contract.example.to_string()) else {
+        let Ok(event) =
+            coolops::domain::event::Event::parse(contract.name, contract.version, &contract.example.to_string())
+        else {
             continue;
         };
         assert_eq!(seals, event.seal().is_some(), "{}", contract.name);

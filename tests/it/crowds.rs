@@ -21,8 +21,11 @@ fn slow(address: &str, n: usize) -> Option<TcpStream> {
 
 #[test]
 fn two_thousand_slow_connections_do_not_keep_a_press_from_being_answered() {
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, rustix::process::Rlimit { current: Some(8_192), maximum: Some(8_192) })
-        .ok();
+    rustix::process::setrlimit(
+        rustix::process::Resource::Nofile,
+        rustix::process::Rlimit { current: Some(8_192), maximum: Some(8_192) },
+    )
+    .ok();
     service_story("echo hello", "info", async |s| {
         s.cli(&["build:new", "master-1"]);
         s.shows("# Api: master-1").await;

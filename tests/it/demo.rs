@@ -40,7 +40,10 @@ impl Folder {
     fn start(&self, port: &str) -> Demo {
         let mut child = self.command(&["demo", "--port", port]).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let page = lines.map_while(Result::ok).find(|l| l.trim().starts_with("http://127.0.0.1:")).expect("the demo prints an address");
+        let page = lines
+            .map_while(Result::ok)
+            .find(|l| l.trim().starts_with("http://127.0.0.1:"))
+            .expect("the demo prints an address");
         Demo { child, page: page.trim().to_owned() }
     }
 
@@ -56,7 +59,9 @@ fn signal(child: &Child, name: &str) {
 
 fn announce(folder: &Folder, name: &str) -> bool {
     let program = env!("CARGO_BIN_EXE_coolops");
-    let script = format!("eval \"$({program} demo env)\" && coolops build:new {name} -p DOCKER_TAG=1 && coolops replay --verify");
+    let script = format!(
+        "eval \"$({program} demo env)\" && coolops build:new {name} -p DOCKER_TAG=1 && coolops replay --verify"
+    );
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin").env("TMPDIR", &folder.0);
     let output = shell.output().unwrap();
@@ -88,7 +93,10 @@ fn what_a_killed_demo_left_is_cleaned_up_by_the_next() {
     assert_eq!(folder.runs(), 1);
     let output = folder.command(&["demo", "env"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no demo is running; start one in another terminal with: ./just demo"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr)
+            .contains("no demo is running; start one in another terminal with: ./just demo")
+    );
     let mut next = folder.start("0");
     assert!(announce(&folder, "master-1"));
     assert_eq!(folder.runs(), 1);
@@ -134,15 +142,21 @@ fn what_a_command_beside_the_services_started_ends_with_it() {
     let note = folder.0.join("started");
     let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", note.display());
     let quiet = Stdio::null;
-    let mut child =
-        folder.command(&["with-services", "--", "sh", "-c", &script]).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+    let mut child = folder
+        .command(&["with-services", "--", "sh", "-c", &script])
+        .stdin(quiet())
+        .stdout(quiet())
+        .stderr(quiet())
+        .spawn()
+        .unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while !note.exists() {
         assert!(std::time::Instant::now() < deadline, "its command never began");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     let started = std::fs::read_to_string(&note).unwrap();
-    let state = || std::fs::read_to_string(format!("/proc/{}/stat", started.trim())).ok().filter(|stat| !stat.contains(") Z "));
+    let state =
+        || std::fs::read_to_string(format!("/proc/{}/stat", started.trim())).ok().filter(|stat| !stat.contains(") Z "));
     assert!(state().is_some(), "it runs");
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     child.wait().unwrap();

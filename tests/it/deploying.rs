@@ -39,8 +39,14 @@ fn every_way_an_image_can_be_missing_is_told_apart() {
         s.ci_announces(build("master-1")).await;
         for (failure, words) in [
             (Failure::ImageMissing, "the image registry.test/deploy:1 does not exist"),
-            (Failure::RegistryRefused { registry: "registry.test".into() }, "the registry registry.test refused our credentials"),
-            (Failure::PullFailed { detail: "connection reset".into() }, "the image could not be pulled: connection reset"),
+            (
+                Failure::RegistryRefused { registry: "registry.test".into() },
+                "the registry registry.test refused our credentials",
+            ),
+            (
+                Failure::PullFailed { detail: "connection reset".into() },
+                "the image could not be pulled: connection reset",
+            ),
         ] {
             s.runner.will_refuse(failure);
             s.presses("ana", "master-1", "Staging").await;
@@ -59,8 +65,10 @@ fn a_second_press_while_it_runs_is_refused_privately_and_by_name() {
         s.presses("ben", "master-1", "Staging").await;
         assert_eq!(
             s.private_notes_of("ben"),
-            ["master-1 is already running on Staging, so nothing was started a second time. Its line in the message shows how it goes; \
-              press again when it has ended. It was started by <@U0ANA00001>."]
+            [
+                "master-1 is already running on Staging, so nothing was started a second time. Its line in the message shows how it goes; \
+              press again when it has ended. It was started by <@U0ANA00001>."
+            ]
         );
         assert!(s.private_notes_of("ana").is_empty());
         s.container_ends("master-1", 0).await;
@@ -129,12 +137,15 @@ fn a_container_that_vanished_is_unknown_and_keeps_the_environment_closed_until_a
         s.runner.hold();
         s.presses("ana", "master-1", "Staging").await;
         s.presses("ana", "master-2", "Staging").await;
-        let lost = s.app.store.deployments(None, &[State::Running], 1).await.unwrap().remove(0).deployment.of.deployment_id;
+        let lost =
+            s.app.store.deployments(None, &[State::Running], 1).await.unwrap().remove(0).deployment.of.deployment_id;
         s.runner.vanishes(lost);
         s.settle().await;
         snapshot!("a_deployment_is_unknown", s.channel());
         s.presses("ben", "master-1", "Staging").await;
-        assert!(s.private_notes_of("ben")[0].contains("An operator has to look at it first: coolops deployment resolve."));
+        assert!(
+            s.private_notes_of("ben")[0].contains("An operator has to look at it first: coolops deployment resolve.")
+        );
         s.app.resolve(lost, Verdict::Failed, "version 7 is still live", &operator()).await.unwrap();
         s.settle().await;
         assert!(s.channel().contains("*failed*, as a person decided: version 7 is still live"), "{}", s.channel());
@@ -153,7 +164,10 @@ fn a_press_on_what_is_gone_says_so_privately() {
         assert!(s.private_notes_of("ana")[0].starts_with("The environment Staging does not exist any more"));
         assert_eq!(s.private_notes_of("ben"), ["The project Api is archived, so nothing was started."]);
         let unknown = s.press_of("chi", "master-1", "Production");
-        let other = s.standin.shared().sign(unknown.body.replace(&s.build_id("master-1").to_string(), &uuid::Uuid::nil().to_string()));
+        let other = s
+            .standin
+            .shared()
+            .sign(unknown.body.replace(&s.build_id("master-1").to_string(), &uuid::Uuid::nil().to_string()));
         assert_eq!(s.deliver(&other).await, StatusCode::OK);
         s.settle().await;
         assert!(s.private_notes_of("chi")[0].starts_with("This build is not known here any more"));
@@ -169,7 +183,10 @@ fn the_container_gets_the_environment_over_the_build_and_coolops_over_both() {
         s.ci_announces(b).await;
         let set = EnvironmentChange::SetVariable { name: "REGION".into(), value: "from the environment".into() };
         s.app.change_environment(s.project(), "Staging", set, &operator()).await.unwrap();
-        s.app.set_secret(s.project(), "Staging", "API_TOKEN", &"correct-horse".to_owned().into(), &operator()).await.unwrap();
+        s.app
+            .set_secret(s.project(), "Staging", "API_TOKEN", &"correct-horse".to_owned().into(), &operator())
+            .await
+            .unwrap();
         s.runner.will_print(&["token is correct-horse"], 0);
         s.presses("ana", "master-1", "Staging").await;
         let all = s.runner.variables();
@@ -198,9 +215,13 @@ fn a_link_opens_its_own_log_only_and_none_after_links_are_revoked() {
         assert!(status == StatusCode::OK && page.contains("master-1 → Staging"), "{page}");
         let (without, key) = path.split_once("?key=").unwrap();
         let build_page = format!("/builds/{}?key={key}", s.build_id("master-1"));
-        for wrong in
-            [without.to_owned(), format!("{without}?key=x"), format!("{without}?key={key}x"), build_page, "/deployments/x?key=y".to_owned()]
-        {
+        for wrong in [
+            without.to_owned(),
+            format!("{without}?key=x"),
+            format!("{without}?key={key}x"),
+            build_page,
+            "/deployments/x?key=y".to_owned(),
+        ] {
             let (status, page) = s.get(&wrong).await;
             assert_eq!(status, StatusCode::NOT_FOUND, "{wrong}");
             assert!(page.contains("This link is not valid"));
@@ -231,18 +252,27 @@ fn what_a_container_prints_is_never_markup_and_the_page_loads_nothing_from_elsew
     story(async |s| {
         s.ci_announces(build("<img src=x onerror=alert(1)>")).await;
         s.runner.will_print(
-            &["<script>alert(1)</script>", "\u{1b}]8;;javascript:alert(1)\u{7}click\u{1b}]8;;\u{7}", "\u{1b}[1;31mred\u{1b}[0m"],
+            &[
+                "<script>alert(1)</script>",
+                "\u{1b}]8;;javascript:alert(1)\u{7}click\u{1b}]8;;\u{7}",
+                "\u{1b}[1;31mred\u{1b}[0m",
+            ],
             0,
         );
         s.presses("ana", "&lt;img", "Staging").await;
         let (_, page) = s.get(&s.log_path()).await;
         assert!(!page.contains("<script>alert") && !page.contains("<img") && !page.contains("javascript:"), "{page}");
-        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && page.contains("<span class=\"f1 bo\">red</span>"));
+        assert!(
+            page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && page.contains("<span class=\"f1 bo\">red</span>")
+        );
         let request = axum::http::Request::get(s.log_path()).body(axum::body::Body::empty()).unwrap();
         let response = tower::ServiceExt::oneshot(s.router.clone(), request).await.unwrap();
         let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
         assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self'"));
-        assert_eq!((header("referrer-policy"), header("cache-control")), ("no-referrer".to_owned(), "no-store".to_owned()));
+        assert_eq!(
+            (header("referrer-policy"), header("cache-control")),
+            ("no-referrer".to_owned(), "no-store".to_owned())
+        );
     });
 }
 
@@ -256,9 +286,13 @@ fn a_reader_that_comes_back_with_the_last_event_id_misses_and_doubles_nothing() 
         let (_, whole) = s.get(&live).await;
         assert!(whole.contains("event: lines\nid: 0\n") && whole.contains("id=\\\"L2\\\""), "{whole}");
         assert!(whole.trim_end().ends_with("event: end\ndata: {}"), "{whole}");
-        let request = axum::http::Request::get(&live).header("last-event-id", "0").body(axum::body::Body::empty()).unwrap();
+        let request =
+            axum::http::Request::get(&live).header("last-event-id", "0").body(axum::body::Body::empty()).unwrap();
         let (_, rest) = s.send(request).await;
         let rest = rest.as_str().unwrap_or_default().to_owned();
-        assert!(!rest.contains("event: lines") && rest.contains("event: state") && rest.contains("event: end"), "{rest}");
+        assert!(
+            !rest.contains("event: lines") && rest.contains("event: state") && rest.contains("event: end"),
+            "{rest}"
+        );
     });
 }

@@ -23,7 +23,8 @@ fn a_press_runs_the_image_and_the_message_and_log_tell_how_it_went() {
         s.shows("*failed*: exit code 3").await;
         let verified = s.cli(&["replay", "--verify"]);
         assert!(
-            verified.contains("2 messages, rendered anew from the events, equal what Slack was last sent, byte for byte."),
+            verified
+                .contains("2 messages, rendered anew from the events, equal what Slack was last sent, byte for byte."),
             "{verified}"
         );
         let rebuilt = s.cli(&["replay"]);
@@ -111,7 +112,8 @@ fn a_deployment_starts_within_seconds_without_any_redis() {
         s.shows("# Api: master-1").await;
         let pressed = Instant::now();
         s.presses("ana", "master-1", "Staging").await;
-        s.until("it runs or has run", async || s.channel().contains("running") || s.channel().contains("succeeded")).await;
+        s.until("it runs or has run", async || s.channel().contains("running") || s.channel().contains("succeeded"))
+            .await;
         assert!(pressed.elapsed() < Duration::from_secs(5), "it took {:?}", pressed.elapsed());
         s.shows("*succeeded*").await;
         assert_eq!(s.logs(), "without redis\n");
@@ -128,7 +130,9 @@ fn a_container_removed_by_hand_is_unknown_until_it_is_resolved_from_the_command_
         let list: serde_json::Value = serde_json::from_str(&s.cli(&["deployment", "list", "--json"])).unwrap();
         let id = list[0]["of"]["deployment_id"].as_str().unwrap().to_owned();
         let host = crate::story::database::service("TEST_DOCKER_HOST");
-        let docker = bollard::Docker::connect_with_socket(host.trim_start_matches("unix://"), 30, bollard::API_DEFAULT_VERSION).unwrap();
+        let docker =
+            bollard::Docker::connect_with_socket(host.trim_start_matches("unix://"), 30, bollard::API_DEFAULT_VERSION)
+                .unwrap();
         let force = bollard::query_parameters::RemoveContainerOptionsBuilder::new().force(true).build();
         docker.remove_container(&format!("coolops-{id}"), Some(force)).await.unwrap();
         s.shows("*unknown*: its container was removed while it ran").await;
@@ -189,6 +193,9 @@ fn a_log_that_is_longer_than_half_of_its_limit_is_live_all_the_same() {
         assert!(s.channel().contains("*running*"), "it is still running");
         s.shows("*succeeded*").await;
         let log = s.logs();
-        assert_eq!((log.matches("tick ").count(), log.matches("line 12000 of").count(), log.matches("line 1 of").count()), (40, 1, 1));
+        assert_eq!(
+            (log.matches("tick ").count(), log.matches("line 12000 of").count(), log.matches("line 1 of").count()),
+            (40, 1, 1)
+        );
     });
 }

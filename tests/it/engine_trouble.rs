@@ -40,7 +40,11 @@ fn another_engine_behind_the_same_address_starts_nothing_a_second_time() {
             s.only_presses("ana", "master-1", "Staging").await;
             for _ in 0..4 {
                 s.a_worker_tries_once().await;
-                assert!(s.channel().contains("*starting*"), "{method}: nobody knows yet what it does:\n{}", s.channel());
+                assert!(
+                    s.channel().contains("*starting*"),
+                    "{method}: nobody knows yet what it does:\n{}",
+                    s.channel()
+                );
                 assert_eq!(s.runner.variables(), [], "{method}: a container was made on the engine that has come");
             }
             s.runner.is_back();
@@ -103,7 +107,11 @@ fn what_can_not_be_started_fails_in_dockers_words_when_its_patience_is_over() {
         assert!(!s.channel().contains("*failed*"), "its patience is three minutes:\n{}", s.channel());
         s.database.set_clock(3 * 60 + 10).await;
         s.a_worker_tries_once().await;
-        assert!(s.channel().contains(&format!("*failed*: the container could not be started: {WORDS}")), "{}", s.channel());
+        assert!(
+            s.channel().contains(&format!("*failed*: the container could not be started: {WORDS}")),
+            "{}",
+            s.channel()
+        );
         s.runner.is_well_again();
         s.settle().await;
         assert!(s.channel().contains("*succeeded*"), "the next one is free to go:\n{}", s.channel());
@@ -122,9 +130,11 @@ fn output_that_the_engine_gave_up_reading_is_marked() {
             }
             s.presses("ana", "master-1", "Staging").await;
             let (_, log) = s.get(&s.log_path().replace("?key=", "/raw?key=")).await;
-            let mark = "… [output is missing here: the Docker Engine stopped reading it 10 s after the container's end]\n";
+            let mark =
+                "… [output is missing here: the Docker Engine stopped reading it 10 s after the container's end]\n";
             assert_eq!(log, format!("one\ntwo\n{}", if gives_up { mark } else { "" }));
-            let sealed = "select count(*) from event where type = 'deployment_succeeded' and (payload->'log'->>'gaps')::int = 1";
+            let sealed =
+                "select count(*) from event where type = 'deployment_succeeded' and (payload->'log'->>'gaps')::int = 1";
             assert_eq!(s.database.count(sealed).await, i64::from(gives_up), "counted in the end's seal");
         });
     }
@@ -136,8 +146,7 @@ fn an_engine_that_nobody_has_seen_for_ten_minutes_is_given_up_and_no_earlier() {
     use std::time::Duration;
     story(async |s| {
         let store = &s.app.store;
-        let pinned =
-            "insert into job (id, kind, key, wanted, engine) values (gen_random_uuid(), 'run_deployment', gen_random_uuid(), 1, 'gone')";
+        let pinned = "insert into job (id, kind, key, wanted, engine) values (gen_random_uuid(), 'run_deployment', gen_random_uuid(), 1, 'gone')";
         s.database.execute(pinned).await;
         // Web faces have no engine, and are alive.
         store.seen(uuid::Uuid::from_u128(1), None).await.unwrap();
@@ -173,9 +182,15 @@ fn an_answer_of_docker_that_can_not_be_read_is_no_answer() {
         let server = tokio::spawn(async move { axum::serve(listener, router).await });
         let runner = DockerRunner::connect(Some(&format!("unix://{}", socket.display()))).unwrap();
         let id = DeploymentId(uuid::Uuid::from_u128(7));
-        for nonsense in
-            ["", "surprise", "[]", "{}", r#"{"Id":7}"#, r#"{"Id":"a","Config":{"Labels":{}}}"#, r#"{"Id":"a","State":{"Status":"what"}}"#]
-        {
+        for nonsense in [
+            "",
+            "surprise",
+            "[]",
+            "{}",
+            r#"{"Id":7}"#,
+            r#"{"Id":"a","Config":{"Labels":{}}}"#,
+            r#"{"Id":"a","State":{"Status":"what"}}"#,
+        ] {
             *says.lock().unwrap() = nonsense;
             let looked = runner.look("coolops-7", id).await;
             assert!(matches!(looked, Err(Trouble::Engine(_))), "{nonsense}: {looked:?}");

@@ -45,8 +45,12 @@ fn of_two_who_read_the_same_version_one_is_refused_and_nobody_else_is_harmed() {
     story(async |s| {
         let store = &s.app.store;
         let (a, b) = (posted(1), posted(2));
-        let (first, second, other) =
-            futures::future::join3(store.append(one(&a, 11, 0)), store.append(one(&a, 12, 0)), store.append(one(&b, 13, 0))).await;
+        let (first, second, other) = futures::future::join3(
+            store.append(one(&a, 11, 0)),
+            store.append(one(&a, 12, 0)),
+            store.append(one(&b, 13, 0)),
+        )
+        .await;
         assert_eq!([first.is_ok(), second.is_ok()].iter().filter(|ok| **ok).count(), 1);
         assert!(matches!(first.and(second), Err(AppendError::Conflict)));
         assert!(other.is_ok());
@@ -71,7 +75,8 @@ fn an_append_survives_the_loss_of_its_connection() {
         for round in 0..5_u128 {
             s.database.execute(kill).await;
             let events: Vec<Event> = (0..10).map(|n| posted(100 + round * 10 + n)).collect();
-            let appends = events.iter().zip(0..).map(|(event, n)| s.app.store.append(one(event, 500 + round * 10 + n, 0)));
+            let appends =
+                events.iter().zip(0..).map(|(event, n)| s.app.store.append(one(event, 500 + round * 10 + n, 0)));
             for outcome in futures::future::join_all(appends).await {
                 outcome.unwrap();
             }
@@ -98,10 +103,24 @@ fn a_worker_whose_lease_was_taken_over_can_write_nothing() {
     story(async |s| {
         let (_, _) = s.post_build(&build("master-1").body()).await;
         let kinds = coolops::jobs::SLACK_KINDS;
-        let claim = s.app.store.claim(kinds, Uuid::from_u128(1), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
-        s.database.execute("update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'").await;
+        let claim = s
+            .app
+            .store
+            .claim(kinds, Uuid::from_u128(1), None, Via::Sweep, std::time::Duration::ZERO)
+            .await
+            .unwrap()
+            .unwrap();
+        s.database
+            .execute("update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'")
+            .await;
         assert_eq!(s.app.store.reap().await.unwrap(), 1);
-        let next = s.app.store.claim(kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
+        let next = s
+            .app
+            .store
+            .claim(kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO)
+            .await
+            .unwrap()
+            .unwrap();
         assert!(next.fence > claim.fence);
         let mut zombie = one(&posted(1), 11, 0);
         zombie.fenced(&claim);
@@ -116,12 +135,26 @@ fn a_fence_that_postgres_gives_twice_after_a_crash_lets_only_the_last_owner_writ
     story(async |s| {
         let (_, _) = s.post_build(&build("master-1").body()).await;
         let kinds = coolops::jobs::SLACK_KINDS;
-        let claim = s.app.store.claim(kinds, Uuid::from_u128(1), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
-        s.database.execute("update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'").await;
+        let claim = s
+            .app
+            .store
+            .claim(kinds, Uuid::from_u128(1), None, Via::Sweep, std::time::Duration::ZERO)
+            .await
+            .unwrap()
+            .unwrap();
+        s.database
+            .execute("update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'")
+            .await;
         assert_eq!(s.app.store.reap().await.unwrap(), 1);
         // What a crash does to a sequence whose last values were not yet on disk.
         s.database.execute(&format!("select setval('fence_seq', {}, false)", claim.fence)).await;
-        let next = s.app.store.claim(kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap().unwrap();
+        let next = s
+            .app
+            .store
+            .claim(kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(next.fence, claim.fence, "the same fence again");
         let mut zombie = one(&posted(1), 11, 0);
         zombie.fenced(&claim);
@@ -160,10 +193,15 @@ fn nobody_can_change_an_event_not_even_its_owner_by_accident() {
         let mut app = s.database.owner().await;
         let role: String = sqlx::query_scalar("select coolops_app_role()").fetch_one(&mut app).await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("set role {role}"))).execute(&mut app).await.unwrap();
-        for statement in
-            ["insert into event select * from event", "update event_head set position = 0", "alter table event disable trigger all"]
-        {
-            assert!(sqlx::raw_sql(statement).execute(&mut app).await.is_err(), "{statement} must be refused to the application");
+        for statement in [
+            "insert into event select * from event",
+            "update event_head set position = 0",
+            "alter table event disable trigger all",
+        ] {
+            assert!(
+                sqlx::raw_sql(statement).execute(&mut app).await.is_err(),
+                "{statement} must be refused to the application"
+            );
         }
         app.close().await.unwrap();
     });
@@ -180,7 +218,12 @@ fn a_turn_that_has_come_is_taken_before_another_one_is_asked_for() {
         }
         let newest = Task::SyncMessage(s.build_id("master-3"));
         s.database.execute(&format!("update job set turn = 'slack' where id = '{}'", newest.job_id())).await;
-        let first = s.app.store.claim(SLACK_KINDS, uuid::Uuid::from_u128(9), None, Via::Sweep, std::time::Duration::ZERO).await.unwrap();
+        let first = s
+            .app
+            .store
+            .claim(SLACK_KINDS, uuid::Uuid::from_u128(9), None, Via::Sweep, std::time::Duration::ZERO)
+            .await
+            .unwrap();
         assert_eq!(first.as_ref().unwrap().task, newest, "the oldest ones have yet to ask for their turns");
         assert_eq!(s.app.store.to_ring(SLACK_KINDS, 1).await.unwrap().len(), 1);
         s.app.store.release(&first.unwrap(), std::time::Duration::ZERO, Some("slack"), None).await.unwrap();

@@ -31,14 +31,28 @@ fn what_ci_sends_wrong_is_refused_with_what_to_do() {
         refused(s, &params(r#"{"A-B":"x"}"#), S::BAD_REQUEST, "not a variable name").await;
         refused(s, &params("{\"A\":\"x\\u0000\"}"), S::BAD_REQUEST, "holds a NUL byte").await;
         refused(s, "{\"name\":\"a\\u0000b\",\"params\":{}}", S::BAD_REQUEST, "control character U+0000").await;
-        refused(s, &format!(r#"{{"name":"{}","params":{{}}}}"#, "x".repeat(300)), S::BAD_REQUEST, "has 300 characters; at most 200").await;
+        refused(
+            s,
+            &format!(r#"{{"name":"{}","params":{{}}}}"#, "x".repeat(300)),
+            S::BAD_REQUEST,
+            "has 300 characters; at most 200",
+        )
+        .await;
         let many: Vec<String> = (0..10_000).map(|n| format!("\"P{n}\":\"\"")).collect();
-        refused(s, &params(&format!("{{{}}}", many.join(","))), S::BAD_REQUEST, "there are 10000 params; at most 100").await;
-        refused(s, &params(&format!(r#"{{"A":"{}"}}"#, "x".repeat(10_001))), S::BAD_REQUEST, "has 10001 bytes; at most 10000").await;
+        refused(s, &params(&format!("{{{}}}", many.join(","))), S::BAD_REQUEST, "there are 10000 params; at most 100")
+            .await;
+        refused(
+            s,
+            &params(&format!(r#"{{"A":"{}"}}"#, "x".repeat(10_001))),
+            S::BAD_REQUEST,
+            "has 10001 bytes; at most 10000",
+        )
+        .await;
         let metadata = format!(r#"{{"name":"m","params":{{}},"metadata":{{"{}":"x"}}}}"#, "k".repeat(101));
         refused(s, &metadata, S::BAD_REQUEST, "the metadata key has 101 characters; at most 100").await;
         refused(s, &"x".repeat(256 * 1024 + 1), S::PAYLOAD_TOO_LARGE, "at most 262144 are allowed").await;
-        refused(s, &format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000)), S::BAD_REQUEST, "the body can't be read").await;
+        refused(s, &format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000)), S::BAD_REQUEST, "the body can't be read")
+            .await;
     });
 }
 
@@ -66,7 +80,8 @@ fn a_token_revoked_elsewhere_is_refused_at_once_though_it_is_remembered() {
         assert_eq!(s.post_build(&build("before").body()).await.0, StatusCode::CREATED);
         // Another process revokes it: this one's memory of the project is stale.
         let store = coolops::store::Store::open(&s.database.url, 2).await.unwrap();
-        let keys = coolops::keys::Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), &[]).unwrap();
+        let keys = coolops::keys::Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), &[])
+            .unwrap();
         let other = coolops::app::App::new(store, keys, "https://coolops.test");
         other.change_project(s.project(), ProjectChange::RevokeToken("CI".into()), &operator()).await.unwrap();
         assert_eq!(s.post_build(&build("after").body()).await.0, StatusCode::UNAUTHORIZED);

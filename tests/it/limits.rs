@@ -30,7 +30,10 @@ fn card(environments: usize, metadata: Vec<(String, String)>, lines: Vec<Timed>,
         build_name: name.into(),
         metadata: metadata.into_iter().map(|(name, value)| Entry { name, value }).collect(),
         environments: (0..environments)
-            .map(|n| ButtonFor { id: EnvironmentId(Uuid::from_u128(100 + n as u128)), name: format!("Environment {n}") })
+            .map(|n| ButtonFor {
+                id: EnvironmentId(Uuid::from_u128(100 + n as u128)),
+                name: format!("Environment {n}"),
+            })
             .collect(),
         channel: "C1".into(),
         public_url: "https://coolops.test".into(),
@@ -67,28 +70,35 @@ fn the_message_of_every_state_as_slack_gets_it() {
     snapshot!("block_kit_of_every_state", serde_json::to_string_pretty(&payload).unwrap());
 }
 
-/// What each version of the renderer makes of every state. When this is red, raise `RENDER_VERSION` and add a line: messages that the version
-/// before rendered are not rendered anew with the new one when they are audited.
+/// What each version of the renderer makes of every state. When this is red, raise `RENDER_VERSION` and add a line:
+/// messages that the version before rendered are not rendered anew with the new one when they are audited.
 const RENDERED: &[(i32, &str)] = &[(2, "6a9b167c9ab0986cf4e558dc856e32f219cdea989534cc7406ec44e76be0bd82")];
 
 #[test]
 fn another_rendering_is_another_version() {
     let states = State::ALL.into_iter().zip(1..).map(|(state, n)| line(n, state));
-    let all = |lines: Vec<Timed>| card(2, vec![("Job url".into(), "https://ci.example.com/7".into())], lines, "master-42");
+    let all =
+        |lines: Vec<Timed>| card(2, vec![("Job url".into(), "https://ci.example.com/7".into())], lines, "master-42");
     let cards = [all(states.collect()), all(given::with_more_to_tell())];
     let keys = Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), &[]).unwrap();
     let master = keys.new_link_key();
     let links = keys.links(&format!("{}-pinned", master.split('-').next().unwrap())).unwrap();
-    let both = |card| format!("{}{}", render::render(card, &links).bytes(), render::render_plainly(card, &links).bytes());
+    let both =
+        |card| format!("{}{}", render::render(card, &links).bytes(), render::render_plainly(card, &links).bytes());
     let digest = hex::encode(render::digest(&cards.iter().map(both).collect::<String>()));
-    assert_eq!(RENDERED.last(), Some(&(render::RENDER_VERSION, digest.as_str())), "raise RENDER_VERSION, and say so here");
+    assert_eq!(
+        RENDERED.last(),
+        Some(&(render::RENDER_VERSION, digest.as_str())),
+        "raise RENDER_VERSION, and say so here"
+    );
     assert!(RENDERED.windows(2).all(|two| two[0].0 < two[1].0));
 }
 
 #[test]
 fn what_is_told_beside_a_state_as_slack_gets_it() {
     let payload = judge(&card(2, vec![], given::with_more_to_tell(), "master-42"));
-    let lines = payload["attachments"].as_array().unwrap().iter().map(|a| a["blocks"][0]["text"]["text"].as_str().unwrap());
+    let lines =
+        payload["attachments"].as_array().unwrap().iter().map(|a| a["blocks"][0]["text"]["text"].as_str().unwrap());
     snapshot!("lines_with_more_to_tell", lines.collect::<Vec<_>>().join("\n"));
 }
 
@@ -117,7 +127,8 @@ fn eighty_fields_of_three_kilobytes_fit() {
 fn thirty_environments_that_all_run_are_all_told() {
     for open in [1, 10, 16, 17, 20, 30] {
         let lines = (1..=open).map(|n| given::deployment(n, &format!("Region {n}."), State::Running)).collect();
-        let payload = judge(&card(30, vec![("Job url".into(), "https://ci.example.com/7".into())], lines, "m")).to_string();
+        let payload =
+            judge(&card(30, vec![("Job url".into(), "https://ci.example.com/7".into())], lines, "m")).to_string();
         for n in 1..=open {
             assert!(payload.contains(&format!("Region {n}.")), "{n} of {open} is missing");
         }
@@ -127,7 +138,8 @@ fn thirty_environments_that_all_run_are_all_told() {
 
 #[test]
 fn five_hundred_deployments_show_the_open_ones_and_the_newest() {
-    let mut lines: Vec<Timed> = (1..=500).map(|n| line(n, if n % 3 == 0 { State::Failed } else { State::Succeeded })).collect();
+    let mut lines: Vec<Timed> =
+        (1..=500).map(|n| line(n, if n % 3 == 0 { State::Failed } else { State::Succeeded })).collect();
     lines[5] = line(6, State::Running);
     let payload = judge(&card(2, vec![], lines, "m"));
     let attachments = payload["attachments"].as_array().unwrap();

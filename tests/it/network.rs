@@ -20,7 +20,10 @@ fn a_container_reaches_neither_the_host_nor_the_metadata_address() {
         s.presses("ana", "master-1", "Staging").await;
         s.shows("*succeeded*").await;
         let log = s.logs();
-        assert!(log.contains("169.254.169.254 is silent") && !log.contains("answers") && !log.contains("dialled \n"), "{log}");
+        assert!(
+            log.contains("169.254.169.254 is silent") && !log.contains("answers") && !log.contains("dialled \n"),
+            "{log}"
+        );
         let mut heard = String::new();
         let came = host.accept().map(|(mut stream, _)| stream.read_to_string(&mut heard));
         assert!(came.is_err(), "the host was reached: {heard}");

@@ -18,7 +18,10 @@ fn a_rotated_master_key_still_opens_what_the_one_before_sealed() {
         s.start().await;
         s.presses("ana", "master-1", "Staging").await;
         // The line's own link can't be made without the old key, so the message waits for it; the deployment tells.
-        s.until("it failed for the key", async || s.cli(&["deployment", "list"]).contains("the secret SECRET can't be decrypted")).await;
+        s.until("it failed for the key", async || {
+            s.cli(&["deployment", "list"]).contains("the secret SECRET can't be decrypted")
+        })
+        .await;
         let (code, said) = s.cli_fails(&["replay", "--verify"], "");
         assert!(code == 1 && said.contains("UNCHECKED  1 message with links of the master key "), "{said}");
         assert!(!said.contains("CHANGED"), "a missing key is no sign of tampering: {said}");
@@ -29,7 +32,10 @@ fn a_rotated_master_key_still_opens_what_the_one_before_sealed() {
         s.shows("*succeeded*").await;
         assert_eq!(s.logs(), "got 15 characters\n");
         let verified = s.cli(&["replay", "--verify"]);
-        assert!(verified.contains("1 message, rendered anew from the events, equals what Slack was last sent"), "{verified}");
+        assert!(
+            verified.contains("1 message, rendered anew from the events, equals what Slack was last sent"),
+            "{verified}"
+        );
     });
 }
 
@@ -45,7 +51,9 @@ fn log_lines_are_json_where_a_machine_reads_them() {
         let lines: Vec<serde_json::Value> =
             log.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{l:?} is not JSON: {e}"))).collect();
         assert!(
-            lines.iter().any(|l| l["message"] == "coolops is listening" && l["level"] == "INFO" && l["timestamp"].is_string()),
+            lines
+                .iter()
+                .any(|l| l["message"] == "coolops is listening" && l["level"] == "INFO" && l["timestamp"].is_string()),
             "{log}"
         );
         s.start().await;
@@ -64,7 +72,12 @@ impl RedisOverTls {
         let folder = std::env::temp_dir().join(format!("tls{}", random_name()));
         std::fs::create_dir(&folder).unwrap();
         let openssl = |arguments: &str| {
-            let done = Command::new("openssl").args(arguments.split(' ')).current_dir(&folder).stderr(Stdio::null()).status().unwrap();
+            let done = Command::new("openssl")
+                .args(arguments.split(' '))
+                .current_dir(&folder)
+                .stderr(Stdio::null())
+                .status()
+                .unwrap();
             assert!(done.success(), "openssl {arguments}");
         };
         openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -keyout ca.key -out ca.pem -subj /CN=authority");
@@ -73,8 +86,21 @@ impl RedisOverTls {
         openssl("x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out cert.pem");
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new("redis-server");
-        command.args(["--port", "0", "--bind", "127.0.0.1", "--save", "", "--tls-auth-clients", "no", "--tls-port", &port.to_string()]);
-        command.args(["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem"]).current_dir(&folder);
+        command.args([
+            "--port",
+            "0",
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--tls-auth-clients",
+            "no",
+            "--tls-port",
+            &port.to_string(),
+        ]);
+        command
+            .args(["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem"])
+            .current_dir(&folder);
         let child = command.stdout(Stdio::null()).spawn().unwrap();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             std::thread::sleep(Duration::from_millis(20));

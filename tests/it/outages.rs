@@ -24,8 +24,13 @@ fn a_press_while_postgres_is_down_is_answered_in_time_and_the_presser_told_to_tr
             postgres.set(mode);
             let before = Instant::now();
             assert_eq!(s.presses("ana", "master-1", "Staging").await, 200);
-            assert!(before.elapsed() < Duration::from_secs(3), "{mode:?}: Slack would have given up after {:?}", before.elapsed());
-            s.until("ana is told", async || s.private_notes_of("ana").iter().any(|n| n.contains("Please try again"))).await;
+            assert!(
+                before.elapsed() < Duration::from_secs(3),
+                "{mode:?}: Slack would have given up after {:?}",
+                before.elapsed()
+            );
+            s.until("ana is told", async || s.private_notes_of("ana").iter().any(|n| n.contains("Please try again")))
+                .await;
             assert!(s.private_notes_of("ben").is_empty(), "nobody else is told");
             s.forget_private_notes();
         }

@@ -1,4 +1,5 @@
-//! What a stranger in the same server, or one who can write to a table, can make of an installation: nothing that it acts on.
+//! What a stranger in the same server, or one who can write to a table, can make of an installation: nothing that it
+//! acts on.
 
 use axum::http::StatusCode;
 use sqlx::{AssertSqlSafe, Connection};
@@ -25,12 +26,19 @@ async fn each_installation_has_a_role_of_its_own_and_nobody_else_comes_in() {
     assert_ne!(our_role, their_role);
     let mut owner = ours.owner().await;
     let login = format!("login_{}", crate::story::random_name());
-    sqlx::raw_sql(AssertSqlSafe(format!("create role {login} login; grant {their_role} to {login}"))).execute(&mut owner).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("create role {login} login; grant {their_role} to {login}")))
+        .execute(&mut owner)
+        .await
+        .unwrap();
     let may = format!("select has_database_privilege('{login}', current_database(), 'CONNECT')");
     let may_connect: bool = sqlx::query_scalar(AssertSqlSafe(may)).fetch_one(&mut owner).await.unwrap();
     assert!(!may_connect, "the login of another installation may connect");
     sqlx::raw_sql(AssertSqlSafe(format!("set role {their_role}"))).execute(&mut owner).await.unwrap();
-    for statement in ["select * from event", "insert into token (id) values (gen_random_uuid())", "update project set image = 'evil'"] {
+    for statement in [
+        "select * from event",
+        "insert into token (id) values (gen_random_uuid())",
+        "update project set image = 'evil'",
+    ] {
         let refused = sqlx::raw_sql(statement).execute(&mut owner).await;
         assert!(refused.is_err(), "{statement} was taken from another installation's role");
     }
@@ -50,7 +58,9 @@ fn a_row_that_the_log_does_not_bear_out_is_not_acted_on_and_named() {
         s.cli(&["audit", "verify"]);
         s.stop("-TERM");
         // Whoever can write to the tables plants another image and a token, and the log says nothing of it.
-        s.database.execute("update project set doc = replace(doc::text, doc->>'image', 'evil.example/steal:1')::json").await;
+        s.database
+            .execute("update project set doc = replace(doc::text, doc->>'image', 'evil.example/steal:1')::json")
+            .await;
         s.start().await;
         s.presses("ana", "master-1", "Staging").await;
         s.shows("*succeeded*").await;
@@ -62,7 +72,10 @@ fn a_row_that_the_log_does_not_bear_out_is_not_acted_on_and_named() {
         // A row that isn't even one is named too, and stands in nobody's way.
         s.database.execute("update project set doc = '{}'").await;
         let (code, said) = s.cli_fails(&["audit", "verify"], "");
-        assert!(code == 1 && said.contains("its row is missing, or can't be read; coolops replay makes it right again"), "{said}");
+        assert!(
+            code == 1 && said.contains("its row is missing, or can't be read; coolops replay makes it right again"),
+            "{said}"
+        );
         s.cli(&["replay"]);
         s.cli(&["audit", "verify"]);
     });
@@ -84,9 +97,10 @@ const SYSTEM: &str = r#"{"v":1,"kind":"system","id":"coolops"}"#;
 #[test]
 fn an_event_that_nobody_wrote_is_named_and_stops_neither_audit_nor_replay() {
     let whole = r#"{"project_id":"00000000-0000-0000-0000-000000000001","name":"Api"}"#;
-    for (actor, payload, words) in
-        [(SYSTEM, "{}", "project_renamed v1 does not fit its type"), ("{}", whole, "its actor can't be read: missing field `v`")]
-    {
+    for (actor, payload, words) in [
+        (SYSTEM, "{}", "project_renamed v1 does not fit its type"),
+        ("{}", whole, "its actor can't be read: missing field `v`"),
+    ] {
         story(async |s| {
             s.tampered = true;
             s.ci_announces(build("master-1")).await;
@@ -99,13 +113,18 @@ fn an_event_that_nobody_wrote_is_named_and_stops_neither_audit_nor_replay() {
             let rebuilt = s.app.rebuild().await.unwrap();
             assert_eq!(rebuilt.damaged, report.findings);
             // What else was changed is named beside it, and put right.
-            s.database.execute("update project set doc = replace(doc::text, doc->>'image', 'evil.example/steal:1')::json").await;
+            s.database
+                .execute("update project set doc = replace(doc::text, doc->>'image', 'evil.example/steal:1')::json")
+                .await;
             s.database.execute("update build set name = 'changed'").await;
             let report = s.app.audit(true).await.unwrap();
             assert_eq!(report.findings.len(), 2, "{:?}", report.findings);
             assert!(report.findings[1].contains("image says evil.example/steal:1"), "{:?}", report.findings);
             s.app.rebuild().await.unwrap();
-            assert_eq!(s.database.text("select string_agg(name, ' ' order by name) from build").await, "master-1 master-2");
+            assert_eq!(
+                s.database.text("select string_agg(name, ' ' order by name) from build").await,
+                "master-1 master-2"
+            );
             s.presses("ana", "master-2", "Staging").await;
             assert!(s.channel().contains("*succeeded*"), "{}", s.channel());
         });

@@ -40,7 +40,11 @@ impl Registry {
         ours.import(&format!("{name}-local:{tag}"), "[\"/bin/sh\",\"/deploy\"]", files).await.unwrap();
         let as_there = TagImageOptionsBuilder::new().repo(name).tag(tag).build();
         docker.tag_image(&format!("{name}-local:{tag}"), Some(as_there)).await.unwrap();
-        let login = DockerCredentials { username: Some("puller".into()), password: Some("pull-password".into()), ..Default::default() };
+        let login = DockerCredentials {
+            username: Some("puller".into()),
+            password: Some("pull-password".into()),
+            ..Default::default()
+        };
         let options = PushImageOptionsBuilder::new().tag(tag).build();
         let mut push = docker.push_image(name, Some(options), Some(login));
         while let Some(step) = push.next().await {
@@ -70,7 +74,13 @@ fn start_registry() -> Registry {
     );
     std::fs::write(folder.join("config.yml"), config).unwrap();
     let mut command = Command::new("docker-registry");
-    let child = command.arg("serve").arg(folder.join("config.yml")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let child = command
+        .arg("serve")
+        .arg(folder.join("config.yml"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     Registry { child, folder, address }
 }
 
@@ -90,7 +100,8 @@ fn a_private_image_is_pulled_with_the_projects_login_and_refused_without() {
             .await;
         s.cli_with(&["project", "registry", "set", "api", &address, "--username", "puller"], "wrong-password\n");
         s.presses("ana", "master-1", "Staging").await;
-        s.shows(&format!("*failed*: the registry {address} refused our credentials (coolops project registry set)")).await;
+        s.shows(&format!("*failed*: the registry {address} refused our credentials (coolops project registry set)"))
+            .await;
         s.cli_with(&["project", "registry", "set", "api", &address, "--username", "puller"], "pull-password\n");
         s.presses("ana", "master-1", "Staging").await;
         s.shows("*succeeded*").await;
@@ -127,12 +138,17 @@ fn yesterdays_latest_is_not_taken_for_todays_while_the_registry_is_silent() {
         let short = &digests[0][..digests[0].find("sha256:").unwrap() + "sha256:".len() + 12];
         registry.fall_silent();
         s.presses("ana", "master-1", "Staging").await;
-        s.shows(&format!("*failed*: the registry could not be asked whether {name}:latest is the newest image: ")).await;
+        s.shows(&format!("*failed*: the registry could not be asked whether {name}:latest is the newest image: "))
+            .await;
         assert!(s.channel().contains("(coolops project set --unchecked-image)"), "{}", s.channel());
         s.cli(&["project", "set", "api", "--unchecked-image", "run"]);
         s.presses("ana", "master-1", "Staging").await;
         s.shows_times("*succeeded*", 2).await;
-        assert!(s.channel().contains(&format!("runs {short}, which the registry could not be asked about")), "{}", s.channel());
+        assert!(
+            s.channel().contains(&format!("runs {short}, which the registry could not be asked about")),
+            "{}",
+            s.channel()
+        );
         assert!(s.logs().contains("yesterday"), "{}", s.logs());
         forget(&format!("{name}:latest")).await;
     });

@@ -1,4 +1,5 @@
-//! The stand-in judged by a client that nobody here wrote: Slack's own SDK for Python, from PyPI (`scripts/needs` installs it).
+//! The stand-in judged by a client that nobody here wrote: Slack's own SDK for Python, from PyPI (`scripts/needs`
+//! installs it).
 
 use std::process::Command;
 use std::time::Duration;
@@ -37,8 +38,13 @@ async fn an_address_for_answers_is_a_secret_for_five_of_them() {
     let button = json!([{ "type": "actions", "block_id": "b", "elements": [
         { "type": "button", "action_id": "a", "text": { "type": "plain_text", "text": "Press" }, "value": "v" },
     ]}]);
-    let message =
-        Message { ts: "1700000000.000100".into(), user: "U0COOLOPS1".into(), text: "t".into(), blocks: button, ..Message::default() };
+    let message = Message {
+        ts: "1700000000.000100".into(),
+        user: "U0COOLOPS1".into(),
+        text: "t".into(),
+        blocks: button,
+        ..Message::default()
+    };
     standin.workspace().channels[0].messages.push(message);
     let press = Press {
         channel: "C0DEPLOYS1".into(),
@@ -51,7 +57,11 @@ async fn an_address_for_answers_is_a_secret_for_five_of_them() {
         let body = standin.shared().signed_press(&press).unwrap().body;
         let payload = url::form_urlencoded::parse(body.as_bytes()).next().unwrap().1.into_owned();
         let payload: Value = serde_json::from_str(&payload).unwrap();
-        assert!(payload["team"]["id"].is_string() && payload["api_app_id"].is_string() && payload["user"]["team_id"].is_string());
+        assert!(
+            payload["team"]["id"].is_string()
+                && payload["api_app_id"].is_string()
+                && payload["user"]["team_id"].is_string()
+        );
         payload["response_url"].as_str().unwrap().to_owned()
     };
     let (url, other) = (address(), address());
@@ -59,7 +69,11 @@ async fn an_address_for_answers_is_a_secret_for_five_of_them() {
     let answer = async |url: &str, body: Value| {
         let url = url.to_owned();
         tokio::task::spawn_blocking(move || {
-            let request = ureq::post(&url).config().http_status_as_error(false).timeout_global(Some(Duration::from_secs(5))).build();
+            let request = ureq::post(&url)
+                .config()
+                .http_status_as_error(false)
+                .timeout_global(Some(Duration::from_secs(5)))
+                .build();
             let mut answer = request.header("content-type", "application/json").send(body.to_string()).unwrap();
             (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
         })

@@ -24,7 +24,11 @@ fn a_press_of_what_is_not_ours_or_not_there_any_more_is_refused_privately() {
         s.ci_announces(build("master-1")).await;
         let (elsewhere, started) = ("deployed from another channel", "was started");
         let presses: [(&str, fn(&mut serde_json::Value), &str); 4] = [
-            ("another app's message", |p| p["message"]["app_id"] = "A0FOREIGN1".into(), "not on a message of this coolops"),
+            (
+                "another app's message",
+                |p| p["message"]["app_id"] = "A0FOREIGN1".into(),
+                "not on a message of this coolops",
+            ),
             ("another workspace's message", |p| p["message"]["team"] = "T0FOREIGN1".into(), "or of this workspace"),
             ("a copy in another channel", |p| p["channel"]["id"] = "C0FORMER01".into(), elsewhere),
             ("a payload of another app", |p| p["api_app_id"] = "A0FOREIGN1".into(), "not on a message of this coolops"),
@@ -133,7 +137,11 @@ fn what_slack_refuses_is_sent_as_plain_text_and_found_by_doctor() {
         s.settle().await;
         let workspace = s.standin.workspace();
         let message = &workspace.channels[0].messages[0];
-        assert!(message.text.contains("Staging") && message.text.contains("succeeded"), "the same facts as text: {}", message.text);
+        assert!(
+            message.text.contains("Staging") && message.text.contains("succeeded"),
+            "the same facts as text: {}",
+            message.text
+        );
     });
 }
 
@@ -173,7 +181,12 @@ fn a_second_message_that_a_frozen_process_posted_is_deleted() {
             let press = s.press_of("ana", "master-1", "Staging");
             assert_eq!(s.deliver(&press).await, 200);
             s.settle().await;
-            assert_eq!(s.channel().matches("# Api: master-1").count(), if undeletable { 2 } else { 1 }, "{}", s.channel());
+            assert_eq!(
+                s.channel().matches("# Api: master-1").count(),
+                if undeletable { 2 } else { 1 },
+                "{}",
+                s.channel()
+            );
             assert!(s.channel().contains("*succeeded*"), "and the first one goes on:\n{}", s.channel());
             // Who may delete it does so by hand.
             s.standin.workspace().delete(CHANNEL, &ts);

@@ -4,10 +4,12 @@ use coolops::standin::{Options, StandIn};
 use serde_json::{Value, json};
 
 async fn call(standin: &StandIn, method: &str, token: &str, content_type: &str, body: String) -> Value {
-    let (url, authorization, kind) = (format!("{}/{method}", standin.api_url()), format!("Bearer {token}"), content_type.to_owned());
+    let (url, authorization, kind) =
+        (format!("{}/{method}", standin.api_url()), format!("Bearer {token}"), content_type.to_owned());
     tokio::task::spawn_blocking(move || {
         let request = ureq::post(&url).config().http_status_as_error(false).build();
-        let mut answer = request.header("authorization", &authorization).header("content-type", &kind).send(&body).unwrap();
+        let mut answer =
+            request.header("authorization", &authorization).header("content-type", &kind).send(&body).unwrap();
         serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap_or(Value::Null)
     })
     .await
@@ -55,7 +57,11 @@ fn payloads() -> Vec<(&'static str, Value, &'static str)> {
         ("an unknown channel", json!({ "channel": "C404", "text": "t" }), "channel_not_found"),
         ("a channel by name", json!({ "channel": "#deploys", "text": "t" }), "channel_not_found"),
         ("a channel without the bot", json!({ "channel": "C0RANDOM01", "text": "t" }), "not_in_channel"),
-        ("an unknown argument", json!({ "channel": "C0DEPLOYS1", "text": "t", "client_msg_id": "x" }), "invalid_arguments"),
+        (
+            "an unknown argument",
+            json!({ "channel": "C0DEPLOYS1", "text": "t", "client_msg_id": "x" }),
+            "invalid_arguments",
+        ),
         ("a misspelt argument", json!({ "channel": "C0DEPLOYS1", "text": "t", "attachment": [] }), "invalid_arguments"),
         ("a text that is a number", json!({ "channel": "C0DEPLOYS1", "text": 7 }), "invalid_arguments"),
         ("a text over 40,000", json!({ "channel": "C0DEPLOYS1", "text": text(40_001) }), "msg_too_long"),
@@ -65,7 +71,11 @@ fn payloads() -> Vec<(&'static str, Value, &'static str)> {
         ("an unknown block", section(json!({ "type": "marquee" })), "invalid_blocks"),
         ("an unknown property", section(json!({ "type": "divider", "color": "red" })), "invalid_blocks"),
         ("a header over 150", section(json!({ "type": "header", "text": plain(151) })), "invalid_blocks"),
-        ("a header in mrkdwn", section(json!({ "type": "header", "text": { "type": "mrkdwn", "text": "x" } })), "invalid_blocks"),
+        (
+            "a header in mrkdwn",
+            section(json!({ "type": "header", "text": { "type": "mrkdwn", "text": "x" } })),
+            "invalid_blocks",
+        ),
         ("a header without text", section(json!({ "type": "header" })), "invalid_blocks"),
         ("an empty header", section(json!({ "type": "header", "text": plain(0) })), "invalid_blocks"),
         ("an empty section", section(json!({ "type": "section" })), "invalid_blocks"),
@@ -115,7 +125,11 @@ fn payloads() -> Vec<(&'static str, Value, &'static str)> {
             blocks(actions(&json!([{ "type": "button", "text": plain(1), "url": text(3_001) }]))),
             "invalid_blocks",
         ),
-        ("a green button", blocks(actions(&json!([{ "type": "button", "text": plain(1), "style": "green" }]))), "invalid_blocks"),
+        (
+            "a green button",
+            blocks(actions(&json!([{ "type": "button", "text": plain(1), "style": "green" }]))),
+            "invalid_blocks",
+        ),
         (
             "an action id over 255",
             blocks(actions(&json!([{ "type": "button", "text": plain(1), "action_id": text(256) }]))),
@@ -135,21 +149,47 @@ fn payloads() -> Vec<(&'static str, Value, &'static str)> {
         ("a select without options", blocks(actions(&json!([{ "type": "static_select" }]))), "invalid_blocks"),
         (
             "6 overflow options",
-            blocks(actions(&json!([{ "type": "overflow", "options": vec![json!({ "text": plain(1), "value": "v" }); 6] }]))),
+            blocks(actions(
+                &json!([{ "type": "overflow", "options": vec![json!({ "text": plain(1), "value": "v" }); 6] }]),
+            )),
             "invalid_blocks",
         ),
-        ("13,201 characters of blocks", many(5, json!({ "type": "section", "text": plain(2_700) })), "msg_blocks_too_long"),
+        (
+            "13,201 characters of blocks",
+            many(5, json!({ "type": "section", "text": plain(2_700) })),
+            "msg_blocks_too_long",
+        ),
         ("101 attachments", attach(Value::Array(vec![json!({ "text": "x" }); 101])), "too_many_attachments"),
         ("attachments that are an object", attach(json!({})), "invalid_attachments"),
         ("an unknown colour", attach(json!([{ "color": "green", "text": "x" }])), "invalid_attachments"),
         ("an unknown attachment property", attach(json!([{ "colour": "good" }])), "invalid_attachments"),
         ("a footer over 300", attach(json!([{ "text": "x", "footer": text(301) }])), "invalid_attachments"),
-        ("a bad block in an attachment", attach(json!([{ "blocks": [{ "type": "header", "text": plain(151) }] }])), "invalid_blocks"),
+        (
+            "a bad block in an attachment",
+            attach(json!([{ "blocks": [{ "type": "header", "text": plain(151) }] }])),
+            "invalid_blocks",
+        ),
         ("metadata without a type", meta(json!({ "event_payload": {} })), "invalid_metadata_format"),
-        ("a metadata type with a dash", meta(json!({ "event_type": "a-b", "event_payload": {} })), "invalid_metadata_format"),
-        ("nested metadata", meta(json!({ "event_type": "a", "event_payload": { "x": {} } })), "invalid_metadata_schema"),
-        ("a metadata name in capitals", meta(json!({ "event_type": "a", "event_payload": { "X": "1" } })), "invalid_metadata_schema"),
-        ("metadata over 8 kB", meta(json!({ "event_type": "a", "event_payload": { "x": text(8_001) } })), "metadata_too_large"),
+        (
+            "a metadata type with a dash",
+            meta(json!({ "event_type": "a-b", "event_payload": {} })),
+            "invalid_metadata_format",
+        ),
+        (
+            "nested metadata",
+            meta(json!({ "event_type": "a", "event_payload": { "x": {} } })),
+            "invalid_metadata_schema",
+        ),
+        (
+            "a metadata name in capitals",
+            meta(json!({ "event_type": "a", "event_payload": { "X": "1" } })),
+            "invalid_metadata_schema",
+        ),
+        (
+            "metadata over 8 kB",
+            meta(json!({ "event_type": "a", "event_payload": { "x": text(8_001) } })),
+            "metadata_too_large",
+        ),
     ]
 }
 
@@ -171,7 +211,13 @@ async fn sixty_payloads_that_slack_refuses_are_refused_in_its_word() {
         ("chat.postMessage", "xoxb-t", "text/plain", good.clone(), "invalid_post_type"),
         ("chat.postMessage", "xoxb-t", json_type, "{".to_owned(), "invalid_json"),
         ("chat.shout", "xoxb-t", json_type, good.clone(), "unknown_method"),
-        ("chat.update", "xoxb-t", json_type, json!({ "channel": "C0DEPLOYS1", "ts": "1.0", "text": "t" }).to_string(), "message_not_found"),
+        (
+            "chat.update",
+            "xoxb-t",
+            json_type,
+            json!({ "channel": "C0DEPLOYS1", "ts": "1.0", "text": "t" }).to_string(),
+            "message_not_found",
+        ),
         (
             "chat.update",
             "xoxb-t",
@@ -186,7 +232,13 @@ async fn sixty_payloads_that_slack_refuses_are_refused_in_its_word() {
             json!({ "channel": "C0DEPLOYS1", "user": "U404", "text": "t" }).to_string(),
             "user_not_in_channel",
         ),
-        ("conversations.history", "xoxb-t", "application/x-www-form-urlencoded", "channel=C0RANDOM01".to_owned(), "not_in_channel"),
+        (
+            "conversations.history",
+            "xoxb-t",
+            "application/x-www-form-urlencoded",
+            "channel=C0RANDOM01".to_owned(),
+            "not_in_channel",
+        ),
     ] {
         let answer = call(&standin, method, token, kind, body).await;
         assert_eq!(answer["error"].as_str(), Some(error), "{method}: {answer}");
@@ -197,7 +249,8 @@ async fn sixty_payloads_that_slack_refuses_are_refused_in_its_word() {
 
 #[tokio::test]
 async fn the_page_is_for_whoever_has_the_printed_address_and_for_no_other_web_page() {
-    let options = Options { port: 0, bot_token: "xoxb-t".into(), signing_secret: "s".into(), page_token: "secret".into() };
+    let options =
+        Options { port: 0, bot_token: "xoxb-t".into(), signing_secret: "s".into(), page_token: "secret".into() };
     let standin = StandIn::start(options).await.unwrap();
     let base = format!("http://{}", standin.address);
     let host = standin.address.to_string();

@@ -16,7 +16,11 @@ fn the_database_means_the_same_by_each_state() {
                           returning holds, is_open, is_worked_on, has_not_begun";
             let row = sqlx::query(insert).bind(state.as_str()).fetch_one(&mut owner).await.unwrap();
             let said: Vec<bool> = (0..4).map(|n| row.get(n)).collect();
-            assert_eq!(said, [state.holds(), state.is_open(), state.is_worked_on(), state.has_not_begun()], "{state:?}");
+            assert_eq!(
+                said,
+                [state.holds(), state.is_open(), state.is_worked_on(), state.has_not_begun()],
+                "{state:?}"
+            );
             assert_ne!(state.is_open(), state.is_over(), "{state:?}");
         }
         owner.close().await.unwrap();

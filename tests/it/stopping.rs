@@ -77,7 +77,10 @@ fn what_waited_behind_a_stopped_one_says_what_it_waits_behind_now() {
             s.presses("ana", &format!("master-{n}"), "Staging").await;
         }
         let waits = |s: &Story, behind: &str| s.channel().matches(&format!("*queued* behind *{behind}*")).count();
-        assert_eq!([waits(s, "master-1"), waits(s, "master-2"), waits(s, "master-3"), waits(s, "master-4")], [1, 1, 1, 1]);
+        assert_eq!(
+            [waits(s, "master-1"), waits(s, "master-2"), waits(s, "master-3"), waits(s, "master-4")],
+            [1, 1, 1, 1]
+        );
         s.app.stop(deployment_of(s, "master-3").await, &because("not today"), &operator()).await.unwrap();
         s.settle().await;
         assert_eq!((waits(s, "master-3"), waits(s, "master-2")), (0, 1), "{}", s.channel());
@@ -104,7 +107,10 @@ fn an_operator_stops_what_runs_and_what_waits() {
         s.app.stop(deployment_of(s, "master-2").await, &because("not today"), &operator()).await.unwrap();
         s.settle().await;
         assert!(s.channel().contains("*cancelled*: not today"), "{}", s.channel());
-        s.app.stop(deployment_of(s, "master-1").await, &because("wrong <!channel> version"), &operator()).await.unwrap();
+        s.app
+            .stop(deployment_of(s, "master-1").await, &because("wrong <!channel> version"), &operator())
+            .await
+            .unwrap();
         s.comes_to_show("*cancelled*: wrong <!channel> version (exit code 143)").await;
         let again = s.app.stop(deployment_of(s, "master-1").await, &because("again"), &operator()).await.unwrap_err();
         assert!(again.to_string().ends_with("is cancelled, so it can't be stopped"), "{again}");
@@ -123,7 +129,17 @@ fn of_a_long_output_the_beginning_and_the_end_are_kept_and_what_is_left_out_is_c
         let (_, log) = s.get(&s.log_path().replace("?key=", "/raw?key=")).await;
         let kept: Vec<&str> = log.lines().collect();
         let note = kept.iter().position(|l| l.starts_with('…')).expect("a note of what was left out");
-        let seal = s.app.store.deployment(deployment_of(s, "master-1").await).await.unwrap().unwrap().stand.log().unwrap().clone();
+        let seal = s
+            .app
+            .store
+            .deployment(deployment_of(s, "master-1").await)
+            .await
+            .unwrap()
+            .unwrap()
+            .stand
+            .log()
+            .unwrap()
+            .clone();
         assert_eq!(
             kept[note],
             format!(

@@ -86,8 +86,16 @@ fn sql_lives_in_the_store_and_apalis_in_one_file() {
 fn pure_modules_hold_no_io() {
     for path in sources(&src()) {
         let relative = path.strip_prefix(src()).unwrap().display().to_string();
-        let pure =
-            ["limits.rs", "domain/", "ci/", "projections/", "slack/render.rs", "slack/mrkdwn.rs", "slack/interaction.rs", "store/chain.rs"];
+        let pure = [
+            "limits.rs",
+            "domain/",
+            "ci/",
+            "projections/",
+            "slack/render.rs",
+            "slack/mrkdwn.rs",
+            "slack/interaction.rs",
+            "store/chain.rs",
+        ];
         if pure.iter().any(|p| relative.starts_with(p)) {
             for word in ["async ", "tokio", "sqlx", "std::time", "std::env", "std::fs"] {
                 assert!(!code(&path).contains(word), "{relative} is pure, but it says {word}");
@@ -106,8 +114,12 @@ fn every_module_opens_with_a_sentence() {
 
 #[test]
 fn the_configuration_reference_is_what_the_types_say() {
-    let published = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md")).unwrap_or_default();
-    assert!(published.trim() == coolops::cli::reference().trim(), "docs/CONFIGURATION.md has drifted; run ./just events");
+    let published =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md")).unwrap_or_default();
+    assert!(
+        published.trim() == coolops::cli::reference().trim(),
+        "docs/CONFIGURATION.md has drifted; run ./just events"
+    );
 }
 
 #[test]
@@ -115,7 +127,8 @@ fn every_fault_that_the_documentation_names_has_a_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("docs/RELIABILITY.md")).unwrap();
     let tests: String = sources(&root.join("tests/it/chaos")).iter().map(|p| fs::read_to_string(p).unwrap()).collect();
-    let named: std::collections::BTreeSet<&str> = text.split('`').filter(|w| w.len() == 3 && w.starts_with('f')).collect();
+    let named: std::collections::BTreeSet<&str> =
+        text.split('`').filter(|w| w.len() == 3 && w.starts_with('f')).collect();
     assert!(named.len() > 30, "{named:?}");
     for name in named {
         assert!(tests.contains(&format!("fn {name}_")), "docs/RELIABILITY.md names {name}, and no test is called so");
@@ -143,7 +156,11 @@ fn each_kind_of_job_has_one_file_and_one_crew() {
     use coolops::jobs::{RUNNER_KINDS, SLACK_KINDS};
     for kind in TaskKind::ALL {
         let file = src().join(format!("jobs/{}.rs", kind.as_str()));
-        assert!(fs::read_to_string(&file).is_ok_and(|text| text.contains("pub async fn perform(")), "{} does a job", file.display());
+        assert!(
+            fs::read_to_string(&file).is_ok_and(|text| text.contains("pub async fn perform(")),
+            "{} does a job",
+            file.display()
+        );
         let crews = [SLACK_KINDS, RUNNER_KINDS].iter().filter(|kinds| kinds.contains(&kind)).count();
         assert_eq!(crews, 1, "{kind:?} is done by one crew");
         assert_eq!(TaskKind::named(kind.as_str()), Some(kind));

@@ -1,4 +1,5 @@
-//! What a believed webhook makes: it is read without what may be secret, decided by the project's rules, and kept with its verdict.
+//! What a believed webhook makes: it is read without what may be secret, decided by the project's rules, and kept with
+//! its verdict.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -34,7 +35,8 @@ impl Decided {
     }
 
     fn built(build: Registered) -> Self {
-        let (verdict, reason) = if build.new { (DeliveryVerdict::Accepted, "") } else { (DeliveryVerdict::Repeated, ALREADY) };
+        let (verdict, reason) =
+            if build.new { (DeliveryVerdict::Accepted, "") } else { (DeliveryVerdict::Repeated, ALREADY) };
         Self { verdict, reason: reason.to_owned(), build: Some(build) }
     }
 }
@@ -68,7 +70,9 @@ impl App {
         body: &Value,
     ) -> Result<Option<Taken>, Refused> {
         let packed = self.pack_delivery(Some(project.value.id), incoming, body);
-        let Some(decided) = self.decide_build(project.value.id, ci, incoming, body, &packed).await? else { return Ok(None) };
+        let Some(decided) = self.decide_build(project.value.id, ci, incoming, body, &packed).await? else {
+            return Ok(None);
+        };
         if decided.verdict == DeliveryVerdict::Accepted {
             // The append has kept it, and noticed if the settings had changed.
             return Ok(Some(self.conclude_delivery(&packed, decided)));
@@ -77,8 +81,11 @@ impl App {
         if position != Some(project.position) {
             return Ok(None);
         }
-        // What it made once stays its verdict; what made no build was decided again, because the rules may have changed.
-        if let (Some(build), Some(delivery)) = (made, if made.is_some() { self.store.delivery(packed.id).await? } else { None }) {
+        // What it made once stays its verdict; what made no build was decided again, because the rules may have
+        // changed.
+        if let (Some(build), Some(delivery)) =
+            (made, if made.is_some() { self.store.delivery(packed.id).await? } else { None })
+        {
             let build = self.build(build).await?.map(|b| Self::registered(&b, None));
             return Ok(Some(Taken { delivery, build }));
         }
@@ -123,7 +130,9 @@ impl App {
                 // Some CI systems number a re-run as the first one.
                 Err(CommandError::Refused(AnnounceRefusal::Build(BuildRefusal::EarlierAttempt(_)))) => {}
                 // Another workflow was quicker between the look and the record.
-                Err(CommandError::Refused(AnnounceRefusal::Build(BuildRefusal::OtherRun { .. }))) if apart.is_some() => {
+                Err(CommandError::Refused(AnnounceRefusal::Build(BuildRefusal::OtherRun { .. })))
+                    if apart.is_some() =>
+                {
                     base = apart.take().unwrap_or(base);
                     attempt = 0;
                 }
@@ -134,7 +143,11 @@ impl App {
                         Some(_) => "--name \"{workflow}-{branch}-{number}\"",
                         None => "--name … (or, where the body counts attempts, with --field attempt=/…)",
                     };
-                    let why = format!("{}; tell them apart by name: coolops ci rules PROJECT {} {option}", refusal.fact(), provider.name());
+                    let why = format!(
+                        "{}; tell them apart by name: coolops ci rules PROJECT {} {option}",
+                        refusal.fact(),
+                        provider.name()
+                    );
                     return Ok(Some(Decided::ignored(why)));
                 }
                 Err(CommandError::Refused(refusal)) => return Ok(Some(Decided::ignored(refusal.to_string()))),
@@ -147,7 +160,12 @@ impl App {
     }
 
     /// What is kept of a webhook.
-    pub(super) fn pack_delivery(&self, project: Option<ProjectId>, incoming: &Incoming, body: &Value) -> PackedDelivery {
+    pub(super) fn pack_delivery(
+        &self,
+        project: Option<ProjectId>,
+        incoming: &Incoming,
+        body: &Value,
+    ) -> PackedDelivery {
         let (provider, digest) = (incoming.provider, Sha256::digest(&incoming.body));
         let name = provider.delivery(&self.request(incoming), body).unwrap_or_else(|| hex::encode(digest));
         let id = DeliveryId::of(project, provider.name(), &name, &digest);
@@ -164,7 +182,8 @@ impl App {
 
     fn conclude_delivery(&self, packed: &PackedDelivery, decided: Decided) -> Taken {
         let Decided { verdict, reason, build } = decided;
-        metrics::counter!("coolops_ci_deliveries_total", "provider" => packed.provider, "verdict" => verdict.as_str()).increment(1);
+        metrics::counter!("coolops_ci_deliveries_total", "provider" => packed.provider, "verdict" => verdict.as_str())
+            .increment(1);
         let delivery = Delivery {
             id: packed.id,
             at: self.store.clock().now(),

@@ -1,7 +1,8 @@
 //! A CI system delivers a webhook: prove, read, decide, register.
 //!
-//! **Invariant:** nothing is believed before its proof, and the proof counts only under the project as it stands when the
-//! build is recorded. What may be secret is taken out before the rules see the body, so nothing of it reaches an event.
+//! **Invariant:** nothing is believed before its proof, and the proof counts only under the project as it stands when
+//! the build is recorded. What may be secret is taken out before the rules see the body, so nothing of it reaches an
+//! event.
 
 mod ingest;
 mod proof;
@@ -94,8 +95,8 @@ impl App {
         self.record_refusal(taken, Some(slug), incoming)
     }
 
-    /// Takes a webhook of a CI system that sends those of all repositories to one address: every project whose secret proves
-    /// it and whose rules name the repository gets it.
+    /// Takes a webhook of a CI system that sends those of all repositories to one address: every project whose secret
+    /// proves it and whose rules name the repository gets it.
     ///
     /// # Errors
     /// A refusal, which is noted, or that the database is away.
@@ -111,15 +112,25 @@ impl App {
         drop(self.record_refusal(unread, slug, &incoming));
     }
 
-    fn record_refusal<T>(&self, taken: Result<T, Refused>, slug: Option<&str>, incoming: &Incoming) -> Result<T, Refused> {
+    fn record_refusal<T>(
+        &self,
+        taken: Result<T, Refused>,
+        slug: Option<&str>,
+        incoming: &Incoming,
+    ) -> Result<T, Refused> {
         if let Err(CommandError::Refused(refusal)) = &taken {
             let provider = incoming.provider.name();
-            metrics::counter!("coolops_ci_deliveries_total", "provider" => provider, "verdict" => "refused").increment(1);
+            metrics::counter!("coolops_ci_deliveries_total", "provider" => provider, "verdict" => "refused")
+                .increment(1);
             let known = match refusal {
                 CiRefusal::NoProject(_) | CiRefusal::NobodySetUp(_) => false,
                 // Nothing was looked up for it.
                 CiRefusal::Unread(_) => slug.is_some_and(|slug| {
-                    self.directory.projects.read().expect("no holder of the lock panics").contains_key(&ProjectId::of_slug(slug))
+                    self.directory
+                        .projects
+                        .read()
+                        .expect("no holder of the lock panics")
+                        .contains_key(&ProjectId::of_slug(slug))
                 }),
                 CiRefusal::NotSetUp { .. } | CiRefusal::Proof(_) | CiRefusal::Malformed(_) => true,
             };
@@ -186,7 +197,9 @@ impl App {
     async fn verify_and_take(&self, project: ProjectId, slug: &str, incoming: &Incoming) -> Result<Taken, Refused> {
         let mut seen = self.project_unproven(project, false).await?;
         for look in 1..=LOOKS {
-            let Some(there) = seen else { return Err(refused(CiRefusal::NoProject(names::printable(slug).into_owned()))) };
+            let Some(there) = seen else {
+                return Err(refused(CiRefusal::NoProject(names::printable(slug).into_owned())));
+            };
             let ci = there.value.ci(incoming.provider.name()).cloned().unwrap_or_default();
             match self.verify_origin(&there.value, &ci, incoming).await {
                 Ok(Ok(())) => {
@@ -195,7 +208,8 @@ impl App {
                         return Ok(taken);
                     }
                 }
-                // What was remembered of the project may be older than a change of the secret, which may be erased by now.
+                // What was remembered of the project may be older than a change of the secret, which may be erased by
+                // now.
                 Ok(Err(_)) | Err(CommandError::Unavailable(_)) if look == 1 => {}
                 Ok(Err(refusal)) => return Err(refused(refusal)),
                 Err(e) => return Err(e),
@@ -211,7 +225,11 @@ impl App {
 }
 
 /// The projects that name the repository which a body is about.
-fn theirs<'a>(projects: &'a [Project], provider: &'a dyn Provider, body: &'a Value) -> impl Iterator<Item = &'a Project> {
+fn theirs<'a>(
+    projects: &'a [Project],
+    provider: &'a dyn Provider,
+    body: &'a Value,
+) -> impl Iterator<Item = &'a Project> {
     let repository = provider.repository(body);
     projects.iter().filter(move |p| {
         let rules = p.ci(provider.name()).map(|c| &c.rules);

@@ -12,7 +12,12 @@ use crate::domain::project::{Ci, Project, SecretRef};
 
 impl App {
     /// Whether one of the project's secrets proves the origin.
-    pub(super) async fn verify_origin(&self, project: &Project, ci: &Ci, incoming: &Incoming) -> Result<Result<(), CiRefusal>, Refused> {
+    pub(super) async fn verify_origin(
+        &self,
+        project: &Project,
+        ci: &Ci,
+        incoming: &Incoming,
+    ) -> Result<Result<(), CiRefusal>, Refused> {
         let Some(secret) = ci.secret.as_ref() else {
             let not_set_up = CiRefusal::NotSetUp { project: project.slug.clone(), provider: incoming.provider.name() };
             return Ok(Err(not_set_up));
@@ -36,16 +41,25 @@ impl App {
     /// A secret's value, from memory if it was used before; the fingerprint tells it from one of an earlier life.
     async fn ci_secret(&self, project: ProjectId, ci: &Ci, secret: &SecretRef) -> Result<Arc<SecretString>, Refused> {
         let key = |fingerprint: &str| (project, ci.provider.clone(), fingerprint.to_owned());
-        let known = self.directory.ci_secrets.read().expect("no holder of the lock panics").get(&key(&secret.fingerprint)).cloned();
+        let known = self
+            .directory
+            .ci_secrets
+            .read()
+            .expect("no holder of the lock panics")
+            .get(&key(&secret.fingerprint))
+            .cloned();
         if let Some(known) = known {
             return Ok(known);
         }
         let value = self.secret(project.0, &ci_place(&ci.provider), secret).await?;
-        let value = Arc::new(value.map_err(|e| CommandError::Unavailable(format!("the secret of {}: {e}", ci.provider)))?);
+        let value =
+            Arc::new(value.map_err(|e| CommandError::Unavailable(format!("the secret of {}: {e}", ci.provider)))?);
         let mut all = self.directory.ci_secrets.write().expect("no holder of the lock panics");
         // Those that are accepted no more leave the memory.
         let accepted: Vec<&str> = ci.secret.iter().chain(&ci.previous).map(|s| s.fingerprint.as_str()).collect();
-        all.retain(|(of, provider, fingerprint), _| *of != project || *provider != ci.provider || accepted.contains(&fingerprint.as_str()));
+        all.retain(|(of, provider, fingerprint), _| {
+            *of != project || *provider != ci.provider || accepted.contains(&fingerprint.as_str())
+        });
         all.insert(key(&secret.fingerprint), Arc::clone(&value));
         Ok(value)
     }

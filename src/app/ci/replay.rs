@@ -21,7 +21,9 @@ pub enum ReplayRefusal {
     #[error("no project takes the builds of its repository; choose one: coolops ci rules PROJECT {0} --repository …")]
     NoProject(&'static str),
     /// The project doesn't take webhooks of that system any more.
-    #[error("{project} takes no webhooks of {provider} any more; set the secret with: coolops ci secret {project} {provider}")]
+    #[error(
+        "{project} takes no webhooks of {provider} any more; set the secret with: coolops ci secret {project} {provider}"
+    )]
     NotSetUp {
         /// Its slug.
         project: String,
@@ -31,8 +33,8 @@ pub enum ReplayRefusal {
 }
 
 impl App {
-    /// Runs a kept delivery again, under the rules as they are now: for its project, or for every project that takes what
-    /// nobody took when it came. A build that is there already stays as it is, and nothing is posted twice.
+    /// Runs a kept delivery again, under the rules as they are now: for its project, or for every project that takes
+    /// what nobody took when it came. A build that is there already stays as it is, and nothing is posted twice.
     ///
     /// # Errors
     /// That it is not kept any more, its project or CI system is gone, or the database is away.
@@ -73,10 +75,16 @@ impl App {
         kept: &DeliveryContent,
         body: &Value,
     ) -> Result<Taken, CommandError<ReplayRefusal>> {
-        let there = self.project_anew(project).await?.ok_or(CommandError::Refused(ReplayRefusal::NoProject(provider.name())))?;
+        let there = self
+            .project_anew(project)
+            .await?
+            .ok_or(CommandError::Refused(ReplayRefusal::NoProject(provider.name())))?;
         let ci = there.value.ci(provider.name()).cloned().unwrap_or_default();
         if ci.secret.is_none() {
-            return Err(CommandError::Refused(ReplayRefusal::NotSetUp { project: there.value.slug.clone(), provider: provider.name() }));
+            return Err(CommandError::Refused(ReplayRefusal::NotSetUp {
+                project: there.value.slug.clone(),
+                provider: provider.name(),
+            }));
         }
         let packed = PackedDelivery::new(delivery.id, delivery.project, provider.name(), &delivery.name, kept);
         let incoming = Incoming { provider, headers: Headers(kept.headers.clone()), body: Bytes::new() };
@@ -84,7 +92,8 @@ impl App {
         let decided = decided.map_err(|e| CommandError::Unavailable(e.to_string()))?;
         let Decided { verdict, reason, build } = decided.ok_or_else(too_busy)?;
         let position = build.as_ref().and_then(|b| b.position).or(delivery.position);
-        let delivery = Delivery { verdict, reason, build: build.as_ref().map(|b| b.id).or(delivery.build), position, ..delivery };
+        let delivery =
+            Delivery { verdict, reason, build: build.as_ref().map(|b| b.id).or(delivery.build), position, ..delivery };
         self.store.keep_delivery(&delivery, &packed).await?;
         Ok(Taken { delivery, build })
     }

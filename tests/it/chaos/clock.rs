@@ -1,5 +1,5 @@
-//! Clocks that differ, and one that is set back. The database's clock is what everybody judges by, so a replica that is ten
-//! minutes off is the same thing as a database that is.
+//! Clocks that differ, and one that is set back. The database's clock is what everybody judges by, so a replica that is
+//! ten minutes off is the same thing as a database that is.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,11 @@ fn f38_the_replica_s_clock_is_ten_minutes_off() {
         s.start().await;
         s.announces("master-1").await;
         let press = s.press_of_at("ana", "master-1", "Staging", 600);
-        assert_eq!(s.standin.shared().deliver(press).await, Ok(200), "a press that is fresh by the database's clock is taken");
+        assert_eq!(
+            s.standin.shared().deliver(press).await,
+            Ok(200),
+            "a press that is fresh by the database's clock is taken"
+        );
         s.shows("*running*").await;
         let stale = s.press_of_at("ana", "master-1", "Staging", 0);
         assert_eq!(s.standin.shared().deliver(stale).await, Ok(401), "one that is ten minutes old by it is not");

@@ -34,7 +34,9 @@ fn f31_one_build_is_announced_to_two_replicas_at_once() {
                 let (name, token) = (name.clone(), s.token.clone());
                 tokio::task::spawn_blocking(move || {
                     let body = format!(r#"{{"name":"{name}","params":{{}}}}"#);
-                    let answer = ureq::post(format!("{url}/builds")).header("authorization", format!("Token {token}")).send(body);
+                    let answer = ureq::post(format!("{url}/builds"))
+                        .header("authorization", format!("Token {token}"))
+                        .send(body);
                     answer.map_or(0, |a| a.status().as_u16())
                 })
             };
@@ -59,7 +61,9 @@ fn f32_fifty_people_press_the_same_button_at_once() {
         let answers = futures::future::join_all(presses.into_iter().map(|(n, press)| {
             let second = &second;
             let s = &*s;
-            async move { if n % 2 == 0 { s.standin.shared().deliver(press).await } else { s.deliver_to(second, press).await } }
+            async move {
+                if n % 2 == 0 { s.standin.shared().deliver(press).await } else { s.deliver_to(second, press).await }
+            }
         }))
         .await;
         assert!(answers.iter().all(|a| *a == Ok(200)), "{answers:?}");

@@ -52,7 +52,16 @@ impl Engine {
             .arg(at("x"))
             .arg("--pidfile")
             .arg(at("pid"));
-        command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false", "--log-level", "warn", "--default-address-pool", &pool]);
+        command.args([
+            "--bridge",
+            "none",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--log-level",
+            "warn",
+            "--default-address-pool",
+            &pool,
+        ]);
         if self.live_restore {
             command.arg("--live-restore");
         }
@@ -82,7 +91,15 @@ impl Drop for Engine {
         // Its network's bridge would outlive it.
         let host = self.host();
         let asked = Command::new("docker")
-            .args(["-H", &host, "network", "inspect", "coolops", "-f", "{{index .Options \"com.docker.network.bridge.name\"}}"])
+            .args([
+                "-H",
+                &host,
+                "network",
+                "inspect",
+                "coolops",
+                "-f",
+                "{{index .Options \"com.docker.network.bridge.name\"}}",
+            ])
             .output();
         let name = asked.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
         self.bridge = Some(name).filter(|n| n.starts_with("coolops"));
@@ -103,7 +120,8 @@ impl Drop for Engine {
             }
         }
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
-        let mut below: Vec<&str> = mounts.lines().filter_map(|l| l.split(' ').nth(1)).filter(|m| m.starts_with(&mine)).collect();
+        let mut below: Vec<&str> =
+            mounts.lines().filter_map(|l| l.split(' ').nth(1)).filter(|m| m.starts_with(&mine)).collect();
         below.sort_by_key(|m| std::cmp::Reverse(m.len()));
         for mount in below {
             Command::new("umount").args(["-l", mount]).status().ok();
@@ -121,7 +139,10 @@ async fn on_an_engine_of_its_own(s: &mut Chaos<'_>, script: &str, live_restore: 
     let instance = s.instance().await;
     s.starts.listen(&engine.host(), &instance);
     let runner = DockerRunner::connect(Some(&engine.host())).unwrap();
-    runner.import(&s.image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap()).await.unwrap();
+    runner
+        .import(&s.image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap())
+        .await
+        .unwrap();
     s.stop("-TERM");
     s.set("DOCKER_HOST", &engine.host());
     s.start().await;
@@ -193,7 +214,9 @@ fn f11_a_deployment_that_was_cancelled_while_the_engine_hung_leaves_no_container
             s.announces(&build).await;
             s.presses("ana", &build, "Staging").await;
             s.until_process_ended(1).await;
-            s.injects("the engine hangs right after create, the worker was killed, and an operator stops the deployment");
+            s.injects(
+                "the engine hangs right after create, the worker was killed, and an operator stops the deployment",
+            );
             engine.signal("-STOP");
             s.unset("FAILPOINTS");
             let list: serde_json::Value = serde_json::from_str(&s.cli(&["deployment", "list", "--json"])).unwrap();
@@ -231,12 +254,14 @@ fn f13_the_engine_s_log_ends_in_half_a_line() {
         s.shows("*running*").await;
         s.end_process(1, "-KILL");
         let file = log_file(s).await;
-        s.until("the container has ended", async || std::fs::read_to_string(&file).unwrap().contains("line 300\\n")).await;
+        s.until("the container has ended", async || std::fs::read_to_string(&file).unwrap().contains("line 300\\n"))
+            .await;
         s.injects("the engine's own file ends in half a line, as a full disk or a power cut leaves it");
         let whole = std::fs::read(&file).unwrap();
         std::fs::write(&file, &whole[..whole.len() - 25]).unwrap();
         s.start_worker();
-        // The lease of the one that was killed runs out after 20 s, and each look at the damage costs the engine seconds.
+        // The lease of the one that was killed runs out after 20 s, and each look at the damage costs the engine
+        // seconds.
         s.until_long("it has its end", Duration::from_mins(2), async || s.channel().contains("*succeeded*")).await;
         let log = s.logs();
         assert!(log.contains("line 299\n") && !log.contains("line 300\n"), "{log}");
@@ -263,7 +288,10 @@ fn f13_the_engine_s_log_is_damaged_while_it_is_followed_and_is_live_again() {
             let begun = std::time::Instant::now();
             tokio::time::sleep(Duration::from_secs(1)).await;
             let known = s.logs().lines().filter(|l| l.starts_with("line ")).count();
-            s.until("it is live again", async || s.logs().lines().filter(|l| l.starts_with("line ")).count() > known + 20).await;
+            s.until("it is live again", async || {
+                s.logs().lines().filter(|l| l.starts_with("line ")).count() > known + 20
+            })
+            .await;
             let took = begun.elapsed();
             s.saw(&format!("live again after {:.1} s", took.as_secs_f64()));
             assert!(took < Duration::from_secs(30), "{took:?}");
@@ -294,7 +322,11 @@ fn f12_a_container_that_runs_though_its_deployment_is_over_is_stopped_and_told()
         let labels = labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let body = bollard::models::ContainerCreateBody {
             image: Some(s.image.clone()),
-            entrypoint: Some(vec!["/bin/sh".into(), "-c".into(), "trap 'exit 0' TERM; while :; do sleep 0.1; done".into()]),
+            entrypoint: Some(vec![
+                "/bin/sh".into(),
+                "-c".into(),
+                "trap 'exit 0' TERM; while :; do sleep 0.1; done".into(),
+            ]),
             cmd: Some(vec![]),
             labels: Some(labels),
             host_config: Some(bollard::models::HostConfig { network_mode: Some("none".into()), ..Default::default() }),
@@ -320,7 +352,8 @@ fn f12_the_container_is_removed_by_hand() {
         s.runs("master-1").await;
         s.announces("master-2").await;
         s.presses("ben", "master-2", "Staging").await;
-        let list: serde_json::Value = serde_json::from_str(&s.cli(&["deployment", "list", "--state", "running", "--json"])).unwrap();
+        let list: serde_json::Value =
+            serde_json::from_str(&s.cli(&["deployment", "list", "--state", "running", "--json"])).unwrap();
         let id = list[0]["of"]["deployment_id"].as_str().unwrap().to_owned();
         s.injects("docker rm -f");
         let force = RemoveContainerOptionsBuilder::new().force(true).build();
@@ -351,14 +384,18 @@ fn f41_the_engine_s_disk_is_full() {
     chaos("true", None, async |s| {
         let folder = PathBuf::from(format!("/tmp/small-{}", crate::story::random_name()));
         std::fs::create_dir_all(&folder).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&folder).status().unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&folder).status().unwrap();
         assert!(mounted.success());
         let mut engine = Engine { child: None, folder: folder.clone(), live_restore: false, bridge: None };
         engine.up().await;
         let instance = s.instance().await;
         s.starts.listen(&engine.host(), &instance);
         let runner = DockerRunner::connect(Some(&engine.host())).unwrap();
-        runner.import(&s.image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", "true")]).unwrap()).await.unwrap();
+        runner
+            .import(&s.image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", "true")]).unwrap())
+            .await
+            .unwrap();
         s.stop("-TERM");
         s.set("DOCKER_HOST", &engine.host());
         s.start().await;
@@ -367,7 +404,12 @@ fn f41_the_engine_s_disk_is_full() {
         s.shows("*succeeded*").await;
         s.injects("the disk of the Docker host is full");
         let filler = folder.join("filler");
-        Command::new("dd").args(["if=/dev/zero", "bs=64k"]).arg(format!("of={}", filler.display())).stderr(Stdio::null()).status().unwrap();
+        Command::new("dd")
+            .args(["if=/dev/zero", "bs=64k"])
+            .arg(format!("of={}", filler.display()))
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
         s.presses("ana", "master-1", "Staging").await;
         s.shows("*failed*: the disk of the Docker host is full").await;
         s.saw("the line says so");
@@ -409,7 +451,8 @@ fn f45_no_network_is_left() {
         s.announces("master-1").await;
         s.injects("the engine has no address pool left");
         s.presses("ana", "master-1", "Staging").await;
-        s.shows("waits, and tries again: Docker says: could not find an available, non-overlapping IPv4 address pool").await;
+        s.shows("waits, and tries again: Docker says: could not find an available, non-overlapping IPv4 address pool")
+            .await;
         assert!(!s.channel().contains("waiting for a free worker"), "{}", s.channel());
         docker.remove_network("full-0").await.unwrap();
         s.shows("*succeeded*").await;
@@ -450,31 +493,46 @@ fn f43_a_flood_that_ends_at_once() {
         s.injects("400,000 lines as fast as a pipe takes them, and an end right behind them");
         s.presses("ana", "master-1", "Staging").await;
         s.until_long("it ends", Duration::from_mins(2), async || s.channel().contains("*succeeded*")).await;
-        let log =
-            ureq::get(s.log_url().replace("?key=", "/raw?key=")).call().unwrap().body_mut().with_config().limit(64 << 20).read_to_string();
+        let log = ureq::get(s.log_url().replace("?key=", "/raw?key="))
+            .call()
+            .unwrap()
+            .body_mut()
+            .with_config()
+            .limit(64 << 20)
+            .read_to_string();
         let log = log.unwrap();
-        let (kept, marked) =
-            (log.matches('\n').count(), log.contains("the Docker Engine stopped reading it 10 s after the container's end"));
+        let (kept, marked) = (
+            log.matches('\n').count(),
+            log.contains("the Docker Engine stopped reading it 10 s after the container's end"),
+        );
         s.saw(&format!("{kept} of {} lines, marked as cut off: {marked}", LINES + 1));
-        assert!((kept == LINES + 1 && log.ends_with("done\n")) || marked, "{kept} lines, and no mark: {:?}", &log[log.len() - 200..]);
+        assert!(
+            (kept == LINES + 1 && log.ends_with("done\n")) || marked,
+            "{kept} lines, and no mark: {:?}",
+            &log[log.len() - 200..]
+        );
     });
 }
 
 #[test]
 fn f44_one_endless_line_binary_and_no_utf8() {
-    let script =
-        "head -c 5000000 /dev/zero | tr '\\0' x; echo; printf 'a\\000b\\377\\376c\\n'; head -c 100000 /dev/urandom; echo; printf end";
+    let script = "head -c 5000000 /dev/zero | tr '\\0' x; echo; printf 'a\\000b\\377\\376c\\n'; head -c 100000 /dev/urandom; echo; printf end";
     chaos(script, None, async |s| {
         s.announces("master-1").await;
         s.injects("a line of 5 MB, NUL, broken UTF-8, random bytes, no last line end");
         s.presses("ana", "master-1", "Staging").await;
         s.shows("*succeeded*").await;
-        let raw = ureq::get(s.log_url().replace("?key=", "/raw?key=")).call().unwrap().body_mut().read_to_vec().unwrap();
+        let raw =
+            ureq::get(s.log_url().replace("?key=", "/raw?key=")).call().unwrap().body_mut().read_to_vec().unwrap();
         // The engine's own log files are JSON: it puts U+FFFD for what is no UTF-8 before anybody reads it.
-        assert!(String::from_utf8_lossy(&raw).contains("a\0b\u{fffd}\u{fffd}c\n"), "NUL and the rest are kept as the engine has them");
+        assert!(
+            String::from_utf8_lossy(&raw).contains("a\0b\u{fffd}\u{fffd}c\n"),
+            "NUL and the rest are kept as the engine has them"
+        );
         assert!(raw.ends_with(b"end\n"), "it ends with {:?}", String::from_utf8_lossy(&raw[raw.len() - 300..]));
         assert!(String::from_utf8_lossy(&raw).contains("bytes of this line left out]"));
-        let page = ureq::get(s.log_url()).call().unwrap().body_mut().with_config().limit(64 << 20).read_to_string().unwrap();
+        let page =
+            ureq::get(s.log_url()).call().unwrap().body_mut().with_config().limit(64 << 20).read_to_string().unwrap();
         assert!(page.contains("end"), "the page loads");
         s.saw("the line is cut and says so, the bytes are kept, the page loads");
     });
@@ -517,7 +575,15 @@ fn f12_a_foreign_container_has_our_name() {
         s.shows("*unknown*: a container of its name is there that coolops did not make").await;
         assert!(docker.inspect_container(&name, None).await.is_ok(), "it was not touched");
         s.saw("unknown, and the container is untouched");
-        s.cli(&["deployment", "resolve", list[0]["of"]["deployment_id"].as_str().unwrap(), "--as", "failed", "--reason", "foreign"]);
+        s.cli(&[
+            "deployment",
+            "resolve",
+            list[0]["of"]["deployment_id"].as_str().unwrap(),
+            "--as",
+            "failed",
+            "--reason",
+            "foreign",
+        ]);
         docker.remove_container(&name, Some(RemoveContainerOptionsBuilder::new().force(true).build())).await.unwrap();
     });
 }
@@ -555,7 +621,10 @@ fn f11_the_connections_to_the_engine_are_dropped_on_the_way() {
         s.runs("master-1").await;
         s.injects("every open connection goes nowhere, and neither end is told");
         proxy.lose_connections();
-        s.until_long("the end is noticed", Duration::from_secs(90), async || s.channel().contains("*failed*: exit code 7")).await;
+        s.until_long("the end is noticed", Duration::from_secs(90), async || {
+            s.channel().contains("*failed*: exit code 7")
+        })
+        .await;
         s.saw("the whole log and the script's own exit code");
     });
 }
@@ -610,10 +679,19 @@ fn f43_four_containers_print_a_gigabyte_together() {
             }
             let log = d.stand.log().unwrap().clone();
             let chunks = store.chunks_from(d.of.deployment_id, 0, 1_000_000).await.unwrap();
-            let kept: usize =
-                chunks.iter().flat_map(|c| c.body.split(|b| *b == b'\n')).filter(|l| l.len() == 199).map(|l| l.len() + 1).sum();
+            let kept: usize = chunks
+                .iter()
+                .flat_map(|c| c.body.split(|b| *b == b'\n'))
+                .filter(|l| l.len() == 199)
+                .map(|l| l.len() + 1)
+                .sum();
             assert_eq!(log.gaps, 0, "the engine threw output away");
-            assert_eq!(kept as i64 + log.left_out.bytes, LINES as i64 * 200, "kept and declared is what {} printed", d.environment_name);
+            assert_eq!(
+                kept as i64 + log.left_out.bytes,
+                LINES as i64 * 200,
+                "kept and declared is what {} printed",
+                d.environment_name
+            );
         }
         s.saw(&format!(
             "1 GiB in {:.0} s, worker at most {} MB, the quiet one's log at most {behind:.1} s old",
@@ -640,7 +718,11 @@ fn f45_a_secret_is_printed_across_every_border() {
         // A line that is longer than a line may be is split, here in the middle of the secret.
         assert!(logs.contains("yyy***\n"), "{}", &logs[64_000..]);
         let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("{CANARY}\n"));
-        assert!(!logs.contains(&encoded[..encoded.len() - 4]) && logs.matches("***").count() >= 4, "{}", &logs[64_000..]);
+        assert!(
+            !logs.contains(&encoded[..encoded.len() - 4]) && logs.matches("***").count() >= 4,
+            "{}",
+            &logs[64_000..]
+        );
         s.saw("masked");
     });
 }

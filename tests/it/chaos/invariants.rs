@@ -25,7 +25,8 @@ pub async fn hold(s: &Chaos<'_>) {
     logs_are_what_was_printed(s, &store, &events).await;
     each_build_has_one_message_that_says_the_latest(s).await;
     let builds = events.iter().filter(|e| matches!(e.event, Event::BuildRegistered(_))).count();
-    let messages = s.standin.workspace().channels.iter().flat_map(|c| &c.messages).filter(|m| m.only_for.is_none()).count();
+    let messages =
+        s.standin.workspace().channels.iter().flat_map(|c| &c.messages).filter(|m| m.only_for.is_none()).count();
     assert_eq!(messages, builds, "I7: each build has a message");
     slack_was_never_called_before_its_time(s);
     projections_are_the_fold_of_the_log(s);
@@ -60,7 +61,9 @@ fn each_deployment_keeps_to_its_states_and_ends_once(events: &[Recorded]) {
         }
         let allowed = match (before.state(), after.state()) {
             // A delay that is told changes no state.
-            (State::Ready | State::Pulling | State::Starting, _) if before.delays < after.delays => before.state() == after.state(),
+            (State::Ready | State::Pulling | State::Starting, _) if before.delays < after.delays => {
+                before.state() == after.state()
+            }
             (State::Queued, State::Queued | State::Ready | State::Cancelled)
             | (State::Ready, State::Pulling | State::Starting)
             | (State::Pulling, State::Starting | State::Cancelling | State::Failed | State::Unknown)
@@ -70,7 +73,9 @@ fn each_deployment_keeps_to_its_states_and_ends_once(events: &[Recorded]) {
             | (State::Cancelling, State::Cancelled | State::TimedOut | State::Unknown)
             | (State::Running, State::Succeeded)
             | (State::Ready | State::Starting | State::Running, State::Failed | State::Unknown) => true,
-            (from, to) => panic!("I3: {} went from {from:?} to {to:?} at {}", after.of.deployment_id, recorded.position),
+            (from, to) => {
+                panic!("I3: {} went from {from:?} to {to:?} at {}", after.of.deployment_id, recorded.position)
+            }
         };
         assert!(allowed);
         all.insert(after.of.deployment_id, after);
@@ -105,7 +110,9 @@ fn environments_are_held_by_one_at_a_time(events: &[Recorded]) {
             _ => continue,
         };
         match (holds, held.get(&of.environment_id)) {
-            (true, Some(other)) => panic!("I5: {other} and {} hold one environment at {}", of.deployment_id, recorded.position),
+            (true, Some(other)) => {
+                panic!("I5: {other} and {} hold one environment at {}", of.deployment_id, recorded.position)
+            }
             (true, None) => drop(held.insert(of.environment_id, of.deployment_id)),
             (false, Some(holder)) if *holder == of.deployment_id => drop(held.remove(&of.environment_id)),
             (false, _) => {}
@@ -122,7 +129,8 @@ async fn logs_are_what_was_printed(s: &Chaos<'_>, store: &Store, events: &[Recor
             Event::DeploymentFailed(e) => (e.of.deployment_id, &e.log),
             _ => continue,
         };
-        let stored: Vec<u8> = store.chunks_from(id, 0, 1_000_000).await.unwrap().into_iter().flat_map(|c| c.body).collect();
+        let stored: Vec<u8> =
+            store.chunks_from(id, 0, 1_000_000).await.unwrap().into_iter().flat_map(|c| c.body).collect();
         let stored = String::from_utf8(stored).unwrap();
         if seal.gaps == 0 {
             assert_eq!(&stored, expected, "I6: a line of {id} was lost or doubled");
@@ -131,7 +139,8 @@ async fn logs_are_what_was_printed(s: &Chaos<'_>, store: &Store, events: &[Recor
         // With a gap declared, what is there is still what was printed, in order, and nothing twice.
         let mut rest = expected.as_str();
         for line in stored.lines().filter(|l| !l.starts_with('…')) {
-            let at = rest.find(&format!("{line}\n")).unwrap_or_else(|| panic!("I6: {line:?} of {id} was not printed there"));
+            let at =
+                rest.find(&format!("{line}\n")).unwrap_or_else(|| panic!("I6: {line:?} of {id} was not printed there"));
             rest = &rest[at + line.len() + 1..];
         }
     }
@@ -157,7 +166,8 @@ async fn each_build_has_one_message_that_says_the_latest(s: &Chaos<'_>) {
         for message in channel.messages.iter().filter(|m| m.only_for.is_none()) {
             let build = message.metadata["event_payload"]["build_id"].as_str().unwrap_or_default();
             assert!(seen.insert(build.to_owned()), "I7: two messages of build {build}");
-            // What Slack shows is the last call that it took for it, which says what `replay --verify` compared with the log.
+            // What Slack shows is the last call that it took for it, which says what `replay --verify` compared with
+            // the log.
             let call = last[message.ts.as_str()];
             assert_eq!(call.arguments["attachments"], message.attachments, "I7: build {build}");
             let told = sent.get(build).unwrap_or_else(|| panic!("I7: nothing was sent of build {build}"));
@@ -180,13 +190,18 @@ fn projections_are_the_fold_of_the_log(s: &Chaos<'_>) {
 
 /// I10.
 fn the_canary_is_nowhere(s: &Chaos<'_>) {
-    let dump = Command::new("pg_dump").args(["--inserts", &s.database.url.replace("postgres:///", "postgresql:///")]).output().unwrap();
+    let dump = Command::new("pg_dump")
+        .args(["--inserts", &s.database.url.replace("postgres:///", "postgresql:///")])
+        .output()
+        .unwrap();
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     let log = std::fs::read_to_string(&s.log).unwrap();
     let calls: String = s.standin.workspace().calls.iter().map(|c| c.raw.clone()).collect();
-    for (place, text) in
-        [("the database", String::from_utf8_lossy(&dump.stdout).into_owned()), ("the service's log", log), ("Slack", calls)]
-    {
+    for (place, text) in [
+        ("the database", String::from_utf8_lossy(&dump.stdout).into_owned()),
+        ("the service's log", log),
+        ("Slack", calls),
+    ] {
         assert!(!text.contains(CANARY), "I10: {place} holds the canary");
     }
 }

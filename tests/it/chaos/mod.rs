@@ -1,5 +1,5 @@
-//! Faults, one test each, on several real processes with real Postgres, Redis and Docker. Each is named after its row in the
-//! table of docs/RELIABILITY.md, says what it injected and what it saw, and ends with every invariant checked.
+//! Faults, one test each, on several real processes with real Postgres, Redis and Docker. Each is named after its row
+//! in the table of docs/RELIABILITY.md, says what it injected and what it saw, and ends with every invariant checked.
 //!
 //! Those marked `ignore` take long; `./just chaos` runs them too.
 
@@ -90,7 +90,8 @@ impl Chaos<'_> {
     pub fn docker(&self) -> bollard::Docker {
         let host = self.variable("DOCKER_HOST");
         let host = if host.contains("proxy-") { crate::story::database::service("TEST_DOCKER_HOST") } else { host };
-        bollard::Docker::connect_with_socket(host.trim_start_matches("unix://"), 30, bollard::API_DEFAULT_VERSION).unwrap()
+        bollard::Docker::connect_with_socket(host.trim_start_matches("unix://"), 30, bollard::API_DEFAULT_VERSION)
+            .unwrap()
     }
 
     /// How often containers were started.

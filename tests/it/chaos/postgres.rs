@@ -33,7 +33,10 @@ fn f15_connections_break_again_and_again_under_load() {
             postgres.set(Mode::Pass);
             accepted += usize::from(early.status.success());
             let up = Instant::now();
-            s.until("a build is taken again", async || s.run(&["build:new", &format!("late-{n}")], "").status.success()).await;
+            s.until("a build is taken again", async || {
+                s.run(&["build:new", &format!("late-{n}")], "").status.success()
+            })
+            .await;
             assert!(up.elapsed() < Duration::from_secs(5), "it took {:?} to resume", up.elapsed());
         }
         s.shows_times("# Api: late-", 8).await;
@@ -50,7 +53,8 @@ fn f16_the_answer_to_a_commit_is_lost() {
         for n in 0..30 {
             s.injects("the answer to the next append is swallowed, and its connection with it");
             postgres.swallow_answers_to("append_batch", 1);
-            s.until("the build is taken", async || s.run(&["build:new", &format!("master-{n}")], "").status.success()).await;
+            s.until("the build is taken", async || s.run(&["build:new", &format!("master-{n}")], "").status.success())
+                .await;
         }
         let builds = s.database.count("select count(*) from event where type = 'build_registered'").await;
         assert_eq!(builds, 30, "each build is registered once, whatever answer was lost");
@@ -68,7 +72,10 @@ fn f16_the_answer_to_a_commit_is_lost() {
         .await;
         s.shows("*succeeded*").await;
         let metrics = ureq::get(format!("{}/metrics", s.admin)).call().unwrap().body_mut().read_to_string().unwrap();
-        let retries = metrics.lines().find_map(|l| l.strip_prefix("coolops_append_retries_total ")?.parse::<u64>().ok()).unwrap_or(0);
+        let retries = metrics
+            .lines()
+            .find_map(|l| l.strip_prefix("coolops_append_retries_total ")?.parse::<u64>().ok())
+            .unwrap_or(0);
         assert!(retries >= 30, "only {retries} answers to appends were swallowed");
         s.saw(&format!("30 builds, each once; {retries} appends were sent again"));
     });
@@ -84,7 +91,10 @@ fn away_for(seconds: u64, lines: usize) {
         let pressed = Instant::now();
         assert_eq!(s.presses("ben", "master-1", "Production").await, 200);
         assert!(pressed.elapsed() < Duration::from_secs(3), "Slack would have given up after {:?}", pressed.elapsed());
-        s.until("ben is told to try again", async || s.private_notes_of("ben").iter().any(|n| n.contains("Please try again"))).await;
+        s.until("ben is told to try again", async || {
+            s.private_notes_of("ben").iter().any(|n| n.contains("Please try again"))
+        })
+        .await;
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         postgres.set(Mode::Pass);
         s.shows("*succeeded*").await;

@@ -96,10 +96,17 @@ fn f22_a_redis_that_falls_silent_stays_in_doubt() {
 fn f23_redis_is_full_or_read_only_and_full_of_strangers() {
     chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
         let server = OwnRedis::start(&["--maxmemory", "1500kb", "--maxmemory-policy", "noeviction"]);
-        let mut redis = ::redis::Client::open(server.url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut redis =
+            ::redis::Client::open(server.url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
         s.injects("a Redis that is full of strangers' keys and refuses to write");
         for n in 0..10_000 {
-            if ::redis::cmd("SET").arg(format!("stranger:{n}")).arg("x".repeat(1_000)).query_async::<()>(&mut redis).await.is_err() {
+            if ::redis::cmd("SET")
+                .arg(format!("stranger:{n}"))
+                .arg("x".repeat(1_000))
+                .query_async::<()>(&mut redis)
+                .await
+                .is_err()
+            {
                 break;
             }
         }
@@ -128,7 +135,10 @@ fn f24_one_doorbell_rings_a_hundred_times() {
         s.presses("ana", "master-1", "Staging").await;
         s.injects("the job is rung for a hundred times while no worker listens");
         for _ in 0..100 {
-            let rung = s.database.count("select count(*) from job where kind = 'run_deployment' and rung_at is not null").await;
+            let rung = s
+                .database
+                .count("select count(*) from job where kind = 'run_deployment' and rung_at is not null")
+                .await;
             if rung > 0 {
                 s.database.execute("update job set rung_at = null where kind = 'run_deployment'; notify coolops").await;
             }
@@ -161,7 +171,10 @@ fn f25_ten_thousand_due_jobs_and_a_new_deployment_starts_all_the_same() {
         })
         .await;
         s.shows("*succeeded*").await;
-        s.saw(&format!("all were done, messages at the pace that leaves room for presses, after {:.0} s", due.elapsed().as_secs_f64()));
+        s.saw(&format!(
+            "all were done, messages at the pace that leaves room for presses, after {:.0} s",
+            due.elapsed().as_secs_f64()
+        ));
     });
 }
 
@@ -187,7 +200,8 @@ async fn held(redis: &mut ::redis::aio::MultiplexedConnection) -> (usize, u64) {
 fn f25_twenty_thousand_rings_over_ten_restarts_leave_nothing_on_redis() {
     chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
         let server = OwnRedis::start(&[]);
-        let mut redis = ::redis::Client::open(server.url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut redis =
+            ::redis::Client::open(server.url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
         s.stop("-TERM");
         s.set("REDIS_URL", &server.url);
         let mut rung = 0;
@@ -199,11 +213,13 @@ fn f25_twenty_thousand_rings_over_ten_restarts_leave_nothing_on_redis() {
                          from generate_series(1, 2000); notify coolops";
             s.database.execute(sql).await;
             let open = "select count(*) from job where state <> 'done'";
-            s.until_long("all of them are done", Duration::from_mins(3), async || s.database.count(open).await == 0).await;
-            let metrics = ureq::get(format!("{}/metrics", s.admin)).call().unwrap().body_mut().read_to_string().unwrap();
-            let answered = metrics
-                .lines()
-                .filter(|l| l.starts_with("coolops_claims_total") && l.contains("via=\"doorbell\"") && l.contains("run_deployment"));
+            s.until_long("all of them are done", Duration::from_mins(3), async || s.database.count(open).await == 0)
+                .await;
+            let metrics =
+                ureq::get(format!("{}/metrics", s.admin)).call().unwrap().body_mut().read_to_string().unwrap();
+            let answered = metrics.lines().filter(|l| {
+                l.starts_with("coolops_claims_total") && l.contains("via=\"doorbell\"") && l.contains("run_deployment")
+            });
             rung += answered.filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>();
             s.stop(if round % 2 == 0 { "-TERM" } else { "-KILL" });
             s.database.execute("delete from job where state = 'done'").await;
@@ -225,7 +241,8 @@ fn f25_twenty_thousand_rings_over_ten_restarts_leave_nothing_on_redis() {
 fn f25_a_redis_that_an_older_version_filled_heals() {
     chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
         let server = OwnRedis::start(&[]);
-        let mut redis = ::redis::Client::open(server.url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut redis =
+            ::redis::Client::open(server.url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
         let instance = s.instance().await;
         s.stop("-TERM");
         s.injects("8,201 rings that were answered and never struck out, of a worker that died");
@@ -264,7 +281,18 @@ impl OwnRedis {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = std::process::Command::new("redis-server");
         command
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", "/tmp"])
+            .args([
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+                "/tmp",
+            ])
             .args(arguments);
         let child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {

@@ -34,7 +34,10 @@ fn announced_while_slack_is_down(channels: usize, builds: usize, speed: u32) {
                     for n in (hand..builds).step_by(8) {
                         let body = serde_json::json!({ "name": format!("build-{n}"), "params": {} }).to_string();
                         let token = format!("Token {}", tokens[n % channels]);
-                        ureq::post(url).header("authorization", token).send(body).expect("a build is taken while Slack is down");
+                        ureq::post(url)
+                            .header("authorization", token)
+                            .send(body)
+                            .expect("a build is taken while Slack is down");
                     }
                 });
             }
@@ -48,14 +51,19 @@ fn announced_while_slack_is_down(channels: usize, builds: usize, speed: u32) {
         s.standin.workspace().faults.clear();
         s.injects("Slack is well again");
         let owed = "select count(*) from job where state <> 'done'";
-        s.until_long("every message is there", Duration::from_mins(15), async || s.database.count(owed).await == 0).await;
+        s.until_long("every message is there", Duration::from_mins(15), async || s.database.count(owed).await == 0)
+            .await;
         let took = back.elapsed();
         let posts: Vec<(String, Instant)> = {
             let workspace = s.standin.workspace();
             let posts = workspace.calls.iter().filter(|c| c.method == "chat.postMessage" && c.at > back);
             posts.map(|c| (c.arguments["channel"].as_str().unwrap().to_owned(), c.at)).collect()
         };
-        keeps_within(&posts.iter().map(|(_, at)| *at).collect::<Vec<_>>(), 0.2 / f64::from(speed), 5.0 / f64::from(speed));
+        keeps_within(
+            &posts.iter().map(|(_, at)| *at).collect::<Vec<_>>(),
+            0.2 / f64::from(speed),
+            5.0 / f64::from(speed),
+        );
         for n in 0..channels {
             let channel = format!("C0TEAM{n:04}");
             let times: Vec<Instant> = posts.iter().filter(|(c, _)| *c == channel).map(|(_, at)| *at).collect();
@@ -70,13 +78,16 @@ fn announced_while_slack_is_down(channels: usize, builds: usize, speed: u32) {
     });
 }
 
-/// In any time there are no more calls than the pace and its burst allow. A call may reach Slack a second later than it was
-/// allowed, so that two come closer together.
+/// In any time there are no more calls than the pace and its burst allow. A call may reach Slack a second later than it
+/// was allowed, so that two come closer together.
 fn keeps_within(calls: &[Instant], every: f64, burst: f64) {
     for (n, first) in calls.iter().enumerate() {
         for (m, last) in calls.iter().enumerate().skip(n) {
             let (number, time) = ((m - n + 1) as f64, last.duration_since(*first).as_secs_f64());
-            assert!(number <= 1.0 + (time + burst + 1.0) / every, "{number} calls within {time:.2} s, one every {every:.3} s is allowed");
+            assert!(
+                number <= 1.0 + (time + burst + 1.0) / every,
+                "{number} calls within {time:.2} s, one every {every:.3} s is allowed"
+            );
         }
     }
 }
@@ -242,7 +253,11 @@ fn f36_the_channel_is_archived_and_opened_again() {
         let press = s.press_of("ana", "master-1", "Staging");
         s.injects("the channel is archived");
         s.standin.workspace().channels[0].is_archived = true;
-        s.standin.shared().tell(serde_json::json!({ "type": "channel_archive", "channel": CHANNEL, "user": "U0ANA00001" })).await.unwrap();
+        s.standin
+            .shared()
+            .tell(serde_json::json!({ "type": "channel_archive", "channel": CHANNEL, "user": "U0ANA00001" }))
+            .await
+            .unwrap();
         s.standin.shared().deliver(press).await.unwrap();
         let ended = "select count(*) from deployment where state = 'succeeded'";
         s.until("the deployment goes on all the same", async || s.database.count(ended).await == 1).await;
@@ -252,8 +267,11 @@ fn f36_the_channel_is_archived_and_opened_again() {
         .await;
         s.injects("it is unarchived, and Slack tells us");
         s.standin.workspace().channels[0].is_archived = false;
-        let told =
-            s.standin.shared().tell(serde_json::json!({ "type": "channel_unarchive", "channel": CHANNEL, "user": "U0ANA00001" })).await;
+        let told = s
+            .standin
+            .shared()
+            .tell(serde_json::json!({ "type": "channel_unarchive", "channel": CHANNEL, "user": "U0ANA00001" }))
+            .await;
         assert_eq!(told, Ok(200));
         s.shows("*succeeded*").await;
         s.saw("brought up to date at once, long before the hourly look");
@@ -271,7 +289,10 @@ fn f36_the_bot_is_removed_and_invited_again() {
         s.standin.shared().deliver(press).await.unwrap();
         let ended = "select count(*) from deployment where state = 'succeeded'";
         s.until("the deployment goes on all the same", async || s.database.count(ended).await == 1).await;
-        s.until("the operator is told", async || s.cli_fails(&["doctor"], "").1.contains("invite it there: /invite @coolops")).await;
+        s.until("the operator is told", async || {
+            s.cli_fails(&["doctor"], "").1.contains("invite it there: /invite @coolops")
+        })
+        .await;
         s.until("what waits is told", async || s.cli_fails(&["doctor"], "").1.contains("(not_in_channel)")).await;
         s.injects("it is invited again, and Slack tells us");
         s.standin.workspace().channels[0].is_member = true;
@@ -306,7 +327,11 @@ fn f37_the_app_is_removed_and_says_so() {
         s.presses("ana", "master-1", "Staging").await;
         let ended = "select count(*) from deployment where state = 'succeeded'";
         s.until("the deployment goes on all the same", async || s.database.count(ended).await == 1).await;
-        assert_eq!(s.standin.workspace().calls.iter().filter(|c| c.method.starts_with("chat.")).count(), calls, "Slack is left alone");
+        assert_eq!(
+            s.standin.workspace().calls.iter().filter(|c| c.method.starts_with("chat.")).count(),
+            calls,
+            "Slack is left alone"
+        );
         s.injects("it is installed again, and the service restarted");
         s.stop("-TERM");
         s.start().await;
@@ -322,7 +347,11 @@ fn f37_the_token_is_revoked_and_given_back() {
         for method in ["chat.update", "chat.postMessage", "chat.postEphemeral"] {
             s.standin.workspace().plan(method, Fault::Error("token_revoked".to_owned()), u32::MAX);
         }
-        let told = s.standin.shared().tell(serde_json::json!({ "type": "tokens_revoked", "tokens": { "bot": ["U0COOLOPS1"] } })).await;
+        let told = s
+            .standin
+            .shared()
+            .tell(serde_json::json!({ "type": "tokens_revoked", "tokens": { "bot": ["U0COOLOPS1"] } }))
+            .await;
         assert_eq!(told, Ok(200));
         s.presses("ana", "master-1", "Staging").await;
         let ended = "select count(*) from deployment where state = 'succeeded'";
@@ -339,7 +368,10 @@ fn f37_the_token_is_revoked_and_given_back() {
         s.start().await;
         s.shows("*succeeded*").await;
         let took = again.elapsed();
-        assert!(took < Duration::from_secs(30), "what was put off for a minute waits no longer than it has to: {took:?}");
+        assert!(
+            took < Duration::from_secs(30),
+            "what was put off for a minute waits no longer than it has to: {took:?}"
+        );
         s.saw(&format!("everything is brought up to date {:.1} s after the restart", took.as_secs_f64()));
     });
 }
@@ -347,7 +379,8 @@ fn f37_the_token_is_revoked_and_given_back() {
 #[test]
 fn f37_an_outage_after_a_revoked_token_is_not_called_that() {
     chaos(&counting(1, 5, 0), Some(counted(1)), async |s| {
-        let ready = |s: &Chaos<'_>| ureq::get(format!("{}/readyz", s.url)).call().unwrap().body_mut().read_to_string().unwrap();
+        let ready =
+            |s: &Chaos<'_>| ureq::get(format!("{}/readyz", s.url)).call().unwrap().body_mut().read_to_string().unwrap();
         s.injects("token_revoked on a post");
         s.standin.workspace().plan("chat.postMessage", Fault::Error("token_revoked".to_owned()), 1);
         s.cli(&["build:new", "master-1"]);
@@ -355,7 +388,10 @@ fn f37_an_outage_after_a_revoked_token_is_not_called_that() {
         s.injects("the token is good again, but Slack answers 500 for a while");
         s.standin.workspace().plan("chat.postMessage", Fault::Status(500), u32::MAX);
         s.database.set_clock(61).await;
-        s.until("the new reason is told", async || ready(s).contains("takes nothing from us: no clear answer to our last call")).await;
+        s.until("the new reason is told", async || {
+            ready(s).contains("takes nothing from us: no clear answer to our last call")
+        })
+        .await;
         s.standin.workspace().faults.clear();
         s.shows("# Api: master-1").await;
         s.presses("ana", "master-1", "Staging").await;

@@ -51,7 +51,8 @@ fn soak(time: Duration, seed: u64) {
                 builds += 1;
                 // A line that only grows would say nothing about the end.
                 if s.database.count(open).await < LINE_MAX
-                    && let Some(press) = s.try_press_of("ana", "# Api: ", ["Staging", "Production"][dice.roll(2) as usize])
+                    && let Some(press) =
+                        s.try_press_of("ana", "# Api: ", ["Staging", "Production"][dice.roll(2) as usize])
                 {
                     s.standin.shared().deliver(press).await.ok();
                 }
@@ -106,23 +107,34 @@ fn soak(time: Duration, seed: u64) {
         }
         s.set("DATABASE_URL", &direct);
         postgres.swallow_answers(0);
-        s.until_long("every deployment has ended", Duration::from_mins(10), async || s.database.count(open).await == 0).await;
+        s.until_long("every deployment has ended", Duration::from_mins(10), async || s.database.count(open).await == 0)
+            .await;
         let owed = "select count(*) from job where state <> 'done'";
-        s.until_long("every message is up to date", Duration::from_mins(20), async || s.database.count(owed).await == 0).await;
+        s.until_long("every message is up to date", Duration::from_mins(20), async || {
+            s.database.count(owed).await == 0
+        })
+        .await;
         let ended = s.database.count("select count(*) from deployment where state = 'succeeded'").await;
         let failed = s.database.count("select count(*) from deployment where state <> 'succeeded'").await;
         assert_eq!(failed, 0, "a fault of ours was shown as the script's");
         // The promise is 500 deployments and a fault every 5 s in an hour.
         let seconds = i64::try_from(time.as_secs()).unwrap();
-        assert!(ended >= seconds / 7 && faults >= seconds / 15, "only {ended} deployments under {faults} faults in {seconds} s");
-        s.saw(&format!("{builds} builds, {ended} deployments, {faults} faults, in {:.0} s", begun.elapsed().as_secs_f64()));
+        assert!(
+            ended >= seconds / 7 && faults >= seconds / 15,
+            "only {ended} deployments under {faults} faults in {seconds} s"
+        );
+        s.saw(&format!(
+            "{builds} builds, {ended} deployments, {faults} faults, in {:.0} s",
+            begun.elapsed().as_secs_f64()
+        ));
     });
 }
 
 #[test]
 #[ignore = "as long as you want: ./just chaos --minutes 60 --seed 7"]
 fn soak_random_deployments_under_random_faults() {
-    let seed = number("CHAOS_SEED", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs());
+    let seed =
+        number("CHAOS_SEED", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs());
     soak(Duration::from_secs(number("CHAOS_MINUTES", 10) * 60), seed);
 }
 

@@ -1,5 +1,5 @@
-//! How often each container was started, by the engine's own account: its events are listened to from the beginning, because
-//! an engine remembers 256 of them and forgets them when it restarts.
+//! How often each container was started, by the engine's own account: its events are listened to from the beginning,
+//! because an engine remembers 256 of them and forgets them when it restarts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -38,7 +38,10 @@ async fn listen(
     heard: &Heard,
 ) -> Result<(), bollard::errors::Error> {
     let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let filters = [("event".to_owned(), vec!["start".to_owned()]), ("label".to_owned(), vec![format!("coolops.instance={instance}")])];
+    let filters = [
+        ("event".to_owned(), vec!["start".to_owned()]),
+        ("label".to_owned(), vec![format!("coolops.instance={instance}")]),
+    ];
     let filters = filters.into_iter().collect::<HashMap<_, _>>();
     let mut options = EventsOptionsBuilder::new().since(&(seconds(since) - 1).to_string()).filters(&filters);
     if let Some(until) = until {
@@ -57,7 +60,8 @@ async fn listen(
 impl Starts {
     /// Listens to one more engine, through its restarts.
     pub fn listen(&mut self, host: &str, instance: &str) {
-        let (docker, instance, heard, since) = (connect(host), instance.to_owned(), Arc::clone(&self.heard), SystemTime::now());
+        let (docker, instance, heard, since) =
+            (connect(host), instance.to_owned(), Arc::clone(&self.heard), SystemTime::now());
         self.listeners.push(tokio::spawn(async move {
             loop {
                 // An engine that restarts is listened to again; what it forgot was heard before.
@@ -69,7 +73,9 @@ impl Starts {
 
     /// How often the container of each deployment was started; what the engine still remembers is asked for too.
     pub async fn count(&self, docker: &Docker, instance: &str, since: SystemTime) -> BTreeMap<String, usize> {
-        listen(docker, instance, since, Some(SystemTime::now()), &self.heard).await.expect("the engine tells its events");
+        listen(docker, instance, since, Some(SystemTime::now()), &self.heard)
+            .await
+            .expect("the engine tells its events");
         assert!(self.listeners.iter().all(|l| !l.is_finished()), "nobody listened to the engine any more");
         let mut count = BTreeMap::new();
         for (deployment, _) in self.heard.lock().unwrap().iter() {

@@ -162,7 +162,9 @@ fn f05_a_container_that_a_crash_left_behind_is_swept() {
         let name = format!("coolops-{}", s.database.text("select id::text from deployment").await);
         docker.inspect_container(&name, None).await.expect("the container is still there");
         s.injects("the deployment is over, its container is left behind, and no job stands for it any more");
-        s.database.execute("update job set state = 'done', done = wanted, lease_until = null where kind = 'run_deployment'").await;
+        s.database
+            .execute("update job set state = 'done', done = wanted, lease_until = null where kind = 'run_deployment'")
+            .await;
         s.unset("FAILPOINTS");
         s.start_worker();
         s.until("it is gone", async || docker.inspect_container(&name, None).await.is_err()).await;
@@ -226,7 +228,8 @@ fn f08_the_container_ends_while_no_worker_is_there() {
         s.end_process(1, "-KILL");
         let docker = s.docker();
         let name = format!("coolops-{}", s.database.text("select id::text from deployment").await);
-        let has_ended = async || docker.inspect_container(&name, None).await.unwrap().state.unwrap().running == Some(false);
+        let has_ended =
+            async || docker.inspect_container(&name, None).await.unwrap().state.unwrap().running == Some(false);
         s.until("the container has ended", has_ended).await;
         s.start_worker();
         s.shows("*failed*: exit code 7").await;
@@ -250,7 +253,10 @@ fn f26_a_job_that_can_not_be_done_is_put_off_and_shown_and_harms_no_other() {
         s.set("FAILPOINTS", "before_intent=panic");
         s.start().await;
         s.presses("ana", "master-1", "Staging").await;
-        s.until("the operator is told", async || s.cli_fails(&["doctor"], "").1.contains("it panicked, which is a fault of coolops")).await;
+        s.until("the operator is told", async || {
+            s.cli_fails(&["doctor"], "").1.contains("it panicked, which is a fault of coolops")
+        })
+        .await;
         s.announces("master-2").await;
         s.stop("-TERM");
         s.unset("FAILPOINTS");

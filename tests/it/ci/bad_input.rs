@@ -27,8 +27,8 @@ async fn events(s: &Story) -> i64 {
     s.database.count("select position from event_head").await
 }
 
-/// Sends it and sees it refused: with that status, no event, and nothing kept but the refusal and its reason, of one line. Who proves
-/// nothing hears the same always; the reason is for the operator.
+/// Sends it and sees it refused: with that status, no event, and nothing kept but the refusal and its reason, of one
+/// line. Who proves nothing hears the same always; the reason is for the operator.
 async fn is_refused(s: &Story, path: &str, headers: &[(String, String)], body: Vec<u8>, status: StatusCode) -> String {
     let (before, deliveries) = (events(s).await, "select count(*) from ci_delivery");
     let kept = s.database.count(deliveries).await;
@@ -38,12 +38,19 @@ async fn is_refused(s: &Story, path: &str, headers: &[(String, String)], body: V
     let reason = s.database.text("select reason from ci_refusal order by id desc limit 1").await;
     assert_eq!(got, status, "{reason}");
     if status == StatusCode::UNAUTHORIZED {
-        assert!(said.starts_with("this is not believed: no webhook with this proof is set up at this address."), "{said}");
+        assert!(
+            said.starts_with("this is not believed: no webhook with this proof is set up at this address."),
+            "{said}"
+        );
     } else {
         assert_eq!(said, reason);
     }
     assert!(!reason.contains('\n') && !reason.is_empty());
-    assert_eq!((events(s).await, s.database.count(deliveries).await), (before, kept), "nothing but the refusal is kept");
+    assert_eq!(
+        (events(s).await, s.database.count(deliveries).await),
+        (before, kept),
+        "nothing but the refusal is kept"
+    );
     reason
 }
 
@@ -80,7 +87,10 @@ async fn proofs(s: &Story, provider: &str) {
     assert!(reason.contains("is missing"), "{reason}");
     for (name, value) in &proofs {
         let changed = |value: String| -> Vec<(String, String)> {
-            headers.iter().map(|(n, v)| if n == name { (n.clone(), value.clone()) } else { (n.clone(), v.clone()) }).collect()
+            headers
+                .iter()
+                .map(|(n, v)| if n == name { (n.clone(), value.clone()) } else { (n.clone(), v.clone()) })
+                .collect()
         };
         // Truncated, empty, and with one character changed.
         let mut wrong: Vec<char> = value.chars().collect();
@@ -115,7 +125,9 @@ async fn bodies(s: &Story, provider: &str) {
         headers.extend(sign::proof(provider, &body, now()));
         (headers, body)
     };
-    let form = |text: &str| url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", text).finish().into_bytes();
+    let form = |text: &str| {
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", text).finish().into_bytes()
+    };
     let travels = |text: &str| if provider == "travis" { form(text) } else { text.as_bytes().to_vec() };
     for (text, why) in [
         ("{", "is not JSON"),
@@ -162,7 +174,9 @@ async fn missing_fields(s: &Story, provider: &str) {
     let mut pointers = Vec::new();
     collect(&sample.body, String::new(), &mut pointers);
     // Hundreds of links to a repository's parts tell nothing new.
-    pointers.retain(|p| !(p.ends_with("_url") && (p.contains("repository/") || p.contains("actor/") || p.contains("sender/"))));
+    pointers.retain(|p| {
+        !(p.ends_with("_url") && (p.contains("repository/") || p.contains("actor/") || p.contains("sender/")))
+    });
     assert!(pointers.contains(&outcome(provider).to_owned()));
     for pointer in pointers {
         let mut null = sample.clone();
@@ -185,7 +199,9 @@ async fn missing_fields(s: &Story, provider: &str) {
 fn collect(value: &Value, at: String, all: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
-            fields.iter().for_each(|(name, v)| collect(v, format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), all));
+            fields
+                .iter()
+                .for_each(|(name, v)| collect(v, format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), all));
         }
         Value::Array(items) => items.iter().enumerate().for_each(|(n, v)| collect(v, format!("{at}/{n}"), all)),
         _ => {}
@@ -196,7 +212,8 @@ fn collect(value: &Value, at: String, all: &mut Vec<String>) {
 }
 
 async fn hostile_texts(s: &Story, provider: &str) {
-    let hostile = format!("<!channel> *b* `c` ```d``` <@U0ANA00001> & > \u{202e}thgir ot tfel 💥{}", "x".repeat(100_000));
+    let hostile =
+        format!("<!channel> *b* `c` ```d``` <@U0ANA00001> & > \u{202e}thgir ot tfel 💥{}", "x".repeat(100_000));
     let mut sample = good(provider);
     let (message, branch) = places(provider);
     set(&mut sample.body, message, hostile.as_str().into());
@@ -215,9 +232,13 @@ async fn hostile_texts(s: &Story, provider: &str) {
     assert_eq!(status, StatusCode::CREATED, "{answer}");
     s.settle().await;
     let workspace = s.standin.workspace();
-    let message = workspace.channels[0].messages.iter().find(|m| m.text.contains("fix-")).expect("the build has a message");
+    let message =
+        workspace.channels[0].messages.iter().find(|m| m.text.contains("fix-")).expect("the build has a message");
     let sent = format!("{} {}", message.text, message.blocks);
-    assert!(!sent.contains("<!channel>") && !sent.contains("<!here>") && !sent.contains("<@U0ANA00001>"), "nobody is pinged: {sent}");
+    assert!(
+        !sent.contains("<!channel>") && !sent.contains("<!here>") && !sent.contains("<@U0ANA00001>"),
+        "nobody is pinged: {sent}"
+    );
     assert!(!sent.contains('\u{202e}'), "nothing is read backwards");
 }
 
@@ -231,7 +252,9 @@ fn is_withstood(provider: &'static str) {
     story(async |s| {
         let sample: Sample = good(provider);
         let (headers, body) = sign::signed(provider, &sample, now());
-        let nobody = is_refused(s, &format!("/ci/{name}/no-such-project"), &headers, body.clone(), StatusCode::UNAUTHORIZED).await;
+        let nobody =
+            is_refused(s, &format!("/ci/{name}/no-such-project"), &headers, body.clone(), StatusCode::UNAUTHORIZED)
+                .await;
         assert!(nobody.contains("there is no project \"no-such-project\""), "{nobody}");
         let unset = is_refused(s, &format!("/ci/{name}/api"), &headers, body.clone(), StatusCode::UNAUTHORIZED).await;
         assert!(unset.ends_with(&format!("set the secret with: coolops ci secret api {name}")), "{unset}");

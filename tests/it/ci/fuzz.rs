@@ -1,5 +1,5 @@
-//! Mutated bodies and proofs, from a seed: parsers never panic, what they make of a body can always be registered, and no
-//! changed byte is believed. `./just fuzz` runs it for as long as you like; what it found is kept in `fuzz/`.
+//! Mutated bodies and proofs, from a seed: parsers never panic, what they make of a body can always be registered, and
+//! no changed byte is believed. `./just fuzz` runs it for as long as you like; what it found is kept in `fuzz/`.
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -148,8 +148,10 @@ fn disbelieves(dice: &mut Dice) {
     let provider = super::provider(sign::provider_of(scheme));
     let (now, secret) = (1_700_000_000, sign::secret(scheme));
     // Signing with RSA takes a process of its own.
-    static TRAVIS: LazyLock<(Vec<(String, String)>, Vec<u8>)> = LazyLock::new(|| sign::signed("travis", &super::good("travis"), 0));
-    let (headers, bytes) = if scheme == "travis" { TRAVIS.clone() } else { sign::signed(scheme, &super::good(scheme), now) };
+    static TRAVIS: LazyLock<(Vec<(String, String)>, Vec<u8>)> =
+        LazyLock::new(|| sign::signed("travis", &super::good("travis"), 0));
+    let (headers, bytes) =
+        if scheme == "travis" { TRAVIS.clone() } else { sign::signed(scheme, &super::good(scheme), now) };
     let checks = |headers: &[(String, String)], bytes: &[u8]| {
         let headers = Headers(headers.to_vec());
         provider.verify(&Request { headers: &headers, body: bytes, now }, &secret)
@@ -158,9 +160,11 @@ fn disbelieves(dice: &mut Dice) {
     let mut other = bytes.clone();
     scramble(dice, &mut other);
     let signs_the_body = ["github", "bitbucket", "circleci", "buildkite", "gitlab_signing", "drone"].contains(&scheme);
-    let payload = |bytes: &[u8]| url::form_urlencoded::parse(bytes).find(|(n, _)| n == "payload").map(|(_, v)| v.into_owned());
+    let payload =
+        |bytes: &[u8]| url::form_urlencoded::parse(bytes).find(|(n, _)| n == "payload").map(|(_, v)| v.into_owned());
     // Of a form the field is signed, not the way it is written.
-    let is_other = if scheme == "travis" { payload(&other) != payload(&bytes) } else { signs_the_body && other != bytes };
+    let is_other =
+        if scheme == "travis" { payload(&other) != payload(&bytes) } else { signs_the_body && other != bytes };
     if is_other {
         assert!(checks(&headers, &other).is_err(), "{scheme} believed other bytes");
     }
@@ -169,7 +173,8 @@ fn disbelieves(dice: &mut Dice) {
     let from = value.find(mark).unwrap() + mark.len();
     let until = value[from..].find([',', '"']).map_or(value.len(), |n| from + n);
     // One character for another of its alphabet; the last of base64 before the padding may carry bits that don't count.
-    let room: Vec<usize> = (from..until.saturating_sub(2)).filter(|n| value.as_bytes()[*n].is_ascii_alphanumeric()).collect();
+    let room: Vec<usize> =
+        (from..until.saturating_sub(2)).filter(|n| value.as_bytes()[*n].is_ascii_alphanumeric()).collect();
     let at = room[dice.roll(room.len())];
     let alphabet: &[u8] = if value.as_bytes()[at].is_ascii_digit() { b"0123456789" } else { b"abcdef" };
     let new = alphabet[dice.roll(alphabet.len())];

@@ -32,7 +32,8 @@ fn folder(provider: &str) -> PathBuf {
 
 fn read(path: &Path) -> Sample {
     let kept: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let headers = kept["headers"].as_object().unwrap().iter().map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned())).collect();
+    let headers =
+        kept["headers"].as_object().unwrap().iter().map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned())).collect();
     Sample { name: path.file_stem().unwrap().to_string_lossy().into_owned(), headers, body: kept["body"].clone() }
 }
 
@@ -67,13 +68,14 @@ pub fn provider(name: &str) -> &'static dyn Provider {
     ci::provider(name).unwrap()
 }
 
-/// What an operator has to set before a provider's bodies can make builds: where things are in those of no shape of their own, and
-/// the repositories where others' are proved too.
+/// What an operator has to set before a provider's bodies can make builds: where things are in those of no shape of
+/// their own, and the repositories where others' are proved too.
 pub fn rules(provider: &str) -> coolops::domain::ci_rules::CiRules {
     let field = |name: &str, value: &str| coolops::domain::build::Entry { name: name.into(), value: value.into() };
     let mut rules = coolops::domain::ci_rules::CiRules::default();
     if provider == "generic" {
-        let places = [("branch", "ref"), ("number", "no"), ("commit", "sha"), ("conclusion", "ok"), ("message", "text")];
+        let places =
+            [("branch", "ref"), ("number", "no"), ("commit", "sha"), ("conclusion", "ok"), ("message", "text")];
         rules.fields = places.iter().map(|(name, place)| field(name, &format!("/build/{place}"))).collect();
     }
     // What proves the builds of others too says nothing without a name.
@@ -89,7 +91,8 @@ pub async fn set_up(s: &Story, scheme: &str) {
     let name = sign::provider_of(scheme);
     s.app.set_ci_secret(s.project(), provider(name), &sign::secret(scheme).into(), true, &operator).await.unwrap();
     if rules(name) != coolops::domain::ci_rules::CiRules::default() {
-        let change = coolops::domain::project::ProjectChange::CiRules { provider: name.into(), rules: Box::new(rules(name)) };
+        let change =
+            coolops::domain::project::ProjectChange::CiRules { provider: name.into(), rules: Box::new(rules(name)) };
         s.app.change_project(s.project(), change, &operator).await.unwrap();
     }
 }

@@ -29,7 +29,11 @@ fn shown(name: &str) -> String {
                 let list = |entries: &[coolops::domain::build::Entry]| {
                     entries.iter().map(|e| format!("{}={:?}", e.name, e.value)).collect::<Vec<_>>().join(" ")
                 };
-                text.push_str(&format!("    params   {}\n    metadata {}\n", list(&build.params), list(&build.metadata)));
+                text.push_str(&format!(
+                    "    params   {}\n    metadata {}\n",
+                    list(&build.params),
+                    list(&build.metadata)
+                ));
             }
             Err(why) => text.push_str(&format!("  ignored, because {why}\n")),
         }

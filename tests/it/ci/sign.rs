@@ -81,7 +81,10 @@ pub fn bytes(scheme: &str, body: &serde_json::Value) -> Vec<u8> {
 }
 
 fn form(json: &[u8]) -> Vec<u8> {
-    url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", std::str::from_utf8(json).unwrap()).finish().into_bytes()
+    url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("payload", std::str::from_utf8(json).unwrap())
+        .finish()
+        .into_bytes()
 }
 
 /// The headers that prove the origin of these bytes.
@@ -92,7 +95,11 @@ pub fn proof(scheme: &str, bytes: &[u8], now: i64) -> Vec<(String, String)> {
         "gitlab_signing" => {
             let message = [format!("id-7.{now}.").as_bytes(), bytes].concat();
             let signature = format!("v9,zzzz v1,{}", STANDARD.encode(mac(&[1; 32], &message)));
-            vec![pair("webhook-id", "id-7".into()), pair("webhook-timestamp", now.to_string()), pair("webhook-signature", signature)]
+            vec![
+                pair("webhook-id", "id-7".into()),
+                pair("webhook-timestamp", now.to_string()),
+                pair("webhook-signature", signature),
+            ]
         }
         "buildkite_token" => vec![pair("x-buildkite-token", SECRET.to_owned())],
         "github" => vec![pair("x-hub-signature-256", format!("sha256={}", hex::encode(mac(key, bytes))))],
@@ -104,15 +111,20 @@ pub fn proof(scheme: &str, bytes: &[u8], now: i64) -> Vec<(String, String)> {
             vec![pair("x-buildkite-signature", format!("timestamp={now},signature={signature}"))]
         }
         "drone" => {
-            let date = chrono::DateTime::from_timestamp(now, 0).unwrap().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            let date =
+                chrono::DateTime::from_timestamp(now, 0).unwrap().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
             let digest = format!("SHA-256={}", STANDARD.encode(Sha256::digest(bytes)));
             let signature = STANDARD.encode(mac(key, format!("date: {date}\ndigest: {digest}").as_bytes()));
-            let signature = format!("keyId=\"hmac-key\",algorithm=\"hmac-sha256\",headers=\"date digest\",signature=\"{signature}\"");
+            let signature = format!(
+                "keyId=\"hmac-key\",algorithm=\"hmac-sha256\",headers=\"date digest\",signature=\"{signature}\""
+            );
             vec![pair("date", date), pair("digest", digest), pair("signature", signature)]
         }
         "travis" => {
-            let payload =
-                url::form_urlencoded::parse(bytes).find(|(name, _)| name == "payload").map(|(_, v)| v.into_owned()).unwrap_or_default();
+            let payload = url::form_urlencoded::parse(bytes)
+                .find(|(name, _)| name == "payload")
+                .map(|(_, v)| v.into_owned())
+                .unwrap_or_default();
             let signature = openssl(&["dgst", "-sha1", "-sign", KEY.0.path()], payload.as_bytes());
             vec![pair("signature", STANDARD.encode(signature))]
         }

@@ -1,5 +1,5 @@
-//! Signatures that the vendors publish (docs.github.com, Atlassian, CircleCI's docs), and three that pin our reading of schemes
-//! without a published one (Buildkite, GitLab, Drone).
+//! Signatures that the vendors publish (docs.github.com, Atlassian, CircleCI's docs), and three that pin our reading of
+//! schemes without a published one (Buildkite, GitLab, Drone).
 
 use coolops::ci::{Headers, Request};
 
@@ -16,8 +16,7 @@ fn published_signatures_are_accepted_and_others_are_not() {
     ];
     let circleci = |digest: &'static str| [("circleci-signature", digest)];
     let drone = |header: &'static str| {
-        let signature =
-            r#"keyId="hmac-key",algorithm="hmac-sha256",headers="date digest",signature="f89DY3CWpL0+svqloivXwZTVRsxhMfaiH4B/JSs2uH8=""#;
+        let signature = r#"keyId="hmac-key",algorithm="hmac-sha256",headers="date digest",signature="f89DY3CWpL0+svqloivXwZTVRsxhMfaiH4B/JSs2uH8=""#;
         let digest = "SHA-256=BsRS7q4yFvSnNVElaYtVHbqlOTZ6nzOBgiQE4L7+1Nw=";
         [("date", "Tue, 14 Nov 2023 22:13:20 GMT"), ("digest", digest), (header, signature)]
     };
@@ -36,8 +35,20 @@ fn published_signatures_are_accepted_and_others_are_not() {
             0,
             &[("x-hub-signature", "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9")],
         ),
-        ("circleci", "secret", "hello world", 0, &circleci("v1=734cc62f32841568f45715aeb9f4d7891324e6d948e4c6c60c0621cdac48623a")),
-        ("circleci", "another-secret", "lalala", 0, &circleci("v1=daa220016c8f29a8b214fbfc3671aeec2145cfb1e6790184ffb38b6d0425fa00")),
+        (
+            "circleci",
+            "secret",
+            "hello world",
+            0,
+            &circleci("v1=734cc62f32841568f45715aeb9f4d7891324e6d948e4c6c60c0621cdac48623a"),
+        ),
+        (
+            "circleci",
+            "another-secret",
+            "lalala",
+            0,
+            &circleci("v1=daa220016c8f29a8b214fbfc3671aeec2145cfb1e6790184ffb38b6d0425fa00"),
+        ),
         (
             "circleci",
             "hunter123",
@@ -45,13 +56,22 @@ fn published_signatures_are_accepted_and_others_are_not() {
             0,
             &circleci("v1=9be2242094a9a8c00c64306f382a7f9d691de910b4a266f67bd314ef18ac49fa"),
         ),
-        ("circleci", "secret", "foo", 0, &circleci("v1=773ba44693c7553d6ee20f61ea5d2757a9a4f4a44d2841ae4e95b52e4cd62db4")),
+        (
+            "circleci",
+            "secret",
+            "foo",
+            0,
+            &circleci("v1=773ba44693c7553d6ee20f61ea5d2757a9a4f4a44d2841ae4e95b52e4cd62db4"),
+        ),
         (
             "buildkite",
             "test-token",
             r#"{"event":"build.finished"}"#,
             1_619_071_700,
-            &[("x-buildkite-signature", "timestamp=1619071700,signature=b8373095d3526dd55184bbc16848d742658329fbbefc4933bb47ba95577af7e7")],
+            &[(
+                "x-buildkite-signature",
+                "timestamp=1619071700,signature=b8373095d3526dd55184bbc16848d742658329fbbefc4933bb47ba95577af7e7",
+            )],
         ),
         ("gitlab", token, r#"{"object_kind":"pipeline"}"#, 1_700_000_000, gitlab),
         // The server writes one header, its documentation shows the other.
@@ -60,7 +80,9 @@ fn published_signatures_are_accepted_and_others_are_not() {
     ];
     for (name, secret, body, now, headers) in vectors {
         let headers = Headers(headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect());
-        let verified = |body: &str, now: i64| provider(name).verify(&Request { headers: &headers, body: body.as_bytes(), now }, secret);
+        let verified = |body: &str, now: i64| {
+            provider(name).verify(&Request { headers: &headers, body: body.as_bytes(), now }, secret)
+        };
         assert_eq!(verified(body, now), Ok(()), "{name} {body}");
         assert!(verified(&format!("{body} "), now).is_err(), "{name} {body}");
         if now > 0 {

@@ -48,7 +48,8 @@ fn a_webhook_whose_build_would_be_too_large_is_ignored_with_the_reason() {
         assert_eq!((status, answer["verdict"].as_str()), (StatusCode::OK, Some("ignored")), "{answer}");
         let reason = answer["reason"].as_str().unwrap();
         assert!(
-            reason.starts_with("the event build_registered would have 10") && reason.ends_with("at most 524288 are allowed"),
+            reason.starts_with("the event build_registered would have 10")
+                && reason.ends_with("at most 524288 are allowed"),
             "{reason}"
         );
         s.settle().await;
@@ -67,11 +68,18 @@ fn a_re_delivery_is_the_same_build_and_a_re_run_is_a_new_one() {
         let mut twice = good("github");
         twice.headers.iter_mut().find(|(n, _)| n == "x-github-delivery").unwrap().1 = "0a1b-other".into();
         let (_, answer) = deliver(s, "github", &twice).await;
-        assert_eq!((answer["verdict"].as_str(), answer["reason"].as_str()), (Some("repeated"), Some("the build is registered already")));
+        assert_eq!(
+            (answer["verdict"].as_str(), answer["reason"].as_str()),
+            (Some("repeated"), Some("the build is registered already"))
+        );
         deliver(s, "github", &sample("github", "rerun")).await;
         s.settle().await;
         let channel = s.channel();
-        assert_eq!((channel.matches("# Api: main-42\n").count(), channel.matches("# Api: main-42-3\n").count()), (1, 1), "{channel}");
+        assert_eq!(
+            (channel.matches("# Api: main-42\n").count(), channel.matches("# Api: main-42-3\n").count()),
+            (1, 1),
+            "{channel}"
+        );
     });
 }
 
@@ -146,9 +154,14 @@ fn a_project_chooses_which_runs_make_builds_and_what_they_carry() {
         deliver(s, "github", &sample("github", "tag_push")).await;
         s.settle().await;
         let channel = s.channel();
-        assert!(channel.contains("# Api: CI-42") && channel.contains("Run id") && channel.contains("7700123"), "{channel}");
-        let params =
-            s.database.text("select payload->>'params' from event where type = 'build_registered' order by position limit 1").await;
+        assert!(
+            channel.contains("# Api: CI-42") && channel.contains("Run id") && channel.contains("7700123"),
+            "{channel}"
+        );
+        let params = s
+            .database
+            .text("select payload->>'params' from event where type = 'build_registered' order by position limit 1")
+            .await;
         assert!(params.contains("DOCKER_TAG") && params.contains("4b825dc") && !params.contains("RUN_URL"), "{params}");
     });
 }
@@ -186,10 +199,24 @@ fn a_secret_is_replaced_without_losing_a_delivery() {
         // Used once, so that it is remembered.
         assert_eq!(post(s, "/ci/github/api", &headers, body.clone()).await.0, StatusCode::CREATED);
         let with = |secret: &str| secrecy::SecretString::from(secret.to_owned());
-        s.app.set_ci_secret(s.project(), provider("github"), &with("the-second-secret"), true, &operator()).await.unwrap();
-        assert_eq!(post(s, "/ci/github/api", &headers, body.clone()).await.0, StatusCode::OK, "the one before is still accepted");
-        s.app.set_ci_secret(s.project(), provider("github"), &with("the-third-secret"), false, &operator()).await.unwrap();
-        assert_eq!(post(s, "/ci/github/api", &headers, body).await.0, StatusCode::UNAUTHORIZED, "it leaked, and --now ended it");
+        s.app
+            .set_ci_secret(s.project(), provider("github"), &with("the-second-secret"), true, &operator())
+            .await
+            .unwrap();
+        assert_eq!(
+            post(s, "/ci/github/api", &headers, body.clone()).await.0,
+            StatusCode::OK,
+            "the one before is still accepted"
+        );
+        s.app
+            .set_ci_secret(s.project(), provider("github"), &with("the-third-secret"), false, &operator())
+            .await
+            .unwrap();
+        assert_eq!(
+            post(s, "/ci/github/api", &headers, body).await.0,
+            StatusCode::UNAUTHORIZED,
+            "it leaked, and --now ended it"
+        );
     });
 }
 
@@ -200,7 +227,11 @@ fn after_gitlab_s_signing_token_nothing_else_will_do() {
         let plain = sign::signed("gitlab", &good("gitlab"), now());
         assert_eq!(post(s, "/ci/gitlab/api", &plain.0, plain.1.clone()).await.0, StatusCode::CREATED);
         set_up(s, "gitlab_signing").await;
-        assert_eq!(post(s, "/ci/gitlab/api", &plain.0, plain.1).await.0, StatusCode::UNAUTHORIZED, "the token before it signs nothing");
+        assert_eq!(
+            post(s, "/ci/gitlab/api", &plain.0, plain.1).await.0,
+            StatusCode::UNAUTHORIZED,
+            "the token before it signs nothing"
+        );
         assert_eq!(deliver(s, "gitlab_signing", &sample("gitlab", "tag")).await.0, StatusCode::CREATED);
         let kept = s.app.store.deliveries(None, &[], 1).await.unwrap().remove(0);
         let kept = s.app.store.kept_delivery(kept.id).await.unwrap().unwrap();
@@ -303,22 +334,34 @@ fn drone_sends_every_repository_to_one_address() {
         s.app.flush_refusals().await;
         let reason = s.database.text("select reason from ci_refusal").await;
         assert_eq!(reason, "no project takes webhooks of drone yet; set one up with: coolops ci secret PROJECT drone");
-        s.app.set_ci_secret(s.project(), provider("drone"), &sign::secret("drone").into(), true, &operator()).await.unwrap();
+        s.app
+            .set_ci_secret(s.project(), provider("drone"), &sign::secret("drone").into(), true, &operator())
+            .await
+            .unwrap();
         let (headers_of_one, body_of_one) = sign::signed("drone", &good("drone"), now());
         let (_, answer) = post(s, "/ci/drone/api", &headers_of_one, body_of_one).await;
         let reason = answer["reason"].as_str().unwrap();
-        assert!(reason.starts_with("drone proves the builds of other repositories too; name yours: coolops ci rules"), "{reason}");
+        assert!(
+            reason.starts_with("drone proves the builds of other repositories too; name yours: coolops ci rules"),
+            "{reason}"
+        );
         let (status, answer) = post(s, "/ci/drone", &headers, body.clone()).await;
         assert_eq!(status, StatusCode::OK);
         let reason = answer["reason"].as_str().unwrap();
-        assert_eq!(reason, "no project takes the builds of harbour/lighthouse; choose one: coolops ci rules PROJECT drone --repository …");
+        assert_eq!(
+            reason,
+            "no project takes the builds of harbour/lighthouse; choose one: coolops ci rules PROJECT drone --repository …"
+        );
         let nobody_s = answer["delivery"].as_str().unwrap().parse().unwrap();
         // A second project on the same server, which names another repository, hears of nothing.
         s.app.create_project("web", "Web", "registry.test/deploy:1", crate::story::CHANNEL, &operator()).await.unwrap();
         let web = coolops::domain::ids::ProjectId::of_slug("web");
         s.app.set_ci_secret(web, provider("drone"), &sign::secret("drone").into(), true, &operator()).await.unwrap();
         let rules = Box::new(CiRules { repositories: vec!["harbour/web".into()], ..CiRules::default() });
-        s.app.change_project(web, ProjectChange::CiRules { provider: "drone".into(), rules }, &operator()).await.unwrap();
+        s.app
+            .change_project(web, ProjectChange::CiRules { provider: "drone".into(), rules }, &operator())
+            .await
+            .unwrap();
         with_rules(s, "drone", CiRules { repositories: vec!["harbour/light*".into()], ..CiRules::default() }).await;
         let (status, answer) = post(s, "/ci/drone", &headers, body.clone()).await;
         assert_eq!((status, answer["verdict"].as_str()), (StatusCode::CREATED, Some("accepted")), "{answer}");
@@ -328,7 +371,15 @@ fn drone_sends_every_repository_to_one_address() {
         };
         assert_eq!(running["reason"], "the run has not ended (running)");
         assert!(s.app.store.deliveries(Some(web), &[], 10).await.unwrap().is_empty());
-        assert!(s.app.store.deliveries(Some(web), &["drone".to_owned()], 10).await.unwrap().iter().any(|d| d.id == nobody_s));
+        assert!(
+            s.app
+                .store
+                .deliveries(Some(web), &["drone".to_owned()], 10)
+                .await
+                .unwrap()
+                .iter()
+                .any(|d| d.id == nobody_s)
+        );
         // What nobody took then has an owner now; and when another project names it too, both.
         let verdicts = async || {
             let taken = s.app.replay_delivery(nobody_s).await.unwrap();
@@ -336,7 +387,10 @@ fn drone_sends_every_repository_to_one_address() {
         };
         assert_eq!(verdicts().await, ["repeated"]);
         let rules = Box::new(CiRules { repositories: vec!["harbour/*".into()], ..CiRules::default() });
-        s.app.change_project(web, ProjectChange::CiRules { provider: "drone".into(), rules }, &operator()).await.unwrap();
+        s.app
+            .change_project(web, ProjectChange::CiRules { provider: "drone".into(), rules }, &operator())
+            .await
+            .unwrap();
         let mut both = verdicts().await;
         both.sort_unstable();
         assert_eq!(both, ["accepted", "repeated"]);
@@ -379,7 +433,10 @@ fn refusals_are_bounded_and_deliveries_are_forgotten_after_thirty_days() {
         let many = "insert into ci_refusal (provider, project, reason, known) select 'github', 'api', 'no ' || n, true from generate_series(1, 1100) n";
         s.database.execute(many).await;
         for n in 0..300 {
-            assert_eq!(post(s, &format!("/ci/github/invented-{n}"), &[], b"{}".to_vec()).await.0, StatusCode::UNAUTHORIZED);
+            assert_eq!(
+                post(s, &format!("/ci/github/invented-{n}"), &[], b"{}".to_vec()).await.0,
+                StatusCode::UNAUTHORIZED
+            );
         }
         let strangers = "select coalesce(sum(times), 0)::bigint from ci_refusal where not known";
         for _ in 0..50 {
@@ -389,13 +446,23 @@ fn refusals_are_bounded_and_deliveries_are_forgotten_after_thirty_days() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         assert_eq!(s.database.count(strangers).await, 300, "all are counted");
-        assert_eq!(s.database.count("select count(*) from ci_refusal where known").await, 1_000, "strangers push nobody out");
+        assert_eq!(
+            s.database.count("select count(*) from ci_refusal where known").await,
+            1_000,
+            "strangers push nobody out"
+        );
         let rows = s.database.count("select count(*) from ci_refusal where not known").await;
-        assert!(rows <= 202, "what is alike is one row, and no more than a hundred are told apart at a time; there are {rows}");
+        assert!(
+            rows <= 202,
+            "what is alike is one row, and no more than a hundred are told apart at a time; there are {rows}"
+        );
         deliver(s, "github", &good("github")).await;
         s.database.execute("update ci_delivery set at = at - interval '31 days'; update ci_refusal set at = at - interval '31 days'").await;
         s.app.store.forget_deliveries().await.unwrap();
-        assert_eq!(s.database.count("select (select count(*) from ci_delivery) + (select count(*) from ci_refusal)").await, 0);
+        assert_eq!(
+            s.database.count("select (select count(*) from ci_delivery) + (select count(*) from ci_refusal)").await,
+            0
+        );
         assert_eq!(s.database.count("select count(*) from build").await, 1, "the build stays");
     });
 }
@@ -417,7 +484,10 @@ fn an_archived_project_ignores_and_says_so() {
         set_up(s, "github").await;
         s.app.change_project(s.project(), ProjectChange::Archive, &operator()).await.unwrap();
         let (status, answer) = deliver(s, "github", &good("github")).await;
-        assert_eq!((status, answer["reason"].as_str()), (StatusCode::OK, Some("the project api is archived and takes no new builds")));
+        assert_eq!(
+            (status, answer["reason"].as_str()),
+            (StatusCode::OK, Some("the project api is archived and takes no new builds"))
+        );
     });
 }
 
@@ -426,7 +496,8 @@ fn github_s_form_is_read_too() {
     story(async |s| {
         set_up(s, "github").await;
         let json = serde_json::to_string(&good("github").body).unwrap();
-        let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", &json).finish().into_bytes();
+        let body =
+            url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", &json).finish().into_bytes();
         let mut headers = good("github").headers;
         headers.iter_mut().find(|(n, _)| n == "content-type").unwrap().1 = "application/x-www-form-urlencoded".into();
         headers.extend(sign::proof("github", &body, now()));
@@ -449,15 +520,21 @@ fn a_secret_in_a_body_can_not_become_a_param() {
 #[test]
 fn what_travis_signs_for_others_makes_no_build_here() {
     story(async |s| {
-        s.app.set_ci_secret(s.project(), provider("travis"), &sign::secret("travis").into(), true, &operator()).await.unwrap();
-        let reason = async |s: &Story| deliver(s, "travis", &good("travis")).await.1["reason"].as_str().unwrap_or_default().to_owned();
+        s.app
+            .set_ci_secret(s.project(), provider("travis"), &sign::secret("travis").into(), true, &operator())
+            .await
+            .unwrap();
+        let reason = async |s: &Story| {
+            deliver(s, "travis", &good("travis")).await.1["reason"].as_str().unwrap_or_default().to_owned()
+        };
         assert_eq!(
             reason(s).await,
             "travis proves the builds of other repositories too; name yours: coolops ci rules PROJECT travis --repository …"
         );
         with_rules(s, "travis", CiRules { repositories: vec!["somebody/else".into()], ..CiRules::default() }).await;
         assert_eq!(reason(s).await, "the repository harbour/lighthouse is not chosen");
-        with_rules(s, "travis", CiRules { repositories: vec!["harbour/lighthouse".into()], ..CiRules::default() }).await;
+        with_rules(s, "travis", CiRules { repositories: vec!["harbour/lighthouse".into()], ..CiRules::default() })
+            .await;
         assert_eq!(deliver(s, "travis", &good("travis")).await.0, StatusCode::CREATED);
     });
 }

@@ -20,7 +20,10 @@ impl Database {
         let admin = template.replace("/coolops?", "/postgres?");
         let name = format!("t_{}", super::random_name());
         let mut connection = PgConnection::connect(&admin).await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("create database {name} template coolops"))).execute(&mut connection).await.unwrap();
+        sqlx::query(AssertSqlSafe(format!("create database {name} template coolops")))
+            .execute(&mut connection)
+            .await
+            .unwrap();
         connection.close().await.unwrap();
         Self { url: template.replace("/coolops?", &format!("/{name}?")), name, admin }
     }

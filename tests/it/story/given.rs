@@ -23,7 +23,8 @@ pub fn deployment(n: u128, environment: &str, state: State) -> Timed {
     let reason = StopReason::Operator { by: "test".into(), reason: "wrong build".into() };
     let (stopped, timed_out) = (reason.clone(), StopReason::TimeLimit { minutes: 60 });
     let of = of(n);
-    let stop = |reason| DeploymentStopped { of, reason, exit_code: Some(143), cut_off_after: None, log: Some(seal()) }.into();
+    let stop =
+        |reason| DeploymentStopped { of, reason, exit_code: Some(143), cut_off_after: None, log: Some(seal()) }.into();
     let running = vec![prepared(of), DeploymentStarted { of, container_id: "c".repeat(64) }.into()];
     let then = |event: Event| [running.clone(), vec![event]].concat();
     let happens = match state {
@@ -43,7 +44,8 @@ pub fn deployment(n: u128, environment: &str, state: State) -> Timed {
     timed
 }
 
-/// What is told of a deployment beside the words for its state: delays, an image that could not be checked, a person's decision, a stray.
+/// What is told of a deployment beside the words for its state: delays, an image that could not be checked, a person's
+/// decision, a stray.
 pub fn with_more_to_tell() -> Vec<Timed> {
     let tell = |n, happens: &[Event]| to(n, &format!("Special {n}"), false, happens);
     let delay = |of| DeploymentDelayed { of, problem: "Docker says: no room".into(), times: 1 }.into();

@@ -97,16 +97,26 @@ pub struct Announcement {
 /// A build of that name, with a tag and a job's address.
 pub fn build(name: &str) -> Announcement {
     let pair = |k: &str, v: &str| vec![(k.to_owned(), v.to_owned())];
-    Announcement { name: name.to_owned(), params: pair("DOCKER_TAG", name), metadata: pair("Job url", "https://ci.example.com/7") }
+    Announcement {
+        name: name.to_owned(),
+        params: pair("DOCKER_TAG", name),
+        metadata: pair("Job url", "https://ci.example.com/7"),
+    }
 }
 
 impl Announcement {
     pub fn body(&self) -> String {
         let object = |pairs: &[(String, String)]| {
-            let entries: Vec<String> = pairs.iter().map(|(k, v)| format!("{}:{}", serde_json::json!(k), serde_json::json!(v))).collect();
+            let entries: Vec<String> =
+                pairs.iter().map(|(k, v)| format!("{}:{}", serde_json::json!(k), serde_json::json!(v))).collect();
             format!("{{{}}}", entries.join(","))
         };
-        format!(r#"{{"name":{},"params":{},"metadata":{}}}"#, serde_json::json!(self.name), object(&self.params), object(&self.metadata))
+        format!(
+            r#"{{"name":{},"params":{},"metadata":{}}}"#,
+            serde_json::json!(self.name),
+            object(&self.params),
+            object(&self.metadata)
+        )
     }
 }
 
@@ -130,7 +140,8 @@ impl Story {
         let slack = Slack::new(&standin.api_url(), &"xoxb-test".to_owned().into()).unwrap();
         let tools = Tools::Slack(Box::new(slack), Paces::unbounded());
         let slack = Crew::new(Arc::clone(&app), tools, SLACK_KINDS, 4, stop.clone());
-        let run = Crew::new(Arc::clone(&app), Tools::Runner(Arc::clone(&runner) as Arc<dyn Runner>), RUNNER_KINDS, 16, stop);
+        let run =
+            Crew::new(Arc::clone(&app), Tools::Runner(Arc::clone(&runner) as Arc<dyn Runner>), RUNNER_KINDS, 16, stop);
         let router = http::router(http::Web::new(http::Parts {
             app: Arc::clone(&app),
             signing_secret: SIGNING_SECRET.to_owned().into(),
@@ -139,7 +150,8 @@ impl Story {
             readiness: http::health::Readiness::default(),
             room: Arc::default(),
         }));
-        let mut story = Self { app, router, standin, runner, database, token: String::new(), tampered: false, slack, run };
+        let mut story =
+            Self { app, router, standin, runner, database, token: String::new(), tampered: false, slack, run };
         story.set_up().await;
         story
     }
@@ -170,7 +182,8 @@ impl Story {
     }
 
     pub async fn post_build_as(&self, authorization: &str, body: &str) -> (StatusCode, serde_json::Value) {
-        let request = Request::post("/builds").header("authorization", authorization).body(Body::from(body.to_owned())).unwrap();
+        let request =
+            Request::post("/builds").header("authorization", authorization).body(Body::from(body.to_owned())).unwrap();
         self.send(request).await
     }
 
@@ -199,7 +212,8 @@ impl Story {
                 .rev()
                 .find(|m| m.only_for.is_none() && m.text.contains(build))
                 .unwrap_or_else(|| panic!("no message of {build}"));
-            let (action, option) = read::button(message, environment).unwrap_or_else(|| panic!("no button for {environment}"));
+            let (action, option) =
+                read::button(message, environment).unwrap_or_else(|| panic!("no button for {environment}"));
             (message.ts.clone(), action, option)
         };
         self.standin.shared().signed_press(&Press { channel: CHANNEL.to_owned(), ts, user, action_id, option }).unwrap()
@@ -285,11 +299,14 @@ impl Story {
         }
     }
 
-    /// Waits until the time limit of all that run is being counted: a clock that is moved before that is not noticed as moved.
+    /// Waits until the time limit of all that run is being counted: a clock that is moved before that is not noticed as
+    /// moved.
     pub async fn time_is_counted(&self) {
         let counted = async {
             let running = self.app.store.deployments(None, &[State::Running], 100).await.unwrap().len();
-            while self.database.count("select count(*) from job where phase = 'run'").await < i64::try_from(running).unwrap() {
+            while self.database.count("select count(*) from job where phase = 'run'").await
+                < i64::try_from(running).unwrap()
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -310,7 +327,8 @@ impl Story {
     /// The deployment that runs ends.
     pub async fn container_ends(&self, build: &str, code: i64) {
         let all = self.app.store.deployments(None, &[State::Running], 1_000).await.unwrap();
-        let running = all.iter().find(|d| d.deployment.build_name == build).unwrap_or_else(|| panic!("{build} does not run"));
+        let running =
+            all.iter().find(|d| d.deployment.build_name == build).unwrap_or_else(|| panic!("{build} does not run"));
         self.runner.ends(running.deployment.of.deployment_id, code);
         self.settle().await;
     }
@@ -336,8 +354,10 @@ impl Story {
     /// The address of a deployment's log, as the newest message line links to it; without the host.
     pub fn log_path(&self) -> String {
         let workspace = self.standin.workspace();
-        let text = workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none()).unwrap().attachments.to_string();
-        let start = text.rfind("https://coolops.test/deployments/").expect("a line with a link") + "https://coolops.test".len();
+        let text =
+            workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none()).unwrap().attachments.to_string();
+        let start =
+            text.rfind("https://coolops.test/deployments/").expect("a line with a link") + "https://coolops.test".len();
         text[start..].split('|').next().unwrap().to_owned()
     }
 
@@ -362,8 +382,11 @@ impl Story {
         let (messages, calls) = {
             let workspace = self.standin.workspace();
             let ids = workspace.channels[0].messages.iter().filter(|m| m.only_for.is_none());
-            let messages: Vec<(String, String)> =
-                ids.map(|m| (m.ts.clone(), m.metadata["event_payload"]["build_id"].as_str().unwrap_or_default().to_owned())).collect();
+            let messages: Vec<(String, String)> = ids
+                .map(|m| {
+                    (m.ts.clone(), m.metadata["event_payload"]["build_id"].as_str().unwrap_or_default().to_owned())
+                })
+                .collect();
             (messages, workspace.calls.clone())
         };
         for (ts, build) in &messages {
@@ -379,14 +402,17 @@ impl Story {
     }
 
     async fn every_event_fits_the_contract(&self) {
-        let read = |path: String| std::fs::read_to_string(format!("{}/events/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let read =
+            |path: String| std::fs::read_to_string(format!("{}/events/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
         let actors: serde_json::Value = serde_json::from_str(&read("actor.schema.json".to_owned())).unwrap();
         for recorded in self.app.store.read_after(0, 100_000).await.unwrap().into_iter().map(Result::unwrap) {
             let (kind, version) = recorded.event.kind();
             let payload = serde_json::to_value(&recorded.event).unwrap();
             let actor = serde_json::to_value(&recorded.actor).unwrap();
-            jsonschema::validate(&actors, &actor).unwrap_or_else(|e| panic!("the actor {actor} does not fit its schema: {e}"));
-            let schema: serde_json::Value = serde_json::from_str(&read(format!("{kind}/v{version}.schema.json"))).unwrap();
+            jsonschema::validate(&actors, &actor)
+                .unwrap_or_else(|e| panic!("the actor {actor} does not fit its schema: {e}"));
+            let schema: serde_json::Value =
+                serde_json::from_str(&read(format!("{kind}/v{version}.schema.json"))).unwrap();
             if let Err(e) = jsonschema::validate(&schema, &payload) {
                 panic!("event {} does not fit events/{kind}/v{version}: {e}\n{payload}", recorded.position);
             }

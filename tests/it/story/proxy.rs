@@ -165,7 +165,12 @@ impl Drop for Running {
     }
 }
 
-async fn serve(mut client: Box<dyn Stream>, target: Target, mut mode: watch::Receiver<Mode>, swallow: Arc<Swallow>) -> std::io::Result<()> {
+async fn serve(
+    mut client: Box<dyn Stream>,
+    target: Target,
+    mut mode: watch::Receiver<Mode>,
+    swallow: Arc<Swallow>,
+) -> std::io::Result<()> {
     let mut server: Box<dyn Stream> = match &target {
         Target::Unix(path) => Box::new(UnixStream::connect(path).await?),
         Target::Tcp(address) => Box::new(TcpStream::connect(address).await?),

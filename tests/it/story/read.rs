@@ -25,7 +25,8 @@ pub fn message(m: &Message) -> String {
 
 fn text(value: &Value) -> String {
     // Slack's links carry a capability that differs from run to run.
-    let mut text = value["text"].as_str().unwrap_or_default().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let mut text =
+        value["text"].as_str().unwrap_or_default().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
     while let Some(start) = text.find("<http") {
         let end = start + text[start..].find('>').unwrap_or(0);
         let shown = match text[start + 1..end].split_once('|') {
@@ -41,7 +42,9 @@ fn block(b: &Value) -> String {
     let list = |name: &str| b[name].as_array().cloned().unwrap_or_default();
     match b["type"].as_str().unwrap_or_default() {
         "header" => format!("# {}", text(&b["text"])),
-        "section" if b["fields"].is_array() => list("fields").iter().map(|f| text(f).replace('\n', " ")).collect::<Vec<_>>().join("\n"),
+        "section" if b["fields"].is_array() => {
+            list("fields").iter().map(|f| text(f).replace('\n', " ")).collect::<Vec<_>>().join("\n")
+        }
         "section" => text(&b["text"]),
         "context" => list("elements").iter().map(text).collect::<Vec<_>>().join(" "),
         "actions" => {
@@ -74,5 +77,11 @@ pub fn button(m: &Message, environment: &str) -> Option<(String, Option<String>)
 /// What only this person sees in the first channel.
 pub fn private_notes(workspace: &Workspace, user: &str) -> Vec<String> {
     let id = &workspace.users.iter().find(|u| u.name == user).unwrap().id;
-    workspace.channels.iter().flat_map(|c| &c.messages).filter(|m| m.only_for.as_ref() == Some(id)).map(|m| m.text.clone()).collect()
+    workspace
+        .channels
+        .iter()
+        .flat_map(|c| &c.messages)
+        .filter(|m| m.only_for.as_ref() == Some(id))
+        .map(|m| m.text.clone())
+        .collect()
 }

@@ -121,7 +121,8 @@ impl FakeRunner {
         self.state.lock().unwrap().troubles.push((method, Mishap::AnswerLost));
     }
 
-    /// The next call of a method takes effect, its answer is lost, and then another engine is there, which has nothing of ours.
+    /// The next call of a method takes effect, its answer is lost, and then another engine is there, which has nothing
+    /// of ours.
     pub fn will_be_replaced_after(&self, method: &'static str) {
         self.state.lock().unwrap().troubles.push((method, Mishap::EngineReplaced));
     }
@@ -158,7 +159,12 @@ impl FakeRunner {
     /// Somebody removes a container by hand.
     pub fn vanishes(&self, deployment: DeploymentId) {
         let mut state = self.state.lock().unwrap();
-        let name = state.containers.iter().find(|(_, c)| c.deployment == deployment).map(|(n, _)| n.clone()).expect("its container");
+        let name = state
+            .containers
+            .iter()
+            .find(|(_, c)| c.deployment == deployment)
+            .map(|(n, _)| n.clone())
+            .expect("its container");
         let container = state.containers.remove(&name).unwrap();
         container.output.send_modify(|(_, ended)| *ended = true);
     }
@@ -314,8 +320,11 @@ impl Runner for FakeRunner {
         if state.trouble("wait").is_some() {
             return ready(no_answer());
         }
-        let Some(container) = state.containers.get(id) else { return ready(Err(Trouble::Engine("no such container".to_owned()))) };
-        let last = container.output.borrow().0.last().and_then(|frame| frame.at.parse::<chrono::DateTime<chrono::Utc>>().ok());
+        let Some(container) = state.containers.get(id) else {
+            return ready(Err(Trouble::Engine("no such container".to_owned())));
+        };
+        let last =
+            container.output.borrow().0.last().and_then(|frame| frame.at.parse::<chrono::DateTime<chrono::Utc>>().ok());
         let at = last.map(|last| last - chrono::Duration::seconds(if state.gives_up { 10 } else { 0 }));
         ready(Ok(Exit { code: container.exit, out_of_memory: false, at }))
     }

@@ -34,7 +34,10 @@ pub fn service_story(script: &str, rust_log: &str, tell: impl AsyncFnOnce(&mut S
     runtime.block_on(async {
         let image = format!("coolops-test-{}:1", super::random_name());
         let docker = DockerRunner::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap();
-        docker.import(&image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap()).await.unwrap();
+        docker
+            .import(&image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap())
+            .await
+            .unwrap();
         let mut story = Service::begin(&image, rust_log).await;
         let told = std::panic::AssertUnwindSafe(tell(&mut story)).catch_unwind().await;
         let log = std::fs::read_to_string(&story.log).unwrap_or_default();
@@ -89,7 +92,18 @@ impl Service {
         let admin = format!("http://127.0.0.1:{admin}");
         let began = std::time::SystemTime::now();
         let image = image.to_owned();
-        let mut this = Self { database, standin, url, admin, token: String::new(), log, image, began, environment, children: Vec::new() };
+        let mut this = Self {
+            database,
+            standin,
+            url,
+            admin,
+            token: String::new(),
+            log,
+            image,
+            began,
+            environment,
+            children: Vec::new(),
+        };
         this.cli(&["project", "create", "Api", "--image", &this.image, "--channel", CHANNEL]);
         this.cli(&["environment", "create", "api", "Production"]);
         this.cli(&["environment", "create", "api", "Staging"]);
@@ -157,7 +171,11 @@ impl Service {
     /// Resident memory of the n-th process, in kB.
     pub fn resident(&self, n: usize) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.children[n].id())).unwrap_or_default();
-        status.lines().find_map(|l| l.strip_prefix("VmRSS:")).and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+        status
+            .lines()
+            .find_map(|l| l.strip_prefix("VmRSS:"))
+            .and_then(|l| l.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Takes a variable away for the next start.
@@ -173,7 +191,9 @@ impl Service {
 
     /// The short name of this installation, in its keys on Redis and its labels on Docker.
     pub async fn instance(&self) -> String {
-        self.database.text("select left(md5(current_database() || min(installed_on)::text), 12) from _sqlx_migrations").await
+        self.database
+            .text("select left(md5(current_database() || min(installed_on)::text), 12) from _sqlx_migrations")
+            .await
     }
 
     /// A variable of the service.
@@ -202,7 +222,13 @@ impl Service {
     /// Runs a command, with something on its standard input.
     pub fn run(&self, arguments: &[&str], input: &str) -> Output {
         use std::io::Write;
-        let mut child = self.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     }
@@ -243,7 +269,8 @@ impl Service {
         let words = words.trim_start_matches("# Api: ");
         let press = {
             let workspace = self.standin.workspace();
-            let message = workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none() && m.text.contains(words))?;
+            let message =
+                workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none() && m.text.contains(words))?;
             let (action_id, option) = read::button(message, environment).unwrap();
             let user = workspace.users.iter().find(|u| u.name == user).unwrap().id.clone();
             Press { channel: CHANNEL.to_owned(), ts: message.ts.clone(), user, action_id, option }
@@ -303,7 +330,10 @@ impl Service {
     }
 
     pub async fn shows_times(&self, text: &str, times: usize) {
-        self.until(&format!("the channel shows {text:?} {times} times"), async || self.channel().matches(text).count() >= times).await;
+        self.until(&format!("the channel shows {text:?} {times} times"), async || {
+            self.channel().matches(text).count() >= times
+        })
+        .await;
     }
 
     /// Waits for a condition, a minute at the most.
@@ -318,7 +348,8 @@ impl Service {
     /// The address of the newest line's log.
     pub fn log_url(&self) -> String {
         let workspace = self.standin.workspace();
-        let text = workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none()).unwrap().attachments.to_string();
+        let text =
+            workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none()).unwrap().attachments.to_string();
         let start = text.rfind(&format!("{}/deployments/", self.url)).expect("a line with a link");
         text[start..].split('|').next().unwrap().to_owned()
     }
