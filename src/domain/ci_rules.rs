@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::build::Entry;
+use super::build_events::Entry;
 use super::names::{self, Invalid};
 
 /// Most patterns, and most entries, in one list of a project's rules.

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::event::Payload;
 use super::ids::*;
 use super::names::ImageRef;
+use super::payload::Payload;
 use super::project_events::Unchecked;
 use super::state::State;
 

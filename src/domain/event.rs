@@ -4,24 +4,19 @@
 //! changed meaning is a new version with an upcast. No event holds a secret value.
 
 use chrono::{DateTime, Utc};
-use schemars::{JsonSchema, Schema};
+use schemars::Schema;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 pub use super::actor::Actor;
-use super::build::*;
-use super::deployment::*;
+use super::build_events::*;
+use super::deployment_events::*;
 use super::ids::*;
 use super::message::*;
-use super::project::*;
+use super::payload::Payload;
+use super::project_events::*;
 use super::upcast;
-
-/// What a payload type tells about itself. Implemented next to the struct, listed once in `events!`.
-pub trait Payload: Serialize + JsonSchema {
-    /// An instance with every field filled, for the published contract.
-    fn example() -> Self;
-}
 
 macro_rules! events {
     ($($variant:ident $name:literal $version:literal,)*) => {

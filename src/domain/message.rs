@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::event::Payload;
 use super::ids::BuildId;
+use super::payload::Payload;
 
 /// Recorded when Slack accepted a build's message, or when one posted before was found again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

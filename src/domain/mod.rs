@@ -8,6 +8,7 @@
 
 pub mod actor;
 pub mod build;
+pub mod build_events;
 pub mod ci_rules;
 pub mod deployment;
 pub mod deployment_events;
@@ -16,6 +17,7 @@ pub mod ids;
 pub mod message;
 pub mod names;
 pub mod output;
+pub mod payload;
 pub mod project;
 pub mod project_events;
 pub mod react;

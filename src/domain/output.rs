@@ -1,6 +1,6 @@
 //! A deployment's output on its way from the container into the journal.
 
-use super::deployment::{LeftOut, LogCursor};
+use super::deployment_events::{LeftOut, LogCursor};
 
 /// Whole masked lines, and what is known about them. One piece becomes one chunk of the journal.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::build::Entry;
+use super::build_events::Entry;
 use super::ci_rules::CiRules;
-use super::event::Payload;
 use super::ids::*;
 use super::names::ImageRef;
+use super::payload::Payload;
 
 /// Recorded when somebody set up a project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

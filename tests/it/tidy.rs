@@ -68,6 +68,38 @@ fn no_arrow_turns_back() {
     }
 }
 
+/// The floors of `domain`, the lowest first: a file knows those below it, and its neighbours only where they are facts.
+const FLOORS: &[&[&str]] = &[
+    &["ids", "names", "state", "payload"],
+    &["actor", "ci_rules", "build_events", "deployment_events", "message", "project_events", "output", "upcast"],
+    &["event"],
+    &["project"],
+    &["build"],
+    &["deployment"],
+    &["react"],
+];
+
+#[test]
+fn facts_are_below_events_and_events_below_what_is_decided() {
+    let floor = |name: &str| FLOORS.iter().position(|files| files.contains(&name));
+    for path in sources(&src().join("domain")) {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if name == "mod" {
+            continue;
+        }
+        let own = floor(&name).unwrap_or_else(|| panic!("domain/{name}.rs has no floor"));
+        for line in code(&path).lines() {
+            let Some((_, rest)) = line.split_once("use super::") else { continue };
+            let target: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let Some(known) = floor(&target) else { continue };
+            assert!(
+                known < own || (known == own && own == 1),
+                "domain/{name}.rs knows {target}, which is above it: {line}"
+            );
+        }
+    }
+}
+
 #[test]
 fn sql_lives_in_the_store_and_apalis_in_one_file() {
     for path in sources(&src()) {
