@@ -160,7 +160,8 @@ impl App {
             match tokens.remove(&(project, token)) {
                 Some(known) if known == (digest, revoked) => {}
                 Some(_) => {
-                    report.find(format!("token {token} of project {project}: its row is not what the log says; {next}"))
+                    report
+                        .find(format!("token {token} of project {project}: its row is not what the log says; {next}"));
                 }
                 None => report
                     .find(format!("token {token} of project {project}: it is in its table and not in the log; {next}")),

@@ -222,7 +222,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             output::line(&format!("{project} takes no webhooks of {} any more.", provider.name()));
         }
         Command::Deliveries { project, limit, format } => {
-            deliveries(&app, project, limit.clamp(1, 10_000), format).await?
+            deliveries(&app, project, limit.clamp(1, 10_000), format).await?;
         }
         Command::Replay { delivery, format } => {
             anyhow::ensure!(!app.public_url.is_empty(), "COOLOPS_PUBLIC_URL is not set; a build's message links there");

@@ -295,7 +295,7 @@ async fn clean() -> Result<()> {
     let forgotten = async { DockerRunner::connect(docker_host().as_deref())?.forget_all(image::PREFIX).await };
     match forgotten.await {
         Ok((images, containers)) => {
-            output::line(&format!("Removed {images} image(s) of demos and {containers} container(s)."))
+            output::line(&format!("Removed {images} image(s) of demos and {containers} container(s)."));
         }
         Err(_) => output::line("No Docker answers, so there is no image to remove."),
     }

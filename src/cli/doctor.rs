@@ -137,7 +137,7 @@ async fn docker(config: &Config, store: Option<&Store>, checks: &mut Checks) {
             }
         }
         Ok(Err(e)) => {
-            checks.note("Docker", false, format!("{e}. Is it running, and may this user use it (group docker)?"))
+            checks.note("Docker", false, format!("{e}. Is it running, and may this user use it (group docker)?"));
         }
         Err(_) => checks.note("Docker", false, "no answer within 10 s"),
     }
@@ -179,7 +179,7 @@ async fn slack(config: &Config, store: Option<&Store>, checks: &mut Checks) {
             }
             Ok(channel) => match slack.may_read(&project.channel).await {
                 Ok(()) => {
-                    checks.note(what, true, format!("#{}, coolops is a member and may read its history", channel.name))
+                    checks.note(what, true, format!("#{}, coolops is a member and may read its history", channel.name));
                 }
                 Err(SlackError::Refused(word)) => {
                     let text = format!(

@@ -33,7 +33,7 @@ pub fn clean() -> Result<Cleaned> {
         match remove(&folder) {
             Ok(()) => cleaned.runs += 1,
             Err(e) => {
-                cleaned.stuck.push(format!("what a killed run left in {} can't be removed: {e:#}", folder.display()))
+                cleaned.stuck.push(format!("what a killed run left in {} can't be removed: {e:#}", folder.display()));
             }
         }
     }

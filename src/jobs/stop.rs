@@ -78,7 +78,7 @@ impl<'a> Stop<'a> {
                 match self.runner.stop(&container, self.grace).await {
                     Ok(()) => return std::future::pending().await,
                     Err(trouble) => {
-                        tracing::warn!(deployment.id = %self.id, %trouble, "it can't be stopped; trying again")
+                        tracing::warn!(deployment.id = %self.id, %trouble, "it can't be stopped; trying again");
                     }
                 }
             }

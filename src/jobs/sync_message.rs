@@ -195,7 +195,7 @@ async fn delete_strays(
                     tracing::warn!(
                         build.id = %build,
                         "a second message of a build was deleted; a frozen process had posted it"
-                    )
+                    );
                 }
                 Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
                     tracing::warn!(

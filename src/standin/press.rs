@@ -52,7 +52,7 @@ impl Shared {
         });
         match &press.option {
             Some(value) => {
-                action["selected_option"] = json!({ "text": { "type": "plain_text", "text": "" }, "value": value })
+                action["selected_option"] = json!({ "text": { "type": "plain_text", "text": "" }, "value": value });
             }
             None => {
                 action["text"] = element["text"].clone();

@@ -19,7 +19,7 @@ function show() {
 function toEnd() {
   if (following) window.scrollTo(0, document.documentElement.scrollHeight);
 }
-if (follow) {
+if (follow && log.dataset.over === "false") {
   follow.hidden = false;
   follow.addEventListener("click", () => { following = !following; show(); toEnd(); });
   // Scrolling up means reading; scrolling to the end means following again.
