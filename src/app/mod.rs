@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::domain::deployment::Deployment;
-use crate::domain::event::{Actor, Event, Recorded};
+use crate::domain::event::{Actor, DeploymentEvent, Event, Recorded, SettingsEvent};
 use crate::domain::ids::{DeploymentId, EnvironmentId, EventId, ProjectId, TokenId};
 use crate::domain::project::Project;
 use crate::domain::react::react;
@@ -141,7 +141,9 @@ pub fn new_id() -> Uuid {
 /// A project as its events leave it, with the position of the last.
 fn fold_project(events: Vec<Recorded>) -> Option<Seen<Project>> {
     events.into_iter().fold(None, |seen: Option<Seen<Project>>, recorded| match (seen, &recorded.event) {
-        (None, Event::ProjectCreated(e)) => Some(Seen { position: recorded.position, value: Project::created(e) }),
+        (None, Event::Settings(SettingsEvent::ProjectCreated(e))) => {
+            Some(Seen { position: recorded.position, value: Project::created(e) })
+        }
         (Some(before), event) => Some(Seen { position: recorded.position, value: before.value.evolve(event) }),
         (None, _) => None,
     })
@@ -220,7 +222,7 @@ impl App {
         let mut deployment: Option<Deployment> = None;
         for recorded in self.store.read_stream(id.0).await? {
             deployment = match (deployment, &recorded.event) {
-                (None, Event::DeploymentRequested(e)) => Some(Deployment::requested(e)),
+                (None, Event::Deployment(DeploymentEvent::Requested(e))) => Some(Deployment::requested(e)),
                 (Some(before), event) => Some(before.evolve(event)),
                 (None, _) => None,
             };

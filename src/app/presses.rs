@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
 use crate::domain::deployment::{self, Deployment, RequestDeployment};
-use crate::domain::event::{Actor, Event};
+use crate::domain::event::{Actor, DeploymentEvent, Event};
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};
 
@@ -35,7 +35,7 @@ impl App {
             let event = deployment::request(known, posted_in.as_deref(), &line.value, &command);
             let mut append = Append::default();
             record(&mut append, event_id, &event, &actor, 0);
-            if let Event::DeploymentRequested(requested) = &event {
+            if let Event::Deployment(DeploymentEvent::Requested(requested)) = &event {
                 append.row(rows::of_deployment(Deployment::requested(requested)));
             }
             append.guard(command.environment_id.0, line.position);

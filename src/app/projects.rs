@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::ci::ci_place;
 use super::{ATTEMPTS, App, CommandError, new_event_id, new_id, record, too_busy};
 use crate::ci::Provider;
-use crate::domain::event::{Actor, Event};
+use crate::domain::event::{Actor, Event, SettingsEvent};
 use crate::domain::ids::*;
 use crate::domain::names::{self, Invalid};
 use crate::domain::project::*;
@@ -37,7 +37,7 @@ impl App {
         actor: &Actor,
     ) -> Result<Project, Refused> {
         let event = create(slug, name, image, channel, self.keys.new_link_key()).map_err(CommandError::Refused)?;
-        let Event::ProjectCreated(created) = &event else { unreachable!("creation creates") };
+        let Event::Settings(SettingsEvent::ProjectCreated(created)) = &event else { unreachable!("creation creates") };
         let project = Project::created(created);
         let mut append = Append::default();
         record(&mut append, new_event_id(), &event, actor, 0);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::App;
 use crate::domain::deployment::Deployment;
-use crate::domain::event::{Event, Recorded};
+use crate::domain::event::{DeploymentEvent, Event, Recorded, SettingsEvent};
 use crate::domain::ids::{DeploymentId, ProjectId};
 use crate::domain::project::Project;
 use crate::projections::rows;
@@ -79,7 +79,7 @@ impl App {
                     }
                 };
                 position = recorded.position;
-                if let Event::DeploymentStrayStopped(e) = &recorded.event {
+                if let Event::Deployment(DeploymentEvent::StrayStopped(e)) = &recorded.event {
                     self.take_up(e.of.deployment_id, recorded.position, fold).await?;
                 }
                 fold.apply(&recorded, staging);
@@ -103,7 +103,7 @@ impl App {
         };
         for recorded in told.into_iter().filter(|r| r.position < before) {
             there = match (there, &recorded.event) {
-                (None, Event::DeploymentRequested(e)) => {
+                (None, Event::Deployment(DeploymentEvent::Requested(e))) => {
                     Some((Begun { requested: recorded.position, since: recorded.position }, Deployment::requested(e)))
                 }
                 (Some(was), event) => Some(moved_on(was, recorded.position, event)),
@@ -132,9 +132,11 @@ impl Fold {
         }
         let stream = address.stream;
         match event {
-            Event::ProjectCreated(e) => self.project(e.project_id, Project::created(e), recorded, staging),
+            Event::Settings(SettingsEvent::ProjectCreated(e)) => {
+                self.project(e.project_id, Project::created(e), recorded, staging)
+            }
             Event::BuildRegistered(e) => staging.row(*position, Begun::default(), &rows::of_build(e)),
-            Event::DeploymentRequested(e) => {
+            Event::Deployment(DeploymentEvent::Requested(e)) => {
                 let begun = Begun { requested: *position, since: *position };
                 self.deployment(*position, (begun, Deployment::requested(e)), staging);
             }

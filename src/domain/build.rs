@@ -176,10 +176,13 @@ impl From<Box<BuildRegistered>> for Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::event::SettingsEvent;
     use crate::domain::project;
 
     fn api() -> Project {
-        let Ok(Event::ProjectCreated(event)) = project::create("api", "Api", "busybox", "C1", "k-1".into()) else {
+        let Ok(Event::Settings(SettingsEvent::ProjectCreated(event))) =
+            project::create("api", "Api", "busybox", "C1", "k-1".into())
+        else {
             panic!("refused")
         };
         Project::created(&event)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::build::BuildRegistered;
 pub use super::deployment_events::*;
-use super::event::{Event, settings};
+use super::event::{DeploymentEvent, Event};
 use super::ids::*;
 use super::names::ImageRef;
 use super::project::{Project, Unchecked};
@@ -166,23 +166,24 @@ impl Deployment {
 
     /// The same, in place.
     pub fn apply(&mut self, event: &Event) {
+        let Event::Deployment(event) = event else { return };
         match event {
-            Event::DeploymentPromoted(_) => self.stand = Stand::Ready { delay: None },
-            Event::DeploymentMovedUp(e) => {
+            DeploymentEvent::Promoted(_) => self.stand = Stand::Ready { delay: None },
+            DeploymentEvent::MovedUp(e) => {
                 if let Stand::Queued { behind } = &mut self.stand {
                     behind.clone_from(&e.behind);
                 }
             }
-            Event::DeploymentPullStarted(_) => self.stand = Stand::Pulling { delay: None },
-            Event::DeploymentDelayed(e) => {
+            DeploymentEvent::PullStarted(_) => self.stand = Stand::Pulling { delay: None },
+            DeploymentEvent::Delayed(e) => {
                 self.delays = e.times;
                 if let Stand::Ready { delay } | Stand::Pulling { delay } | Stand::Starting { delay } = &mut self.stand {
                     *delay = Some(e.problem.clone());
                 }
             }
             // Its end stands; what was found afterwards is told beside it.
-            Event::DeploymentStrayStopped(_) => self.stray = true,
-            Event::DeploymentPrepared(e) => {
+            DeploymentEvent::StrayStopped(_) => self.stray = true,
+            DeploymentEvent::Prepared(e) => {
                 // It may be put off again for the same reason.
                 self.stand = Stand::Starting { delay: self.stand.delay().map(str::to_owned) };
                 self.prepared = Some(Prepared {
@@ -193,31 +194,27 @@ impl Deployment {
                     container_id: None,
                 });
             }
-            Event::DeploymentStarted(e) => {
+            DeploymentEvent::Started(e) => {
                 self.stand = Stand::Running;
                 if let Some(prepared) = &mut self.prepared {
                     prepared.container_id = Some(e.container_id.clone());
                 }
             }
-            Event::DeploymentStopRequested(e) => self.stand = Stand::Cancelling { reason: e.reason.clone() },
-            Event::DeploymentStopped(e) => {
+            DeploymentEvent::StopRequested(e) => self.stand = Stand::Cancelling { reason: e.reason.clone() },
+            DeploymentEvent::Stopped(e) => {
                 let (reason, log) = (e.reason.clone(), e.log.clone());
                 self.stand = Stand::Stopped { reason, exit_code: e.exit_code, cut_off_after: e.cut_off_after, log };
             }
-            Event::DeploymentSucceeded(e) => self.stand = Stand::Succeeded { log: e.log.clone() },
-            Event::DeploymentFailed(e) => self.stand = Stand::Failed { failure: e.failure.clone(), log: e.log.clone() },
-            Event::DeploymentLost(e) => self.stand = Stand::Unknown { loss: e.loss, log: e.log.clone() },
-            Event::DeploymentResolved(e) => {
+            DeploymentEvent::Succeeded(e) => self.stand = Stand::Succeeded { log: e.log.clone() },
+            DeploymentEvent::Failed(e) => self.stand = Stand::Failed { failure: e.failure.clone(), log: e.log.clone() },
+            DeploymentEvent::Lost(e) => self.stand = Stand::Unknown { loss: e.loss, log: e.log.clone() },
+            DeploymentEvent::Resolved(e) => {
                 if let Stand::Unknown { loss, log } = &self.stand {
                     let (loss, log) = (*loss, log.clone());
                     self.stand = Stand::Resolved { verdict: e.verdict, reason: e.reason.clone(), loss, log };
                 }
             }
-            Event::DeploymentRequested(_)
-            | Event::DeploymentRefused(_)
-            | settings!()
-            | Event::BuildRegistered(_)
-            | Event::MessagePosted(_) => return,
+            DeploymentEvent::Requested(_) | DeploymentEvent::Refused(_) => return,
         }
         self.version += 1;
     }
@@ -492,10 +489,13 @@ mod tests {
 
     use super::*;
     use crate::domain::build::{RegisterBuild, Registration};
+    use crate::domain::event::SettingsEvent;
     use crate::domain::{build, project};
 
     fn project() -> Project {
-        let Ok(Event::ProjectCreated(e)) = project::create("api", "Api", "busybox", "C1", "k-1".into()) else {
+        let Ok(Event::Settings(SettingsEvent::ProjectCreated(e))) =
+            project::create("api", "Api", "busybox", "C1", "k-1".into())
+        else {
             panic!("refused")
         };
         let project = Project::created(&e);
@@ -528,7 +528,7 @@ mod tests {
     }
 
     fn accepted(event: &Event) -> Deployment {
-        let Event::DeploymentRequested(e) = event else { panic!("refused: {event:?}") };
+        let Event::Deployment(DeploymentEvent::Requested(e)) = event else { panic!("refused: {event:?}") };
         Deployment::requested(e)
     }
 
@@ -572,7 +572,7 @@ mod tests {
         let first = accepted(&press(&project, &build(&project, "m-1"), &[], 1));
         assert_eq!(first.state(), State::Ready);
         let second = press(&project, &build(&project, "m-2"), &[first], 2);
-        let Event::DeploymentRequested(event) = &second else { panic!("refused") };
+        let Event::Deployment(DeploymentEvent::Requested(event)) = &second else { panic!("refused") };
         assert_eq!(event.behind.as_ref().unwrap().build_name, "m-1");
         assert_eq!(accepted(&second).state(), State::Queued);
     }
@@ -583,7 +583,7 @@ mod tests {
         let build = build(&project, "m-1");
         for state in State::ALL.into_iter().filter(|s| s.is_open()) {
             let there = in_state(state, accepted(&press(&project, &build, &[], 1)));
-            let Event::DeploymentRefused(refused) = press(&project, &build, &[there], 2) else {
+            let Event::Deployment(DeploymentEvent::Refused(refused)) = press(&project, &build, &[there], 2) else {
                 panic!("accepted while {state:?}")
             };
             assert!(refused.refusal.sentence().starts_with("m-1 is already "), "{}", refused.refusal.sentence());
@@ -624,7 +624,9 @@ mod tests {
         let build = build(&project, "m-1");
         let archived = project.change_environment("Production", project::EnvironmentChange::Archive).unwrap();
         let project = project.evolve(&archived);
-        let Event::DeploymentRefused(refused) = press(&project, &build, &[], 1) else { panic!("accepted") };
+        let Event::Deployment(DeploymentEvent::Refused(refused)) = press(&project, &build, &[], 1) else {
+            panic!("accepted")
+        };
         assert!(refused.refusal.sentence().starts_with("The environment Production does not exist any more"));
     }
 }

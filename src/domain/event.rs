@@ -19,20 +19,49 @@ use super::project_events::*;
 use super::upcast;
 
 macro_rules! events {
-    ($($variant:ident $name:literal $version:literal,)*) => {
-        /// Everything that can have happened.
+    (
+        alone { $($alone:ident $alone_literal:literal $alone_version:literal,)* }
+        $(
+            $(#[$doc:meta])*
+            $name:ident($group:ident) { $($variant:ident($payload:ident) $literal:literal $version:literal,)* }
+        )*
+    ) => {
+        /// Everything that can have happened, by what it happened to.
         #[derive(Debug, Clone, PartialEq, Serialize)]
         #[serde(untagged)]
-        #[expect(missing_docs, reason = "each variant is documented on the struct it carries")]
-        pub enum Event { $($variant($variant),)* }
+        #[expect(missing_docs, reason = "each is documented on what it carries")]
+        pub enum Event {
+            $($name($group),)*
+            $($alone($alone),)*
+        }
+
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, PartialEq, Serialize)]
+            #[serde(untagged)]
+            #[expect(missing_docs, reason = "each variant is documented on the struct it carries")]
+            pub enum $group { $($variant($payload),)* }
+
+            $(impl From<$payload> for Event {
+                fn from(event: $payload) -> Self { Self::$name($group::$variant(event)) }
+            })*
+        )*
+
+        $(impl From<$alone> for Event {
+            fn from(event: $alone) -> Self { Self::$alone(event) }
+        })*
 
         impl Event {
             /// Every wire name with the schema version that this program writes.
-            pub const TYPES: &'static [(&'static str, i16)] = &[$(($name, $version),)*];
+            pub const TYPES: &'static [(&'static str, i16)] =
+                &[$($(($literal, $version),)*)* $(($alone_literal, $alone_version),)*];
 
             /// The wire name and schema version, as stored and published.
             pub fn kind(&self) -> (&'static str, i16) {
-                match self { $(Self::$variant(_) => ($name, $version),)* }
+                match self {
+                    $($(Self::$name($group::$variant(_)) => ($literal, $version),)*)*
+                    $(Self::$alone(_) => ($alone_literal, $alone_version),)*
+                }
             }
 
             /// Reads a stored payload.
@@ -42,14 +71,19 @@ macro_rules! events {
             pub fn parse(kind: &str, version: i16, payload: &str) -> Result<Self, UnreadableEvent> {
                 let fail = |why| UnreadableEvent::Malformed { kind: kind.to_owned(), version, why };
                 match (kind, version) {
-                    $(($name, $version) => serde_json::from_str(payload).map(Self::$variant).map_err(fail),)*
+                    $($(($literal, $version) => {
+                        serde_json::from_str::<$payload>(payload).map(Self::from).map_err(fail)
+                    })*)*
+                    $(($alone_literal, $alone_version) => {
+                        serde_json::from_str::<$alone>(payload).map(Self::from).map_err(fail)
+                    })*
                     _ => match upcast::step(kind, version) {
                         Some(step) => {
                             let next = step(serde_json::from_str(payload).map_err(fail)?);
+                            // What is wrong with it is told by the version that is stored.
                             Self::parse(kind, version + 1, &next.to_string()).map_err(|error| match error {
-                                // It is told by the version that is stored.
                                 UnreadableEvent::Malformed { why, .. } => fail(why),
-                                unknown => unknown,
+                                unknown @ UnreadableEvent::Unknown { .. } => unknown,
                             })
                         }
                         None => Err(UnreadableEvent::Unknown { kind: kind.to_owned(), version }),
@@ -58,14 +92,11 @@ macro_rules! events {
             }
         }
 
-        $(impl From<$variant> for Event {
-            fn from(event: $variant) -> Self { Self::$variant(event) }
-        })*
-
         /// The published contract: every released type and version with its schema and an example.
         pub fn contract() -> Vec<Contract> {
             vec![
-                $(Contract::of::<$variant>($name, $version),)*
+                $($(Contract::of::<$payload>($literal, $version),)*)*
+                $(Contract::of::<$alone>($alone_literal, $alone_version),)*
                 // Log chunks live in the output journal, apart from the log only because of volume.
                 Contract::of::<DeploymentLogged>("deployment_logged", 1),
             ]
@@ -74,85 +105,58 @@ macro_rules! events {
 }
 
 events! {
-    ProjectCreated "project_created" 1,
-    ProjectRenamed "project_renamed" 1,
-    ProjectImageChanged "project_image_changed" 1,
-    ProjectChannelChanged "project_channel_changed" 1,
-    ProjectTimeLimitChanged "project_time_limit_changed" 1,
-    ProjectLogLimitChanged "project_log_limit_changed" 1,
-    ProjectStartPatienceChanged "project_start_patience_changed" 1,
-    ProjectStopGraceChanged "project_stop_grace_changed" 1,
-    ProjectUncheckedImageChanged "project_unchecked_image_changed" 1,
-    ProjectParamsChanged "project_params_changed" 1,
-    ProjectLinksRevoked "project_links_revoked" 1,
-    ProjectArchived "project_archived" 1,
-    TokenIssued "token_issued" 1,
-    TokenRevoked "token_revoked" 1,
-    RegistryCredentialsSet "registry_credentials_set" 1,
-    RegistryCredentialsUnset "registry_credentials_unset" 1,
-    CiSecretSet "ci_secret_set" 1,
-    CiUnset "ci_unset" 1,
-    CiRulesChanged "ci_rules_changed" 1,
-    EnvironmentCreated "environment_created" 1,
-    EnvironmentRenamed "environment_renamed" 1,
-    EnvironmentMoved "environment_moved" 1,
-    EnvironmentArchived "environment_archived" 1,
-    VariableSet "variable_set" 1,
-    SecretSet "secret_set" 1,
-    VariableUnset "variable_unset" 1,
-    BuildRegistered "build_registered" 1,
-    DeploymentRequested "deployment_requested" 1,
-    DeploymentRefused "deployment_refused" 2,
-    DeploymentPromoted "deployment_promoted" 1,
-    DeploymentMovedUp "deployment_moved_up" 1,
-    DeploymentPullStarted "deployment_pull_started" 1,
-    DeploymentDelayed "deployment_delayed" 1,
-    DeploymentStrayStopped "deployment_stray_stopped" 1,
-    DeploymentPrepared "deployment_prepared" 1,
-    DeploymentStarted "deployment_started" 1,
-    DeploymentStopRequested "deployment_stop_requested" 1,
-    DeploymentStopped "deployment_stopped" 1,
-    DeploymentSucceeded "deployment_succeeded" 1,
-    DeploymentFailed "deployment_failed" 1,
-    DeploymentLost "deployment_lost" 1,
-    DeploymentResolved "deployment_resolved" 1,
-    MessagePosted "message_posted" 1,
+    alone {
+        BuildRegistered "build_registered" 1,
+        MessagePosted "message_posted" 1,
+    }
+    /// What changes the settings of a project or of its environments.
+    Settings(SettingsEvent) {
+        ProjectCreated(ProjectCreated) "project_created" 1,
+        ProjectRenamed(ProjectRenamed) "project_renamed" 1,
+        ProjectImageChanged(ProjectImageChanged) "project_image_changed" 1,
+        ProjectChannelChanged(ProjectChannelChanged) "project_channel_changed" 1,
+        ProjectTimeLimitChanged(ProjectTimeLimitChanged) "project_time_limit_changed" 1,
+        ProjectLogLimitChanged(ProjectLogLimitChanged) "project_log_limit_changed" 1,
+        ProjectStartPatienceChanged(ProjectStartPatienceChanged) "project_start_patience_changed" 1,
+        ProjectStopGraceChanged(ProjectStopGraceChanged) "project_stop_grace_changed" 1,
+        ProjectUncheckedImageChanged(ProjectUncheckedImageChanged) "project_unchecked_image_changed" 1,
+        ProjectParamsChanged(ProjectParamsChanged) "project_params_changed" 1,
+        ProjectLinksRevoked(ProjectLinksRevoked) "project_links_revoked" 1,
+        ProjectArchived(ProjectArchived) "project_archived" 1,
+        TokenIssued(TokenIssued) "token_issued" 1,
+        TokenRevoked(TokenRevoked) "token_revoked" 1,
+        RegistryCredentialsSet(RegistryCredentialsSet) "registry_credentials_set" 1,
+        RegistryCredentialsUnset(RegistryCredentialsUnset) "registry_credentials_unset" 1,
+        CiSecretSet(CiSecretSet) "ci_secret_set" 1,
+        CiUnset(CiUnset) "ci_unset" 1,
+        CiRulesChanged(CiRulesChanged) "ci_rules_changed" 1,
+        EnvironmentCreated(EnvironmentCreated) "environment_created" 1,
+        EnvironmentRenamed(EnvironmentRenamed) "environment_renamed" 1,
+        EnvironmentMoved(EnvironmentMoved) "environment_moved" 1,
+        EnvironmentArchived(EnvironmentArchived) "environment_archived" 1,
+        VariableSet(VariableSet) "variable_set" 1,
+        SecretSet(SecretSet) "secret_set" 1,
+        VariableUnset(VariableUnset) "variable_unset" 1,
+    }
+    /// What happens to one press and its deployment.
+    Deployment(DeploymentEvent) {
+        Requested(DeploymentRequested) "deployment_requested" 1,
+        Refused(DeploymentRefused) "deployment_refused" 2,
+        Promoted(DeploymentPromoted) "deployment_promoted" 1,
+        MovedUp(DeploymentMovedUp) "deployment_moved_up" 1,
+        PullStarted(DeploymentPullStarted) "deployment_pull_started" 1,
+        Delayed(DeploymentDelayed) "deployment_delayed" 1,
+        StrayStopped(DeploymentStrayStopped) "deployment_stray_stopped" 1,
+        Prepared(DeploymentPrepared) "deployment_prepared" 1,
+        Started(DeploymentStarted) "deployment_started" 1,
+        StopRequested(DeploymentStopRequested) "deployment_stop_requested" 1,
+        Stopped(DeploymentStopped) "deployment_stopped" 1,
+        Succeeded(DeploymentSucceeded) "deployment_succeeded" 1,
+        Failed(DeploymentFailed) "deployment_failed" 1,
+        Lost(DeploymentLost) "deployment_lost" 1,
+        Resolved(DeploymentResolved) "deployment_resolved" 1,
+    }
 }
-
-/// The pattern of every event that changes settings. Whoever matches exhaustively and isn't about settings names them
-/// as one.
-macro_rules! settings {
-    () => {
-        $crate::domain::event::Event::ProjectCreated(_)
-            | $crate::domain::event::Event::ProjectRenamed(_)
-            | $crate::domain::event::Event::ProjectImageChanged(_)
-            | $crate::domain::event::Event::ProjectChannelChanged(_)
-            | $crate::domain::event::Event::ProjectTimeLimitChanged(_)
-            | $crate::domain::event::Event::ProjectLogLimitChanged(_)
-            | $crate::domain::event::Event::ProjectStartPatienceChanged(_)
-            | $crate::domain::event::Event::ProjectStopGraceChanged(_)
-            | $crate::domain::event::Event::ProjectUncheckedImageChanged(_)
-            | $crate::domain::event::Event::ProjectParamsChanged(_)
-            | $crate::domain::event::Event::ProjectLinksRevoked(_)
-            | $crate::domain::event::Event::ProjectArchived(_)
-            | $crate::domain::event::Event::TokenIssued(_)
-            | $crate::domain::event::Event::TokenRevoked(_)
-            | $crate::domain::event::Event::RegistryCredentialsSet(_)
-            | $crate::domain::event::Event::RegistryCredentialsUnset(_)
-            | $crate::domain::event::Event::CiSecretSet(_)
-            | $crate::domain::event::Event::CiUnset(_)
-            | $crate::domain::event::Event::CiRulesChanged(_)
-            | $crate::domain::event::Event::EnvironmentCreated(_)
-            | $crate::domain::event::Event::EnvironmentRenamed(_)
-            | $crate::domain::event::Event::EnvironmentMoved(_)
-            | $crate::domain::event::Event::EnvironmentArchived(_)
-            | $crate::domain::event::Event::VariableSet(_)
-            | $crate::domain::event::Event::SecretSet(_)
-            | $crate::domain::event::Event::VariableUnset(_)
-    };
-}
-
-pub(crate) use settings;
 
 /// A stored event that this program can't read.
 #[derive(Debug, thiserror::Error)]
@@ -232,10 +236,10 @@ impl Event {
     /// The seal of a deployment's output, for the events that carry one.
     pub fn seal(&self) -> Option<(DeploymentId, &LogSeal)> {
         match self {
-            Self::DeploymentSucceeded(e) => Some((e.of.deployment_id, &e.log)),
-            Self::DeploymentFailed(e) => Some((e.of.deployment_id, &e.log)),
-            Self::DeploymentLost(e) => Some((e.of.deployment_id, &e.log)),
-            Self::DeploymentStopped(e) => e.log.as_ref().map(|log| (e.of.deployment_id, log)),
+            Self::Deployment(DeploymentEvent::Succeeded(e)) => Some((e.of.deployment_id, &e.log)),
+            Self::Deployment(DeploymentEvent::Failed(e)) => Some((e.of.deployment_id, &e.log)),
+            Self::Deployment(DeploymentEvent::Lost(e)) => Some((e.of.deployment_id, &e.log)),
+            Self::Deployment(DeploymentEvent::Stopped(e)) => e.log.as_ref().map(|log| (e.of.deployment_id, log)),
             _ => None,
         }
     }
@@ -245,9 +249,9 @@ impl Event {
     pub fn occasion(&self) -> String {
         let kind = self.kind().0;
         match self {
-            Self::DeploymentMovedUp(e) => format!("{kind} {}", e.behind.deployment_id),
-            Self::DeploymentDelayed(e) => format!("{kind} {}", e.times),
-            Self::DeploymentStrayStopped(e) => format!("{kind} {}", e.container_id),
+            Self::Deployment(DeploymentEvent::MovedUp(e)) => format!("{kind} {}", e.behind.deployment_id),
+            Self::Deployment(DeploymentEvent::Delayed(e)) => format!("{kind} {}", e.times),
+            Self::Deployment(DeploymentEvent::StrayStopped(e)) => format!("{kind} {}", e.container_id),
             _ => kind.to_owned(),
         }
     }
@@ -273,55 +277,59 @@ impl Event {
             boundary: Some(of.environment_id.0),
         };
         match self {
-            Self::ProjectCreated(e) => project(e.project_id),
-            Self::ProjectRenamed(e) => project(e.project_id),
-            Self::ProjectImageChanged(e) => project(e.project_id),
-            Self::ProjectChannelChanged(e) => project(e.project_id),
-            Self::ProjectTimeLimitChanged(e) => project(e.project_id),
-            Self::ProjectLogLimitChanged(e) => project(e.project_id),
-            Self::ProjectStartPatienceChanged(e) => project(e.project_id),
-            Self::ProjectStopGraceChanged(e) => project(e.project_id),
-            Self::ProjectUncheckedImageChanged(e) => project(e.project_id),
-            Self::ProjectParamsChanged(e) => project(e.project_id),
-            Self::ProjectLinksRevoked(e) => project(e.project_id),
-            Self::ProjectArchived(e) => project(e.project_id),
-            Self::TokenIssued(e) => project(e.project_id),
-            Self::TokenRevoked(e) => project(e.project_id),
-            Self::RegistryCredentialsSet(e) => project(e.project_id),
-            Self::RegistryCredentialsUnset(e) => project(e.project_id),
-            Self::CiSecretSet(e) => project(e.project_id),
-            Self::CiUnset(e) => project(e.project_id),
-            Self::CiRulesChanged(e) => project(e.project_id),
-            Self::EnvironmentCreated(e) => environment(e.project_id, e.environment_id),
-            Self::EnvironmentRenamed(e) => environment(e.project_id, e.environment_id),
-            Self::EnvironmentMoved(e) => environment(e.project_id, e.environment_id),
-            Self::EnvironmentArchived(e) => environment(e.project_id, e.environment_id),
-            Self::VariableSet(e) => environment(e.project_id, e.environment_id),
-            Self::SecretSet(e) => environment(e.project_id, e.environment_id),
-            Self::VariableUnset(e) => environment(e.project_id, e.environment_id),
+            Self::Settings(event) => match event {
+                SettingsEvent::ProjectCreated(e) => project(e.project_id),
+                SettingsEvent::ProjectRenamed(e) => project(e.project_id),
+                SettingsEvent::ProjectImageChanged(e) => project(e.project_id),
+                SettingsEvent::ProjectChannelChanged(e) => project(e.project_id),
+                SettingsEvent::ProjectTimeLimitChanged(e) => project(e.project_id),
+                SettingsEvent::ProjectLogLimitChanged(e) => project(e.project_id),
+                SettingsEvent::ProjectStartPatienceChanged(e) => project(e.project_id),
+                SettingsEvent::ProjectStopGraceChanged(e) => project(e.project_id),
+                SettingsEvent::ProjectUncheckedImageChanged(e) => project(e.project_id),
+                SettingsEvent::ProjectParamsChanged(e) => project(e.project_id),
+                SettingsEvent::ProjectLinksRevoked(e) => project(e.project_id),
+                SettingsEvent::ProjectArchived(e) => project(e.project_id),
+                SettingsEvent::TokenIssued(e) => project(e.project_id),
+                SettingsEvent::TokenRevoked(e) => project(e.project_id),
+                SettingsEvent::RegistryCredentialsSet(e) => project(e.project_id),
+                SettingsEvent::RegistryCredentialsUnset(e) => project(e.project_id),
+                SettingsEvent::CiSecretSet(e) => project(e.project_id),
+                SettingsEvent::CiUnset(e) => project(e.project_id),
+                SettingsEvent::CiRulesChanged(e) => project(e.project_id),
+                SettingsEvent::EnvironmentCreated(e) => environment(e.project_id, e.environment_id),
+                SettingsEvent::EnvironmentRenamed(e) => environment(e.project_id, e.environment_id),
+                SettingsEvent::EnvironmentMoved(e) => environment(e.project_id, e.environment_id),
+                SettingsEvent::EnvironmentArchived(e) => environment(e.project_id, e.environment_id),
+                SettingsEvent::VariableSet(e) => environment(e.project_id, e.environment_id),
+                SettingsEvent::SecretSet(e) => environment(e.project_id, e.environment_id),
+                SettingsEvent::VariableUnset(e) => environment(e.project_id, e.environment_id),
+            },
             Self::BuildRegistered(e) => {
                 Address { kind: StreamKind::Build, stream: e.build_id.0, correlation: e.build_id.0, boundary: None }
             }
-            Self::DeploymentRequested(e) => deployment(&e.of),
-            Self::DeploymentRefused(e) => Address {
-                kind: StreamKind::Deployment,
-                stream: e.deployment_id.0,
-                correlation: e.build_id.0,
-                boundary: None,
+            Self::Deployment(event) => match event {
+                DeploymentEvent::Requested(e) => deployment(&e.of),
+                DeploymentEvent::Refused(e) => Address {
+                    kind: StreamKind::Deployment,
+                    stream: e.deployment_id.0,
+                    correlation: e.build_id.0,
+                    boundary: None,
+                },
+                DeploymentEvent::Promoted(e) => deployment(&e.of),
+                DeploymentEvent::MovedUp(e) => deployment(&e.of),
+                DeploymentEvent::PullStarted(e) => deployment(&e.of),
+                DeploymentEvent::Delayed(e) => deployment(&e.of),
+                DeploymentEvent::StrayStopped(e) => deployment(&e.of),
+                DeploymentEvent::Prepared(e) => deployment(&e.of),
+                DeploymentEvent::Started(e) => deployment(&e.of),
+                DeploymentEvent::StopRequested(e) => deployment(&e.of),
+                DeploymentEvent::Stopped(e) => deployment(&e.of),
+                DeploymentEvent::Succeeded(e) => deployment(&e.of),
+                DeploymentEvent::Failed(e) => deployment(&e.of),
+                DeploymentEvent::Lost(e) => deployment(&e.of),
+                DeploymentEvent::Resolved(e) => deployment(&e.of),
             },
-            Self::DeploymentPromoted(e) => deployment(&e.of),
-            Self::DeploymentMovedUp(e) => deployment(&e.of),
-            Self::DeploymentPullStarted(e) => deployment(&e.of),
-            Self::DeploymentDelayed(e) => deployment(&e.of),
-            Self::DeploymentStrayStopped(e) => deployment(&e.of),
-            Self::DeploymentPrepared(e) => deployment(&e.of),
-            Self::DeploymentStarted(e) => deployment(&e.of),
-            Self::DeploymentStopRequested(e) => deployment(&e.of),
-            Self::DeploymentStopped(e) => deployment(&e.of),
-            Self::DeploymentSucceeded(e) => deployment(&e.of),
-            Self::DeploymentFailed(e) => deployment(&e.of),
-            Self::DeploymentLost(e) => deployment(&e.of),
-            Self::DeploymentResolved(e) => deployment(&e.of),
             Self::MessagePosted(e) => Address {
                 kind: StreamKind::Message,
                 stream: message_stream(e.build_id),

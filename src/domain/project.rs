@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ci_rules::{self, CiRules};
-use super::event::Event;
+use super::event::{Event, SettingsEvent};
 use super::ids::*;
 use super::names::{self, ImageRef, Invalid};
 pub use super::project_events::*;
@@ -206,20 +206,21 @@ impl Project {
     /// The project after one more event of its own or of its environments; events of other things change nothing.
     #[must_use]
     pub fn evolve(mut self, event: &Event) -> Self {
+        let Event::Settings(event) = event else { return self };
         match event {
-            Event::ProjectCreated(_) => return self,
-            Event::ProjectRenamed(e) => self.name.clone_from(&e.name),
-            Event::ProjectImageChanged(e) => self.image = e.image.clone(),
-            Event::ProjectChannelChanged(e) => self.channel.clone_from(&e.channel),
-            Event::ProjectTimeLimitChanged(e) => self.time_limit_minutes = e.minutes,
-            Event::ProjectLogLimitChanged(e) => self.log_limit_mebibytes = e.mebibytes,
-            Event::ProjectStartPatienceChanged(e) => self.start_patience_minutes = e.minutes,
-            Event::ProjectStopGraceChanged(e) => self.stop_grace_seconds = e.seconds,
-            Event::ProjectUncheckedImageChanged(e) => self.unchecked_image = e.then,
-            Event::ProjectParamsChanged(e) => self.params.clone_from(&e.params),
-            Event::ProjectLinksRevoked(e) => self.link_key.clone_from(&e.link_key),
-            Event::ProjectArchived(_) => self.archived = true,
-            Event::TokenIssued(e) => {
+            SettingsEvent::ProjectCreated(_) => return self,
+            SettingsEvent::ProjectRenamed(e) => self.name.clone_from(&e.name),
+            SettingsEvent::ProjectImageChanged(e) => self.image = e.image.clone(),
+            SettingsEvent::ProjectChannelChanged(e) => self.channel.clone_from(&e.channel),
+            SettingsEvent::ProjectTimeLimitChanged(e) => self.time_limit_minutes = e.minutes,
+            SettingsEvent::ProjectLogLimitChanged(e) => self.log_limit_mebibytes = e.mebibytes,
+            SettingsEvent::ProjectStartPatienceChanged(e) => self.start_patience_minutes = e.minutes,
+            SettingsEvent::ProjectStopGraceChanged(e) => self.stop_grace_seconds = e.seconds,
+            SettingsEvent::ProjectUncheckedImageChanged(e) => self.unchecked_image = e.then,
+            SettingsEvent::ProjectParamsChanged(e) => self.params.clone_from(&e.params),
+            SettingsEvent::ProjectLinksRevoked(e) => self.link_key.clone_from(&e.link_key),
+            SettingsEvent::ProjectArchived(_) => self.archived = true,
+            SettingsEvent::TokenIssued(e) => {
                 self.tokens.push(Token {
                     id: e.token_id,
                     label: e.label.clone(),
@@ -227,12 +228,12 @@ impl Project {
                     revoked: false,
                 });
             }
-            Event::TokenRevoked(e) => {
+            SettingsEvent::TokenRevoked(e) => {
                 if let Some(token) = self.tokens.iter_mut().find(|t| t.id == e.token_id) {
                     token.revoked = true;
                 }
             }
-            Event::RegistryCredentialsSet(e) => {
+            SettingsEvent::RegistryCredentialsSet(e) => {
                 self.registries.retain(|r| r.host != e.registry);
                 self.registries.push(Registry {
                     host: e.registry.clone(),
@@ -240,15 +241,15 @@ impl Project {
                     secret: e.secret.clone(),
                 });
             }
-            Event::RegistryCredentialsUnset(e) => self.registries.retain(|r| r.host != e.registry),
-            Event::CiSecretSet(e) => {
+            SettingsEvent::RegistryCredentialsUnset(e) => self.registries.retain(|r| r.host != e.registry),
+            SettingsEvent::CiSecretSet(e) => {
                 let ci = self.ci_of(&e.provider);
                 ci.secret = Some(e.secret.clone());
                 ci.previous.clone_from(&e.previous);
             }
-            Event::CiUnset(e) => self.ci.retain(|c| c.provider != e.provider),
-            Event::CiRulesChanged(e) => self.ci_of(&e.provider).rules = e.rules.clone(),
-            Event::EnvironmentCreated(e) => {
+            SettingsEvent::CiUnset(e) => self.ci.retain(|c| c.provider != e.provider),
+            SettingsEvent::CiRulesChanged(e) => self.ci_of(&e.provider).rules = e.rules.clone(),
+            SettingsEvent::EnvironmentCreated(e) => {
                 self.environments.push(Environment {
                     id: e.environment_id,
                     name: e.name.clone(),
@@ -259,35 +260,22 @@ impl Project {
                 });
                 return self;
             }
-            Event::EnvironmentRenamed(e) => return self.change(e.environment_id, |env| env.name.clone_from(&e.name)),
-            Event::EnvironmentMoved(e) => return self.change(e.environment_id, |env| env.position = e.position),
-            Event::EnvironmentArchived(e) => return self.change(e.environment_id, |env| env.archived = true),
-            Event::VariableSet(e) => {
+            SettingsEvent::EnvironmentRenamed(e) => {
+                return self.change(e.environment_id, |env| env.name.clone_from(&e.name));
+            }
+            SettingsEvent::EnvironmentMoved(e) => {
+                return self.change(e.environment_id, |env| env.position = e.position);
+            }
+            SettingsEvent::EnvironmentArchived(e) => return self.change(e.environment_id, |env| env.archived = true),
+            SettingsEvent::VariableSet(e) => {
                 return self.change(e.environment_id, |env| env.put(&e.name, VariableValue::Plain(e.value.clone())));
             }
-            Event::SecretSet(e) => {
+            SettingsEvent::SecretSet(e) => {
                 return self.change(e.environment_id, |env| env.put(&e.name, VariableValue::Secret(e.secret.clone())));
             }
-            Event::VariableUnset(e) => {
+            SettingsEvent::VariableUnset(e) => {
                 return self.change(e.environment_id, |env| env.variables.retain(|v| v.name != e.name));
             }
-            Event::BuildRegistered(_)
-            | Event::DeploymentRequested(_)
-            | Event::DeploymentRefused(_)
-            | Event::DeploymentPromoted(_)
-            | Event::DeploymentMovedUp(_)
-            | Event::DeploymentPullStarted(_)
-            | Event::DeploymentDelayed(_)
-            | Event::DeploymentStrayStopped(_)
-            | Event::DeploymentPrepared(_)
-            | Event::DeploymentStarted(_)
-            | Event::DeploymentStopRequested(_)
-            | Event::DeploymentStopped(_)
-            | Event::DeploymentSucceeded(_)
-            | Event::DeploymentFailed(_)
-            | Event::DeploymentLost(_)
-            | Event::DeploymentResolved(_)
-            | Event::MessagePosted(_) => return self,
         }
         self.version += 1;
         self
@@ -680,7 +668,9 @@ mod tests {
     use super::*;
 
     fn api() -> Project {
-        let Ok(Event::ProjectCreated(event)) = create("api", "Api", "busybox", "C1", "k-1".into()) else {
+        let Ok(Event::Settings(SettingsEvent::ProjectCreated(event))) =
+            create("api", "Api", "busybox", "C1", "k-1".into())
+        else {
             panic!("refused")
         };
         Project::created(&event)

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::event::{Event, settings};
+use super::event::{DeploymentEvent, Event};
 use super::ids::{BuildId, DeploymentId, JobId};
 
 /// A piece of owed work. It names what it is about and nothing else: whoever does it reads the present state.
@@ -81,27 +81,33 @@ impl Task {
 pub fn react(event: &Event) -> Vec<Task> {
     match event {
         Event::BuildRegistered(e) => vec![Task::SyncMessage(e.build_id)],
-        Event::DeploymentRequested(e) if e.behind.is_some() => vec![Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentRequested(e) => {
-            vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)]
-        }
-        Event::DeploymentPromoted(e) => vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentRefused(e) => vec![Task::ReplyPrivately(e.deployment_id)],
-        Event::DeploymentMovedUp(e) => vec![Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentPullStarted(e) => vec![Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentDelayed(e) => vec![Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentStrayStopped(e) => vec![Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentPrepared(e) => vec![Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentStarted(e) => vec![Task::SyncMessage(e.of.build_id)],
-        // The job of a deployment is there while it is open: its holder hears of the stop, or its next holder sees it.
-        Event::DeploymentStopRequested(e) => vec![Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentStopped(e) => vec![Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentSucceeded(e) => vec![Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentFailed(e) => vec![Task::SyncMessage(e.of.build_id)],
-        Event::DeploymentLost(e) => vec![Task::SyncMessage(e.of.build_id)],
-        // Its container was kept for a person to look at; nobody needs it any more.
-        Event::DeploymentResolved(e) => vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)],
+        Event::Deployment(event) => match event {
+            DeploymentEvent::Requested(e) if e.behind.is_some() => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::Requested(e) => {
+                vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)]
+            }
+            DeploymentEvent::Promoted(e) => {
+                vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)]
+            }
+            DeploymentEvent::Refused(e) => vec![Task::ReplyPrivately(e.deployment_id)],
+            DeploymentEvent::MovedUp(e) => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::PullStarted(e) => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::Delayed(e) => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::StrayStopped(e) => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::Prepared(e) => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::Started(e) => vec![Task::SyncMessage(e.of.build_id)],
+            // The job of a deployment is there while it is open: its holder hears of the stop, or its next holder sees it.
+            DeploymentEvent::StopRequested(e) => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::Stopped(e) => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::Succeeded(e) => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::Failed(e) => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::Lost(e) => vec![Task::SyncMessage(e.of.build_id)],
+            // Its container was kept for a person to look at; nobody needs it any more.
+            DeploymentEvent::Resolved(e) => {
+                vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)]
+            }
+        },
         // Settings change nothing that was promised before; a posted message is the end of a task, not its beginning.
-        settings!() | Event::MessagePosted(_) => vec![],
+        Event::Settings(_) | Event::MessagePosted(_) => vec![],
     }
 }

@@ -43,7 +43,7 @@ fn deployment_refused_1(mut event: Value) -> Value {
 mod tests {
     use super::*;
     use crate::domain::deployment::{PressRefusal, State};
-    use crate::domain::event::Event;
+    use crate::domain::event::{DeploymentEvent, Event};
 
     #[test]
     fn a_refusal_of_version_one_says_what_it_said() {
@@ -54,7 +54,9 @@ mod tests {
                 "requested_by": {"team": "T1", "user": "U1", "name": "ana"}, "channel": "C1",
                 "refusal": {"kind": "under_way", "build_name": "m-1", "environment": "Staging", "state": word, "since_press_of": "U2"},
             });
-            let Ok(Event::DeploymentRefused(read)) = Event::parse("deployment_refused", 1, &old.to_string()) else {
+            let Ok(Event::Deployment(DeploymentEvent::Refused(read))) =
+                Event::parse("deployment_refused", 1, &old.to_string())
+            else {
                 panic!("{word}")
             };
             assert_eq!(read.project_id, None);

@@ -4,7 +4,7 @@ use super::Outcome;
 use super::slack_calls::{Paces, trouble, turn};
 use crate::app::App;
 use crate::domain::deployment::PressRefusal;
-use crate::domain::event::Event;
+use crate::domain::event::{DeploymentEvent, Event};
 use crate::domain::ids::DeploymentId;
 use crate::slack::client::{Slack, SlackError};
 use crate::slack::mrkdwn;
@@ -24,7 +24,7 @@ pub async fn perform(
     press: DeploymentId,
 ) -> anyhow::Result<Outcome> {
     let events = app.store.read_stream(press.0).await?;
-    let Some(Event::DeploymentRefused(refused)) = events.into_iter().next().map(|e| e.event) else {
+    let Some(Event::Deployment(DeploymentEvent::Refused(refused))) = events.into_iter().next().map(|e| e.event) else {
         return Ok(Outcome::Done);
     };
     let mut text = mrkdwn::escape(&mrkdwn::clean(&refused.refusal.sentence()));

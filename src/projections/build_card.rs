@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::timed::Timed;
 use crate::domain::build::{ButtonFor, Entry};
-use crate::domain::event::{Event, Recorded};
+use crate::domain::event::{DeploymentEvent, Event, Recorded};
 use crate::domain::ids::{BuildId, ProjectId};
 
 /// A build's message as data.
@@ -60,7 +60,7 @@ impl BuildCard {
         let Some(card) = card else { return };
         card.version += 1;
         match event {
-            Event::DeploymentRequested(e) => card.lines.push(Timed::requested(e, at)),
+            Event::Deployment(DeploymentEvent::Requested(e)) => card.lines.push(Timed::requested(e, at)),
             // What is no deployment's own changes no line: a refused press is told to the presser alone, and where the
             // message is, is not part of what it says.
             _ => {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::build::BuildRegistered;
 use crate::domain::deployment::Deployment;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, SettingsEvent};
 use crate::domain::project::Project;
 
 /// A row that follows from an event.
@@ -71,8 +71,8 @@ pub fn of_project(project: Project) -> Row {
 /// The rows of a project's tokens, when this event changed one.
 pub fn of_tokens(project: &Project, event: &Event) -> Vec<Row> {
     let changed = match event {
-        Event::TokenIssued(e) => e.token_id,
-        Event::TokenRevoked(e) => e.token_id,
+        Event::Settings(SettingsEvent::TokenIssued(e)) => e.token_id,
+        Event::Settings(SettingsEvent::TokenRevoked(e)) => e.token_id,
         _ => return Vec::new(),
     };
     let row = |t: &crate::domain::project::Token| {

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::deployment::{Deployment, DeploymentRequested, State};
-use crate::domain::event::{Event, Recorded};
+use crate::domain::event::{DeploymentEvent, Event, Recorded};
 
 /// A deployment and its times.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +31,9 @@ impl Timed {
         for Recorded { event, recorded_at, .. } in events {
             match (&mut timed, event) {
                 (Some(timed), event) => timed.apply(event, *recorded_at),
-                (None, Event::DeploymentRequested(e)) => timed = Some(Self::requested(e, *recorded_at)),
+                (None, Event::Deployment(DeploymentEvent::Requested(e))) => {
+                    timed = Some(Self::requested(e, *recorded_at))
+                }
                 (None, _) => {}
             }
         }
@@ -45,7 +47,7 @@ impl Timed {
         if self.deployment.state() != before {
             self.since = at;
         }
-        if matches!(event, Event::DeploymentStarted(_)) {
+        if matches!(event, Event::Deployment(DeploymentEvent::Started(_))) {
             self.started_at = Some(at);
         }
     }

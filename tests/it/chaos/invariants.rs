@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use coolops::domain::deployment::{Deployment, State};
-use coolops::domain::event::{Event, Recorded};
+use coolops::domain::event::{DeploymentEvent, Event, Recorded};
 use coolops::domain::ids::{DeploymentId, EnvironmentId};
 use coolops::store::Store;
 
@@ -50,7 +50,7 @@ fn each_deployment_keeps_to_its_states_and_ends_once(events: &[Recorded]) {
     let mut all: BTreeMap<DeploymentId, Deployment> = BTreeMap::new();
     for recorded in events {
         let event = &recorded.event;
-        if let Event::DeploymentRequested(e) = event {
+        if let Event::Deployment(DeploymentEvent::Requested(e)) = event {
             assert!(all.insert(e.of.deployment_id, Deployment::requested(e)).is_none(), "I3: requested twice");
             continue;
         }
@@ -89,7 +89,7 @@ async fn each_container_was_started_at_most_once(s: &Chaos<'_>, events: &[Record
         assert_eq!(*starts, 1, "I4: the container of deployment {container} was started {starts} times");
     }
     for recorded in events {
-        if let Event::DeploymentStarted(e) = &recorded.event {
+        if let Event::Deployment(DeploymentEvent::Started(e)) = &recorded.event {
             let id = e.of.deployment_id.to_string();
             assert!(starts.contains_key(&id), "I4: the log says that {id} was started, and the engine does not");
         }
@@ -101,12 +101,12 @@ fn environments_are_held_by_one_at_a_time(events: &[Recorded]) {
     let mut held: BTreeMap<EnvironmentId, DeploymentId> = BTreeMap::new();
     for recorded in events {
         let (of, holds) = match &recorded.event {
-            Event::DeploymentRequested(e) if e.behind.is_none() => (e.of, true),
-            Event::DeploymentPromoted(e) => (e.of, true),
-            Event::DeploymentSucceeded(e) => (e.of, false),
-            Event::DeploymentFailed(e) => (e.of, false),
-            Event::DeploymentStopped(e) => (e.of, false),
-            Event::DeploymentResolved(e) => (e.of, false),
+            Event::Deployment(DeploymentEvent::Requested(e)) if e.behind.is_none() => (e.of, true),
+            Event::Deployment(DeploymentEvent::Promoted(e)) => (e.of, true),
+            Event::Deployment(DeploymentEvent::Succeeded(e)) => (e.of, false),
+            Event::Deployment(DeploymentEvent::Failed(e)) => (e.of, false),
+            Event::Deployment(DeploymentEvent::Stopped(e)) => (e.of, false),
+            Event::Deployment(DeploymentEvent::Resolved(e)) => (e.of, false),
             _ => continue,
         };
         match (holds, held.get(&of.environment_id)) {
@@ -125,8 +125,8 @@ async fn logs_are_what_was_printed(s: &Chaos<'_>, store: &Store, events: &[Recor
     let Some(expected) = &s.output else { return };
     for recorded in events {
         let (id, seal) = match &recorded.event {
-            Event::DeploymentSucceeded(e) => (e.of.deployment_id, &e.log),
-            Event::DeploymentFailed(e) => (e.of.deployment_id, &e.log),
+            Event::Deployment(DeploymentEvent::Succeeded(e)) => (e.of.deployment_id, &e.log),
+            Event::Deployment(DeploymentEvent::Failed(e)) => (e.of.deployment_id, &e.log),
             _ => continue,
         };
         let stored: Vec<u8> =

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use coolops::domain::deployment::*;
-use coolops::domain::event::Event;
+use coolops::domain::event::{DeploymentEvent, Event};
 use coolops::domain::ids::{BuildId, DeploymentId, EnvironmentId, ProjectId};
 use coolops::domain::names::ImageRef;
 use coolops::domain::project::Unchecked;
@@ -50,7 +50,9 @@ pub fn with_more_to_tell() -> Vec<Timed> {
     let tell = |n, happens: &[Event]| to(n, &format!("Special {n}"), false, happens);
     let delay = |of| DeploymentDelayed { of, problem: "Docker says: no room".into(), times: 1 }.into();
     let unchecked = |of: DeploymentOf| {
-        let Event::DeploymentPrepared(event) = prepared(of) else { unreachable!("it was just made") };
+        let Event::Deployment(DeploymentEvent::Prepared(event)) = prepared(of) else {
+            unreachable!("it was just made")
+        };
         DeploymentPrepared { unchecked: true, ..event }.into()
     };
     let started = |of| DeploymentStarted { of, container_id: "c".repeat(64) }.into();
@@ -111,7 +113,7 @@ fn to(n: u128, environment: &str, waits: bool, happens: &[Event]) -> Timed {
     };
     let mut timed = Timed::requested(&requested, at(i64::try_from(n).unwrap()));
     for event in happens {
-        timed.apply(event, at(if matches!(event, Event::DeploymentStarted(_)) { 10 } else { 75 }));
+        timed.apply(event, at(if matches!(event, Event::Deployment(DeploymentEvent::Started(_))) { 10 } else { 75 }));
     }
     timed
 }
