@@ -133,7 +133,7 @@ impl Fold {
         let stream = address.stream;
         match event {
             Event::Settings(SettingsEvent::ProjectCreated(e)) => {
-                self.project(e.project_id, Project::created(e), recorded, staging)
+                self.project(e.project_id, Project::created(e), recorded, staging);
             }
             Event::BuildRegistered(e) => staging.row(*position, Begun::default(), &rows::of_build(e)),
             Event::Deployment(DeploymentEvent::Requested(e)) => {

@@ -32,7 +32,7 @@ impl Timed {
             match (&mut timed, event) {
                 (Some(timed), event) => timed.apply(event, *recorded_at),
                 (None, Event::Deployment(DeploymentEvent::Requested(e))) => {
-                    timed = Some(Self::requested(e, *recorded_at))
+                    timed = Some(Self::requested(e, *recorded_at));
                 }
                 (None, _) => {}
             }

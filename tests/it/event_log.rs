@@ -1,14 +1,18 @@
 //! The log itself: order, conflicts, repetition, immutability.
 
+use std::time::Duration;
+
 use coolops::domain::event::{Actor, Event};
 use coolops::domain::ids::{BuildId, EventId};
 use coolops::domain::message::MessagePosted;
+use coolops::domain::react::Task;
+use coolops::jobs::SLACK_KINDS;
 use coolops::store::append::{Append, AppendError};
-use coolops::store::jobs::Via;
+use coolops::store::jobs::{Claim, Via};
 use sqlx::Connection;
 use uuid::Uuid;
 
-use crate::story::{build, story};
+use crate::story::{Story, build, story};
 
 fn posted(n: u128) -> Event {
     MessagePosted { build_id: BuildId(Uuid::from_u128(n)), channel: "C1".into(), ts: "1.000001".into() }.into()
@@ -98,72 +102,54 @@ fn a_decision_on_what_has_moved_since_is_refused() {
     });
 }
 
+/// Claims the one job that is due.
+async fn claims(s: &Story, lease: u128) -> Claim {
+    let due = s.app.store.claim(SLACK_KINDS, Uuid::from_u128(lease), None, Via::Sweep, Duration::ZERO).await.unwrap();
+    due.expect("a job is due")
+}
+
+/// A claim whose lease has run out, so that another may have the job.
+async fn overtaken(s: &Story) -> Claim {
+    s.post_build(&build("master-1").body()).await;
+    let claim = claims(s, 1).await;
+    let past = "update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'";
+    s.database.execute(past).await;
+    assert_eq!(s.app.store.reap().await.unwrap(), 1);
+    claim
+}
+
+/// Whoever was overtaken can write nothing any more.
+async fn writes_nothing(s: &Story, claim: &Claim) {
+    let mut zombie = one(&posted(1), 11, 0);
+    zombie.fenced(claim);
+    assert!(matches!(s.app.store.append(zombie).await, Err(AppendError::Fenced)));
+    assert!(!s.app.store.renew(claim).await.unwrap());
+}
+
 #[test]
 fn a_worker_whose_lease_was_taken_over_can_write_nothing() {
     story(async |s| {
-        let (_, _) = s.post_build(&build("master-1").body()).await;
-        let kinds = coolops::jobs::SLACK_KINDS;
-        let claim = s
-            .app
-            .store
-            .claim(kinds, Uuid::from_u128(1), None, Via::Sweep, std::time::Duration::ZERO)
-            .await
-            .unwrap()
-            .unwrap();
-        s.database
-            .execute("update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'")
-            .await;
-        assert_eq!(s.app.store.reap().await.unwrap(), 1);
-        let next = s
-            .app
-            .store
-            .claim(kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO)
-            .await
-            .unwrap()
-            .unwrap();
+        let claim = overtaken(s).await;
+        let next = claims(s, 2).await;
         assert!(next.fence > claim.fence);
-        let mut zombie = one(&posted(1), 11, 0);
-        zombie.fenced(&claim);
-        assert!(matches!(s.app.store.append(zombie).await, Err(AppendError::Fenced)));
-        assert!(!s.app.store.renew(&claim).await.unwrap());
-        s.app.store.release(&next, std::time::Duration::ZERO, None, None).await.unwrap();
+        writes_nothing(s, &claim).await;
+        s.app.store.release(&next, Duration::ZERO, None, None).await.unwrap();
     });
 }
 
 #[test]
 fn a_fence_that_postgres_gives_twice_after_a_crash_lets_only_the_last_owner_write() {
     story(async |s| {
-        let (_, _) = s.post_build(&build("master-1").body()).await;
-        let kinds = coolops::jobs::SLACK_KINDS;
-        let claim = s
-            .app
-            .store
-            .claim(kinds, Uuid::from_u128(1), None, Via::Sweep, std::time::Duration::ZERO)
-            .await
-            .unwrap()
-            .unwrap();
-        s.database
-            .execute("update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'")
-            .await;
-        assert_eq!(s.app.store.reap().await.unwrap(), 1);
+        let claim = overtaken(s).await;
         // What a crash does to a sequence whose last values were not yet on disk.
         s.database.execute(&format!("select setval('fence_seq', {}, false)", claim.fence)).await;
-        let next = s
-            .app
-            .store
-            .claim(kinds, Uuid::from_u128(2), None, Via::Sweep, std::time::Duration::ZERO)
-            .await
-            .unwrap()
-            .unwrap();
+        let next = claims(s, 2).await;
         assert_eq!(next.fence, claim.fence, "the same fence again");
-        let mut zombie = one(&posted(1), 11, 0);
-        zombie.fenced(&claim);
-        assert!(matches!(s.app.store.append(zombie).await, Err(AppendError::Fenced)));
-        assert!(!s.app.store.renew(&claim).await.unwrap());
+        writes_nothing(s, &claim).await;
         let mut owner = one(&posted(1), 12, 0);
         owner.fenced(&next);
         assert!(s.app.store.append(owner).await.is_ok());
-        s.app.store.release(&next, std::time::Duration::ZERO, None, None).await.unwrap();
+        s.app.store.release(&next, Duration::ZERO, None, None).await.unwrap();
     });
 }
 
@@ -209,24 +195,16 @@ fn nobody_can_change_an_event_not_even_its_owner_by_accident() {
 
 #[test]
 fn a_turn_that_has_come_is_taken_before_another_one_is_asked_for() {
-    use coolops::domain::react::Task;
-    use coolops::jobs::SLACK_KINDS;
-    use coolops::store::jobs::Via;
     story(async |s| {
         for name in ["master-1", "master-2", "master-3"] {
             s.post_build(&build(name).body()).await;
         }
         let newest = Task::SyncMessage(s.build_id("master-3"));
         s.database.execute(&format!("update job set turn = 'slack' where id = '{}'", newest.job_id())).await;
-        let first = s
-            .app
-            .store
-            .claim(SLACK_KINDS, uuid::Uuid::from_u128(9), None, Via::Sweep, std::time::Duration::ZERO)
-            .await
-            .unwrap();
-        assert_eq!(first.as_ref().unwrap().task, newest, "the oldest ones have yet to ask for their turns");
+        let first = claims(s, 9).await;
+        assert_eq!(first.task, newest, "the oldest ones have yet to ask for their turns");
         assert_eq!(s.app.store.to_ring(SLACK_KINDS, 1).await.unwrap().len(), 1);
-        s.app.store.release(&first.unwrap(), std::time::Duration::ZERO, Some("slack"), None).await.unwrap();
+        s.app.store.release(&first, Duration::ZERO, Some("slack"), None).await.unwrap();
         assert_eq!(s.app.store.to_ring(SLACK_KINDS, 1).await.unwrap(), [newest.job_id()]);
     });
 }
