@@ -84,7 +84,7 @@ impl RedisOverTls {
         openssl("req -newkey rsa:2048 -nodes -keyout key.pem -out request -subj /CN=localhost");
         std::fs::write(folder.join("san"), "subjectAltName=DNS:localhost").unwrap();
         openssl("x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out cert.pem");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = crate::story::service::free_port();
         let mut command = Command::new("redis-server");
         command.args([
             "--port",

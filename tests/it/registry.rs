@@ -66,7 +66,7 @@ fn start_registry() -> Registry {
     std::fs::create_dir_all(&folder).unwrap();
     let users = Command::new("htpasswd").args(["-nbB", "puller", "pull-password"]).output().unwrap();
     std::fs::write(folder.join("htpasswd"), users.stdout).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = crate::story::service::free_port();
     let address = format!("127.0.0.1:{port}");
     let config = format!(
         "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {0}\nhttp:\n  addr: {address}\nauth:\n  htpasswd:\n    realm: test\n    path: {0}/htpasswd\n",

@@ -278,7 +278,7 @@ struct OwnRedis {
 
 impl OwnRedis {
     fn start(arguments: &[&str]) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = crate::story::service::free_port();
         let mut command = std::process::Command::new("redis-server");
         command
             .args([

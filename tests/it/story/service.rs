@@ -55,8 +55,15 @@ pub fn service_story(script: &str, rust_log: &str, tell: impl AsyncFnOnce(&mut S
     });
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port for a process that is started, and perhaps started again, later. Not one of those that the kernel gives to
+/// whoever connects: such a connection of any test may have it by then.
+pub fn free_port() -> u16 {
+    loop {
+        let port = 10_000 + u16::from_le_bytes(keys::random::<2>()) % 20_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Service {
@@ -129,7 +136,12 @@ impl Service {
             self.children.push(command.spawn().unwrap());
         }
         let url = format!("{}/readyz", self.url);
-        self.until("the service is ready", async || ureq::get(&url).call().is_ok()).await;
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while ureq::get(&url).call().is_err() {
+            let said = || std::fs::read_to_string(&self.log).unwrap_or_default();
+            assert!(Instant::now() < deadline, "the service is not ready; it says:\n{}", said());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Starts a process and doesn't wait until it is ready.
