@@ -53,7 +53,7 @@ main() {
   machine=$(uname -m)
   if [ "$system" != Linux ] || { [ "$machine" != x86_64 ] && [ "$machine" != amd64 ]; }; then
     fail "there is a program for Linux on x86_64 only, and this is $system on $machine;" \
-      "announce builds with curl instead, or build coolops here: cargo build --no-default-features --profile client"
+      "announce builds with curl instead, or build coolops here: cargo build --package coolops-client --profile client"
   fi
   base=${COOLOPS_DOWNLOAD_URL:-}
   [ -n "$base" ] || fail "COOLOPS_DOWNLOAD_URL is not set; set it to the folder that holds coolops-x86_64-linux"

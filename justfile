@@ -2,6 +2,9 @@
 
 export SQLX_OFFLINE := "true"
 
+# What `coolops --version` says beside the version; a plain `cargo build` leaves it out.
+export COOLOPS_COMMIT := `git rev-parse --short=12 HEAD 2>/dev/null || true`
+
 # Arguments reach the commands as they were given, quotes and all.
 set positional-arguments
 
@@ -11,14 +14,14 @@ help:
 
 # Try everything on this machine: prints one address to open
 demo *args: (needs "demo")
-    @cargo build --quiet
+    @cargo build --quiet --workspace --bins
     @target/debug/coolops demo "$@"
 
 # Run all tests beside private services
 test *args: (needs "test")
-    cargo build --quiet --features failpoints --bins --bench figures
+    cargo build --quiet --workspace --features failpoints --bins --bench figures
     scripts/client
-    target/debug/coolops with-services -- scripts/nextest "$@"
+    target/debug/coolops-lab with-services -- scripts/nextest "$@"
 
 # Build the small program for CI, static and with its checksum, into dist/
 client:
@@ -30,8 +33,8 @@ fuzz *args: (needs "test")
 
 # Inject every fault: all of the suite, slow ones too; `--minutes 60 --seed 7` soaks with random ones
 chaos *args: (needs "test")
-    cargo build --quiet --features failpoints
-    target/debug/coolops with-services -- scripts/chaos "$@"
+    cargo build --quiet --workspace --features failpoints --bins
+    target/debug/coolops-lab with-services -- scripts/chaos "$@"
 
 # Check everything but behaviour: formatting, lints, documentation, scripts, generated files, queries
 check: (needs "check")
@@ -40,8 +43,8 @@ check: (needs "check")
 # Measure against the targets and print the table of ratios
 bench *args: (needs "test")
     scripts/client
-    cargo build --quiet --release --bin coolops --bench figures
-    target/release/coolops with-services --durable -- cargo bench --quiet --bench figures -- "$@"
+    cargo build --quiet --workspace --release --bins --bench figures
+    target/release/coolops-lab with-services --durable -- cargo bench --quiet --bench figures -- "$@"
 
 # Write the event contract and the generated references from the types
 events:
@@ -54,8 +57,8 @@ fmt:
 
 # Renew .sqlx from the migrations, on a private Postgres
 sqlx: (needs "test")
-    cargo build --quiet
-    target/debug/coolops with-services -- scripts/sqlx-prepare
+    cargo build --quiet --workspace --bins
+    target/debug/coolops-lab with-services -- scripts/sqlx-prepare
 
 # Accept the snapshots that the last test run wrote
 review:

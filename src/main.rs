@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    coolops::main()
+    // Here and not in the library, which would be compiled anew for each commit.
+    coolops::main(option_env!("COOLOPS_COMMIT"))
 }

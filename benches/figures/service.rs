@@ -4,11 +4,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use coolops::demo::image;
+use coolops_lab::image;
 use coolops::keys;
-use coolops::runner::docker::DockerRunner;
-use coolops::standin::press::Signed;
-use coolops::standin::{Options, StandIn};
+use coolops_lab::engine::Engine;
+use coolops_lab::standin::press::Signed;
+use coolops_lab::standin::{Options, StandIn};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use uuid::Uuid;
 
@@ -92,9 +92,9 @@ impl Service {
             .unwrap();
         let database = Database { url: template.replace("/coolops?", &format!("/{name}?")), name, admin };
         let image = format!("coolops-bench-{}:1", random());
-        let docker = DockerRunner::connect(Some(&variable("TEST_DOCKER_HOST"))).unwrap();
+        let docker = Engine::connect(Some(&variable("TEST_DOCKER_HOST"))).unwrap();
         docker
-            .import(&image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap())
+            .import(&image, image::busybox_with(&[("deploy", script)]).unwrap())
             .await
             .unwrap();
         let options = Options {
@@ -150,7 +150,7 @@ impl Service {
 
     pub async fn end(mut self) {
         self.stop();
-        DockerRunner::connect(Some(&variable("TEST_DOCKER_HOST"))).unwrap().forget(&self.image).await.ok();
+        Engine::connect(Some(&variable("TEST_DOCKER_HOST"))).unwrap().forget(&self.image).await.ok();
         let mut connection = PgConnection::connect(&self.database.admin).await.unwrap();
         let statement = format!("drop database {} with (force)", self.database.name);
         sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
@@ -179,7 +179,7 @@ impl Service {
 
     /// Slack takes no part in what is measured: messages are not brought up to date meanwhile.
     pub async fn quiet(&self) {
-        self.standin.workspace().plan("chat.update", coolops::standin::workspace::Fault::RateLimited(600), u32::MAX);
+        self.standin.workspace().plan("chat.update", coolops_lab::standin::workspace::Fault::RateLimited(600), u32::MAX);
     }
 
     pub fn body(&self, name: &str) -> String {

@@ -19,8 +19,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use coolops_client::command;
+
 use crate::app::App;
-use crate::client::command::{self, VERSION};
 use crate::config::{Config, ConfigError, Role};
 use crate::domain::event::Actor;
 use crate::store::Store;
@@ -37,7 +38,7 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
 
 /// Deployments from Slack, with a history that can be replayed and checked.
 #[derive(Debug, Parser)]
-#[command(name = "coolops", version = VERSION, max_term_width = 100)]
+#[command(name = "coolops", max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -59,8 +60,13 @@ pub enum Command {
     Migrate,
     /// Check Postgres, Redis, Docker, Slack and what is stuck; say what to fix
     Doctor(output::Format),
-    /// Try everything on this machine, with a stand-in for Slack
-    Demo(demo::Args),
+    /// Try everything on this machine, with a stand-in for Slack (the program coolops-lab, beside this one)
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// What `coolops-lab demo` takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Projects: image, channel, tokens, registry credentials
     Project(project::Args),
     /// Environments: order, variables, secrets
@@ -87,18 +93,17 @@ pub enum Command {
     /// Print a generated reference (for developers: ./just events)
     #[command(hide = true)]
     Reference,
-    /// Run a command beside private services (for developers: ./just test)
-    #[command(hide = true)]
-    WithServices(demo::ServicesArgs),
 }
 
 /// Parses the process's arguments and runs.
-pub fn main() -> ExitCode {
-    let cli = command::parsed::<Cli>();
+pub fn main(commit: Option<&str>) -> ExitCode {
+    let cli = command::parsed::<Cli>(commit, "");
     crate::telemetry::start();
     crate::failpoint::start();
-    if let Command::Client(command) = &cli.command {
-        return command::run(command);
+    match &cli.command {
+        Command::Client(command) => return command::run(command),
+        Command::Demo { arguments } => return fail(&demo::run(arguments)),
+        _ => {}
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build() {
         Ok(runtime) => runtime,
@@ -127,13 +132,12 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Client(_) => unreachable!("it is run before the runtime starts"),
+        Command::Client(_) | Command::Demo { .. } => unreachable!("it is run before the runtime starts"),
         Command::Serve => serve::run(Role::Serve).await.map(|()| ExitCode::SUCCESS),
         Command::Web => serve::run(Role::Web).await.map(|()| ExitCode::SUCCESS),
         Command::Worker => serve::run(Role::Worker).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate => migrate().await,
         Command::Doctor(format) => doctor::run(format).await,
-        Command::Demo(args) => demo::run(args).await,
         Command::Project(args) => project::run(args).await,
         Command::Environment(args) => environment::run(args).await,
         Command::Ci(args) => ci::run(args).await,
@@ -149,7 +153,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             output::line(&reference());
             Ok(ExitCode::SUCCESS)
         }
-        Command::WithServices(args) => demo::with_services(args).await,
     }
 }
 
@@ -172,7 +175,7 @@ pub fn reference() -> String {
     };
     for command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
         let leaves: Vec<_> = command.get_subcommands().collect();
-        if leaves.is_empty() || command.get_name() == "demo" {
+        if leaves.is_empty() {
             add(command.get_name(), command);
         }
         for leaf in leaves {

@@ -5,7 +5,7 @@ use std::io::Write;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::limits::on_a_line;
+use coolops_client::limits::on_a_line;
 
 /// How to print.
 #[derive(Debug, Clone, Copy, clap::Args)]

@@ -1,11 +1,11 @@
 //! Names that the service alone gives things: slugs and image references, each with one door. What announcements may
-//! hold is in [`limits`](crate::limits).
+//! hold is in [`limits`](coolops_client::limits).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::invalid;
-pub use crate::limits::{
+use coolops_client::limits::invalid;
+pub use coolops_client::limits::{
     ENTRIES_MAX, Invalid, VALUE_MAX, build_name, display_name, metadata_key, param, printable, value, variable, visible,
 };
 

@@ -9,7 +9,7 @@ use super::deployment_page::{Key, allowed, sentence};
 use super::error::Answer;
 use super::page;
 use crate::domain::ids::BuildId;
-use crate::limits::visible;
+use coolops_client::limits::visible;
 use crate::projections::build_card::BuildCard;
 use crate::projections::words::{Words, unchecked};
 use crate::slack::render::log_url;

@@ -22,7 +22,7 @@ use super::{Parts, Web};
 use crate::domain::deployment::{Deployment, State as Phase};
 use crate::domain::ids::{BuildId, DeploymentId};
 use crate::keys::Links;
-use crate::limits::visible;
+use coolops_client::limits::visible;
 use crate::projections::timed::Timed;
 use crate::projections::words::Words;
 use crate::store::tail::Newest;

@@ -17,7 +17,7 @@ use super::server::{BODY, collected};
 use crate::app::builds::Announcer;
 use crate::domain::build::{Entry, RegisterBuild};
 use crate::domain::ids::BuildId;
-use crate::limits::{ENTRIES_MAX, printable, without_carriage_return};
+use coolops_client::limits::{ENTRIES_MAX, printable, without_carriage_return};
 
 /// Largest body, in bytes.
 const BODY_MAX: usize = 256 * 1024;

@@ -16,8 +16,8 @@ use bollard::models::{
     NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder,
-    ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
+    ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
     StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures::future::BoxFuture;
@@ -160,11 +160,8 @@ impl DockerRunner {
         Ok(info.live_restore_enabled.unwrap_or(false))
     }
 
-    /// Makes an image from a tar archive of its root file system: how the demo gets one where no registry is reached.
-    ///
-    /// # Errors
-    /// When the engine refuses.
-    pub async fn import(&self, name: &str, command: &str, tar: Vec<u8>) -> Result<(), Trouble> {
+    /// Makes an image from a tar archive of its root file system.
+    async fn import(&self, name: &str, command: &str, tar: Vec<u8>) -> Result<(), Trouble> {
         let image = ImageRef::parse(name).map_err(|e| Trouble::Engine(e.to_string()))?;
         let (repo, tag) = image.name_and_tag();
         let options = CreateImageOptionsBuilder::new()
@@ -179,50 +176,6 @@ impl DockerRunner {
             step.map_err(|e| engine_trouble(&e))?;
         }
         Ok(())
-    }
-
-    /// Removes an image and every container made from it; tells how many containers there were.
-    ///
-    /// # Errors
-    /// When the engine does not answer.
-    pub async fn forget(&self, image: &str) -> Result<usize, Trouble> {
-        let filters = HashMap::from([("ancestor".to_owned(), vec![image.to_owned()])]);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        let made = self.docker.list_containers(Some(options)).await.map_err(|e| engine_trouble(&e))?;
-        for container in &made {
-            self.remove(container.id.as_deref().unwrap_or_default()).await?;
-        }
-        match self.docker.remove_image(image, None::<RemoveImageOptions>, None).await {
-            Err(e) if status(&e) != 404 => Err(engine_trouble(&e)),
-            _ => Ok(made.len()),
-        }
-    }
-
-    /// Removes every image whose name begins so, and the containers made from them; tells how many of each.
-    ///
-    /// # Errors
-    /// When the engine does not answer.
-    pub async fn forget_all(&self, prefix: &str) -> Result<(usize, usize), Trouble> {
-        let filters = HashMap::from([("reference".to_owned(), vec![format!("{prefix}*")])]);
-        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
-        let found = self.docker.list_images(Some(options)).await.map_err(|e| engine_trouble(&e))?;
-        let names: Vec<String> = found.into_iter().flat_map(|image| image.repo_tags).collect();
-        let mut containers = 0;
-        for name in &names {
-            containers += self.forget(name).await?;
-        }
-        Ok((names.len(), containers))
-    }
-
-    /// Removes the networks that deployments share, when nothing is on them any more, and the image that guarded them.
-    ///
-    /// # Errors
-    /// When the engine refuses or does not answer.
-    pub async fn remove_network(&self) -> Result<(), Trouble> {
-        for known in self.networks().await? {
-            within(CALL, self.docker.remove_network(&known.id)).await.map_err(|e| engine_trouble(&e))?;
-        }
-        self.forget(guard::IMAGE).await.map(|_| ())
     }
 
     /// Networks of our names, in the order in which they are used.

@@ -2,7 +2,7 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::limits::visible;
+use coolops_client::limits::visible;
 
 /// The text with everything in it to be seen: see [`visible`].
 pub fn clean(text: &str) -> String {

@@ -363,26 +363,3 @@ async fn check_event_types(connection: &mut PgConnection) -> Result<(), OpenErro
         missing => Err(OpenError::UnknownEvents(missing)),
     }
 }
-
-/// Whether a database answers at an address: for those who start one.
-pub async fn can_connect(url: &str) -> bool {
-    match options(url) {
-        Ok(options) => PgConnection::connect_with(&options).await.is_ok(),
-        Err(_) => false,
-    }
-}
-
-/// Makes a database, optionally as a copy of another one. The name is ours, never a user's.
-///
-/// # Errors
-/// When the server refuses.
-pub async fn create_database(admin_url: &str, name: &str) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'),
-        "a database's name holds letters, digits and _"
-    );
-    let mut connection = PgConnection::connect_with(&options(admin_url)?).await?;
-    sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await?;
-    connection.close().await?;
-    Ok(())
-}

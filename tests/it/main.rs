@@ -13,32 +13,8 @@
 
 mod story;
 
-mod announcing;
-mod archiving;
-mod audit;
-mod browser;
-mod canary;
 mod chaos;
 mod ci;
-mod cli;
-mod client;
-mod contract;
-mod crowds;
-mod demo;
-mod deploying;
-mod end_to_end;
-mod engine_trouble;
-mod event_log;
-mod intake;
-mod limits;
-mod network;
-mod operating;
-mod outages;
-mod privileges;
-mod registry;
-mod slack_sdk;
-mod slack_trouble;
-mod standin_refuses;
-mod states;
-mod stopping;
-mod tidy;
+mod engine;
+mod rules;
+mod stories;

@@ -79,7 +79,7 @@ fn f34_a_press_is_answered_while_everything_behind_it_is_slow() {
     chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
         s.announces("master-1").await;
         s.injects("Slack takes 5 s for every edit");
-        s.standin.workspace().plan("chat.update", coolops::standin::workspace::Fault::Late(5), 2);
+        s.standin.workspace().plan("chat.update", coolops_lab::standin::workspace::Fault::Late(5), 2);
         let pressed = std::time::Instant::now();
         assert_eq!(s.presses("ana", "master-1", "Staging").await, 200);
         assert!(pressed.elapsed() < std::time::Duration::from_secs(1), "it took {:?}", pressed.elapsed());

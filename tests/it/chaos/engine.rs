@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
-use coolops::demo::image;
+use coolops_lab::image;
 use coolops::runner::docker::DockerRunner;
 
 use super::{CANARY, Chaos, chaos, counted, counting};
@@ -138,9 +138,9 @@ async fn on_an_engine_of_its_own(s: &mut Chaos<'_>, script: &str, live_restore: 
     let engine = Engine::start(live_restore).await;
     let instance = s.instance().await;
     s.starts.listen(&engine.host(), &instance);
-    let runner = DockerRunner::connect(Some(&engine.host())).unwrap();
-    runner
-        .import(&s.image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap())
+    let own = coolops_lab::engine::Engine::connect(Some(&engine.host())).unwrap();
+    own
+        .import(&s.image, image::busybox_with(&[("deploy", script)]).unwrap())
         .await
         .unwrap();
     s.stop("-TERM");
@@ -391,9 +391,9 @@ fn f41_the_engine_s_disk_is_full() {
         engine.up().await;
         let instance = s.instance().await;
         s.starts.listen(&engine.host(), &instance);
-        let runner = DockerRunner::connect(Some(&engine.host())).unwrap();
-        runner
-            .import(&s.image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", "true")]).unwrap())
+        let own = coolops_lab::engine::Engine::connect(Some(&engine.host())).unwrap();
+        own
+            .import(&s.image, image::busybox_with(&[("deploy", "true")]).unwrap())
             .await
             .unwrap();
         s.stop("-TERM");
@@ -736,9 +736,9 @@ fn f47_the_tag_moves_between_the_press_and_the_start() {
         s.presses("ana", "master-1", "Staging").await;
         s.injects("the tag is given to another image while the deployment waits for a worker");
         let host = service("TEST_DOCKER_HOST");
-        let runner = DockerRunner::connect(Some(&host)).unwrap();
+        let engine = coolops_lab::engine::Engine::connect(Some(&host)).unwrap();
         let tar = image::busybox_with(&[("deploy", "echo the new one")]).unwrap();
-        runner.import(&s.image, "[\"/bin/sh\",\"/deploy\"]", tar).await.unwrap();
+        engine.import(&s.image, tar).await.unwrap();
         let now = docker(&host).inspect_image(&s.image).await.unwrap().id.unwrap();
         s.start_worker();
         s.shows("*succeeded*").await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use coolops::standin::workspace::Fault;
+use coolops_lab::standin::workspace::Fault;
 
 use super::{Chaos, chaos, counted, counting};
 use crate::story::CHANNEL;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use coolops::standin::workspace::Fault;
+use coolops_lab::standin::workspace::Fault;
 
 use super::{chaos, counted, counting};
 use crate::story::proxy::{Mode, Proxy};

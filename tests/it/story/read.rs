@@ -1,6 +1,6 @@
 //! A channel as its members read it: title, fields, `[buttons]`, lines with their colour bar.
 
-use coolops::standin::workspace::{Channel, Message, Workspace};
+use coolops_lab::standin::workspace::{Channel, Message, Workspace};
 use serde_json::Value;
 
 /// What a person sees; ephemeral messages only for their reader.

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use coolops::demo::image;
+use coolops_lab::image;
 use coolops::keys;
-use coolops::runner::docker::DockerRunner;
-use coolops::standin::press::{Press, Signed};
-use coolops::standin::{Options, StandIn};
+use coolops_lab::engine::Engine;
+use coolops_lab::standin::press::{Press, Signed};
+use coolops_lab::standin::{Options, StandIn};
 
 use super::database::{Database, service};
 use super::{CHANNEL, read};
@@ -33,9 +33,9 @@ pub fn service_story(script: &str, rust_log: &str, tell: impl AsyncFnOnce(&mut S
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let image = format!("coolops-test-{}:1", super::random_name());
-        let docker = DockerRunner::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap();
+        let docker = Engine::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap();
         docker
-            .import(&image, "[\"/bin/sh\",\"/deploy\"]", image::busybox_with(&[("deploy", script)]).unwrap())
+            .import(&image, image::busybox_with(&[("deploy", script)]).unwrap())
             .await
             .unwrap();
         let mut story = Service::begin(&image, rust_log).await;

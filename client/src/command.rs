@@ -9,8 +9,11 @@ use clap::{Parser, Subcommand};
 
 use super::announce::{self, Args, NamedArgs};
 
-/// The version and commit of this program.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("COOLOPS_COMMIT"), ")");
+/// What `--version` says: the version, and the commit where the build was told of one.
+pub fn version(commit: Option<&str>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    commit.filter(|c| !c.is_empty()).map_or_else(|| version.to_owned(), |commit| format!("{version} ({commit})"))
+}
 
 /// The commands of CI.
 #[derive(Debug, Subcommand)]
@@ -55,29 +58,30 @@ pub enum Command {
 
 /// Announce builds to coolops from CI.
 #[derive(Debug, Parser)]
-#[command(name = "coolops", version = VERSION, max_term_width = 100)]
+#[command(name = "coolops", max_term_width = 100)]
 struct Client {
     #[command(subcommand)]
     command: Command,
 }
 
 /// Parses the process's arguments and runs: the whole of the small program.
-pub fn main() -> ExitCode {
-    run(&parsed::<Client>().command)
+pub fn main(commit: Option<&str>) -> ExitCode {
+    run(&parsed::<Client>(commit, " (this small program only announces builds)").command)
 }
 
-/// Parses the process's arguments; a mistake ends the process with code 2.
-pub fn parsed<P: Parser>() -> P {
-    P::try_parse_from(arguments(std::env::args_os())).unwrap_or_else(|e| {
+/// Parses the process's arguments; a mistake ends the process with code 2. `bounds` is added where a command isn't
+/// known.
+pub fn parsed<P: Parser>(commit: Option<&str>, bounds: &str) -> P {
+    let matches = P::command().version(version(commit)).try_get_matches_from(arguments(std::env::args_os()));
+    matches.and_then(|mut matches| P::from_arg_matches_mut(&mut matches)).unwrap_or_else(|e| {
         // As the original said it; of a command's own commands clap knows the one that was meant.
         if e.kind() == ErrorKind::InvalidSubcommand
             && let Some(ContextValue::String(given)) = e.get(ContextKind::InvalidSubcommand)
             && std::env::args_os().nth(1).is_some_and(|first| first.to_str() == Some(given))
         {
-            let whole = if cfg!(feature = "server") { "" } else { " (this small program only announces builds)" };
             let _ = writeln!(
                 std::io::stderr(),
-                "coolops: '{given}' is not a coolops command{whole}. See 'coolops --help'."
+                "coolops: '{given}' is not a coolops command{bounds}. See 'coolops --help'."
             );
             std::process::exit(2);
         }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::story::database::service;
@@ -31,7 +31,8 @@ impl Folder {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coolops"));
+        let program = if arguments[0] == "demo" { "coolops" } else { "coolops-lab" };
+        let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_coolops")).with_file_name(program));
         command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("TMPDIR", &self.0);
         command.env("DOCKER_HOST", service("TEST_DOCKER_HOST"));
         command
@@ -161,4 +162,15 @@ fn what_a_command_beside_the_services_started_ends_with_it() {
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     child.wait().unwrap();
     assert_eq!(state(), None, "what the command started runs on");
+}
+
+#[test]
+fn a_program_that_stands_alone_says_where_the_demo_is() {
+    let folder = Folder::make();
+    let alone = folder.0.join("coolops");
+    std::fs::copy(env!("CARGO_BIN_EXE_coolops"), &alone).unwrap();
+    let output = Command::new(&alone).args(["demo", "--port", "0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("./just demo in a checkout of coolops builds both"), "{said}");
 }

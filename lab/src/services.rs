@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::process::{Child, Command};
 
-use super::run_folder::RunFolder;
-use crate::runner::docker::DockerRunner;
+use crate::engine::Engine;
+use crate::run_folder::RunFolder;
 
 /// What was started, in the order of its stopping.
 pub struct Services {
@@ -78,7 +78,7 @@ impl Services {
         name: &'static str,
         folder: &RunFolder,
         seconds: u64,
-        up: impl AsyncFn() -> bool,
+        mut up: impl AsyncFnMut() -> bool,
     ) -> Result<()> {
         let log = folder.path().join(format!("{name}.log"));
         let tail = || {
@@ -138,10 +138,18 @@ impl Services {
         self.start("postgres", server, folder)?;
         let address =
             |database: &str| format!("postgres:///{database}?host={}&port=5432&user=coolops", socket.display());
-        let admin = address("postgres");
-        self.until_up("postgres", folder, 30, async || crate::store::can_connect(&admin).await).await?;
+        // Its own programs, of the same version.
+        let ask = |program: &str| {
+            let mut command = self.command(&programs.join(program), folder.path());
+            command.arg("-h").arg(&socket).args(["-p", "5432", "-U", "coolops"]);
+            command
+        };
+        let (mut ready, mut create) = (ask("pg_isready"), ask("createdb"));
+        let answers = async || ready.status().await.is_ok_and(|s| s.success());
+        self.until_up("postgres", folder, 30, answers).await?;
         if fresh {
-            crate::store::create_database(&admin, "coolops").await?;
+            let made = create.arg("coolops").stderr(Stdio::piped()).output().await?;
+            ensure!(made.status.success(), "the database can't be made: {}", String::from_utf8_lossy(&made.stderr));
         }
         Ok(address("coolops"))
     }
@@ -247,9 +255,9 @@ impl Services {
     pub async fn stop(mut self) {
         // A network's bridge outlives its engine, and a machine has room for thirty of them.
         if let Some(host) = self.private_engine.take()
-            && let Ok(engine) = DockerRunner::connect(Some(&host))
+            && let Ok(engine) = Engine::connect(Some(&host))
         {
-            drop(engine.remove_network().await);
+            drop(engine.remove_networks().await);
         }
         for (name, child) in self.children.iter_mut().rev() {
             stop(name, child).await;
@@ -278,9 +286,13 @@ impl Drop for Services {
 }
 
 async fn answers(address: &str) -> Result<()> {
-    let runner = DockerRunner::connect(Some(address))?;
-    tokio::time::timeout(Duration::from_secs(3), runner.version()).await??;
-    Ok(())
+    Engine::connect(Some(address))?.answers().await
+}
+
+/// Where the machine's Docker is said to be, as the docker command reads it.
+#[expect(clippy::disallowed_methods, reason = "as the docker command does")]
+pub fn docker_host() -> Option<String> {
+    std::env::var("DOCKER_HOST").ok().filter(|h| !h.is_empty())
 }
 
 fn unprivileged() -> Option<(u32, u32)> {

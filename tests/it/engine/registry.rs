@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::query_parameters::{PushImageOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder};
-use coolops::demo::image;
-use coolops::runner::docker::DockerRunner;
+use coolops_lab::image;
+use coolops_lab::engine::Engine;
 use futures::StreamExt;
 
 use crate::story::database::service;
@@ -35,9 +35,9 @@ impl Registry {
     /// Puts an image there, and leaves none of it on the engine.
     async fn takes(&self, name: &str, tag: &str, script: &str) {
         let docker = docker();
-        let ours = DockerRunner::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap();
+        let ours = Engine::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap();
         let files = image::busybox_with(&[("deploy", script)]).unwrap();
-        ours.import(&format!("{name}-local:{tag}"), "[\"/bin/sh\",\"/deploy\"]", files).await.unwrap();
+        ours.import(&format!("{name}-local:{tag}"), files).await.unwrap();
         let as_there = TagImageOptionsBuilder::new().repo(name).tag(tag).build();
         docker.tag_image(&format!("{name}-local:{tag}"), Some(as_there)).await.unwrap();
         let login = DockerCredentials {
@@ -116,7 +116,7 @@ fn a_private_image_is_pulled_with_the_projects_login_and_refused_without() {
 }
 
 async fn forget(image: &str) {
-    DockerRunner::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap().forget(image).await.unwrap();
+    Engine::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap().forget(image).await.unwrap();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use coolops::keys::{Keyring, Links};
 use coolops::projections::build_card::BuildCard;
 use coolops::projections::timed::Timed;
 use coolops::slack::render;
-use coolops::standin::validate;
+use coolops_lab::standin::validate;
 use proptest::prelude::*;
 use uuid::Uuid;
 

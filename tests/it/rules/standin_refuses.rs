@@ -1,6 +1,6 @@
 //! The stand-in is strict: what Slack refuses, it refuses, in Slack's word.
 
-use coolops::standin::{Options, StandIn};
+use coolops_lab::standin::{Options, StandIn};
 use serde_json::{Value, json};
 
 async fn call(standin: &StandIn, method: &str, token: &str, content_type: &str, body: String) -> Value {

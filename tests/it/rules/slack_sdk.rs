@@ -4,9 +4,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use coolops::standin::press::Press;
-use coolops::standin::workspace::Message;
-use coolops::standin::{Options, StandIn};
+use coolops_lab::standin::press::Press;
+use coolops_lab::standin::workspace::Message;
+use coolops_lab::standin::{Options, StandIn};
 use serde_json::{Value, json};
 
 async fn standin() -> StandIn {
@@ -20,7 +20,7 @@ async fn slacks_own_client_finds_what_it_finds_at_slack() {
     let (url, root) = (standin.api_url(), env!("CARGO_MANIFEST_DIR"));
     let ran = tokio::task::spawn_blocking(move || {
         Command::new("python3")
-            .arg(format!("{root}/tests/it/with_slack_sdk.py"))
+            .arg(format!("{root}/tests/it/rules/with_slack_sdk.py"))
             .args([&url, "xoxb-t"])
             .env("PYTHONPATH", format!("{root}/target/python"))
             .output()

@@ -1,6 +1,7 @@
 //! The published contract under `events/`.
 
 use std::path::Path;
+use std::process::Command;
 
 use coolops::cli::events;
 use coolops::domain::event::{Event, contract};
@@ -28,11 +29,17 @@ fn what_is_published_is_what_the_types_say() {
 }
 
 #[test]
-fn every_example_fits_its_schema_loads_and_writes_back_the_same() {
+fn every_example_fits_its_schema() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/rules/contract.py");
+    let held = Command::new("python3").arg(script).arg(folder()).output().unwrap();
+    assert!(held.status.success(), "{}", String::from_utf8_lossy(&held.stderr));
+    let fit: usize = String::from_utf8_lossy(&held.stdout).trim().parse().unwrap();
+    assert_eq!(fit, contract().len() + coolops::domain::upcast::STEPS.len(), "those of versions before, too");
+}
+
+#[test]
+fn every_example_loads_and_writes_back_the_same() {
     for c in contract() {
-        if let Err(e) = jsonschema::validate(c.schema.as_value(), &c.example) {
-            panic!("the example of {} does not fit its schema: {e}", c.name);
-        }
         if c.name == "deployment_logged" {
             continue;
         }
@@ -46,14 +53,9 @@ fn every_example_fits_its_schema_loads_and_writes_back_the_same() {
 #[test]
 fn the_example_of_a_version_that_is_not_written_any_more_loads_for_ever() {
     for (kind, version, _) in coolops::domain::upcast::STEPS {
-        let read = |what: &str| {
-            let path = folder().join(format!("{kind}/v{version}.{what}.json"));
-            std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-        };
-        let (schema, example) =
-            (serde_json::from_str(&read("schema")).unwrap(), serde_json::from_str(&read("example")).unwrap());
-        jsonschema::validate(&schema, &example).unwrap();
-        let event = Event::parse(kind, *version, &example.to_string()).unwrap();
+        let path = folder().join(format!("{kind}/v{version}.example.json"));
+        let example = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let event = Event::parse(kind, *version, &example).unwrap();
         assert_eq!(event.kind().0, *kind);
         assert!(event.kind().1 > *version);
     }

@@ -1,6 +1,6 @@
 //! Slack misbehaves; the message converges all the same, and there is one.
 
-use coolops::standin::workspace::{Fault, Message};
+use coolops_lab::standin::workspace::{Fault, Message};
 
 use coolops::domain::project::ProjectChange;
 

@@ -21,7 +21,10 @@ impl std::fmt::Display for Invalid {
 impl std::error::Error for Invalid {}
 
 /// A refusal.
-pub(crate) fn invalid<T>(text: impl Into<String>) -> Result<T, Invalid> {
+///
+/// # Errors
+/// Always: that is what it is for.
+pub fn invalid<T>(text: impl Into<String>) -> Result<T, Invalid> {
     Err(Invalid(text.into()))
 }
 

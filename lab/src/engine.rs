@@ -1,0 +1,115 @@
+//! A Docker Engine, as far as the demo and the tests prepare and tidy it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bollard::Docker;
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveImageOptions,
+};
+use futures::StreamExt;
+
+/// An engine at an address.
+pub struct Engine(Docker);
+
+impl Engine {
+    /// The engine at an address (`unix://…`, `tcp://…` or `http://…`), or the machine's own.
+    ///
+    /// # Errors
+    /// When the address can't be read; whether the engine answers shows at the first call.
+    pub fn connect(host: Option<&str>) -> Result<Self> {
+        let address = host.unwrap_or("unix:///var/run/docker.sock");
+        let version = bollard::API_DEFAULT_VERSION;
+        let docker = match address.strip_prefix("unix://") {
+            Some(path) => Docker::connect_with_socket(path, 120, version),
+            None => Docker::connect_with_http(address, 120, version),
+        };
+        Ok(Self(docker.with_context(|| format!("the Docker address {address} can't be used"))?))
+    }
+
+    /// Checks that it answers.
+    ///
+    /// # Errors
+    /// When it doesn't, within three seconds.
+    pub async fn answers(&self) -> Result<()> {
+        tokio::time::timeout(Duration::from_secs(3), self.0.version()).await??;
+        Ok(())
+    }
+
+    /// Makes an image (`name:tag`) that runs `/deploy`, from a tar archive of its root file system: no registry is
+    /// needed.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub async fn import(&self, image: &str, tar: Vec<u8>) -> Result<()> {
+        let (name, tag) = image.rsplit_once(':').context("an image is imported as name:tag")?;
+        let options = CreateImageOptionsBuilder::new()
+            .from_src("-")
+            .repo(name)
+            .tag(tag)
+            .changes(vec![r#"CMD ["/bin/sh","/deploy"]"#.to_owned()])
+            .build();
+        let mut progress = self.0.create_image(Some(options), Some(bollard::body_full(tar.into())), None);
+        while let Some(step) = progress.next().await {
+            step?;
+        }
+        Ok(())
+    }
+
+    /// Removes an image and every container made from it; tells how many containers there were.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn forget(&self, image: &str) -> Result<usize> {
+        let filters = HashMap::from([("ancestor".to_owned(), vec![image.to_owned()])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let made = self.0.list_containers(Some(options)).await?;
+        let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        for container in &made {
+            let id = container.id.as_deref().unwrap_or_default();
+            gone(self.0.remove_container(id, Some(force.clone())).await)?;
+        }
+        gone(self.0.remove_image(image, None::<RemoveImageOptions>, None).await.map(drop))?;
+        Ok(made.len())
+    }
+
+    /// Removes every image whose name begins so, and the containers made from them; tells how many of each.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn forget_all(&self, prefix: &str) -> Result<(usize, usize)> {
+        let filters = HashMap::from([("reference".to_owned(), vec![format!("{prefix}*")])]);
+        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+        let names: Vec<String> =
+            self.0.list_images(Some(options)).await?.into_iter().flat_map(|image| image.repo_tags).collect();
+        let mut containers = 0;
+        for name in &names {
+            containers += self.forget(name).await?;
+        }
+        Ok((names.len(), containers))
+    }
+
+    /// Removes the networks that coolops made: their bridges would outlive the engine, and a machine has room for
+    /// thirty.
+    ///
+    /// # Errors
+    /// When the engine does not answer, or one is in use.
+    pub async fn remove_networks(&self) -> Result<()> {
+        let filters = HashMap::from([("name".to_owned(), vec!["^coolops(-[0-9]+)?$".to_owned()])]);
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        for network in self.0.list_networks(Some(options)).await? {
+            gone(self.0.remove_network(network.id.as_deref().unwrap_or_default()).await)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is to be removed may be gone already.
+fn gone(removed: Result<(), bollard::errors::Error>) -> Result<()> {
+    match removed {
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}

@@ -1,0 +1,12 @@
+//! Stories with whole processes, a real Redis, a real Docker Engine or a browser. Two at once: more only make each slower.
+
+mod browser;
+mod canary;
+mod cli;
+mod crowds;
+mod demo;
+mod end_to_end;
+mod network;
+mod operating;
+mod outages;
+mod registry;

@@ -1,0 +1,8 @@
+//! What holds of the code, of the documents and of what each part says alone.
+
+mod client;
+mod contract;
+mod limits;
+mod slack_sdk;
+mod standin_refuses;
+mod tidy;

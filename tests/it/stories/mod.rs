@@ -1,0 +1,13 @@
+//! Stories with a real Postgres, the stand-in for Slack, and no container: the runner in them is told what to do.
+
+mod announcing;
+mod archiving;
+mod audit;
+mod deploying;
+mod engine_trouble;
+mod event_log;
+mod intake;
+mod privileges;
+mod slack_trouble;
+mod states;
+mod stopping;
