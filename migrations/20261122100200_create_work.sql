@@ -30,7 +30,7 @@ create index job_done on job (run_at) where state = 'done';
 
 -- Whether a claim still holds its job: asked, and kept so until the commit, by everything that a holder writes.
 create function holds(p_job uuid, p_fence bigint, p_lease uuid) returns boolean
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql as $$
 begin
   perform 1 from public.job where id = p_job and state = 'leased' and fence = p_fence and lease = p_lease for share;
   return found;

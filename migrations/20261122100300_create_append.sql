@@ -1,7 +1,7 @@
 -- Hash of an event without position and time: the recipe of events/CHAIN.md, as in src/store/chain.rs.
 create function item_hash(event_id uuid, tenant_id uuid, stream_type text, stream_id uuid, stream_version int, kind text, schema_version smallint,
   actor text, correlation_id uuid, causation_id uuid, fence bigint, body bytea) returns bytea
-language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+language sql immutable parallel safe as $$                    -- without a search_path of its own, so that it is inlined
   select sha256('\x02'::bytea || uuid_send(event_id) || uuid_send(tenant_id)
     || int4send(octet_length(stream_type)) || convert_to(stream_type, 'UTF8') || uuid_send(stream_id) || int4send(stream_version)
     || int4send(octet_length(kind)) || convert_to(kind, 'UTF8') || int2send(schema_version)
@@ -11,103 +11,131 @@ language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
     || body)
 $$;
 
+-- Gives out turns in scopes at Slack, in the order of the arrays, and books them: GCRA, as `reserve_turn` in src/store/limits.rs,
+-- for many at once. Nothing for those without a scope, and for those that are not to have one.
+create function give_turns(scopes text[], every bigint[], burst bigint[], wanted boolean[], present timestamptz) returns timestamptz[]
+language sql set search_path = pg_catalog, pg_temp as $$
+  with asked as (
+    select u.ord, u.scope, u.every * interval '1 us' as every, u.burst * interval '1 us' as burst,
+           row_number() over (partition by u.scope order by u.ord) as nth, count(*) over (partition by u.scope) as n
+      from unnest(scopes, every, burst, wanted) with ordinality u(scope, every, burst, wanted, ord) where u.scope is not null and u.wanted),
+  closed as (select coalesce((select p.blocked_until from public.rate_bucket p where p.scope = 'slack'), '-infinity') as until),
+  booked as (
+    insert into public.rate_bucket as b (scope, tat)
+      select a.scope, greatest(present, (select until from closed)) + a.n * a.every from asked a where a.nth = a.n order by a.scope
+      on conflict (scope) do update set tat = greatest(b.tat, b.blocked_until, excluded.tat - (select a.n * a.every from asked a where a.scope = b.scope and a.nth = a.n))
+        + (select a.n * a.every from asked a where a.scope = b.scope and a.nth = a.n)
+      returning b.scope, b.tat, b.blocked_until)
+  select array_agg(greatest(k.tat - (a.n - a.nth + 1) * a.every - a.burst, k.blocked_until, (select until from closed)) order by o.ord)
+    from unnest(scopes) with ordinality o(scope, ord) left join asked a using (ord) left join booked k on k.scope = a.scope
+$$;
+
 -- The only door into the log. One call is one transaction and one round trip, so no client round trip happens
 -- while the global lock on event_head is held. docs/ARCHITECTURE.md, "One append", walks through it.
 --
--- Arrays of one length describe events; `req` numbers the requests of the batch. A request that conflicts is left out
--- whole and named in `lost`; the others are written. Side rows name the event (`e`, 1-based) that they follow from.
+-- Arrays whose names begin alike have one length; src/store/append/arguments.rs has the same names. `e_request` numbers the
+-- requests of the batch. A request that conflicts is left out whole and named in `lost`; the others are written. Side rows
+-- name the event (1-based) that they follow from.
 -- Nothing that is chained is taken from the caller but the content: types must be known, and hashes are computed here.
 create function append_batch(
-  req int[], eid uuid[], tid uuid[], sid uuid[], cor uuid[], cau uuid[], fen bigint[], exp int[], fst boolean[],
-  sch smallint[], st text[], ty text[], act text[], pay text[], bou uuid[],
-  g_req int[], g_key uuid[], g_seen bigint[],                -- "this boundary has not moved since position …"
-  f_req int[], f_job uuid[], f_fence bigint[], f_lease uuid[], -- "this job is still leased under this fence"
-  b_e int[], b_id uuid[], b_project uuid[], b_name text[],   -- rows of build and job: every build has one of each
-  j_e int[], j_id uuid[], j_kind text[], j_key uuid[],
-  d_e int[], d_id uuid[], d_project uuid[], d_build uuid[], d_provider text[], d_name text[], d_headers jsonb[], d_body bytea[],
-  projects json, tokens json, deployments json,
+  e_request int[], e_id uuid[], e_stream uuid[], e_correlation uuid[], e_causation uuid[], e_fence bigint[], e_expected int[],
+  e_first boolean[], e_version smallint[], e_stream_type text[], e_type text[], e_actor text[], e_payload text[],
+  m_event int[], m_key uuid[],                               -- "this event moves this boundary"
+  g_request int[], g_key uuid[], g_seen bigint[],            -- "this boundary has not moved since position …"
+  f_request int[], f_job uuid[], f_fence bigint[], f_lease uuid[], -- "this job is still leased under this fence"
+  b_event int[], b_id uuid[], b_project uuid[], b_name text[], -- rows of build and job: every build has one of each
+  j_event int[], j_id uuid[], j_kind text[], j_key uuid[], j_turn text[], j_every bigint[], j_burst bigint[], -- paces in microseconds
+  d_event int[], d_id uuid[], d_project uuid[], d_build uuid[], d_provider text[], d_name text[], d_headers jsonb[], d_body bytea[],
+  projects text, tokens text, deployments text,              -- rows as JSON arrays
   out base bigint, out at timestamptz, out lost int[], out fenced int[])
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  the_tenant constant uuid := '00000000-0000-0000-0000-000000000000'; -- in the chain from the first event on, because it can't be added later
   h public.event_head;
-  bh bytea[];
-  item bytea[];
+  bodies bytea[];
+  items bytea[];
   n int := 0;
-  ch bytea[] := '{}';
+  chain bytea[] := '{}';
   pos bigint[] := '{}';
-  a8 bytea;
+  clock bytea;
+  run timestamptz[];
+  present timestamptz;
 begin
-  if array_length(req, 1) > 4096 then raise exception 'a batch of % events is too large', array_length(req, 1); end if;
-  if exists (select from unnest(ty, sch) t(k, v) where not exists (select from public.event_type e where e.name = t.k and e.version = t.v)) then
+  if cardinality(e_request) > 4096 then raise exception 'a batch of % events is too large', cardinality(e_request); end if;
+  if exists (select from unnest(e_type, e_version) t(k, v) where not exists (select from public.event_type y where y.name = t.k and y.version = t.v)) then
     raise exception 'an event type is unknown to this database; run: coolops migrate';
   end if;
-  if exists (select from unnest(tid) t(id) where id <> '00000000-0000-0000-0000-000000000000') then raise exception 'there is one tenant'; end if;
   -- Before the lock, so that nobody waits for it.
-  select array_agg(t.b order by t.ord), array_agg(public.item_hash(t.e, t.tn, t.st_, t.s, t.x + 1, t.ty_, t.sv, t.a, t.c, t.ca, t.f, t.b) order by t.ord) into bh, item
-    from (select u.*, sha256('\x00'::bytea || convert_to(u.pl, 'UTF8')) as b
-            from unnest(eid, tid, st, sid, exp, ty, sch, act, cor, cau, fen, pay) with ordinality
-              u(e, tn, st_, s, x, ty_, sv, a, c, ca, f, pl, ord)) t;
+  select array_agg(t.body order by t.ord),
+         array_agg(public.item_hash(t.id, the_tenant, t.stream_type, t.stream, t.expected + 1, t.type, t.version, t.actor, t.correlation, t.causation, t.fence, t.body) order by t.ord)
+    into bodies, items
+    from (select u.*, sha256('\x00'::bytea || convert_to(u.payload, 'UTF8')) as body
+            from unnest(e_id, e_stream_type, e_stream, e_expected, e_type, e_version, e_actor, e_correlation, e_causation, e_fence, e_payload) with ordinality
+              u(id, stream_type, stream, expected, type, version, actor, correlation, causation, fence, payload, ord)) t;
   select * into h from public.event_head where id for update;       -- each later statement reads a new snapshot: authoritative
-  if f_req is not null then
-    select array_agg(distinct t.r) into fenced from unnest(f_req, f_job, f_fence, f_lease) t(r, j, f, l)
+  if cardinality(f_request) > 0 then
+    select array_agg(distinct t.r) into fenced from unnest(f_request, f_job, f_fence, f_lease) t(r, j, f, l)
      where (select true from public.job v where v.id = t.j and v.state = 'leased' and v.fence = t.f and v.lease = t.l for share) is not true;
   end if;
   -- Scalar sub-selects, not EXISTS: a plan cached on an empty table would otherwise hash the whole log for ever.
-  select array_agg(distinct t.r) into lost from unnest(req, eid, sid, exp, fst) t(r, e, s, x, f)
+  select array_agg(distinct t.r) into lost from unnest(e_request, e_id, e_stream, e_expected, e_first) t(r, e, s, x, f)
    where t.r = any(fenced)
       or (select v.position from public.event v where v.event_id = t.e) is not null
       or (t.f and t.x <> coalesce((select v.stream_version from public.event v where v.stream_id = t.s
                                    order by v.stream_version desc limit 1), 0));
-  if g_req is not null then
+  if cardinality(g_request) > 0 then
     select array_agg(distinct r) into lost from (
-      select unnest(lost) r union
-      select t.r from unnest(g_req, g_key, g_seen) t(r, k, s)
+      select unnest(lost) r union all
+      select t.r from unnest(g_request, g_key, g_seen) t(r, k, s)
        where coalesce((select v.position from public.boundary v where v.key = t.k), 0) <> t.s) u;
   end if;
-  if d_e is not null then                                    -- "this delivery of a CI system has made no build yet"
+  if cardinality(d_event) > 0 then                           -- "this delivery of a CI system has made no build yet"
     select array_agg(distinct r) into lost from (
-      select unnest(lost) r union
-      select req[t.e] from unnest(d_e, d_id) t(e, i)
+      select unnest(lost) r union all
+      select e_request[t.e] from unnest(d_event, d_id) t(e, i)
        where (select v.build_id from public.ci_delivery v where v.id = t.i) is not null) u;
   end if;
   base := h.position;
-  at := greatest(h.last_at, public.coolops_now());
-  a8 := timestamptz_send(at);
-  for i in 1 .. array_length(req, 1) loop
-    if req[i] = any(lost) then pos[i] := null; ch[i] := null; continue; end if;
+  present := public.coolops_now();
+  at := greatest(h.last_at, present);
+  clock := timestamptz_send(at);
+  for i in 1 .. cardinality(e_request) loop
+    if e_request[i] = any(lost) then pos[i] := null; chain[i] := null; continue; end if;
     n := n + 1;
     pos[i] := h.position + n;
-    h.chain_hash := sha256('\x01'::bytea || h.chain_hash || int8send(pos[i]) || a8 || item[i]);
-    ch[i] := h.chain_hash;
+    h.chain_hash := sha256('\x01'::bytea || h.chain_hash || int8send(pos[i]) || clock || items[i]);
+    chain[i] := h.chain_hash;
   end loop;
   if n = 0 then return; end if;
   insert into public.event
-    select t.p, t.e, t.t, t.s, t.c, t.ca, at, t.f, t.x + 1, t.sv, t.st_, t.ty_, t.a::json, t.pl::json, t.b_, t.c_
-      from unnest(pos, eid, tid, sid, cor, cau, fen, exp, sch, st, ty, act, pay, bh, ch)
-        t(p, e, t, s, c, ca, f, x, sv, st_, ty_, a, pl, b_, c_) where t.p is not null;
-  insert into public.boundary as b
-    select t.k, max(t.p) from unnest(bou, pos) t(k, p) where t.k is not null and t.p is not null group by t.k
-    on conflict (key) do update set position = excluded.position;
+    select t.p, t.e, the_tenant, t.s, t.c, t.ca, at, t.f, t.x + 1, t.v, t.st, t.ty, t.a::json, t.pl::json, t.b, t.ch
+      from unnest(pos, e_id, e_stream, e_correlation, e_causation, e_fence, e_expected, e_version, e_stream_type, e_type, e_actor, e_payload, bodies, chain)
+        t(p, e, s, c, ca, f, x, v, st, ty, a, pl, b, ch) where t.p is not null;
+  if cardinality(m_event) > 0 then
+    insert into public.boundary as b
+      select t.k, max(pos[t.e]) from unnest(m_event, m_key) t(e, k) where pos[t.e] is not null group by t.k
+      on conflict (key) do update set position = excluded.position;
+  end if;
   if projects is not null then
     insert into public.project as p
-      select t.id, t.slug, pos[t.e], t.doc from json_to_recordset(projects) t(e int, id uuid, slug text, doc json) where pos[t.e] is not null
+      select t.id, t.slug, pos[t.event], t.doc from json_to_recordset(projects::json) t(event int, id uuid, slug text, doc json) where pos[t.event] is not null
       on conflict (id) do update set slug = excluded.slug, position = excluded.position, doc = excluded.doc;
   end if;
   if tokens is not null then
     insert into public.token
       select decode(t.digest, 'hex'), t.project_id, t.token_id, t.revoked
-        from json_to_recordset(tokens) t(e int, digest text, project_id uuid, token_id uuid, revoked boolean) where pos[t.e] is not null
+        from json_to_recordset(tokens::json) t(event int, digest text, project_id uuid, token_id uuid, revoked boolean) where pos[t.event] is not null
       on conflict (digest) do update set revoked = excluded.revoked;
   end if;
-  if b_e is not null then
+  if cardinality(b_event) > 0 then
     insert into public.build
-      select t.id, t.project_id, pos[t.e], t.name from unnest(b_e, b_id, b_project, b_name) t(e, id, project_id, name)
+      select t.id, t.project_id, pos[t.e], t.name from unnest(b_event, b_id, b_project, b_name) t(e, id, project_id, name)
        where pos[t.e] is not null;
   end if;
-  if d_e is not null then
+  if cardinality(d_event) > 0 then
     insert into public.ci_delivery (id, at, project_id, build_id, position, provider, name, verdict, reason, headers, body)
       select t.id, at, t.project, t.build, pos[t.e], t.provider, t.name, 'accepted', '', t.headers, t.body
-        from unnest(d_e, d_id, d_project, d_build, d_provider, d_name, d_headers, d_body) t(e, id, project, build, provider, name, headers, body)
+        from unnest(d_event, d_id, d_project, d_build, d_provider, d_name, d_headers, d_body) t(e, id, project, build, provider, name, headers, body)
        where pos[t.e] is not null
       on conflict (id) do update set project_id = excluded.project_id, build_id = excluded.build_id, position = excluded.position,
         verdict = excluded.verdict, reason = excluded.reason;
@@ -116,20 +144,23 @@ begin
     -- Rows that give an environment up come before rows that take it, so a hand-over fits the unique index.
     insert into public.deployment as d
       (id, build_id, environment_id, project_id, requested, position, since, state, doc)
-      select t.id, t.build_id, t.environment_id, t.project_id, pos[t.e], pos[t.e], pos[t.e], t.state, t.doc
-        from json_to_recordset(deployments) t(e int, id uuid, build_id uuid, environment_id uuid, project_id uuid, state text, doc json)
-       where pos[t.e] is not null
-       order by public.holds_environment(t.state), t.e
+      select t.id, t.build_id, t.environment_id, t.project_id, pos[t.event], pos[t.event], pos[t.event], t.state, t.doc
+        from json_to_recordset(deployments::json) t(event int, id uuid, build_id uuid, environment_id uuid, project_id uuid, state text, doc json)
+       where pos[t.event] is not null
+       order by public.holds_environment(t.state), t.event
       on conflict (id) do update set position = excluded.position, state = excluded.state, doc = excluded.doc,
         since = case when d.state = excluded.state then d.since else excluded.since end;
   end if;
-  if j_e is not null then
-    insert into public.job as j (id, kind, key, wanted, run_at)
-      select t.id, t.kind, t.key, max(pos[t.e]), public.coolops_now()
-        from unnest(j_e, j_id, j_kind, j_key) t(e, id, kind, key) where pos[t.e] is not null group by t.id, t.kind, t.key
+  if cardinality(j_event) > 0 then
+    if j_turn <> array_fill(null::text, array[cardinality(j_turn)]) then
+      run := public.give_turns(j_turn, j_every, j_burst, array(select pos[e] is not null from unnest(j_event) with ordinality u(e, ord) order by ord), present);
+    end if;
+    insert into public.job as j (id, kind, key, wanted, run_at, turn)
+      select t.id, t.kind, t.key, max(pos[t.e]), greatest(present, max(run[t.ord])), max(t.turn)
+        from unnest(j_event, j_id, j_kind, j_key, j_turn) with ordinality t(e, id, kind, key, turn, ord) where pos[t.e] is not null group by t.id, t.kind, t.key
       on conflict (id) do update set wanted = excluded.wanted,
         state  = case when j.state = 'done' then 'ready' else j.state end,
-        run_at = case when j.state = 'done' then excluded.run_at else j.run_at end,
+        run_at = case when j.state = 'done' then present else j.run_at end,
         rung_at = case when j.state = 'done' then null else j.rung_at end;
   end if;
   update public.event_head set position = h.position + n, chain_hash = h.chain_hash, last_at = at where id;
@@ -156,4 +187,4 @@ begin
   end if;
 end $$;
 
-revoke all on function append_batch, append_log_chunk from public;
+revoke all on function append_batch, append_log_chunk, give_turns from public;

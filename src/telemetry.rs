@@ -10,6 +10,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
+/// An error with all of its causes on one line, for logs and for notes beside a job.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}
+
 /// Starts logging to standard error.
 #[expect(clippy::disallowed_methods, reason = "logging starts before the configuration is read")]
 pub fn start() {

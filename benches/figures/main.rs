@@ -568,6 +568,7 @@ async fn seed_million(service: &Service) -> i64 {
     let mut sent: Vec<(Uuid, i64, String)> = Vec::new();
     let mut total = 0;
     store
+        .log()
         .scan(0, |row| {
             total = row.position;
             let id = row.header.correlation_id;

@@ -4,9 +4,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use coolops_lab::image;
 use coolops::keys;
 use coolops_lab::engine::Engine;
+use coolops_lab::image;
 use coolops_lab::standin::press::Signed;
 use coolops_lab::standin::{Options, StandIn};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
@@ -93,10 +93,7 @@ impl Service {
         let database = Database { url: template.replace("/coolops?", &format!("/{name}?")), name, admin };
         let image = format!("coolops-bench-{}:1", random());
         let docker = Engine::connect(Some(&variable("TEST_DOCKER_HOST"))).unwrap();
-        docker
-            .import(&image, image::busybox_with(&[("deploy", script)]).unwrap())
-            .await
-            .unwrap();
+        docker.import(&image, image::busybox_with(&[("deploy", script)]).unwrap()).await.unwrap();
         let options = Options {
             port: 0,
             bot_token: "xoxb-bench".into(),
@@ -179,7 +176,11 @@ impl Service {
 
     /// Slack takes no part in what is measured: messages are not brought up to date meanwhile.
     pub async fn quiet(&self) {
-        self.standin.workspace().plan("chat.update", coolops_lab::standin::workspace::Fault::RateLimited(600), u32::MAX);
+        self.standin.workspace().plan(
+            "chat.update",
+            coolops_lab::standin::workspace::Fault::RateLimited(600),
+            u32::MAX,
+        );
     }
 
     pub fn body(&self, name: &str) -> String {

@@ -9,10 +9,10 @@ use clap::{Parser, Subcommand};
 
 use super::announce::{self, Args, NamedArgs};
 
-/// What `--version` says: the version, and the commit where the build was told of one.
+/// What `--version` says: the version, and the commit if the build was told of one.
 pub fn version(commit: Option<&str>) -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    commit.filter(|c| !c.is_empty()).map_or_else(|| version.to_owned(), |commit| format!("{version} ({commit})"))
+    let commit = commit.filter(|c| !c.is_empty()).unwrap_or("unknown commit");
+    format!("{} ({commit})", env!("CARGO_PKG_VERSION"))
 }
 
 /// The commands of CI.

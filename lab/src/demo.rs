@@ -165,9 +165,7 @@ async fn demo(args: &Args, folder: &RunFolder, services: &mut Services) -> Resul
 fn announce(program: &std::path::Path, page: &str, service: u16, folder: &RunFolder) {
     let program = program.display();
     if let Some(ports) = forwarded(page, service) {
-        line(&format!(
-            "\nThis is a remote machine: forward the ports from your own first, with\n\n    {ports}"
-        ));
+        line(&format!("\nThis is a remote machine: forward the ports from your own first, with\n\n    {ports}"));
     }
     line(&format!(
         "\nOpen this address in a browser:\n\n    {page}\n\nThen announce a build from a second terminal:\n\n    \

@@ -19,6 +19,7 @@ use crate::store::chain;
 use crate::store::copy_out::Row;
 use crate::store::log::ReadError;
 use crate::store::messages::Audited;
+use crate::telemetry::causes;
 
 /// What an audit found.
 #[derive(Debug, Default, Serialize)]
@@ -83,15 +84,15 @@ impl App {
             report: Report::default(),
             previous: chain::genesis(),
             broken: false,
-            head: self.store.head().await?,
+            head: self.store.log().head().await?,
             sent: HashMap::new(),
             cards: HashMap::new(),
-            with_journal: self.store.journals().await?.into_iter().collect(),
+            with_journal: self.store.journals().all().await?.into_iter().collect(),
             seals: HashMap::new(),
             projects: HashSet::new(),
             open: HashSet::new(),
         };
-        for sent in self.store.sent_messages().await? {
+        for sent in self.store.messages().all().await? {
             if sent.payload_digest != sent.sent_digest {
                 audit.report.find(format!("message of build {}: sent_payload", sent.build_id));
             }
@@ -101,7 +102,7 @@ impl App {
                 audit.report.messages_of_other_versions += 1;
             }
         }
-        self.store.scan(0, |row| audit.event(row)).await?;
+        self.store.log().scan(0, |row| audit.event(row)).await?;
         let Audit { mut report, previous, broken, head, sent, with_journal, seals, projects, open, .. } = audit;
         report.head = hex::encode(previous);
         if !broken {
@@ -120,14 +121,14 @@ impl App {
         let journals: HashSet<DeploymentId> = with_journal.into_iter().chain(sealed).collect();
         for deployment in journals {
             report.journals += 1;
-            if let Some(finding) = self.store.verify_journal(deployment, seals.get(&deployment)).await? {
+            if let Some(finding) = self.store.journals().verify(deployment, seals.get(&deployment)).await? {
                 report.find(finding);
             }
         }
         if !broken {
             self.hold_rows_against_log(projects, open, &mut report).await?;
         }
-        report.messages_behind = self.store.messages_behind().await?;
+        report.messages_behind = self.store.messages().behind().await?;
         Ok(report)
     }
 
@@ -140,11 +141,17 @@ impl App {
         report: &mut Report,
     ) -> Result<(), sqlx::Error> {
         let next = "coolops replay makes it right again";
-        let rows: HashSet<ProjectId> = self.store.projects().await?.into_iter().map(|p| p.id).collect();
+        let rows: HashSet<ProjectId> = self.store.directory().projects().await?.into_iter().map(|p| p.id).collect();
         let mut tokens: HashMap<(ProjectId, TokenId), (String, bool)> = HashMap::new();
         for id in projects.union(&rows) {
-            let (of_log, row) =
-                self.compare(*id, App::project_of_log, Store::project, |a, b| a.value == b.value).await?;
+            let (of_log, row) = self
+                .compare(
+                    *id,
+                    App::project_of_log,
+                    async |store, id| store.directory().project(id).await,
+                    |a, b| a.value == b.value,
+                )
+                .await?;
             match row {
                 None => {}
                 Some(None) => report.find(format!("project {id}: its row is missing, or can't be read; {next}")),
@@ -156,7 +163,7 @@ impl App {
             let listed = of_log.into_iter().flat_map(|told| told.value.tokens);
             tokens.extend(listed.map(|t| ((*id, t.id), (t.digest, t.revoked))));
         }
-        for (project, token, digest, revoked) in self.store.tokens().await? {
+        for (project, token, digest, revoked) in self.store.directory().tokens().await? {
             match tokens.remove(&(project, token)) {
                 Some(known) if known == (digest, revoked) => {}
                 Some(_) => {
@@ -167,9 +174,16 @@ impl App {
                     .find(format!("token {token} of project {project}: it is in its table and not in the log; {next}")),
             }
         }
-        let rows: HashSet<DeploymentId> = self.store.open_deployments().await?.into_iter().collect();
+        let rows: HashSet<DeploymentId> = self.store.deployments().open().await?.into_iter().collect();
         for id in open.union(&rows) {
-            let (_, row) = self.compare(*id, App::deployment_of_log, Store::deployment, |a, b| a == b).await?;
+            let (_, row) = self
+                .compare(
+                    *id,
+                    App::deployment_of_log,
+                    async |store, id| store.deployments().get(id).await,
+                    |a, b| a == b,
+                )
+                .await?;
             if row.is_some() {
                 report.find(format!("deployment {id}: its row is not what the log says; {next}"));
             }
@@ -280,7 +294,7 @@ impl Audit<'_> {
         // What can't be read was not written by this program, whatever it is about.
         let event = match row.actor().and_then(|_| row.event()) {
             Ok(event) => event,
-            Err(e) => return self.report.find(e.to_string()),
+            Err(e) => return self.report.find(causes(&e)),
         };
         // What printed nothing has nothing to check, unless there are chunks that the seal does not know.
         if let Some((deployment, seal)) = event.seal()

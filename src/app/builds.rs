@@ -1,6 +1,6 @@
 //! CI announces a build.
 
-use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
+use super::{ATTEMPTS, App, CommandError, new_event_id, posts_into, record, too_busy};
 use crate::domain::build::{self, BuildRefusal, BuildRegistered, RegisterBuild, Registration};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{BuildId, ProjectId, TokenId};
@@ -8,6 +8,7 @@ use crate::domain::project::{Ci, Project};
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};
 use crate::store::deliveries::PackedDelivery;
+use crate::store::limits::Turn;
 
 /// What became of an announcement.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,6 +106,9 @@ impl App {
             let event = Event::BuildRegistered(*build);
             record(&mut append, new_event_id(), &event, &actor, 0);
             let Event::BuildRegistered(build) = event else { unreachable!("it was just made") };
+            if let Some(pace) = self.posts {
+                append.turn(Turn { scope: posts_into(&build.channel), pace });
+            }
             append.row(rows::of_build(&build)).guard(project.value.id.0, project.position);
             if let Announcer::Webhook { delivery, .. } = &announcer {
                 append.delivery((*delivery).clone());
@@ -113,7 +117,7 @@ impl App {
                 Ok(appended) => return Ok(Self::registered(&build, Some(appended.position))),
                 Err(AppendError::Conflict) => {
                     if let Announcer::Webhook { delivery, .. } = &announcer
-                        && let Some(made) = self.store.delivery(delivery.id).await?.and_then(|d| d.build)
+                        && let Some(made) = self.store.deliveries().get(delivery.id).await?.and_then(|d| d.build)
                         && let Some(there) = self.build(made).await?
                     {
                         return Ok(Self::registered(&there, None));
@@ -137,7 +141,7 @@ impl App {
     /// # Errors
     /// When it can't be read.
     pub async fn build(&self, id: BuildId) -> Result<Option<BuildRegistered>, crate::store::log::ReadError> {
-        let events = self.store.read_stream(id.0).await?;
+        let events = self.store.log().stream(id.0).await?;
         Ok(events
             .into_iter()
             .find_map(|e| if let Event::BuildRegistered(build) = e.event { Some(build) } else { None }))

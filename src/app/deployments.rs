@@ -37,15 +37,15 @@ impl App {
         decide: impl Fn(&Deployment, &Line) -> Result<Vec<Event>, WrongState>,
     ) -> Result<Deployment, CommandError<StepError>> {
         let missing = || CommandError::Refused(StepError::NoDeployment(id));
-        let of = self.store.deployment(id).await?.ok_or_else(missing)?.of;
+        let of = self.store.deployments().get(id).await?.ok_or_else(missing)?.of;
         let environment = of.environment_id;
         let _turn = self.turns.wait(environment).await;
         for _ in 0..ATTEMPTS {
             // The line is one snapshot with its position; what is over is not in it and is read by itself.
-            let line = self.store.line(environment, of.build_id, Some(id)).await?;
+            let line = self.store.deployments().line(environment, of.build_id, Some(id)).await?;
             let own = match line.value.iter().find(|d| d.of.deployment_id == id) {
                 Some(own) => own.clone(),
-                None => self.store.deployment(id).await?.ok_or_else(missing)?,
+                None => self.store.deployments().get(id).await?.ok_or_else(missing)?,
             };
             let events = decide(&own, &line.value).map_err(|e| CommandError::Refused(e.into()))?;
             if events.is_empty() {
@@ -122,7 +122,7 @@ impl App {
         what: &str,
         actor: &Actor,
     ) -> Result<(), CommandError<StepError>> {
-        for id in self.store.waiting(environment).await? {
+        for id in self.store.deployments().waiting(environment).await? {
             match self.stop(id, &StopReason::Archived { what: what.to_owned() }, actor).await {
                 // Meanwhile it has begun, or ended.
                 Ok(_) | Err(CommandError::Refused(StepError::Wrong(_))) => {}

@@ -7,8 +7,10 @@ pub mod audit;
 pub mod builds;
 pub mod ci;
 pub mod deployments;
+pub mod notices;
 pub mod presses;
 pub mod projects;
+pub mod questions;
 pub mod replay;
 
 use std::collections::HashMap;
@@ -26,6 +28,7 @@ use crate::keys::Keyring;
 use crate::store::Store;
 use crate::store::append::{Append, AppendError};
 use crate::store::directory::Seen;
+use crate::store::limits::Pace;
 use crate::store::log::ReadError;
 use crate::store::refusals::RefusalLog;
 
@@ -41,6 +44,7 @@ pub struct App {
     pub public_url: String,
     directory: Directory,
     turns: Turns,
+    posts: Option<Pace>,
 }
 
 /// Whoever decides on an environment's line in this process takes turns: under a burst of presses everybody would
@@ -83,25 +87,28 @@ pub enum CommandError<R: std::error::Error> {
     #[error("{0}")]
     Refused(R),
     /// The database is away: the same may work in a moment.
-    #[error("{0}")]
-    Unavailable(String),
+    #[error(transparent)]
+    Unavailable(Cause),
     /// It fails for ever: too large to be recorded, or what it rests on can't be read.
-    #[error("{0}")]
-    Impossible(String),
+    #[error(transparent)]
+    Impossible(Cause),
 }
+
+/// What is in the way of a command, with its own causes.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl<R: std::error::Error> From<sqlx::Error> for CommandError<R> {
     fn from(error: sqlx::Error) -> Self {
-        Self::Unavailable(format!("the database does not answer: {error}"))
+        ReadError::Database(error).into()
     }
 }
 
 impl<R: std::error::Error> From<AppendError> for CommandError<R> {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::TooLarge { .. } | AppendError::Refused(_) => Self::Impossible(error.to_string()),
-            AppendError::Conflict | AppendError::Fenced | AppendError::Unavailable(_) => {
-                Self::Unavailable(error.to_string())
+            AppendError::TooLarge { .. } | AppendError::Refused(_) => Self::Impossible(error.into()),
+            AppendError::Conflict | AppendError::Fenced | AppendError::Unavailable(_) | AppendError::Stopped => {
+                Self::Unavailable(error.into())
             }
         }
     }
@@ -110,8 +117,8 @@ impl<R: std::error::Error> From<AppendError> for CommandError<R> {
 impl<R: std::error::Error> From<ReadError> for CommandError<R> {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Database(_) => Self::Unavailable(error.to_string()),
-            ReadError::Unreadable { .. } | ReadError::Actor { .. } => Self::Impossible(error.to_string()),
+            ReadError::Database(_) => Self::Unavailable(error.into()),
+            ReadError::Unreadable { .. } | ReadError::Actor { .. } => Self::Impossible(error.into()),
         }
     }
 }
@@ -123,7 +130,7 @@ const UNPROVEN_CONNECTIONS: u32 = 4;
 const ATTEMPTS: usize = 200;
 
 fn too_busy<R: std::error::Error>() -> CommandError<R> {
-    CommandError::Unavailable("too many others are changing the same thing; try again".to_owned())
+    CommandError::Unavailable("too many others are changing the same thing; try again".into())
 }
 
 /// A fresh id for an event, ordered by time.
@@ -149,6 +156,11 @@ fn fold_project(events: Vec<Recorded>) -> Option<Seen<Project>> {
     })
 }
 
+/// The scope of new messages in a channel: where they wait for their turns.
+pub fn posts_into(channel: &str) -> String {
+    format!("slack:chat.postMessage:{channel}")
+}
+
 /// Adds an event and what it makes us owe.
 fn record(append: &mut Append, id: EventId, event: &Event, actor: &Actor, expected: i32) {
     append.event(id, event, actor, expected);
@@ -168,7 +180,16 @@ impl App {
             public_url: public_url.trim_end_matches('/').to_owned(),
             directory: Directory::default(),
             turns: Turns::default(),
+            posts: None,
         }
+    }
+
+    /// The same, where the first message of a build waits for its turn in its channel from the beginning on: so many
+    /// may be behind without anybody asking for them. Without it turns are asked for when they are needed.
+    #[must_use]
+    pub fn pacing_posts(mut self, pace: Pace) -> Self {
+        self.posts = Some(pace);
+        self
     }
 
     /// Writes what refused requests there were until now, which otherwise takes half a second.
@@ -202,7 +223,7 @@ impl App {
         if known.is_some() && !anew {
             return Ok(known);
         }
-        Ok(self.remember(id, fold_project(self.unproven.read_about(id.0).await?)))
+        Ok(self.remember(id, fold_project(self.unproven.log().about(id.0).await?)))
     }
 
     /// A project as the log has it. What is decided on, and what is run, is never taken from a row that somebody may
@@ -211,7 +232,7 @@ impl App {
     /// # Errors
     /// When the database does not answer, or an event can't be read.
     pub async fn project_of_log(&self, id: ProjectId) -> Result<Option<Seen<Project>>, ReadError> {
-        Ok(fold_project(self.store.read_about(id.0).await?))
+        Ok(fold_project(self.store.log().about(id.0).await?))
     }
 
     /// A deployment as the log has it.
@@ -220,7 +241,7 @@ impl App {
     /// When the database does not answer, or an event can't be read.
     pub async fn deployment_of_log(&self, id: DeploymentId) -> Result<Option<Deployment>, ReadError> {
         let mut deployment: Option<Deployment> = None;
-        for recorded in self.store.read_stream(id.0).await? {
+        for recorded in self.store.log().stream(id.0).await? {
             deployment = match (deployment, &recorded.event) {
                 (None, Event::Deployment(DeploymentEvent::Requested(e))) => Some(Deployment::requested(e)),
                 (Some(before), event) => Some(before.evolve(event)),
@@ -241,7 +262,7 @@ impl App {
         if known.is_some() {
             return Ok(known);
         }
-        let Some((project, token)) = self.unproven().token(&digest).await? else { return Ok(None) };
+        let Some((project, token)) = self.unproven().directory().token(&digest).await? else { return Ok(None) };
         // What was remembered of the project may be older than the token.
         for seen in [self.project(project).await?, self.project_anew(project).await?] {
             if seen

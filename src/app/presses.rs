@@ -16,7 +16,7 @@ impl App {
     pub async fn press(&self, command: RequestDeployment) -> Result<Event, CommandError<Infallible>> {
         let person = &command.requested_by;
         let actor = Actor::Slack { team: person.team.clone(), user: person.user.clone(), name: person.name.clone() };
-        let told = self.store.read_build(command.build_id).await?;
+        let told = self.store.log().build(command.build_id).await?;
         let posted_in = told
             .iter()
             .rev()
@@ -30,7 +30,7 @@ impl App {
         let event_id = new_event_id();
         let _turn = self.turns.wait(command.environment_id).await;
         for _ in 0..ATTEMPTS {
-            let line = self.store.line(command.environment_id, command.build_id, None).await?;
+            let line = self.store.deployments().line(command.environment_id, command.build_id, None).await?;
             let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
             let event = deployment::request(known, posted_in.as_deref(), &line.value, &command);
             let mut append = Append::default();
@@ -46,7 +46,7 @@ impl App {
                 Ok(_) => return Ok(event),
                 Err(AppendError::Conflict) => {
                     // The same signed bytes twice are one press: its outcome stands.
-                    if let Some(before) = self.store.read_stream(command.deployment_id.0).await?.into_iter().next() {
+                    if let Some(before) = self.store.log().stream(command.deployment_id.0).await?.into_iter().next() {
                         return Ok(before.event);
                     }
                     if let Some(build) = &build {

@@ -50,7 +50,7 @@ impl App {
     }
 
     async fn there(&self, id: ProjectId) -> Result<Seen<Project>, Refused> {
-        self.project_of_log(id).await?.ok_or_else(|| CommandError::Impossible("there is no such project".to_owned()))
+        self.project_of_log(id).await?.ok_or_else(|| CommandError::Impossible("there is no such project".into()))
     }
 
     /// Decides on a project as it stands and records the outcome; the decision is made anew when it has changed.
@@ -99,7 +99,7 @@ impl App {
         match change {
             ProjectChange::Archive => self.close(&changed, changed.environments.iter(), actor).await?,
             // What could not be posted where it went before is posted where it goes now.
-            ProjectChange::Channel(_) => self.store.retry_project(id).await?,
+            ProjectChange::Channel(_) => self.store.messages().retry_project(id).await?,
             _ => {}
         }
         Ok(changed)
@@ -117,12 +117,12 @@ impl App {
             if let Some(what) = project.archived(environment.id) {
                 self.end_waiting(environment.id, &what, actor)
                     .await
-                    .map_err(|e| CommandError::Unavailable(e.to_string()))?;
+                    .map_err(|e| CommandError::Unavailable(e.into()))?;
                 self.erase_superseded(project.id, environment.id).await?;
             }
         }
         if project.archived {
-            self.store.erase_all(project.id.0).await?;
+            self.store.secrets().erase_all(project.id.0).await?;
         }
         Ok(())
     }
@@ -197,7 +197,7 @@ impl App {
         }
         let before = before.into_inner().expect("no holder of the lock panics");
         if let (Some((environment, secret)), Some(variable)) = (before, replaced) {
-            self.store.erase_unless_open(environment, &variable, secret.version).await?;
+            self.store.secrets().erase_unless_open(environment, &variable, secret.version).await?;
         }
         Ok(changed)
     }
@@ -247,7 +247,7 @@ impl App {
         let version = secret.version;
         let change = ProjectChange::SetRegistry { registry, username: username.to_owned(), secret };
         let changed = self.change_project(project, change, actor).await?;
-        self.store.erase_secrets(project.0, &place, Some(version - 1)).await?;
+        self.store.secrets().erase(project.0, &place, Some(version - 1)).await?;
         Ok(changed)
     }
 
@@ -258,7 +258,7 @@ impl App {
     pub async fn unset_registry(&self, project: ProjectId, registry: &str, actor: &Actor) -> Result<Project, Refused> {
         let registry = registry_host(registry).map_err(|e| CommandError::Refused(ProjectRefusal::Invalid(e)))?;
         let changed = self.change_project(project, ProjectChange::UnsetRegistry(registry.clone()), actor).await?;
-        self.store.erase_secrets(project.0, &registry_place(&registry), None).await?;
+        self.store.secrets().erase(project.0, &registry_place(&registry), None).await?;
         Ok(changed)
     }
 
@@ -303,7 +303,7 @@ impl App {
         let changed = self.change_project(project, change, actor).await?;
         let accepted = changed.ci(provider.name()).into_iter().flat_map(|c| c.previous.iter().chain(&c.secret));
         if let Some(oldest) = accepted.map(|s| s.version).min() {
-            self.store.erase_secrets(project.0, &ci_place(provider.name()), Some(oldest)).await?;
+            self.store.secrets().erase(project.0, &ci_place(provider.name()), Some(oldest)).await?;
         }
         Ok(changed)
     }
@@ -328,7 +328,7 @@ impl App {
     /// A refusal, or that the database is away.
     pub async fn unset_ci(&self, project: ProjectId, provider: &str, actor: &Actor) -> Result<Project, Refused> {
         let changed = self.change_project(project, ProjectChange::UnsetCi(provider.to_owned()), actor).await?;
-        self.store.erase_secrets(project.0, &ci_place(provider), None).await?;
+        self.store.secrets().erase(project.0, &ci_place(provider), None).await?;
         Ok(changed)
     }
 
@@ -337,7 +337,7 @@ impl App {
         let mut version = from;
         loop {
             let SealedValue { key_id, nonce, ciphertext } = self.keys.seal(&place(owner, name, version), value);
-            if self.store.keep_secret(owner, name, version, &Sealed { key_id, nonce, ciphertext }).await? {
+            if self.store.secrets().keep(owner, name, version, &Sealed { key_id, nonce, ciphertext }).await? {
                 return Ok(SecretRef { version, fingerprint: self.keys.fingerprint(value) });
             }
             version += 1;
@@ -354,7 +354,7 @@ impl App {
         name: &str,
         secret: &SecretRef,
     ) -> Result<Result<SecretString, KeyError>, sqlx::Error> {
-        let sealed = self.store.secret(owner, name, secret.version).await?;
+        let sealed = self.store.secrets().get(owner, name, secret.version).await?;
         Ok(match sealed {
             Some(Sealed { key_id, nonce, ciphertext }) => {
                 self.keys.open(&place(owner, name, secret.version), &SealedValue { key_id, nonce, ciphertext })
@@ -374,7 +374,7 @@ impl App {
         &self,
         environment: EnvironmentId,
     ) -> Result<Result<Vec<SecretString>, String>, sqlx::Error> {
-        let kept = self.store.secrets_of(environment.0).await?;
+        let kept = self.store.secrets().of(environment.0).await?;
         let open = |(name, version, sealed): (String, i32, Sealed)| {
             let Sealed { key_id, nonce, ciphertext } = sealed;
             self.keys
@@ -391,16 +391,16 @@ impl App {
     pub async fn erase_superseded(&self, project: ProjectId, environment: EnvironmentId) -> Result<(), ReadError> {
         let Some(Seen { value: project, .. }) = self.project_of_log(project).await? else { return Ok(()) };
         if project.archived(environment).is_some() {
-            self.store.erase_all(environment.0).await?;
+            self.store.secrets().erase_all(environment.0).await?;
             if project.archived {
-                self.store.erase_all(project.id.0).await?;
+                self.store.secrets().erase_all(project.id.0).await?;
             }
             return Ok(());
         }
         let secrets = project.environment(environment).into_iter().flat_map(Environment::secrets);
         let (names, versions): (Vec<_>, Vec<_>) =
             secrets.map(|(name, secret)| (name.to_owned(), secret.version)).unzip();
-        self.store.erase_superseded(environment.0, &names, &versions).await?;
+        self.store.secrets().erase_superseded(environment.0, &names, &versions).await?;
         Ok(())
     }
 
@@ -409,12 +409,12 @@ impl App {
     /// # Errors
     /// When the database does not answer, or an event can't be read.
     pub async fn erase_archived(&self) -> Result<(), ReadError> {
-        for project in self.store.projects().await? {
+        for project in self.store.directory().projects().await? {
             for environment in project.environments.iter().filter(|e| e.archived || project.archived) {
                 self.erase_superseded(project.id, environment.id).await?;
             }
             if project.archived {
-                self.store.erase_all(project.id.0).await?;
+                self.store.secrets().erase_all(project.id.0).await?;
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ use crate::domain::project::Project;
 use crate::projections::rows;
 use crate::store::log::ReadError;
 use crate::store::rebuild::{Begun, Staging, Swapped};
+use crate::telemetry::causes;
 
 /// What a rebuild did.
 #[derive(Debug, Serialize)]
@@ -52,16 +53,16 @@ impl App {
         staging.lock().await?;
         position = self.fold_from(position, &mut fold, &mut staging).await?;
         let tables = staging.swap().await?;
-        let work = self.store.owed_without_a_job().await?;
+        let work = self.store.jobs().missing().await?;
         for task in &work {
-            self.store.want(*task).await?;
+            self.store.jobs().want(*task).await?;
         }
         Ok(Rebuilt { events: position, tables, work_found: work.len(), damaged: fold.damaged })
     }
 
     async fn fold_from(&self, mut position: i64, fold: &mut Fold, staging: &mut Staging) -> Result<i64, ReadError> {
         loop {
-            let page = self.store.read_after(position, PAGE).await?;
+            let page = self.store.log().after(position, PAGE).await?;
             if page.is_empty() {
                 break;
             }
@@ -73,7 +74,7 @@ impl App {
                         let Some(at) = e.damaged() else { return Err(e) };
                         position = at;
                         if fold.damaged.len() < DAMAGED_MAX {
-                            fold.damaged.push(e.to_string());
+                            fold.damaged.push(causes(&e));
                         }
                         continue;
                     }
@@ -95,7 +96,7 @@ impl App {
     /// Takes up a deployment again that is over, as it was before an event: the fold holds those only that are open.
     async fn take_up(&self, id: DeploymentId, before: i64, fold: &mut Fold) -> Result<(), ReadError> {
         let mut there: Option<(Begun, Deployment)> = None;
-        let told = match self.store.read_stream(id.0).await {
+        let told = match self.store.log().stream(id.0).await {
             Ok(told) => told,
             // It is named when the fold comes to it.
             Err(e) if e.damaged().is_some() => return Ok(()),

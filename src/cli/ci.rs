@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::output::{self, Format};
 use super::the_only;
-use super::{environment, operate, operator, project_named};
+use super::{environment, operate, operator};
 use crate::ci::{self, Provider, Reach, rules};
 use crate::domain::build::Entry;
 use crate::domain::ci_rules::CiRules;
@@ -162,7 +162,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Providers(_) => unreachable!("it needs no database"),
         Command::Secret { project, provider, file, generate, now, end_previous } => {
             let provider = provider_named(&provider)?;
-            let id = project_named(&app, &project).await?.id;
+            let id = app.project_named(&project).await?.id;
             if end_previous {
                 app.end_previous_ci_secret(id, provider, &actor).await?;
                 output::line("Only the present secret is accepted now.");
@@ -192,7 +192,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Rules(given) => {
             let provider = provider_named(&given.provider)?;
-            let project = project_named(&app, &given.project).await?;
+            let project = app.project_named(&given.project).await?;
             let format = given.format;
             let before = project.ci(provider.name()).map(|c| c.rules.clone()).unwrap_or_default();
             let rules = changed(before, *given)?;
@@ -204,7 +204,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
         }
         Command::Show { project, format } => {
-            let project = project_named(&app, &project).await?;
+            let project = app.project_named(&project).await?;
             if format.json {
                 output::json(&project.ci.iter().map(as_json).collect::<Vec<_>>());
             } else if project.ci.is_empty() {
@@ -218,7 +218,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Unset { project, provider } => {
             let provider = provider_named(&provider)?;
-            app.unset_ci(project_named(&app, &project).await?.id, provider.name(), &actor).await?;
+            app.unset_ci(app.project_named(&project).await?.id, provider.name(), &actor).await?;
             output::line(&format!("{project} takes no webhooks of {} any more.", provider.name()));
         }
         Command::Deliveries { project, limit, format } => {
@@ -233,7 +233,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                     continue;
                 }
                 let name = match taken.delivery.build {
-                    Some(build) => app.store.build(build).await?.map(|b| b.name).unwrap_or_default(),
+                    Some(build) => app.store.directory().build(build).await?.map(|b| b.name).unwrap_or_default(),
                     None => String::new(),
                 };
                 output::line(&sentence(&taken.delivery, &name));
@@ -355,7 +355,7 @@ fn show(project: &str, ci: &Ci, format: Format) {
 
 async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, format: Format) -> Result<()> {
     let of = match &project {
-        Some(slug) => Some(project_named(app, slug).await?),
+        Some(slug) => Some(app.project_named(slug).await?),
         None => None,
     };
     // What came to an address that the project shares with others may concern it too.
@@ -363,10 +363,10 @@ async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, 
     let shared: Vec<String> =
         of.iter().flat_map(|p| &p.ci).map(|c| c.provider.clone()).filter(|p| is_shared(p)).collect();
     let slugs: std::collections::HashMap<ProjectId, String> =
-        app.store.projects().await?.into_iter().map(|p| (p.id, p.slug)).collect();
+        app.store.directory().projects().await?.into_iter().map(|p| (p.id, p.slug)).collect();
     let slug = |id: Option<ProjectId>| id.and_then(|id| slugs.get(&id).cloned()).unwrap_or_else(|| "–".to_owned());
-    let taken = app.store.deliveries(of.as_ref().map(|p| p.id), &shared, limit).await?;
-    let refused = app.store.refusals(project.as_deref(), &shared, limit).await?;
+    let taken = app.store.deliveries().list(of.as_ref().map(|p| p.id), &shared, limit).await?;
+    let refused = app.store.refusals().list(project.as_deref(), &shared, limit).await?;
     if format.json {
         output::json(&json!({
             "deliveries": taken.iter().map(|d| delivery_json(d, &slug(d.project))).collect::<Vec<_>>(),
@@ -380,7 +380,7 @@ async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, 
     let mut rows = Vec::new();
     for d in &taken {
         let name = match d.build {
-            Some(build) => app.store.build(build).await?.map(|b| b.name).unwrap_or_default(),
+            Some(build) => app.store.directory().build(build).await?.map(|b| b.name).unwrap_or_default(),
             None => String::new(),
         };
         let what = match (d.verdict, d.position) {
@@ -450,5 +450,5 @@ async fn find(app: &crate::app::App, text: &str) -> Result<DeliveryId> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    the_only("delivery", "coolops ci deliveries", text, app.store.deliveries_like(text).await?)
+    the_only("delivery", "coolops ci deliveries", text, app.store.deliveries().like(text).await?)
 }

@@ -8,7 +8,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::output::{self, Format};
-use super::{operate, operator, project_named, the_only};
+use super::{operate, operator, the_only};
 use crate::domain::deployment::{Deployment, LeftOut, Stand, State, StopReason, Verdict, duration};
 use crate::domain::event::Actor;
 use crate::domain::ids::DeploymentId;
@@ -91,16 +91,19 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let find = async |text: &str| -> Result<DeploymentId> {
         match text.parse() {
             Ok(id) => Ok(id),
-            Err(_) => the_only("deployment", "coolops deployment list", text, app.store.deployments_like(text).await?),
+            Err(_) => {
+                the_only("deployment", "coolops deployment list", text, app.store.deployments().like(text).await?)
+            }
         }
     };
     match args.command {
         Command::List { project, state, limit, format } => {
             let project = match project {
-                Some(slug) => Some(project_named(&app, &slug).await?.id),
+                Some(slug) => Some(app.project_named(&slug).await?.id),
                 None => None,
             };
-            let all = app.store.deployments(project, &states_named(state.as_deref()), limit.clamp(1, 10_000)).await?;
+            let all =
+                app.store.deployments().list(project, &states_named(state.as_deref()), limit.clamp(1, 10_000)).await?;
             if format.json {
                 output::json(&all.iter().map(as_json).collect::<Vec<_>>());
             } else {
@@ -127,6 +130,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let id = find(&deployment).await?;
             let timed = app
                 .store
+                .deployments()
                 .timed(id)
                 .await?
                 .with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
@@ -185,11 +189,12 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             loop {
                 let timed = app
                     .store
+                    .deployments()
                     .timed(id)
                     .await?
                     .with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
                 loop {
-                    let chunks = app.store.chunks_from(id, printed.next_chunk, 64).await?;
+                    let chunks = app.store.journals().chunks_from(id, printed.next_chunk, 64).await?;
                     if chunks.is_empty() {
                         break;
                     }
@@ -198,7 +203,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 if timed.deployment.state().is_over() {
                     break;
                 }
-                app.store.newest_after(id, printed.line).await?.iter().for_each(|n| printed.newest(n));
+                app.store.tails().after(id, printed.line).await?.iter().for_each(|n| printed.newest(n));
                 if !follow || timed.deployment.state() == State::Unknown {
                     break;
                 }

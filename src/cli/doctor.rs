@@ -116,7 +116,7 @@ async fn docker(config: &Config, store: Option<&Store>, checks: &mut Checks) {
         Ok(Ok((version, live_restore, containers))) => {
             for ours in containers.iter().filter(|c| c.running) {
                 let known = match store {
-                    Some(store) => store.deployment(ours.deployment).await.ok().flatten(),
+                    Some(store) => store.deployments().get(ours.deployment).await.ok().flatten(),
                     None => None,
                 };
                 let text = match known {
@@ -157,7 +157,7 @@ async fn slack(config: &Config, store: Option<&Store>, checks: &mut Checks) {
         }
     }
     let projects = match store {
-        Some(store) => store.projects().await.unwrap_or_default(),
+        Some(store) => store.directory().projects().await.unwrap_or_default(),
         None => Vec::new(),
     };
     for project in projects.into_iter().filter(|p| !p.archived) {
@@ -200,7 +200,7 @@ async fn slack(config: &Config, store: Option<&Store>, checks: &mut Checks) {
 
 /// Things that wait for a person.
 async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
-    for unknown in store.deployments(None, &[State::Unknown], 100).await? {
+    for unknown in store.deployments().list(None, &[State::Unknown], 100).await? {
         let d = &unknown.deployment;
         let Stand::Unknown { loss, .. } = &d.stand else { continue };
         let text = format!(
@@ -213,7 +213,7 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
         );
         checks.note(format!("Deployment of {} to {}", d.build_name, d.environment_name), false, text);
     }
-    if let Some(pause) = store.slack_is_paused().await? {
+    if let Some(pause) = store.paces().is_paused().await? {
         let next = match pause {
             Pause::NoClearAnswer { .. } => {
                 "coolops tries again by itself; look at https://slack-status.com if it lasts"
@@ -223,18 +223,18 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
         let text = format!("takes nothing from us: {pause}; {next}");
         checks.note("Slack", false, text);
     }
-    for (build, word) in store.plain_messages().await? {
+    for (build, word) in store.messages().plain().await? {
         let text = format!(
             "Slack refuses its layout ({word}), so it was sent as text; that is a fault of coolops, please report it"
         );
         checks.note(format!("Message of build {build}"), false, text);
     }
-    for (channel, problem, messages) in store.blocked_channels().await? {
+    for (channel, problem, messages) in store.messages().blocked_channels().await? {
         let next = "invite coolops there (/invite @coolops), or choose another channel: coolops project set PROJECT --channel C…";
         let text = format!("{messages} messages can't be brought up to date there ({problem}); {next}");
         checks.note(format!("Slack channel {channel}"), false, text);
     }
-    for job in store.stuck_jobs().await? {
+    for job in store.jobs().stuck().await? {
         let what = format!("Job {} {}", job.kind, job.key);
         if job.expired {
             checks.note(

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::output::{self, Format};
-use super::{operate, operator, project_named};
+use super::{operate, operator};
 use crate::domain::names;
 use crate::domain::project::{Environment, EnvironmentChange, VariableValue};
 
@@ -128,14 +128,14 @@ pub fn secret_input(file: Option<&Path>, what: &str) -> Result<SecretString> {
 pub async fn run(args: Args) -> Result<ExitCode> {
     let app = operate().await?;
     let actor = operator();
-    let id = async |slug: &str| project_named(&app, slug).await.map(|p| p.id);
+    let id = async |slug: &str| app.project_named(slug).await.map(|p| p.id);
     match args.command {
         Command::Create { project, name, position, format } => {
             let changed = app.create_environment(id(&project).await?, &name, position, &actor).await?;
             show(changed.environment_named(&name)?, format);
         }
         Command::List { project, format } => {
-            let project = project_named(&app, &project).await?;
+            let project = app.project_named(&project).await?;
             let environments = project.open_environments();
             if format.json {
                 output::json(&environments.into_iter().map(as_json).collect::<Vec<_>>());
@@ -146,7 +146,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
         }
         Command::Show { project, environment, format } => {
-            show(project_named(&app, &project).await?.environment_named(&environment)?, format);
+            show(app.project_named(&project).await?.environment_named(&environment)?, format);
         }
         Command::Set { project, environment, variables, secret, from_file, position } => {
             anyhow::ensure!(
@@ -161,7 +161,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             };
             let mut changes = variables.iter().map(split).collect::<Result<Vec<_>>>()?;
             changes.extend(position.map(EnvironmentChange::Move));
-            let before = project_named(&app, &project).await?;
+            let before = app.project_named(&project).await?;
             // All are judged before the first is recorded.
             for change in &changes {
                 before.change_environment(&environment, change.clone())?;
@@ -173,17 +173,17 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             for change in changes {
                 app.change_environment(before.id, &environment, change, &actor).await?;
             }
-            show(project_named(&app, &project).await?.environment_named(&environment)?, Format { json: false });
+            show(app.project_named(&project).await?.environment_named(&environment)?, Format { json: false });
         }
         Command::Unset { project, environment, names } => {
-            let before = project_named(&app, &project).await?;
+            let before = app.project_named(&project).await?;
             for name in &names {
                 before.change_environment(&environment, EnvironmentChange::UnsetVariable(name.clone()))?;
             }
             for name in names {
                 app.change_environment(before.id, &environment, EnvironmentChange::UnsetVariable(name), &actor).await?;
             }
-            show(project_named(&app, &project).await?.environment_named(&environment)?, Format { json: false });
+            show(app.project_named(&project).await?.environment_named(&environment)?, Format { json: false });
         }
         Command::Rename { project, environment, name } => {
             app.change_environment(id(&project).await?, &environment, EnvironmentChange::Rename(name.clone()), &actor)

@@ -216,7 +216,6 @@ fn operator() -> Actor {
     Actor::Operator { login: login.chars().filter(|c| !c.is_control()).take(60).collect() }
 }
 
-/// The project that a command names by its slug.
 /// The one thing whose id begins with a text.
 fn the_only<T>(what: &str, list: &str, text: &str, found: Vec<T>) -> anyhow::Result<T> {
     let mut found = found.into_iter();
@@ -224,21 +223,5 @@ fn the_only<T>(what: &str, list: &str, text: &str, found: Vec<T>) -> anyhow::Res
         (Some(one), None) => Ok(one),
         (None, _) => anyhow::bail!("there is no {what} {text}; see: {list}"),
         (Some(_), Some(_)) => anyhow::bail!("more than one {what} begins with {text}; give more of its id"),
-    }
-}
-
-async fn project_named(app: &App, slug: &str) -> anyhow::Result<crate::domain::project::Project> {
-    let id = crate::domain::ids::ProjectId::of_slug(slug);
-    match app.store.project(id).await? {
-        Some(seen) => Ok(seen.value),
-        None => {
-            let known: Vec<String> = app.store.projects().await?.into_iter().map(|p| p.slug).collect();
-            let known = if known.is_empty() {
-                "none yet; make one with: coolops project create".to_owned()
-            } else {
-                known.join(", ")
-            };
-            anyhow::bail!("there is no project \"{slug}\"; there are: {known}")
-        }
     }
 }

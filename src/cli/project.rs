@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::output::{self, Format};
-use super::{environment, operate, operator, project_named};
+use super::{environment, operate, operator};
 use crate::domain::names;
 use crate::domain::project::{Project, ProjectChange, Unchecked};
 
@@ -196,7 +196,7 @@ enum Links {
 pub async fn run(args: Args) -> Result<ExitCode> {
     let app = operate().await?;
     let actor = operator();
-    let id = async |slug: &str| project_named(&app, slug).await.map(|p| p.id);
+    let id = async |slug: &str| app.project_named(slug).await.map(|p| p.id);
     match args.command {
         Command::Create { name, image, channel, slug, format } => {
             let slug = slug.unwrap_or_else(|| names::slug_from(&name));
@@ -209,7 +209,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
         }
         Command::List(format) => {
-            let projects = app.store.projects().await?;
+            let projects = app.store.directory().projects().await?;
             if format.json {
                 output::json(&projects.iter().map(as_json).collect::<Vec<_>>());
             } else {
@@ -224,7 +224,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 );
             }
         }
-        Command::Show { project, format } => show(&project_named(&app, &project).await?, format),
+        Command::Show { project, format } => show(&app.project_named(&project).await?, format),
         Command::Set {
             project,
             name,
@@ -249,7 +249,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             ];
             let changes: Vec<ProjectChange> = changes.into_iter().flatten().collect();
             anyhow::ensure!(!changes.is_empty(), "nothing to change; coolops project set --help lists what there is");
-            let mut changed = project_named(&app, &project).await?;
+            let mut changed = app.project_named(&project).await?;
             // All are judged before the first is recorded.
             for change in &changes {
                 changed.change_settings(change.clone())?;
@@ -260,7 +260,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             show(&changed, format);
         }
         Command::Params { project, params, any, none, format } => {
-            let there = project_named(&app, &project).await?;
+            let there = app.project_named(&project).await?;
             let changed = match (any, none, params.is_empty()) {
                 (true, ..) => app.change_project(there.id, ProjectChange::Params(None), &actor).await?,
                 (_, true, _) => app.change_project(there.id, ProjectChange::Params(Some(vec![])), &actor).await?,
@@ -289,7 +289,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
         }
         Command::Token(Token::List { project, format }) => {
-            let tokens = project_named(&app, &project).await?.tokens;
+            let tokens = app.project_named(&project).await?.tokens;
             if format.json {
                 output::json(
                     &tokens

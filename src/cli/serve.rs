@@ -55,11 +55,12 @@ pub async fn run(role: Role) -> Result<()> {
         signalled = signalled() => return signalled,
     };
     let keys = config.keys.context("COOLOPS_MASTER_KEY is not set")?;
-    let app = Arc::new(App::new(store, keys, &config.public_url));
+    let paces = Paces::slack(config.slack_speed);
+    let app = Arc::new(App::new(store, keys, &config.public_url).pacing_posts(paces.post));
     // Before anything is judged by a time, and before anything is said to Slack: the token may be a new one.
     app.store.keep_clock().await.context("the database's clock can't be read")?;
     if role != Role::Worker {
-        app.store.resume_slack().await.context("the database can't be written to")?;
+        app.store.paces().resume().await.context("the database can't be written to")?;
     }
     let mut crews = Vec::new();
     // Whoever appends also rings, so every role knows both queues; it answers only its own.
@@ -82,7 +83,7 @@ pub async fn run(role: Role) -> Result<()> {
                     Arc::clone(&home),
                     stop.clone(),
                 ));
-                Some(Tools::Slack(Box::new(slack), Paces::slack(config.slack_speed)))
+                Some(Tools::Slack(Box::new(slack), paces))
             }
             ("run", Role::Serve | Role::Worker) => {
                 let docker = docker(config.docker_host.as_deref(), config.network_guard).await?;

@@ -5,14 +5,15 @@ use axum::response::Response;
 use maud::html;
 
 use super::Web;
-use super::deployment_page::{Key, allowed, sentence};
+use super::deployment_page::{Key, sentence};
 use super::error::Answer;
 use super::page;
+use crate::app::questions::Opens;
 use crate::domain::ids::BuildId;
-use coolops_client::limits::visible;
 use crate::projections::build_card::BuildCard;
 use crate::projections::words::{Words, unchecked};
 use crate::slack::render::log_url;
+use coolops_client::limits::visible;
 
 /// Handles the request.
 ///
@@ -23,8 +24,8 @@ pub async fn handle(State(web): State<Web>, Path(id): Path<String>, Query(key): 
 
 async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
     let Ok(id) = id.parse::<BuildId>() else { return Ok(page::not_found()) };
-    let Some(links) = allowed(web, id, "builds", id.0, key.value()).await? else { return Ok(page::not_found()) };
-    let events = web.app.unproven().read_build(id).await?;
+    let Some(links) = web.app.opened(Opens::Build, id.0, id, key.value()).await? else { return Ok(page::not_found()) };
+    let events = web.app.unproven().log().build(id).await?;
     let Some(card) = BuildCard::fold(&events) else { return Ok(page::not_found()) };
     let body = html! {
         main.plain {

@@ -103,8 +103,8 @@ fn shown(taken: &Taken) -> Value {
 impl From<CommandError<CiRefusal>> for Answer {
     fn from(error: CommandError<CiRefusal>) -> Self {
         let refusal = match error {
-            CommandError::Unavailable(details) => return Self::unavailable(&details),
-            CommandError::Impossible(why) => return Self::impossible(&why),
+            CommandError::Unavailable(cause) => return Self::unavailable(&*cause),
+            CommandError::Impossible(cause) => return Self::impossible(&*cause),
             CommandError::Refused(refusal) => refusal,
         };
         let status = match &refusal {

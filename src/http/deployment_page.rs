@@ -19,13 +19,13 @@ use super::ansi::{self, Look};
 use super::error::Answer;
 use super::page;
 use super::{Parts, Web};
+use crate::app::questions::Opens;
 use crate::domain::deployment::{Deployment, State as Phase};
-use crate::domain::ids::{BuildId, DeploymentId};
-use crate::keys::Links;
-use coolops_client::limits::visible;
+use crate::domain::ids::DeploymentId;
 use crate::projections::timed::Timed;
 use crate::projections::words::Words;
 use crate::store::tail::Newest;
+use coolops_client::limits::visible;
 
 /// Lines on the page at once; the raw download has all.
 const LINES_MAX: i64 = 5_000;
@@ -49,31 +49,10 @@ impl Key {
     }
 }
 
-/// Whether a capability opens a thing of a build. Links made before the project's links were revoked open nothing.
-pub(super) async fn allowed(
-    web: &Parts,
-    build: BuildId,
-    kind: &str,
-    id: uuid::Uuid,
-    key: &str,
-) -> Result<Option<Links>, Answer> {
-    let store = web.app.unproven();
-    let told = store.read_stream(build.0).await?;
-    let registered = told.into_iter().find_map(|e| {
-        if let crate::domain::event::Event::BuildRegistered(build) = e.event { Some(build) } else { None }
-    });
-    let Some(build) = registered else { return Ok(None) };
-    let Some(project) = store.project(build.project_id).await? else { return Ok(None) };
-    if project.value.link_key != build.link_key {
-        return Ok(None);
-    }
-    Ok(web.app.keys.links(&build.link_key).filter(|links| links.allows(kind, id, key)))
-}
-
 async fn open(web: &Parts, id: &str, key: &str) -> Result<Option<Timed>, Answer> {
     let Ok(id) = id.parse::<DeploymentId>() else { return Ok(None) };
-    let Some(timed) = web.app.unproven().timed(id).await? else { return Ok(None) };
-    let allowed = allowed(web, timed.deployment.of.build_id, "deployments", id.0, key).await?;
+    let Some(timed) = web.app.unproven().deployments().timed(id).await? else { return Ok(None) };
+    let allowed = web.app.opened(Opens::Deployment, id.0, timed.deployment.of.build_id, key).await?;
     Ok(allowed.map(|_| timed))
 }
 
@@ -87,10 +66,11 @@ pub async fn page(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
 async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
     let Some(timed) = open(web, id, &key.key).await? else { return Ok(page::not_found()) };
     let deployment = &timed.deployment;
-    let (first, total) = web.app.unproven().tail_start(deployment.of.deployment_id, LINES_MAX, BYTES_MAX).await?;
-    let chunks = web.app.unproven().chunks_from(deployment.of.deployment_id, first, i64::MAX).await?;
+    let (first, total) =
+        web.app.unproven().journals().tail_start(deployment.of.deployment_id, LINES_MAX, BYTES_MAX).await?;
+    let chunks = web.app.unproven().journals().chunks_from(deployment.of.deployment_id, first, i64::MAX).await?;
     let next = chunks.last().map_or(first, |c| c.number + 1);
-    let newest = web.app.unproven().newest_after(deployment.of.deployment_id, total).await?;
+    let newest = web.app.unproven().tails().after(deployment.of.deployment_id, total).await?;
     let seen = newest.last().map_or(0, Newest::last_line);
     let shown = chunks.first().map_or(0, |c| (total - c.first_line + 1).min(LINES_MAX));
     let mut look = Look::default();
@@ -183,13 +163,13 @@ fn stored(web: Web, deployment: &Deployment) -> impl Stream<Item = Result<Vec<u8
     let (id, runs) = (deployment.of.deployment_id, !deployment.state().is_over());
     stream::try_unfold((web, Some((0, 0_i64))), move |(web, at)| async move {
         let Some((from, lines)) = at else { return Ok(None) };
-        let chunks = web.app.unproven().chunks_from(id, from, 16).await?;
+        let chunks = web.app.unproven().journals().chunks_from(id, from, 16).await?;
         if let Some(last) = chunks.last() {
             let at = (last.number.saturating_add(1), last.first_line - 1 + i64::from(last.lines));
             let bytes: Vec<u8> = chunks.into_iter().flat_map(|c| c.body).collect();
             return Ok(Some((bytes, (web, Some(at)))));
         }
-        let newest = if runs { web.app.unproven().newest_after(id, lines).await? } else { Vec::new() };
+        let newest = if runs { web.app.unproven().tails().after(id, lines).await? } else { Vec::new() };
         let gap = newest.first().map_or(0, |n| n.first_line - lines - 1);
         let note = (gap > 0).then(|| format!("… [{gap} lines are not shown here while it runs]\n").into_bytes());
         let bytes: Vec<u8> = note.into_iter().chain(newest.into_iter().map(|n| n.body)).flatten().collect();
@@ -298,15 +278,15 @@ impl Reader {
     async fn next_event(&mut self) -> Result<Option<Event>, sqlx::Error> {
         let store = self.web.app.unproven();
         // The state is read before the lines: an end that is seen has all its lines stored.
-        let Some(timed) = store.timed(self.id).await? else { return Ok(None) };
-        let chunks = store.chunks_from(self.id, self.next, 32).await?;
+        let Some(timed) = store.deployments().timed(self.id).await? else { return Ok(None) };
+        let chunks = store.journals().chunks_from(self.id, self.next, 32).await?;
         if let Some(last) = chunks.last() {
             self.next = last.number.saturating_add(1);
             let html: String = chunks.iter().map(|c| lines_html(c.first_line, &c.body, 0, &mut self.look)).collect();
             return Ok(Some(Event::default().event("lines").id(last.number.to_string()).data(json!(html).to_string())));
         }
         if !timed.deployment.state().is_over() {
-            let newest = store.newest_after(self.id, self.seen).await?;
+            let newest = store.tails().after(self.id, self.seen).await?;
             if let Some(last) = newest.last() {
                 self.seen = last.last_line();
                 let html: String =

@@ -1,5 +1,7 @@
 //! Every answer that is not a success, in one place: `{"error": "a sentence that says what to do"}`.
 
+use std::error::Error;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,6 +11,7 @@ use crate::app::CommandError;
 use crate::app::builds::AnnounceRefusal;
 use crate::domain::build::BuildRefusal;
 use crate::store::log::ReadError;
+use crate::telemetry::causes;
 
 /// A status and a sentence.
 #[derive(Debug)]
@@ -39,7 +42,8 @@ impl Answer {
     }
 
     /// 422: it would fail again in the same way.
-    pub fn impossible(why: &str) -> Self {
+    pub fn impossible(cause: &dyn Error) -> Self {
+        let why = causes(cause);
         static SAID: Seldom = Seldom::new();
         if let Some(left_out) = SAID.due() {
             tracing::warn!(details = why, left_out, "a request can't be served");
@@ -48,20 +52,20 @@ impl Answer {
     }
 
     /// 500: what is in the log can't be read by this program; the details are for our log.
-    pub fn unreadable(details: &str) -> Self {
+    pub fn unreadable(cause: &dyn Error) -> Self {
         static SAID: Seldom = Seldom::new();
         if let Some(left_out) = SAID.due() {
-            tracing::error!(details, left_out, "an event can't be read");
+            tracing::error!(details = causes(cause), left_out, "an event can't be read");
         }
         let text = "coolops can't read what is recorded of this; its operator finds out why with: coolops audit verify";
         Self(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
     }
 
     /// 503; the details are for our log.
-    pub fn unavailable(details: &str) -> Self {
+    pub fn unavailable(cause: &dyn Error) -> Self {
         static SAID: Seldom = Seldom::new();
         if let Some(left_out) = SAID.due() {
-            tracing::warn!(details, left_out, "a request could not be served");
+            tracing::warn!(details = causes(cause), left_out, "a request could not be served");
         }
         Self(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -73,8 +77,8 @@ impl Answer {
 impl From<CommandError<AnnounceRefusal>> for Answer {
     fn from(error: CommandError<AnnounceRefusal>) -> Self {
         match error {
-            CommandError::Unavailable(details) => Self::unavailable(&details),
-            CommandError::Impossible(why) => Self::impossible(&why),
+            CommandError::Unavailable(cause) => Self::unavailable(&*cause),
+            CommandError::Impossible(cause) => Self::impossible(&*cause),
             CommandError::Refused(
                 AnnounceRefusal::TokenRevoked | AnnounceRefusal::NoProject | AnnounceRefusal::SettingsChanged,
             ) => Self::no_token(),
@@ -94,16 +98,16 @@ impl From<CommandError<AnnounceRefusal>> for Answer {
 
 impl From<sqlx::Error> for Answer {
     fn from(error: sqlx::Error) -> Self {
-        Self::unavailable(&error.to_string())
+        Self::unavailable(&error)
     }
 }
 
 impl From<ReadError> for Answer {
-    fn from(error: crate::store::log::ReadError) -> Self {
+    fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Database(_) => Self::unavailable(&error.to_string()),
+            ReadError::Database(_) => Self::unavailable(&error),
             // It will be so for ever, whoever asks again.
-            ReadError::Unreadable { .. } | ReadError::Actor { .. } => Self::unreadable(&error.to_string()),
+            ReadError::Unreadable { .. } | ReadError::Actor { .. } => Self::unreadable(&error),
         }
     }
 }

@@ -54,7 +54,7 @@ pub async fn readyz(State(web): State<Web>) -> (StatusCode, Json<Value>) {
             Err(_) => "away, deployments wait: no answer".to_owned(),
         },
     };
-    let slack = match tokio::time::timeout(limit, web.app.store.slack_is_paused()).await {
+    let slack = match tokio::time::timeout(limit, web.app.store.paces().is_paused()).await {
         Ok(Ok(None)) => "ok".to_owned(),
         Ok(Ok(Some(word))) => format!("takes nothing from us: {word}"),
         Ok(Err(_)) | Err(_) => "not known".to_owned(),

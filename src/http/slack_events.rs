@@ -1,6 +1,4 @@
 //! `POST /slack/events`: Slack tells what became of the app, its token and its channels.
-//!
-//! Every notice only changes when something is tried again, so one that comes twice, late or never does no harm.
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -17,20 +15,9 @@ use crate::slack::event::{self, Notice};
 pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusCode, String), Answer> {
     let signed = verified(&web, request).await?;
     let notice = event::parse(&signed.body).map_err(|e| Answer::malformed(format!("the event can't be read: {e}")))?;
+    web.app.noticed(&notice).await?;
     match notice {
-        Notice::Challenge(challenge) => return Ok((StatusCode::OK, challenge)),
-        Notice::Removed(word) => {
-            tracing::warn!(
-                slack.error = word,
-                "Slack took the app's access away; nothing is sent until it is given back"
-            );
-            web.app.store.pause_slack(word).await?;
-        }
-        Notice::ChannelOpen(channel) => web.app.store.retry_channel(&channel).await?,
-        Notice::ChannelClosed(channel, word) => {
-            tracing::warn!(channel, slack.error = word, "a channel can't be posted to any more; its deployments go on");
-        }
-        Notice::Nothing => {}
+        Notice::Challenge(challenge) => Ok((StatusCode::OK, challenge)),
+        _ => Ok((StatusCode::OK, String::new())),
     }
-    Ok((StatusCode::OK, String::new()))
 }

@@ -11,6 +11,7 @@ use super::{Parts, Web};
 use crate::app::CommandError;
 use crate::domain::ids::DeploymentId;
 use crate::slack::interaction::{self, Asks, Interaction};
+use crate::telemetry::causes;
 
 /// Slack gives up on an answer after 3 s.
 const DEADLINE: Duration = Duration::from_millis(2_300);
@@ -35,14 +36,14 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
     };
     let command = press.request(DeploymentId::of_press(&signed.signature, &signed.timestamp));
     let pressed = tokio::time::timeout(DEADLINE, web.app.press(command)).await;
-    match pressed.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".to_owned()))) {
+    match pressed.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".into()))) {
         Ok(_) => {}
-        Err(CommandError::Unavailable(details)) => {
-            tracing::warn!(details, "a press could not be recorded");
+        Err(CommandError::Unavailable(cause)) => {
+            tracing::warn!(details = causes(&*cause), "a press could not be recorded");
             say(&web, answer_to, TRY_AGAIN);
         }
-        Err(CommandError::Impossible(details)) => {
-            tracing::error!(details, "a press can't be recorded");
+        Err(CommandError::Impossible(cause)) => {
+            tracing::error!(details = causes(&*cause), "a press can't be recorded");
             say(&web, answer_to, IMPOSSIBLE);
         }
         Err(CommandError::Refused(never)) => match never {},

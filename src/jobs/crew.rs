@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::housekeeping::{Chore, Housekeeping};
-use super::slack_calls::Paces;
+use super::slack_calls::{Paces, SlackJob};
 use super::{Outcome, housekeeping, reply_privately, run_deployment, sync_message};
 use crate::app::{self, App};
 use crate::domain::react::{Task, TaskKind};
@@ -60,7 +60,7 @@ impl Inner {
     async fn claim(&self, via: Via, overdue: Duration) -> Result<Option<Claim>, sqlx::Error> {
         let known = self.engine.lock().expect("no holder of the lock panics").clone();
         let engine = if known.is_some() { known } else { self.ask_engine().await };
-        within(self.app.store.claim(self.kinds, app::new_id(), engine.as_deref(), via, overdue)).await
+        within(self.app.store.jobs().claim(self.kinds, app::new_id(), engine.as_deref(), via, overdue)).await
     }
 
     /// The engine that this crew works on; another one may answer at its address by now. One that never answered gets
@@ -82,7 +82,7 @@ impl Inner {
             tracing::debug!(error = %e, "the database does not answer");
         }
         let engine = self.ask_engine().await;
-        let shown = store.seen(self.id, engine.as_deref());
+        let shown = store.jobs().seen(self.id, engine.as_deref());
         if let Err(e) = within(shown).await {
             tracing::debug!(error = %e, "the database does not answer");
         }
@@ -148,7 +148,7 @@ impl Crew {
                 () = self.0.stop.cancelled() => return,
             }
             self.0.show_up().await;
-            match within(self.0.app.store.reap()).await {
+            match within(self.0.app.store.jobs().reap()).await {
                 Ok(0) => {}
                 Ok(expired) => {
                     tracing::info!(expired, "leases ran out; their jobs are due again");
@@ -212,9 +212,9 @@ impl Crew {
         let store = &self.0.app.store;
         let done = within(async {
             match &outcome {
-                Outcome::Done => store.complete(claim).await,
-                Outcome::Later(after, problem) => store.release(claim, *after, None, problem.as_deref()).await,
-                Outcome::Turn(scope, after) => store.release(claim, *after, Some(scope), None).await,
+                Outcome::Done => store.jobs().complete(claim).await,
+                Outcome::Later(after, problem) => store.jobs().release(claim, *after, None, problem.as_deref()).await,
+                Outcome::Turn(scope, after) => store.jobs().release(claim, *after, Some(scope), None).await,
                 Outcome::Lost => Ok(()),
             }
         });
@@ -236,7 +236,7 @@ impl Crew {
         loop {
             tokio::time::sleep_until(next.min(held_until)).await;
             let asked = Instant::now();
-            match tokio::time::timeout_at(held_until, self.0.app.store.renew(claim)).await {
+            match tokio::time::timeout_at(held_until, self.0.app.store.jobs().renew(claim)).await {
                 Ok(Ok(true)) => (held_until, next) = (asked + GIVE_UP, asked + RENEW),
                 Ok(Ok(false)) | Err(_) => return,
                 Ok(Err(_)) => next = Instant::now() + RENEW_AGAIN,
@@ -248,10 +248,10 @@ impl Crew {
         let Inner { app, tools, .. } = &*self.0;
         let performed = match (claim.task, tools) {
             (Task::SyncMessage(build), Tools::Slack(slack, paces)) => {
-                sync_message::perform(app, slack, paces, claim, build).await
+                sync_message::perform(SlackJob { app, slack, paces, claim }, build).await
             }
             (Task::ReplyPrivately(press), Tools::Slack(slack, paces)) => {
-                reply_privately::perform(app, slack, paces, claim, press).await
+                reply_privately::perform(SlackJob { app, slack, paces, claim }, press).await
             }
             (Task::RunDeployment(id), Tools::Runner(runner)) => {
                 run_deployment::perform(app, runner, claim, id, stop).await

@@ -334,7 +334,7 @@ impl Run<'_> {
     /// Shows what is due. It is a view, so a database that is away only delays it.
     async fn show(&mut self) {
         let Some((first_line, lines, body)) = self.watched.take(std::time::Instant::now()) else { return };
-        if let Err(e) = self.app.store.show_newest(self.id, &Newest { first_line, lines, body }).await {
+        if let Err(e) = self.app.store.tails().show(self.id, &Newest { first_line, lines, body }).await {
             tracing::debug!(deployment.id = %self.id, error = %e, "the newest output can't be shown now");
         }
     }
@@ -345,7 +345,7 @@ impl Run<'_> {
             return Ok(());
         }
         loop {
-            match self.app.store.append_chunk(&mut self.journal, &piece).await {
+            match self.app.store.journals().append(&mut self.journal, &piece).await {
                 Ok(()) => {
                     failpoint!("after_chunk");
                     return Ok(());

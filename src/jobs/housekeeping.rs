@@ -51,11 +51,11 @@ impl Housekeeping {
 
 /// Asks again for owed work that no job stands for.
 pub(super) async fn find_owed_work(app: &App) {
-    match app.store.owed_without_a_job().await {
+    match app.store.jobs().missing().await {
         Ok(owed) => {
             for task in owed {
                 tracing::warn!(?task, "work is owed that no job stands for");
-                app.store.want(task).await.ok();
+                app.store.jobs().want(task).await.ok();
             }
         }
         Err(e) => tracing::warn!(error = %e, "owed work can't be looked for"),
@@ -65,8 +65,8 @@ pub(super) async fn find_owed_work(app: &App) {
 /// Forgets what nobody needs any more.
 pub(super) async fn forget(app: &App) {
     let forgotten = async {
-        app.store.forget_deliveries().await?;
-        app.store.forget_done().await?;
+        app.store.deliveries().forget_old().await?;
+        app.store.jobs().forget_done().await?;
         app.erase_archived().await?;
         anyhow::Ok(())
     };
@@ -89,7 +89,7 @@ pub(super) async fn sweep_containers(app: &App, runner: &dyn Runner) {
                 );
                 continue;
             };
-            if !deployment.state().is_over() || !store.is_idle(Task::RunDeployment(left.deployment)).await? {
+            if !deployment.state().is_over() || !store.jobs().is_idle(Task::RunDeployment(left.deployment)).await? {
                 continue;
             }
             if left.running {

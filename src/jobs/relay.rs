@@ -56,7 +56,7 @@ async fn ring(store: &Store, doorbell: &Doorbell, kinds: &[TaskKind]) -> anyhow:
     let mut rung = 0;
     let room = (OUTSTANDING_MAX - doorbell.outstanding().await?).min(ROUND_MAX);
     if room > 0 {
-        let due = within(store.to_ring(kinds, room)).await?;
+        let due = within(store.jobs().to_ring(kinds, room)).await?;
         for job in due {
             failpoint!("after_ring_noted");
             if !doorbell.ring(job).await {
@@ -65,6 +65,6 @@ async fn ring(store: &Store, doorbell: &Doorbell, kinds: &[TaskKind]) -> anyhow:
             rung += 1;
         }
     }
-    let next = within(store.next_due(kinds)).await?;
+    let next = within(store.jobs().next_due(kinds)).await?;
     Ok((rung, next.map_or(POLL, |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0) + 1))))
 }

@@ -35,6 +35,7 @@ use crate::runner::{Credentials, Found, Image, Progress, RunSpec, Runner, Troubl
 use crate::store::jobs::Claim;
 use crate::store::journal::{Journal, JournalError};
 use crate::store::log::ReadError;
+use crate::telemetry::causes;
 
 /// A trouble that is over sooner is not worth an event.
 const DELAY_TOLD_AFTER: Duration = Duration::from_secs(5);
@@ -66,7 +67,7 @@ impl From<Trouble> for Break {
 
 impl From<sqlx::Error> for Break {
     fn from(error: sqlx::Error) -> Self {
-        Self::Leave(Outcome::Later(Duration::from_secs(1), Some(error.to_string())))
+        Self::Leave(Outcome::Later(Duration::from_secs(1), Some(causes(&error))))
     }
 }
 
@@ -85,15 +86,15 @@ impl From<CommandError<StepError>> for Break {
             CommandError::Refused(StepError::Fenced) => Self::Leave(Outcome::Lost),
             // Somebody else took the step: look again from the beginning.
             CommandError::Refused(e) => Self::Leave(Outcome::Later(Duration::from_secs(1), Some(e.to_string()))),
-            CommandError::Unavailable(e) => Self::Leave(Outcome::Later(Duration::from_secs(1), Some(e))),
-            CommandError::Impossible(e) => Self::Leave(Outcome::Later(Duration::from_mins(1), Some(e))),
+            CommandError::Unavailable(e) => Self::Leave(Outcome::Later(Duration::from_secs(1), Some(causes(&*e)))),
+            CommandError::Impossible(e) => Self::Leave(Outcome::Later(Duration::from_mins(1), Some(causes(&*e)))),
         }
     }
 }
 
 impl From<ReadError> for Break {
     fn from(error: ReadError) -> Self {
-        Self::Leave(Outcome::Later(Duration::from_secs(5), Some(error.to_string())))
+        Self::Leave(Outcome::Later(Duration::from_secs(5), Some(causes(&error))))
     }
 }
 
@@ -166,7 +167,7 @@ pub async fn perform(
         });
     }
     let (deployment_of, name) = (deployment.of, deployment.container_name());
-    let journal = app.store.journal(id, claim).await?;
+    let journal = app.store.journals().open(id, claim).await?;
     let keep = Keep::new(u64::from(deployment.log_limit_mebibytes) << 20, journal.bytes());
     let stop = Stop::watching(app, runner.as_ref(), claim, &deployment);
     let (patterns, stopping) = (Patterns::new([]), stop.heard());
@@ -220,7 +221,7 @@ pub async fn perform(
     }
     failpoint!("after_end");
     // The journal has what is kept of it. Until here whoever watches sees the newest.
-    app.store.forget_newest(id).await.ok();
+    app.store.tails().forget(id).await.ok();
     erase_superseded(app, deployment_of).await;
     // A lost deployment's container, if there is one, is evidence and stays.
     let left = match container {
@@ -279,7 +280,7 @@ impl Run<'_> {
             // Not before the image is there: that may take long, and another engine may answer by then. One that comes
             // now does not have what is recorded, and can't make a container of it.
             self.engine_id = self.runner.engine_id().await?;
-            self.app.store.pin(self.claim, &self.engine_id).await?;
+            self.app.store.jobs().pin(self.claim, &self.engine_id).await?;
             failpoint!("before_intent");
             let intend = |own: &Deployment| own.prepare(image.clone(), self.engine_id.clone());
             deployment = self.record(|own, _| intend(own).map(|e| vec![e])).await?;
@@ -393,7 +394,7 @@ impl Run<'_> {
         if on.is_none_or(|on| on == engine) {
             return Ok(engine);
         }
-        Err(match self.app.store.engine_is_gone(self.claim).await? {
+        Err(match self.app.store.jobs().engine_is_gone(self.claim).await? {
             true => Break::Lose(Loss::EngineGone),
             false => Break::Leave(Outcome::Later(
                 Duration::from_secs(5),
@@ -422,7 +423,7 @@ impl Run<'_> {
         }
         // What was got over doesn't count for what comes after it.
         let phase = format!("start {}", own.state().word());
-        let waited = self.app.store.phase(self.claim, &phase, Duration::ZERO).await?;
+        let waited = self.app.store.jobs().phase(self.claim, &phase, Duration::ZERO).await?;
         if waited >= Duration::from_mins(u64::from(own.start_patience_minutes)) {
             return self.is_not_there(&own).await;
         }
@@ -447,13 +448,13 @@ impl Run<'_> {
 
     /// Makes sure, right before the engine is told to do something, that the lease is still held.
     async fn still_held(&self) -> Result<(), Break> {
-        if self.app.store.renew(self.claim).await? { Ok(()) } else { Err(Break::Leave(Outcome::Lost)) }
+        if self.app.store.jobs().renew(self.claim).await? { Ok(()) } else { Err(Break::Leave(Outcome::Lost)) }
     }
 
     /// The same, and that the deployment was not told to stop.
     async fn still_wanted(&self) -> Result<(), Break> {
         self.still_held().await?;
-        match self.app.store.deployment(self.id).await? {
+        match self.app.store.deployments().get(self.id).await? {
             Some(own) if own.state() == State::Cancelling => Err(Break::NotStarted),
             _ => Ok(()),
         }

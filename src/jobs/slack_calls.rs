@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Outcome;
 use crate::app::App;
-use crate::slack::client::SlackError;
+use crate::slack::client::{Slack, SlackError};
 use crate::store::jobs::Claim;
 use crate::store::limits::Pace;
 
@@ -82,49 +82,65 @@ pub(super) const REMOVED: &[&str] = &[
 /// Slack's words for a channel that can't be posted to.
 pub(super) const BLOCKED: &[&str] = &["channel_not_found", "is_archived", "not_in_channel", "restricted_action"];
 
-/// Whether the job has to wait for its turn; it keeps the one that it has waited for.
-pub(super) async fn turn(app: &App, claim: &Claim, scope: &str, pace: Pace) -> Result<Option<Outcome>, sqlx::Error> {
-    // A turn that falls into a 429 is lost: whoever waits takes a new one, so that they don't all come at once when it
-    // ends.
-    let held = claim.turn.as_deref() == Some(scope) && app.store.closed_for(scope).await?.is_zero();
-    let wait = if held { Duration::ZERO } else { app.store.reserve_turn(scope, pace).await? };
-    Ok((!wait.is_zero()).then(|| Outcome::Turn(scope.to_owned(), wait)))
-}
-
 /// Whether a word of Slack's is one of these, or begins like one.
 pub(super) fn is_one_of(word: &str, words: &[&str]) -> bool {
     words.iter().any(|w| word.starts_with(w))
 }
 
-/// What a refusal that is not about one message means for the job.
-pub(super) async fn trouble(app: &App, claim: &Claim, scope: &str, error: SlackError) -> anyhow::Result<Outcome> {
-    match error {
-        SlackError::RateLimited(wait) => {
-            app.store.block(scope, wait).await?;
-            Ok(Outcome::Later(wait, None))
-        }
-        SlackError::Unclear(problem) => {
-            app.store.slack_failed().await?;
-            Ok(Outcome::retry(claim.attempts, problem))
-        }
-        SlackError::Refused(word) if is_one_of(&word, REMOVED) => {
-            tracing::error!(
-                slack.error = %word,
-                "Slack takes nothing from us; is SLACK_BOT_TOKEN right, is the app installed?"
-            );
-            app.store.pause_slack(&word).await?;
-            Ok(Outcome::Later(Duration::from_mins(1), Some(word)))
-        }
-        SlackError::Refused(word) => {
-            tracing::warn!(slack.error = %word, "Slack refuses a message; coolops doctor tells more");
-            // The same will be refused the same way: it is asked again seldom, in case something changed there.
-            let attempts = u32::try_from(claim.attempts.clamp(1, 7) - 1).unwrap_or(0);
-            let wait = if is_one_of(&word, BLOCKED) {
-                BLOCKED_RETRY
-            } else {
-                (Duration::from_mins(1) * 2_u32.pow(attempts)).min(BLOCKED_RETRY)
-            };
-            Ok(Outcome::Later(wait, Some(word)))
+/// A job that calls Slack, in its worker's hands.
+#[derive(Clone, Copy)]
+pub struct SlackJob<'a> {
+    /// The shell.
+    pub app: &'a App,
+    /// The way to Slack.
+    pub slack: &'a Slack,
+    /// How fast it may be called.
+    pub paces: &'a Paces,
+    /// The lease.
+    pub claim: &'a Claim,
+}
+
+impl SlackJob<'_> {
+    /// Whether the job has to wait for its turn; it keeps the one that it has waited for.
+    pub(super) async fn turn(&self, scope: &str, pace: Pace) -> Result<Option<Outcome>, sqlx::Error> {
+        // A turn that falls into a 429 is lost: whoever waits takes a new one, so that they don't all come at once when it
+        // ends.
+        let held =
+            self.claim.turn.as_deref() == Some(scope) && self.app.store.paces().closed_for(scope).await?.is_zero();
+        let wait = if held { Duration::ZERO } else { self.app.store.paces().reserve_turn(scope, pace).await? };
+        Ok((!wait.is_zero()).then(|| Outcome::Turn(scope.to_owned(), wait)))
+    }
+
+    /// What a refusal that is not about one message means for the job.
+    pub(super) async fn trouble(&self, scope: &str, error: SlackError) -> anyhow::Result<Outcome> {
+        match error {
+            SlackError::RateLimited(wait) => {
+                self.app.store.paces().block(scope, wait).await?;
+                Ok(Outcome::Later(wait, None))
+            }
+            SlackError::Unclear(problem) => {
+                self.app.store.paces().failed().await?;
+                Ok(Outcome::retry(self.claim.attempts, problem))
+            }
+            SlackError::Refused(word) if is_one_of(&word, REMOVED) => {
+                tracing::error!(
+                    slack.error = %word,
+                    "Slack takes nothing from us; is SLACK_BOT_TOKEN right, is the app installed?"
+                );
+                self.app.store.paces().pause(&word).await?;
+                Ok(Outcome::Later(Duration::from_mins(1), Some(word)))
+            }
+            SlackError::Refused(word) => {
+                tracing::warn!(slack.error = %word, "Slack refuses a message; coolops doctor tells more");
+                // The same will be refused the same way: it is asked again seldom, in case something changed there.
+                let attempts = u32::try_from(self.claim.attempts.clamp(1, 7) - 1).unwrap_or(0);
+                let wait = if is_one_of(&word, BLOCKED) {
+                    BLOCKED_RETRY
+                } else {
+                    (Duration::from_mins(1) * 2_u32.pow(attempts)).min(BLOCKED_RETRY)
+                };
+                Ok(Outcome::Later(wait, Some(word)))
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ impl<'a> Stop<'a> {
         loop {
             // Not started yet: the run itself sees the request before it starts anything.
             if let Ok(Found::Running(container)) = self.runner.look(&self.container, self.id).await {
-                if !self.app.store.renew(self.claim).await? {
+                if !self.app.store.jobs().renew(self.claim).await? {
                     return Err(Break::Leave(Outcome::Lost));
                 }
                 tracing::info!(deployment.id = %self.id, "stopping a deployment");
@@ -91,7 +91,8 @@ impl<'a> Stop<'a> {
         let events = self
             .app
             .store
-            .read_stream(self.id.0)
+            .log()
+            .stream(self.id.0)
             .await
             .map_err(|e| Break::Leave(Outcome::Later(LOOK, Some(e.to_string()))))?;
         let Some(timed) = Timed::fold(&events) else { return Ok(None) };
@@ -101,7 +102,7 @@ impl<'a> Stop<'a> {
         let Some(started_at) = timed.started_at else { return Ok(None) };
         // Counted by something that is set back when the clock is: times in the log never are.
         let already = (self.app.store.clock().now() - started_at).to_std().unwrap_or(Duration::ZERO);
-        let ran = self.app.store.phase(self.claim, "run", already).await?;
+        let ran = self.app.store.jobs().phase(self.claim, "run", already).await?;
         let left = Duration::from_mins(u64::from(self.limit)).saturating_sub(ran);
         if left.is_zero() {
             let reason = StopReason::TimeLimit { minutes: self.limit };

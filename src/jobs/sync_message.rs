@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::Outcome;
-use super::slack_calls::{BLOCKED, Paces, REMOVED, is_one_of, trouble, turn};
-use crate::app::App;
+use super::slack_calls::{BLOCKED, REMOVED, SlackJob, is_one_of};
+use crate::app::{App, posts_into};
 use crate::domain::event::{Actor, Event, Recorded};
 use crate::domain::ids::{BuildId, EventId, message_stream};
 use crate::domain::message::MessagePosted;
@@ -20,8 +20,7 @@ use crate::projections::build_card::BuildCard;
 use crate::slack::client::{Posted, Slack, SlackError, TOO_MUCH};
 use crate::slack::render::{self, RENDER_VERSION};
 use crate::store::append::{Append, AppendError};
-use crate::store::jobs::Claim;
-use crate::store::messages::{MessageState, Payload, Sent};
+use crate::store::messages::{MessageState, Payload, Place, Sent};
 
 const HISTORY: &str = "slack:conversations.history";
 const POSTS: &str = "slack:chat.postMessage";
@@ -75,27 +74,21 @@ struct Draft {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn perform(
-    app: &App,
-    slack: &Slack,
-    paces: &Paces,
-    claim: &Claim,
-    build: BuildId,
-) -> anyhow::Result<Outcome> {
-    let events = app.store.read_build(build).await?;
+pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcome> {
+    let events = job.app.store.log().build(build).await?;
     let Some(card) = BuildCard::fold(&events) else { return Ok(Outcome::Done) };
-    let Some(links) = app.keys.links(&card.link_key) else {
+    let Some(links) = job.app.keys.links(&card.link_key) else {
         let problem = format!(
             "the master key {} of its links is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS",
             keys::master_key_of(&card.link_key)
         );
         return Ok(Outcome::Later(Duration::from_secs(10), Some(problem)));
     };
-    let known = app.store.message(build).await?;
+    let known = job.app.store.messages().get(build).await?;
     let draft = Draft {
         build,
         // Where the project's messages go now, not where they went when it was announced.
-        channel: match app.project_of_log(card.project_id).await? {
+        channel: match job.app.project_of_log(card.project_id).await? {
             Some(project) => project.value.channel,
             None => card.channel.clone(),
         },
@@ -111,38 +104,39 @@ pub async fn perform(
         && posted_as(&events).all(|known| known != ts)
     {
         // A crash between Slack's answer and the record of it.
-        record_posted(app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
+        record_posted(job.app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
     }
     if let Some(Sent { state: MessageState::Live, ts: Some(ts), .. }) = &known
-        && let Some(wait) = delete_strays(app, slack, paces, claim, build, ts).await?
+        && let Some(wait) = delete_strays(job, build, ts).await?
     {
         return Ok(wait);
     }
     match known {
-        None => post(app, slack, paces, claim, &draft).await,
+        None => post(job, &draft).await,
         Some(Sent { state: MessageState::Posting, channel, attempted_at, lookups, .. }) => {
-            if let Some(wait) = turn(app, claim, HISTORY, paces.history).await? {
+            if let Some(wait) = job.turn(HISTORY, job.paces.history).await? {
                 return Ok(wait);
             }
-            match find(slack, &channel, build, attempted_at, lookups).await {
+            match find(job.slack, &channel, build, attempted_at, lookups).await {
                 Ok(Some(ts)) => {
-                    app.store.message_sent(claim, build, &channel, &ts, None, draft.doubts).await?;
-                    record_posted(app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
-                    update(app, slack, paces, claim, &draft, &channel, &ts).await
+                    let there = Posted { channel, ts };
+                    job.app.store.messages().sent(job.claim, build, place(&there), None, draft.doubts).await?;
+                    record_posted(job.app, &draft, &there).await?;
+                    update(job, &draft, &there).await
                 }
-                Ok(None) if lookups >= 1 => post(app, slack, paces, claim, &draft).await,
+                Ok(None) if lookups >= 1 => post(job, &draft).await,
                 Ok(None) => {
-                    app.store.message_not_found(claim, build).await?;
+                    job.app.store.messages().not_found(job.claim, build).await?;
                     Ok(Outcome::Later(
-                        paces.look_again,
+                        job.paces.look_again,
                         Some("a post without an answer; the message is not in the channel yet".to_owned()),
                     ))
                 }
-                Err(e) => trouble(app, claim, HISTORY, e).await,
+                Err(e) => job.trouble(HISTORY, e).await,
             }
         }
         Some(sent) if sent.sent_digest.as_deref() == Some(draft.digest_as(sent.plain).as_slice()) => {
-            app.store.message_unchanged(claim, build, draft.position).await?;
+            job.app.store.messages().unchanged(job.claim, build, draft.position).await?;
             Ok(Outcome::Done)
         }
         Some(Sent { state: MessageState::Gone, .. }) if draft.posts >= 2 => Ok(Outcome::Done),
@@ -151,12 +145,12 @@ pub async fn perform(
         }) => {
             // A time in the future is from before the clock was set back.
             let ago = sent_ago_ms.and_then(|ms| u64::try_from(ms).ok()).map_or(Duration::MAX, Duration::from_millis);
-            if let Some(wait) = paces.edit_every.checked_sub(ago).filter(|w| !w.is_zero()) {
+            if let Some(wait) = job.paces.edit_every.checked_sub(ago).filter(|w| !w.is_zero()) {
                 return Ok(Outcome::Later(wait, None));
             }
-            update(app, slack, paces, claim, &draft, &channel, &ts).await
+            update(job, &draft, &Posted { channel, ts }).await
         }
-        Some(_) => post(app, slack, paces, claim, &draft).await,
+        Some(_) => post(job, &draft).await,
     }
 }
 
@@ -177,20 +171,13 @@ impl Draft {
 
 /// Deletes second messages of a build that landed when nobody waited for them any more. Comes back with what the job
 /// has to wait for, if there is something.
-async fn delete_strays(
-    app: &App,
-    slack: &Slack,
-    paces: &Paces,
-    claim: &Claim,
-    build: BuildId,
-    live: &str,
-) -> anyhow::Result<Option<Outcome>> {
-    for (channel, ts) in app.store.strays(build).await? {
+async fn delete_strays(job: SlackJob<'_>, build: BuildId, live: &str) -> anyhow::Result<Option<Outcome>> {
+    for (channel, ts) in job.app.store.messages().strays(build).await? {
         if ts != live {
-            if let Some(wait) = turn(app, claim, DELETE, paces.update).await? {
+            if let Some(wait) = job.turn(DELETE, job.paces.update).await? {
                 return Ok(Some(wait));
             }
-            match slack.delete(&channel, &ts).await {
+            match job.slack.delete(&channel, &ts).await {
                 Ok(()) => {
                     tracing::warn!(
                         build.id = %build,
@@ -203,10 +190,10 @@ async fn delete_strays(
                         "a second message of a build can't be deleted; it stays"
                     );
                 }
-                Err(e) => return trouble(app, claim, DELETE, e).await.map(Some),
+                Err(e) => return job.trouble(DELETE, e).await.map(Some),
             }
         }
-        app.store.forget_stray(build, &channel, &ts).await?;
+        job.app.store.messages().forget_stray(build, &channel, &ts).await?;
     }
     Ok(None)
 }
@@ -232,90 +219,90 @@ fn posted_as(events: &[Recorded]) -> impl Iterator<Item = &String> {
     events.iter().filter_map(|e| if let Event::MessagePosted(posted) = &e.event { Some(&posted.ts) } else { None })
 }
 
-async fn post(app: &App, slack: &Slack, paces: &Paces, claim: &Claim, draft: &Draft) -> anyhow::Result<Outcome> {
+async fn post(job: SlackJob<'_>, draft: &Draft) -> anyhow::Result<Outcome> {
     // First a turn in the channel, then one in the workspace: a busy channel must not keep turns that others could use.
-    let in_channel = format!("{POSTS}:{}", draft.channel);
-    if claim.turn.as_deref() != Some(POSTS)
-        && let Some(wait) = turn(app, claim, &in_channel, paces.post).await?
+    let in_channel = posts_into(&draft.channel);
+    if job.claim.turn.as_deref() != Some(POSTS)
+        && let Some(wait) = job.turn(&in_channel, job.paces.post).await?
     {
         return Ok(wait);
     }
-    if let Some(wait) = turn(app, claim, POSTS, paces.posts).await? {
+    if let Some(wait) = job.turn(POSTS, job.paces.posts).await? {
         return Ok(wait);
     }
-    if !app.store.message_attempted(claim, draft.build, &draft.channel).await? {
+    if !job.app.store.messages().attempted(job.claim, draft.build, &draft.channel).await? {
         return Ok(Outcome::Lost);
     }
     failpoint!("after_attempted");
-    let answer = slack.post(&draft.channel, &draft.form.payload).await;
+    let answer = job.slack.post(&draft.channel, &draft.form.payload).await;
     failpoint!("after_post");
     match answer {
         Ok(posted) => {
-            if !sent(app, claim, draft, &posted).await? {
+            if !sent(job, draft, &posted).await? {
                 return Ok(Outcome::Lost);
             }
             failpoint!("after_sent");
-            record_posted(app, draft, &posted).await?;
+            record_posted(job.app, draft, &posted).await?;
             Ok(Outcome::Done)
         }
-        Err(e @ SlackError::Unclear(_)) => trouble(app, claim, POSTS, e).await,
+        Err(e @ SlackError::Unclear(_)) => job.trouble(POSTS, e).await,
         Err(e) => {
             // A clear no: nothing was posted, so nothing is to be looked for.
             match &e {
                 SlackError::Refused(word) if is_one_of(word, BLOCKED) => {
-                    app.store.message_is(claim, draft.build, MessageState::Blocked, &draft.channel, word).await?;
+                    job.app
+                        .store
+                        .messages()
+                        .is(job.claim, draft.build, MessageState::Blocked, &draft.channel, word)
+                        .await?;
                 }
-                _ => app.store.message_not_posted(claim, draft.build).await?,
+                _ => job.app.store.messages().not_posted(job.claim, draft.build).await?,
             }
             match layout_refused(draft, &e) {
-                Some(plain) => Box::pin(post(app, slack, paces, claim, &plain)).await,
-                None => trouble(app, claim, POSTS, e).await,
+                Some(plain) => Box::pin(post(job, &plain)).await,
+                None => job.trouble(POSTS, e).await,
             }
         }
     }
 }
 
-async fn update(
-    app: &App,
-    slack: &Slack,
-    paces: &Paces,
-    claim: &Claim,
-    draft: &Draft,
-    channel: &str,
-    ts: &str,
-) -> anyhow::Result<Outcome> {
-    if let Some(wait) = turn(app, claim, UPDATE, paces.update).await? {
+async fn update(job: SlackJob<'_>, draft: &Draft, there: &Posted) -> anyhow::Result<Outcome> {
+    if let Some(wait) = job.turn(UPDATE, job.paces.update).await? {
         return Ok(wait);
     }
-    if !app.store.renew(claim).await? {
+    if !job.app.store.jobs().renew(job.claim).await? {
         return Ok(Outcome::Lost);
     }
-    let answer = slack.update(channel, ts, &draft.form.payload).await;
+    let answer = job.slack.update(&there.channel, &there.ts, &draft.form.payload).await;
     failpoint!("after_update");
     match answer {
         Ok(posted) => {
-            sent(app, claim, draft, &posted).await?;
+            sent(job, draft, &posted).await?;
             Ok(Outcome::Done)
         }
         Err(SlackError::Refused(word)) if is_one_of(&word, GONE) => {
-            app.store.message_is(claim, draft.build, MessageState::Gone, channel, &word).await?;
+            job.app.store.messages().is(job.claim, draft.build, MessageState::Gone, &there.channel, &word).await?;
             // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
-            if draft.posts >= 2 { Ok(Outcome::Done) } else { post(app, slack, paces, claim, draft).await }
+            if draft.posts >= 2 { Ok(Outcome::Done) } else { post(job, draft).await }
         }
         // It may still land: nothing else is sent before it can't any more.
         Err(SlackError::Unclear(problem)) => {
-            app.store.slack_failed().await?;
-            Ok(Outcome::Later(paces.look_again, Some(problem)))
+            job.app.store.paces().failed().await?;
+            Ok(Outcome::Later(job.paces.look_again, Some(problem)))
         }
         Err(e) => {
             if let SlackError::Refused(word) = &e
                 && is_one_of(word, BLOCKED)
             {
-                app.store.message_is(claim, draft.build, MessageState::Blocked, channel, word).await?;
+                job.app
+                    .store
+                    .messages()
+                    .is(job.claim, draft.build, MessageState::Blocked, &there.channel, word)
+                    .await?;
             }
             match layout_refused(draft, &e) {
-                Some(plain) => Box::pin(update(app, slack, paces, claim, &plain, channel, ts)).await,
-                None => trouble(app, claim, UPDATE, e).await,
+                Some(plain) => Box::pin(update(job, &plain, there)).await,
+                None => job.trouble(UPDATE, e).await,
             }
         }
     }
@@ -336,7 +323,7 @@ fn layout_refused(draft: &Draft, error: &SlackError) -> Option<Draft> {
 }
 
 /// Notes what Slack took; `false` when the job is somebody else's by now.
-async fn sent(app: &App, claim: &Claim, draft: &Draft, posted: &Posted) -> Result<bool, sqlx::Error> {
+async fn sent(job: SlackJob<'_>, draft: &Draft, posted: &Posted) -> Result<bool, sqlx::Error> {
     let Form { bytes, digest, .. } = &draft.form;
     let payload = Payload {
         bytes,
@@ -346,15 +333,19 @@ async fn sent(app: &App, claim: &Claim, draft: &Draft, posted: &Posted) -> Resul
         plain: draft.plain.as_deref(),
     };
     let noted =
-        app.store.message_sent(claim, draft.build, &posted.channel, &posted.ts, Some(payload), draft.doubts).await?;
+        job.app.store.messages().sent(job.claim, draft.build, place(posted), Some(payload), draft.doubts).await?;
     if !noted {
         // We froze for longer than the lease. What we said may have landed on top of something newer; what we posted
         // may be the second one. Whoever syncs the build next sees to it, so it is noted before that is wanted.
-        app.store.note_stray(draft.build, &posted.channel, &posted.ts).await?;
-        app.store.message_doubted(draft.build).await?;
-        app.store.want(Task::SyncMessage(draft.build)).await?;
+        job.app.store.messages().note_stray(draft.build, &posted.channel, &posted.ts).await?;
+        job.app.store.messages().doubted(draft.build).await?;
+        job.app.store.jobs().want(Task::SyncMessage(draft.build)).await?;
     }
     Ok(noted)
+}
+
+fn place(posted: &Posted) -> Place<'_> {
+    Place { channel: &posted.channel, ts: &posted.ts }
 }
 
 /// Records where the message is. Losing the race to another record of it is fine: the fact is there.

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, Utc};
 
+use super::Store;
+
 /// How far this machine's clock is behind the database's. Cheap to clone; knows nothing until the first look.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Arc<AtomicI64>);
@@ -22,6 +24,18 @@ impl Clock {
 
     pub(super) fn set(&self, present: DateTime<Utc>) {
         self.0.store((present - local()).num_milliseconds(), Ordering::Relaxed);
+    }
+}
+
+impl Store {
+    /// Notes the time, and takes over the database's clock.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn keep_clock(&self) -> Result<(), sqlx::Error> {
+        let present = sqlx::query_scalar!(r#"select keep_clock() as "present!""#).fetch_one(&self.work).await?;
+        self.clock.set(present);
+        Ok(())
     }
 }
 

@@ -6,9 +6,8 @@ use futures::StreamExt;
 use sqlx::Connection;
 use uuid::Uuid;
 
-use super::Store;
 use super::chain::Header;
-use super::log::{Raw, ReadError};
+use super::log::{Log, Raw, ReadError};
 use crate::domain::event::{Actor, Event};
 
 /// An event with all its columns, borrowed from the stream.
@@ -105,13 +104,13 @@ fn tuple_len(buffer: &[u8]) -> Option<usize> {
     (buffer.len() >= at).then_some(at)
 }
 
-impl Store {
+impl Log<'_> {
     /// Visits every event after a position in order; stops early when the visitor says `false`.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn scan(&self, after: i64, mut visit: impl FnMut(&Row<'_>) -> bool + Send) -> Result<(), sqlx::Error> {
-        let mut connection = self.bulk().await?;
+    pub async fn scan(self, after: i64, mut visit: impl FnMut(&Row<'_>) -> bool + Send) -> Result<(), sqlx::Error> {
+        let mut connection = self.0.bulk().await?;
         let statement = format!(
             "copy (select position, event_id, tenant_id, stream_id, correlation_id, causation_id, recorded_at, fence, stream_version,
                           schema_version, stream_type, type, actor, payload, body_hash, chain_hash

@@ -138,18 +138,29 @@ impl From<Row> for Delivery {
     }
 }
 
+/// What CI systems sent.
+#[derive(Clone, Copy)]
+pub struct Deliveries<'a>(pub(super) &'a Store);
+
 impl Store {
+    /// What CI systems sent.
+    pub fn deliveries(&self) -> Deliveries<'_> {
+        Deliveries(self)
+    }
+}
+
+impl Deliveries<'_> {
     /// A delivery that was taken before.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, sqlx::Error> {
+    pub async fn get(self, id: DeliveryId) -> Result<Option<Delivery>, sqlx::Error> {
         let row = sqlx::query_as!(
             Row,
             "select id, at, project_id, provider, name, verdict, reason, build_id, position from ci_delivery where id = $1",
             id.0
         )
-        .fetch_optional(&self.work)
+        .fetch_optional(&self.0.work)
         .await?;
         Ok(row.map(Into::into))
     }
@@ -158,8 +169,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn before_delivery(
-        &self,
+    pub async fn before(
+        self,
         project: ProjectId,
         id: DeliveryId,
     ) -> Result<(Option<i64>, Option<BuildId>), sqlx::Error> {
@@ -168,7 +179,7 @@ impl Store {
             project.0,
             id.0
         )
-        .fetch_one(&self.work)
+        .fetch_one(&self.0.work)
         .await?;
         Ok((row.position, row.build.map(BuildId)))
     }
@@ -179,7 +190,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn keep_delivery(&self, delivery: &Delivery, packed: &PackedDelivery) -> Result<(), sqlx::Error> {
+    pub async fn keep(self, delivery: &Delivery, packed: &PackedDelivery) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into ci_delivery as d (id, project_id, provider, name, verdict, reason, build_id, position, headers, body)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -197,7 +208,7 @@ impl Store {
             packed.headers,
             packed.body
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await
         .map(|_| ())
     }
@@ -206,9 +217,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn kept_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryContent>, sqlx::Error> {
+    pub async fn kept(self, id: DeliveryId) -> Result<Option<DeliveryContent>, sqlx::Error> {
         let row = sqlx::query!("select headers, body from ci_delivery where id = $1", id.0)
-            .fetch_optional(&self.work)
+            .fetch_optional(&self.0.work)
             .await?;
         let read = |headers, body: Vec<u8>| {
             let headers = serde_json::from_value(headers).map_err(|e| sqlx::Error::Decode(e.into()))?;
@@ -221,17 +232,17 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn deliveries_like(&self, beginning: &str) -> Result<Vec<DeliveryId>, sqlx::Error> {
+    pub async fn like(self, beginning: &str) -> Result<Vec<DeliveryId>, sqlx::Error> {
         let ids = sqlx::query_scalar!("select id from ci_delivery where starts_with(id::text, $1) limit 2", beginning);
-        Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeliveryId).collect())
+        Ok(ids.fetch_all(&self.0.pool).await?.into_iter().map(DeliveryId).collect())
     }
 
     /// Deliveries, newest first; of one project with those of nobody that came to an address which it shares.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn deliveries(
-        &self,
+    pub async fn list(
+        self,
         project: Option<ProjectId>,
         shared: &[String],
         limit: i64,
@@ -245,7 +256,7 @@ impl Store {
             limit,
             shared
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.0.pool)
         .await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
@@ -254,12 +265,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn forget_deliveries(&self) -> Result<(), sqlx::Error> {
+    pub async fn forget_old(self) -> Result<(), sqlx::Error> {
         sqlx::query!("delete from ci_delivery where at < coolops_now() - interval '30 days'")
-            .execute(&self.work)
+            .execute(&self.0.work)
             .await?;
         sqlx::query!("delete from ci_refusal where at < coolops_now() - interval '30 days'")
-            .execute(&self.work)
+            .execute(&self.0.work)
             .await
             .map(|_| ())
     }

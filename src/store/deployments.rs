@@ -8,13 +8,24 @@ use crate::domain::deployment::{Deployment, State};
 use crate::domain::ids::*;
 use crate::projections::timed::Timed;
 
+/// Deployments, as rows to find and list them by.
+#[derive(Clone, Copy)]
+pub struct Deployments<'a>(pub(super) &'a Store);
+
 impl Store {
+    /// Deployments, as rows to find and list them by.
+    pub fn deployments(&self) -> Deployments<'_> {
+        Deployments(self)
+    }
+}
+
+impl Deployments<'_> {
     /// The line of an environment as far as a decision about a build's deployment there needs it, whatever its length.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn line(
-        &self,
+        self,
         environment: EnvironmentId,
         build: BuildId,
         around: Option<DeploymentId>,
@@ -37,7 +48,7 @@ impl Store {
             build.0,
             around.map(|d| d.0)
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.0.pool)
         .await?;
         Ok(Seen { position: row.position, value: row.line.0 })
     }
@@ -46,9 +57,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn open_deployments(&self) -> Result<Vec<DeploymentId>, sqlx::Error> {
+    pub async fn open(self) -> Result<Vec<DeploymentId>, sqlx::Error> {
         let ids = sqlx::query_scalar!("select id from deployment where is_open");
-        Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeploymentId).collect())
+        Ok(ids.fetch_all(&self.0.pool).await?.into_iter().map(DeploymentId).collect())
     }
 
     /// Deployments of an environment that have not begun, the last in its line first: none of them gets another's turn
@@ -56,21 +67,21 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn waiting(&self, environment: EnvironmentId) -> Result<Vec<DeploymentId>, sqlx::Error> {
+    pub async fn waiting(self, environment: EnvironmentId) -> Result<Vec<DeploymentId>, sqlx::Error> {
         let ids = sqlx::query_scalar!(
             "select id from deployment where environment_id = $1 and is_open and has_not_begun order by requested desc",
             environment.0
         );
-        Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeploymentId).collect())
+        Ok(ids.fetch_all(&self.0.pool).await?.into_iter().map(DeploymentId).collect())
     }
 
     /// The deployment with this id.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn deployment(&self, id: DeploymentId) -> Result<Option<Deployment>, sqlx::Error> {
+    pub async fn get(self, id: DeploymentId) -> Result<Option<Deployment>, sqlx::Error> {
         let doc = sqlx::query_scalar!(r#"select doc as "doc: Json<Deployment>" from deployment where id = $1"#, id.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.0.pool)
             .await?;
         Ok(doc.map(|d| d.0))
     }
@@ -79,14 +90,14 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn timed(&self, id: DeploymentId) -> Result<Option<Timed>, sqlx::Error> {
+    pub async fn timed(self, id: DeploymentId) -> Result<Option<Timed>, sqlx::Error> {
         let row = sqlx::query!(
             r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,
                       (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
                  from deployment d join event r on r.position = d.requested join event l on l.position = d.since where d.id = $1"#,
             id.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.0.pool)
         .await?;
         Ok(row.map(|r| Timed {
             deployment: r.doc.0,
@@ -100,8 +111,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn deployments(
-        &self,
+    pub async fn list(
+        self,
         project: Option<ProjectId>,
         states: &[State],
         limit: i64,
@@ -117,7 +128,7 @@ impl Store {
             &states as &[&str],
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.0.pool)
         .await?;
         Ok(rows
             .into_iter()
@@ -134,8 +145,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn deployments_like(&self, beginning: &str) -> Result<Vec<DeploymentId>, sqlx::Error> {
+    pub async fn like(self, beginning: &str) -> Result<Vec<DeploymentId>, sqlx::Error> {
         let ids = sqlx::query_scalar!("select id from deployment where starts_with(id::text, $1) limit 2", beginning);
-        Ok(ids.fetch_all(&self.pool).await?.into_iter().map(DeploymentId).collect())
+        Ok(ids.fetch_all(&self.0.pool).await?.into_iter().map(DeploymentId).collect())
     }
 }

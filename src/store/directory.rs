@@ -25,14 +25,25 @@ pub struct BuildSummary {
     pub position: i64,
 }
 
+/// Projects, tokens and builds, as rows to find and list them by.
+#[derive(Clone, Copy)]
+pub struct Directory<'a>(pub(super) &'a Store);
+
 impl Store {
+    /// Projects, tokens and builds, as rows to find and list them by.
+    pub fn directory(&self) -> Directory<'_> {
+        Directory(self)
+    }
+}
+
+impl Directory<'_> {
     /// The project with this id.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn project(&self, id: ProjectId) -> Result<Option<Seen<Project>>, sqlx::Error> {
+    pub async fn project(self, id: ProjectId) -> Result<Option<Seen<Project>>, sqlx::Error> {
         let row = sqlx::query!(r#"select position, doc as "doc: Json<Project>" from project where id = $1"#, id.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.0.pool)
             .await?;
         Ok(row.map(|r| Seen { position: r.position, value: r.doc.0 }))
     }
@@ -41,9 +52,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn projects(&self) -> Result<Vec<Project>, sqlx::Error> {
+    pub async fn projects(self) -> Result<Vec<Project>, sqlx::Error> {
         sqlx::query_scalar!(r#"select doc as "doc: Json<serde_json::Value>" from project order by slug"#)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.0.pool)
             .await
             .map(|docs| docs.into_iter().filter_map(readable).collect())
     }
@@ -52,9 +63,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn token(&self, digest: &[u8]) -> Result<Option<(ProjectId, TokenId)>, sqlx::Error> {
+    pub async fn token(self, digest: &[u8]) -> Result<Option<(ProjectId, TokenId)>, sqlx::Error> {
         let row = sqlx::query!("select project_id, token_id from token where digest = $1 and not revoked", digest)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.0.pool)
             .await?;
         Ok(row.map(|r| (ProjectId(r.project_id), TokenId(r.token_id))))
     }
@@ -63,10 +74,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn tokens(&self) -> Result<Vec<(ProjectId, TokenId, String, bool)>, sqlx::Error> {
+    pub async fn tokens(self) -> Result<Vec<(ProjectId, TokenId, String, bool)>, sqlx::Error> {
         let rows =
             sqlx::query!(r#"select project_id, token_id, encode(digest, 'hex') as "digest!", revoked from token"#);
-        let rows = rows.fetch_all(&self.pool).await?.into_iter();
+        let rows = rows.fetch_all(&self.0.pool).await?.into_iter();
         Ok(rows.map(|r| (ProjectId(r.project_id), TokenId(r.token_id), r.digest, r.revoked)).collect())
     }
 
@@ -74,9 +85,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn build(&self, id: BuildId) -> Result<Option<BuildSummary>, sqlx::Error> {
+    pub async fn build(self, id: BuildId) -> Result<Option<BuildSummary>, sqlx::Error> {
         let row = sqlx::query!("select id, project_id, name, position from build where id = $1", id.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.0.pool)
             .await?;
         Ok(row.map(|r| BuildSummary {
             id: BuildId(r.id),

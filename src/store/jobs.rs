@@ -6,7 +6,7 @@ use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 use super::Store;
-use crate::domain::ids::JobId;
+use crate::domain::ids::{BuildId, DeploymentId, JobId};
 use crate::domain::react::{Task, TaskKind};
 
 /// How long a worker holds a job without renewing it.
@@ -76,7 +76,18 @@ fn names(kinds: &[TaskKind]) -> Vec<&'static str> {
     kinds.iter().map(|kind| kind.as_str()).collect()
 }
 
+/// Owed work, as it is claimed, held and done.
+#[derive(Clone, Copy)]
+pub struct Jobs<'a>(pub(super) &'a Store);
+
 impl Store {
+    /// Owed work, as it is claimed, held and done.
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs(self)
+    }
+}
+
+impl Jobs<'_> {
     /// Claims the oldest due job of these kinds that has been due for `overdue`, if there is one; those whose turn at
     /// Slack has come go before those that have yet to ask for one, or a backlog would ask for turns while those that
     /// it was given pass by. A job whose container is on an engine goes to a worker on that engine; to any other only
@@ -85,7 +96,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn claim(
-        &self,
+        self,
         kinds: &[TaskKind],
         lease: Uuid,
         engine: Option<&str>,
@@ -112,7 +123,7 @@ impl Store {
             engine,
             interval(ENGINE_GONE)
         )
-        .fetch_optional(&self.work)
+        .fetch_optional(&self.0.work)
         .await?;
         Ok(row.and_then(|r| {
             let task = TaskKind::named(&r.kind)?.about(r.key);
@@ -132,7 +143,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn renew(&self, claim: &Claim) -> Result<bool, sqlx::Error> {
+    pub async fn renew(self, claim: &Claim) -> Result<bool, sqlx::Error> {
         let done = sqlx::query!(
             "update job set lease_until = coolops_now() + $3::interval where id = $1 and fence = $2 and lease = $4 and state = 'leased'",
             claim.id.0,
@@ -140,7 +151,7 @@ impl Store {
             interval(LEASE),
             claim.lease
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await?;
         Ok(done.rows_affected() == 1)
     }
@@ -149,7 +160,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn complete(&self, claim: &Claim) -> Result<(), sqlx::Error> {
+    pub async fn complete(self, claim: &Claim) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update job set done = $3, state = case when wanted > $3 then 'ready' else 'done' end, run_at = coolops_now(),
                     rung_at = null, attempts = 0, turn = null, last_error = null, lease = null, lease_until = null, phase = null, phase_since = null
@@ -159,9 +170,9 @@ impl Store {
             claim.wanted,
             claim.lease
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await?;
-        self.wake.appended(0);
+        self.0.wake.appended(0);
         Ok(())
     }
 
@@ -171,7 +182,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn release(
-        &self,
+        self,
         claim: &Claim,
         after: Duration,
         turn: Option<&str>,
@@ -191,23 +202,13 @@ impl Store {
             turn,
             claim.lease
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await?;
         if after.is_zero() {
-            self.wake.appended(0);
+            self.0.wake.appended(0);
             // Whoever hands a job over may be gone before its own voice has said so.
-            sqlx::query!("select pg_notify('coolops', '')").execute(&self.work).await?;
+            sqlx::query!("select pg_notify('coolops', '')").execute(&self.0.work).await?;
         }
-        Ok(())
-    }
-
-    /// Notes the time, and takes over the database's clock.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn keep_clock(&self) -> Result<(), sqlx::Error> {
-        let present = sqlx::query_scalar!(r#"select keep_clock() as "present!""#).fetch_one(&self.work).await?;
-        self.clock.set(present);
         Ok(())
     }
 
@@ -215,14 +216,14 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn seen(&self, worker: Uuid, engine: Option<&str>) -> Result<(), sqlx::Error> {
+    pub async fn seen(self, worker: Uuid, engine: Option<&str>) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into worker (id, engine, seen_at) values ($1, $2, coolops_now())
              on conflict (id) do update set engine = excluded.engine, seen_at = excluded.seen_at",
             worker,
             engine
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await
         .map(|_| ())
     }
@@ -231,7 +232,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn pin(&self, claim: &Claim, engine: &str) -> Result<(), sqlx::Error> {
+    pub async fn pin(self, claim: &Claim, engine: &str) -> Result<(), sqlx::Error> {
         let (id, fence, lease) = (claim.id.0, claim.fence, claim.lease);
         sqlx::query!(
             "update job set engine = $3, orphaned_at = null where id = $1 and fence = $2 and lease = $4",
@@ -240,7 +241,7 @@ impl Store {
             engine,
             lease
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await
         .map(|_| ())
     }
@@ -250,7 +251,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn phase(&self, claim: &Claim, phase: &str, already: Duration) -> Result<Duration, sqlx::Error> {
+    pub async fn phase(self, claim: &Claim, phase: &str, already: Duration) -> Result<Duration, sqlx::Error> {
         let since = sqlx::query_scalar!(
             r#"update job set phase = $4, phase_since = case when phase = $4 then phase_since else coolops_now() - $5::interval end
                 where id = $1 and fence = $2 and lease = $3 and state = 'leased'
@@ -261,7 +262,7 @@ impl Store {
             phase,
             interval(already)
         )
-        .fetch_optional(&self.work)
+        .fetch_optional(&self.0.work)
         .await?;
         Ok(Duration::from_millis(since.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0)))
     }
@@ -270,13 +271,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn engine_is_gone(&self, claim: &Claim) -> Result<bool, sqlx::Error> {
+    pub async fn engine_is_gone(self, claim: &Claim) -> Result<bool, sqlx::Error> {
         let gone = sqlx::query_scalar!(
             r#"select orphaned_at < coolops_now() - $2::interval as "gone!" from job where id = $1 and orphaned_at is not null"#,
             claim.id.0,
             interval(ENGINE_GONE)
         )
-        .fetch_optional(&self.work)
+        .fetch_optional(&self.0.work)
         .await?;
         Ok(gone.unwrap_or(false))
     }
@@ -285,12 +286,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn is_idle(&self, task: Task) -> Result<bool, sqlx::Error> {
+    pub async fn is_idle(self, task: Task) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar!(
             r#"select not exists (select 1 from job where id = $1 and state <> 'done') as "it!""#,
             task.job_id().0
         )
-        .fetch_one(&self.work)
+        .fetch_one(&self.0.work)
         .await
     }
 
@@ -298,12 +299,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn workers(&self) -> Result<Vec<(Uuid, Option<String>)>, sqlx::Error> {
+    pub async fn workers(self) -> Result<Vec<(Uuid, Option<String>)>, sqlx::Error> {
         let rows = sqlx::query!(
             "select id, engine from worker where seen_at > coolops_now() - $1::interval",
             interval(WORKER_GONE)
         )
-        .fetch_all(&self.work)
+        .fetch_all(&self.0.work)
         .await?;
         Ok(rows.into_iter().map(|r| (r.id, r.engine)).collect())
     }
@@ -313,14 +314,14 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn stuck_jobs(&self) -> Result<Vec<StuckJob>, sqlx::Error> {
+    pub async fn stuck(self) -> Result<Vec<StuckJob>, sqlx::Error> {
         sqlx::query_as!(
             StuckJob,
             r#"select kind, key, attempts, last_error, coalesce(lease_until < coolops_now() - interval '1 min', false) as "expired!"
                  from job where (state = 'leased' and lease_until < coolops_now() - interval '1 min')
                     or (state = 'ready' and attempts >= 5 and last_error is not null) order by run_at limit 100"#
         )
-        .fetch_all(&self.work)
+        .fetch_all(&self.0.work)
         .await
     }
 
@@ -328,7 +329,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn reap(&self) -> Result<u64, sqlx::Error> {
+    pub async fn reap(self) -> Result<u64, sqlx::Error> {
         sqlx::query!(
             "with alive as materialized (select distinct engine from worker where engine is not null and seen_at > coolops_now() - $1::interval)
              update job set orphaned_at = case when engine in (select engine from alive) then null else coolops_now() end
@@ -336,14 +337,14 @@ impl Store {
                 and (engine in (select engine from alive)) = (orphaned_at is not null)",
             interval(WORKER_GONE)
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await?;
         sqlx::query!(
             "with dead as (select id from job where state = 'leased' and lease_until < coolops_now() for update skip locked)
              update job j set state = 'ready', run_at = coolops_now(), rung_at = null, lease = null, lease_until = null
                from dead where j.id = dead.id"
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await
         .map(|done| done.rows_affected())
     }
@@ -353,18 +354,20 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn forget_done(&self) -> Result<u64, sqlx::Error> {
-        sqlx::query!("delete from worker where seen_at < coolops_now() - interval '1 day'").execute(&self.work).await?;
+    pub async fn forget_done(self) -> Result<u64, sqlx::Error> {
+        sqlx::query!("delete from worker where seen_at < coolops_now() - interval '1 day'")
+            .execute(&self.0.work)
+            .await?;
         sqlx::query!(
             "delete from log_tail t where not exists (select 1 from deployment d where d.id = t.deployment_id and d.is_worked_on and not d.has_not_begun)"
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await?;
         sqlx::query!(
             "delete from job where id in (select id from job where state = 'done' and run_at < coolops_now() - interval '1 day'
                                            order by run_at limit 10000 for update skip locked)"
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await
         .map(|done| done.rows_affected())
     }
@@ -373,7 +376,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn to_ring(&self, kinds: &[TaskKind], limit: i64) -> Result<Vec<JobId>, sqlx::Error> {
+    pub async fn to_ring(self, kinds: &[TaskKind], limit: i64) -> Result<Vec<JobId>, sqlx::Error> {
         let rows = sqlx::query!(
             "with due as materialized (
                select j.id from unnest($1::text[]) k(kind) cross join (values (true), (false)) t(came) cross join lateral (
@@ -385,7 +388,7 @@ impl Store {
             &names(kinds) as &[&str],
             limit
         )
-        .fetch_all(&self.work)
+        .fetch_all(&self.0.work)
         .await?;
         Ok(rows.into_iter().map(|r| JobId(r.id)).collect())
     }
@@ -394,7 +397,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn next_due(&self, kinds: &[TaskKind]) -> Result<Option<i64>, sqlx::Error> {
+    pub async fn next_due(self, kinds: &[TaskKind]) -> Result<Option<i64>, sqlx::Error> {
         sqlx::query_scalar!(
             "select (extract(epoch from min(j.run_at) - coolops_now()) * 1000)::bigint
                from unnest($1::text[]) k(kind) cross join (values (true), (false)) t(came) cross join lateral (
@@ -402,7 +405,7 @@ impl Store {
                   order by run_at limit 1) j",
             &names(kinds) as &[&str]
         )
-        .fetch_one(&self.work)
+        .fetch_one(&self.0.work)
         .await
     }
 
@@ -410,7 +413,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn want(&self, task: Task) -> Result<(), sqlx::Error> {
+    pub async fn want(self, task: Task) -> Result<(), sqlx::Error> {
         let (kind, key) = (task.kind().as_str(), task.key());
         sqlx::query!(
             "insert into job as j (id, kind, key, wanted) select $1, $2, $3, position from event_head
@@ -420,9 +423,32 @@ impl Store {
             kind,
             key
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await?;
-        self.wake.appended(0);
+        self.0.wake.appended(0);
         Ok(())
+    }
+
+    /// Asks again for work that the rows say is owed and no job stands for: what a lost job table would cost.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn missing(self) -> Result<Vec<Task>, sqlx::Error> {
+        let runs = sqlx::query_scalar!(
+            "select d.id from deployment d where d.holds and d.is_worked_on
+                and not exists (select 1 from job j where j.kind = 'run_deployment' and j.key = d.id and j.state in ('ready', 'leased'))"
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
+        let messages = sqlx::query_scalar!(
+            // One that was sent had a job, which is done and may be forgotten by now.
+            "select b.id from build b where b.position > (select position - 100000 from event_head)
+                and not exists (select 1 from job j where j.kind = 'sync_message' and j.key = b.id)
+                and not exists (select 1 from slack_message m where m.build_id = b.id and m.state in ('live', 'gone'))"
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
+        let runs = runs.into_iter().map(|id| Task::RunDeployment(DeploymentId(id)));
+        Ok(runs.chain(messages.into_iter().map(|id| Task::SyncMessage(BuildId(id)))).collect())
     }
 }

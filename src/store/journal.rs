@@ -90,12 +90,23 @@ impl Journal {
     }
 }
 
+/// What deployments printed.
+#[derive(Clone, Copy)]
+pub struct Journals<'a>(pub(super) &'a Store);
+
 impl Store {
+    /// What deployments printed.
+    pub fn journals(&self) -> Journals<'_> {
+        Journals(self)
+    }
+}
+
+impl Journals<'_> {
     /// Opens a deployment's journal where it was left.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn journal(&self, deployment: DeploymentId, claim: &Claim) -> Result<Journal, sqlx::Error> {
+    pub async fn open(self, deployment: DeploymentId, claim: &Claim) -> Result<Journal, sqlx::Error> {
         let last = sqlx::query!(
             r#"select chunk_no, first_line, lines, chain_hash, envelope::text as "envelope!",
                       (select sum(raw_len) from log_chunk where deployment_id = $1)::bigint as "bytes!",
@@ -105,7 +116,7 @@ impl Store {
                  from log_chunk where deployment_id = $1 order by chunk_no desc limit 1"#,
             deployment.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.0.pool)
         .await?;
         let head = chain::journal_genesis(deployment.0);
         let left_out = LeftOut::default();
@@ -138,13 +149,13 @@ impl Store {
         Ok(journal)
     }
 
-    async fn last_cursor(&self, deployment: DeploymentId) -> Result<Option<LogCursor>, sqlx::Error> {
+    async fn last_cursor(self, deployment: DeploymentId) -> Result<Option<LogCursor>, sqlx::Error> {
         let envelope = sqlx::query_scalar!(
             r#"select envelope::text as "envelope!" from log_chunk where deployment_id = $1 and envelope->>'cursor' is not null
                 order by chunk_no desc limit 1"#,
             deployment.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.0.pool)
         .await?;
         // Without its place the whole output would be stored again.
         let read = |e: String| serde_json::from_str::<DeploymentLogged>(&e).map_err(|e| sqlx::Error::Decode(e.into()));
@@ -155,7 +166,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`JournalError`].
-    pub async fn append_chunk(&self, journal: &mut Journal, piece: &Piece) -> Result<(), JournalError> {
+    pub async fn append(self, journal: &mut Journal, piece: &Piece) -> Result<(), JournalError> {
         let body = &piece.body[..];
         let lines = i32::try_from(body.iter().filter(|b| **b == b'\n').count()).unwrap_or(i32::MAX);
         let envelope = DeploymentLogged {
@@ -187,7 +198,7 @@ impl Store {
             compressed,
             &head[..]
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.0.pool)
         .await;
         match written {
             Ok(_) => {}
@@ -209,7 +220,7 @@ impl Store {
             journal.cursor.clone_from(&piece.cursor);
         }
         metrics::counter!("coolops_log_bytes_total").increment(body.len() as u64);
-        self.wake.logged(journal.deployment);
+        self.0.wake.logged(journal.deployment);
         Ok(())
     }
 
@@ -217,12 +228,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn chunks_from(
-        &self,
-        deployment: DeploymentId,
-        from: i32,
-        limit: i64,
-    ) -> Result<Vec<Chunk>, sqlx::Error> {
+    pub async fn chunks_from(self, deployment: DeploymentId, from: i32, limit: i64) -> Result<Vec<Chunk>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"select chunk_no, first_line, lines, raw_len, body, coalesce((envelope->'left_out'->>'lines')::bigint, 0) as "left_out!"
                  from log_chunk where deployment_id = $1 and chunk_no >= $2 order by chunk_no limit $3"#,
@@ -230,7 +236,7 @@ impl Store {
             from,
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.0.pool)
         .await?;
         rows.into_iter()
             .map(|r| {
@@ -246,12 +252,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn tail_start(
-        &self,
-        deployment: DeploymentId,
-        lines: i64,
-        bytes: i64,
-    ) -> Result<(i32, i64), sqlx::Error> {
+    pub async fn tail_start(self, deployment: DeploymentId, lines: i64, bytes: i64) -> Result<(i32, i64), sqlx::Error> {
         let row = sqlx::query!(
             r#"with chunk as (select chunk_no, first_line - 1 + lines as last_line, sum(raw_len) over (order by chunk_no desc) as tail
                                 from log_chunk where deployment_id = $1),
@@ -264,7 +265,7 @@ impl Store {
             lines,
             bytes
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.0.pool)
         .await?;
         Ok((row.first, row.total))
     }
@@ -273,11 +274,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn verify_journal(
-        &self,
-        deployment: DeploymentId,
-        seal: Option<&LogSeal>,
-    ) -> Result<Option<String>, sqlx::Error> {
+    pub async fn verify(self, deployment: DeploymentId, seal: Option<&LogSeal>) -> Result<Option<String>, sqlx::Error> {
         let (mut head, mut number, mut lines, mut bytes) = (chain::journal_genesis(deployment.0), 0, 0_i64, 0_i64);
         let (mut left_out, mut gaps) = (LeftOut::default(), 0);
         loop {
@@ -287,7 +284,7 @@ impl Store {
                 deployment.0,
                 number
             )
-            .fetch_all(&self.pool)
+            .fetch_all(&self.0.pool)
             .await?;
             if rows.is_empty() {
                 break;
@@ -337,9 +334,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn journals(&self) -> Result<Vec<DeploymentId>, sqlx::Error> {
+    pub async fn all(self) -> Result<Vec<DeploymentId>, sqlx::Error> {
         let ids: Vec<Uuid> = sqlx::query_scalar!("select distinct deployment_id from log_chunk")
-            .fetch_all(&mut self.bulk().await?)
+            .fetch_all(&mut self.0.bulk().await?)
             .await?;
         Ok(ids.into_iter().map(DeploymentId).collect())
     }

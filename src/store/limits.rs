@@ -15,6 +15,15 @@ pub struct Pace {
     pub burst: Duration,
 }
 
+/// A turn that is waited for.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// Where.
+    pub scope: String,
+    /// How often there is one.
+    pub pace: Pace,
+}
+
 /// Why Slack is left alone for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pause {
@@ -41,13 +50,24 @@ fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }
 
+/// Slack's paces, and whether Slack is paused.
+#[derive(Clone, Copy)]
+pub struct Paces<'a>(pub(super) &'a Store);
+
 impl Store {
+    /// Slack's paces, and whether Slack is paused.
+    pub fn paces(&self) -> Paces<'_> {
+        Paces(self)
+    }
+}
+
+impl Paces<'_> {
     /// Reserves the next turn in a scope and tells how long it is until then; zero: now. Whoever waits has its place,
     /// so a thousand who wait ask once each, not a thousand times.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn reserve_turn(&self, scope: &str, pace: Pace) -> Result<Duration, sqlx::Error> {
+    pub async fn reserve_turn(self, scope: &str, pace: Pace) -> Result<Duration, sqlx::Error> {
         let wait = sqlx::query_scalar!(
             r#"insert into rate_bucket as b (scope, tat) values ($1, coolops_now() + $2::interval)
                on conflict (scope) do update set tat = greatest(b.tat, b.blocked_until, coolops_now(),
@@ -58,7 +78,7 @@ impl Store {
             interval(pace.every),
             interval(pace.burst)
         )
-        .fetch_one(&self.work)
+        .fetch_one(&self.0.work)
         .await?;
         Ok(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
     }
@@ -67,13 +87,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn closed_for(&self, scope: &str) -> Result<Duration, sqlx::Error> {
+    pub async fn closed_for(self, scope: &str) -> Result<Duration, sqlx::Error> {
         let wait = sqlx::query_scalar!(
             r#"select (coalesce(extract(epoch from max(blocked_until) - coolops_now()), 0) * 1000)::bigint as "ms!" from rate_bucket
                 where scope = any(array[$1, 'slack']) and blocked_until > coolops_now()"#,
             scope
         )
-        .fetch_one(&self.work)
+        .fetch_one(&self.0.work)
         .await?;
         Ok(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
     }
@@ -82,14 +102,14 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn pause_slack(&self, word: &str) -> Result<(), sqlx::Error> {
+    pub async fn pause(self, word: &str) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into rate_bucket (scope, tat, blocked_until, reason)
              values ('slack', coolops_now(), coolops_now() + interval '1 min', $1)
              on conflict (scope) do update set blocked_until = excluded.blocked_until, reason = excluded.reason",
             word
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await
         .map(|_| ())
     }
@@ -99,7 +119,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn slack_failed(&self) -> Result<(), sqlx::Error> {
+    pub async fn failed(self) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into rate_bucket as b (scope, tat, blocked_until, failures)
              values ('slack', coolops_now(), coolops_now() + interval '1 s', 1)
@@ -107,7 +127,7 @@ impl Store {
                blocked_until = coolops_now() + interval '1 s' * least(30, power(2, least(b.failures, 5)))
               where b.blocked_until <= coolops_now()"
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await
         .map(|_| ())
     }
@@ -116,7 +136,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn resume_slack(&self) -> Result<(), sqlx::Error> {
+    pub async fn resume(self) -> Result<(), sqlx::Error> {
         sqlx::query!(
             // Turns that were given out behind the pause come as much earlier as the pause is cut short.
             "with pause as (delete from rate_bucket where scope = 'slack'
@@ -127,9 +147,9 @@ impl Store {
               where j.state = 'ready' and j.kind in ('sync_message', 'reply_privately') and j.run_at > coolops_now()
                 and (j.turn is not null or j.last_error = p.reason)"
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await?;
-        self.wake.appended(0);
+        self.0.wake.appended(0);
         Ok(())
     }
 
@@ -137,11 +157,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn slack_is_paused(&self) -> Result<Option<Pause>, sqlx::Error> {
+    pub async fn is_paused(self) -> Result<Option<Pause>, sqlx::Error> {
         let row = sqlx::query!(
             "select reason, failures from rate_bucket where scope = 'slack' and blocked_until > coolops_now()"
         )
-        .fetch_optional(&self.work)
+        .fetch_optional(&self.0.work)
         .await?;
         Ok(row.map(|r| r.reason.map_or(Pause::NoClearAnswer { calls: r.failures }, Pause::Refused)))
     }
@@ -150,14 +170,14 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn block(&self, scope: &str, wait: Duration) -> Result<(), sqlx::Error> {
+    pub async fn block(self, scope: &str, wait: Duration) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into rate_bucket as b (scope, tat, blocked_until) values ($1, coolops_now(), coolops_now() + $2::interval)
              on conflict (scope) do update set blocked_until = greatest(b.blocked_until, excluded.blocked_until)",
             scope,
             interval(wait)
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await
         .map(|_| ())
     }

@@ -12,22 +12,24 @@ use crate::domain::ids::{BuildId, EventId};
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The database.
-    #[error("the database does not answer: {0}")]
-    Database(sqlx::Error),
+    #[error("the database does not answer")]
+    Database(#[from] sqlx::Error),
     /// An event of a newer program, or a damaged one: reading stops there.
-    #[error("event {position}: {why}")]
+    #[error("event {position}")]
     Unreadable {
         /// Where.
         position: i64,
         /// What.
+        #[source]
         why: UnreadableEvent,
     },
     /// The actor can't be read.
-    #[error("event {position}: its actor can't be read: {why}")]
+    #[error("event {position}: its actor can't be read")]
     Actor {
         /// Where.
         position: i64,
         /// What.
+        #[source]
         why: UnreadableActor,
     },
 }
@@ -44,13 +46,6 @@ impl ReadError {
             | Self::Actor { why: UnreadableActor::Unknown { .. }, .. }
             | Self::Database(_) => None,
         }
-    }
-}
-
-// The texts hold their causes, so none is named as a source: a chain would tell it twice.
-impl From<sqlx::Error> for ReadError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
     }
 }
 
@@ -123,18 +118,29 @@ macro_rules! recorded {
     };
 }
 
+/// The log, to be read.
+#[derive(Clone, Copy)]
+pub struct Log<'a>(pub(super) &'a Store);
+
 impl Store {
+    /// The log, to be read.
+    pub fn log(&self) -> Log<'_> {
+        Log(self)
+    }
+}
+
+impl Log<'_> {
     /// All events of a stream, oldest first.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn read_stream(&self, stream: Uuid) -> Result<Vec<Recorded>, ReadError> {
+    pub async fn stream(self, stream: Uuid) -> Result<Vec<Recorded>, ReadError> {
         let rows = sqlx::query!(
             r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
                  from event where stream_id = $1 order by stream_version"#,
             stream
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.0.pool)
         .await?;
         recorded!(rows)
     }
@@ -143,21 +149,21 @@ impl Store {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn read_build(&self, build: BuildId) -> Result<Vec<Recorded>, ReadError> {
-        self.read_about(build.0).await
+    pub async fn build(self, build: BuildId) -> Result<Vec<Recorded>, ReadError> {
+        self.about(build.0).await
     }
 
     /// All events about a build or a project, oldest first.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn read_about(&self, correlation: Uuid) -> Result<Vec<Recorded>, ReadError> {
+    pub async fn about(self, correlation: Uuid) -> Result<Vec<Recorded>, ReadError> {
         let rows = sqlx::query!(
             r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
                  from event where correlation_id = $1 order by position"#,
             correlation
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.0.pool)
         .await?;
         recorded!(rows)
     }
@@ -166,15 +172,26 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn read_after(&self, position: i64, limit: i64) -> Result<Vec<Result<Recorded, ReadError>>, sqlx::Error> {
+    pub async fn after(self, position: i64, limit: i64) -> Result<Vec<Result<Recorded, ReadError>>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
                  from event where position > $1 order by position limit $2"#,
             position,
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.0.pool)
         .await?;
         Ok(recorded!(rows))
+    }
+
+    /// The head of the log: position and chain hash.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn head(self) -> Result<(i64, Vec<u8>), sqlx::Error> {
+        sqlx::query!("select position, chain_hash from event_head")
+            .fetch_one(&self.0.pool)
+            .await
+            .map(|r| (r.position, r.chain_hash))
     }
 }

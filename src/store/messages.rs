@@ -23,7 +23,7 @@ pub struct Sent {
     pub sent_ago_ms: Option<i64>,
     /// SHA-256 of what Slack was last sent.
     pub sent_digest: Option<Vec<u8>>,
-    /// How often it was in doubt: see [`Store::message_doubted`].
+    /// How often it was in doubt: see [`Messages::doubted`].
     pub doubts: i32,
     /// Slack refused the layout, and was sent the facts as text.
     pub plain: bool,
@@ -62,6 +62,15 @@ impl MessageState {
     }
 }
 
+/// Where a message is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The channel's id.
+    pub channel: &'a str,
+    /// Slack's name for a message in it.
+    pub ts: &'a str,
+}
+
 /// What was sent.
 pub struct Payload<'a> {
     /// The canonical bytes.
@@ -76,18 +85,29 @@ pub struct Payload<'a> {
     pub plain: Option<&'a str>,
 }
 
+/// What Slack was sent for each build, and what is on its way.
+#[derive(Clone, Copy)]
+pub struct Messages<'a>(pub(super) &'a Store);
+
 impl Store {
+    /// What Slack was sent for each build, and what is on its way.
+    pub fn messages(&self) -> Messages<'_> {
+        Messages(self)
+    }
+}
+
+impl Messages<'_> {
     /// What Slack has of a build's message; none before the first attempt.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message(&self, build: BuildId) -> Result<Option<Sent>, sqlx::Error> {
+    pub async fn get(self, build: BuildId) -> Result<Option<Sent>, sqlx::Error> {
         let row = sqlx::query!(
             r#"select state, channel, ts, attempted_at, lookups, sent_digest, doubts, plain,
                       (extract(epoch from coolops_now() - sent_at) * 1000)::bigint as sent_ago_ms from slack_message where build_id = $1"#,
             build.0
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.0.pool)
         .await?;
         Ok(row.map(|r| Sent {
             state: MessageState::parse(&r.state),
@@ -107,7 +127,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_attempted(&self, claim: &Claim, build: BuildId, channel: &str) -> Result<bool, sqlx::Error> {
+    pub async fn attempted(self, claim: &Claim, build: BuildId, channel: &str) -> Result<bool, sqlx::Error> {
         sqlx::query!(
             "insert into slack_message (build_id, state, channel) select $1, 'posting', $2
               where holds($3, $4, $5)
@@ -119,7 +139,7 @@ impl Store {
             claim.fence,
             claim.lease
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|done| done.rows_affected() == 1)
     }
@@ -128,7 +148,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_not_found(&self, claim: &Claim, build: BuildId) -> Result<(), sqlx::Error> {
+    pub async fn not_found(self, claim: &Claim, build: BuildId) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update slack_message set lookups = lookups + 1
               where build_id = $1 and holds($2, $3, $4)",
@@ -137,7 +157,7 @@ impl Store {
             claim.fence,
             claim.lease
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|_| ())
     }
@@ -148,12 +168,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_sent(
-        &self,
+    pub async fn sent(
+        self,
         claim: &Claim,
         build: BuildId,
-        channel: &str,
-        ts: &str,
+        place: Place<'_>,
         payload: Option<Payload<'_>>,
         doubts: i32,
     ) -> Result<bool, sqlx::Error> {
@@ -166,8 +185,8 @@ impl Store {
                     sent_position = greatest(sent_position, $7), sent_at = coolops_now(), problem = $12, plain = $12::text is not null
               where build_id = $1 and holds($8, $9, $11)",
             build.0,
-            channel,
-            ts,
+            place.channel,
+            place.ts,
             p.map(|p| p.bytes),
             p.map(|p| p.digest),
             p.map(|p| p.render_version),
@@ -178,7 +197,7 @@ impl Store {
             claim.lease,
             p.and_then(|p| p.plain)
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|done| done.rows_affected() == 1)
     }
@@ -187,14 +206,14 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn note_stray(&self, build: BuildId, channel: &str, ts: &str) -> Result<(), sqlx::Error> {
+    pub async fn note_stray(self, build: BuildId, channel: &str, ts: &str) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into slack_stray (build_id, channel, ts) values ($1, $2, $3) on conflict do nothing",
             build.0,
             channel,
             ts
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|_| ())
     }
@@ -203,9 +222,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn strays(&self, build: BuildId) -> Result<Vec<(String, String)>, sqlx::Error> {
+    pub async fn strays(self, build: BuildId) -> Result<Vec<(String, String)>, sqlx::Error> {
         let rows = sqlx::query!("select channel, ts from slack_stray where build_id = $1 order by ts", build.0)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.0.pool)
             .await?;
         Ok(rows.into_iter().map(|r| (r.channel, r.ts)).collect())
     }
@@ -214,9 +233,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn forget_stray(&self, build: BuildId, channel: &str, ts: &str) -> Result<(), sqlx::Error> {
+    pub async fn forget_stray(self, build: BuildId, channel: &str, ts: &str) -> Result<(), sqlx::Error> {
         sqlx::query!("delete from slack_stray where build_id = $1 and channel = $2 and ts = $3", build.0, channel, ts)
-            .execute(&self.pool)
+            .execute(&self.0.pool)
             .await
             .map(|_| ())
     }
@@ -225,23 +244,23 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn plain_messages(&self) -> Result<Vec<(BuildId, String)>, sqlx::Error> {
+    pub async fn plain(self) -> Result<Vec<(BuildId, String)>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"select build_id, coalesce(problem, '') as "problem!" from slack_message where plain order by sent_at desc limit 20"#
         );
-        Ok(rows.fetch_all(&self.pool).await?.into_iter().map(|r| (BuildId(r.build_id), r.problem)).collect())
+        Ok(rows.fetch_all(&self.0.pool).await?.into_iter().map(|r| (BuildId(r.build_id), r.problem)).collect())
     }
 
     /// It isn't known what Slack shows: the next sync sends the present state whatever was sent last.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_doubted(&self, build: BuildId) -> Result<(), sqlx::Error> {
+    pub async fn doubted(self, build: BuildId) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update slack_message set sent_digest = null, sent_payload = null, doubts = doubts + 1 where build_id = $1",
             build.0
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|_| ())
     }
@@ -250,7 +269,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_unchanged(&self, claim: &Claim, build: BuildId, position: i64) -> Result<(), sqlx::Error> {
+    pub async fn unchanged(self, claim: &Claim, build: BuildId, position: i64) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update slack_message set sent_position = greatest(sent_position, $2)
               where build_id = $1 and holds($3, $4, $5)",
@@ -260,7 +279,7 @@ impl Store {
             claim.fence,
             claim.lease
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|_| ())
     }
@@ -269,7 +288,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_not_posted(&self, claim: &Claim, build: BuildId) -> Result<(), sqlx::Error> {
+    pub async fn not_posted(self, claim: &Claim, build: BuildId) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "delete from slack_message where build_id = $1 and holds($2, $3, $4)",
             build.0,
@@ -277,7 +296,7 @@ impl Store {
             claim.fence,
             claim.lease
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|_| ())
     }
@@ -286,8 +305,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn message_is(
-        &self,
+    pub async fn is(
+        self,
         claim: &Claim,
         build: BuildId,
         state: MessageState,
@@ -306,7 +325,7 @@ impl Store {
             claim.fence,
             claim.lease
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|_| ())
     }
@@ -315,15 +334,15 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn retry_channel(&self, channel: &str) -> Result<(), sqlx::Error> {
+    pub async fn retry_channel(self, channel: &str) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update job set run_at = coolops_now(), rung_at = null where state = 'ready' and kind = 'sync_message'
                 and key in (select build_id from slack_message where channel = $1 and state = 'blocked')",
             channel
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await?;
-        self.wake.appended(0);
+        self.0.wake.appended(0);
         Ok(())
     }
 
@@ -331,16 +350,16 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn retry_project(&self, project: ProjectId) -> Result<(), sqlx::Error> {
+    pub async fn retry_project(self, project: ProjectId) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update job set run_at = coolops_now(), rung_at = null where state = 'ready' and kind = 'sync_message'
                 and key in (select m.build_id from slack_message m join build b on b.id = m.build_id
                              where b.project_id = $1 and m.state = 'blocked' and m.ts is null)",
             project.0
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await?;
-        self.wake.appended(0);
+        self.0.wake.appended(0);
         Ok(())
     }
 
@@ -348,11 +367,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn blocked_channels(&self) -> Result<Vec<(String, String, i64)>, sqlx::Error> {
+    pub async fn blocked_channels(self) -> Result<Vec<(String, String, i64)>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"select channel, coalesce(problem, '') as "problem!", count(*) as "n!" from slack_message where state = 'blocked' group by 1, 2 order by 1"#
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.0.pool)
         .await?;
         Ok(rows.into_iter().map(|r| (r.channel, r.problem, r.n)).collect())
     }
@@ -372,17 +391,17 @@ pub struct Audited {
     pub plain: bool,
 }
 
-impl Store {
+impl Messages<'_> {
     /// What was last sent for every build.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn sent_messages(&self) -> Result<Vec<Audited>, sqlx::Error> {
+    pub async fn all(self) -> Result<Vec<Audited>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"select build_id, sent_position, sent_digest as "sent_digest!", sha256(convert_to(sent_payload, 'UTF8')) as "payload_digest!",
                       render_version as "render_version!", plain from slack_message where sent_digest is not null"#
         )
-        .fetch_all(&mut self.bulk().await?)
+        .fetch_all(&mut self.0.bulk().await?)
         .await?;
         Ok(rows
             .into_iter()
@@ -401,20 +420,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn messages_behind(&self) -> Result<i64, sqlx::Error> {
+    pub async fn behind(self) -> Result<i64, sqlx::Error> {
         sqlx::query_scalar!(r#"select count(*) as "n!" from job where kind = 'sync_message' and wanted > done"#)
-            .fetch_one(&self.pool)
+            .fetch_one(&self.0.pool)
             .await
-    }
-
-    /// The head of the log: position and chain hash.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn head(&self) -> Result<(i64, Vec<u8>), sqlx::Error> {
-        sqlx::query!("select position, chain_hash from event_head")
-            .fetch_one(&self.pool)
-            .await
-            .map(|r| (r.position, r.chain_hash))
     }
 }

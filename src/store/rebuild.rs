@@ -211,30 +211,3 @@ impl Staging {
         Ok(swapped)
     }
 }
-
-impl Store {
-    /// Asks again for work that the rows say is owed and no job stands for: what a lost job table would cost.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn owed_without_a_job(&self) -> Result<Vec<crate::domain::react::Task>, sqlx::Error> {
-        use crate::domain::ids::{BuildId, DeploymentId};
-        use crate::domain::react::Task;
-        let runs = sqlx::query_scalar!(
-            "select d.id from deployment d where d.holds and d.is_worked_on
-                and not exists (select 1 from job j where j.kind = 'run_deployment' and j.key = d.id and j.state in ('ready', 'leased'))"
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let messages = sqlx::query_scalar!(
-            // One that was sent had a job, which is done and may be forgotten by now.
-            "select b.id from build b where b.position > (select position - 100000 from event_head)
-                and not exists (select 1 from job j where j.kind = 'sync_message' and j.key = b.id)
-                and not exists (select 1 from slack_message m where m.build_id = b.id and m.state in ('live', 'gone'))"
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let runs = runs.into_iter().map(|id| Task::RunDeployment(DeploymentId(id)));
-        Ok(runs.chain(messages.into_iter().map(|id| Task::SyncMessage(BuildId(id)))).collect())
-    }
-}

@@ -82,7 +82,7 @@ impl RefusalLog {
         if noted.is_empty() {
             return;
         }
-        if let Err(e) = self.store.keep_refusals(&noted).await {
+        if let Err(e) = self.store.refusals().keep(&noted).await {
             tracing::debug!(error = %e, "refused requests can't be noted");
         }
     }
@@ -101,8 +101,19 @@ pub struct Refused {
     pub times: i64,
 }
 
+/// Requests that were refused.
+#[derive(Clone, Copy)]
+pub struct Refusals<'a>(pub(super) &'a Store);
+
 impl Store {
-    async fn keep_refusals(&self, noted: &HashMap<Refusal, Alike>) -> Result<(), sqlx::Error> {
+    /// Requests that were refused.
+    pub fn refusals(&self) -> Refusals<'_> {
+        Refusals(self)
+    }
+}
+
+impl Refusals<'_> {
+    async fn keep(self, noted: &HashMap<Refusal, Alike>) -> Result<(), sqlx::Error> {
         let providers: Vec<&str> = noted.keys().map(|r| r.provider).collect();
         let projects: Vec<Option<&str>> = noted.keys().map(|r| r.project.as_deref()).collect();
         let reasons: Vec<&str> = noted.keys().map(|r| r.reason.as_str()).collect();
@@ -119,7 +130,7 @@ impl Store {
             &times,
             &digests as &[Option<Vec<u8>>]
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await?;
         sqlx::query!(
             // Those for projects that don't exist have room of their own: nobody can push the others out with them.
@@ -127,7 +138,7 @@ impl Store {
               where r.known = k.known and r.id <= (select id from ci_refusal o where o.known = k.known order by id desc offset $1 limit 1)",
             KEPT
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|_| ())
     }
@@ -136,12 +147,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn refusals(
-        &self,
-        project: Option<&str>,
-        shared: &[String],
-        limit: i64,
-    ) -> Result<Vec<Refused>, sqlx::Error> {
+    pub async fn list(self, project: Option<&str>, shared: &[String], limit: i64) -> Result<Vec<Refused>, sqlx::Error> {
         sqlx::query_as!(
             Refused,
             "select at, provider, project, reason, digest, times from ci_refusal
@@ -150,7 +156,7 @@ impl Store {
             limit,
             shared
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.0.pool)
         .await
     }
 }

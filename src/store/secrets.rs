@@ -15,18 +15,23 @@ pub struct Sealed {
     pub ciphertext: Vec<u8>,
 }
 
+/// Encrypted values, and their erasure.
+#[derive(Clone, Copy)]
+pub struct Secrets<'a>(pub(super) &'a Store);
+
 impl Store {
+    /// Encrypted values, and their erasure.
+    pub fn secrets(&self) -> Secrets<'_> {
+        Secrets(self)
+    }
+}
+
+impl Secrets<'_> {
     /// Keeps a value under its owner, name and version. `false` when that version is taken: nothing is ever replaced.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn keep_secret(
-        &self,
-        owner: Uuid,
-        name: &str,
-        version: i32,
-        sealed: &Sealed,
-    ) -> Result<bool, sqlx::Error> {
+    pub async fn keep(self, owner: Uuid, name: &str, version: i32, sealed: &Sealed) -> Result<bool, sqlx::Error> {
         sqlx::query!(
             "insert into secret_value (owner, name, version, key_id, nonce, ciphertext) values ($1, $2, $3, $4, $5, $6)
              on conflict (owner, name, version) do nothing",
@@ -37,7 +42,7 @@ impl Store {
             sealed.nonce,
             sealed.ciphertext
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|done| done.rows_affected() == 1)
     }
@@ -46,7 +51,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn secret(&self, owner: Uuid, name: &str, version: i32) -> Result<Option<Sealed>, sqlx::Error> {
+    pub async fn get(self, owner: Uuid, name: &str, version: i32) -> Result<Option<Sealed>, sqlx::Error> {
         sqlx::query_as!(
             Sealed,
             "select key_id, nonce, ciphertext from secret_value where owner = $1 and name = $2 and version = $3",
@@ -54,7 +59,7 @@ impl Store {
             name,
             version
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.0.pool)
         .await
     }
 
@@ -63,10 +68,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn secrets_of(&self, owner: Uuid) -> Result<Vec<(String, i32, Sealed)>, sqlx::Error> {
+    pub async fn of(self, owner: Uuid) -> Result<Vec<(String, i32, Sealed)>, sqlx::Error> {
         let rows =
             sqlx::query!("select name, version, key_id, nonce, ciphertext from secret_value where owner = $1", owner);
-        let sealed = rows.fetch_all(&self.pool).await?.into_iter();
+        let sealed = rows.fetch_all(&self.0.pool).await?.into_iter();
         Ok(sealed
             .map(|r| (r.name, r.version, Sealed { key_id: r.key_id, nonce: r.nonce, ciphertext: r.ciphertext }))
             .collect())
@@ -79,7 +84,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn erase_superseded(
-        &self,
+        self,
         environment: Uuid,
         names: &[String],
         versions: &[i32],
@@ -93,17 +98,17 @@ impl Store {
             names,
             versions
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|done| done.rows_affected())
     }
 
     /// Erases one version of an environment's value, unless a deployment is open there: see
-    /// [`Store::erase_superseded`], which does it then, and has the rest.
+    /// [`Secrets::erase_superseded`], which does it then, and has the rest.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn erase_unless_open(&self, environment: Uuid, name: &str, version: i32) -> Result<u64, sqlx::Error> {
+    pub async fn erase_unless_open(self, environment: Uuid, name: &str, version: i32) -> Result<u64, sqlx::Error> {
         sqlx::query!(
             "delete from secret_value where owner = $1 and name = $2 and version = $3
                 and not exists (select 1 from deployment d where d.environment_id = $1 and d.holds)",
@@ -111,7 +116,7 @@ impl Store {
             name,
             version
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|done| done.rows_affected())
     }
@@ -122,13 +127,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn erase_all(&self, owner: Uuid) -> Result<u64, sqlx::Error> {
+    pub async fn erase_all(self, owner: Uuid) -> Result<u64, sqlx::Error> {
         sqlx::query!(
             "delete from secret_value where owner = $1 and name not like 'ci %'
                 and not exists (select 1 from deployment d where (d.environment_id = $1 or d.project_id = $1) and d.holds)",
             owner
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|done| done.rows_affected())
     }
@@ -137,14 +142,14 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn erase_secrets(&self, owner: Uuid, name: &str, from: Option<i32>) -> Result<u64, sqlx::Error> {
+    pub async fn erase(self, owner: Uuid, name: &str, from: Option<i32>) -> Result<u64, sqlx::Error> {
         sqlx::query!(
             "delete from secret_value where owner = $1 and name = $2 and ($3::int is null or version < $3)",
             owner,
             name,
             from
         )
-        .execute(&self.pool)
+        .execute(&self.0.pool)
         .await
         .map(|done| done.rows_affected())
     }

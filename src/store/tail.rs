@@ -43,12 +43,23 @@ impl Newest {
     }
 }
 
+/// What is shown of deployments that run, before their journals have it.
+#[derive(Clone, Copy)]
+pub struct Tails<'a>(pub(super) &'a Store);
+
 impl Store {
+    /// What is shown of deployments that run, before their journals have it.
+    pub fn tails(&self) -> Tails<'_> {
+        Tails(self)
+    }
+}
+
+impl Tails<'_> {
     /// Shows a piece to those who watch; what is long past leaves.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn show_newest(&self, deployment: DeploymentId, piece: &Newest) -> Result<(), sqlx::Error> {
+    pub async fn show(self, deployment: DeploymentId, piece: &Newest) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into log_tail (deployment_id, first_line, lines, body) values ($1, $2, $3, $4)
              on conflict (deployment_id, first_line) do update set lines = excluded.lines, body = excluded.body",
@@ -57,7 +68,7 @@ impl Store {
             i32::try_from(piece.lines).unwrap_or(i32::MAX),
             piece.body
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await?;
         sqlx::query!(
             "delete from log_tail where deployment_id = $1 and first_line <
@@ -66,9 +77,9 @@ impl Store {
             deployment.0,
             KEPT
         )
-        .execute(&self.work)
+        .execute(&self.0.work)
         .await?;
-        self.wake.logged(deployment);
+        self.0.wake.logged(deployment);
         Ok(())
     }
 
@@ -76,17 +87,17 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn newest_after(&self, deployment: DeploymentId, line: i64) -> Result<Vec<Newest>, sqlx::Error> {
-        newest(&self.pool, deployment, line).await
+    pub async fn after(self, deployment: DeploymentId, line: i64) -> Result<Vec<Newest>, sqlx::Error> {
+        newest(&self.0.pool, deployment, line).await
     }
 
     /// Nobody watches it any more: the journal has what is kept, or somebody else reads it again.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn forget_newest(&self, deployment: DeploymentId) -> Result<(), sqlx::Error> {
+    pub async fn forget(self, deployment: DeploymentId) -> Result<(), sqlx::Error> {
         sqlx::query!("delete from log_tail where deployment_id = $1", deployment.0)
-            .execute(&self.work)
+            .execute(&self.0.work)
             .await
             .map(|_| ())
     }

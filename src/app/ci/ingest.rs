@@ -13,6 +13,7 @@ use crate::domain::ids::{BuildId, DeliveryId, ProjectId};
 use crate::domain::project::{Ci, Project};
 use crate::store::deliveries::{Delivery, DeliveryContent, DeliveryVerdict, PackedDelivery};
 use crate::store::directory::Seen;
+use crate::telemetry::causes;
 
 /// Most builds of one run: its attempts.
 const ATTEMPTS_MAX: usize = 50;
@@ -56,7 +57,7 @@ impl App {
         } else {
             let incoming = incoming.clone();
             let read = tokio::task::spawn_blocking(move || read(&incoming)).await;
-            read.map_err(|e| CommandError::Impossible(format!("the body can't be read: {e}")))?
+            read.map_err(|e| CommandError::Impossible(format!("the body can't be read: {e}").into()))?
         };
         body.map_err(refused)
     }
@@ -77,14 +78,14 @@ impl App {
             // The append has kept it, and noticed if the settings had changed.
             return Ok(Some(self.conclude_delivery(&packed, decided)));
         }
-        let (position, made) = self.store.before_delivery(project.value.id, packed.id).await?;
+        let (position, made) = self.store.deliveries().before(project.value.id, packed.id).await?;
         if position != Some(project.position) {
             return Ok(None);
         }
         // What it made once stays its verdict; what made no build was decided again, because the rules may have
         // changed.
         if let (Some(build), Some(delivery)) =
-            (made, if made.is_some() { self.store.delivery(packed.id).await? } else { None })
+            (made, if made.is_some() { self.store.deliveries().get(packed.id).await? } else { None })
         {
             let build = self.build(build).await?.map(|b| Self::registered(&b, None));
             return Ok(Some(Taken { delivery, build }));
@@ -152,7 +153,7 @@ impl App {
                 }
                 Err(CommandError::Refused(refusal)) => return Ok(Some(Decided::ignored(refusal.to_string()))),
                 // Sent again it would be the same.
-                Err(CommandError::Impossible(why)) => return Ok(Some(Decided::ignored(why))),
+                Err(CommandError::Impossible(why)) => return Ok(Some(Decided::ignored(causes(&*why)))),
                 Err(CommandError::Unavailable(why)) => return Err(CommandError::Unavailable(why)),
             }
         }
@@ -200,7 +201,7 @@ impl App {
 
     pub(super) async fn keep_delivery(&self, packed: &PackedDelivery, decided: Decided) -> Result<Taken, Refused> {
         let taken = self.conclude_delivery(packed, decided);
-        self.store.keep_delivery(&taken.delivery, packed).await?;
+        self.store.deliveries().keep(&taken.delivery, packed).await?;
         Ok(taken)
     }
 }

@@ -148,7 +148,7 @@ impl App {
         if let Err(refusal @ ProofRefusal::Missing(_)) = incoming.provider.verify(&self.request(incoming), "") {
             return Err(refused(refusal));
         }
-        let mut candidates: Vec<Project> = self.unproven().projects().await?;
+        let mut candidates: Vec<Project> = self.unproven().directory().projects().await?;
         candidates.retain(|p| !p.archived && p.ci(provider).is_some_and(|c| c.secret.is_some()));
         if candidates.is_empty() {
             return Err(refused(CiRefusal::NobodySetUp(provider)));
@@ -166,7 +166,7 @@ impl App {
         if believed.is_empty() {
             return Err(match refusal {
                 Some(why) => refused(why),
-                None => CommandError::Unavailable("no project's secret can be read".to_owned()),
+                None => CommandError::Unavailable("no project's secret can be read".into()),
             });
         }
         let body = self.read_redacted(incoming).await?;

@@ -52,8 +52,9 @@ impl App {
             return Ok(known);
         }
         let value = self.secret(project.0, &ci_place(&ci.provider), secret).await?;
-        let value =
-            Arc::new(value.map_err(|e| CommandError::Unavailable(format!("the secret of {}: {e}", ci.provider)))?);
+        let value = Arc::new(
+            value.map_err(|e| CommandError::Unavailable(format!("the secret of {}: {e}", ci.provider).into()))?,
+        );
         let mut all = self.directory.ci_secrets.write().expect("no holder of the lock panics");
         // Those that are accepted no more leave the memory.
         let accepted: Vec<&str> = ci.secret.iter().chain(&ci.previous).map(|s| s.fingerprint.as_str()).collect();

@@ -40,19 +40,19 @@ impl App {
     /// That it is not kept any more, its project or CI system is gone, or the database is away.
     pub async fn replay_delivery(&self, id: DeliveryId) -> Result<Vec<Taken>, CommandError<ReplayRefusal>> {
         let gone = || CommandError::Refused(ReplayRefusal::NotKept(id));
-        let delivery = self.store.delivery(id).await?.ok_or_else(gone)?;
+        let delivery = self.store.deliveries().get(id).await?.ok_or_else(gone)?;
         if let Some(build) = delivery.build {
             let build = self.build(build).await?.map(|b| Self::registered(&b, None));
             let (verdict, reason) = (DeliveryVerdict::Repeated, ALREADY.to_owned());
             return Ok(vec![Taken { delivery: Delivery { verdict, reason, ..delivery }, build }]);
         }
-        let kept = self.store.kept_delivery(id).await?.ok_or_else(gone)?;
+        let kept = self.store.deliveries().kept(id).await?.ok_or_else(gone)?;
         let provider = ci::provider(&delivery.provider).ok_or_else(gone)?;
         let body: Value = serde_json::from_slice(&kept.body).map_err(|_| gone())?;
         if let Some(project) = delivery.project {
             return Ok(vec![self.replay_for(project, delivery, provider, &kept, &body).await?]);
         }
-        let projects = self.store.projects().await?;
+        let projects = self.store.directory().projects().await?;
         let takes = |p: &&Project| !p.archived && p.ci(provider.name()).is_some_and(|c| c.secret.is_some());
         let mut taken = Vec::new();
         for project in theirs(&projects, provider, &body).filter(takes) {
@@ -89,12 +89,12 @@ impl App {
         let packed = PackedDelivery::new(delivery.id, delivery.project, provider.name(), &delivery.name, kept);
         let incoming = Incoming { provider, headers: Headers(kept.headers.clone()), body: Bytes::new() };
         let decided = self.decide_build(project, &ci, &incoming, body, &packed).await;
-        let decided = decided.map_err(|e| CommandError::Unavailable(e.to_string()))?;
+        let decided = decided.map_err(|e| CommandError::Unavailable(e.into()))?;
         let Decided { verdict, reason, build } = decided.ok_or_else(too_busy)?;
         let position = build.as_ref().and_then(|b| b.position).or(delivery.position);
         let delivery =
             Delivery { verdict, reason, build: build.as_ref().map(|b| b.id).or(delivery.build), position, ..delivery };
-        self.store.keep_delivery(&delivery, &packed).await?;
+        self.store.deliveries().keep(&delivery, &packed).await?;
         Ok(Taken { delivery, build })
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use coolops_lab::image;
-use coolops::runner::docker::DockerRunner;
 
 use super::{CANARY, Chaos, chaos, counted, counting};
 use crate::story::database::service;
@@ -139,10 +138,7 @@ async fn on_an_engine_of_its_own(s: &mut Chaos<'_>, script: &str, live_restore: 
     let instance = s.instance().await;
     s.starts.listen(&engine.host(), &instance);
     let own = coolops_lab::engine::Engine::connect(Some(&engine.host())).unwrap();
-    own
-        .import(&s.image, image::busybox_with(&[("deploy", script)]).unwrap())
-        .await
-        .unwrap();
+    own.import(&s.image, image::busybox_with(&[("deploy", script)]).unwrap()).await.unwrap();
     s.stop("-TERM");
     s.set("DOCKER_HOST", &engine.host());
     s.start().await;
@@ -392,10 +388,7 @@ fn f41_the_engine_s_disk_is_full() {
         let instance = s.instance().await;
         s.starts.listen(&engine.host(), &instance);
         let own = coolops_lab::engine::Engine::connect(Some(&engine.host())).unwrap();
-        own
-            .import(&s.image, image::busybox_with(&[("deploy", "true")]).unwrap())
-            .await
-            .unwrap();
+        own.import(&s.image, image::busybox_with(&[("deploy", "true")]).unwrap()).await.unwrap();
         s.stop("-TERM");
         s.set("DOCKER_HOST", &engine.host());
         s.start().await;
@@ -672,13 +665,13 @@ fn f43_four_containers_print_a_gigabyte_together() {
         }
         let took = begun.elapsed();
         let store = coolops::store::Store::open(&s.database.url, 2).await.unwrap();
-        for dated in store.deployments(None, &[], 10).await.unwrap() {
+        for dated in store.deployments().list(None, &[], 10).await.unwrap() {
             let d = dated.deployment;
             if d.environment_name == "Staging" {
                 continue;
             }
             let log = d.stand.log().unwrap().clone();
-            let chunks = store.chunks_from(d.of.deployment_id, 0, 1_000_000).await.unwrap();
+            let chunks = store.journals().chunks_from(d.of.deployment_id, 0, 1_000_000).await.unwrap();
             let kept: usize = chunks
                 .iter()
                 .flat_map(|c| c.body.split(|b| *b == b'\n'))

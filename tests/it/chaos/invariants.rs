@@ -16,7 +16,8 @@ pub async fn hold(s: &Chaos<'_>) {
     let limit = std::time::Duration::from_mins(2);
     s.until_long("nothing is owed any more", limit, async || s.database.count(open).await == 0).await;
     let store = Store::open(&s.database.url, 2).await.unwrap();
-    let events: Vec<Recorded> = store.read_after(0, 1_000_000).await.unwrap().into_iter().map(Result::unwrap).collect();
+    let events: Vec<Recorded> =
+        store.log().after(0, 1_000_000).await.unwrap().into_iter().map(Result::unwrap).collect();
     positions_have_no_gaps(s).await;
     history_is_as_written(s);
     each_deployment_keeps_to_its_states_and_ends_once(&events);
@@ -130,7 +131,7 @@ async fn logs_are_what_was_printed(s: &Chaos<'_>, store: &Store, events: &[Recor
             _ => continue,
         };
         let stored: Vec<u8> =
-            store.chunks_from(id, 0, 1_000_000).await.unwrap().into_iter().flat_map(|c| c.body).collect();
+            store.journals().chunks_from(id, 0, 1_000_000).await.unwrap().into_iter().flat_map(|c| c.body).collect();
         let stored = String::from_utf8(stored).unwrap();
         if seal.gaps == 0 {
             assert_eq!(&stored, expected, "I6: a line of {id} was lost or doubled");

@@ -233,8 +233,8 @@ fn after_gitlab_s_signing_token_nothing_else_will_do() {
             "the token before it signs nothing"
         );
         assert_eq!(deliver(s, "gitlab_signing", &sample("gitlab", "tag")).await.0, StatusCode::CREATED);
-        let kept = s.app.store.deliveries(None, &[], 1).await.unwrap().remove(0);
-        let kept = s.app.store.kept_delivery(kept.id).await.unwrap().unwrap();
+        let kept = s.app.store.deliveries().list(None, &[], 1).await.unwrap().remove(0);
+        let kept = s.app.store.deliveries().kept(kept.id).await.unwrap().unwrap();
         assert!(!String::from_utf8(kept.body).unwrap().contains("glpat-not-for-anybody"), "variables are not kept");
         assert!(kept.headers.iter().all(|(name, _)| name != "webhook-signature"));
     });
@@ -260,7 +260,8 @@ fn a_webhook_admitted_under_old_settings_is_not_registered() {
     use coolops::app::builds::{AnnounceRefusal, Announcer};
     story(async |s| {
         set_up(s, "github").await;
-        let before = s.app.store.project(s.project()).await.unwrap().unwrap().value.ci("github").unwrap().clone();
+        let before =
+            s.app.store.directory().project(s.project()).await.unwrap().unwrap().value.ci("github").unwrap().clone();
         with_rules(s, "github", CiRules { branches: vec!["release/*".into()], ..CiRules::default() }).await;
         let command = coolops::domain::build::RegisterBuild {
             name: "main-42".into(),
@@ -370,11 +371,12 @@ fn drone_sends_every_repository_to_one_address() {
             post(s, "/ci/drone", &headers, body).await
         };
         assert_eq!(running["reason"], "the run has not ended (running)");
-        assert!(s.app.store.deliveries(Some(web), &[], 10).await.unwrap().is_empty());
+        assert!(s.app.store.deliveries().list(Some(web), &[], 10).await.unwrap().is_empty());
         assert!(
             s.app
                 .store
-                .deliveries(Some(web), &["drone".to_owned()], 10)
+                .deliveries()
+                .list(Some(web), &["drone".to_owned()], 10)
                 .await
                 .unwrap()
                 .iter()
@@ -399,7 +401,7 @@ fn drone_sends_every_repository_to_one_address() {
         forged.iter_mut().find(|(n, _)| n == "date").unwrap().1.push(' ');
         assert_eq!(post(s, "/ci/drone", &forged, [body.as_slice(), b" "].concat()).await.0, StatusCode::UNAUTHORIZED);
         s.app.flush_refusals().await;
-        assert_eq!(s.app.store.refusals(Some("web"), &["drone".to_owned()], 10).await.unwrap().len(), 2);
+        assert_eq!(s.app.store.refusals().list(Some("web"), &["drone".to_owned()], 10).await.unwrap().len(), 2);
         let (status, answer) = post(s, "/ci/github", &[], vec![]).await;
         assert_eq!(
             (status, answer["error"].as_str().unwrap()),
@@ -421,7 +423,7 @@ fn a_kept_delivery_is_run_again_under_new_rules_and_posts_nothing_twice() {
         assert_eq!(s.app.replay_delivery(id).await.unwrap()[0].delivery.verdict.as_str(), "repeated");
         s.settle().await;
         assert_eq!(s.channel().matches("# Api: main-42").count(), 1);
-        let listed = s.app.store.deliveries(Some(s.project()), &[], 10).await.unwrap();
+        let listed = s.app.store.deliveries().list(Some(s.project()), &[], 10).await.unwrap();
         assert_eq!((listed.len(), listed[0].build.is_some(), listed[0].position.is_some()), (1, true, true));
     });
 }
@@ -458,7 +460,7 @@ fn refusals_are_bounded_and_deliveries_are_forgotten_after_thirty_days() {
         );
         deliver(s, "github", &good("github")).await;
         s.database.execute("update ci_delivery set at = at - interval '31 days'; update ci_refusal set at = at - interval '31 days'").await;
-        s.app.store.forget_deliveries().await.unwrap();
+        s.app.store.deliveries().forget_old().await.unwrap();
         assert_eq!(
             s.database.count("select (select count(*) from ci_delivery) + (select count(*) from ci_refusal)").await,
             0

@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::query_parameters::{PushImageOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder};
-use coolops_lab::image;
 use coolops_lab::engine::Engine;
+use coolops_lab::image;
 use futures::StreamExt;
 
 use crate::story::database::service;

@@ -183,8 +183,18 @@ const PURE: &[&str] = &[
 
 /// What says that a file does IO, or asks the machine.
 const IO: &[&str] = &[
-    "async ", "tokio", "sqlx", "std::time", "std::env", "std::fs", "std::io", "std::process", "std::net", "getrandom",
-    "Utc::now", "rustix",
+    "async ",
+    "tokio",
+    "sqlx",
+    "std::time",
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::process",
+    "std::net",
+    "getrandom",
+    "Utc::now",
+    "rustix",
 ];
 
 #[test]

@@ -84,7 +84,7 @@ fn removed_output_of_a_stopped_deployment_is_found() {
         s.runner.hold();
         s.runner.will_print(&["half of it is done"], 0);
         s.presses("ana", "master-1", "Staging").await;
-        let id = s.app.store.deployments(None, &[], 1).await.unwrap()[0].deployment.of.deployment_id;
+        let id = s.app.store.deployments().list(None, &[], 1).await.unwrap()[0].deployment.of.deployment_id;
         let reason = coolops::domain::deployment::StopReason::Operator {
             by: "test".to_owned(),
             reason: "wrong version".to_owned(),
@@ -123,6 +123,6 @@ fn a_projection_that_was_changed_is_put_right_by_replay() {
         let of =
             |table: &str| rebuilt.tables.iter().find(|t| t.table == table).map(|t| (t.removed, t.written)).unwrap();
         assert_eq!((of("deployment"), of("build"), of("project")), ((1, 1), (0, 1), (0, 0)));
-        assert_eq!(s.app.store.deployments(None, &[State::Succeeded], 10).await.unwrap().len(), 1);
+        assert_eq!(s.app.store.deployments().list(None, &[State::Succeeded], 10).await.unwrap().len(), 1);
     });
 }

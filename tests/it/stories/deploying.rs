@@ -122,7 +122,7 @@ fn builds_wait_in_the_order_of_their_presses_and_environments_do_not_wait_for_ea
         s.container_ends("master-1", 0).await;
         s.container_ends("master-2", 1).await;
         snapshot!("a_line_moved_on", s.channel());
-        let running = s.app.store.deployments(None, &[State::Running], 10).await.unwrap();
+        let running = s.app.store.deployments().list(None, &[State::Running], 10).await.unwrap();
         for d in running {
             s.runner.ends(d.deployment.of.deployment_id, 0);
         }
@@ -137,8 +137,17 @@ fn a_container_that_vanished_is_unknown_and_keeps_the_environment_closed_until_a
         s.runner.hold();
         s.presses("ana", "master-1", "Staging").await;
         s.presses("ana", "master-2", "Staging").await;
-        let lost =
-            s.app.store.deployments(None, &[State::Running], 1).await.unwrap().remove(0).deployment.of.deployment_id;
+        let lost = s
+            .app
+            .store
+            .deployments()
+            .list(None, &[State::Running], 1)
+            .await
+            .unwrap()
+            .remove(0)
+            .deployment
+            .of
+            .deployment_id;
         s.runner.vanishes(lost);
         s.settle().await;
         snapshot!("a_deployment_is_unknown", s.channel());

@@ -149,19 +149,19 @@ fn an_engine_that_nobody_has_seen_for_ten_minutes_is_given_up_and_no_earlier() {
         let pinned = "insert into job (id, kind, key, wanted, engine) values (gen_random_uuid(), 'run_deployment', gen_random_uuid(), 1, 'gone')";
         s.database.execute(pinned).await;
         // Web faces have no engine, and are alive.
-        store.seen(uuid::Uuid::from_u128(1), None).await.unwrap();
+        store.jobs().seen(uuid::Uuid::from_u128(1), None).await.unwrap();
         let kinds = coolops::jobs::RUNNER_KINDS;
         let claim = async |engine: &str| {
-            store.reap().await.unwrap();
-            store.claim(kinds, uuid::Uuid::from_u128(2), Some(engine), Via::Sweep, Duration::ZERO).await.unwrap()
+            store.jobs().reap().await.unwrap();
+            store.jobs().claim(kinds, uuid::Uuid::from_u128(2), Some(engine), Via::Sweep, Duration::ZERO).await.unwrap()
         };
         assert!(claim("other").await.is_none(), "it may come back");
         s.database.set_clock(9 * 60).await;
         assert!(claim("other").await.is_none(), "it may still come back");
         s.database.set_clock(11 * 60).await;
         let given_up = claim("other").await.expect("nobody has seen it for ten minutes");
-        assert!(store.engine_is_gone(&given_up).await.unwrap());
-        store.complete(&given_up).await.unwrap();
+        assert!(store.jobs().engine_is_gone(&given_up).await.unwrap());
+        store.jobs().complete(&given_up).await.unwrap();
     });
 }
 

@@ -27,7 +27,7 @@ fn one(event: &Event, id: u128, expected: i32) -> Append {
 #[test]
 fn many_writers_leave_no_gap_and_a_whole_chain() {
     story(async |s| {
-        let before = s.app.store.head().await.unwrap().0;
+        let before = s.app.store.log().head().await.unwrap().0;
         let writers = (0..64_u128).map(|w| {
             let store = s.app.store.clone();
             async move {
@@ -38,7 +38,7 @@ fn many_writers_leave_no_gap_and_a_whole_chain() {
             }
         });
         futures::future::join_all(writers).await;
-        assert_eq!(s.app.store.head().await.unwrap().0, before + 64 * 20);
+        assert_eq!(s.app.store.log().head().await.unwrap().0, before + 64 * 20);
         let report = s.app.audit(false).await.unwrap();
         assert_eq!((report.events, report.findings.len()), (before + 64 * 20, 0));
     });
@@ -68,7 +68,7 @@ fn an_append_repeated_with_the_same_ids_is_the_same_append() {
         let first = s.app.store.append(one(&event, 11, 0)).await.unwrap();
         let again = s.app.store.append(one(&event, 11, 0)).await.unwrap();
         assert_eq!(first, again);
-        assert_eq!(s.app.store.read_build(BuildId(Uuid::from_u128(1))).await.unwrap().len(), 1);
+        assert_eq!(s.app.store.log().build(BuildId(Uuid::from_u128(1))).await.unwrap().len(), 1);
     });
 }
 
@@ -92,7 +92,7 @@ fn an_append_survives_the_loss_of_its_connection() {
 #[test]
 fn a_decision_on_what_has_moved_since_is_refused() {
     story(async |s| {
-        let seen = s.app.store.project(s.project()).await.unwrap().unwrap().position;
+        let seen = s.app.store.directory().project(s.project()).await.unwrap().unwrap().position;
         let mut stale = one(&posted(1), 11, 0);
         stale.guard(s.project().0, seen - 1);
         assert!(matches!(s.app.store.append(stale).await, Err(AppendError::Conflict)));
@@ -104,7 +104,8 @@ fn a_decision_on_what_has_moved_since_is_refused() {
 
 /// Claims the one job that is due.
 async fn claims(s: &Story, lease: u128) -> Claim {
-    let due = s.app.store.claim(SLACK_KINDS, Uuid::from_u128(lease), None, Via::Sweep, Duration::ZERO).await.unwrap();
+    let due =
+        s.app.store.jobs().claim(SLACK_KINDS, Uuid::from_u128(lease), None, Via::Sweep, Duration::ZERO).await.unwrap();
     due.expect("a job is due")
 }
 
@@ -114,7 +115,7 @@ async fn overtaken(s: &Story) -> Claim {
     let claim = claims(s, 1).await;
     let past = "update job set lease_until = clock_timestamp() - interval '1 s' where state = 'leased'";
     s.database.execute(past).await;
-    assert_eq!(s.app.store.reap().await.unwrap(), 1);
+    assert_eq!(s.app.store.jobs().reap().await.unwrap(), 1);
     claim
 }
 
@@ -123,7 +124,7 @@ async fn writes_nothing(s: &Story, claim: &Claim) {
     let mut zombie = one(&posted(1), 11, 0);
     zombie.fenced(claim);
     assert!(matches!(s.app.store.append(zombie).await, Err(AppendError::Fenced)));
-    assert!(!s.app.store.renew(claim).await.unwrap());
+    assert!(!s.app.store.jobs().renew(claim).await.unwrap());
 }
 
 #[test]
@@ -133,7 +134,7 @@ fn a_worker_whose_lease_was_taken_over_can_write_nothing() {
         let next = claims(s, 2).await;
         assert!(next.fence > claim.fence);
         writes_nothing(s, &claim).await;
-        s.app.store.release(&next, Duration::ZERO, None, None).await.unwrap();
+        s.app.store.jobs().release(&next, Duration::ZERO, None, None).await.unwrap();
     });
 }
 
@@ -149,7 +150,7 @@ fn a_fence_that_postgres_gives_twice_after_a_crash_lets_only_the_last_owner_writ
         let mut owner = one(&posted(1), 12, 0);
         owner.fenced(&next);
         assert!(s.app.store.append(owner).await.is_ok());
-        s.app.store.release(&next, Duration::ZERO, None, None).await.unwrap();
+        s.app.store.jobs().release(&next, Duration::ZERO, None, None).await.unwrap();
     });
 }
 
@@ -203,8 +204,8 @@ fn a_turn_that_has_come_is_taken_before_another_one_is_asked_for() {
         s.database.execute(&format!("update job set turn = 'slack' where id = '{}'", newest.job_id())).await;
         let first = claims(s, 9).await;
         assert_eq!(first.task, newest, "the oldest ones have yet to ask for their turns");
-        assert_eq!(s.app.store.to_ring(SLACK_KINDS, 1).await.unwrap().len(), 1);
-        s.app.store.release(&first, Duration::ZERO, Some("slack"), None).await.unwrap();
-        assert_eq!(s.app.store.to_ring(SLACK_KINDS, 1).await.unwrap(), [newest.job_id()]);
+        assert_eq!(s.app.store.jobs().to_ring(SLACK_KINDS, 1).await.unwrap().len(), 1);
+        s.app.store.jobs().release(&first, Duration::ZERO, Some("slack"), None).await.unwrap();
+        assert_eq!(s.app.store.jobs().to_ring(SLACK_KINDS, 1).await.unwrap(), [newest.job_id()]);
     });
 }

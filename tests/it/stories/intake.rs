@@ -7,12 +7,12 @@ use coolops::domain::project::ProjectChange;
 use crate::story::{Story, build, operator, story};
 
 async fn refused(s: &Story, body: &str, status: StatusCode, sentence: &str) {
-    let before = s.app.store.head().await.unwrap().0;
+    let before = s.app.store.log().head().await.unwrap().0;
     let (found, answer) = s.post_build(body).await;
     let error = answer["error"].as_str().unwrap_or_default();
     assert_eq!(found, status, "{error}");
     assert!(error.contains(sentence), "{error}");
-    assert_eq!(s.app.store.head().await.unwrap().0, before, "something was recorded");
+    assert_eq!(s.app.store.log().head().await.unwrap().0, before, "something was recorded");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn the_old_clients_request_works_unchanged() {
 fn what_slack_did_not_sign_is_refused_and_leaves_no_trace() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
-        let before = s.app.store.head().await.unwrap().0;
+        let before = s.app.store.log().head().await.unwrap().0;
         let press = s.press_of("ana", "master-1", "Staging");
         let now: u64 = press.timestamp.parse().unwrap();
         let mut forged = press.clone();
@@ -127,6 +127,6 @@ fn what_slack_did_not_sign_is_refused_and_leaves_no_trace() {
             let signed = s.standin.shared().sign(garbage.to_owned());
             assert_eq!(s.deliver(&signed).await, StatusCode::BAD_REQUEST, "{garbage}");
         }
-        assert_eq!(s.app.store.head().await.unwrap().0, before);
+        assert_eq!(s.app.store.log().head().await.unwrap().0, before);
     });
 }

@@ -137,7 +137,7 @@ fn an_event_of_a_newer_program_stops_a_replay_and_is_named_by_the_audit() {
         s.tampered = true;
         let whole = r#"{"project_id":"00000000-0000-0000-0000-000000000001","name":"Api"}"#;
         plants(s, "project_renamed", "gen_random_uuid()", r#"{"v":2,"kind":"robot","id":"7"}"#, whole).await;
-        let error = s.app.rebuild().await.unwrap_err().to_string();
+        let error = coolops::telemetry::causes(&s.app.rebuild().await.unwrap_err());
         assert!(error.contains("run the version that wrote it, or a newer one"), "{error}");
         assert!(s.app.audit(true).await.unwrap().findings[0].contains("is unknown to this version"));
     });
@@ -147,12 +147,12 @@ fn an_event_of_a_newer_program_stops_a_replay_and_is_named_by_the_audit() {
 fn an_unknown_type_of_event_is_refused_at_the_door() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
-        let before = s.app.store.head().await.unwrap().0;
+        let before = s.app.store.log().head().await.unwrap().0;
         // As one would find it whose program is older than what it appends, or who calls the function by hand.
         s.database.execute("alter table event_type rename to event_type_all; create table event_type as select * from event_type_all where name <> 'build_registered'").await;
         let (status, answer) = s.post_build(&build("master-2").body()).await;
         assert!(!status.is_success(), "{answer}");
-        assert_eq!(s.app.store.head().await.unwrap().0, before, "nothing of it is in the log");
+        assert_eq!(s.app.store.log().head().await.unwrap().0, before, "nothing of it is in the log");
         s.database.execute("drop table event_type; alter table event_type_all rename to event_type").await;
         assert_eq!(s.post_build(&build("master-2").body()).await.0, StatusCode::CREATED);
     });

@@ -177,7 +177,7 @@ fn a_second_message_that_a_frozen_process_posted_is_deleted() {
                 }
                 (s.build_id("master-1"), ts)
             };
-            s.app.store.note_stray(id, CHANNEL, &ts).await.unwrap();
+            s.app.store.messages().note_stray(id, CHANNEL, &ts).await.unwrap();
             let press = s.press_of("ana", "master-1", "Staging");
             assert_eq!(s.deliver(&press).await, 200);
             s.settle().await;

@@ -7,7 +7,7 @@ use coolops::domain::project::ProjectChange;
 use crate::story::{Story, build, operator, story};
 
 async fn deployment_of(s: &Story, build: &str) -> DeploymentId {
-    let all = s.app.store.deployments(None, &[], 100).await.unwrap();
+    let all = s.app.store.deployments().list(None, &[], 100).await.unwrap();
     all.iter().find(|d| d.deployment.build_name == build).unwrap().deployment.of.deployment_id
 }
 
@@ -132,7 +132,8 @@ fn of_a_long_output_the_beginning_and_the_end_are_kept_and_what_is_left_out_is_c
         let seal = s
             .app
             .store
-            .deployment(deployment_of(s, "master-1").await)
+            .deployments()
+            .get(deployment_of(s, "master-1").await)
             .await
             .unwrap()
             .unwrap()

@@ -9,6 +9,7 @@ pub mod given;
 pub mod proxy;
 pub mod read;
 pub mod runner;
+pub mod schema;
 pub mod service;
 
 use std::panic::AssertUnwindSafe;
@@ -32,13 +33,14 @@ use coolops::projections::build_card::BuildCard;
 use coolops::runner::Runner;
 use coolops::slack::client::Slack;
 use coolops::slack::render;
+use coolops::store::Store;
+use coolops::store::jobs::Via;
 use coolops_lab::standin::press::{Press, Signed};
 use coolops_lab::standin::workspace::TEAM;
 use coolops_lab::standin::{Options, StandIn};
-use coolops::store::Store;
-use coolops::store::jobs::Via;
 use futures::FutureExt;
 use http_body_util::BodyExt;
+use schema::Schema;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -262,7 +264,7 @@ impl Story {
                     let crew = self.run.clone();
                     tokio::spawn(async move { crew.take(Via::Sweep, Duration::ZERO).await });
                 }
-                let open = self.app.store.deployments(None, &[], 10_000).await.unwrap();
+                let open = self.app.store.deployments().list(None, &[], 10_000).await.unwrap();
                 let moving = open.iter().map(|d| &d.deployment).any(|d| match d.state() {
                     State::Ready | State::Starting | State::Cancelling => true,
                     State::Running => !self.runner.holds(d.of.deployment_id),
@@ -303,7 +305,7 @@ impl Story {
     /// moved.
     pub async fn time_is_counted(&self) {
         let counted = async {
-            let running = self.app.store.deployments(None, &[State::Running], 100).await.unwrap().len();
+            let running = self.app.store.deployments().list(None, &[State::Running], 100).await.unwrap().len();
             while self.database.count("select count(*) from job where phase = 'run'").await
                 < i64::try_from(running).unwrap()
             {
@@ -326,7 +328,7 @@ impl Story {
 
     /// The deployment that runs ends.
     pub async fn container_ends(&self, build: &str, code: i64) {
-        let all = self.app.store.deployments(None, &[State::Running], 1_000).await.unwrap();
+        let all = self.app.store.deployments().list(None, &[State::Running], 1_000).await.unwrap();
         let running =
             all.iter().find(|d| d.deployment.build_name == build).unwrap_or_else(|| panic!("{build} does not run"));
         self.runner.ends(running.deployment.of.deployment_id, code);
@@ -391,10 +393,11 @@ impl Story {
         };
         for (ts, build) in &messages {
             assert_eq!(messages.iter().filter(|(_, b)| b == build).count(), 1, "two messages of one build");
-            let events = self.app.store.read_build(build.parse().unwrap()).await.unwrap();
+            let events = self.app.store.log().build(build.parse().unwrap()).await.unwrap();
             let card = BuildCard::fold(&events).unwrap();
             let bytes = render::render(&card, &self.app.keys.links(&card.link_key).unwrap()).bytes();
-            let about = |c: &&coolops_lab::standin::workspace::Call| c.arguments["ts"] == **ts || c.answer["ts"] == **ts;
+            let about =
+                |c: &&coolops_lab::standin::workspace::Call| c.arguments["ts"] == **ts || c.answer["ts"] == **ts;
             let last = calls.iter().filter(|c| c.method.starts_with("chat.")).rfind(about).unwrap();
             let inner = &bytes[1..bytes.len() - 1];
             assert!(last.raw.contains(inner), "rendered anew:\n{inner}\nlast sent:\n{}", last.raw);
@@ -402,20 +405,21 @@ impl Story {
     }
 
     async fn every_event_fits_the_contract(&self) {
-        let read =
-            |path: String| std::fs::read_to_string(format!("{}/events/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let actors: serde_json::Value = serde_json::from_str(&read("actor.schema.json".to_owned())).unwrap();
-        for recorded in self.app.store.read_after(0, 100_000).await.unwrap().into_iter().map(Result::unwrap) {
+        let actors = Schema::published("actor.schema.json");
+        let mut schemas = std::collections::HashMap::new();
+        for recorded in self.app.store.log().after(0, 100_000).await.unwrap().into_iter().map(Result::unwrap) {
             let (kind, version) = recorded.event.kind();
             let payload = serde_json::to_value(&recorded.event).unwrap();
             let actor = serde_json::to_value(&recorded.actor).unwrap();
-            jsonschema::validate(&actors, &actor)
-                .unwrap_or_else(|e| panic!("the actor {actor} does not fit its schema: {e}"));
-            let schema: serde_json::Value =
-                serde_json::from_str(&read(format!("{kind}/v{version}.schema.json"))).unwrap();
-            if let Err(e) = jsonschema::validate(&schema, &payload) {
-                panic!("event {} does not fit events/{kind}/v{version}: {e}\n{payload}", recorded.position);
-            }
+            assert_eq!(actors.misfit(&actor), None, "the actor {actor} does not fit its schema");
+            let path = format!("{kind}/v{version}.schema.json");
+            let schema = schemas.entry((kind, version)).or_insert_with(|| Schema::published(&path));
+            assert_eq!(
+                schema.misfit(&payload),
+                None,
+                "event {} does not fit events/{path}\n{payload}",
+                recorded.position
+            );
         }
     }
 }

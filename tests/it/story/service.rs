@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use coolops_lab::image;
 use coolops::keys;
 use coolops_lab::engine::Engine;
+use coolops_lab::image;
 use coolops_lab::standin::press::{Press, Signed};
 use coolops_lab::standin::{Options, StandIn};
 
@@ -34,10 +34,7 @@ pub fn service_story(script: &str, rust_log: &str, tell: impl AsyncFnOnce(&mut S
     runtime.block_on(async {
         let image = format!("coolops-test-{}:1", super::random_name());
         let docker = Engine::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap();
-        docker
-            .import(&image, image::busybox_with(&[("deploy", script)]).unwrap())
-            .await
-            .unwrap();
+        docker.import(&image, image::busybox_with(&[("deploy", script)]).unwrap()).await.unwrap();
         let mut story = Service::begin(&image, rust_log).await;
         let told = std::panic::AssertUnwindSafe(tell(&mut story)).catch_unwind().await;
         let log = std::fs::read_to_string(&story.log).unwrap_or_default();
