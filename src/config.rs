@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 
 use crate::keys::Keyring;
+use crate::telemetry;
 
 /// A role of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +153,12 @@ pub const VARIABLES: &[Variable] = &[
         uses: [O, O, O, O, O],
     },
     Variable { name: "COOLOPS_LOG_FORMAT", help: "human or json", default: Some("human"), uses: [O, O, O, O, O] },
+    Variable {
+        name: telemetry::ENDPOINT,
+        help: "an OpenTelemetry collector (OTLP over HTTP), such as http://localhost:4318: spans are sent there, with the ids that they are about",
+        default: None,
+        uses: [O, O, O, I, I],
+    },
     Variable { name: "NO_COLOR", help: "no colours in the terminal", default: None, uses: [O, O, O, O, O] },
 ];
 
@@ -276,6 +283,7 @@ impl Config {
         let slack_speed = r.parsed("COOLOPS_SLACK_SPEED", UP_TO_1000, up_to_1000).unwrap_or(1);
         // Read where logging starts, before anything else; refused here.
         r.parsed("RUST_LOG", "a filter such as info or coolops=debug", |f| EnvFilter::try_new(f).ok());
+        r.parsed(telemetry::ENDPOINT, WEB, http);
         r.parsed("COOLOPS_LOG_FORMAT", "human or json", |f| ["human", "json"].contains(&f).then_some(()));
         let slack_token: SecretString = r.text("SLACK_BOT_TOKEN").unwrap_or_default().into();
         if !slack_token.expose_secret().is_empty() && !slack_token.expose_secret().starts_with("xox") {

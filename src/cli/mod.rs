@@ -60,7 +60,7 @@ pub enum Command {
     Migrate,
     /// Check Postgres, Redis, Docker, Slack and what is stuck; say what to fix
     Doctor(output::Format),
-    /// Try everything on this machine, with a stand-in for Slack (the program coolops-lab, beside this one)
+    /// Try everything on this machine, with a stand-in for Slack (coolops-lab, beside this program; --help says what it takes)
     #[command(disable_help_flag = true)]
     Demo {
         /// What `coolops-lab demo` takes
@@ -98,7 +98,8 @@ pub enum Command {
 /// Parses the process's arguments and runs.
 pub fn main(commit: Option<&str>) -> ExitCode {
     let cli = command::parsed::<Cli>(commit, "");
-    crate::telemetry::start();
+    let serves = matches!(cli.command, Command::Serve | Command::Web | Command::Worker);
+    let _telemetry = crate::telemetry::start(serves);
     crate::failpoint::start();
     match &cli.command {
         Command::Client(command) => return command::run(command),
@@ -122,7 +123,7 @@ fn threads() -> usize {
 
 fn fail(error: &anyhow::Error) -> ExitCode {
     // Nothing is left to tell when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "coolops: {error:#}");
+    let _ = writeln!(std::io::stderr(), "coolops: {}", crate::telemetry::causes(error.as_ref()));
     if error.chain().any(|e| e.is::<ConfigError>() || e.is::<crate::store::OpenError>()) {
         ExitCode::from(2)
     } else {

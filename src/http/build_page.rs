@@ -8,6 +8,7 @@ use super::Web;
 use super::deployment_page::{Key, sentence};
 use super::error::Answer;
 use super::page;
+use super::traced;
 use crate::app::questions::Opens;
 use crate::domain::ids::BuildId;
 use crate::projections::build_card::BuildCard;
@@ -24,6 +25,7 @@ pub async fn handle(State(web): State<Web>, Path(id): Path<String>, Query(key): 
 
 async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
     let Ok(id) = id.parse::<BuildId>() else { return Ok(page::not_found()) };
+    traced::about("build.id", id);
     let Some(links) = web.app.opened(Opens::Build, id.0, id, key.value()).await? else { return Ok(page::not_found()) };
     let events = web.app.unproven().log().build(id).await?;
     let Some(card) = BuildCard::fold(&events) else { return Ok(page::not_found()) };

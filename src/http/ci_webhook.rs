@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Web;
 use super::error::Answer;
 use super::notify_build::read;
+use super::traced;
 use crate::app::CommandError;
 use crate::app::ci::{CiRefusal, Incoming, Taken};
 use crate::ci::{self, BODY_MAX, Headers, Provider, Reach};
@@ -95,6 +96,7 @@ fn shown(taken: &Taken) -> Value {
         answer["reason"] = delivery.reason.clone().into();
     }
     if let Some(build) = &taken.build {
+        traced::about("build.id", build.id);
         answer["build"] = json!({ "id": build.id, "url": build.url });
     }
     answer

@@ -18,6 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::ansi::{self, Look};
 use super::error::Answer;
 use super::page;
+use super::traced;
 use super::{Parts, Web};
 use crate::app::questions::Opens;
 use crate::domain::deployment::{Deployment, State as Phase};
@@ -51,6 +52,7 @@ impl Key {
 
 async fn open(web: &Parts, id: &str, key: &str) -> Result<Option<Timed>, Answer> {
     let Ok(id) = id.parse::<DeploymentId>() else { return Ok(None) };
+    traced::about("deployment.id", id);
     let Some(timed) = web.app.unproven().deployments().timed(id).await? else { return Ok(None) };
     let allowed = web.app.opened(Opens::Deployment, id.0, timed.deployment.of.build_id, key).await?;
     Ok(allowed.map(|_| timed))

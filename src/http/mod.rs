@@ -18,6 +18,7 @@ pub mod slack_command;
 pub mod slack_events;
 pub mod slack_interaction;
 pub mod slack_request;
+mod traced;
 
 use std::sync::{Arc, OnceLock};
 
@@ -98,5 +99,6 @@ pub fn router(web: Web) -> Router {
         .route("/assets/{name}", get(page::asset))
         .fallback(async || error::Answer::not_found())
         .layer(axum::middleware::from_fn_with_state(web.clone(), room::admit))
+        .layer(axum::middleware::from_fn(traced::traced))
         .with_state(web)
 }

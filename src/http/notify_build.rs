@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::Web;
 use super::error::Answer;
 use super::server::{BODY, collected};
+use super::traced;
 use crate::app::builds::Announcer;
 use crate::domain::build::{Entry, RegisterBuild};
 use crate::domain::ids::BuildId;
@@ -162,6 +163,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusC
     let (params, metadata) = (entries(announced.params), entries(announced.metadata));
     let command = RegisterBuild { name, params, metadata, public_url: web.app.public_url.clone(), run: None };
     let registered = web.app.register_build(project, Announcer::Token(token), command).await?;
+    traced::about("build.id", registered.id);
     let status = if registered.new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Announced { id: registered.id, url: registered.url, notes })))
 }

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 
 use super::error::Answer;
 use super::slack_request::verified;
+use super::traced;
 use super::{Parts, Web};
 use crate::app::CommandError;
 use crate::domain::ids::DeploymentId;
@@ -35,6 +36,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
         }
     };
     let command = press.request(DeploymentId::of_press(&signed.signature, &signed.timestamp));
+    traced::about("deployment.id", command.deployment_id);
     let pressed = tokio::time::timeout(DEADLINE, web.app.press(command)).await;
     match pressed.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".into()))) {
         Ok(_) => {}

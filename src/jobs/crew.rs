@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, field};
 use uuid::Uuid;
 
 use super::housekeeping::{Chore, Housekeeping};
@@ -131,7 +132,7 @@ impl Crew {
             };
             metrics::counter!("coolops_claims_total", "kind" => claim.task.kind().as_str(), "via" => via.as_str())
                 .increment(1);
-            this.work(&claim, asked).await;
+            this.work(&claim, asked).instrument(span(&claim)).await;
             true
         };
         self.0.tracker.spawn(work).await.unwrap_or(false)
@@ -272,4 +273,21 @@ impl Crew {
             Outcome::retry(claim.attempts, "it panicked, which is a fault of coolops; its log says where")
         })
     }
+}
+
+/// What is told of a job to whoever collects spans.
+fn span(claim: &Claim) -> tracing::Span {
+    let span = tracing::debug_span!(
+        "job",
+        job.kind = claim.task.kind().as_str(),
+        attempts = claim.attempts,
+        event.position = claim.wanted,
+        build.id = field::Empty,
+        deployment.id = field::Empty,
+    );
+    match claim.task {
+        Task::SyncMessage(build) => span.record("build.id", field::display(build)),
+        Task::RunDeployment(id) | Task::ReplyPrivately(id) => span.record("deployment.id", field::display(id)),
+    };
+    span
 }

@@ -74,6 +74,8 @@ pub struct DockerRunner {
     guards: bool,
     /// Since when the guard's rules stand, and for which bridge.
     guarded: Mutex<Option<(String, Instant)>>,
+    /// The engine that answered last: its id, its host's name, its folder. None of one whose id is new each time.
+    known: Mutex<Option<(String, String, String)>>,
 }
 
 /// A network of our name.
@@ -126,7 +128,7 @@ impl DockerRunner {
         };
         let docker =
             connected.map_err(|e| Trouble::Engine(format!("the Docker address {address} can't be used: {e}")))?;
-        Ok(Self { docker, address, guards: false, guarded: Mutex::default() })
+        Ok(Self { docker, address, guards: false, guarded: Mutex::default(), known: Mutex::default() })
     }
 
     /// Keeps deployments from the host and from the metadata address of clouds, or doesn't.
@@ -202,9 +204,11 @@ impl DockerRunner {
     /// Makes sure that there is one network that deployments share, and tells its name; somebody may have pruned it
     /// since the last one, or made one of that name that lets them reach each other.
     async fn network(&self) -> Result<String, Trouble> {
-        // One engine's own, because several engines on one machine can't share a bridge.
-        let bridge = format!("{NETWORK}{}", &hex::encode(Sha256::digest(self.engine_id().await?))[..8]);
-        for _ in 0..2 {
+        // Asking who it is takes an engine much longer than telling its networks, so it is asked only where the network of
+        // the one that answered last is not there.
+        let remembered = self.known.lock().await.as_ref().map(|(id, _, root)| bridge_of(&format!("{id} {root}")));
+        let (mut bridge, mut asked) = (remembered.unwrap_or_default(), false);
+        for _ in 0..3 {
             let known = self.networks().await?;
             let (ours, others): (Vec<&Known>, Vec<&Known>) = known.iter().partition(|n| n.sound && n.bridge == bridge);
             if let Some(first) = ours.first() {
@@ -215,6 +219,10 @@ impl DockerRunner {
                 }
                 self.guard(&bridge).await?;
                 return Ok(first.name.clone());
+            }
+            if !asked {
+                (bridge, asked) = (bridge_of(&self.engine_id().await?), true);
+                continue;
             }
             let is_taken = |name: &String| others.iter().any(|n| n.name == *name);
             let names = std::iter::once(NETWORK.to_owned()).chain((1..=20).map(|n| format!("{NETWORK}-{n}")));
@@ -401,6 +409,11 @@ fn not_checked(trouble: Trouble, image: &ImageRef) -> Trouble {
     Trouble::Failed(Failure::ImageUnchecked { detail })
 }
 
+/// The bridge of an engine's network: one engine's own, because several on one machine can't share one.
+fn bridge_of(engine: &str) -> String {
+    format!("{NETWORK}{}", &hex::encode(Sha256::digest(engine))[..8])
+}
+
 impl Runner for DockerRunner {
     fn engine_id(&self) -> BoxFuture<'_, Result<String, Trouble>> {
         Box::pin(async move {
@@ -411,12 +424,21 @@ impl Runner for DockerRunner {
             };
             // Docker before version 23 gives all engines of one machine the same id, and Podman makes a new one up each
             // time: it is known by its host's name. Where it keeps its containers tells one host's engines apart.
-            let (first, again) = (info().await?, info().await?);
-            let ((id, name, root), (other, ..)) = (&first, &again);
-            if (name, root) != (&again.1, &again.2) {
-                return Err(Trouble::Engine("another Docker Engine has come to answer".to_owned()));
+            let first = info().await?;
+            let mut known = self.known.lock().await;
+            // One question takes an engine 10 ms; one that said twice what it is needn't be asked twice any more.
+            if known.as_ref() != Some(&first) {
+                let again = info().await?;
+                if (&first.1, &first.2) != (&again.1, &again.2) {
+                    return Err(Trouble::Engine("another Docker Engine has come to answer".to_owned()));
+                }
+                if first.0 != again.0 {
+                    return Ok(format!("{} {}", first.1, first.2));
+                }
+                *known = Some(first.clone());
             }
-            Ok(format!("{} {root}", if id == other { id } else { name }))
+            let (id, _, root) = first;
+            Ok(format!("{id} {root}"))
         })
     }
 
@@ -424,6 +446,7 @@ impl Runner for DockerRunner {
         Box::pin(async move { within(CALL, self.docker.ping()).await.map(|_| ()).map_err(|e| engine_trouble(&e)) })
     }
 
+    #[tracing::instrument(name = "docker prepare", level = "debug", skip_all)]
     fn prepare<'a>(
         &'a self,
         image: &'a ImageRef,
@@ -471,6 +494,7 @@ impl Runner for DockerRunner {
         })
     }
 
+    #[tracing::instrument(name = "docker look", level = "debug", skip_all, fields(deployment.id = %deployment))]
     fn look<'a>(&'a self, container: &'a str, deployment: DeploymentId) -> BoxFuture<'a, Result<Found, Trouble>> {
         Box::pin(async move {
             let there = match within(CALL, self.docker.inspect_container(container, None)).await {
@@ -497,6 +521,7 @@ impl Runner for DockerRunner {
         })
     }
 
+    #[tracing::instrument(name = "docker create", level = "debug", skip_all, fields(deployment.id = %spec.deployment_id))]
     fn create<'a>(&'a self, spec: &'a RunSpec) -> BoxFuture<'a, Result<String, Trouble>> {
         Box::pin(async move {
             let mut variables: Vec<(&str, &str)> = Vec::new();
@@ -543,6 +568,7 @@ impl Runner for DockerRunner {
         })
     }
 
+    #[tracing::instrument(name = "docker start", level = "debug", skip_all, fields(container = id))]
     fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
         Box::pin(async move {
             match within(WORK, self.docker.start_container(id, None)).await {
@@ -589,6 +615,7 @@ impl Runner for DockerRunner {
         self.docker.logs(&id, Some(options)).filter_map(async |output| frame(output).transpose()).boxed()
     }
 
+    #[tracing::instrument(name = "docker newest_at", level = "debug", skip_all, fields(container = id))]
     fn newest_at<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<String>, Trouble>> {
         Box::pin(async move {
             let options = LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true).tail("1").build();
@@ -602,6 +629,7 @@ impl Runner for DockerRunner {
         })
     }
 
+    #[tracing::instrument(name = "docker wait", level = "debug", skip_all, fields(container = id))]
     fn wait<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Exit, Trouble>> {
         Box::pin(async move {
             let mut waiting = self.docker.wait_container(id, None::<WaitContainerOptions>);
@@ -622,6 +650,7 @@ impl Runner for DockerRunner {
         })
     }
 
+    #[tracing::instrument(name = "docker stop", level = "debug", skip_all, fields(container = id))]
     fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<(), Trouble>> {
         Box::pin(async move {
             let seconds = i32::try_from(grace.as_secs()).unwrap_or(10);
@@ -633,6 +662,7 @@ impl Runner for DockerRunner {
         })
     }
 
+    #[tracing::instrument(name = "docker containers", level = "debug", skip_all)]
     fn containers<'a>(&'a self, instance: &'a str) -> BoxFuture<'a, Result<Vec<Ours>, Trouble>> {
         Box::pin(async move {
             let filters = HashMap::from([("label".to_owned(), vec![format!("{INSTANCE_LABEL}={instance}")])]);
@@ -648,6 +678,7 @@ impl Runner for DockerRunner {
         })
     }
 
+    #[tracing::instrument(name = "docker discard", level = "debug", skip_all, fields(container = id))]
     fn discard<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
         Box::pin(async move {
             let options = RemoveContainerOptionsBuilder::new().force(false).v(true).build();
@@ -658,6 +689,7 @@ impl Runner for DockerRunner {
         })
     }
 
+    #[tracing::instrument(name = "docker remove", level = "debug", skip_all, fields(container = id))]
     fn remove<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
         Box::pin(async move {
             let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use slack_morphism::errors::SlackClientError;
 use slack_morphism::prelude::*;
+use tracing::Instrument;
 
 use super::render::{METADATA_TYPE, Payload};
 use crate::domain::ids::BuildId;
@@ -166,10 +167,8 @@ impl Slack {
         request: &(impl Serialize + Send + Sync),
     ) -> Result<A, SlackError> {
         let session = self.client.open_session(&self.token);
-        counted(
-            method,
-            settle(tokio::time::timeout(TIMEOUT, session.http_session_api.http_post(method, request, None)).await),
-        )
+        let call = tokio::time::timeout(TIMEOUT, session.http_session_api.http_post(method, request, None));
+        counted(method, settle(call.instrument(span(method)).await))
     }
 
     async fn get<A: for<'de> Deserialize<'de> + Send>(
@@ -179,10 +178,8 @@ impl Slack {
     ) -> Result<A, SlackError> {
         let session = self.client.open_session(&self.token);
         let params: Vec<(&str, Option<&str>)> = params.iter().map(|(name, value)| (*name, Some(*value))).collect();
-        counted(
-            method,
-            settle(tokio::time::timeout(TIMEOUT, session.http_session_api.http_get(method, &params, None)).await),
-        )
+        let call = tokio::time::timeout(TIMEOUT, session.http_session_api.http_get(method, &params, None));
+        counted(method, settle(call.instrument(span(method)).await))
     }
 
     /// `chat.postMessage`. The answer's channel is the one to keep.
@@ -282,6 +279,11 @@ impl Slack {
     pub async fn channel(&self, id: &str) -> Result<Channel, SlackError> {
         self.get::<ChannelInfo>("conversations.info", &[("channel", id)]).await.map(|a| a.channel)
     }
+}
+
+/// It is about the build or the press of the job that it is in.
+fn span(method: &str) -> tracing::Span {
+    tracing::debug_span!("slack", slack.method = method)
 }
 
 fn counted<A>(method: &str, answer: Result<A, SlackError>) -> Result<A, SlackError> {

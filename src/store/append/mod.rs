@@ -6,6 +6,7 @@ mod writer;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tracing::{Instrument, field};
 use uuid::Uuid;
 
 use super::Store;
@@ -169,6 +170,29 @@ impl Append {
         self
     }
 
+    /// What is told of it to whoever collects spans.
+    fn span(&self) -> tracing::Span {
+        let span = tracing::debug_span!(
+            "append",
+            events = self.events.len(),
+            event.r#type = self.events.last().map(|e| e.kind),
+            event.position = field::Empty,
+            build.id = field::Empty,
+            deployment.id = field::Empty,
+        );
+        for event in &self.events {
+            match event.stream_type {
+                "deployment" => {
+                    span.record("deployment.id", field::display(event.stream_id));
+                    span.record("build.id", field::display(event.correlation_id))
+                }
+                "build" => span.record("build.id", field::display(event.stream_id)),
+                _ => &span,
+            };
+        }
+        span
+    }
+
     /// Checks what can be known before the database is asked.
     fn checked(mut self) -> Result<Self, AppendError> {
         let fence = self.fence.map(|(_, fence, _)| fence);
@@ -188,6 +212,11 @@ impl Store {
     /// # Errors
     /// See [`AppendError`]; nothing is recorded in part.
     pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
-        self.appender.append(append).await
+        let span = append.span();
+        let appended = self.appender.append(append).instrument(span.clone()).await;
+        if let Ok(appended) = &appended {
+            span.record("event.position", appended.position);
+        }
+        appended
     }
 }

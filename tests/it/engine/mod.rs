@@ -10,3 +10,4 @@ mod network;
 mod operating;
 mod outages;
 mod registry;
+mod spans;
