@@ -23,6 +23,10 @@ test *args: (needs "test")
     scripts/client
     target/debug/coolops-lab with-services -- scripts/nextest "$@"
 
+# Build the service for production: target/release/coolops
+release:
+    cargo build --quiet --release --bin coolops
+
 # Build the small program for CI, static and with its checksum, into dist/
 client:
     scripts/client

@@ -149,12 +149,13 @@ begin
   if not found then return present; end if;
   if latest > present + interval '5 s' then
     back := latest - present;
+    -- The scopes' rows before those of the jobs, as everybody locks them.
+    update public.rate_bucket set tat = tat - back, blocked_until = blocked_until - back where greatest(tat, blocked_until) > present;
     update public.job set run_at = run_at - back where state = 'ready' and run_at > present;
     -- What began before the clock was set back is counted on from there; only what began since, by the new time, stays.
     update public.job set phase_since = phase_since - back where phase_since > present or phase_since < present - interval '5 s';
     update public.job set lease_until = lease_until - back where state = 'leased' and lease_until > present + back;
     update public.job set rung_at = null where rung_at > present;
-    update public.rate_bucket set tat = tat - back, blocked_until = blocked_until - back where greatest(tat, blocked_until) > present;
     update public.worker set seen_at = present where seen_at > present;
   end if;
   update public.clock set seen = present;

@@ -1,7 +1,7 @@
 -- Hash of an event without position and time: the recipe of events/CHAIN.md, as in src/store/chain.rs.
 create function item_hash(event_id uuid, tenant_id uuid, stream_type text, stream_id uuid, stream_version int, kind text, schema_version smallint,
   actor text, correlation_id uuid, causation_id uuid, fence bigint, body bytea) returns bytea
-language sql immutable parallel safe as $$                    -- without a search_path of its own, so that it is inlined
+language sql stable parallel safe as $$                       -- as convert_to is, and without a search_path of its own: so that it is inlined
   select sha256('\x02'::bytea || uuid_send(event_id) || uuid_send(tenant_id)
     || int4send(octet_length(stream_type)) || convert_to(stream_type, 'UTF8') || uuid_send(stream_id) || int4send(stream_version)
     || int4send(octet_length(kind)) || convert_to(kind, 'UTF8') || int2send(schema_version)
@@ -9,25 +9,6 @@ language sql immutable parallel safe as $$                    -- without a searc
     || case when causation_id is null then '\x00'::bytea else '\x01'::bytea || uuid_send(causation_id) end
     || case when fence is null then '\x00'::bytea else '\x01'::bytea || int8send(fence) end
     || body)
-$$;
-
--- Gives out turns in scopes at Slack, in the order of the arrays, and books them: GCRA, as `reserve_turn` in src/store/limits.rs,
--- for many at once. Nothing for those without a scope, and for those that are not to have one.
-create function give_turns(scopes text[], every bigint[], burst bigint[], wanted boolean[], present timestamptz) returns timestamptz[]
-language sql set search_path = pg_catalog, pg_temp as $$
-  with asked as (
-    select u.ord, u.scope, u.every * interval '1 us' as every, u.burst * interval '1 us' as burst,
-           row_number() over (partition by u.scope order by u.ord) as nth, count(*) over (partition by u.scope) as n
-      from unnest(scopes, every, burst, wanted) with ordinality u(scope, every, burst, wanted, ord) where u.scope is not null and u.wanted),
-  closed as (select coalesce((select p.blocked_until from public.rate_bucket p where p.scope = 'slack'), '-infinity') as until),
-  booked as (
-    insert into public.rate_bucket as b (scope, tat)
-      select a.scope, greatest(present, (select until from closed)) + a.n * a.every from asked a where a.nth = a.n order by a.scope
-      on conflict (scope) do update set tat = greatest(b.tat, b.blocked_until, excluded.tat - (select a.n * a.every from asked a where a.scope = b.scope and a.nth = a.n))
-        + (select a.n * a.every from asked a where a.scope = b.scope and a.nth = a.n)
-      returning b.scope, b.tat, b.blocked_until)
-  select array_agg(greatest(k.tat - (a.n - a.nth + 1) * a.every - a.burst, k.blocked_until, (select until from closed)) order by o.ord)
-    from unnest(scopes) with ordinality o(scope, ord) left join asked a using (ord) left join booked k on k.scope = a.scope
 $$;
 
 -- The only door into the log. One call is one transaction and one round trip, so no client round trip happens
@@ -51,44 +32,52 @@ create function append_batch(
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   the_tenant constant uuid := '00000000-0000-0000-0000-000000000000'; -- in the chain from the first event on, because it can't be added later
-  h public.event_head;
-  bodies bytea[];
-  items bytea[];
+  h record;
+  bodies bytea[] := '{}';
+  items bytea[] := '{}';
   n int := 0;
   chain bytea[] := '{}';
   pos bigint[] := '{}';
   clock bytea;
-  run timestamptz[];
   present timestamptz;
+  run timestamptz[] := '{}';
+  -- Turns: the scopes that are asked for, how many in each, and the last one's place in the row that books them.
+  scopes text[] := '{}';
+  asked int[] := '{}';
+  which int[] := '{}';
+  nth int[] := '{}';
+  booked timestamptz[] := '{}';
+  closed timestamptz[] := '{}';
+  pace interval;
+  last timestamptz;
+  until timestamptz;
+  slot int;                                                  -- the place of a scope in these
 begin
   if cardinality(e_request) > 4096 then raise exception 'a batch of % events is too large', cardinality(e_request); end if;
-  if exists (select from unnest(e_type, e_version) t(k, v) where not exists (select from public.event_type y where y.name = t.k and y.version = t.v)) then
-    raise exception 'an event type is unknown to this database; run: coolops migrate';
-  end if;
-  -- Before the lock, so that nobody waits for it.
-  select array_agg(t.body order by t.ord),
-         array_agg(public.item_hash(t.id, the_tenant, t.stream_type, t.stream, t.expected + 1, t.type, t.version, t.actor, t.correlation, t.causation, t.fence, t.body) order by t.ord)
-    into bodies, items
-    from (select u.*, sha256('\x00'::bytea || convert_to(u.payload, 'UTF8')) as body
-            from unnest(e_id, e_stream_type, e_stream, e_expected, e_type, e_version, e_actor, e_correlation, e_causation, e_fence, e_payload) with ordinality
-              u(id, stream_type, stream, expected, type, version, actor, correlation, causation, fence, payload, ord)) t;
-  select * into h from public.event_head where id for update;       -- each later statement reads a new snapshot: authoritative
+  -- Before the lock, so that nobody waits for it. Statements are few here and expressions many: beginning one costs more than
+  -- what it does for an event.
+  for i in 1 .. cardinality(e_request) loop
+    bodies[i] := sha256('\x00'::bytea || convert_to(e_payload[i], 'UTF8'));
+    items[i] := public.item_hash(e_id[i], the_tenant, e_stream_type[i], e_stream[i], e_expected[i] + 1, e_type[i], e_version[i], e_actor[i], e_correlation[i], e_causation[i], e_fence[i], bodies[i]);
+  end loop;
+  select v.position, v.chain_hash, v.last_at,
+         exists (select from unnest(e_type, e_version) t(k, v) where not exists (select from public.event_type y where y.name = t.k and y.version = t.v)) as unknown
+    into h from public.event_head v where v.id for update;         -- each later statement reads a new snapshot: authoritative
+  if h.unknown then raise exception 'an event type is unknown to this database; run: coolops migrate'; end if;
   if cardinality(f_request) > 0 then
     select array_agg(distinct t.r) into fenced from unnest(f_request, f_job, f_fence, f_lease) t(r, j, f, l)
      where (select true from public.job v where v.id = t.j and v.state = 'leased' and v.fence = t.f and v.lease = t.l for share) is not true;
   end if;
   -- Scalar sub-selects, not EXISTS: a plan cached on an empty table would otherwise hash the whole log for ever.
-  select array_agg(distinct t.r) into lost from unnest(e_request, e_id, e_stream, e_expected, e_first) t(r, e, s, x, f)
-   where t.r = any(fenced)
-      or (select v.position from public.event v where v.event_id = t.e) is not null
-      or (t.f and t.x <> coalesce((select v.stream_version from public.event v where v.stream_id = t.s
-                                   order by v.stream_version desc limit 1), 0));
-  if cardinality(g_request) > 0 then
-    select array_agg(distinct r) into lost from (
-      select unnest(lost) r union all
-      select t.r from unnest(g_request, g_key, g_seen) t(r, k, s)
-       where coalesce((select v.position from public.boundary v where v.key = t.k), 0) <> t.s) u;
-  end if;
+  select array_agg(distinct u.r) into lost from (
+    select t.r from unnest(e_request, e_id, e_stream, e_expected, e_first) t(r, e, s, x, f)
+     where t.r = any(fenced)
+        or (select v.position from public.event v where v.event_id = t.e) is not null
+        or (t.f and t.x <> coalesce((select v.stream_version from public.event v where v.stream_id = t.s
+                                     order by v.stream_version desc limit 1), 0))
+    union all
+    select t.r from unnest(g_request, g_key, g_seen) t(r, k, s)
+     where coalesce((select v.position from public.boundary v where v.key = t.k), 0) <> t.s) u;
   if cardinality(d_event) > 0 then                           -- "this delivery of a CI system has made no build yet"
     select array_agg(distinct r) into lost from (
       select unnest(lost) r union all
@@ -123,8 +112,8 @@ begin
   end if;
   if tokens is not null then
     insert into public.token
-      select decode(t.digest, 'hex'), t.project_id, t.token_id, t.revoked
-        from json_to_recordset(tokens::json) t(event int, digest text, project_id uuid, token_id uuid, revoked boolean) where pos[t.event] is not null
+      select t.digest, t.project_id, t.token_id, t.revoked
+        from json_to_recordset(tokens::json) t(event int, digest bytea, project_id uuid, token_id uuid, revoked boolean) where pos[t.event] is not null
       on conflict (digest) do update set revoked = excluded.revoked;
   end if;
   if cardinality(b_event) > 0 then
@@ -152,9 +141,35 @@ begin
         since = case when d.state = excluded.state then d.since else excluded.since end;
   end if;
   if cardinality(j_event) > 0 then
-    if j_turn <> array_fill(null::text, array[cardinality(j_turn)]) then
-      run := public.give_turns(j_turn, j_every, j_burst, array(select pos[e] is not null from unnest(j_event) with ordinality u(e, ord) order by ord), present);
-    end if;
+    -- Turns at Slack are given out here, so that what waits for one costs nothing until then: GCRA, as `reserve_turn` in
+    -- src/store/limits.rs, for many at once.
+    for i in 1 .. cardinality(j_event) loop
+      if j_turn[i] is null or pos[j_event[i]] is null then run[i] := null; continue; end if;
+      slot := array_position(scopes, j_turn[i]);
+      if slot is null then
+        scopes := scopes || j_turn[i];
+        slot := cardinality(scopes);
+        asked[slot] := 0;
+      end if;
+      asked[slot] := asked[slot] + 1;
+      which[i] := slot;
+      nth[i] := asked[slot];
+    end loop;
+    for slot in 1 .. cardinality(scopes) loop
+      pace := j_every[array_position(j_turn, scopes[slot])] * asked[slot] * interval '1 us';
+      insert into public.rate_bucket as b (scope, tat)
+        values (scopes[slot], greatest(present, (select p.blocked_until from public.rate_bucket p where p.scope = 'slack')) + pace)
+        on conflict (scope) do update set tat = greatest(b.tat, b.blocked_until, excluded.tat - pace) + pace
+        returning b.tat, greatest(b.blocked_until, (select p.blocked_until from public.rate_bucket p where p.scope = 'slack'))
+        into last, until;
+      booked[slot] := last;
+      closed[slot] := until;
+    end loop;
+    for i in 1 .. cardinality(j_event) loop
+      if which[i] is null then continue; end if;
+      slot := which[i];
+      run[i] := greatest(closed[slot], booked[slot] - ((asked[slot] - nth[i] + 1) * j_every[i] + j_burst[i]) * interval '1 us');
+    end loop;
     insert into public.job as j (id, kind, key, wanted, run_at, turn)
       select t.id, t.kind, t.key, max(pos[t.e]), greatest(present, max(run[t.ord])), max(t.turn)
         from unnest(j_event, j_id, j_kind, j_key, j_turn) with ordinality t(e, id, kind, key, turn, ord) where pos[t.e] is not null group by t.id, t.kind, t.key
@@ -187,4 +202,4 @@ begin
   end if;
 end $$;
 
-revoke all on function append_batch, append_log_chunk, give_turns from public;
+revoke all on function append_batch, append_log_chunk from public;

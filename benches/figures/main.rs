@@ -12,6 +12,7 @@
 #![expect(clippy::disallowed_methods, reason = "the bench reads the addresses of its services")]
 #![allow(missing_docs, reason = "a program")]
 
+mod backlog;
 mod load;
 mod service;
 
@@ -85,6 +86,15 @@ fn main() {
         if wanted("fold") {
             tell(vec![fold()]);
         }
+        if wanted("claims") {
+            tell(vec![backlog::claims().await]);
+        }
+        if wanted("behind") {
+            tell(vec![backlog::behind().await]);
+        }
+        if wanted("waiting") {
+            tell(vec![backlog::waiting().await]);
+        }
         if wanted("memory") || wanted("idle") {
             tell(memory().await);
         }
@@ -113,8 +123,8 @@ async fn builds() -> Vec<Row> {
         .await;
     let mut rows = Vec::new();
     for (connections, least, name, target) in [
-        (16, 0.5, "POST /builds, 16 connections ÷ pgbench, 16 clients", "at least 0.5"),
-        (64, 1.0, "POST /builds, 64 connections ÷ pgbench, 64 clients", "at least 1.0"),
+        (16, 0.8, "POST /builds, 16 connections ÷ pgbench, 16 clients", "at least 0.8"),
+        (64, 1.6, "POST /builds, 64 connections ÷ pgbench, 64 clients", "at least 1.6"),
     ] {
         let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..3 {
@@ -153,8 +163,8 @@ async fn webhooks() -> Row {
     Row {
         name: "GitHub's webhook of 22 kB ÷ POST /builds, 16 connections",
         measured: format!("{ratio:.2} ({:.0}/s ÷ {:.0}/s)", median(&mut ours), median(&mut theirs)),
-        target: "at least 0.4",
-        met: ratio >= 0.4,
+        target: "at least 0.6",
+        met: ratio >= 0.6,
     }
 }
 
@@ -251,8 +261,8 @@ async fn pick_up() -> Row {
     Row {
         name: "job pick-up with Redis alive, idle worker, median and 99th percentile",
         measured: format!("{middle:.1} ms, {high:.1} ms"),
-        target: "5 ms, 50 ms",
-        met: middle < 5.0 && high < 50.0,
+        target: "2 ms, 15 ms",
+        met: middle <= 2.0 && high <= 15.0,
     }
 }
 
@@ -291,8 +301,8 @@ async fn start() -> Row {
     Row {
         name: "press → container started ÷ create + start through the API",
         measured: format!("{:.2} ({a:.0} ms ÷ {b:.0} ms; pair by pair {ratio:.2})", a / b),
-        target: "at most 1.1",
-        met: a / b <= 1.1,
+        target: "at most 1.05",
+        met: a / b <= 1.05,
     }
 }
 
@@ -432,7 +442,7 @@ fn fold() -> Row {
     let stored: Vec<Vec<(&'static str, i16, String)>> = (0..10_000)
         .map(|n| story_of(n).iter().map(|e| (e.kind().0, e.kind().1, serde_json::to_string(e).unwrap())).collect())
         .collect();
-    let mut rates = Vec::new();
+    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..3 {
         let before = Instant::now();
         let mut check = 0_u8;
@@ -454,14 +464,24 @@ fn fold() -> Row {
             check ^= render::digest(&render::render(&card.unwrap(), &links).bytes())[0];
         }
         std::hint::black_box(check);
-        rates.push(stored.len() as f64 / before.elapsed().as_secs_f64());
+        let fold = before.elapsed().as_secs_f64();
+        // The yardstick: the same events read and written, and nothing made of them.
+        let before = Instant::now();
+        for payload in stored.iter().flatten().map(|(_, _, payload)| payload) {
+            let value: serde_json::Value = serde_json::from_str(payload).unwrap();
+            std::hint::black_box(serde_json::to_string(&value).unwrap());
+        }
+        let plain = before.elapsed().as_secs_f64();
+        ours.push(stored.len() as f64 / fold);
+        theirs.push(stored.len() as f64 / plain);
+        ratios.push(fold / plain);
     }
-    let rate = median(&mut rates);
+    let ratio = median(&mut ratios);
     Row {
-        name: "fold + render + digest of builds with 5 deployments, one core",
-        measured: format!("{rate:.0} builds/s"),
-        target: "at least 20,000",
-        met: rate >= 20_000.0,
+        name: "fold + render + digest of builds with 5 deployments ÷ serde_json reading and writing the same events, one core",
+        measured: format!("{ratio:.2} ({:.0} builds/s; {:.0} builds/s)", median(&mut ours), median(&mut theirs)),
+        target: "at most 3 times its time",
+        met: ratio <= 3.0,
     }
 }
 

@@ -82,6 +82,11 @@ fn free_port() -> u16 {
 
 impl Service {
     pub async fn begin(script: &str, slots: u32) -> Self {
+        Self::begin_at(script, slots, 1).await
+    }
+
+    /// The same at so many times Slack's pace; the stand-in lets that through.
+    pub async fn begin_at(script: &str, slots: u32, speed: u32) -> Self {
         let template = variable("TEST_DATABASE_URL");
         let admin = template.replace("/coolops?", "/postgres?");
         let name = format!("b_{}", random());
@@ -101,6 +106,7 @@ impl Service {
             page_token: "page".into(),
         };
         let standin = StandIn::start(options).await.unwrap();
+        standin.workspace().counts_posts = speed == 1;
         let port = free_port();
         let url = format!("http://127.0.0.1:{port}");
         standin.send_presses_to(&format!("{url}/slack/interactions"));
@@ -112,6 +118,7 @@ impl Service {
             ("COOLOPS_PUBLIC_URL", url),
             ("COOLOPS_MASTER_KEY", MASTER_KEY.to_owned()),
             ("COOLOPS_WORKER_SLOTS", slots.to_string()),
+            ("COOLOPS_SLACK_SPEED", speed.to_string()),
             ("SLACK_API_URL", standin.api_url()),
             ("SLACK_BOT_TOKEN", "xoxb-bench".to_owned()),
             ("SLACK_SIGNING_SECRET", "bench-secret".to_owned()),
@@ -314,15 +321,31 @@ impl Service {
         self.until_ended(i64::try_from(count).unwrap()).await;
     }
 
+    /// Messages in the channel.
+    pub fn posted(&self) -> usize {
+        self.standin.workspace().channels[0].messages.len()
+    }
+
     pub fn resident_kilobytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.as_ref().unwrap().id())).unwrap();
         kilobytes(&status, "VmRSS:")
     }
 
     pub fn processor_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.as_ref().unwrap().id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+        processor_seconds(self.child.as_ref().unwrap().id())
+    }
+
+    /// The same of the service and of its connections' backends together.
+    pub async fn processor_seconds_with_postgres(&self) -> f64 {
+        let mut connection = PgConnection::connect(&self.database.url).await.unwrap();
+        let backends: Vec<i32> = sqlx::query_scalar(
+            "select pid from pg_stat_activity where datname = current_database() and application_name = 'coolops'",
+        )
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        let backends = backends.into_iter().map(|pid| processor_seconds(pid.cast_unsigned()));
+        self.processor_seconds() + backends.sum::<f64>()
     }
 
     /// Waits until nothing is left to do: Slack would take a quarter of an hour for a thousand new messages at its
@@ -335,6 +358,14 @@ impl Service {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
+}
+
+/// User and system time of a process; none of one that has ended.
+fn processor_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
 }
 
 pub fn kilobytes(status: &str, field: &str) -> u64 {

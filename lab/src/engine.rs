@@ -109,7 +109,7 @@ impl Engine {
 /// What is to be removed may be gone already.
 fn gone(removed: Result<(), bollard::errors::Error>) -> Result<()> {
     match removed {
-        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => Ok(()),
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) | Ok(()) => Ok(()),
         Err(e) => Err(e.into()),
     }
 }

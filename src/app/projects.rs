@@ -115,9 +115,11 @@ impl App {
     ) -> Result<(), Refused> {
         for environment in environments {
             if let Some(what) = project.archived(environment.id) {
-                self.end_waiting(environment.id, &what, actor)
-                    .await
-                    .map_err(|e| CommandError::Unavailable(e.into()))?;
+                self.end_waiting(environment.id, &what, actor).await.map_err(|e| match e {
+                    CommandError::Impossible(cause) => CommandError::Impossible(cause),
+                    CommandError::Unavailable(cause) => CommandError::Unavailable(cause),
+                    CommandError::Refused(step) => CommandError::Unavailable(step.into()),
+                })?;
                 self.erase_superseded(project.id, environment.id).await?;
             }
         }

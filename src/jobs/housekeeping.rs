@@ -58,7 +58,7 @@ pub(super) async fn find_owed_work(app: &App) {
                 app.store.jobs().want(task).await.ok();
             }
         }
-        Err(e) => tracing::warn!(error = %e, "owed work can't be looked for"),
+        Err(e) => tracing::warn!(error = format!("{e:#}"), "owed work can't be looked for"),
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn forget(app: &App) {
         anyhow::Ok(())
     };
     if let Err(e) = forgotten.await {
-        tracing::warn!(error = %e, "what nobody needs any more can't be forgotten now");
+        tracing::warn!(error = format!("{e:#}"), "what nobody needs any more can't be forgotten now");
     }
 }
 
@@ -107,7 +107,7 @@ pub(super) async fn sweep_containers(app: &App, runner: &dyn Runner) {
         anyhow::Ok(())
     };
     if let Err(e) = swept.await {
-        tracing::debug!(error = %e, "containers can't be looked through");
+        tracing::debug!(error = format!("{e:#}"), "containers can't be looked through");
     }
 }
 

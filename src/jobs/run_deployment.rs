@@ -246,7 +246,10 @@ fn told(patterns: &Patterns, words: &str) -> String {
 /// Secrets that were replaced while a container may have had them go when none may any more.
 async fn erase_superseded(app: &App, of: DeploymentOf) {
     if let Err(e) = app.erase_superseded(of.project_id, of.environment_id).await {
-        tracing::warn!(error = %e, "replaced secrets can't be erased now; the next end in this environment does it");
+        tracing::warn!(
+            error = causes(&e),
+            "replaced secrets can't be erased now; the next end in this environment does it"
+        );
     }
 }
 

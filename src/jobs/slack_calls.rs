@@ -103,11 +103,16 @@ pub struct SlackJob<'a> {
 impl SlackJob<'_> {
     /// Whether the job has to wait for its turn; it keeps the one that it has waited for.
     pub(super) async fn turn(&self, scope: &str, pace: Pace) -> Result<Option<Outcome>, sqlx::Error> {
-        // A turn that falls into a 429 is lost: whoever waits takes a new one, so that they don't all come at once when it
-        // ends.
-        let held =
-            self.claim.turn.as_deref() == Some(scope) && self.app.store.paces().closed_for(scope).await?.is_zero();
-        let wait = if held { Duration::ZERO } else { self.app.store.paces().reserve_turn(scope, pace).await? };
+        // A turn that came while the scope was closed, or long ago, puts off all that wait behind it: they are not to come
+        // all at once, nor behind those that came after them.
+        let paces = self.app.store.paces();
+        let wait = if self.claim.turn.as_deref() != Some(scope) {
+            paces.reserve_turn(scope, pace).await?
+        } else if self.claim.late <= pace.tolerance() && paces.closed_for(scope).await?.is_zero() {
+            Duration::ZERO
+        } else {
+            paces.put_off(scope, pace).await?
+        };
         Ok((!wait.is_zero()).then(|| Outcome::Turn(scope.to_owned(), wait)))
     }
 

@@ -17,6 +17,7 @@ use crate::domain::ids::DeploymentId;
 use crate::projections::timed::Timed;
 use crate::runner::{Found, Runner};
 use crate::store::jobs::Claim;
+use crate::telemetry::causes;
 
 /// How often the record is looked at without any sign.
 const LOOK: Duration = Duration::from_secs(30);
@@ -94,7 +95,7 @@ impl<'a> Stop<'a> {
             .log()
             .stream(self.id.0)
             .await
-            .map_err(|e| Break::Leave(Outcome::Later(LOOK, Some(e.to_string()))))?;
+            .map_err(|e| Break::Leave(Outcome::Later(LOOK, Some(causes(&e)))))?;
         let Some(timed) = Timed::fold(&events) else { return Ok(None) };
         if timed.deployment.state() == State::Cancelling {
             return Ok(Some(Duration::ZERO));

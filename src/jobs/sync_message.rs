@@ -253,7 +253,7 @@ async fn post(job: SlackJob<'_>, draft: &Draft) -> anyhow::Result<Outcome> {
                     job.app
                         .store
                         .messages()
-                        .is(job.claim, draft.build, MessageState::Blocked, &draft.channel, word)
+                        .mark(job.claim, draft.build, MessageState::Blocked, &draft.channel, word)
                         .await?;
                 }
                 _ => job.app.store.messages().not_posted(job.claim, draft.build).await?,
@@ -281,7 +281,7 @@ async fn update(job: SlackJob<'_>, draft: &Draft, there: &Posted) -> anyhow::Res
             Ok(Outcome::Done)
         }
         Err(SlackError::Refused(word)) if is_one_of(&word, GONE) => {
-            job.app.store.messages().is(job.claim, draft.build, MessageState::Gone, &there.channel, &word).await?;
+            job.app.store.messages().mark(job.claim, draft.build, MessageState::Gone, &there.channel, &word).await?;
             // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
             if draft.posts >= 2 { Ok(Outcome::Done) } else { post(job, draft).await }
         }
@@ -297,7 +297,7 @@ async fn update(job: SlackJob<'_>, draft: &Draft, there: &Posted) -> anyhow::Res
                 job.app
                     .store
                     .messages()
-                    .is(job.claim, draft.build, MessageState::Blocked, &there.channel, word)
+                    .mark(job.claim, draft.build, MessageState::Blocked, &there.channel, word)
                     .await?;
             }
             match layout_refused(draft, &e) {

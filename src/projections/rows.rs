@@ -36,6 +36,7 @@ pub struct ProjectRow {
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "columns")]
 pub struct TokenRow {
+    /// As Postgres writes bytes: `\x` and hex.
     pub digest: String,
     pub project_id: Uuid,
     pub token_id: Uuid,
@@ -77,7 +78,7 @@ pub fn of_tokens(project: &Project, event: &Event) -> Vec<Row> {
     };
     let row = |t: &crate::domain::project::Token| {
         Row::Token(TokenRow {
-            digest: t.digest.clone(),
+            digest: format!("\\x{}", t.digest),
             project_id: project.id.0,
             token_id: t.id.0,
             revoked: t.revoked,

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 use super::Store;
+use super::cursor::Look;
 use crate::domain::ids::{BuildId, DeploymentId, JobId};
 use crate::domain::react::{Task, TaskKind};
 
@@ -35,6 +37,8 @@ pub struct Claim {
     pub attempts: i32,
     /// Where at Slack it waited for a turn that it had reserved.
     pub turn: Option<String>,
+    /// How long after it was due it was claimed.
+    pub late: Duration,
 }
 
 /// A job that does not get on.
@@ -103,31 +107,59 @@ impl Jobs<'_> {
         via: Via,
         overdue: Duration,
     ) -> Result<Option<Claim>, sqlx::Error> {
+        let mut look = self.0.claims.look(kinds);
+        loop {
+            let claimed = self.claim_in(&look, lease, engine, via, overdue).await?;
+            self.0.claims.found(&look, claimed.iter().map(|(claim, came, at)| ((claim.task.kind(), *came), *at)));
+            match claimed {
+                Some((claim, ..)) => return Ok(Some(claim)),
+                None if look.is_whole() => return Ok(None),
+                None => match self.0.claims.again(kinds) {
+                    Some(whole) => look = whole,
+                    None => return Ok(None),
+                },
+            }
+        }
+    }
+
+    async fn claim_in(
+        self,
+        look: &Look,
+        lease: Uuid,
+        engine: Option<&str>,
+        via: Via,
+        overdue: Duration,
+    ) -> Result<Option<(Claim, bool, DateTime<Utc>)>, sqlx::Error> {
         let row = sqlx::query!(
-            // Kind by kind, and against coolops_now(), which unlike clock_timestamp() can bound an index scan: each
+            // Part by part, and against coolops_now(), which unlike clock_timestamp() can bound an index scan: each
             // look reads the first entry of the index and stops, however long the backlog is.
             r#"with due as materialized (
-                 select j.id from unnest($1::text[]) k(kind) cross join (values (true), (false)) t(came) cross join lateral (
-                   select id, run_at from job where state = 'ready' and job.kind = k.kind and (turn is not null) = t.came
+                 select j.id, t.came, j.run_at from unnest($1::text[], $8::boolean[], $9::timestamptz[]) t(kind, came, since) cross join lateral (
+                   select id, run_at from job where state = 'ready' and job.kind = t.kind and (turn is not null) = t.came
+                      and run_at >= coalesce(t.since, '-infinity')
                       and run_at <= coolops_now() - $4::interval and (engine is null or engine = $6 or orphaned_at < coolops_now() - $7::interval)
                     order by run_at limit 1 for update skip locked) j
                   order by t.came desc, j.run_at limit 1)
                update job j set state = 'leased', lease = $2, lease_until = coolops_now() + $3::interval,
                       fence = nextval('fence_seq'), attempts = attempts + 1, claimed_by = $5
-                 from due where j.id = due.id returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts, j.turn"#,
-            &names(kinds) as &[&str],
+                 from due where j.id = due.id
+               returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts, j.turn, due.came as "came!", due.run_at as "run_at!",
+                 greatest((extract(epoch from coolops_now() - due.run_at) * 1000)::bigint, 0) as "late_ms!""#,
+            &look.kinds() as &[&str],
             lease,
             interval(LEASE),
             interval(overdue),
             via.as_str(),
             engine,
-            interval(ENGINE_GONE)
+            interval(ENGINE_GONE),
+            &look.came(),
+            &look.since as &[Option<DateTime<Utc>>]
         )
         .fetch_optional(&self.0.work)
         .await?;
         Ok(row.and_then(|r| {
             let task = TaskKind::named(&r.kind)?.about(r.key);
-            Some(Claim {
+            let claim = Claim {
                 id: JobId(r.id),
                 task,
                 wanted: r.wanted,
@@ -135,7 +167,9 @@ impl Jobs<'_> {
                 lease,
                 attempts: r.attempts,
                 turn: r.turn,
-            })
+                late: Duration::from_millis(r.late_ms.unsigned_abs()),
+            };
+            Some((claim, r.came, r.run_at))
         }))
     }
 
@@ -377,19 +411,28 @@ impl Jobs<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn to_ring(self, kinds: &[TaskKind], limit: i64) -> Result<Vec<JobId>, sqlx::Error> {
+        let look = self.0.rings.look(kinds);
         let rows = sqlx::query!(
-            "with due as materialized (
-               select j.id from unnest($1::text[]) k(kind) cross join (values (true), (false)) t(came) cross join lateral (
-                 select id, run_at from job where state = 'ready' and job.kind = k.kind and (turn is not null) = t.came
+            r#"with due as materialized (
+               select j.id, t.kind, t.came, j.run_at from unnest($1::text[], $3::boolean[], $4::timestamptz[]) t(kind, came, since) cross join lateral (
+                 select id, run_at from job where state = 'ready' and job.kind = t.kind and (turn is not null) = t.came
+                    and run_at >= coalesce(t.since, '-infinity')
                     and run_at <= coolops_now() and (rung_at is null or rung_at < coolops_now() - interval '30 s')
                   order by run_at limit $2 for update skip locked) j
                 order by t.came desc, j.run_at limit $2)
-             update job j set rung_at = coolops_now() from due where j.id = due.id returning j.id",
-            &names(kinds) as &[&str],
-            limit
+             update job j set rung_at = coolops_now() from due where j.id = due.id
+             returning j.id, due.kind as "kind!", due.came as "came!", due.run_at as "run_at!""#,
+            &look.kinds() as &[&str],
+            limit,
+            &look.came(),
+            &look.since as &[Option<DateTime<Utc>>]
         )
         .fetch_all(&self.0.work)
         .await?;
+        let mut reached =
+            rows.iter().filter_map(|r| Some(((TaskKind::named(&r.kind)?, r.came), r.run_at))).collect::<Vec<_>>();
+        reached.sort_by_key(|(_, at)| *at);
+        self.0.rings.found(&look, reached);
         Ok(rows.into_iter().map(|r| JobId(r.id)).collect())
     }
 
@@ -399,9 +442,11 @@ impl Jobs<'_> {
     /// When the database does not answer.
     pub async fn next_due(self, kinds: &[TaskKind]) -> Result<Option<i64>, sqlx::Error> {
         sqlx::query_scalar!(
-            "select (extract(epoch from min(j.run_at) - coolops_now()) * 1000)::bigint
+            // What became due a moment ago, and was not rung for, is due now.
+            "select (extract(epoch from greatest(min(j.run_at) - coolops_now(), interval '0')) * 1000)::bigint
                from unnest($1::text[]) k(kind) cross join (values (true), (false)) t(came) cross join lateral (
-                 select run_at from job where state = 'ready' and job.kind = k.kind and (turn is not null) = t.came and run_at > coolops_now()
+                 select run_at from job where state = 'ready' and job.kind = k.kind and (turn is not null) = t.came
+                    and run_at > coolops_now() - interval '1 s' and rung_at is null
                   order by run_at limit 1) j",
             &names(kinds) as &[&str]
         )
@@ -429,7 +474,7 @@ impl Jobs<'_> {
         Ok(())
     }
 
-    /// Asks again for work that the rows say is owed and no job stands for: what a lost job table would cost.
+    /// Work that the rows say is owed and no job stands for: what a lost job table would cost.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 
 use super::Store;
@@ -46,6 +47,27 @@ impl std::fmt::Display for Pause {
     }
 }
 
+impl Pace {
+    /// How late a turn may be used: a burst that was allowed, and what a worker takes to see it.
+    pub fn tolerance(self) -> Duration {
+        self.burst + Duration::from_secs(1)
+    }
+}
+
+/// Moves all that waits for a turn in a scope, and what is given out next, by a time.
+async fn shift(connection: &mut PgConnection, scope: &str, by: PgInterval) -> Result<(), sqlx::Error> {
+    sqlx::query!("update rate_bucket set tat = tat + $2 where scope = $1", scope, by).execute(&mut *connection).await?;
+    sqlx::query!(
+        "update job set run_at = run_at + $2, rung_at = null
+          where state = 'ready' and kind = any('{sync_message,reply_privately}') and turn = $1",
+        scope,
+        by
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
 fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }
@@ -69,7 +91,8 @@ impl Paces<'_> {
     /// When the database does not answer.
     pub async fn reserve_turn(self, scope: &str, pace: Pace) -> Result<Duration, sqlx::Error> {
         let wait = sqlx::query_scalar!(
-            r#"insert into rate_bucket as b (scope, tat) values ($1, coolops_now() + $2::interval)
+            r#"insert into rate_bucket as b (scope, tat)
+                 values ($1, greatest(coolops_now(), (select p.blocked_until from rate_bucket p where p.scope = 'slack')) + $2::interval)
                on conflict (scope) do update set tat = greatest(b.tat, b.blocked_until, coolops_now(),
                  (select p.blocked_until from rate_bucket p where p.scope = 'slack')) + $2::interval
                returning (extract(epoch from greatest(tat - $2::interval - $3::interval, blocked_until,
@@ -137,20 +160,74 @@ impl Paces<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn resume(self) -> Result<(), sqlx::Error> {
+        let pause = sqlx::query!(
+            r#"delete from rate_bucket where scope = 'slack'
+               returning reason, greatest(blocked_until - coolops_now(), interval '0') as "rest!""#
+        )
+        .fetch_optional(&self.0.work)
+        .await?;
+        let Some(pause) = pause else { return Ok(()) };
         sqlx::query!(
-            // Turns that were given out behind the pause come as much earlier as the pause is cut short.
-            "with pause as (delete from rate_bucket where scope = 'slack'
-                            returning reason, greatest(blocked_until - coolops_now(), interval '0') as rest),
-                  turns as (update rate_bucket b set tat = b.tat - p.rest from pause p
-                             where b.scope <> 'slack' and b.tat > coolops_now() + p.rest)
-             update job j set run_at = greatest(coolops_now(), j.run_at - p.rest), rung_at = null from pause p
-              where j.state = 'ready' and j.kind in ('sync_message', 'reply_privately') and j.run_at > coolops_now()
-                and (j.turn is not null or j.last_error = p.reason)"
+            "update job set run_at = coolops_now(), rung_at = null
+              where state = 'ready' and kind = any('{sync_message,reply_privately}') and run_at > coolops_now() and turn is null and last_error = $1",
+            pause.reason
         )
         .execute(&self.0.work)
         .await?;
+        // Turns that were put off behind the pause come as much earlier as the pause is cut short.
+        let ahead = sqlx::query!(
+            r#"select turn as "turn!", least(min(run_at) - coolops_now(), $1) as "by!" from job
+                where state = 'ready' and kind = any('{sync_message,reply_privately}') and turn is not null
+                group by turn having min(run_at) > coolops_now() + interval '1 s'"#,
+            pause.rest
+        )
+        .fetch_all(&self.0.work)
+        .await?;
+        for scope in ahead {
+            let mut together = self.0.work.begin().await?;
+            let back =
+                PgInterval { microseconds: -scope.by.microseconds, days: -scope.by.days, months: -scope.by.months };
+            shift(&mut together, &scope.turn, back).await?;
+            together.commit().await?;
+        }
         self.0.wake.appended(0);
         Ok(())
+    }
+
+    /// A turn that could not be used when it came, because the scope was closed or nobody was there: whoever waits in the
+    /// scope comes so much later, in the same order and at the same pace. Tells when this one may go; zero: now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn put_off(self, scope: &str, pace: Pace) -> Result<Duration, sqlx::Error> {
+        let mut together = self.0.work.begin().await?;
+        // The scope's row first, as an append does: one at a time moves what waits there.
+        let wait = sqlx::query_scalar!(
+            r#"select greatest(b.blocked_until, (select p.blocked_until from rate_bucket p where p.scope = 'slack'), coolops_now()) - coolops_now()
+                 as "wait!" from rate_bucket b where scope = $1 for update"#,
+            scope
+        )
+        .fetch_optional(&mut *together)
+        .await?
+        .unwrap_or(interval(Duration::ZERO));
+        let late = sqlx::query_scalar!(
+            "select coolops_now() + $2::interval + $3::interval - min(run_at) from job
+              where state = 'ready' and kind = any('{sync_message,reply_privately}') and turn = $1
+             having min(run_at) < coolops_now() + $2::interval - $4::interval",
+            scope,
+            wait,
+            interval(pace.every),
+            interval(pace.tolerance())
+        )
+        .fetch_optional(&mut *together)
+        .await?
+        .flatten();
+        if let Some(late) = late {
+            shift(&mut together, scope, late).await?;
+        }
+        together.commit().await?;
+        let micros = wait.microseconds + i64::from(wait.days) * 86_400_000_000;
+        Ok(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
     }
 
     /// Why Slack takes nothing from us; `None` when it does.

@@ -305,7 +305,7 @@ impl Messages<'_> {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn is(
+    pub async fn mark(
         self,
         claim: &Claim,
         build: BuildId,

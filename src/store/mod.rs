@@ -8,6 +8,7 @@ pub mod append;
 pub mod chain;
 pub mod clock;
 pub mod copy_out;
+mod cursor;
 pub mod deliveries;
 pub mod deployments;
 pub mod directory;
@@ -24,6 +25,7 @@ pub mod tail;
 pub mod wake;
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -59,6 +61,9 @@ pub struct Store {
     appender: append::Appender,
     wake: wake::Wake,
     clock: clock::Clock,
+    /// How far looks for work to claim, and for work to ring for, have got.
+    claims: Arc<cursor::Cursor>,
+    rings: Arc<cursor::Cursor>,
 }
 
 /// Why the database can't be used; each text says what to do.
@@ -214,35 +219,33 @@ impl Store {
         first.close().await.ok();
         let limits =
             [("lock_timeout", "5s"), ("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "10s")];
-        let pool = |options: PgConnectOptions| {
-            PgPoolOptions::new()
-                .max_connections(connections)
-                .min_connections(0)
-                .acquire_timeout(Duration::from_secs(3))
-                .after_connect(|connection, _| Box::pin(become_app(connection)))
-                .connect_lazy_with(options)
-        };
         // The statements are few and look rows up by key: planning them anew at every call costs more than it finds.
         let options = options.options(limits).options([("plan_cache_mode", "force_generic_plan")]);
         // Plans made while the tables are empty must hold when there is a backlog: index scans, in the index's order.
         let index_plans = [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("jit", "off")];
         let unflushed = options.clone().options([("synchronous_commit", "off")]).options(index_plans);
-        let (pool, work) = (pool(options.clone()), pool(unflushed));
+        // What meets a dead connection there is owed work, and is done again; a person's request is not.
+        let (pool, work) =
+            (pool(options.clone(), connections, Duration::ZERO), pool(unflushed, connections, Duration::from_secs(1)));
         let wake = wake::Wake::start(options.clone());
         let appender = append::Appender::start(options.clone(), wake.clone());
-        Ok(Self { pool, work, options, appender, wake, clock: clock::Clock::default() })
+        Ok(Self {
+            pool,
+            work,
+            options,
+            appender,
+            wake,
+            clock: clock::Clock::default(),
+            claims: Arc::new(cursor::Cursor::overlapping(Duration::from_millis(100))),
+            rings: Arc::new(cursor::Cursor::overlapping(Duration::from_secs(1))),
+        })
     }
 
     /// The same database through a pool of its own with at most so many connections, for those who must not take
     /// others' places.
     #[must_use]
     pub fn apart(&self, connections: u32) -> Self {
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .min_connections(0)
-            .acquire_timeout(Duration::from_secs(3))
-            .after_connect(|connection, _| Box::pin(become_app(connection)))
-            .connect_lazy_with(self.options.clone());
+        let pool = pool(self.options.clone(), connections, Duration::ZERO);
         Self { work: pool.clone(), pool, ..self.clone() }
     }
 
@@ -330,6 +333,21 @@ impl Store {
         ];
         Ok(all.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect())
     }
+}
+
+/// Connections that are made when they are needed. One that was used within `trusted` is taken as it is: asking it first
+/// whether it is alive, as the driver would, is a round trip before each statement.
+fn pool(options: PgConnectOptions, connections: u32, trusted: Duration) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .min_connections(0)
+        .acquire_timeout(Duration::from_secs(3))
+        .after_connect(|connection, _| Box::pin(become_app(connection)))
+        .test_before_acquire(false)
+        .before_acquire(move |connection, since| {
+            Box::pin(async move { Ok(since.idle_for < trusted || connection.ping().await.is_ok()) })
+        })
+        .connect_lazy_with(options)
 }
 
 async fn check_version(connection: &mut PgConnection) -> Result<(), OpenError> {

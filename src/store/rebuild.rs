@@ -16,16 +16,10 @@ use crate::projections::rows::Row;
 /// Staged rows on a connection of their own.
 pub struct Staging {
     connection: PgConnection,
-    projects: HashMap<Uuid, Option<String>>,
-    batch: Batch,
-}
-
-#[derive(Default)]
-struct Batch {
-    tokens: Vec<String>,
-    builds: Vec<String>,
-    deployments: Vec<String>,
-    boundaries: HashMap<Uuid, i64>,
+    /// The columns of each table, as the table itself has them.
+    columns: HashMap<&'static str, Vec<String>>,
+    /// What is to be staged: by table, and by key the last row as JSON.
+    batch: HashMap<&'static str, HashMap<String, String>>,
 }
 
 /// How many rows of a table were wrong.
@@ -78,91 +72,60 @@ impl Store {
     /// When the database does not answer.
     pub async fn stage(&self) -> Result<Staging, sqlx::Error> {
         let mut connection = self.bulk().await?;
+        let mut columns = HashMap::new();
         for (table, key) in TABLES {
             let statement =
                 format!("create temp table next_{table} (like {table} including generated, primary key ({key}))");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
+            let own = "select quote_ident(attname) from pg_attribute
+                        where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = '' order by attnum";
+            columns.insert(table, sqlx::query_scalar(own).bind(table).fetch_all(&mut connection).await?);
         }
-        Ok(Staging { connection, projects: HashMap::new(), batch: Batch::default() })
+        Ok(Staging { connection, columns, batch: HashMap::new() })
     }
 }
 
 impl Staging {
     /// A row as an event left it; a later one of the same key takes its place. Only deployments have `begun`.
     pub fn row(&mut self, position: i64, begun: Begun, row: &Row) {
-        match row {
-            Row::Project(row) => drop(self.projects.insert(row.id, Some(json(position, None, row)))),
-            Row::Token(row) => self.batch.tokens.push(json(position, None, row)),
-            Row::Build(row) => self.batch.builds.push(json(position, None, row)),
-            Row::Deployment(row) => self.batch.deployments.push(json(position, Some(begun), row)),
-        }
+        let (table, key, json) = match row {
+            Row::Project(row) => ("project", row.id.to_string(), json(position, None, row)),
+            Row::Token(row) => ("token", row.digest.clone(), json(position, None, row)),
+            Row::Build(row) => ("build", row.id.to_string(), json(position, None, row)),
+            Row::Deployment(row) => ("deployment", row.id.to_string(), json(position, Some(begun), row)),
+        };
+        self.batch.entry(table).or_default().insert(key, json);
     }
 
     /// An event moved a boundary.
     pub fn boundary(&mut self, key: Uuid, position: i64) {
-        self.batch.boundaries.insert(key, position);
+        let row = serde_json::json!({ "key": key, "position": position }).to_string();
+        self.batch.entry("boundary").or_default().insert(key.to_string(), row);
     }
 
     /// Whether enough is waiting to be written.
     pub fn is_full(&self) -> bool {
-        self.batch.tokens.len() + self.batch.builds.len() + self.batch.deployments.len() + self.batch.boundaries.len()
-            > FLUSH_AT
+        self.batch.values().map(HashMap::len).sum::<usize>() > FLUSH_AT
     }
 
-    /// Writes what is waiting to the staged tables.
+    /// Writes what is waiting to the staged tables. A row's fields are named as the table's columns are.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn flush(&mut self) -> Result<(), sqlx::Error> {
-        let array = |rows: Vec<String>| format!("[{}]", rows.join(","));
-        let batch = std::mem::take(&mut self.batch);
-        let projects = self.projects.values_mut().filter_map(Option::take).collect();
-        let steps = [
-            (
-                "insert into next_project (id, slug, position, doc)
-                   select id, slug, position, doc from json_to_recordset($1::text::json) t(id uuid, slug text, position bigint, doc json)
-                 on conflict (id) do update set slug = excluded.slug, position = excluded.position, doc = excluded.doc",
-                array(projects),
-            ),
-            (
-                "insert into next_token (digest, project_id, token_id, revoked)
-                   select distinct on (digest) decode(digest, 'hex'), project_id, token_id, revoked
-                     from rows from (json_to_recordset($1::text::json) as (digest text, project_id uuid, token_id uuid, revoked boolean))
-                       with ordinality t(digest, project_id, token_id, revoked, n) order by digest, n desc
-                 on conflict (digest) do update set revoked = excluded.revoked",
-                array(batch.tokens),
-            ),
-            (
-                "insert into next_build (id, project_id, position, name)
-                   select id, project_id, position, name
-                     from json_to_recordset($1::text::json) t(id uuid, project_id uuid, position bigint, name text)",
-                array(batch.builds),
-            ),
-            (
-                "insert into next_deployment (id, build_id, environment_id, project_id, requested, position, since, state, doc)
-                   select distinct on (id) id, build_id, environment_id, project_id, requested, position, since, state, doc
-                     from json_to_recordset($1::text::json) t(id uuid, build_id uuid, environment_id uuid, project_id uuid,
-                       requested bigint, position bigint, since bigint, state text, doc json)
-                    order by id, position desc
-                 on conflict (id) do update set position = excluded.position, since = excluded.since, state = excluded.state,
-                   doc = excluded.doc",
-                array(batch.deployments),
-            ),
-        ];
-        for (statement, rows) in steps {
-            if rows != "[]" {
-                sqlx::query(statement).bind(rows).execute(&mut self.connection).await?;
-            }
+        let mut batch = std::mem::take(&mut self.batch);
+        for (table, key) in TABLES {
+            let Some(rows) = batch.remove(table) else { continue };
+            let columns = &self.columns[table];
+            let (all, renewed) = (columns.join(", "), columns.iter().map(|c| format!("{c} = excluded.{c}")));
+            let statement = format!(
+                "insert into next_{table} ({all}) select {all} from json_populate_recordset(null::next_{table}, $1::text::json)
+                 on conflict ({key}) do update set {}",
+                renewed.collect::<Vec<_>>().join(", ")
+            );
+            let rows = format!("[{}]", rows.into_values().collect::<Vec<_>>().join(","));
+            sqlx::query(sqlx::AssertSqlSafe(statement)).bind(rows).execute(&mut self.connection).await?;
         }
-        let (keys, positions): (Vec<Uuid>, Vec<i64>) = batch.boundaries.into_iter().unzip();
-        sqlx::query(
-            "insert into next_boundary select * from unnest($1::uuid[], $2::bigint[])
-             on conflict (key) do update set position = excluded.position",
-        )
-        .bind(keys)
-        .bind(positions)
-        .execute(&mut self.connection)
-        .await?;
         Ok(())
     }
 
@@ -194,9 +157,7 @@ impl Staging {
             );
             let removed = run(&mut self.connection, format!("delete from {table} t where not exists ({same})")).await?;
             let missing = format!("select 1 from {table} t where t.{key} = n.{key}");
-            let own = "select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
-                        where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = ''";
-            let columns: String = sqlx::query_scalar(own).bind(table).fetch_one(&mut self.connection).await?;
+            let columns = self.columns[table].join(", ");
             let insert = format!(
                 "insert into {table} ({columns}) select {columns} from next_{table} n where not exists ({missing})"
             );

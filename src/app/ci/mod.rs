@@ -22,6 +22,7 @@ use crate::domain::names;
 use crate::domain::project::Project;
 use crate::store::deliveries::Delivery;
 use crate::store::refusals::Refusal;
+use crate::telemetry::causes;
 
 /// A webhook as it came in.
 #[derive(Clone)]
@@ -160,7 +161,7 @@ impl App {
                 Ok(Ok(())) => believed.push(project),
                 Ok(Err(why)) => refusal = Some(why),
                 // One project whose secret can't be read must not stop the others.
-                Err(e) => tracing::warn!(project = %project.slug, error = %e, "a secret of CI can't be used"),
+                Err(e) => tracing::warn!(project = %project.slug, error = causes(&e), "a secret of CI can't be used"),
             }
         }
         if believed.is_empty() {

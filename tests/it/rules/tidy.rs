@@ -254,8 +254,6 @@ fn release_builds_lack_the_failpoints() {
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
     assert!(!manifest.lines().any(|l| l.starts_with("default = ")), "no feature is there unless it is asked for");
     assert!(!manifest.contains("debug-assertions"), "a release that asserts would have failpoints");
-    let client = fs::read(root.join("dist/coolops-x86_64-linux")).unwrap();
-    assert!(!client.windows(10).any(|w| w == b"FAILPOINTS"), "the program for CI reads no failpoints");
 }
 
 #[test]

@@ -209,3 +209,35 @@ fn a_turn_that_has_come_is_taken_before_another_one_is_asked_for() {
         assert_eq!(s.app.store.jobs().to_ring(SLACK_KINDS, 1).await.unwrap(), [newest.job_id()]);
     });
 }
+
+#[test]
+fn a_job_that_is_due_before_those_that_were_looked_at_is_found_all_the_same() {
+    story(async |s| {
+        for n in 1..=4 {
+            s.post_build(&build(&format!("master-{n}")).body()).await;
+        }
+        assert_eq!(s.app.store.jobs().to_ring(SLACK_KINDS, 9).await.unwrap().len(), 4);
+        let (early, late) = (claims(s, 1).await, claims(s, 2).await);
+        s.app.store.jobs().release(&early, Duration::ZERO, None, None).await.unwrap();
+        let long_ago = "update job set run_at = '2020-01-01', rung_at = null";
+        s.database.execute(&format!("{long_ago} where id = '{}'", early.id)).await;
+        // Looks go on from where they were, and begin anew before long.
+        let rung = async || s.app.store.jobs().to_ring(SLACK_KINDS, 9).await.unwrap();
+        let began = std::time::Instant::now();
+        while rung().await.is_empty() {
+            assert!(began.elapsed() < Duration::from_secs(10), "nobody rings for it");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut taken = Vec::new();
+        for lease in 3..=5 {
+            taken.push(claims(s, lease).await);
+        }
+        assert!(taken.iter().any(|claim| claim.task == early.task), "{taken:?}");
+        assert!(taken.iter().all(|claim| claim.task != late.task), "{taken:?}");
+        let none = s.app.store.jobs().claim(SLACK_KINDS, Uuid::from_u128(6), None, Via::Sweep, Duration::ZERO);
+        assert!(none.await.unwrap().is_none(), "each is held by somebody");
+        for held in taken.iter().chain([&late]) {
+            s.app.store.jobs().release(held, Duration::ZERO, None, None).await.unwrap();
+        }
+    });
+}

@@ -83,11 +83,10 @@ fn a_row_that_the_log_does_not_bear_out_is_not_acted_on_and_named() {
 
 /// An event as whoever has the application's login may append it: of a known type, its hashes right.
 async fn plants(s: &crate::story::Story, kind: &str, correlation: &str, actor: &str, payload: &str) {
-    let nulls = vec!["null"; 26].join(", ");
+    let nulls = vec!["null"; 31].join(", ");
     let planted = format!(
-        "select append_batch('{{0}}', array[gen_random_uuid()], array['00000000-0000-0000-0000-000000000000'::uuid],
-           array[gen_random_uuid()], array[{correlation}], array[null::uuid], array[null::bigint], '{{0}}', '{{t}}', '{{1}}',
-           '{{project}}', '{{{kind}}}', array['{actor}'], array['{payload}'], array[null::uuid], {nulls})"
+        "select append_batch('{{0}}', array[gen_random_uuid()], array[gen_random_uuid()], array[{correlation}], array[null::uuid],
+           array[null::bigint], '{{0}}', '{{t}}', '{{1}}', '{{project}}', '{{{kind}}}', array['{actor}'], array['{payload}'], {nulls})"
     );
     s.database.execute(&planted).await;
 }

@@ -16,11 +16,20 @@ pub fn service(variable: &str) -> String {
 
 impl Database {
     pub async fn create() -> Self {
+        Self::copy_of("coolops").await
+    }
+
+    /// One without a table.
+    pub async fn empty() -> Self {
+        Self::copy_of("template0").await
+    }
+
+    async fn copy_of(source: &str) -> Self {
         let template = service("TEST_DATABASE_URL");
         let admin = template.replace("/coolops?", "/postgres?");
         let name = format!("t_{}", super::random_name());
         let mut connection = PgConnection::connect(&admin).await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("create database {name} template coolops")))
+        sqlx::query(AssertSqlSafe(format!("create database {name} template {source}")))
             .execute(&mut connection)
             .await
             .unwrap();
@@ -36,8 +45,8 @@ impl Database {
     /// Sets the database's clock ahead (or, negative, back).
     pub async fn set_clock(&self, seconds: i64) {
         let change = format!(
-            "create or replace function coolops_now() returns timestamptz language sql stable parallel safe as
-             'select clock_timestamp() + interval ''{seconds} s'''"
+            "create or replace function coolops_now() returns timestamptz language plpgsql stable parallel safe as
+             'begin return clock_timestamp() + interval ''{seconds} s''; end'"
         );
         self.execute(&change).await;
     }

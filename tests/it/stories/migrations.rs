@@ -1,0 +1,87 @@
+//! Migrations, one after the other, over a log that has every event there is.
+
+use std::borrow::Cow;
+
+use coolops::domain::event::{Actor, Event, contract};
+use coolops::domain::upcast::STEPS;
+use coolops::store::{MIGRATOR, Store, migrate};
+use sha2::{Digest, Sha256};
+use sqlx::migrate::Migrator;
+use sqlx::{Connection, PgConnection};
+
+use crate::story::database::Database;
+
+/// The migrations that were on main, as they were. One that is here is never edited: add another one.
+const RELEASED: &[(&str, &str)] = &[
+    ("20261122100000", "07161fe121f7e7e1"),
+    ("20261122100100", "843f7e2b4ff830db"),
+    ("20261122100200", "bd5c6b72ebb6dfcc"),
+    ("20261122100300", "6b4bfcf49bd3b2ce"),
+];
+
+#[test]
+fn a_migration_that_was_released_is_never_edited() {
+    let digest = |sql: &str| hex::encode(&Sha256::digest(sql.as_bytes())[..8]);
+    let now: Vec<_> = MIGRATOR.iter().map(|m| (m.version.to_string(), digest(m.sql.as_str()))).collect();
+    let released: Vec<_> = RELEASED.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    assert_eq!(now, released, "add a migration instead of editing one, and add its line here");
+}
+
+/// Writes every example under `events/`, those of versions before too, as the owner, who may.
+async fn write_every_example(connection: &mut PgConnection) -> i64 {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
+    let before = STEPS.iter().map(|(kind, version, _)| (*kind, *version));
+    let mut position = 0;
+    for (kind, version) in contract().iter().map(|c| (c.name, c.version)).chain(before) {
+        if kind == "deployment_logged" {
+            continue;
+        }
+        let payload = std::fs::read_to_string(format!("{folder}/{kind}/v{version}.example.json")).unwrap();
+        let address = Event::parse(kind, version, &payload).unwrap().address();
+        position += 1;
+        sqlx::query(
+            "insert into event (position, event_id, tenant_id, stream_id, correlation_id, recorded_at, stream_version, schema_version,
+                                stream_type, type, actor, payload, body_hash, chain_hash)
+             select $1, gen_random_uuid(), '00000000-0000-0000-0000-000000000000', $2, $3, '2026-01-01', coalesce(max(stream_version), 0) + 1, $4,
+                    $5, $6, $8::json, $7::json, sha256('\\x00'::bytea || convert_to($7, 'UTF8')), sha256('')
+               from event where stream_id = $2",
+        )
+        .bind(position)
+        .bind(address.stream)
+        .bind(address.correlation)
+        .bind(version)
+        .bind(address.kind.as_str())
+        .bind(kind)
+        .bind(&payload)
+        .bind(serde_json::to_string(&Actor::System).unwrap())
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    }
+    position
+}
+
+#[tokio::test]
+async fn each_migration_is_applied_over_a_log_with_every_event_and_the_program_reads_them_all() {
+    let database = Database::empty().await;
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let all: Vec<_> = MIGRATOR.iter().cloned().collect();
+    let mut written = 0;
+    for n in 1..=all.len() {
+        let until = Migrator { migrations: Cow::Owned(all[..n].to_vec()), ..Migrator::DEFAULT };
+        until.run_direct(None, &mut connection, false).await.unwrap();
+        if n == 1 {
+            written = write_every_example(&mut connection).await;
+        }
+    }
+    assert!(written > 40, "{written}");
+    connection.close().await.unwrap();
+    migrate(&database.url).await.unwrap();
+    let store = Store::open(&database.url, 1).await.unwrap();
+    let read = store.log().after(0, written + 1).await.unwrap();
+    assert_eq!(read.len() as i64, written);
+    for event in read {
+        event.unwrap();
+    }
+    database.drop().await;
+}
