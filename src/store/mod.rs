@@ -236,7 +236,7 @@ impl Store {
             appender,
             wake,
             clock: clock::Clock::default(),
-            claims: Arc::new(cursor::Cursor::overlapping(Duration::from_millis(100))),
+            claims: Arc::new(cursor::Cursor::overlapping(Duration::from_millis(20))),
             rings: Arc::new(cursor::Cursor::overlapping(Duration::from_secs(1))),
         })
     }
