@@ -36,7 +36,7 @@ pub async fn behind() -> Row {
     // The burst that a channel may begin with is over.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let (posted, before) = (service.posted(), Instant::now());
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     let rate = (service.posted() - posted) as f64 / before.elapsed().as_secs_f64();
     let left = 10_000 - service.posted();
     service.end().await;

@@ -228,7 +228,7 @@ pub fn body(provider: &dyn Provider, request: &Request<'_>) -> Result<Value, Mal
     let is_form = kind.starts_with("application/x-www-form-urlencoded");
     let parsed = match (provider.travels(), is_form) {
         (Travels::Json, true) => return Err(Malformed::Form),
-        (Travels::Json, false) | (Travels::Either, false) => {
+        (Travels::Json | Travels::Either, false) => {
             serde_json::from_slice(request.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(request.body))
         }
         (Travels::Form, _) | (Travels::Either, true) => {

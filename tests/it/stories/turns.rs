@@ -47,7 +47,7 @@ fn turns_that_an_append_gives_out_are_those_that_would_be_asked_for_one_by_one()
         let pace = Pace { every: Duration::from_secs(10), burst: Duration::from_secs(20) };
         for (round, paused) in [(0, false), (1, true)] {
             if paused {
-                s.app.store.paces().block("slack", Duration::from_secs(60)).await.unwrap();
+                s.app.store.paces().block("slack", Duration::from_mins(1)).await.unwrap();
             }
             let mut asked = Vec::new();
             for _ in 0..5 {
