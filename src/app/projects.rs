@@ -12,7 +12,6 @@ use crate::domain::names::{self, Invalid};
 use crate::domain::project::*;
 use crate::keys::{self, KeyError, SealedValue};
 use crate::projections::rows;
-use crate::runner::mask::SECRET_MIN;
 use crate::store::append::{Append, AppendError};
 use crate::store::directory::Seen;
 use crate::store::log::ReadError;
@@ -435,12 +434,8 @@ fn place(owner: Uuid, name: &str, version: i32) -> String {
 fn check_secret(name: &str, value: &SecretString) -> Result<(), Invalid> {
     let value = value.expose_secret();
     names::value(name, value)?;
-    let longest = value.lines().map(|line| line.trim().len()).max().unwrap_or(0);
-    if longest < SECRET_MIN {
-        let what = if value.contains('\n') { "has no line longer than" } else { "has" };
-        return Err(Invalid(format!(
-            "the secret {name} {what} {longest} bytes; give at least {SECRET_MIN}, because shorter ones can't be masked in logs"
-        )));
+    if value.trim().is_empty() {
+        return Err(Invalid(format!("{name} is empty; give it a value, or remove it with: coolops environment unset")));
     }
     Ok(())
 }

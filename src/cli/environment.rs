@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::output::{self, Format};
 use super::{operate, operator};
 use crate::domain::names;
 use crate::domain::project::{Environment, EnvironmentChange, VariableValue};
+use crate::runner::parts::unmasked;
 
 /// Arguments of `environment`.
 #[derive(Debug, clap::Args)]
@@ -169,6 +170,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             if let Some(name) = secret {
                 let value = secret_input(from_file.as_deref(), "the secret")?;
                 app.set_secret(before.id, &environment, &name, &value, &actor).await?;
+                if let Some(note) = unmasked(value.expose_secret()) {
+                    output::hint(&format!("Note on {name}: {note}."));
+                }
             }
             for change in changes {
                 app.change_environment(before.id, &environment, change, &actor).await?;

@@ -9,8 +9,10 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-/// Shorter secrets are refused when they are set: masking them would blank innocent output.
-pub const SECRET_MIN: usize = 8;
+use super::parts::{PART_MIN, parts};
+
+/// How much may stand between two bytes of a secret that nobody sees: control characters, colours.
+const UNSEEN_MAX: usize = 4096;
 /// What stands in the place of a secret.
 const MASK: &[u8] = b"***";
 
@@ -28,10 +30,11 @@ struct Inner {
 }
 
 impl Patterns {
-    /// The forms of these secrets: raw, per line, base64 in every alignment (both alphabets), percent-, JSON-, shell-,
-    /// XML-escaped and hex.
+    /// The forms of these secrets and of their [parts](super::parts): raw, base64 in every alignment (both alphabets),
+    /// percent-, JSON-, shell-, XML-escaped and hex.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let forms: BTreeSet<Vec<u8>> = secrets.into_iter().flat_map(forms).collect();
+        let parts: BTreeSet<String> = secrets.into_iter().flat_map(parts).collect();
+        let forms: BTreeSet<Vec<u8>> = parts.iter().flat_map(|part| forms(part)).collect();
         let Some(longest) = forms.iter().map(Vec::len).max() else { return Self(None) };
         let forms: Vec<Vec<u8>> = forms.into_iter().collect();
         let mut starts = [false; 256];
@@ -54,33 +57,29 @@ impl Patterns {
     }
 }
 
-fn forms(secret: &str) -> Vec<Vec<u8>> {
-    let mut raw: BTreeSet<&str> = secret.lines().map(str::trim).filter(|line| line.len() >= SECRET_MIN).collect();
-    raw.insert(secret.trim_end_matches(['\r', '\n']));
+fn forms(text: &str) -> Vec<Vec<u8>> {
     let mut forms = BTreeSet::new();
-    for text in raw {
-        if !text.contains('\n') {
-            forms.insert(text.as_bytes().to_vec());
-            forms.insert(text.replace('\'', r"'\''").into_bytes());
-            forms.insert(text.replace('\'', r#"'"'"'"#).into_bytes());
-            forms.insert(backslashed(text).into_bytes());
-            forms.insert(double_quoted(text).into_bytes());
-            forms.insert(xml(text).into_bytes());
-        }
-        let json = serde_json::to_string(text).unwrap_or_default();
-        forms.insert(json.trim_matches('"').as_bytes().to_vec());
-        forms.insert(json.trim_matches('"').replace('/', r"\/").into_bytes());
-        forms.insert(json_ascii(text).into_bytes());
-        for strict in [true, false] {
-            let upper = percent(text, strict);
-            for form in [lowercase_escapes(&upper), upper] {
-                forms.insert(form.replace("%20", "+").into_bytes());
-                forms.insert(form.into_bytes());
-            }
+    if !text.contains('\n') {
+        forms.insert(text.as_bytes().to_vec());
+        forms.insert(text.replace('\'', r"'\''").into_bytes());
+        forms.insert(text.replace('\'', r#"'"'"'"#).into_bytes());
+        forms.insert(backslashed(text).into_bytes());
+        forms.insert(double_quoted(text).into_bytes());
+        forms.insert(xml(text).into_bytes());
+    }
+    let json = serde_json::to_string(text).unwrap_or_default();
+    forms.insert(json.trim_matches('"').as_bytes().to_vec());
+    forms.insert(json.trim_matches('"').replace('/', r"\/").into_bytes());
+    forms.insert(json_ascii(text).into_bytes());
+    for strict in [true, false] {
+        let upper = percent(text, strict);
+        for form in [lowercase_escapes(&upper), upper] {
+            forms.insert(form.replace("%20", "+").into_bytes());
+            forms.insert(form.into_bytes());
         }
     }
     // The value as `printf %s` and as `echo` would give it to an encoder.
-    for bytes in [secret.as_bytes().to_vec(), [secret.as_bytes(), b"\n"].concat()] {
+    for bytes in [text.as_bytes().to_vec(), [text.as_bytes(), b"\n"].concat()] {
         forms.insert(hex::encode(&bytes).into_bytes());
         forms.insert(hex::encode_upper(&bytes).into_bytes());
         // As base64(1) and openssl wrap a long value that is encoded by itself.
@@ -94,7 +93,67 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
             }
         }
     }
-    forms.into_iter().filter(|form| form.len() >= SECRET_MIN.min(secret.len()) && !form.contains(&b'\n')).collect()
+    // What nobody sees is passed over in the output, so it may be left out here too.
+    let seen: Vec<Vec<u8>> = forms.iter().filter_map(|form| Seen::of(form)).map(|seen| seen.text).collect();
+    forms.into_iter().chain(seen).filter(|form| form.len() >= PART_MIN && !form.contains(&b'\n')).collect()
+}
+
+/// Bytes as a person sees them: without control characters and escape sequences.
+struct Seen {
+    text: Vec<u8>,
+    /// Where each of them stands.
+    at: Vec<usize>,
+    /// Where a sequence begins whose end is not there.
+    unended: Option<usize>,
+}
+
+impl Seen {
+    /// Nothing where all is seen: most output is.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let mut next = bytes.iter().position(|b| is_unseen(*b))?;
+        let mut seen = Self { text: bytes[..next].to_vec(), at: (0..next).collect(), unended: None };
+        while next < bytes.len() {
+            match unseen(&bytes[next..]) {
+                Some(0) => {
+                    seen.text.push(bytes[next]);
+                    seen.at.push(next);
+                    next += 1;
+                }
+                Some(length) => next += length,
+                None => {
+                    seen.unended = Some(next);
+                    break;
+                }
+            }
+        }
+        Some(seen)
+    }
+}
+
+/// Whether a byte begins something that nobody sees. A carriage return is no such thing: what it leads to is.
+fn is_unseen(byte: u8) -> bool {
+    (byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte == 0x7f
+}
+
+/// How many bytes at the beginning nobody sees; nothing when that can't be told yet. Source: ECMA-48, 5.4 (control
+/// sequences) and 5.6 (control strings).
+fn unseen(bytes: &[u8]) -> Option<usize> {
+    let Some((first, rest)) = bytes.split_first().filter(|(first, _)| is_unseen(**first)) else { return Some(0) };
+    let (end, closing): (fn(&u8) -> bool, usize) = match (first, rest.first()) {
+        (0x1b, Some(b'[')) => (|b| (0x40..=0x7e).contains(b), 0),
+        (0x1b, Some(b']' | b'P' | b'X' | b'^' | b'_')) => (|b| matches!(b, 0x07 | 0x1b), 1),
+        (0x1b, Some(0x20..=0x7e)) => return Some(2),
+        (0x1b, None) => return None,
+        _ => return Some(1),
+    };
+    match rest[1..].iter().take(UNSEEN_MAX).position(end) {
+        // The backslash of ESC \, which ends a string.
+        Some(at) if rest[1 + at] == 0x1b => (rest.len() > 1 + at + closing).then_some(at + 3 + closing),
+        Some(at) => Some(at + 3),
+        // One that has no end is none, or the rest of the output would be passed over.
+        None if rest.len() > UNSEEN_MAX => Some(1),
+        None => None,
+    }
 }
 
 /// The part of a base64 text that does not depend on what stands before and after the secret.
@@ -166,27 +225,7 @@ impl Masker {
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         let Some(inner) = &self.patterns.0 else { return out.extend_from_slice(bytes) };
         self.held.extend_from_slice(bytes);
-        let certain = self.held.len() - inner.unfinished(&self.held);
-        let mut done = 0;
-        for found in inner.search.find_iter(&self.held) {
-            // A match that reaches into the tail may yet become a longer one.
-            if found.start() >= certain {
-                break;
-            }
-            if found.end() > certain && inner.may_grow(&self.held[found.start()..]) {
-                break;
-            }
-            out.extend_from_slice(&self.held[done..found.start()]);
-            out.extend_from_slice(MASK);
-            done = found.end();
-        }
-        if done < certain {
-            // Up to the certain part, unless a match that was left for later begins before it.
-            let stop =
-                inner.search.find_iter(&self.held[done..]).next().map_or(certain, |m| (done + m.start()).min(certain));
-            out.extend_from_slice(&self.held[done..stop]);
-            done = stop;
-        }
+        let done = inner.mask(&self.held, false, out);
         self.held.drain(..done);
     }
 
@@ -194,21 +233,71 @@ impl Masker {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         let held = std::mem::take(&mut self.held);
         match &self.patterns.0 {
-            Some(inner) => {
-                let mut done = 0;
-                for found in inner.search.find_iter(&held) {
-                    out.extend_from_slice(&held[done..found.start()]);
-                    out.extend_from_slice(MASK);
-                    done = found.end();
-                }
-                out.extend_from_slice(&held[done..]);
-            }
+            Some(inner) => drop(inner.mask(&held, true, out)),
             None => out.extend_from_slice(&held),
         }
     }
 }
 
 impl Inner {
+    /// Writes what is certain, without the forms in it: as the bytes stand there, and as a person sees them. Tells how
+    /// many of the bytes that were.
+    fn mask(&self, held: &[u8], ended: bool, out: &mut Vec<u8>) -> usize {
+        let seen = Seen::of(held);
+        let mut certain = held.len();
+        if !ended {
+            certain -= self.unfinished(held);
+            if let Some(seen) = &seen {
+                let tail = seen.text.len() - self.unfinished(&seen.text);
+                let tail = seen.at.get(tail).copied().or(seen.unended);
+                certain = certain.min(tail.unwrap_or(certain)).min(seen.unended.unwrap_or(certain));
+            }
+            // What is begun is not waited for for ever.
+            if held.len() - certain > self.longest + UNSEEN_MAX {
+                certain = held.len();
+            }
+        }
+        let mut found: Vec<(usize, usize)> = Vec::new();
+        let mut take = |text: &[u8], begin: &dyn Fn(usize) -> usize, end: &dyn Fn(usize) -> usize| {
+            for hit in self.search.find_iter(text) {
+                let (from, to) = (begin(hit.start()), end(hit.end()));
+                if from >= certain {
+                    break;
+                }
+                // One that reaches into the tail may yet become a longer one.
+                if to > certain && !ended && self.may_grow(&text[hit.start()..]) {
+                    certain = certain.min(from);
+                    break;
+                }
+                found.push((from, to));
+            }
+        };
+        take(held, &|at| at, &|at| at);
+        if let Some(seen) = &seen {
+            take(&seen.text, &|at| seen.at[at], &|at| seen.at[at - 1] + 1);
+        }
+        found.sort_unstable();
+        let mut done = 0;
+        for (from, to) in found {
+            if from >= certain {
+                break;
+            }
+            if to <= done {
+                continue;
+            }
+            if from >= done {
+                out.extend_from_slice(&held[done..from]);
+                out.extend_from_slice(MASK);
+            }
+            done = to;
+        }
+        if done < certain {
+            out.extend_from_slice(&held[done..certain]);
+            done = certain;
+        }
+        done
+    }
+
     /// Length of the longest tail that is the beginning, and not the whole, of a form.
     fn unfinished(&self, bytes: &[u8]) -> usize {
         let from = bytes.len().saturating_sub(self.longest - 1);
@@ -264,6 +353,59 @@ mod tests {
             let core = &encoded[(before.len() * 8).div_ceil(6)..(before.len() + secret.len()) * 8 / 6];
             assert!(!out.contains(core) && out.contains("***"), "{encoded} → {out}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_masked_though_something_unseen_stands_in_it() {
+        for printed in [
+            "correct\x1b[31m-horse\x1b[0m-battery",
+            "correct\0-hor\x08se-battery",
+            "cor\x1b]8;;https://example.com\x07rect-horse\x1b]8;;\x1b\\-battery",
+            "\x1b[1mc\x1b[38;2;1;2;3morrect-horse-battery",
+        ] {
+            let bytes = printed.as_bytes();
+            for cut in 0..bytes.len() {
+                let out = masked(&["correct-horse-battery"], &[b"a ", &bytes[..cut], &bytes[cut..], b" b\n"]);
+                assert!(
+                    out.starts_with("a ") && out.ends_with(" b\n") && out.contains("***"),
+                    "{printed:?} cut at {cut}: {out:?}"
+                );
+                assert!(!out.contains("horse"), "{printed:?} cut at {cut}: {out:?}");
+            }
+        }
+        // What has a control in itself is masked with and without it.
+        for printed in ["cor\x1brect-horse", "corect-horse", "cor\x1b[0mect-horse"] {
+            let out = masked(&["cor\x1brect-horse"], &[printed.as_bytes()]);
+            assert!(!out.contains("horse"), "{printed:?} → {out:?}");
+        }
+    }
+
+    #[test]
+    fn colours_and_controls_beside_a_secret_stay_as_they_are() {
+        let out = masked(&["correct-horse"], &[b"\x1b[1mkey\x1b[0m \x1b[32mcorrect-horse\x1b[0m \x07done\n"]);
+        assert_eq!(out, "\x1b[1mkey\x1b[0m \x1b[32m***\x1b[0m \x07done\n");
+        // What nobody ends is no control string: what follows is looked at.
+        let endless = [b"\x1b]0;".as_slice(), &[b'x'; 5_000], b"correct-horse\n"].concat();
+        assert!(!masked(&["correct-horse"], &[&endless]).contains("horse"));
+        // And what nobody sees is not waited for for ever.
+        let mut masker = Masker::new(Patterns::new(["correct-horse"]));
+        let mut out = Vec::new();
+        masker.push(b"correct-", &mut out);
+        for _ in 0..10 {
+            masker.push(&[0; 1_000], &mut out);
+        }
+        assert!(out.len() > 5_000, "{}", out.len());
+    }
+
+    #[test]
+    fn a_structured_secret_is_masked_in_its_parts() {
+        let account = "{\"type\":\"service_account\",\"private_key\":\"-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBg\\nqkhkiG9w0BAQ\\n-----END PRIVATE KEY-----\\n\"}";
+        let out = masked(&[account], &[b"MIIEvQIBADANBg\nqkhkiG9w0BAQ\n"]);
+        assert_eq!(out, "***\n***\n");
+        let encoded = STANDARD.encode(format!("x{account}"));
+        assert!(!masked(&[account], &[encoded.as_bytes()]).contains(&encoded[8..60]));
+        assert_eq!(masked(&["postgres://app:p%40ssw0rd@db/app"], &[b"p@ssw0rd p%40ssw0rd\n"]), "*** ***\n");
+        assert_eq!(masked(&["first line\n  second   line\n"], &[b"first line second line\n"]), "***\n");
     }
 
     #[test]

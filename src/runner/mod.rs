@@ -9,6 +9,7 @@ pub mod keep;
 pub mod lines;
 pub mod mask;
 pub mod newest;
+pub mod parts;
 
 use std::time::Duration;
 

@@ -8,15 +8,19 @@ use crate::story::service::service_story;
 
 const SECRET: &str = "canary-s3cret/with\"quote'and\\slash";
 const PASSWORD: &str = "canary-registry-password";
+/// As a cloud gives one out: what a script prints of it is the key inside, or a line of that.
+const ACCOUNT: &str = r#"{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\nMIIEcanaryLINEone\nMIIEcanaryLINEtwo\n-----END PRIVATE KEY-----\n"}"#;
 
 #[test]
 fn no_secret_is_stored_sent_logged_or_shown() {
     let script = r#"
+        printf '%b' "$ACCOUNT"; echo; printf %s "x$ACCOUNT" | base64 | tr -d '\n'; echo; printf 'MIIEca\033[1mnaryLINE\033[0mone\n'
         echo "raw $SECRET"; printf %s "$SECRET" | base64; printf %s "u:$SECRET" | base64; printf %s "us:$SECRET" | base64
         env | head -c 4000; printf %s "$SECRET" | od -An -tx1 | tr -d ' \n'; echo
         printf %s "${SECRET%%secret*}"; sleep 0.3; echo "${SECRET#canary-s3c}"; echo "$SECRET" >&2; exit 3"#;
     service_story(script, "trace", async |s| {
         s.cli_with(&["environment", "set", "api", "Staging", "--secret", "SECRET"], SECRET);
+        s.cli_with(&["environment", "set", "api", "Staging", "--secret", "ACCOUNT"], ACCOUNT);
         s.cli_with(&["project", "registry", "set", "api", "registry.test", "--username", "puller"], PASSWORD);
         s.cli(&["build:new", "master-1"]);
         s.shows("# Api: master-1").await;
@@ -64,6 +68,10 @@ fn no_secret_is_stored_sent_logged_or_shown() {
                 for form in forms(secret) {
                     assert!(!text.contains(&form), "{place} holds {form}");
                 }
+            }
+            let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("x{ACCOUNT}"));
+            for part in ["naryLINE", &encoded[8..60]] {
+                assert!(!text.contains(part), "{place} holds {part}, which stands in a secret");
             }
         }
         assert!(!service_log.contains(&key), "a link's capability is in the service's log");

@@ -94,9 +94,17 @@ fn projects_and_environments_are_set_up_from_the_command_line() {
         );
         refused(
             &["environment", "set", "api", "Staging", "--secret", "TOKEN"],
-            "short\n",
-            "has 5 bytes; give at least 8",
+            " \n",
+            "TOKEN is empty; give it a value",
         );
+        let short = s.run(&["environment", "set", "api", "Staging", "--secret", "TOKEN"], "short\n");
+        let said = String::from_utf8_lossy(&short.stderr);
+        assert!(
+            short.status.success()
+                && said.contains("TOKEN: it has 5 characters, and fewer than 6 are not masked in logs"),
+            "{said}"
+        );
+        s.cli(&["environment", "unset", "api", "Staging", "TOKEN"]);
         refused(&["environment", "unset", "api", "Staging", "NOPE"], "", "has no variable NOPE");
         refused(&["project", "token", "revoke", "api", "nope"], "", "has no token \"nope\"");
         refused(&["deployment", "show", "nope"], "", "there is no deployment nope");

@@ -172,6 +172,7 @@ const PURE: &[&str] = &[
     "runner/keep.rs",
     "runner/lines.rs",
     "runner/mask.rs",
+    "runner/parts.rs",
     "slack/button.rs",
     "slack/event.rs",
     "slack/interaction.rs",
