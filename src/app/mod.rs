@@ -37,6 +37,7 @@ pub struct App {
     /// The database.
     pub store: Store,
     unproven: Store,
+    readers: Store,
     refusals: RefusalLog,
     /// The keys.
     pub keys: Keyring,
@@ -126,6 +127,9 @@ impl<R: std::error::Error> From<ReadError> for CommandError<R> {
 /// Connections for requests that have proved nothing yet.
 const UNPROVEN_CONNECTIONS: u32 = 4;
 
+/// Connections for those who read logs.
+const READERS_CONNECTIONS: u32 = 4;
+
 /// How often a decision is made anew because what it was based on has changed. Each time somebody else got on.
 const ATTEMPTS: usize = 200;
 
@@ -175,6 +179,7 @@ impl App {
         Self {
             refusals: RefusalLog::new(store.apart(1)),
             unproven: store.apart(UNPROVEN_CONNECTIONS),
+            readers: store.apart(READERS_CONNECTIONS),
             store,
             keys,
             public_url: public_url.trim_end_matches('/').to_owned(),
@@ -283,5 +288,10 @@ impl App {
     /// behind each other and never before leases and presses.
     pub fn unproven(&self) -> &Store {
         &self.unproven
+    }
+
+    /// The database for whoever reads logs: however many do, presses and leases are not behind them.
+    pub fn readers(&self) -> &Store {
+        &self.readers
     }
 }

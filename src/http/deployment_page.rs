@@ -1,22 +1,17 @@
-//! A deployment's log: `GET /deployments/{id}` and what belongs to it. Server-rendered, live through server-sent
-//! events.
-
-use std::convert::Infallible;
-use std::time::Duration;
+//! A deployment's log as a page and as downloads. Server-rendered; what comes later is `live.rs`.
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
-use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::ansi::{self, Look};
+use super::ansi::Look;
 use super::error::Answer;
+use super::live::{Place, last_lines};
+use super::log_html::paint;
 use super::page;
 use super::traced;
 use super::{Parts, Web};
@@ -29,13 +24,9 @@ use crate::store::tail::Newest;
 use coolops_client::limits::visible;
 
 /// Lines on the page at once; the raw download has all.
-const LINES_MAX: i64 = 5_000;
+pub(super) const LINES_MAX: i64 = 5_000;
 /// Bytes of output on the page at once, for logs of very long lines.
 const BYTES_MAX: i64 = 4 * 1024 * 1024;
-/// Between two looks of a live reader that changes of others lead to.
-const PAUSE: Duration = Duration::from_millis(100);
-/// A live reader looks so often even when nothing woke it.
-const POLL: Duration = Duration::from_secs(1);
 
 /// The capability in a link.
 #[derive(Deserialize)]
@@ -50,7 +41,7 @@ impl Key {
     }
 }
 
-async fn open(web: &Parts, id: &str, key: &str) -> Result<Option<Timed>, Answer> {
+pub(super) async fn open(web: &Parts, id: &str, key: &str) -> Result<Option<Timed>, Answer> {
     let Ok(id) = id.parse::<DeploymentId>() else { return Ok(None) };
     traced::about("deployment.id", id);
     let Some(timed) = web.app.unproven().deployments().timed(id).await? else { return Ok(None) };
@@ -69,21 +60,22 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
     let Some(timed) = open(web, id, &key.key).await? else { return Ok(page::not_found()) };
     let deployment = &timed.deployment;
     let (first, total) =
-        web.app.unproven().journals().tail_start(deployment.of.deployment_id, LINES_MAX, BYTES_MAX).await?;
-    let chunks = web.app.unproven().journals().chunks_from(deployment.of.deployment_id, first, i64::MAX).await?;
+        web.app.readers().journals().tail_start(deployment.of.deployment_id, LINES_MAX, BYTES_MAX).await?;
+    let chunks = web.app.readers().journals().chunks_from(deployment.of.deployment_id, first, i64::MAX).await?;
     let next = chunks.last().map_or(first, |c| c.number + 1);
-    let newest = web.app.unproven().tails().after(deployment.of.deployment_id, total).await?;
+    let newest = last_lines(web.app.readers().tails().after(deployment.of.deployment_id, total).await?);
     let seen = newest.last().map_or(0, Newest::last_line);
     let shown = chunks.first().map_or(0, |c| (total - c.first_line + 1).min(LINES_MAX));
     let mut look = Look::default();
-    let lines: String =
-        chunks.iter().map(|c| lines_html(c.first_line, &c.body, total - LINES_MAX, &mut look)).collect();
-    let tail: String = newest.iter().map(|n| lines_html(n.first_line, &n.body, 0, &mut look)).collect();
+    let mut html = |first, body, after| paint(first, body, after, usize::MAX, &mut look).html;
+    let lines: String = chunks.iter().map(|c| html(c.first_line, &c.body, total - LINES_MAX)).collect();
+    let tail: String = newest.iter().map(|n| html(n.first_line, &n.body, 0)).collect();
     let over = deployment.state().is_over() || deployment.state() == Phase::Unknown;
     let address = |what: &str| format!("/deployments/{id}/{what}?key={}", key.key);
     let body = html! {
         header {
             div #head { (head(&timed)) }
+            p.reason #status role="status" {}
             nav.tools aria-label="Log" {
                 button #follow type="button" aria-pressed="false" hidden { "Follow" }
                 a href=(address("raw")) download { "Download" }
@@ -97,7 +89,7 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
             @if total == 0 && newest.is_empty() {
                 p.note #empty { @if over { "It printed nothing." } @else { "Nothing printed yet." } }
             }
-            div.log #log role="log" aria-label="Output" aria-live="off" data-over=(over) data-live=(format!("{}&from={next}&seen={seen}", address("live"))) {
+            div.log #log role="log" aria-label="Output" aria-live="off" data-over=(over) data-live=(address("live")) data-at=(Place { chunk: next, line: total, seen }) {
                 (PreEscaped(lines))
                 div #tail { (PreEscaped(tail)) }
             }
@@ -107,7 +99,7 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
     Ok(page::framed(&title, true, &body))
 }
 
-fn head(timed: &Timed) -> Markup {
+pub(super) fn head(timed: &Timed) -> Markup {
     let d = &timed.deployment;
     html! {
         h1 { span { (d.build_name) " → " (d.environment_name) } (page::badge(d.state())) }
@@ -125,21 +117,6 @@ pub(super) fn sentence(deployment: &Deployment) -> String {
     let first = text.chars().next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     // It begins with the word for its state, which is ours.
     format!("{first}{}", text.get(1..).unwrap_or_default())
-}
-
-/// Lines after line number `after`, the first one being numbered `first`.
-fn lines_html(first: i64, lines: &[u8], after: i64, look: &mut Look) -> String {
-    let body = lines.strip_suffix(b"\n").unwrap_or(lines);
-    let mut html = String::with_capacity(body.len() * 2);
-    for (number, line) in (first..).zip(body.split(|b| *b == b'\n')) {
-        let text = ansi::line(line, look);
-        if number > after {
-            html.push_str(&format!(
-                "<div class=\"l\" id=\"L{number}\"><a href=\"#L{number}\">{number}</a><span>{text}</span></div>"
-            ));
-        }
-    }
-    html
 }
 
 /// `GET /deployments/{id}/logs`: the original's answer, `{"finished": …, "logs": "…"}`.
@@ -165,13 +142,13 @@ fn stored(web: Web, deployment: &Deployment) -> impl Stream<Item = Result<Vec<u8
     let (id, runs) = (deployment.of.deployment_id, !deployment.state().is_over());
     stream::try_unfold((web, Some((0, 0_i64))), move |(web, at)| async move {
         let Some((from, lines)) = at else { return Ok(None) };
-        let chunks = web.app.unproven().journals().chunks_from(id, from, 16).await?;
+        let chunks = web.app.readers().journals().chunks_from(id, from, 1).await?;
         if let Some(last) = chunks.last() {
             let at = (last.number.saturating_add(1), last.first_line - 1 + i64::from(last.lines));
             let bytes: Vec<u8> = chunks.into_iter().flat_map(|c| c.body).collect();
             return Ok(Some((bytes, (web, Some(at)))));
         }
-        let newest = if runs { web.app.unproven().tails().after(id, lines).await? } else { Vec::new() };
+        let newest = if runs { web.app.readers().tails().after(id, lines).await? } else { Vec::new() };
         let gap = newest.first().map_or(0, |n| n.first_line - lines - 1);
         let note = (gap > 0).then(|| format!("… [{gap} lines are not shown here while it runs]\n").into_bytes());
         let bytes: Vec<u8> = note.into_iter().chain(newest.into_iter().map(|n| n.body)).flatten().collect();
@@ -192,120 +169,4 @@ pub async fn raw(State(web): State<Web>, Path(id): Path<String>, Query(key): Que
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{id}.log\"")),
     ];
     Ok((page::HEADERS, headers, body).into_response())
-}
-
-/// Where a live reader stands.
-#[derive(Deserialize)]
-pub struct From {
-    /// The next chunk of the journal.
-    #[serde(default)]
-    from: i32,
-    /// The last line of the newest output that was shown.
-    #[serde(default)]
-    seen: i64,
-}
-
-/// `GET /deployments/{id}/live`: new lines and state changes as server-sent events. An event's id is the number of its
-/// chunk, so a reader that comes back with `Last-Event-ID` misses and doubles nothing.
-///
-/// # Errors
-/// 404 for a wrong link, 503 when the database is away.
-pub async fn live(
-    State(web): State<Web>,
-    Path(id): Path<String>,
-    Query(key): Query<Key>,
-    Query(from): Query<From>,
-    headers: HeaderMap,
-) -> Result<Response, Answer> {
-    let timed = open(&web, &id, &key.key).await?.ok_or_else(Answer::not_found)?;
-    let place = web.room.reader()?;
-    // "chunk", or "chunk.line" while the newest output is shown.
-    let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| {
-        let (chunk, line) = v.split_once('.').unwrap_or((v, "0"));
-        Some((chunk.parse::<i32>().ok()?, line.parse::<i64>().ok()?))
-    });
-    let id = timed.deployment.of.deployment_id;
-    let (next, seen) = last.map_or((from.from, from.seen), |(chunk, line)| (chunk.saturating_add(1), line));
-    let events = follow(web, place, id, next, seen);
-    Ok((page::HEADERS, Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))).into_response())
-}
-
-struct Reader {
-    web: Web,
-    _place: OwnedSemaphorePermit,
-    id: DeploymentId,
-    next: i32,
-    seen: i64,
-    look: Look,
-    shown: Option<String>,
-    ended: bool,
-}
-
-fn follow(
-    web: Web,
-    place: OwnedSemaphorePermit,
-    id: DeploymentId,
-    next: i32,
-    seen: i64,
-) -> impl Stream<Item = Result<Event, Infallible>> {
-    let reader = Reader { web, _place: place, id, next, seen, look: Look::default(), shown: None, ended: false };
-    let logs = reader.web.app.store.wake().logs();
-    let changes = reader.web.app.store.wake().events();
-    stream::unfold((reader, logs, changes), async |(mut reader, mut logs, mut changes)| {
-        loop {
-            if reader.ended {
-                return None;
-            }
-            if let Ok(Some(event)) = reader.next_event().await {
-                return Some((Ok(event), (reader, logs, changes)));
-            }
-            let mine = async {
-                while let Ok(id) = logs.recv().await {
-                    if id == reader.id {
-                        break;
-                    }
-                }
-            };
-            tokio::select! {
-                () = mine => {}
-                // Changes are those of everybody; what is not about this deployment is looked at in one go.
-                _ = changes.changed() => tokio::time::sleep(PAUSE).await,
-                () = tokio::time::sleep(POLL) => {}
-            }
-        }
-    })
-}
-
-impl Reader {
-    async fn next_event(&mut self) -> Result<Option<Event>, sqlx::Error> {
-        let store = self.web.app.unproven();
-        // The state is read before the lines: an end that is seen has all its lines stored.
-        let Some(timed) = store.deployments().timed(self.id).await? else { return Ok(None) };
-        let chunks = store.journals().chunks_from(self.id, self.next, 32).await?;
-        if let Some(last) = chunks.last() {
-            self.next = last.number.saturating_add(1);
-            let html: String = chunks.iter().map(|c| lines_html(c.first_line, &c.body, 0, &mut self.look)).collect();
-            return Ok(Some(Event::default().event("lines").id(last.number.to_string()).data(json!(html).to_string())));
-        }
-        if !timed.deployment.state().is_over() {
-            let newest = store.tails().after(self.id, self.seen).await?;
-            if let Some(last) = newest.last() {
-                self.seen = last.last_line();
-                let html: String =
-                    newest.iter().map(|n| lines_html(n.first_line, &n.body, 0, &mut self.look)).collect();
-                let id = format!("{}.{}", self.next - 1, self.seen);
-                return Ok(Some(Event::default().event("newest").id(id).data(json!(html).to_string())));
-            }
-        }
-        let head = head(&timed).into_string();
-        if self.shown.as_ref() != Some(&head) {
-            self.shown = Some(head.clone());
-            return Ok(Some(Event::default().event("state").data(json!(head).to_string())));
-        }
-        if timed.deployment.state().is_over() || timed.deployment.state() == Phase::Unknown {
-            self.ended = true;
-            return Ok(Some(Event::default().event("end").data("{}")));
-        }
-        Ok(None)
-    }
 }

@@ -8,6 +8,8 @@ pub mod ci_webhook;
 pub mod deployment_page;
 pub mod error;
 pub mod health;
+pub mod live;
+mod log_html;
 pub mod metrics;
 pub mod notify_build;
 pub mod page;
@@ -90,7 +92,7 @@ pub fn router(web: Web) -> Router {
         .route("/deployments/{id}", get(deployment_page::page))
         .route("/deployments/{id}/logs", get(deployment_page::logs))
         .route("/deployments/{id}/raw", get(deployment_page::raw))
-        .route("/deployments/{id}/live", get(deployment_page::live))
+        .route("/deployments/{id}/live", get(live::live))
         .route("/slack/interactions", post(slack_interaction::handle))
         .route("/slack/events", post(slack_events::handle))
         .route("/slack/commands", post(slack_command::handle))

@@ -1,7 +1,8 @@
 //! How much is answered at a time. Slack has room of its own: a press is answered however many others ask for
 //! something.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
@@ -11,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Web;
 use super::error::Answer;
+use crate::domain::ids::DeploymentId;
 
 /// Requests of Slack at a time.
 const OF_SLACK: usize = 128;
@@ -18,25 +20,55 @@ const OF_SLACK: usize = 128;
 const OF_OTHERS: usize = 256;
 /// Live readers of logs.
 const READERS: usize = 200;
+/// And of one log: a crowd at one must leave room for the others.
+const READERS_OF_ONE: usize = 120;
 
 /// Places for what is being answered.
 pub struct Room {
     slack: Arc<Semaphore>,
     others: Arc<Semaphore>,
     readers: Arc<Semaphore>,
+    of_one: Arc<Mutex<HashMap<DeploymentId, usize>>>,
+}
+
+/// A live reader's place, for as long as it is kept.
+pub(super) struct Reading {
+    _place: OwnedSemaphorePermit,
+    of_one: Arc<Mutex<HashMap<DeploymentId, usize>>>,
+    id: DeploymentId,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut of_one = self.of_one.lock().expect("no holder of the lock panics");
+        match of_one.get_mut(&self.id) {
+            Some(readers) if *readers > 1 => *readers -= 1,
+            _ => drop(of_one.remove(&self.id)),
+        }
+    }
 }
 
 impl Default for Room {
     fn default() -> Self {
         let places = |n| Arc::new(Semaphore::new(n));
-        Self { slack: places(OF_SLACK), others: places(OF_OTHERS), readers: places(READERS) }
+        Self { slack: places(OF_SLACK), others: places(OF_OTHERS), readers: places(READERS), of_one: Arc::default() }
     }
 }
 
 impl Room {
-    /// A place for a live reader, for as long as it is kept.
-    pub(super) fn reader(&self) -> Result<OwnedSemaphorePermit, Answer> {
-        place(&self.readers)
+    /// A place for a live reader of a log.
+    pub(super) fn reader(&self, id: DeploymentId) -> Result<Reading, Answer> {
+        let text = "as many follow logs here as can be served; the page goes on by itself in a moment";
+        let full = || Answer(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+        let _place = Arc::clone(&self.readers).try_acquire_owned().map_err(|_| full())?;
+        let mut of_one = self.of_one.lock().expect("no holder of the lock panics");
+        let readers = of_one.entry(id).or_default();
+        if *readers >= READERS_OF_ONE {
+            return Err(full());
+        }
+        *readers += 1;
+        drop(of_one);
+        Ok(Reading { _place, of_one: Arc::clone(&self.of_one), id })
     }
 
     /// A place for a request of Slack that has arrived whole.

@@ -220,7 +220,7 @@ impl Journals<'_> {
             journal.cursor.clone_from(&piece.cursor);
         }
         metrics::counter!("coolops_log_bytes_total").increment(body.len() as u64);
-        self.0.wake.logged(journal.deployment);
+        self.0.wake.moved(journal.deployment);
         Ok(())
     }
 

@@ -79,7 +79,7 @@ impl Tails<'_> {
         )
         .execute(&self.0.work)
         .await?;
-        self.0.wake.logged(deployment);
+        self.0.wake.moved(deployment);
         Ok(())
     }
 

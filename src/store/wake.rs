@@ -3,12 +3,13 @@
 //! NOTIFY goes out after the commit, debounced, on a connection of its own: inside the appending transaction it would
 //! serialize all commits of the instance.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{become_app, connect_as_app, within};
 use crate::domain::ids::DeploymentId;
@@ -20,22 +21,22 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub struct Wake {
     events: watch::Sender<i64>,
-    logs: broadcast::Sender<DeploymentId>,
+    about: Arc<Mutex<HashMap<DeploymentId, watch::Sender<u64>>>>,
     outbox: mpsc::UnboundedSender<Signal>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Signal {
     Event,
-    Log(DeploymentId),
+    About(DeploymentId),
 }
 
 impl Wake {
     pub(super) fn start(options: PgConnectOptions) -> Self {
         let (outbox, signals) = mpsc::unbounded_channel();
-        let wake = Self { events: watch::Sender::new(0), logs: broadcast::Sender::new(1024), outbox };
+        let wake = Self { events: watch::Sender::new(0), about: Arc::default(), outbox };
         tokio::spawn(announce(signals, options.clone().options([("synchronous_commit", "off")])));
-        tokio::spawn(listen(options, wake.events.clone(), wake.logs.clone()));
+        tokio::spawn(listen(options, wake.clone()));
         wake
     }
 
@@ -45,10 +46,10 @@ impl Wake {
         let _ = self.outbox.send(Signal::Event);
     }
 
-    /// A deployment's output grew.
-    pub(super) fn logged(&self, deployment: DeploymentId) {
-        let _ = self.logs.send(deployment);
-        let _ = self.outbox.send(Signal::Log(deployment));
+    /// A deployment's output grew, or its state changed.
+    pub(super) fn moved(&self, deployment: DeploymentId) {
+        self.tell(Some(deployment));
+        let _ = self.outbox.send(Signal::About(deployment));
     }
 
     /// Changes whenever there may be new events. A missed change costs a poll, never an event.
@@ -56,9 +57,18 @@ impl Wake {
         self.events.subscribe()
     }
 
-    /// Names deployments whose output grew.
-    pub fn logs(&self) -> broadcast::Receiver<DeploymentId> {
-        self.logs.subscribe()
+    /// Changes whenever there may be something new of one deployment.
+    pub fn about(&self, deployment: DeploymentId) -> watch::Receiver<u64> {
+        let mut about = self.about.lock().expect("no holder of the lock panics");
+        about.retain(|_, told| told.receiver_count() > 0);
+        about.entry(deployment).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Wakes those who wait for one deployment, or all.
+    fn tell(&self, deployment: Option<DeploymentId>) {
+        let about = self.about.lock().expect("no holder of the lock panics");
+        let waiting = about.iter().filter(|(id, _)| deployment.is_none_or(|of| of == **id));
+        waiting.for_each(|(_, told)| told.send_modify(|times| *times += 1));
     }
 }
 
@@ -76,7 +86,7 @@ async fn announce(mut signals: mpsc::UnboundedReceiver<Signal>, options: PgConne
             let Some(open) = &mut connection else { break };
             let payload = match signal {
                 Signal::Event => String::new(),
-                Signal::Log(id) => id.to_string(),
+                Signal::About(id) => id.to_string(),
             };
             if within(sqlx::query!("select pg_notify($1, $2)", CHANNEL, payload).execute(open)).await.is_err() {
                 connection = None;
@@ -86,15 +96,16 @@ async fn announce(mut signals: mpsc::UnboundedReceiver<Signal>, options: PgConne
     }
 }
 
-async fn listen(options: PgConnectOptions, events: watch::Sender<i64>, logs: broadcast::Sender<DeploymentId>) {
+async fn listen(options: PgConnectOptions, wake: Wake) {
     loop {
         if let Ok(mut listener) = listener(&options).await {
             // Whatever came while nobody listened is found by looking now.
-            events.send_modify(|p| *p += 1);
+            wake.events.send_modify(|p| *p += 1);
+            wake.tell(None);
             while let Ok(Some(note)) = listener.try_recv().await {
                 match note.payload().parse() {
-                    Ok(id) => drop(logs.send(id)),
-                    Err(_) => events.send_modify(|p| *p += 1),
+                    Ok(id) => wake.tell(Some(id)),
+                    Err(_) => wake.events.send_modify(|p| *p += 1),
                 }
             }
         }

@@ -34,30 +34,58 @@ show();
 toEnd();
 
 if (log.dataset.over === "false") {
-  const source = new EventSource(log.dataset.live);
+  const status = document.getElementById("status");
   // What is stored comes for good; what is only shown while it runs stands after it, and goes when the rest is stored.
   const tail = document.getElementById("tail");
-  source.addEventListener("lines", (event) => {
-    document.getElementById("empty")?.remove();
-    tail.replaceChildren();
-    tail.insertAdjacentHTML("beforebegin", JSON.parse(event.data));
-    while (log.childElementCount > LINES_MAX) log.firstElementChild.remove();
-    toEnd();
-  });
-  source.addEventListener("newest", (event) => {
-    document.getElementById("empty")?.remove();
-    tail.insertAdjacentHTML("beforeend", JSON.parse(event.data));
-    while (tail.childElementCount > LINES_MAX) tail.firstElementChild.remove();
-    toEnd();
-  });
-  source.addEventListener("state", (event) => {
-    const head = document.getElementById("head");
-    head.innerHTML = JSON.parse(event.data);
-    head.querySelectorAll("time").forEach(localize);
-  });
-  source.addEventListener("end", () => {
+  let at = log.dataset.at;
+  let wait = 1000;
+  let source;
+  const finish = () => {
     source.close();
     following = false;
     for (const id of ["follow", "reload"]) document.getElementById(id).hidden = true;
-  });
+  };
+  const handlers = {
+    lines(html) {
+      document.getElementById("empty")?.remove();
+      tail.replaceChildren();
+      tail.insertAdjacentHTML("beforebegin", html);
+      while (log.childElementCount > LINES_MAX) log.firstElementChild.remove();
+      toEnd();
+    },
+    newest(html) {
+      document.getElementById("empty")?.remove();
+      tail.insertAdjacentHTML("beforeend", html);
+      while (tail.childElementCount > LINES_MAX) tail.firstElementChild.remove();
+      toEnd();
+    },
+    state(html) {
+      const head = document.getElementById("head");
+      head.innerHTML = html;
+      head.querySelectorAll("time").forEach(localize);
+    },
+    end: finish,
+    gone() {
+      status.textContent = "This link is not valid any more. Open the log from the line in the build's Slack message.";
+      finish();
+    },
+  };
+  const connect = () => {
+    source = new EventSource(`${log.dataset.live}&at=${at}`);
+    source.addEventListener("open", () => { status.textContent = ""; wait = 1000; });
+    source.addEventListener("error", () => {
+      status.textContent = "Reconnecting …";
+      // A connection that breaks is made again by the browser; one that is refused, for want of room or in a restart, by us.
+      if (source.readyState !== EventSource.CLOSED) return;
+      setTimeout(connect, wait + Math.random() * 1000);
+      wait = Math.min(wait * 2, 15000);
+    });
+    for (const [name, handle] of Object.entries(handlers)) {
+      source.addEventListener(name, (event) => {
+        if (event.lastEventId) at = event.lastEventId;
+        handle(JSON.parse(event.data));
+      });
+    }
+  };
+  connect();
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::arguments::Arguments;
 use super::{Append, AppendError, Appended};
+use crate::domain::ids::DeploymentId;
 use crate::failpoint;
 use crate::store::connect_as_app;
 use crate::store::wake::Wake;
@@ -114,6 +115,10 @@ async fn write(mut inbox: mpsc::Receiver<Request>, options: PgConnectOptions, wa
         };
         match outcome {
             Ok(outcomes) => {
+                for (request, _) in batch.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+                    let of = request.append.events.iter().filter(|event| event.stream_type == "deployment");
+                    of.for_each(|event| wake.moved(DeploymentId(event.stream_id)));
+                }
                 if let Some(position) = outcomes.iter().filter_map(|o| o.as_ref().ok()).map(|a| a.position).max() {
                     wake.appended(position);
                     metrics::counter!("coolops_append_batches_total").increment(1);

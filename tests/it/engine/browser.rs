@@ -186,3 +186,31 @@ fn watch_delays(browser: &Browser) {
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+#[test]
+fn an_open_page_goes_on_by_itself_after_the_service_was_restarted() {
+    let script = "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo tick $i; sleep 0.5; done";
+    service_story(script, "info", async |s| {
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*running*").await;
+        let browser = tokio::task::block_in_place(Browser::open);
+        let sees = |text: &str| tokio::task::block_in_place(|| browser.sees(text));
+        tokio::task::block_in_place(|| browser.go(&s.log_url()));
+        sees("tick 3");
+        s.stop("-TERM");
+        sees("Reconnecting");
+        // For long enough that the browser itself is refused and gives up.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        s.start().await;
+        sees("tick 30");
+        sees("succeeded");
+        let page = tokio::task::block_in_place(|| browser.text());
+        assert!(!page.contains("Reconnecting"), "{page}");
+        let ticks =
+            |text: &str| text.lines().filter_map(|l| Some(l.split("tick ").nth(1)?.to_owned())).collect::<Vec<_>>();
+        assert_eq!(ticks(&page), ticks(&s.logs()), "nothing is missing and nothing is there twice");
+        tokio::task::block_in_place(move || drop(browser));
+    });
+}

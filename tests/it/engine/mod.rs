@@ -6,6 +6,7 @@ mod cli;
 mod crowds;
 mod demo;
 mod end_to_end;
+mod floods;
 mod network;
 mod operating;
 mod outages;

@@ -168,6 +168,7 @@ const PURE: &[&str] = &[
     "ci/",
     "domain/",
     "http/ansi.rs",
+    "http/log_html.rs",
     "projections/",
     "runner/keep.rs",
     "runner/lines.rs",

@@ -293,10 +293,10 @@ fn a_reader_that_comes_back_with_the_last_event_id_misses_and_doubles_nothing() 
         s.presses("ana", "master-1", "Staging").await;
         let live = s.log_path().replace("?key=", "/live?key=");
         let (_, whole) = s.get(&live).await;
-        assert!(whole.contains("event: lines\nid: 0\n") && whole.contains("id=\\\"L2\\\""), "{whole}");
+        assert!(whole.contains("event: lines\nid: 1.2.0\n") && whole.contains("id=\\\"L2\\\""), "{whole}");
         assert!(whole.trim_end().ends_with("event: end\ndata: {}"), "{whole}");
         let request =
-            axum::http::Request::get(&live).header("last-event-id", "0").body(axum::body::Body::empty()).unwrap();
+            axum::http::Request::get(&live).header("last-event-id", "1.2.0").body(axum::body::Body::empty()).unwrap();
         let (_, rest) = s.send(request).await;
         let rest = rest.as_str().unwrap_or_default().to_owned();
         assert!(
