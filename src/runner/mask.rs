@@ -94,7 +94,7 @@ fn forms(text: &str) -> Vec<Vec<u8>> {
         }
     }
     // What nobody sees is passed over in the output, so it may be left out here too.
-    let seen: Vec<Vec<u8>> = forms.iter().filter_map(|form| Seen::of(form)).map(|seen| seen.text).collect();
+    let seen: Vec<Vec<u8>> = forms.iter().filter_map(|form| Seen::of(form, true)).map(|seen| seen.text).collect();
     forms.into_iter().chain(seen).filter(|form| form.len() >= PART_MIN && !form.contains(&b'\n')).collect()
 }
 
@@ -108,8 +108,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Nothing where all is seen: most output is.
-    fn of(bytes: &[u8]) -> Option<Self> {
+    /// Nothing where all is seen: most output is. At the end of the stream a sequence without an end is none.
+    fn of(bytes: &[u8], ended: bool) -> Option<Self> {
         let mut next = bytes.iter().position(|b| is_unseen(*b))?;
         let mut seen = Self { text: bytes[..next].to_vec(), at: (0..next).collect(), unended: None };
         while next < bytes.len() {
@@ -120,10 +120,11 @@ impl Seen {
                     next += 1;
                 }
                 Some(length) => next += length,
-                None => {
+                None if !ended => {
                     seen.unended = Some(next);
                     break;
                 }
+                None => next += 1,
             }
         }
         Some(seen)
@@ -142,11 +143,18 @@ fn unseen(bytes: &[u8]) -> Option<usize> {
     let (end, closing): (fn(&u8) -> bool, usize) = match (first, rest.first()) {
         (0x1b, Some(b'[')) => (|b| (0x40..=0x7e).contains(b), 0),
         (0x1b, Some(b']' | b'P' | b'X' | b'^' | b'_')) => (|b| matches!(b, 0x07 | 0x1b), 1),
-        (0x1b, Some(0x20..=0x7e)) => return Some(2),
+        // A designation, such as `ESC ( B` of `tput sgr0`.
+        (0x1b, Some(0x20..=0x2f)) => {
+            let end = rest.iter().take(UNSEEN_MAX).position(|b| !(0x20..=0x2f).contains(b));
+            return end.map(|at| if rest[at] == b'\n' { at + 1 } else { at + 2 });
+        }
+        (0x1b, Some(0x30..=0x7e)) => return Some(2),
         (0x1b, None) => return None,
         _ => return Some(1),
     };
-    match rest[1..].iter().take(UNSEEN_MAX).position(end) {
+    // A line's end ends a sequence too: pages show line by line.
+    match rest[1..].iter().take(UNSEEN_MAX).position(|b| end(b) || *b == b'\n') {
+        Some(at) if rest[1 + at] == b'\n' => Some(at + 2),
         // The backslash of ESC \, which ends a string.
         Some(at) if rest[1 + at] == 0x1b => (rest.len() > 1 + at + closing).then_some(at + 3 + closing),
         Some(at) => Some(at + 3),
@@ -243,7 +251,7 @@ impl Inner {
     /// Writes what is certain, without the forms in it: as the bytes stand there, and as a person sees them. Tells how
     /// many of the bytes that were.
     fn mask(&self, held: &[u8], ended: bool, out: &mut Vec<u8>) -> usize {
-        let seen = Seen::of(held);
+        let seen = Seen::of(held, ended);
         let mut certain = held.len();
         if !ended {
             certain -= self.unfinished(held);
@@ -362,6 +370,8 @@ mod tests {
             "correct\0-hor\x08se-battery",
             "cor\x1b]8;;https://example.com\x07rect-horse\x1b]8;;\x1b\\-battery",
             "\x1b[1mc\x1b[38;2;1;2;3morrect-horse-battery",
+            "correct\x1b(B\x1b[m-horse-battery",
+            "\x1b]0;title\ncor\x1b[31mrect-horse-battery",
         ] {
             let bytes = printed.as_bytes();
             for cut in 0..bytes.len() {

@@ -72,6 +72,11 @@ impl Parts {
             Ok(value @ (Value::Object(_) | Value::Array(_))) => self.json(&value, depth),
             // A text in JSON's quotes, escapes and all.
             Ok(Value::String(inner)) => self.add(&inner, depth + 1),
+            // Line ends that are written out, as in a variable that holds a key: `printf '%b'` and most programs decode them.
+            _ if text.contains("\\n") => {
+                self.add(&text.replace("\\r\\n", "\n").replace("\\n", "\n"), depth + 1);
+                self.line(text, depth);
+            }
             _ if text.contains('\n') => self.lines(text, depth),
             _ => self.line(text, depth),
         }
@@ -118,7 +123,11 @@ impl Parts {
                 if let Some(body) = &mut body {
                     body.push_str(line);
                 }
-                self.alone(line);
+                // A heading of YAML, or a ruler: innocent output is full of them.
+                let first = line.chars().next();
+                if !line.ends_with(':') && !line.chars().all(|c| Some(c) == first) {
+                    self.alone(line);
+                }
                 if body.is_none() {
                     self.line(line, depth);
                 }
@@ -144,14 +153,18 @@ impl Parts {
             (None, None) => ("", entry),
         };
         let is_name = |c: char| c.is_alphanumeric() || "_-.\"' /".contains(c);
-        let value = if name.chars().all(is_name) && !value.trim().is_empty() { value.trim() } else { entry };
+        let is_value = !value.trim().trim_matches('=').is_empty();
+        let value = if name.chars().all(is_name) && is_value { value.trim() } else { entry };
         if let Some(quoted) = unquoted(value) {
             self.add(&quoted, depth + 1);
         } else if value != line {
             self.add(value, depth + 1);
         }
         self.userinfo(value, depth);
-        if let Some(decoded) = decoded(value) {
+        // What stands after a word, as in `Basic …`, too; and the whole, whose last `=` only fill it up.
+        let last = value.rsplit(' ').next().unwrap_or(value);
+        for encoded in BTreeSet::from([value, last, entry]) {
+            let Some(decoded) = decoded(encoded) else { continue };
             self.add(&decoded, depth + 1);
             // As a Docker configuration and an HTTP header have a name and a password.
             if let Some((_, password)) = decoded.split_once(':').filter(|_| !decoded.contains('\n')) {
@@ -162,10 +175,17 @@ impl Parts {
 
     /// The password in `scheme://user:password@host`, as it stands and decoded.
     fn userinfo(&mut self, text: &str, depth: usize) {
-        for (_, rest) in text.match_indices("://").map(|(at, _)| text.split_at(at + 3)) {
+        for (scheme, rest) in text.match_indices("://").map(|(at, _)| text.split_at(at + 3)) {
             let authority = rest.split(['/', '?', '#', ' ', '"', '\'']).next().unwrap_or_default();
             let Some((userinfo, _)) = authority.rsplit_once('@') else { continue };
-            let password = userinfo.split_once(':').map_or(userinfo, |(_, password)| password);
+            // A token may stand in the user's place, where addresses have no other users.
+            let token = ["http://", "https://"].iter().any(|s| scheme.ends_with(s)).then_some(userinfo);
+            let password = match userinfo.split_once(':') {
+                Some((user, "" | "x-oauth-basic")) => Some(user),
+                Some((_, password)) => Some(password),
+                None => token,
+            };
+            let Some(password) = password else { continue };
             self.add(password, depth + 1);
             if let Ok(plain) = percent_decoded(password) {
                 self.add(&plain, depth + 1);
@@ -272,6 +292,23 @@ mod tests {
         has(&config, &auth);
         has(&config, "puller:correct-horse");
         has(&config, "correct-horse");
+        // Filled up with one or two signs, and after a word.
+        for password in ["correct-horse-1", "correct-horse-12", "correct-horse-123"] {
+            let auth = base64::engine::general_purpose::STANDARD.encode(format!("puller:{password}"));
+            has(&auth, password);
+            has(&format!("Authorization: Basic {auth}"), password);
+        }
+        has("https://ghp_token123@github.com/x", "ghp_token123");
+        assert!(!parts("ssh://deploy@host/path").contains("deploy"));
+    }
+
+    #[test]
+    fn line_ends_that_are_written_out_are_decoded() {
+        has(
+            "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBg\\nkqhkiG9w0BAQ\\n-----END PRIVATE KEY-----\\n",
+            "MIIEvQIBADANBg",
+        );
+        assert!(!parts("# ----\n--------\nusers:\nTOKEN=s3cr3t-token\n").contains("--------"));
     }
 
     #[test]
