@@ -63,7 +63,11 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
         web.app.readers().journals().tail_start(deployment.of.deployment_id, LINES_MAX, BYTES_MAX).await?;
     let chunks = web.app.readers().journals().chunks_from(deployment.of.deployment_id, first, i64::MAX).await?;
     let next = chunks.last().map_or(first, |c| c.number + 1);
-    let newest = last_lines(web.app.readers().tails().after(deployment.of.deployment_id, total).await?);
+    let newest = match deployment.state().is_over() {
+        // Its journal has what is kept of it.
+        true => Vec::new(),
+        false => last_lines(&web.app.readers().tails().after(deployment.of.deployment_id, total).await?),
+    };
     let seen = newest.last().map_or(0, Newest::last_line);
     let shown = chunks.first().map_or(0, |c| (total - c.first_line + 1).min(LINES_MAX));
     let mut look = Look::default();

@@ -164,7 +164,7 @@ impl Reader {
             return self.stored(chunk).await;
         }
         if !timed.deployment.state().is_over() {
-            let newest = last_lines(store.tails().after(self.id, self.place.seen).await?);
+            let newest = last_lines(&store.tails().after(self.id, self.place.seen).await?);
             if let Some(first) = newest.first() {
                 return Ok(self.newest(first));
             }
@@ -185,10 +185,10 @@ impl Reader {
     async fn stored(&mut self, mut chunk: Chunk) -> Result<Found, Answer> {
         let (mut html, journals) = (String::new(), self.web.app.readers().journals());
         if self.place.line < chunk.first_line {
-            let (first, total) = journals.tail_start(self.id, LINES_MAX, i64::MAX).await?;
-            let behind = total - LINES_MAX - self.place.line.max(chunk.first_line - 1);
-            if behind > LINES_MAX {
-                html = passed_over(behind);
+            let before = self.place.line.max(chunk.first_line - 1);
+            if journals.last_line(self.id).await? - before > 2 * LINES_MAX {
+                let (first, total) = journals.tail_start(self.id, LINES_MAX, i64::MAX).await?;
+                html = passed_over(total - LINES_MAX - before);
                 self.place = Place { chunk: first, line: total - LINES_MAX, ..self.place };
                 match journals.chunks_from(self.id, first, 1).await?.pop() {
                     Some(there) => chunk = there,
@@ -207,8 +207,9 @@ impl Reader {
 
     /// A piece of what is not stored yet.
     fn newest(&mut self, first: &Newest) -> Found {
-        let passed = first.first_line - 1 - self.place.seen;
-        let mut html = if passed > 0 && self.place.seen > 0 { passed_over(passed) } else { String::new() };
+        let before = self.place.seen.max(self.place.line);
+        let passed = first.first_line - 1 - before;
+        let mut html = if passed > 0 && before > 0 { passed_over(passed) } else { String::new() };
         let painted = paint(first.first_line, &first.body, self.place.seen, PIECE_MAX, &mut self.look);
         self.place.seen = painted.last;
         html.push_str(&painted.html);
@@ -217,7 +218,7 @@ impl Reader {
 }
 
 /// The last lines of it, as many as the page keeps.
-pub(super) fn last_lines(newest: Vec<Newest>) -> Vec<Newest> {
+pub(super) fn last_lines(newest: &[Newest]) -> Vec<Newest> {
     let seen = newest.last().map_or(0, Newest::last_line) - LINES_MAX;
     newest.iter().filter_map(|piece| piece.after(seen)).collect()
 }

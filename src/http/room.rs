@@ -60,7 +60,7 @@ impl Room {
     pub(super) fn reader(&self, id: DeploymentId) -> Result<Reading, Answer> {
         let text = "as many follow logs here as can be served; the page goes on by itself in a moment";
         let full = || Answer(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
-        let _place = Arc::clone(&self.readers).try_acquire_owned().map_err(|_| full())?;
+        let place = Arc::clone(&self.readers).try_acquire_owned().map_err(|_| full())?;
         let mut of_one = self.of_one.lock().expect("no holder of the lock panics");
         let readers = of_one.entry(id).or_default();
         if *readers >= READERS_OF_ONE {
@@ -68,7 +68,7 @@ impl Room {
         }
         *readers += 1;
         drop(of_one);
-        Ok(Reading { _place, of_one: Arc::clone(&self.of_one), id })
+        Ok(Reading { _place: place, of_one: Arc::clone(&self.of_one), id })
     }
 
     /// A place for a request of Slack that has arrived whole.

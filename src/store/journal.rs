@@ -247,6 +247,20 @@ impl Journals<'_> {
             .collect()
     }
 
+    /// The number of the last line that is stored.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn last_line(self, deployment: DeploymentId) -> Result<i64, sqlx::Error> {
+        let last = sqlx::query_scalar!(
+            r#"select first_line - 1 + lines as "last!" from log_chunk where deployment_id = $1 order by chunk_no desc limit 1"#,
+            deployment.0
+        )
+        .fetch_optional(&self.0.pool)
+        .await?;
+        Ok(last.unwrap_or(0))
+    }
+
     /// The first chunk needed to show the last `lines` lines, or fewer when they would be more than `bytes`; and how
     /// many lines there are.
     ///

@@ -74,10 +74,14 @@ if (log.dataset.over === "false") {
     source = new EventSource(`${log.dataset.live}&at=${at}`);
     source.addEventListener("open", () => { status.textContent = ""; wait = 1000; });
     source.addEventListener("error", () => {
-      status.textContent = "Reconnecting …";
+      if (!status.textContent) status.textContent = "Reconnecting …";
       // A connection that breaks is made again by the browser; one that is refused, for want of room or in a restart, by us.
       if (source.readyState !== EventSource.CLOSED) return;
-      setTimeout(connect, wait + Math.random() * 1000);
+      setTimeout(async () => {
+        // An EventSource doesn't say why it was refused; the page does when its link was revoked meanwhile.
+        const page = await fetch(location.href).catch(() => null);
+        if (page?.status === 404) handlers.gone(); else connect();
+      }, wait + Math.random() * 1000);
       wait = Math.min(wait * 2, 15000);
     });
     for (const [name, handle] of Object.entries(handlers)) {
