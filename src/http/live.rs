@@ -181,7 +181,7 @@ impl Reader {
         Ok(Found::Nothing)
     }
 
-    /// A piece of the journal. The page keeps so many lines: whoever is further behind goes on near the end.
+    /// A piece of the journal. Whoever is behind by twice the lines that the page keeps goes on near the end.
     async fn stored(&mut self, mut chunk: Chunk) -> Result<Found, Answer> {
         let (mut html, journals) = (String::new(), self.web.app.readers().journals());
         if self.place.line < chunk.first_line {
