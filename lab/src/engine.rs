@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bollard::Docker;
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder,
@@ -44,11 +44,10 @@ impl Engine {
     /// # Errors
     /// When the engine refuses.
     pub async fn import(&self, image: &str, tar: Vec<u8>) -> Result<()> {
-        let (name, tag) = image.rsplit_once(':').context("an image is imported as name:tag")?;
+        ensure!(image.contains(':'), "an image is imported as name:tag");
         let options = CreateImageOptionsBuilder::new()
             .from_src("-")
-            .repo(name)
-            .tag(tag)
+            .repo(image)
             .changes(vec![r#"CMD ["/bin/sh","/deploy"]"#.to_owned()])
             .build();
         let mut progress = self.0.create_image(Some(options), Some(bollard::body_full(tar.into())), None);

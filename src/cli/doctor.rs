@@ -110,10 +110,12 @@ async fn docker(config: &Config, store: Option<&Store>, checks: &mut Checks) {
             Some(store) => runner.containers(&store.instance().await.unwrap_or_default()).await?,
             None => Vec::new(),
         };
-        Ok::<_, crate::runner::Trouble>((version, runner.live_restore().await?, containers))
+        let shortcomings = runner.shortcomings().await?;
+        let live_restore = shortcomings.is_some() || runner.live_restore().await?;
+        Ok::<_, crate::runner::Trouble>((version, live_restore, containers, shortcomings))
     };
     match tokio::time::timeout(Duration::from_secs(10), asked).await {
-        Ok(Ok((version, live_restore, containers))) => {
+        Ok(Ok((version, live_restore, containers, shortcomings))) => {
             for ours in containers.iter().filter(|c| c.running) {
                 let known = match store {
                     Some(store) => store.deployments().get(ours.deployment).await.ok().flatten(),
@@ -131,7 +133,9 @@ async fn docker(config: &Config, store: Option<&Store>, checks: &mut Checks) {
                 checks.note(format!("Container of {}", ours.deployment), false, text);
             }
             checks.note("Docker", true, format!("answers, version {version}"));
-            if !live_restore {
+            if let Some(text) = shortcomings {
+                checks.note("Engine", false, text);
+            } else if !live_restore {
                 let text = "live-restore is off: a restart of Docker ends running deployments. Put {\"live-restore\": true} into /etc/docker/daemon.json";
                 checks.note("Docker live-restore", false, text);
             }

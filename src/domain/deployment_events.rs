@@ -350,24 +350,10 @@ pub struct LeftOut {
     pub bytes: i64,
 }
 
-/// A place in a container's output: for each stream the last timestamp taken, and how many frames of it. A timestamp
-/// alone is not enough: the pieces of a long line share one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct LogCursor {
-    /// Standard output.
-    pub stdout: Option<FrameMark>,
-    /// Standard error.
-    pub stderr: Option<FrameMark>,
-}
-
-/// The last frame taken of one stream.
+/// A place in a container's output, to read on from. Only the runner that gave it out can read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct FrameMark {
-    /// Docker's timestamp, as text.
-    pub at: String,
-    /// Frames with that timestamp taken so far.
-    pub frames: u32,
-}
+#[serde(transparent)]
+pub struct LogCursor(pub serde_json::Value);
 
 /// What ties a deployment's whole output to the event log's chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -636,10 +622,7 @@ mod examples {
             lines: 60,
             bytes: 4_000,
             sha256: "0".repeat(64),
-            cursor: Some(LogCursor {
-                stdout: Some(FrameMark { at: "2026-11-22T10:00:00.123456789Z".into(), frames: 1 }),
-                stderr: None,
-            }),
+            cursor: Some(LogCursor(serde_json::json!({"stdout": 4_000, "stderr": 0}))),
             left_out: Some(LeftOut { lines: 7, bytes: 210 }),
             gaps: 0,
         }

@@ -98,7 +98,7 @@ macro_rules! events {
                 $($(Contract::of::<$payload>($literal, $version),)*)*
                 $(Contract::of::<$alone>($alone_literal, $alone_version),)*
                 // Log chunks live in the output journal, apart from the log only because of volume.
-                Contract::of::<DeploymentLogged>("deployment_logged", 1),
+                Contract::of::<DeploymentLogged>("deployment_logged", 2),
             ]
         }
     };

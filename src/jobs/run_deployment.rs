@@ -17,7 +17,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
-use super::follow::Reading;
 use super::stop::Stop;
 use crate::app::deployments::StepError;
 use crate::app::{App, CommandError, projects};
@@ -60,7 +59,7 @@ impl From<Trouble> for Break {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Failed(failure) => Self::Fail(failure),
-            Trouble::Engine(_) | Trouble::LogDamaged(_) => Self::Engine(trouble.to_string()),
+            Trouble::Engine(_) => Self::Engine(trouble.to_string()),
         }
     }
 }
@@ -115,13 +114,9 @@ pub(super) struct Run<'a> {
     /// What is held for the tail, for those who watch, and the number of the line after it.
     pub(super) watched: Watched,
     pub(super) held_line: Option<i64>,
-    /// Bytes of the engine's log file that were read.
-    pub(super) read: u64,
     pub(super) patterns: Patterns,
-    /// The engine did not answer for a while.
+    /// The engine did not answer for a while, and the container was not seen running since.
     pub(super) engine_was_away: bool,
-    /// How its output is read on.
-    pub(super) reading: Reading,
 }
 
 /// What a deployment's container gets, and what must not show in its output.
@@ -172,8 +167,6 @@ pub async fn perform(
     let stop = Stop::watching(app, runner.as_ref(), claim, &deployment);
     let (patterns, stopping) = (Patterns::new([]), stop.heard());
     let runner = runner.as_ref();
-    // At least what the engine's log file held of it: a new file is to be noticed early rather than late.
-    let read = journal.in_engine_file();
     let mut run = Run {
         app,
         runner,
@@ -186,10 +179,8 @@ pub async fn perform(
         keep,
         watched: Watched::default(),
         held_line: None,
-        read,
         patterns,
         engine_was_away: false,
-        reading: Reading::default(),
     };
     let through = run.through(deployment.clone());
     let through = tokio::select! {
@@ -274,7 +265,11 @@ impl Run<'_> {
             self.engine_id = self.on_its_engine(Some(&prepared.engine_id)).await?;
         }
         let inputs = self.inputs(&deployment).await?;
-        self.patterns = Patterns::new(inputs.secrets.iter().map(ExposeSecret::expose_secret));
+        // A large key file has thousands of forms: no work for those who answer requests.
+        let secrets = inputs.secrets.clone();
+        let made = tokio::task::spawn_blocking(move || Patterns::new(secrets.iter().map(ExposeSecret::expose_secret)));
+        self.patterns =
+            made.await.map_err(|e| Break::Leave(Outcome::Later(Duration::from_secs(1), Some(e.to_string()))))?;
         let name = deployment.container_name();
         let (adopted, mut deployment) = (deployment.prepared.is_some(), deployment);
         if !adopted && deployment.state() != State::Cancelling {
@@ -330,22 +325,24 @@ impl Run<'_> {
             }
         }
         failpoint!("after_create");
+        let mut output = None;
         if let (Found::Created(container), State::Starting) = (&found, deployment.state()) {
             self.still_wanted().await?;
-            if let Err(trouble) = self.runner.start(container).await {
+            match self.runner.start(&spec, container).await {
+                Ok(reading) => {
+                    output = Some(reading);
+                    found = Found::Running(container.clone());
+                }
                 // An error does not tell whether it started: the container does.
-                match self.runner.look(&name, self.id).await? {
+                Err(trouble) => match self.runner.look(&name, self.id).await? {
                     Found::Created(_) => return Err(trouble.into()),
                     now => found = now,
-                }
-            } else {
-                found = Found::Running(container.clone());
+                },
             }
         }
         failpoint!("after_start");
-        let (container, has_ended) = match found {
-            Found::Running(container) => (container, false),
-            Found::Ended(container) => (container, true),
+        let container = match found {
+            Found::Running(container) | Found::Ended(container) => container,
             Found::Foreign => return Err(foreign()),
             // Told to stop before it was started. Nothing is there: what was made is made away with.
             Found::Missing | Found::Created(_)
@@ -359,7 +356,15 @@ impl Run<'_> {
             self.record(|own, _| own.start(container.clone()).map(|e| vec![e])).await?;
             failpoint!("after_started");
         }
-        let exit = self.follow(&container, &name, has_ended).await?;
+        let output = match output {
+            Some(output) => output,
+            None => {
+                // What another one showed of the line that it was at is read again.
+                self.app.store.tails().begin(self.id, b"").await?;
+                self.runner.follow(container.clone(), self.journal.cursor().cloned())
+            }
+        };
+        let exit = self.follow(&container, &name, output).await?;
         failpoint!("after_output");
         let ending = match exit.code {
             0 => Ending::Succeeded,

@@ -93,12 +93,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::deployment::FrameMark;
-
     fn piece(n: usize, text: &str) -> Piece {
-        let mark = FrameMark { at: format!("{n:09}"), frames: 1 };
-        let cursor = LogCursor { stdout: Some(mark.clone()), stderr: Some(mark) };
-        Piece { body: format!("{text}\n").into_bytes(), cursor: Some(cursor), ..Piece::default() }
+        Piece { body: format!("{text}\n").into_bytes(), cursor: Some(LogCursor(n.into())), ..Piece::default() }
     }
 
     #[test]

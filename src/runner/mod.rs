@@ -4,7 +4,6 @@
 //! started twice, and never stopped by somebody who doesn't hold the job.
 
 pub mod docker;
-mod guard;
 pub mod keep;
 pub mod lines;
 pub mod mask;
@@ -14,9 +13,7 @@ pub mod parts;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 
@@ -33,7 +30,7 @@ pub struct RunSpec {
     pub deployment_id: DeploymentId,
     /// Its name.
     pub container: String,
-    /// Content address of the image.
+    /// What [`prepare`](Runner::prepare) found.
     pub image_id: String,
     /// Its environment, later entries winning over earlier ones of the same name. Values may be secret.
     pub variables: Vec<(String, SecretString)>,
@@ -63,10 +60,10 @@ pub enum Found {
     Ended(String),
 }
 
-/// An image that is at hand.
+/// An image that can be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Its content address: what is run.
+    /// What exactly is run: its content address, or its name where that shows only after the start.
     pub id: String,
     /// Its digest in the registry that it came from.
     pub digest: Option<String>,
@@ -101,19 +98,52 @@ pub struct Exit {
     pub code: i64,
     /// Killed for using too much memory.
     pub out_of_memory: bool,
-    /// When, by the engine's clock.
-    pub at: Option<DateTime<Utc>>,
 }
 
-/// A piece of output: a line, or a part of a long one.
-#[derive(Debug, Clone)]
-pub struct Frame {
-    /// From standard error.
-    pub stderr: bool,
-    /// The engine's timestamp, as text that sorts by time.
-    pub at: String,
-    /// The bytes, with the line's end where there is one.
-    pub bytes: Bytes,
+/// What comes out of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Bytes of one of its streams, in their order. Lines begin and end anywhere in them.
+    Printed {
+        /// From standard error.
+        stderr: bool,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// Some of it is missing here, or may be.
+    Missing(Missing),
+}
+
+/// That output is missing at a place, or may be, and why: a sentence without its full stop, for whoever reads the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing(pub &'static str);
+
+/// It is not there any more.
+pub const GONE: Missing = Missing("output is missing here: the engine no longer had it");
+
+impl Missing {
+    /// The line that stands in its place.
+    pub fn note(self) -> Vec<u8> {
+        format!("… [{}]\n", self.0).into_bytes()
+    }
+}
+
+/// So many bytes of each stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct Taken {
+    pub stdout: u64,
+    pub stderr: u64,
+}
+
+/// A container's output, being read.
+pub trait Reading: Send {
+    /// What comes next; nothing when the container has ended and all that there is was read. A trouble is told and not
+    /// the end: asked again, it goes on where it was, with pauses of its own. Giving up the wait loses nothing.
+    fn next(&mut self) -> BoxFuture<'_, Option<Result<Output, Trouble>>>;
+
+    /// The place after so many bytes of each stream, counted from where this reading began.
+    fn place(&mut self, taken: Taken) -> LogCursor;
 }
 
 /// Why a step did not work.
@@ -125,9 +155,6 @@ pub enum Trouble {
     /// The engine does not answer or answers nonsense: nothing is known, try again.
     #[error("{0}")]
     Engine(String),
-    /// The engine can't read its own log of a container's output.
-    #[error("Docker can't read its log of the output: {0}")]
-    LogDamaged(String),
 }
 
 /// Runs containers. Calls about one container come from one worker at a time, in the order of the methods below; any of
@@ -153,30 +180,15 @@ pub trait Runner: Send + Sync {
     /// What stands under a container's name.
     fn look<'a>(&'a self, container: &'a str, deployment: DeploymentId) -> BoxFuture<'a, Result<Found, Trouble>>;
 
-    /// Makes the container; fails when the name is taken.
+    /// Makes what will be started, and tells its id; fails when the name is taken. A runner that can't make without
+    /// starting tells the name and does the rest in [`start`](Self::start).
     fn create<'a>(&'a self, spec: &'a RunSpec) -> BoxFuture<'a, Result<String, Trouble>>;
 
-    /// Starts it. Starting a started one is success and does nothing.
-    fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>>;
+    /// Starts it and reads its output from the first byte on. Starting a started one is success and starts nothing.
+    fn start<'a>(&'a self, spec: &'a RunSpec, id: &'a str) -> BoxFuture<'a, Result<Box<dyn Reading>, Trouble>>;
 
-    /// After so many bytes of output, as [`encoded`](lines::encoded) counts them, the engine begins a new file, and
-    /// some may get lost there.
-    fn log_file_max(&self) -> u64;
-
-    /// Its output from a place on; the stream ends when the container has ended and everything was read.
-    fn follow(&self, id: String, from: Option<LogCursor>) -> BoxStream<'static, Result<Frame, Trouble>>;
-
-    /// The newest lines of its output, so many, and what follows: where the engine's own log is damaged before them.
-    fn follow_newest(&self, id: String, lines: u32) -> BoxStream<'static, Result<Frame, Trouble>> {
-        let _ = lines;
-        self.follow(id, None)
-    }
-
-    /// The engine's time of its newest line; none where there is none, or that can't be told.
-    fn newest_at<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<String>, Trouble>> {
-        let _ = id;
-        Box::pin(async { Ok(None) })
-    }
+    /// Its output from a place on, or from its beginning.
+    fn follow(&self, id: String, from: Option<LogCursor>) -> Box<dyn Reading>;
 
     /// Tells it to end: SIGTERM, and SIGKILL after a while. Comes back when it has ended; stopping an ended one is
     /// success.

@@ -4,9 +4,19 @@ use sqlx::types::Json;
 
 use super::Store;
 use super::directory::Seen;
-use crate::domain::deployment::{Deployment, State};
+use crate::domain::deployment::{Deployment, DeploymentOf, State};
 use crate::domain::ids::*;
 use crate::projections::timed::Timed;
+
+/// A deployment's neighbours in its environment.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[expect(missing_docs, reason = "plain words")]
+pub struct Around {
+    pub before: Option<Deployment>,
+    pub after: Option<Deployment>,
+    /// The last one before it that went well.
+    pub good: Option<Deployment>,
+}
 
 /// Deployments, as rows to find and list them by.
 #[derive(Clone, Copy)]
@@ -105,6 +115,27 @@ impl Deployments<'_> {
             started_at: r.started_at,
             since: r.since,
         }))
+    }
+
+    /// The deployments of the same environment that were pressed before and after this one, and the last one before it
+    /// that went well.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn around(self, of: &DeploymentOf) -> Result<Around, sqlx::Error> {
+        let row = sqlx::query!(
+            r#"with this as (select environment_id as environment, requested as at from deployment where id = $1)
+               select (select d.doc from deployment d, this where d.environment_id = this.environment and d.requested < this.at
+                        order by d.requested desc limit 1) as "before: Json<Deployment>",
+                      (select d.doc from deployment d, this where d.environment_id = this.environment and d.requested > this.at
+                        order by d.requested limit 1) as "after: Json<Deployment>",
+                      (select d.doc from deployment d, this where d.environment_id = this.environment and d.requested < this.at
+                          and d.state = 'succeeded' order by d.requested desc limit 1) as "good: Json<Deployment>""#,
+            of.deployment_id.0
+        )
+        .fetch_one(&self.0.pool)
+        .await?;
+        Ok(Around { before: row.before.map(|d| d.0), after: row.after.map(|d| d.0), good: row.good.map(|d| d.0) })
     }
 
     /// The newest deployments, newest first; of one project or all, in some states or all.

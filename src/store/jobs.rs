@@ -398,6 +398,11 @@ impl Jobs<'_> {
         .execute(&self.0.work)
         .await?;
         sqlx::query!(
+            "delete from log_begun t where not exists (select 1 from deployment d where d.id = t.deployment_id and d.is_worked_on and not d.has_not_begun)"
+        )
+        .execute(&self.0.work)
+        .await?;
+        sqlx::query!(
             "delete from job where id in (select id from job where state = 'done' and run_at < coolops_now() - interval '1 day'
                                            order by run_at limit 10000 for update skip locked)"
         )

@@ -1,5 +1,6 @@
 //! The output journal: each deployment's lines in hash-chained chunks, compressed, append-only.
 
+use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -10,8 +11,8 @@ use crate::domain::deployment::{DeploymentLogged, LeftOut, LogCursor, LogSeal};
 use crate::domain::ids::{DeploymentId, JobId};
 use crate::domain::output::Piece;
 
-/// Largest body of a chunk before compression, in bytes.
-pub const CHUNK_MAX: usize = 64 * 1024;
+/// A chunk is stored when its body has so many bytes before compression. A last line that is long makes it larger.
+pub const CHUNK: usize = 64 * 1024;
 const COMPRESSION: i32 = 1;
 
 /// A deployment's journal, open for writing by the holder of its job.
@@ -52,6 +53,8 @@ pub struct Chunk {
     pub lines: i32,
     /// Lines that were printed and left out right before it; then it is the note of that, of one line.
     pub left_out: i64,
+    /// When it was stored, by the database's clock: its lines were printed at most a moment before.
+    pub at: DateTime<Utc>,
     /// The masked output, exactly.
     pub body: Vec<u8>,
 }
@@ -72,11 +75,6 @@ impl Journal {
             left_out: self.left_out,
             gaps: self.gaps,
         }
-    }
-
-    /// What its lines took in the engine's log file, rather more than less: some 75 bytes around each.
-    pub fn in_engine_file(&self) -> u64 {
-        u64::try_from(self.bytes + self.left_out.bytes + 75 * (self.lines + self.left_out.lines)).unwrap_or(0)
     }
 
     /// Lines in it.
@@ -230,7 +228,7 @@ impl Journals<'_> {
     /// When the database does not answer.
     pub async fn chunks_from(self, deployment: DeploymentId, from: i32, limit: i64) -> Result<Vec<Chunk>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select chunk_no, first_line, lines, raw_len, body, coalesce((envelope->'left_out'->>'lines')::bigint, 0) as "left_out!"
+            r#"select chunk_no, first_line, lines, raw_len, body, recorded_at, coalesce((envelope->'left_out'->>'lines')::bigint, 0) as "left_out!"
                  from log_chunk where deployment_id = $1 and chunk_no >= $2 order by chunk_no limit $3"#,
             deployment.0,
             from,
@@ -242,9 +240,60 @@ impl Journals<'_> {
             .map(|r| {
                 let body = zstd::bulk::decompress(&r.body, usize::try_from(r.raw_len).unwrap_or(0))
                     .map_err(sqlx::Error::Io)?;
-                Ok(Chunk { number: r.chunk_no, first_line: r.first_line, lines: r.lines, left_out: r.left_out, body })
+                Ok(Chunk {
+                    number: r.chunk_no,
+                    first_line: r.first_line,
+                    lines: r.lines,
+                    left_out: r.left_out,
+                    at: r.recorded_at,
+                    body,
+                })
             })
             .collect()
+    }
+
+    /// The number of the chunk that a line is in, or would be.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn chunk_of_line(self, deployment: DeploymentId, line: i64) -> Result<i32, sqlx::Error> {
+        let found = sqlx::query_scalar!(
+            r#"select coalesce(max(chunk_no), 0) as "n!" from log_chunk where deployment_id = $1 and first_line <= $2"#,
+            deployment.0,
+            line
+        )
+        .fetch_one(&self.0.pool)
+        .await?;
+        Ok(found)
+    }
+
+    /// The line that stands for what was left out, if something was.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn left_out_at(self, deployment: DeploymentId) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar!(
+            "select first_line from log_chunk where deployment_id = $1 and envelope->'left_out'->>'lines' is not null order by chunk_no limit 1",
+            deployment.0
+        )
+        .fetch_optional(&self.0.pool)
+        .await
+    }
+
+    /// The number of the first chunk that was stored after a time, or that would be.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn chunk_since(self, deployment: DeploymentId, at: DateTime<Utc>) -> Result<i32, sqlx::Error> {
+        let found = sqlx::query_scalar!(
+            r#"select coalesce((select min(chunk_no) from log_chunk where deployment_id = $1 and recorded_at >= $2),
+                               (select max(chunk_no) + 1 from log_chunk where deployment_id = $1), 0) as "n!""#,
+            deployment.0,
+            at
+        )
+        .fetch_one(&self.0.pool)
+        .await?;
+        Ok(found)
     }
 
     /// The number of the last line that is stored.
@@ -259,29 +308,6 @@ impl Journals<'_> {
         .fetch_optional(&self.0.pool)
         .await?;
         Ok(last.unwrap_or(0))
-    }
-
-    /// The first chunk needed to show the last `lines` lines, or fewer when they would be more than `bytes`; and how
-    /// many lines there are.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn tail_start(self, deployment: DeploymentId, lines: i64, bytes: i64) -> Result<(i32, i64), sqlx::Error> {
-        let row = sqlx::query!(
-            r#"with chunk as (select chunk_no, first_line - 1 + lines as last_line, sum(raw_len) over (order by chunk_no desc) as tail
-                                from log_chunk where deployment_id = $1),
-                    total as (select coalesce(max(last_line), 0) as n from chunk)
-               select total.n as "total!",
-                      coalesce((select min(chunk_no) from chunk where last_line > total.n - $2 and tail <= $3),
-                               (select max(chunk_no) from chunk), 0) as "first!"
-                 from total"#,
-            deployment.0,
-            lines,
-            bytes
-        )
-        .fetch_one(&self.0.pool)
-        .await?;
-        Ok((row.first, row.total))
     }
 
     /// Checks a journal against its seal, chunk by chunk. `Ok(None)` when all is as it was written, else what is not.

@@ -91,15 +91,60 @@ impl Tails<'_> {
         newest(&self.0.pool, deployment, line).await
     }
 
+    /// The number of the last line that is shown and not stored; 0 when there is none.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn last_line(self, deployment: DeploymentId) -> Result<i64, sqlx::Error> {
+        let last = sqlx::query_scalar!(
+            r#"select coalesce(max(first_line - 1 + lines), 0) as "n!" from log_tail where deployment_id = $1"#,
+            deployment.0
+        );
+        last.fetch_one(&self.0.pool).await
+    }
+
+    /// Shows the line that is printed now and has not ended; an empty one is none.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn begin(self, deployment: DeploymentId, line: &[u8]) -> Result<(), sqlx::Error> {
+        if line.is_empty() {
+            sqlx::query!("delete from log_begun where deployment_id = $1", deployment.0).execute(&self.0.work).await?;
+        } else {
+            sqlx::query!(
+                "insert into log_begun (deployment_id, body) values ($1, $2) on conflict (deployment_id) do update set body = excluded.body",
+                deployment.0,
+                line
+            )
+            .execute(&self.0.work)
+            .await?;
+        }
+        self.0.wake.moved(deployment);
+        Ok(())
+    }
+
+    /// The line that is printed now and has not ended.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn begun(self, deployment: DeploymentId) -> Result<Option<Vec<u8>>, sqlx::Error> {
+        sqlx::query_scalar!("select body from log_begun where deployment_id = $1", deployment.0)
+            .fetch_optional(&self.0.pool)
+            .await
+    }
+
     /// Nobody watches it any more: the journal has what is kept, or somebody else reads it again.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn forget(self, deployment: DeploymentId) -> Result<(), sqlx::Error> {
-        sqlx::query!("delete from log_tail where deployment_id = $1", deployment.0)
-            .execute(&self.0.work)
-            .await
-            .map(|_| ())
+        for table in [
+            sqlx::query!("delete from log_tail where deployment_id = $1", deployment.0),
+            sqlx::query!("delete from log_begun where deployment_id = $1", deployment.0),
+        ] {
+            table.execute(&self.0.work).await?;
+        }
+        Ok(())
     }
 }
 

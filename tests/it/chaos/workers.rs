@@ -265,3 +265,21 @@ fn f26_a_job_that_can_not_be_done_is_put_off_and_shown_and_harms_no_other() {
         s.saw("it was put off, and done when it could be");
     });
 }
+
+#[test]
+fn f06_a_last_line_without_an_end_stays_one_line_when_the_worker_dies_before_the_end_is_recorded() {
+    chaos("echo one; printf end", None, async |s| {
+        s.announces("master-1").await;
+        s.stop("-TERM");
+        s.start_roles(&["web"]).await;
+        s.set("FAILPOINTS", "before_end=return");
+        s.start_worker();
+        s.presses("ana", "master-1", "Staging").await;
+        s.until_process_ended(1).await;
+        s.injects("the worker died when all output was stored and the end was not recorded");
+        s.unset("FAILPOINTS");
+        s.start_worker();
+        s.shows("*succeeded*").await;
+        assert!(s.logs().ends_with("one\nend\n"), "{:?}", s.logs());
+    });
+}

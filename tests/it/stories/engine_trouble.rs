@@ -130,8 +130,7 @@ fn output_that_the_engine_gave_up_reading_is_marked() {
             }
             s.presses("ana", "master-1", "Staging").await;
             let (_, log) = s.get(&s.log_path().replace("?key=", "/raw?key=")).await;
-            let mark =
-                "… [output is missing here: the Docker Engine stopped reading it 10 s after the container's end]\n";
+            let mark = "… [output is missing here: the engine stopped reading it 10 s after the container's end]\n";
             assert_eq!(log, format!("one\ntwo\n{}", if gives_up { mark } else { "" }));
             let sealed =
                 "select count(*) from event where type = 'deployment_succeeded' and (payload->'log'->>'gaps')::int = 1";

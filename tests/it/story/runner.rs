@@ -9,9 +9,10 @@ use coolops::domain::deployment::{Failure, LogCursor};
 use coolops::domain::ids::DeploymentId;
 use coolops::domain::names::ImageRef;
 use coolops::domain::project::Unchecked;
-use coolops::runner::{Credentials, Exit, Found, Frame, Image, Ours, Progress, RunSpec, Runner, Trouble};
+use coolops::runner::{
+    Credentials, Exit, Found, Image, Missing, Ours, Output, Progress, Reading, RunSpec, Runner, Taken, Trouble,
+};
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream};
 use secrecy::ExposeSecret;
 use tokio::sync::{mpsc, watch};
 
@@ -33,7 +34,6 @@ struct State {
     refuse: Option<Failure>,
     starts: HashMap<String, u32>,
     removed: Vec<String>,
-    clock: u64,
     /// What goes wrong with the next call of a method.
     troubles: Vec<(&'static str, Mishap)>,
     /// A method that says no, and in which words, until it is well again.
@@ -77,7 +77,7 @@ struct Container {
     deployment: DeploymentId,
     variables: Vec<(String, String)>,
     status: Status,
-    output: watch::Sender<(Vec<Frame>, bool)>,
+    output: watch::Sender<(Vec<Output>, bool)>,
     exit: i64,
 }
 
@@ -165,8 +165,7 @@ impl FakeRunner {
             .find(|(_, c)| c.deployment == deployment)
             .map(|(n, _)| n.clone())
             .expect("its container");
-        let container = state.containers.remove(&name).unwrap();
-        container.output.send_modify(|(_, ended)| *ended = true);
+        state.containers.remove(&name);
     }
 
     /// What the container of this deployment got.
@@ -181,6 +180,53 @@ impl FakeRunner {
 
     pub fn removed(&self) -> usize {
         self.state.lock().unwrap().removed.len()
+    }
+}
+
+/// What a container printed, being read.
+struct Taking {
+    output: Option<watch::Receiver<(Vec<Output>, bool)>>,
+    next: usize,
+    /// Bytes that were taken in an earlier life.
+    skip: usize,
+    taken: u64,
+}
+
+impl Reading for Taking {
+    fn next(&mut self) -> BoxFuture<'_, Option<Result<Output, Trouble>>> {
+        Box::pin(async move {
+            loop {
+                let (output, ended) = {
+                    let now = self.output.as_mut()?.borrow_and_update();
+                    (now.0.get(self.next).cloned(), now.1)
+                };
+                match output {
+                    Some(Output::Printed { stderr, mut bytes }) => {
+                        self.next += 1;
+                        let skipped = bytes.split_to(self.skip.min(bytes.len()));
+                        self.skip -= skipped.len();
+                        if !bytes.is_empty() {
+                            return Some(Ok(Output::Printed { stderr, bytes }));
+                        }
+                    }
+                    Some(missing) => {
+                        self.next += 1;
+                        return Some(Ok(missing));
+                    }
+                    None if ended => return None,
+                    None if self.output.as_mut()?.changed().await.is_err() => {
+                        // It vanished.
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        return Some(no_answer());
+                    }
+                    None => {}
+                }
+            }
+        })
+    }
+
+    fn place(&mut self, taken: Taken) -> LogCursor {
+        LogCursor((self.taken + taken.stdout).into())
     }
 }
 
@@ -249,19 +295,16 @@ impl Runner for FakeRunner {
             return ready(no_answer());
         }
         assert!(!state.containers.contains_key(&spec.container), "made a second time");
-        state.clock += 1;
-        let at = state.clock;
-        let frame = |(n, line): (usize, &String)| Frame {
-            stderr: false,
-            at: format!("2026-01-01T00:00:{:02}.{n:09}Z", at % 60),
-            bytes: Bytes::from(format!("{line}\n")),
-        };
-        let frames: Vec<Frame> = state.script.iter().enumerate().map(frame).collect();
+        let printed = |line: &String| Output::Printed { stderr: false, bytes: Bytes::from(format!("{line}\n")) };
+        let mut output: Vec<Output> = state.script.iter().map(printed).collect();
+        output.extend(state.gives_up.then_some(Output::Missing(Missing(
+            "output is missing here: the engine stopped reading it 10 s after the container's end",
+        ))));
         let container = Container {
             deployment: spec.deployment_id,
             variables: spec.variables.iter().map(|(k, v)| (k.clone(), v.expose_secret().to_owned())).collect(),
             status: Status::Created,
-            output: watch::Sender::new((frames, false)),
+            output: watch::Sender::new((output, false)),
             exit: state.exit,
         };
         state.containers.insert(spec.container.clone(), container);
@@ -274,7 +317,7 @@ impl Runner for FakeRunner {
         ready(Ok(spec.container.clone()))
     }
 
-    fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
+    fn start<'a>(&'a self, _spec: &'a RunSpec, id: &'a str) -> BoxFuture<'a, Result<Box<dyn Reading>, Trouble>> {
         let mut state = self.state.lock().unwrap();
         let trouble = state.trouble("start");
         if trouble == Some(Mishap::NotDone) {
@@ -288,31 +331,15 @@ impl Runner for FakeRunner {
         if trouble == Some(Mishap::EngineReplaced) {
             state.replace_engine();
         }
-        ready(if trouble.is_some() { no_answer() } else { Ok(()) })
+        drop(state);
+        ready(if trouble.is_some() { no_answer() } else { Ok(self.follow(id.to_owned(), None)) })
     }
 
-    fn log_file_max(&self) -> u64 {
-        u64::MAX
-    }
-
-    fn follow(&self, id: String, _from: Option<LogCursor>) -> BoxStream<'static, Result<Frame, Trouble>> {
+    fn follow(&self, id: String, from: Option<LogCursor>) -> Box<dyn Reading> {
         let state = self.state.lock().unwrap();
-        let Some(container) = state.containers.get(&id) else { return Box::pin(stream::empty()) };
-        let output = container.output.subscribe();
-        Box::pin(stream::unfold((output, 0), async |(mut output, next)| {
-            loop {
-                let (frame, ended) = {
-                    let now = output.borrow_and_update();
-                    (now.0.get(next).cloned(), now.1)
-                };
-                if let Some(frame) = frame {
-                    return Some((Ok(frame), (output, next + 1)));
-                }
-                if ended || output.changed().await.is_err() {
-                    return None;
-                }
-            }
-        }))
+        let taken = from.map_or(0, |place| place.0.as_u64().expect("a place that it gave out"));
+        let output = state.containers.get(&id).map(|container| container.output.subscribe());
+        Box::new(Taking { output, next: 0, skip: usize::try_from(taken).unwrap(), taken })
     }
 
     fn wait<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Exit, Trouble>> {
@@ -323,10 +350,7 @@ impl Runner for FakeRunner {
         let Some(container) = state.containers.get(id) else {
             return ready(Err(Trouble::Engine("no such container".to_owned())));
         };
-        let last =
-            container.output.borrow().0.last().and_then(|frame| frame.at.parse::<chrono::DateTime<chrono::Utc>>().ok());
-        let at = last.map(|last| last - chrono::Duration::seconds(if state.gives_up { 10 } else { 0 }));
-        ready(Ok(Exit { code: container.exit, out_of_memory: false, at }))
+        ready(Ok(Exit { code: container.exit, out_of_memory: false }))
     }
 
     fn stop<'a>(&'a self, id: &'a str, _grace: Duration) -> BoxFuture<'a, Result<(), Trouble>> {

@@ -9,10 +9,11 @@
 /// The image of the container that sets the rules.
 pub const IMAGE: &str = "coolops-guard:1";
 
-/// Sets the rules for the bridge `$1`; run again it changes nothing.
+/// Sets the rules for the bridge `$1`, which is there unless `$2` says that it comes with its first container; run again it
+/// changes nothing.
 pub const SCRIPT: &str = r#"set -eu
 PATH=/usr/sbin:/sbin:/usr/bin:/bin
-[ -e "/sys/class/net/$1" ] || { echo "there is no bridge $1" >&2; exit 3; }
+[ -n "${2:-}" ] || [ -e "/sys/class/net/$1" ] || { echo "there is no bridge $1" >&2; exit 3; }
 command -v iptables-restore >/dev/null || { echo "the Docker host has no iptables" >&2; exit 4; }
 resolvers() { sed -n 's/^nameserver[[:space:]]*\([0-9.]*\)[[:space:]]*$/\1/p' /etc/resolv.conf; }
 {

@@ -1,33 +1,38 @@
-//! Docker Engine through bollard.
+//! Docker Engine through bollard, and Podman where it speaks Docker's API.
 //!
 //! The container is made from constants: no mounts, no privileges, bounded memory and processes, on a network of ours
-//! whose members can't reach each other. It is not removed by the engine, and its output is kept by the engine until we
-//! have it.
+//! whose members can't reach each other. It is not removed by the engine. Its output is attached to before its start, and
+//! kept by the engine until we have it (`output.rs`).
+
+mod attached;
+mod counted;
+mod guard;
+mod output;
+mod stamped;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
-use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, ContainerStateStatusEnum, HostConfig, HostConfigLogConfig, Mount, MountBindOptions, MountType,
-    NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, HostConfig, HostConfigLogConfig, Mount,
+    MountBindOptions, MountType, NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum, SystemVersion,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
     LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::StreamExt;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OnceCell, mpsc};
 use tokio::time::Instant;
 
-use super::guard;
-use super::{Credentials, Exit, Found, Frame, Image, Ours, Progress, RunSpec, Runner, Trouble};
+use self::attached::Attached;
+use super::{Credentials, Exit, Found, Image, Ours, Progress, Reading, RunSpec, Runner, Trouble};
 use crate::domain::deployment::{Failure, LogCursor};
 use crate::domain::ids::DeploymentId;
 use crate::domain::names::ImageRef;
@@ -51,8 +56,12 @@ const WORDS_MAX: usize = 4_000;
 const MEMORY: i64 = 2 * 1024 * 1024 * 1024;
 /// Most processes of a deployment.
 const PIDS: i64 = 1024;
-/// Where the engine begins a new log file, in bytes. Whoever follows the output is thrown from one file to the next and
-/// may miss what was left in the old one (measured with 20.10), so files are long, and the place is marked.
+/// How the engine keeps the output until we have it: `local` keeps all bytes as they are, in a format of Docker's own.
+const LOG_DRIVER: &str = "local";
+/// What an engine that has no `local` takes: Podman, which keeps them in a format of its own then.
+const LOG_DRIVER_ELSE: &str = "json-file";
+/// Where the engine begins a new log file, in bytes; it keeps two. Whoever reads the log is thrown from one file to the
+/// next and may miss what was left in the old one (measured with 20.10), so files are long, and the place is marked.
 const LOG_FILE_MAX: u64 = 1 << 30;
 /// How long a call may take that only asks or tells, however slow the engine is; in a hung one, calls are given up.
 const CALL: Duration = Duration::from_secs(10);
@@ -74,6 +83,8 @@ pub struct DockerRunner {
     guards: bool,
     /// Since when the guard's rules stand, and for which bridge.
     guarded: Mutex<Option<(String, Instant)>>,
+    /// Whether it is Podman.
+    podman: OnceCell<bool>,
     /// The engine that answered last: its id, its host's name, its folder. None of one whose id is new each time.
     known: Mutex<Option<(String, String, String)>>,
 }
@@ -83,8 +94,14 @@ struct Known {
     id: String,
     name: String,
     bridge: String,
+    /// Its members reach the world.
+    is_plain: bool,
     /// Its members can't reach each other, and reach the world.
     sound: bool,
+}
+
+fn is_of_podman(version: &SystemVersion) -> bool {
+    version.components.iter().flatten().any(|part| part.name.starts_with("Podman"))
 }
 
 fn engine_trouble(error: &Error) -> Trouble {
@@ -105,6 +122,19 @@ fn says(error: &Error, part: &str) -> bool {
 /// Gives a call up after a while.
 async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     tokio::time::timeout(limit, call).await.unwrap_or(Err(Error::RequestTimeoutError))
+}
+
+/// What the engine says of a container. Podman has a word for a state between running and exited that Docker's API does
+/// not have; it is over in a moment.
+async fn inspected(docker: &Docker, id: &str) -> Result<ContainerInspectResponse, Error> {
+    let mut tries = 20;
+    loop {
+        match within(CALL, docker.inspect_container(id, None)).await {
+            Err(Error::JsonDataError { .. }) if tries > 0 => tries -= 1,
+            inspected => return inspected,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 fn status(error: &Error) -> u16 {
@@ -128,7 +158,14 @@ impl DockerRunner {
         };
         let docker =
             connected.map_err(|e| Trouble::Engine(format!("the Docker address {address} can't be used: {e}")))?;
-        Ok(Self { docker, address, guards: false, guarded: Mutex::default(), known: Mutex::default() })
+        Ok(Self {
+            docker,
+            address,
+            guards: false,
+            guarded: Mutex::default(),
+            podman: OnceCell::new(),
+            known: Mutex::default(),
+        })
     }
 
     /// Keeps deployments from the host and from the metadata address of clouds, or doesn't.
@@ -149,6 +186,7 @@ impl DockerRunner {
     /// When it doesn't.
     pub async fn version(&self) -> Result<String, Trouble> {
         let version = within(CALL, self.docker.version()).await.map_err(|e| engine_trouble(&e))?;
+        self.podman.set(is_of_podman(&version)).ok();
         Ok(version.version.unwrap_or_default())
     }
 
@@ -163,14 +201,8 @@ impl DockerRunner {
 
     /// Makes an image from a tar archive of its root file system.
     async fn import(&self, name: &str, command: &str, tar: Vec<u8>) -> Result<(), Trouble> {
-        let image = ImageRef::parse(name).map_err(|e| Trouble::Engine(e.to_string()))?;
-        let (repo, tag) = image.name_and_tag();
-        let options = CreateImageOptionsBuilder::new()
-            .from_src("-")
-            .repo(repo)
-            .tag(tag)
-            .changes(vec![format!("CMD {command}")])
-            .build();
+        let options =
+            CreateImageOptionsBuilder::new().from_src("-").repo(name).changes(vec![format!("CMD {command}")]).build();
         let body = bollard::body_full(tar.into());
         let mut progress = self.docker.create_image(Some(options), Some(body), None);
         while let Some(step) = progress.next().await {
@@ -193,6 +225,7 @@ impl DockerRunner {
                 id: n.id.clone()?,
                 name: n.name.clone()?,
                 bridge: option(BRIDGE).unwrap_or_default().to_owned(),
+                is_plain: plain,
                 sound: apart && plain,
             })
         };
@@ -204,6 +237,9 @@ impl DockerRunner {
     /// Makes sure that there is one network that deployments share, and tells its name; somebody may have pruned it
     /// since the last one, or made one of that name that lets them reach each other.
     async fn network(&self) -> Result<String, Trouble> {
+        if self.is_podman().await? {
+            return self.network_of_podman().await;
+        }
         // Asking who it is takes an engine much longer than telling its networks, so it is asked only where the network of
         // the one that answered last is not there.
         let remembered = self.known.lock().await.as_ref().map(|(id, _, root)| bridge_of(&format!("{id} {root}")));
@@ -251,8 +287,51 @@ impl DockerRunner {
         Err(Trouble::Engine(format!("the network {NETWORK} is made and not there")))
     }
 
+    /// Whether the engine is Podman; asked once.
+    async fn is_podman(&self) -> Result<bool, Trouble> {
+        let ask = || async {
+            let version = within(CALL, self.docker.version()).await.map_err(|e| engine_trouble(&e))?;
+            Ok(is_of_podman(&version))
+        };
+        self.podman.get_or_try_init(ask).await.copied()
+    }
+
+    /// The same for Podman. It takes what keeps containers from each other and does nothing with it, and tells nothing of
+    /// what a network was made with; `coolops doctor` says so.
+    async fn network_of_podman(&self) -> Result<String, Trouble> {
+        let bridge = bridge_of(&self.engine_id().await?);
+        for _ in 0..2 {
+            if let Some(ours) = self.networks().await?.iter().find(|n| n.is_plain) {
+                self.guard(&bridge).await?;
+                return Ok(ours.name.clone());
+            }
+            let request = NetworkCreateRequest {
+                name: NETWORK.to_owned(),
+                driver: Some("bridge".to_owned()),
+                options: Some(HashMap::from([(BRIDGE.to_owned(), bridge.clone())])),
+                ..Default::default()
+            };
+            match within(WORK, self.docker.create_network(request)).await {
+                Err(e) if !says(&e, "already") => return Err(engine_trouble(&e)),
+                _ => *self.guarded.lock().await = None,
+            }
+        }
+        Err(Trouble::Engine(format!("the network {NETWORK} is made and not there")))
+    }
+
+    /// What of the engine is not as deployments need it, in a sentence for an operator.
+    ///
+    /// # Errors
+    /// When the engine doesn't answer.
+    pub async fn shortcomings(&self) -> Result<Option<String>, Trouble> {
+        let podman = "it is Podman, which does not keep deployments that run at the same time from each other's ports";
+        Ok(self.is_podman().await?.then(|| podman.to_owned()))
+    }
+
     /// Sets the rules of [`guard`] anew, unless that was done lately: a reboot or a firewall may have lost them.
     async fn guard(&self, bridge: &str) -> Result<(), Trouble> {
+        // Podman makes a bridge with the first container on it.
+        let later = if self.is_podman().await? { "later" } else { "" };
         let mut guarded = self.guarded.lock().await;
         let stands = |(of, at): &(String, Instant)| of == bridge && at.elapsed() < GUARDED;
         if !self.guards || guarded.as_ref().is_some_and(stands) {
@@ -277,7 +356,7 @@ impl DockerRunner {
         };
         let body = ContainerCreateBody {
             image: Some(guard::IMAGE.to_owned()),
-            cmd: Some(["/bin/sh", "-c", guard::SCRIPT, "sh", bridge].map(str::to_owned).to_vec()),
+            cmd: Some(["/bin/sh", "-c", guard::SCRIPT, "sh", bridge, later].map(str::to_owned).to_vec()),
             host_config: Some(HostConfig {
                 network_mode: Some("host".to_owned()),
                 userns_mode: Some("host".to_owned()),
@@ -401,9 +480,7 @@ fn pull_trouble(error: &Error, image: &ImageRef, has_login: bool) -> Trouble {
 /// That an image of a moving tag is at hand and nobody can say whether it is the newest.
 fn not_checked(trouble: Trouble, image: &ImageRef) -> Trouble {
     let detail = match trouble {
-        Trouble::Failed(Failure::PullFailed { detail }) | Trouble::Engine(detail) | Trouble::LogDamaged(detail) => {
-            detail
-        }
+        Trouble::Failed(Failure::PullFailed { detail }) | Trouble::Engine(detail) => detail,
         Trouble::Failed(failure) => failure.sentence(image.as_str()),
     };
     Trouble::Failed(Failure::ImageUnchecked { detail })
@@ -497,7 +574,7 @@ impl Runner for DockerRunner {
     #[tracing::instrument(name = "docker look", level = "debug", skip_all, fields(deployment.id = %deployment))]
     fn look<'a>(&'a self, container: &'a str, deployment: DeploymentId) -> BoxFuture<'a, Result<Found, Trouble>> {
         Box::pin(async move {
-            let there = match within(CALL, self.docker.inspect_container(container, None)).await {
+            let there = match inspected(&self.docker, container).await {
                 Ok(there) => there,
                 Err(e) if status(&e) == 404 => return Ok(Found::Missing),
                 Err(e) => return Err(engine_trouble(&e)),
@@ -530,11 +607,14 @@ impl Runner for DockerRunner {
                 variables.push((name, value.expose_secret()));
             }
             let network = self.network().await?;
-            let limits = HashMap::from([
-                ("max-size".to_owned(), LOG_FILE_MAX.to_string()),
-                ("max-file".to_owned(), "2".to_owned()),
-            ]);
-            let body = ContainerCreateBody {
+            let kept_by = |driver: &str| HostConfigLogConfig {
+                typ: Some(driver.to_owned()),
+                config: Some(HashMap::from([
+                    ("max-size".to_owned(), LOG_FILE_MAX.to_string()),
+                    ("max-file".to_owned(), "2".to_owned()),
+                ])),
+            };
+            let mut body = ContainerCreateBody {
                 image: Some(spec.image_id.clone()),
                 env: Some(variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
                 labels: Some(HashMap::from([
@@ -553,13 +633,19 @@ impl Runner for DockerRunner {
                         name: Some(RestartPolicyNameEnum::NO),
                         maximum_retry_count: None,
                     }),
-                    log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(limits) }),
+                    log_config: Some(kept_by(LOG_DRIVER)),
                     ..Default::default()
                 }),
                 ..Default::default()
             };
             let options = CreateContainerOptionsBuilder::new().name(&spec.container).build();
-            match within(WORK, self.docker.create_container(Some(options), body)).await {
+            let create = |body| within(WORK, self.docker.create_container(Some(options.clone()), body));
+            let mut made = create(body.clone()).await;
+            if made.as_ref().is_err_and(|e| says(e, "log driver") || says(e, "logging driver")) {
+                body.host_config.get_or_insert_default().log_config = Some(kept_by(LOG_DRIVER_ELSE));
+                made = create(body).await;
+            }
+            match made {
                 Ok(made) => Ok(made.id),
                 Err(e) if is_full(&e) => Err(Trouble::Failed(Failure::EngineFull)),
                 Err(e) if (400..500).contains(&status(&e)) && status(&e) != 409 => Err(refused(&e)),
@@ -569,11 +655,18 @@ impl Runner for DockerRunner {
     }
 
     #[tracing::instrument(name = "docker start", level = "debug", skip_all, fields(container = id))]
-    fn start<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
+    fn start<'a>(&'a self, _spec: &'a RunSpec, id: &'a str) -> BoxFuture<'a, Result<Box<dyn Reading>, Trouble>> {
         Box::pin(async move {
+            // Where that does not work, the engine's log has everything. What runs already lacks its beginning.
+            let (stream, stands) = tokio::join!(attached::attach(&self.docker, id), inspected(&self.docker, id));
+            let is_new = stands.ok().and_then(|there| there.state?.status) == Some(ContainerStateStatusEnum::CREATED);
+            let called_at = output::now();
             match within(WORK, self.docker.start_container(id, None)).await {
-                Ok(()) => Ok(()),
-                Err(e) if status(&e) == 304 => Ok(()),
+                Ok(()) => {
+                    let stream = stream.ok().filter(|_| is_new);
+                    let attached = stream.map(|stream| Attached::to(&self.docker, id, stream, called_at));
+                    Ok(output::reading(&self.docker, id, None, attached))
+                }
                 Err(e) if is_full(&e) => Err(Trouble::Failed(Failure::EngineFull)),
                 // The engine is well and will not start it: no such command in the image, for example.
                 Err(e) if status(&e) >= 400 => Err(refused(&e)),
@@ -582,51 +675,8 @@ impl Runner for DockerRunner {
         })
     }
 
-    fn log_file_max(&self) -> u64 {
-        LOG_FILE_MAX
-    }
-
-    fn follow(&self, id: String, from: Option<LogCursor>) -> BoxStream<'static, Result<Frame, Trouble>> {
-        // Whole seconds, rounded down: frames that come again are recognised by their marks.
-        let earliest = |c: &LogCursor| match (&c.stdout, &c.stderr) {
-            (Some(out), Some(err)) => Some(out.at.clone().min(err.at.clone())),
-            _ => None,
-        };
-        let since = from.as_ref().and_then(earliest).and_then(|at| at.parse::<chrono::DateTime<chrono::Utc>>().ok());
-        let options = LogsOptionsBuilder::new()
-            .follow(true)
-            .stdout(true)
-            .stderr(true)
-            .timestamps(true)
-            .tail("all")
-            .since(since.map_or(0, |at| i32::try_from(at.timestamp()).unwrap_or(0)))
-            .build();
-        self.docker.logs(&id, Some(options)).filter_map(async |output| frame(output).transpose()).boxed()
-    }
-
-    fn follow_newest(&self, id: String, lines: u32) -> BoxStream<'static, Result<Frame, Trouble>> {
-        let options = LogsOptionsBuilder::new()
-            .follow(true)
-            .stdout(true)
-            .stderr(true)
-            .timestamps(true)
-            .tail(&lines.to_string())
-            .build();
-        self.docker.logs(&id, Some(options)).filter_map(async |output| frame(output).transpose()).boxed()
-    }
-
-    #[tracing::instrument(name = "docker newest_at", level = "debug", skip_all, fields(container = id))]
-    fn newest_at<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<String>, Trouble>> {
-        Box::pin(async move {
-            let options = LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true).tail("1").build();
-            let mut newest =
-                self.docker.logs(id, Some(options)).filter_map(async |output| frame(output).transpose()).boxed();
-            match tokio::time::timeout(CALL, newest.next()).await {
-                Ok(Some(frame)) => frame.map(|f| Some(f.at)),
-                Ok(None) => Ok(None),
-                Err(_) => Err(Trouble::Engine("its newest line is not told".to_owned())),
-            }
-        })
+    fn follow(&self, id: String, from: Option<LogCursor>) -> Box<dyn Reading> {
+        output::reading(&self.docker, &id, from, None)
     }
 
     #[tracing::instrument(name = "docker wait", level = "debug", skip_all, fields(container = id))]
@@ -638,15 +688,14 @@ impl Runner for DockerRunner {
                 Ok(Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) | None) | Err(_) => {}
                 Ok(Some(Err(e))) => return Err(engine_trouble(&e)),
             }
-            let there = within(CALL, self.docker.inspect_container(id, None)).await.map_err(|e| engine_trouble(&e))?;
+            let there = inspected(&self.docker, id).await.map_err(|e| engine_trouble(&e))?;
             let state =
                 there.state.ok_or_else(|| Trouble::Engine("Docker tells no state of the container".to_owned()))?;
             if state.running == Some(true) {
                 return Err(Trouble::Engine("the container's output ended and it runs on".to_owned()));
             }
             let code = state.exit_code.ok_or_else(|| Trouble::Engine("Docker tells no exit code".to_owned()))?;
-            let at = state.finished_at.and_then(|at| at.parse().ok());
-            Ok(Exit { code, out_of_memory: state.oom_killed.unwrap_or(false), at })
+            Ok(Exit { code, out_of_memory: state.oom_killed.unwrap_or(false) })
         })
     }
 
@@ -683,6 +732,8 @@ impl Runner for DockerRunner {
         Box::pin(async move {
             let options = RemoveContainerOptionsBuilder::new().force(false).v(true).build();
             match within(WORK, self.docker.remove_container(id, Some(options))).await {
+                // Podman's words for 409.
+                Err(e) if says(&e, "as it is running") => Ok(()),
                 Err(e) if status(&e) != 404 && status(&e) != 409 => Err(engine_trouble(&e)),
                 _ => Ok(()),
             }
@@ -715,23 +766,4 @@ fn refused(error: &Error) -> Trouble {
         other => other.to_string(),
     };
     Trouble::Failed(Failure::NotStarted { detail })
-}
-
-/// Splits the engine's timestamp off a frame. Each piece of a long line has one of its own.
-fn frame(output: Result<LogOutput, Error>) -> Result<Option<Frame>, Trouble> {
-    let (stderr, message) = match output.map_err(|e| engine_trouble(&e))? {
-        LogOutput::StdOut { message } | LogOutput::Console { message } => (false, message),
-        LogOutput::StdErr { message } => (true, message),
-        LogOutput::StdIn { .. } => return Ok(None),
-    };
-    let end = message.iter().take(40).position(|b| *b == b' ');
-    let at = end.and_then(|end| std::str::from_utf8(&message[..end]).ok());
-    // Where its file is damaged the engine writes "Error grabbing logs: …" into the stream, without a time.
-    let time = at.filter(|at| chrono::DateTime::parse_from_rfc3339(at).is_ok());
-    let (Some(end), Some(at)) = (end, time) else {
-        let words = String::from_utf8_lossy(&message);
-        let words: String = words.chars().filter(|c| !c.is_control()).take(WORDS_MAX).collect();
-        return Err(Trouble::LogDamaged(words));
-    };
-    Ok(Some(Frame { stderr, at: at.to_owned(), bytes: message.slice(end + 1..) }))
 }
