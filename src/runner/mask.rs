@@ -131,15 +131,32 @@ impl Seen {
     }
 }
 
-/// Whether a byte begins something that nobody sees. A carriage return is no such thing: what it leads to is.
+/// Whether a byte may begin something that nobody sees. A carriage return is no such thing: what it leads to is.
 fn is_unseen(byte: u8) -> bool {
+    is_control(byte) || matches!(byte, 0xc2 | 0xe2 | 0xef)
+}
+
+fn is_control(byte: u8) -> bool {
     (byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte == 0x7f
+}
+
+/// How many bytes a character takes that pages don't show: controls beyond ASCII, marks of direction, blanks of no width.
+fn hidden(bytes: &[u8]) -> Option<usize> {
+    match *bytes {
+        [0xc2, 0x80..=0x9f, ..] => Some(2),
+        [0xe2, 0x80, 0x8b..=0x8f | 0xaa..=0xae, ..] | [0xe2, 0x81, 0xa0..=0xaf, ..] | [0xef, 0xbb, 0xbf, ..] => Some(3),
+        [0xc2 | 0xe2 | 0xef] | [0xe2, 0x80 | 0x81] | [0xef, 0xbb] => None,
+        _ => Some(0),
+    }
 }
 
 /// How many bytes at the beginning nobody sees; nothing when that can't be told yet. Source: ECMA-48, 5.4 (control
 /// sequences) and 5.6 (control strings).
 fn unseen(bytes: &[u8]) -> Option<usize> {
-    let Some((first, rest)) = bytes.split_first().filter(|(first, _)| is_unseen(**first)) else { return Some(0) };
+    let Some((first, rest)) = bytes.split_first() else { return Some(0) };
+    if !is_control(*first) {
+        return hidden(bytes);
+    }
     let (end, closing): (fn(&u8) -> bool, usize) = match (first, rest.first()) {
         (0x1b, Some(b'[')) => (|b| (0x40..=0x7e).contains(b), 0),
         (0x1b, Some(b']' | b'P' | b'X' | b'^' | b'_')) => (|b| matches!(b, 0x07 | 0x1b), 1),
@@ -364,6 +381,18 @@ mod tests {
     }
 
     #[test]
+    fn a_large_structured_secret_does_not_fill_the_memory() {
+        let fields: Vec<String> =
+            (0..200).map(|n| format!("\"key_{n}\": \"value number {n} of a large secret, {}\"", n * 7919)).collect();
+        let secret = format!("{{{}}}", fields.join(", "));
+        assert!(secret.len() > 10_000);
+        let patterns = Patterns::new([secret.as_str()]);
+        let inner = patterns.0.as_ref().unwrap();
+        let memory = inner.search.memory_usage() + inner.forms.iter().map(Vec::len).sum::<usize>();
+        assert!(memory < 32 << 20, "{memory} bytes of patterns");
+    }
+
+    #[test]
     fn a_secret_is_masked_though_something_unseen_stands_in_it() {
         for printed in [
             "correct\x1b[31m-horse\x1b[0m-battery",
@@ -372,6 +401,7 @@ mod tests {
             "\x1b[1mc\x1b[38;2;1;2;3morrect-horse-battery",
             "correct\x1b(B\x1b[m-horse-battery",
             "\x1b]0;title\ncor\x1b[31mrect-horse-battery",
+            "cor\u{200b}rect\u{202e}-horse\u{85}-bat\u{feff}tery",
         ] {
             let bytes = printed.as_bytes();
             for cut in 0..bytes.len() {

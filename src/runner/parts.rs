@@ -69,7 +69,14 @@ impl Parts {
         let collapsed = text.split_whitespace().collect::<Vec<_>>().join(" ");
         self.alone(&collapsed);
         match serde_json::from_str::<Value>(text) {
-            Ok(value @ (Value::Object(_) | Value::Array(_))) => self.json(&value, depth),
+            Ok(value @ (Value::Object(_) | Value::Array(_))) => {
+                if depth == 0 {
+                    // In the order of its own keys, on one line: as `tr -d '\n '` would, and with blanks.
+                    self.alone(&minified(text, ""));
+                    self.alone(&minified(text, " "));
+                }
+                self.json(&value, depth);
+            }
             // A text in JSON's quotes, escapes and all.
             Ok(Value::String(inner)) => self.add(&inner, depth + 1),
             // Line ends that are written out, as in a variable that holds a key: `printf '%b'` and most programs decode them.
@@ -104,6 +111,7 @@ impl Parts {
         while let Some(value) = left.pop() {
             match value {
                 Value::String(text) => self.add(text, depth + 1),
+                Value::Number(number) => drop(self.alone(&number.to_string())),
                 Value::Array(items) => left.extend(items),
                 Value::Object(fields) => left.extend(fields.values()),
                 _ => {}
@@ -111,9 +119,11 @@ impl Parts {
         }
     }
 
-    /// Each line, and what stands in it; the bodies of PEM blocks as one, too.
+    /// Each line, and what stands in it; the bodies of PEM blocks as one, too, and so base64 that is wrapped.
     fn lines(&mut self, text: &str, depth: usize) {
         let mut body = None;
+        self.wrapped(text, depth);
+        self.json_within(text, depth);
         for line in text.lines().map(str::trim) {
             if line.starts_with("-----BEGIN ") {
                 body = Some(String::new());
@@ -135,6 +145,45 @@ impl Parts {
         }
     }
 
+    /// Lines of base64 below each other are one text.
+    fn wrapped(&mut self, text: &str, depth: usize) {
+        let is_base64 =
+            |line: &str| line.len() >= 16 && line.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/-_=".contains(&b));
+        let mut joined = String::new();
+        let mut many = 0;
+        for line in text.lines().map(str::trim).chain([""]) {
+            // The last of them may be short.
+            let ends = many > 0
+                && !line.is_empty()
+                && line.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/-_=".contains(&b));
+            if is_base64(line) || ends {
+                joined.push_str(line);
+                many += 1;
+                if is_base64(line) {
+                    continue;
+                }
+            }
+            if many > 1 {
+                self.alone(&joined);
+                if let Some(decoded) = decoded(&joined) {
+                    self.add(&decoded, depth + 1);
+                }
+            }
+            (joined, many) = (String::new(), 0);
+        }
+    }
+
+    /// JSON that stands in another text: in a block of YAML, or in a shell's quotes.
+    fn json_within(&mut self, text: &str, depth: usize) {
+        for (open, close) in [('{', '}'), ('[', ']')] {
+            let span = text.find(open).zip(text.rfind(close)).filter(|(from, to)| from < to);
+            let value = span.and_then(|(from, to)| serde_json::from_str::<Value>(&text[from..=to]).ok());
+            if let Some(value @ (Value::Object(_) | Value::Array(_))) = value {
+                self.json(&value, depth + 1);
+            }
+        }
+    }
+
     /// The value of `KEY=value`, `key: value` or `- value`, the password of an address, and what base64 holds.
     fn line(&mut self, line: &str, depth: usize) {
         let line = line.trim();
@@ -152,9 +201,21 @@ impl Parts {
             }
             (None, None) => ("", entry),
         };
-        let is_name = |c: char| c.is_alphanumeric() || "_-.\"' /".contains(c);
+        // npm's settings have a registry's address before the name.
+        let is_name = |c: char| c.is_alphanumeric() || "_-.\"' /:@".contains(c);
         let is_value = !value.trim().trim_matches('=').is_empty();
         let value = if name.chars().all(is_name) && is_value { value.trim() } else { entry };
+        self.json_within(value, depth);
+        if let Some(bare) = without_trailer(value) {
+            self.add(&bare, depth + 1);
+        }
+        // YAML's maps and lists on one line.
+        let flow = value.strip_prefix('{').and_then(|v| v.strip_suffix('}'));
+        if let Some(flow) = flow.or_else(|| value.strip_prefix('[').and_then(|v| v.strip_suffix(']')))
+            && depth < DEPTH_MAX
+        {
+            flow.split(',').for_each(|item| self.line(item, depth + 1));
+        }
         if let Some(quoted) = unquoted(value) {
             self.add(&quoted, depth + 1);
         } else if value != line {
@@ -163,6 +224,10 @@ impl Parts {
         self.userinfo(value, depth);
         // What stands after a word, as in `Basic …`, too; and the whole, whose last `=` only fill it up.
         let last = value.rsplit(' ').next().unwrap_or(value);
+        let kinds = ["Bearer ", "bearer ", "Basic ", "basic ", "Token ", "token ", "ApiKey "];
+        if kinds.iter().any(|kind| value.strip_prefix(kind) == Some(last)) {
+            self.add(last, depth + 1);
+        }
         for encoded in BTreeSet::from([value, last, entry]) {
             let Some(decoded) = decoded(encoded) else { continue };
             self.add(&decoded, depth + 1);
@@ -204,6 +269,42 @@ fn spaced(value: &Value) -> String {
         }
         plain => plain.to_string(),
     }
+}
+
+/// JSON as it is, without the blanks between its parts; with another text after each comma and colon.
+fn minified(json: &str, after: &str) -> String {
+    let mut bare = String::with_capacity(json.len());
+    let (mut quoted, mut escaped) = (false, false);
+    for c in json.chars() {
+        if quoted || !c.is_whitespace() {
+            bare.push(c);
+        }
+        if !quoted && matches!(c, ',' | ':') {
+            bare.push_str(after);
+        }
+        quoted ^= c == '"' && !escaped;
+        escaped = quoted && c == '\\' && !escaped;
+    }
+    bare
+}
+
+/// A value without the comment, the comma or the semicolon that stands behind it, and without its quotes.
+fn without_trailer(value: &str) -> Option<String> {
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''));
+    if let Some(quote) = quote {
+        let mut escaped = false;
+        let end = value.char_indices().skip(1).find(|(_, c)| {
+            let ends = *c == quote && !escaped;
+            escaped = *c == '\\' && !escaped;
+            ends
+        });
+        let (end, _) = end.filter(|(at, _)| at + 1 < value.len())?;
+        let rest = value[end + 1..].trim_start();
+        return rest.starts_with(['#', ',', ';', '}']).then(|| unquoted(&value[..=end])).flatten();
+    }
+    let comment = value.find(" #").map_or(value, |at| &value[..at]);
+    let bare = comment.trim_end().trim_end_matches([',', ';']).trim_end();
+    (bare != value).then(|| unquoted(bare).unwrap_or_else(|| bare.to_owned()))
 }
 
 /// What stands in quotes, escapes decoded.
@@ -322,6 +423,36 @@ mod tests {
         assert_eq!(unmasked("short").unwrap(), "it has 5 characters, and fewer than 6 are not masked in logs");
         let note = unmasked("USER=ana\nPASSWORD=correct-horse\n").unwrap();
         assert!(note.starts_with("one of its parts has fewer than 6 characters"), "{note}");
+    }
+
+    #[test]
+    fn comments_commas_and_other_company_are_left_behind() {
+        has("TOKEN=s3cr3t-token # rotate in May\nOTHER=\"quoted # value\" # note\n", "s3cr3t-token");
+        has("TOKEN=s3cr3t-token # rotate in May\nOTHER=\"quoted # value\" # note\n", "quoted # value");
+        has("token: s3cr3t-token  # yaml\n", "s3cr3t-token");
+        has("key: |\n  {\n    \"password\": \"correct-horse\",\n    \"other\": 1\n  }\n", "correct-horse");
+        has("{\"password\":\"correct-horse\"}\n{\"password\":\"battery-staple\"}\n", "battery-staple");
+        has("CONFIG='{\"password\": \"correct-horse\"}'\n", "correct-horse");
+        has("//registry.example.com/:_authToken=npm_s3cr3t\n", "npm_s3cr3t");
+        has("Authorization: Bearer s3cr3t-token\n", "s3cr3t-token");
+        has("user: {name: ana, password: correct-horse}\n", "correct-horse");
+        has("{\"pin\": 12345678}", "12345678");
+    }
+
+    #[test]
+    fn base64_that_is_wrapped_is_one_text() {
+        let encoded =
+            base64::engine::general_purpose::STANDARD.encode("the password is correct-horse-battery-staple, and more");
+        let wrapped: String =
+            encoded.as_bytes().chunks(24).map(|l| format!("  {}\n", String::from_utf8_lossy(l))).collect();
+        has(&format!("data: |\n{wrapped}"), &encoded);
+        has(&format!("data: |\n{wrapped}"), "the password is correct-horse-battery-staple, and more");
+    }
+
+    #[test]
+    fn json_is_masked_in_the_order_of_its_keys() {
+        has("{\n \"z\": \"one two\",\n \"a\": [1, 2]\n}", "{\"z\":\"one two\",\"a\":[1,2]}");
+        has("{\n \"z\": \"one two\",\n \"a\": [1, 2]\n}", "{\"z\": \"one two\", \"a\": [1, 2]}");
     }
 
     #[test]
