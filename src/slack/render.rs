@@ -17,7 +17,7 @@ use crate::projections::timed::Timed;
 use crate::projections::words::{self, Part, Words};
 
 /// Raised whenever the same card gives other bytes; messages remember which version rendered them.
-pub const RENDER_VERSION: i32 = 2;
+pub const RENDER_VERSION: i32 = 3;
 /// Up to so many environments get buttons; more get a menu. Slack: 25 elements in an actions block.
 const BUTTONS_MAX: usize = 25;
 /// Slack: 100 options in a menu, and 100 groups of them.
@@ -103,6 +103,7 @@ pub fn render(card: &BuildCard, links: &Links) -> Payload {
     if !card.environments.is_empty() {
         blocks.push(actions(card));
     }
+    blocks.push(context(mrkdwn::link(&build_url(&card.public_url, links, card.build_id), "All about this build")));
     let room = Room { attachments: ATTACHMENTS_MAX, blocks: BLOCKS_MAX - blocks.len(), units: LINES_UNITS };
     let Shown { attachments, hidden, newest } = room.full(card, links).unwrap_or_else(|| room.brief(card, links));
     let told = (hidden > 0).then(|| {
