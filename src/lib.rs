@@ -23,5 +23,6 @@ pub mod runner;
 pub mod slack;
 pub mod store;
 pub mod telemetry;
+pub mod terminal;
 
 pub use cli::main;

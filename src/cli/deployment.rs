@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::deployment_logs;
 use super::output::{self, Format};
 use super::{operate, operator, the_only};
 use crate::domain::deployment::{Deployment, LeftOut, Stand, State, StopReason, Verdict, duration};
@@ -14,8 +15,6 @@ use crate::domain::event::Actor;
 use crate::domain::ids::DeploymentId;
 use crate::projections::timed::Timed;
 use crate::projections::words::Words;
-use crate::store::journal::Chunk;
-use crate::store::tail::Newest;
 
 /// Arguments of `deployment`.
 #[derive(Debug, clap::Args)]
@@ -47,14 +46,8 @@ enum Command {
         #[command(flatten)]
         format: Format,
     },
-    /// Print a deployment's output
-    Logs {
-        /// Its id, or the beginning of it
-        deployment: String,
-        /// Go on until it ends
-        #[arg(short, long)]
-        follow: bool,
-    },
+    /// Print a deployment's output: text for a pipe, with its colours for a terminal
+    Logs(deployment_logs::Args),
     /// Stop a deployment: SIGTERM, and SIGKILL after the project's grace
     Stop {
         /// Its id, or the beginning of it
@@ -183,32 +176,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 }
             }
         }
-        Command::Logs { deployment, follow } => {
-            let id = find(&deployment).await?;
-            let mut printed = Printed::default();
-            loop {
-                let timed = app
-                    .store
-                    .deployments()
-                    .timed(id)
-                    .await?
-                    .with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
-                loop {
-                    let chunks = app.store.journals().chunks_from(id, printed.next_chunk, 64).await?;
-                    if chunks.is_empty() {
-                        break;
-                    }
-                    chunks.iter().for_each(|c| printed.stored(c));
-                }
-                if timed.deployment.state().is_over() {
-                    break;
-                }
-                app.store.tails().after(id, printed.line).await?.iter().for_each(|n| printed.newest(n));
-                if !follow || timed.deployment.state() == State::Unknown {
-                    break;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-            }
+        Command::Logs(args) => {
+            let id = find(&args.deployment).await?;
+            return deployment_logs::run(&app, id, &args).await;
         }
         Command::Stop { deployment, reason } => {
             anyhow::ensure!(!reason.trim().is_empty(), "--reason is empty; say why, it is recorded and shown in Slack");
@@ -240,46 +210,6 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// How far a log is printed. What is shown while a deployment runs is stored in part at its end, and is not printed
-/// again then.
-#[derive(Default)]
-struct Printed {
-    next_chunk: i32,
-    /// The last line, counted over all that was printed by the container.
-    line: i64,
-    /// What a line's number in the journal lacks of that.
-    ahead: i64,
-}
-
-impl Printed {
-    fn stored(&mut self, chunk: &Chunk) {
-        self.next_chunk = chunk.number + 1;
-        let first = chunk.first_line + self.ahead;
-        if chunk.left_out > 0 {
-            // The note that stands for lines which whoever watched has seen.
-            if self.line < first + chunk.left_out - 1 {
-                output::bytes(&chunk.body);
-            }
-            self.ahead += chunk.left_out - 1;
-            self.line = self.line.max(first + chunk.left_out - 1);
-            return;
-        }
-        let piece = Newest { first_line: first, lines: i64::from(chunk.lines), body: chunk.body.clone() };
-        if let Some(rest) = piece.after(self.line) {
-            output::bytes(&rest.body);
-            self.line = self.line.max(piece.last_line());
-        }
-    }
-
-    fn newest(&mut self, piece: &Newest) {
-        if piece.first_line > self.line + 1 {
-            output::hint(&format!("… [{} lines are not shown while it runs]", piece.first_line - self.line - 1));
-        }
-        output::bytes(&piece.body);
-        self.line = piece.last_line();
-    }
 }
 
 fn words(deployment: &Deployment) -> String {

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod ci;
 pub mod demo;
 pub mod deployment;
+mod deployment_logs;
 pub mod doctor;
 pub mod environment;
 pub mod events;

@@ -1,6 +1,6 @@
 //! What commands print: lines and tables for people, JSON for machines.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -23,6 +23,12 @@ pub fn line(text: &str) {
 /// Says something to the person at the terminal that a pipe should not get.
 pub fn hint(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Whether what is printed is for a person's terminal who takes colours (no-color.org).
+#[expect(clippy::disallowed_methods, reason = "a person's taste is no configuration")]
+pub fn is_coloured() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }
 
 /// Prints bytes as they are.

@@ -111,6 +111,7 @@ pub async fn run(role: Role) -> Result<()> {
         home,
         readiness: http::health::Readiness { doorbell: doorbells.first().cloned(), runner },
         room: Arc::default(),
+        logs: http::Logs::default(),
     });
     if let Some(address) = config.admin_listen {
         let listener = bind(address, "COOLOPS_ADMIN_LISTEN").await?;

@@ -2,14 +2,17 @@
 //!
 //! **Invariant:** the query part of an address is never logged, because it may hold a capability.
 
-pub mod ansi;
 pub mod build_page;
 pub mod ci_webhook;
+pub mod compare_page;
 pub mod deployment_page;
 pub mod error;
 pub mod health;
 pub mod live;
-mod log_html;
+mod log_numbers;
+mod log_search;
+mod log_steps;
+mod log_window;
 pub mod metrics;
 pub mod notify_build;
 pub mod page;
@@ -21,6 +24,7 @@ pub mod slack_events;
 pub mod slack_interaction;
 pub mod slack_request;
 mod traced;
+mod watched;
 
 use std::sync::{Arc, OnceLock};
 
@@ -48,6 +52,16 @@ pub struct Parts {
     pub readiness: health::Readiness,
     /// How much is answered at a time.
     pub room: Arc<room::Room>,
+    /// What is remembered of logs that somebody reads.
+    pub logs: Logs,
+}
+
+/// What is remembered of logs that somebody reads: made again when it is lost.
+#[derive(Default)]
+pub struct Logs {
+    watched: watched::Watched,
+    newest: log_window::Newest,
+    outlines: log_steps::Outlines,
 }
 
 impl std::ops::Deref for Web {
@@ -92,7 +106,12 @@ pub fn router(web: Web) -> Router {
         .route("/deployments/{id}", get(deployment_page::page))
         .route("/deployments/{id}/logs", get(deployment_page::logs))
         .route("/deployments/{id}/raw", get(deployment_page::raw))
+        .route("/deployments/{id}/text", get(deployment_page::text))
         .route("/deployments/{id}/live", get(live::live))
+        .route("/deployments/{id}/lines", get(log_window::lines))
+        .route("/deployments/{id}/search", get(log_search::search))
+        .route("/deployments/{id}/steps", get(log_steps::steps))
+        .route("/deployments/{id}/compare", get(compare_page::page))
         .route("/slack/interactions", post(slack_interaction::handle))
         .route("/slack/events", post(slack_events::handle))
         .route("/slack/commands", post(slack_command::handle))
@@ -102,5 +121,7 @@ pub fn router(web: Web) -> Router {
         .fallback(async || error::Answer::not_found())
         .layer(axum::middleware::from_fn_with_state(web.clone(), room::admit))
         .layer(axum::middleware::from_fn(traced::traced))
+        // Logs are mostly the same words. Streams of events are left alone.
+        .layer(tower_http::compression::CompressionLayer::new())
         .with_state(web)
 }

@@ -1,5 +1,7 @@
 //! What all pages share: the frame, the headers, the assets.
 
+use std::sync::LazyLock;
+
 use axum::extract::Path;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -23,10 +25,24 @@ pub const HEADERS: [(HeaderName, &str); 5] = [
 
 const CSS: &str = include_str!("assets/page.css");
 const JS: &str = include_str!("assets/log.js");
+const BUILD_JS: &str = include_str!("assets/build.js");
+/// The page's own rules, and those of the palette of 256 colours.
+static STYLES: LazyLock<String> = LazyLock::new(|| format!("{CSS}{}", crate::terminal::html::style_sheet()));
 const ICON: &str = include_str!("assets/icon.svg");
 
-/// A page in its frame.
-pub fn framed(title: &str, scripted: bool, body: &Markup) -> Response {
+/// What runs on a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// Nothing.
+    None,
+    /// A deployment's log.
+    Log,
+    /// A build.
+    Build,
+}
+
+/// A page in its frame; its icon has the colour of a state.
+pub fn framed(title: &str, state: Option<State>, script: Script, body: &Markup) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -35,14 +51,34 @@ pub fn framed(title: &str, scripted: bool, body: &Markup) -> Response {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
-                link rel="icon" href="/assets/icon.svg";
+                link rel="icon" href=(icon(state));
                 link rel="stylesheet" href="/assets/page.css";
-                @if scripted { script src="/assets/log.js" defer {} }
+                @if script == Script::Log { script src="/assets/log.js" defer {} }
+                @if script == Script::Build { script src="/assets/build.js" defer {} }
             }
             body { (body) }
         }
     };
     (HEADERS, page).into_response()
+}
+
+/// The address of an icon.
+fn icon(state: Option<State>) -> String {
+    state.map_or_else(|| "/assets/icon.svg".to_owned(), |state| format!("/assets/icon-{}.svg", state.as_str()))
+}
+
+/// The icon with a dot in the colour of a state.
+fn icon_of(state: State) -> String {
+    let colour = match state {
+        State::Succeeded => "#3fb950",
+        State::Failed | State::TimedOut | State::Cancelled | State::Unknown => "#f85149",
+        State::Running | State::Starting | State::Cancelling => "#d29922",
+        State::Queued | State::Ready | State::Pulling => "#9198a1",
+    };
+    ICON.replace(
+        "</svg>",
+        &format!("<circle cx=\"24\" cy=\"24\" r=\"7\" fill=\"{colour}\" stroke=\"#fff\" stroke-width=\"2\"/></svg>"),
+    )
 }
 
 /// What a wrong, missing or revoked link gets: the same as a thing that isn't there.
@@ -53,7 +89,7 @@ pub fn not_found() -> Response {
             p { "This link is not valid (any more). Open the log from the line in the build's Slack message." }
         }
     };
-    let mut response = framed("Not found", false, &body);
+    let mut response = framed("Not found", None, Script::None, &body);
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
@@ -64,7 +100,7 @@ pub(super) fn for_people(answer: &Answer) -> Response {
         return unavailable();
     }
     let body = html! { main.plain { h1 { "This can't be shown" } p { (answer.1) } } };
-    let mut response = framed("This can't be shown", false, &body);
+    let mut response = framed("This can't be shown", None, Script::None, &body);
     *response.status_mut() = answer.0;
     response
 }
@@ -78,7 +114,7 @@ fn unavailable() -> Response {
             p { a href="" { "Try again" } }
         }
     };
-    let mut response = framed("Back in a moment", false, &body);
+    let mut response = framed("Back in a moment", None, Script::None, &body);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
     response
@@ -96,11 +132,19 @@ pub fn time(at: DateTime<Utc>) -> Markup {
 
 /// `GET /assets/{name}`.
 pub async fn asset(Path(name): Path<String>) -> Response {
+    let script = "text/javascript; charset=utf-8";
     let (kind, content) = match name.as_str() {
-        "page.css" => ("text/css; charset=utf-8", CSS),
-        "log.js" => ("text/javascript; charset=utf-8", JS),
-        "icon.svg" => ("image/svg+xml", ICON),
-        _ => return super::error::Answer::not_found().into_response(),
+        "page.css" => ("text/css; charset=utf-8", STYLES.clone()),
+        "log.js" => (script, JS.to_owned()),
+        "build.js" => (script, BUILD_JS.to_owned()),
+        "icon.svg" => ("image/svg+xml", ICON.to_owned()),
+        other => {
+            let state = other.strip_prefix("icon-").and_then(|name| name.strip_suffix(".svg"));
+            match state.and_then(|name| State::ALL.into_iter().find(|state| state.as_str() == name)) {
+                Some(state) => ("image/svg+xml", icon_of(state)),
+                None => return super::error::Answer::not_found().into_response(),
+            }
+        }
     };
     let headers = [
         (header::CONTENT_TYPE, kind),

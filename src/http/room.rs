@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
@@ -23,8 +24,18 @@ const READERS: usize = 200;
 /// And of one log: a crowd at one must leave room for the others.
 const READERS_OF_ONE: usize = 120;
 
+/// Passes over whole logs at a time: searches, steps, comparisons.
+const WORK: usize = 4;
+
+/// Downloads at a time: each keeps a piece of its log for as long as it is read.
+const DOWNLOADS: usize = 64;
+/// How long one waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Places for what is being answered.
 pub struct Room {
+    downloads: Arc<Semaphore>,
+    work: Arc<Semaphore>,
     slack: Arc<Semaphore>,
     others: Arc<Semaphore>,
     readers: Arc<Semaphore>,
@@ -51,7 +62,14 @@ impl Drop for Reading {
 impl Default for Room {
     fn default() -> Self {
         let places = |n| Arc::new(Semaphore::new(n));
-        Self { slack: places(OF_SLACK), others: places(OF_OTHERS), readers: places(READERS), of_one: Arc::default() }
+        Self {
+            downloads: places(DOWNLOADS),
+            work: places(WORK),
+            slack: places(OF_SLACK),
+            others: places(OF_OTHERS),
+            readers: places(READERS),
+            of_one: Arc::default(),
+        }
     }
 }
 
@@ -69,6 +87,19 @@ impl Room {
         *readers += 1;
         drop(of_one);
         Ok(Reading { _place: place, of_one: Arc::clone(&self.of_one), id })
+    }
+
+    /// A place for a download, for as long as it takes.
+    pub(super) fn download(&self) -> Result<OwnedSemaphorePermit, Answer> {
+        place(&self.downloads)
+    }
+
+    /// A place for a pass over a whole log, when there is one within some seconds.
+    pub(super) async fn work(&self) -> Result<OwnedSemaphorePermit, Answer> {
+        match tokio::time::timeout(PATIENCE, Arc::clone(&self.work).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => place(&self.work),
+        }
     }
 
     /// A place for a request of Slack that has arrived whole.

@@ -1,95 +1,603 @@
-// The live part of the log page. Without it the page shows the complete log up to now.
+// The log page's script: lines are fetched where they are seen, and what comes later comes by itself. Without it the page
+// shows the end of the log, with links to the rest.
 "use strict";
-const log = document.getElementById("log");
-const follow = document.getElementById("follow");
-const LINES_MAX = 5000;
 
-for (const time of document.querySelectorAll("time")) localize(time);
-function localize(time) {
-  time.title = time.textContent;
-  time.textContent = new Date(time.dateTime).toLocaleString();
+const $ = (id) => document.getElementById(id);
+const log = $("log");
+const { base, key } = log.dataset;
+const BLOCK = 200; // lines that are fetched together
+const KEPT = 40; // blocks that stay in the page
+const SCREEN = 24; // so many lines up may a line draw
+const HEIGHT_MAX = 15_000_000; // browsers lay out no more
+const address = (what, query = "") => `${base}/${what}?key=${encodeURIComponent(key)}${query}`;
+
+let ours = false; // whether it is us who scroll
+let dead = false; // the link opens nothing any more
+let lines = Number(log.dataset.lines);
+let over = log.dataset.over === "true";
+let begunHtml = "";
+
+// Times ------------------------------------------------------------------------------------------------------------
+const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
+const span = (ms) => {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return `${s} s`;
+  return s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+};
+function localize(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    time.title ||= time.textContent;
+    time.textContent = new Date(time.dateTime).toLocaleString();
+  }
+  for (const time of root.querySelectorAll("time[data-since]")) time.textContent = span(Date.now() - Number(time.dataset.since));
+}
+localize(document);
+setInterval(() => { for (const t of document.querySelectorAll("time[data-since]")) t.textContent = span(Date.now() - Number(t.dataset.since)); }, 1000);
+
+let times = ""; // "", "start" or "clock"
+function timeOf(row) {
+  const at = Number(row.dataset.t);
+  if (!at) return "";
+  return times === "clock" ? clock(at) : `+${span(at - Number(log.dataset.begun))}`;
+}
+function stamp(root) {
+  for (const row of root.querySelectorAll(".l[id]")) {
+    const anchor = row.firstElementChild;
+    if (times) anchor.dataset.at = timeOf(row); else delete anchor.dataset.at;
+  }
 }
 
-let following = !location.hash && log.dataset.over === "false";
-function show() {
-  if (!follow) return;
+// Colours that are none of the palette's: a style sheet of ours can't know them, and inline ones are not let through.
+function colour(root) {
+  for (const e of root.querySelectorAll("[data-f]")) e.style.color = e.dataset.f;
+  for (const e of root.querySelectorAll("[data-b]")) e.style.backgroundColor = e.dataset.b;
+  for (const e of root.querySelectorAll("[data-u]")) e.style.textDecorationColor = e.dataset.u;
+}
+
+// Blocks -----------------------------------------------------------------------------------------------------------
+// A step of the log is a section; its lines are in blocks of at most BLOCK, which are fetched when they are near.
+let sections = [];
+let lineHeight = 20;
+const blocks = [];
+const seenBlocks = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    target.block.near = isIntersecting;
+    if (isIntersecting) load(target.block);
+  }
+}, { rootMargin: "800px 0px" });
+
+function height(count) {
+  return Math.max(1, Math.round(count * Math.min(lineHeight, HEIGHT_MAX / Math.max(lines, 1))));
+}
+function makeBlock(from, to) {
+  const element = document.createElement("div");
+  element.className = "block";
+  const block = { from, to, element, loaded: 0, near: false, used: 0, busy: null };
+  element.block = block;
+  element.style.height = `${height(to - from + 1)}px`;
+  blocks.push(block);
+  seenBlocks.observe(element);
+  return block;
+}
+let uses = 0;
+async function ask(what) {
+  const answer = await fetch(what);
+  if (answer.status === 404) gone();
+  if (!answer.ok) throw new Error(answer.status);
+  return answer.json();
+}
+async function load(block) {
+  block.used = ++uses;
+  if (block.loaded >= block.to || block.busy || dead) return block.busy;
+  const before = block.loaded;
+  block.busy = (async () => {
+    for (let tries = 0; !dead; tries++) {
+      try {
+        const window = await ask(address("lines", `&from=${block.from}&to=${block.to}`));
+        let html = window.html;
+        // What is too large for one answer comes in several.
+        while (window.to < block.to && window.to < window.lines) {
+          const rest = await ask(address("lines", `&from=${window.to + 1}&to=${block.to}`));
+          if (rest.to < rest.from) break;
+          html += rest.html;
+          window.to = rest.to;
+        }
+        fill(block, html, Math.min(block.to, window.lines));
+        return;
+      } catch {
+        if (dead) return;
+        // A restart, or no room for a moment.
+        await new Promise((resolve) => setTimeout(resolve, Math.min(500 * 2 ** tries, 8000)));
+      }
+    }
+  })();
+  await block.busy;
+  block.busy = null;
+  // Lines that came while it was fetched.
+  if (block.near && block.loaded < Math.min(block.to, lines)) {
+    if (block.loaded <= before) await new Promise((resolve) => setTimeout(resolve, 1000));
+    load(block);
+  }
+}
+function fill(block, html, to) {
+  const before = block.element.getBoundingClientRect();
+  const anchored = before.bottom < 0 ? before.height : null;
+  block.element.innerHTML = html;
+  block.element.style.height = "";
+  block.loaded = to;
+  colour(block.element);
+  if (times) stamp(block.element);
+  mark(block.element);
+  // What is above must not move what is read, where the browser doesn't see to it.
+  if (anchored !== null && !CSS.supports("overflow-anchor", "auto")) {
+    window.scrollBy(0, block.element.getBoundingClientRect().height - anchored);
+  }
+  $("empty")?.remove();
+  const kept = blocks.filter((b) => b.loaded && !b.near).sort((a, b) => a.used - b.used);
+  for (const old of kept.slice(0, Math.max(0, kept.length - KEPT))) {
+    old.element.style.height = `${old.element.getBoundingClientRect().height}px`;
+    old.element.replaceChildren();
+    old.loaded = 0;
+  }
+}
+function blockOf(line) {
+  let [low, high] = [0, blocks.length - 1];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (blocks[middle].from <= line) low = middle; else high = middle - 1;
+  }
+  return blocks[low];
+}
+// Lines are added to the last section: to its last block while there is room, and in new ones.
+let scaledAt = 0;
+function extend(to) {
+  // A page may be so high and no higher.
+  if (to * lineHeight > HEIGHT_MAX && to > 2 * scaledAt) {
+    scaledAt = to;
+    for (const b of blocks) if (!b.loaded) b.element.style.height = `${height(b.to - b.from + 1)}px`;
+  }
+  const last = sections.at(-1);
+  let block = blocks.at(-1);
+  if (block && block.section === last && block.to - block.from + 1 < BLOCK && block.to < to) {
+    block.to = Math.min(block.from + BLOCK - 1, to);
+    if (!block.loaded) block.element.style.height = `${height(block.to - block.from + 1)}px`;
+    if (block.near) load(block);
+  }
+  for (let from = (block ? block.to : last.from - 1) + 1; from <= to; from += BLOCK) {
+    block = makeBlock(from, Math.min(from + BLOCK - 1, to));
+    block.section = last;
+    last.body.append(block.element);
+  }
+  last.to = to;
+}
+function makeSection(step) {
+  const section = { ...step, element: document.createElement("section"), body: document.createElement("div") };
+  section.element.className = "step";
+  if (step.title) {
+    const title = document.createElement("button");
+    title.type = "button";
+    title.className = "fold";
+    const state = step.failed ? "failed" : step.running ? "running" : "";
+    title.innerHTML = `<span class="name"></span><span class="facts"></span>`;
+    title.querySelector(".name").textContent = step.title;
+    const facts = [];
+    if (step.errors) facts.push(`${step.errors} ${step.errors === 1 ? "error" : "errors"}`);
+    if (step.failed) facts.push("failed");
+    if (step.ms !== null && step.ms !== undefined) facts.push(step.ms < 9950 ? `${(step.ms / 1000).toFixed(1)} s` : span(step.ms));
+    title.querySelector(".facts").textContent = facts.join(" · ");
+    if (state) title.classList.add(state);
+    title.addEventListener("click", () => fold(section, section.body.hidden === false));
+    section.button = title;
+    section.element.append(title);
+  }
+  section.element.append(section.body);
+  fold(section, Boolean(step.title) && !step.shown);
+  return section;
+}
+function fold(section, folded) {
+  section.body.hidden = folded;
+  section.button?.setAttribute("aria-expanded", String(!folded));
+}
+function build(steps, keeps) {
+  // Rows that are here stay: nothing flickers.
+  const rows = new Map();
+  const ranges = blocks.length ? blocks.filter((b) => b.loaded).map((b) => [b.from, b.loaded]) : [[Number(log.dataset.from), Number(log.dataset.to)]];
+  let line = 0;
+  if (keeps) {
+    for (const row of log.querySelectorAll(".l:not(.begun), .note")) {
+      if (row.id) line = Number(row.id.slice(1));
+      if (!rows.has(line)) rows.set(line, []);
+      rows.get(line).push(row);
+    }
+  }
+  const scrolled = window.scrollY;
+  log.replaceChildren();
+  blocks.length = 0;
+  seenBlocks.disconnect();
+  sections = steps.map(makeSection);
+  log.append(...sections.map((s) => s.element));
+  for (const section of sections) {
+    for (let from = section.from; from <= section.to; from += BLOCK) {
+      const block = makeBlock(from, Math.min(from + BLOCK - 1, section.to));
+      block.section = section;
+      section.body.append(block.element);
+    }
+  }
+  if (sections.at(-1).to < lines) extend(lines);
+  log.append(begun);
+  for (const block of keeps ? blocks : []) {
+    if (!ranges.some(([from, to]) => from <= block.from && block.to <= to)) continue;
+    for (let n = block.from; n <= block.to; n++) block.element.append(...(rows.get(n) ?? []));
+    block.element.style.height = "";
+    block.loaded = block.to;
+    colour(block.element);
+  }
+  ours = true;
+  window.scrollTo(0, scrolled);
+  requestAnimationFrame(() => { ours = false; });
+}
+const begun = document.createElement("div");
+begun.className = "l begun";
+begun.innerHTML = "<i></i><span></span>";
+
+async function outline() {
+  const failed = ["failed", "timed_out"].includes(log.dataset.state);
+  let steps = [];
+  try { ({ steps } = await ask(address("steps"))); } catch { /* The log without its folds is the log. */ }
+  if (!steps.length) return [{ from: 1, to: lines }];
+  const last = steps.findLast((s) => s.title && !s.own);
+  for (const step of steps) {
+    const reachesEnd = step === last && step === steps.at(-1);
+    step.failed = failed && reachesEnd;
+    step.running = !over && reachesEnd;
+    step.shown = step.open || step.failed || step.running;
+  }
+  return steps;
+}
+
+// Following --------------------------------------------------------------------------------------------------------
+const follow = $("follow");
+const fresh = $("new");
+let following = false;
+let unread = 0;
+const atEnd = () => window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 4;
+function setFollowing(on) {
+  following = on && !over;
   follow.setAttribute("aria-pressed", String(following));
   follow.textContent = following ? "Following" : "Follow";
+  if (following) { unread = 0; fresh.hidden = true; }
 }
+let setTop = 0; // where we scrolled to last
 function toEnd() {
-  if (following) window.scrollTo(0, document.documentElement.scrollHeight);
+  if (!following) return;
+  window.scrollTo(0, document.documentElement.scrollHeight);
+  setTop = window.scrollY;
 }
-if (follow && log.dataset.over === "false") {
-  follow.hidden = false;
-  follow.addEventListener("click", () => { following = !following; show(); toEnd(); });
-  // Scrolling up means reading; scrolling to the end means following again.
-  window.addEventListener("wheel", (e) => { if (e.deltaY < 0) { following = false; show(); } }, { passive: true });
-  window.addEventListener("keydown", (e) => {
-    if (["ArrowUp", "PageUp", "Home"].includes(e.key)) { following = false; show(); }
-    if (e.key === "End") { following = true; show(); toEnd(); }
-    if (e.key === "f" && !e.ctrlKey && !e.metaKey && !e.altKey) { following = !following; show(); toEnd(); }
-  });
+let lastTop = window.scrollY;
+let lastHeight = document.documentElement.scrollHeight;
+function scrolled() {
+  const [top, whole] = [window.scrollY, document.documentElement.scrollHeight];
+  // By whatever means: who comes away from the end reads. A page that only grew, or shrank, was not scrolled.
+  if (!ours && top !== lastTop) {
+    if (following && top < setTop - 1 && whole >= lastHeight) setFollowing(false);
+    else if (!following && !over && top > lastTop && atEnd()) setFollowing(true);
+  }
+  [lastTop, lastHeight] = [top, whole];
+  document.body.classList.toggle("stuck", $("bar").getBoundingClientRect().top <= 0);
 }
-show();
-toEnd();
+window.addEventListener("scroll", scrolled, { passive: true });
+window.addEventListener("wheel", (e) => { if (e.deltaY < 0) setFollowing(false); }, { passive: true });
+window.addEventListener("keydown", (e) => { if (["PageUp", "Home", "ArrowUp"].includes(e.key)) setFollowing(false); });
+window.addEventListener("touchmove", () => { if (!atEnd()) setFollowing(false); }, { passive: true });
+fresh.addEventListener("click", () => { setFollowing(true); toEnd(); });
+follow.addEventListener("click", () => { setFollowing(!following); if (following) toEnd(); });
 
-if (log.dataset.over === "false") {
-  const status = document.getElementById("status");
-  // What is stored comes for good; what is only shown while it runs stands after it, and goes when the rest is stored.
-  const tail = document.getElementById("tail");
-  let at = log.dataset.at;
-  let wait = 1000;
-  let source;
-  const finish = () => {
-    source.close();
-    following = false;
-    for (const id of ["follow", "reload"]) document.getElementById(id).hidden = true;
-  };
-  const handlers = {
-    lines(html) {
-      document.getElementById("empty")?.remove();
-      tail.replaceChildren();
-      tail.insertAdjacentHTML("beforebegin", html);
-      while (log.childElementCount > LINES_MAX) log.firstElementChild.remove();
-      toEnd();
-    },
-    newest(html) {
-      document.getElementById("empty")?.remove();
-      tail.insertAdjacentHTML("beforeend", html);
-      while (tail.childElementCount > LINES_MAX) tail.firstElementChild.remove();
-      toEnd();
-    },
-    state(html) {
-      const head = document.getElementById("head");
-      head.innerHTML = html;
-      head.querySelectorAll("time").forEach(localize);
-    },
-    end: finish,
-    gone() {
-      status.textContent = "This link is not valid any more. Open the log from the line in the build's Slack message.";
-      finish();
-    },
-  };
-  const connect = () => {
-    source = new EventSource(`${log.dataset.live}&at=${at}`);
-    source.addEventListener("open", () => { status.textContent = ""; wait = 1000; });
-    source.addEventListener("error", () => {
-      if (!status.textContent) status.textContent = "Reconnecting …";
-      // A connection that breaks is made again by the browser; one that is refused, for want of room or in a restart, by us.
-      if (source.readyState !== EventSource.CLOSED) return;
-      setTimeout(async () => {
-        // An EventSource doesn't say why it was refused; the page does when its link was revoked meanwhile.
-        const page = await fetch(location.href).catch(() => null);
-        if (page?.status === 404) handlers.gone(); else connect();
-      }, wait + Math.random() * 1000);
-      wait = Math.min(wait * 2, 15000);
-    });
-    for (const [name, handle] of Object.entries(handlers)) {
-      source.addEventListener(name, (event) => {
-        if (event.lastEventId) at = event.lastEventId;
-        handle(JSON.parse(event.data));
-      });
+async function grown(to) {
+  const before = lines;
+  lines = Math.max(lines, to);
+  if (!sections.length || lines === before) return;
+  extend(lines);
+  if (!following) {
+    unread += lines - before;
+    fresh.textContent = `${unread} new ${unread === 1 ? "line" : "lines"}`;
+    fresh.hidden = false;
+  }
+  const block = blocks.at(-1);
+  const [first] = blocks.slice(-2);
+  if (following || block.near) {
+    // A line may draw over those before it.
+    const nearBorder = block.to - block.from < SCREEN;
+    if (first !== block && first.loaded && (nearBorder || first.loaded < first.to)) {
+      first.loaded = Math.min(first.loaded, first.to - 1);
+      await load(first);
     }
-  };
-  connect();
+    block.loaded = Math.min(block.loaded, block.to - 1);
+    await load(block);
+  }
+  if (following) toEnd();
 }
+
+// Live -------------------------------------------------------------------------------------------------------------
+const status = $("status");
+let source = null;
+let wait = 1000;
+let retry = 0;
+function gone() {
+  dead = true;
+  finish();
+  status.textContent = "This link is not valid any more. Open the log from the line in the build's Slack message.";
+}
+function finish() {
+  over = true;
+  status.textContent = "";
+  source?.close();
+  source = null;
+  setFollowing(false);
+  follow.hidden = true;
+  setBegun("");
+}
+function setBegun(html) {
+  begunHtml = html;
+  begun.hidden = !html;
+  begun.lastElementChild.innerHTML = html;
+  colour(begun);
+  if (html && following) toEnd();
+}
+function setState({ head, title, state }) {
+  $("head").innerHTML = head;
+  localize($("head"));
+  document.title = title;
+  log.dataset.state = state;
+  document.querySelector("link[rel=icon]").href = `/assets/icon-${state}.svg`;
+  const badge = $("head").querySelector(".badge");
+  if (badge) $("small-state").replaceChildren(badge.cloneNode(true));
+  $("said").textContent = title;
+}
+// One thing after the other, in the order in which it was told.
+let queue = Promise.resolve();
+let newest = null;
+let ending = false;
+function told(name, data) {
+  if (name === "grown") {
+    // Of what came while lines were fetched only the newest counts.
+    const first = newest === null;
+    newest = data;
+    if (first) queue = queue.then(async () => { const now = newest; newest = null; await grown(now.lines); setBegun(now.begun); });
+  } else if (name === "state") queue = queue.then(() => setState(data));
+  else if (name === "end") {
+    // Nothing comes after it, so that the connection ends is no trouble.
+    ending = true;
+    source?.close();
+    source = null;
+    status.textContent = "";
+    queue = queue.then(() => ended(data));
+  }
+  else if (name === "gone") gone();
+}
+async function ended({ lines: to }) {
+  const was = following;
+  const same = to === lines;
+  await grown(to);
+  lines = to;
+  finish();
+  // The whole log is stored by now, with its steps. What was left out of its middle has changed its numbers.
+  const steps = await outline();
+  if (same && steps.length === 1 && sections.length === 1) return;
+  const top = topLine();
+  build(steps, same);
+  if (was && lines) { await load(blocks.at(-1)); window.scrollTo(0, document.documentElement.scrollHeight); } else if (top) await show(top, false);
+}
+function topLine() {
+  const bar = $("bar").getBoundingClientRect().bottom;
+  const row = [...log.querySelectorAll(".l[id]")].find((r) => r.getBoundingClientRect().bottom > bar);
+  return row && window.scrollY > 0 ? Number(row.id.slice(1)) : 0;
+}
+function connect() {
+  if (over || ending || source || document.hidden) return;
+  source = new EventSource(address("live"));
+  source.addEventListener("open", () => { status.textContent = ""; wait = 1000; log.dataset.live = "true"; });
+  source.addEventListener("error", () => {
+    if (!status.textContent) status.textContent = "Reconnecting …";
+    // A connection that breaks is made again by the browser; one that is refused, for want of room or in a restart, by us.
+    if (source?.readyState !== EventSource.CLOSED) return;
+    source = null;
+    retry = setTimeout(async () => {
+      // An EventSource doesn't say why it was refused; the page does when its link was revoked meanwhile.
+      const answer = await fetch(address("lines", "&last=1")).catch(() => null);
+      if (answer?.status === 404) gone(); else connect();
+    }, wait + Math.random() * 1000);
+    wait = Math.min(wait * 2, 15000);
+  });
+  for (const name of ["grown", "state", "end", "gone"]) {
+    source.addEventListener(name, (event) => told(name, JSON.parse(event.data)));
+  }
+}
+// A tab that nobody sees holds no connection: a browser has six for all of them.
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) return connect();
+  clearTimeout(retry);
+  source?.close();
+  source = null;
+});
+
+// Places -----------------------------------------------------------------------------------------------------------
+// `#L10` and `#L10-L20`.
+function place() {
+  const match = /^#L(\d+)(?:-L(\d+))?$/.exec(location.hash);
+  if (!match) return null;
+  const [from, to] = [Number(match[1]), Number(match[2] ?? match[1])];
+  return { from: Math.min(from, to), to: Math.max(from, to) };
+}
+let linked = null;
+function mark(root) {
+  for (const row of root.querySelectorAll(".l[id]")) {
+    const line = Number(row.id.slice(1));
+    row.classList.toggle("linked", Boolean(linked) && line >= linked.from && line <= linked.to);
+    row.classList.toggle("hit", hit === line);
+  }
+}
+async function show(line, marked = true) {
+  if (!blocks.length) return;
+  setFollowing(false);
+  const block = blockOf(Math.min(Math.max(1, line), lines));
+  fold(block.section, false);
+  // Where it is before what is around it has its height, and again when it has.
+  block.element.scrollIntoView({ block: "start" });
+  await load(block);
+  const index = blocks.indexOf(block);
+  await Promise.all(blocks.slice(Math.max(0, index - 1), index + 2).map(load));
+  for (let i = 0; i < 3; i++) {
+    // A line that only drew over others is shown by the next one that is there.
+    const rows = [...block.element.querySelectorAll(".l[id]")];
+    const row = rows.find((r) => Number(r.id.slice(1)) >= line) ?? rows.at(-1);
+    if (!row) return;
+    const bar = $("bar").getBoundingClientRect().height;
+    ours = true;
+    window.scrollBy(0, row.getBoundingClientRect().top - bar - (marked ? window.innerHeight / 4 : 0));
+    await new Promise((resolve) => requestAnimationFrame(resolve));
+  }
+  ours = false;
+  mark(log);
+}
+async function toPlace() {
+  linked = place();
+  mark(log);
+  if (linked) await show(linked.from);
+}
+window.addEventListener("hashchange", toPlace);
+log.addEventListener("click", (event) => {
+  const anchor = event.target.closest(".l > a");
+  if (!anchor || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  const line = Number(anchor.textContent);
+  const from = event.shiftKey && linked ? linked.from : line;
+  const [a, b] = [Math.min(from, line), Math.max(from, line)];
+  history.replaceState(null, "", a === b ? `#L${a}` : `#L${a}-L${b}`);
+  linked = { from: a, to: b };
+  mark(log);
+  setFollowing(false);
+});
+
+// Search -----------------------------------------------------------------------------------------------------------
+const [search, query, hitsShown] = [$("search"), $("query"), $("hits")];
+let [hits, hitAt, hit, asked] = [[], -1, 0, ""];
+async function find(by) {
+  // A log that grows is searched again.
+  const what = `${query.value}\n${$("regex").checked}\n${lines}`;
+  if (what === asked || !query.value) return;
+  asked = what;
+  hitsShown.textContent = "…";
+  const answer = await fetch(address("search", `&q=${encodeURIComponent(query.value)}&regex=${$("regex").checked ? 1 : 0}`)).catch(() => null);
+  const found = await answer?.json().catch(() => null);
+  if (what !== asked) return;
+  if (!answer?.ok) {
+    [hits, asked] = [[], ""];
+    hitsShown.textContent = found?.error ?? "it can't be searched right now";
+    return;
+  }
+  hits = found.lines;
+  hitsShown.dataset.rest = found.whole ? "" : `, of the first ${found.searched} lines`;
+  hitsShown.dataset.total = found.hits;
+  const at = hit || topLine();
+  const next = hits.findIndex((line) => (hit && by > 0 ? line > at : line >= at));
+  hitAt = (next < 0 ? 0 : next) - (by > 0 ? 1 : 0);
+  if (!hits.length) { hit = 0; mark(log); hitsShown.textContent = `nothing${hitsShown.dataset.rest}`; }
+}
+async function step(by) {
+  await find(by);
+  if (!hits.length) return;
+  hitAt = (hitAt + by + hits.length) % hits.length;
+  hit = hits[hitAt];
+  hitsShown.textContent = `${hitAt + 1} of ${hitsShown.dataset.total}${hitsShown.dataset.rest}`;
+  await show(hit);
+}
+search.addEventListener("submit", (event) => { event.preventDefault(); step(1); });
+$("up").addEventListener("click", () => step(-1));
+query.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.shiftKey) { event.preventDefault(); step(-1); }
+  if (event.key === "Escape") closeSearch();
+});
+$("close").addEventListener("click", closeSearch);
+function closeSearch() {
+  search.hidden = true;
+  $("find").hidden = false;
+  hit = 0;
+  mark(log);
+  log.focus({ preventScroll: true });
+}
+function openSearch() {
+  search.hidden = false;
+  $("find").hidden = true;
+  query.focus();
+  query.select();
+}
+$("find").addEventListener("click", openSearch);
+
+// Tools ------------------------------------------------------------------------------------------------------------
+$("times").addEventListener("click", () => {
+  times = times === "" ? "start" : times === "start" ? "clock" : "";
+  $("times").textContent = times === "" ? "Times" : times === "start" ? "Since start" : "Clock";
+  $("times").setAttribute("aria-pressed", String(times !== ""));
+  log.classList.toggle("timed", times !== "");
+  stamp(log);
+});
+$("wrap").addEventListener("click", () => {
+  const on = log.classList.toggle("nowrap");
+  $("wrap").setAttribute("aria-pressed", String(!on));
+});
+$("copy").addEventListener("click", async () => {
+  let said = "Copied";
+  try {
+    let text = "";
+    if (linked && linked.to > linked.from) {
+      // Of a range its lines, as they are shown, also those that are not in the page.
+      for (let from = linked.from; from <= linked.to;) {
+        const window = await ask(address("lines", `&from=${from}&to=${linked.to}`));
+        const rows = document.createElement("div");
+        rows.innerHTML = window.html;
+        text += [...rows.querySelectorAll(".l > span")].map((row) => `${row.textContent}\n`).join("");
+        if (window.to < from) break;
+        from = window.to + 1;
+      }
+    } else {
+      const answer = await fetch(address("text"));
+      if (!answer.ok) throw new Error(answer.status);
+      text = await answer.text();
+    }
+    await navigator.clipboard.writeText(text);
+  } catch {
+    said = "Can't copy";
+  }
+  $("copy").textContent = said;
+  setTimeout(() => { $("copy").textContent = "Copy"; }, 1500);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest("input") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const act = {
+    "/": openSearch,
+    f: () => follow.hidden || follow.click(),
+    t: () => $("times").click(),
+    w: () => $("wrap").click(),
+    End: () => { setFollowing(true); window.scrollTo(0, document.documentElement.scrollHeight); setTop = window.scrollY; },
+    n: () => step(1),
+    N: () => step(-1),
+  }[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+});
+
+// Begin ------------------------------------------------------------------------------------------------------------
+(async () => {
+  for (const id of ["find", "times", "wrap", "copy"]) $(id).hidden = false;
+  const row = log.querySelector(".l");
+  if (row) lineHeight = Math.max(12, row.getBoundingClientRect().height);
+  follow.hidden = over;
+  build(await outline(), true);
+  setBegun("");
+  if (place()) await toPlace();
+  else if (!over) { setFollowing(true); if (lines) await load(blocks.at(-1)); toEnd(); }
+  else if (lines) await load(blocks.find((b) => !b.section.body.hidden) ?? blocks[0]);
+  connect();
+  log.dataset.ready = "true";
+})();

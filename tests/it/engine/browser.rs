@@ -1,103 +1,11 @@
 //! A person in a real browser: presses *Deploy to Staging* in the stand-in's page, follows the log page.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::story::browser::Browser;
 use crate::story::service::service_story;
-
-/// A WebDriver session with Debian's Chromium.
-struct Browser {
-    driver: Child,
-    session: String,
-    profile: std::path::PathBuf,
-}
-
-impl Browser {
-    fn open() -> Self {
-        let mut driver =
-            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let started = lines
-            .map_while(Result::ok)
-            .find(|l| l.contains("started successfully on port"))
-            .expect("chromedriver starts");
-        let port: String = started.chars().filter(char::is_ascii_digit).collect();
-        let profile = std::env::temp_dir().join(format!("chromium-{}", crate::story::random_name()));
-        let arguments = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=1200,800",
-        ];
-        let arguments: Vec<String> = arguments
-            .into_iter()
-            .map(str::to_owned)
-            .chain([format!("--user-data-dir={}", profile.display())])
-            .collect();
-        let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": arguments } } } });
-        let base = format!("http://127.0.0.1:{port}/session");
-        let answer = post(&base, &wanted);
-        let session = format!(
-            "{base}/{}",
-            answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {answer}"))
-        );
-        Self { driver, session, profile }
-    }
-
-    fn go(&self, url: &str) {
-        post(&format!("{}/url", self.session), &json!({ "url": url }));
-    }
-
-    /// Runs a script in the page and tells its value.
-    fn eval(&self, script: &str) -> Value {
-        let answer = post(&format!("{}/execute/sync", self.session), &json!({ "script": script, "args": [] }));
-        answer["value"].clone()
-    }
-
-    fn text(&self) -> String {
-        self.eval("return document.body.innerText").as_str().unwrap_or_default().to_owned()
-    }
-
-    fn sees(&self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !self.text().contains(text) {
-            assert!(Instant::now() < deadline, "the page never shows {text:?}:\n{}", self.text());
-            std::thread::sleep(Duration::from_millis(30));
-        }
-    }
-
-    fn clicks(&self, label: &str) {
-        let found = self.eval(&format!(
-            "const e = [...document.querySelectorAll('button, a')].find(e => e.textContent === {}); if (e) e.click(); return !!e",
-            json!(label)
-        ));
-        assert_eq!(found, true, "there is no {label:?} to click:\n{}", self.text());
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        ureq::delete(&self.session).call().ok();
-        self.driver.kill().ok();
-        self.driver.wait().ok();
-        std::fs::remove_dir_all(&self.profile).ok();
-    }
-}
-
-fn post(url: &str, body: &Value) -> Value {
-    let request =
-        ureq::post(url).config().http_status_as_error(false).build().header("content-type", "application/json");
-    let text = request.send(body.to_string()).unwrap().body_mut().read_to_string().unwrap();
-    serde_json::from_str(&text).unwrap()
-}
 
 #[test]
 fn a_person_presses_deploy_and_reads_the_log_while_it_runs() {
@@ -124,15 +32,18 @@ fn a_person_presses_deploy_and_reads_the_log_while_it_runs() {
                 browser.eval("return [...document.querySelectorAll('a')].find(a => a.textContent === 'See logs').href");
             browser.go(link.as_str().unwrap());
             browser.sees("ready <b>not bold</b>");
+            // What was printed before the page was connected is no measure of how live it is.
+            browser.until("it is live", "return document.getElementById('log').dataset.live");
             assert_eq!(browser.eval("return document.querySelector('#L1 .f2').textContent"), "ready");
             watch_delays(&browser);
             browser.sees("succeeded");
             let live = browser.text();
             browser.go(link.as_str().unwrap());
+            browser.until("it is ready", "return document.getElementById('log').dataset.ready");
             assert_eq!(lines(&browser.text()), lines(&live), "the same log after a reload");
             assert_eq!(lines(&live).len(), 13);
             browser.go(&format!("{}#L3", link.as_str().unwrap()));
-            assert_eq!(browser.eval("return document.querySelector(':target').id"), "L3");
+            browser.until("the line of the link is marked", "return document.querySelector('#L3.linked') !== null");
             assert_eq!(
                 browser.eval(
                     "return performance.getEntriesByType('resource').every(r => r.name.startsWith(location.origin))"
@@ -169,10 +80,10 @@ fn booted(browser: &Browser) -> f64 {
 fn watch_delays(browser: &Browser) {
     browser.eval(&format!("window.booted = {}", booted(browser)));
     browser.eval(
-        "window.delays = []; const seen = new Set([...document.querySelectorAll('.l')].map(l => l.id));
-         new MutationObserver(() => { for (const l of document.querySelectorAll('.l')) if (!seen.has(l.id)) {
+        "window.delays = []; const seen = new Set([...document.querySelectorAll('.l[id]')].map(l => l.id));
+         new MutationObserver(() => { for (const l of document.querySelectorAll('.l[id]')) if (!seen.has(l.id)) {
            seen.add(l.id); window.delays.push(Date.now() - window.booted - 1000 * Number(l.querySelector('span').textContent.slice(3))); } })
-         .observe(document.getElementById('log'), { childList: true })",
+         .observe(document.getElementById('log'), { childList: true, subtree: true })",
     );
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {

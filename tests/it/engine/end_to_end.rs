@@ -146,7 +146,7 @@ fn a_container_removed_by_hand_is_unknown_until_it_is_resolved_from_the_command_
         assert!(shown.contains("Staging: failed, as a person decided: checked by hand\n"), "{shown}");
         assert!(shown.contains("found    its container was removed while it ran\n"), "{shown}");
         let log = s.cli(&["deployment", "logs", &id]);
-        assert_eq!(log, "begun\n… [output is missing here: the Docker Engine no longer had it]\n");
+        assert_eq!(log, "begun\n… [output is missing here: the engine no longer had it]\n");
     });
 }
 
@@ -197,5 +197,36 @@ fn a_log_that_is_longer_than_half_of_its_limit_is_live_all_the_same() {
             (log.matches("tick ").count(), log.matches("line 12000 of").count(), log.matches("line 1 of").count()),
             (40, 1, 1)
         );
+    });
+}
+
+#[test]
+fn a_log_is_printed_for_pipes_and_followed_to_its_exit_code() {
+    let script = r"printf 'got 1 %%\rgot 100 %%\n\033[31mred\033[0m \033]0;title\007end\n'; sleep 3; echo late; exit 7";
+    service_story(script, "info", async |s| {
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*running*").await;
+        let list: serde_json::Value = serde_json::from_str(&s.cli(&["deployment", "list", "--json"])).unwrap();
+        let id = list[0]["of"]["deployment_id"].as_str().unwrap().to_owned();
+        let logs = |more: &[&str]| s.cli(&[&["deployment", "logs", &id][..], more].concat());
+        let (code, followed) = s.cli_fails(&["deployment", "logs", &id, "--follow"], "");
+        assert_eq!((code, followed.as_str()), (7, "got 100 %\nred end\nlate\n"), "the exit code is the deployment's");
+        assert_eq!(logs(&[]), "got 100 %\nred end\nlate\n");
+        assert_eq!(logs(&["--raw"]), "got 1 %\rgot 100 %\n\x1b[31mred\x1b[0m \x1b]0;title\x07end\nlate\n");
+        assert_eq!(logs(&["--grep", "^(red|late)"]), "red end\nlate\n");
+        assert_eq!(logs(&["--since", "1h"]).lines().count(), 3);
+        assert_eq!(logs(&["--since", "2999-01-01T00:00:00Z"]), "");
+        let timed = logs(&["--timestamps"]);
+        let late = timed.lines().last().unwrap();
+        assert!(
+            late.ends_with("Z late") && late.starts_with("20") && late.len() == "2026-11-26T10:00:00.000Z late".len(),
+            "{late}"
+        );
+        let (code, said) = s.cli_fails(&["deployment", "logs", &id, "--grep", "("], "");
+        assert!(code == 2 && said.contains("unclosed group"), "{said}");
+        let (code, said) = s.cli_fails(&["deployment", "logs", &id, "--since", "soon"], "");
+        assert!(code == 2 && said.contains("write how long ago, as in 90s, 5m"), "{said}");
     });
 }

@@ -5,4 +5,5 @@ mod contract;
 mod limits;
 mod slack_sdk;
 mod standin_refuses;
+mod terminal;
 mod tidy;

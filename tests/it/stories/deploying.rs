@@ -241,18 +241,96 @@ fn a_link_opens_its_own_log_only_and_none_after_links_are_revoked() {
 }
 
 #[test]
-fn a_long_log_shows_its_last_five_thousand_lines_and_offers_the_rest() {
+fn a_long_log_shows_its_end_and_every_line_can_be_asked_for() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
         let lines: Vec<String> = (1..=6_000).map(|n| format!("line {n}")).collect();
         s.runner.will_print(&lines.iter().map(String::as_str).collect::<Vec<_>>(), 0);
         s.presses("ana", "master-1", "Staging").await;
         let (_, page) = s.get(&s.log_path()).await;
-        assert!(page.contains("The last 5000 of 6000 lines."));
-        assert_eq!(page.matches("class=\"l\"").count(), 5_000);
-        assert!(!page.contains("id=\"L1000\"") && page.contains("id=\"L1001\"") && page.contains("id=\"L6000\""));
-        let (_, raw) = s.get(&s.log_path().replace("?key=", "/raw?key=")).await;
+        assert!(page.contains("Lines 5601 to 6000 of 6000."));
+        assert_eq!(page.matches("class=\"l\"").count(), 400);
+        assert!(!page.contains("id=\"L5600\"") && page.contains("id=\"L5601\"") && page.contains("id=\"L6000\""));
+        let (_, earlier) = s.get(&format!("{}&line=3000", s.log_path())).await;
+        assert!(earlier.contains("id=\"L3000\"") && !earlier.contains("id=\"L6000\""));
+        let ask = |what: &str| s.log_path().replace("?key=", what);
+        let (_, window) = s.get(&ask("/lines?from=4000&to=4009&key=")).await;
+        let window: serde_json::Value = serde_json::from_str(&window).unwrap();
+        assert_eq!((&window["from"], &window["to"], &window["lines"]), (&4000.into(), &4009.into(), &6000.into()));
+        assert_eq!(window["html"].as_str().unwrap().matches("<span>line 40").count(), 10);
+        let (_, found) = s.get(&ask("/search?q=line%205&key=")).await;
+        let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+        assert_eq!((&found["hits"], &found["lines"][0], &found["whole"]), (&1111.into(), &5.into(), &true.into()));
+        let (status, said) = s.get(&ask("/search?q=(&regex=1&key=")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(said.contains("this regular expression can't be read"), "{said}");
+        let (_, raw) = s.get(&ask("/raw?key=")).await;
         assert_eq!(raw.lines().count(), 6_000);
+    });
+}
+
+#[test]
+fn a_log_is_shown_and_downloaded_as_a_terminal_shows_it_and_its_bytes_are_kept() {
+    story(async |s| {
+        s.ci_announces(build("feature/x 1")).await;
+        let printed = ["web  pulling", "\u{1b}[1A\u{1b}[2Kweb  \u{1b}[32mdone\u{1b}[0m", "10 %\r100 %"];
+        s.runner.will_print(&printed, 0);
+        s.presses("ana", "feature/x 1", "Staging").await;
+        let (_, page) = s.get(&s.log_path()).await;
+        assert!(page.contains("web  <span class=\"f2\">done</span>") && !page.contains("pulling"), "{page}");
+        let request = |what: &str| {
+            axum::http::Request::get(s.log_path().replace("?key=", what)).body(axum::body::Body::empty()).unwrap()
+        };
+        for (what, name) in [("/text?key=", "feature-x-1-staging.log"), ("/raw?key=", "feature-x-1-staging.raw.log")] {
+            let response = tower::ServiceExt::oneshot(s.router.clone(), request(what)).await.unwrap();
+            assert_eq!(response.headers()["content-disposition"], format!("attachment; filename=\"{name}\"").as_str());
+        }
+        let mut packed = request("/raw?key=");
+        packed.headers_mut().insert("accept-encoding", "gzip".parse().unwrap());
+        let response = tower::ServiceExt::oneshot(s.router.clone(), packed).await.unwrap();
+        assert_eq!(response.headers()["content-encoding"], "gzip", "compressed on the way");
+        assert_eq!(s.get(&s.log_path().replace("?key=", "/text?key=")).await.1, "web  done\n100 %\n");
+        assert_eq!(
+            s.get(&s.log_path().replace("?key=", "/raw?key=")).await.1,
+            printed.map(|l| format!("{l}\n")).concat()
+        );
+    });
+}
+
+#[test]
+fn the_steps_of_a_script_are_told_with_their_errors_and_lines() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.will_print(&["begun", "--- Build", "ok", "+++ Test", "ERROR: it broke"], 1);
+        s.presses("ana", "master-1", "Staging").await;
+        let (_, steps) = s.get(&s.log_path().replace("?key=", "/steps?key=")).await;
+        let steps: serde_json::Value = serde_json::from_str(&steps).unwrap();
+        let told: Vec<_> = steps["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|s| (s["title"].as_str().unwrap(), s["from"].as_i64().unwrap(), s["to"].as_i64().unwrap()))
+            .collect();
+        assert_eq!(told, [("Start", 1, 1), ("Build", 2, 3), ("Test", 4, 5)]);
+        assert_eq!((&steps["steps"][2]["errors"], &steps["steps"][2]["open"]), (&1.into(), &true.into()));
+    });
+}
+
+#[test]
+fn a_log_is_compared_with_that_of_the_last_good_one() {
+    story(async |s| {
+        for (name, last, exit) in [("master-1", "healthy", 0), ("master-2", "sick", 1)] {
+            s.ci_announces(build(name)).await;
+            s.runner.will_print(&["pulled in 3 s", last], exit);
+            s.presses("ana", name, "Staging").await;
+        }
+        let (_, page) = s.get(&s.log_path()).await;
+        assert!(page.contains("Compare with the last good one") && page.contains("← master-1"), "{page}");
+        let (_, compared) = s.get(&s.log_path().replace("?key=", "/compare?key=")).await;
+        assert!(
+            compared.contains("The first difference is in line 2.") && compared.contains("<mark>sick</mark>"),
+            "{compared}"
+        );
     });
 }
 
@@ -286,22 +364,17 @@ fn what_a_container_prints_is_never_markup_and_the_page_loads_nothing_from_elsew
 }
 
 #[test]
-fn a_reader_that_comes_back_with_the_last_event_id_misses_and_doubles_nothing() {
+fn a_reader_of_a_log_hears_how_far_it_goes_and_how_it_ended() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
         s.runner.will_print(&["one", "two"], 0);
         s.presses("ana", "master-1", "Staging").await;
-        let live = s.log_path().replace("?key=", "/live?key=");
-        let (_, whole) = s.get(&live).await;
-        assert!(whole.contains("event: lines\nid: 1.2.0\n") && whole.contains("id=\\\"L2\\\""), "{whole}");
-        assert!(whole.trim_end().ends_with("event: end\ndata: {}"), "{whole}");
-        let request =
-            axum::http::Request::get(&live).header("last-event-id", "1.2.0").body(axum::body::Body::empty()).unwrap();
-        let (_, rest) = s.send(request).await;
-        let rest = rest.as_str().unwrap_or_default().to_owned();
+        let (_, told) = s.get(&s.log_path().replace("?key=", "/live?key=")).await;
+        let events: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+        assert_eq!(events, ["grown", "state", "end"], "{told}");
         assert!(
-            !rest.contains("event: lines") && rest.contains("event: state") && rest.contains("event: end"),
-            "{rest}"
+            told.contains(r#"{"begun":"","lines":2}"#) && told.contains("succeeded · master-1 → Staging"),
+            "{told}"
         );
     });
 }

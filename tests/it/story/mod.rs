@@ -4,8 +4,10 @@
 //! runs: every message is folded and rendered again and compared with the last call, every event is validated against
 //! `events/`, the chain is verified, the projections are rebuilt and must not differ.
 
+pub mod browser;
 pub mod database;
 pub mod given;
+pub mod podman;
 pub mod proxy;
 pub mod read;
 pub mod runner;
@@ -151,6 +153,7 @@ impl Story {
             home: Arc::new(TEAM.to_owned().into()),
             readiness: http::health::Readiness::default(),
             room: Arc::default(),
+            logs: http::Logs::default(),
         }));
         let mut story =
             Self { app, router, standin, runner, database, token: String::new(), tampered: false, slack, run };
