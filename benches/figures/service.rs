@@ -321,6 +321,16 @@ impl Service {
         self.until_ended(i64::try_from(count).unwrap()).await;
     }
 
+    /// The address of the newest deployment's log.
+    pub fn newest_log(&self) -> String {
+        let workspace = self.standin.workspace();
+        let text = workspace.channels[0].messages.last().unwrap().attachments.to_string();
+        let start =
+            text.rfind("http://127.0.0.1").and_then(|_| text.rfind("/deployments/")).expect("a line with a link");
+        let begin = text[..start].rfind("http").unwrap();
+        text[begin..].split('|').next().unwrap().to_owned()
+    }
+
     /// Messages in the channel.
     pub fn posted(&self) -> usize {
         self.standin.workspace().channels[0].messages.len()
