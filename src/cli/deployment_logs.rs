@@ -78,38 +78,57 @@ pub(super) async fn run(app: &App, id: DeploymentId, args: &Args) -> Result<Exit
     };
     let mut printed = Printed { next_chunk: from, ..Printed::default() };
     let mut writer = Writer::to(args);
+    let mut is_away = false;
     let ended = loop {
-        let timed = app
-            .store
-            .deployments()
-            .timed(id)
-            .await?
-            .with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
-        loop {
-            let chunks = journals.chunks_from(id, printed.next_chunk, 64).await?;
-            if chunks.is_empty() {
-                break;
-            }
-            for chunk in &chunks {
-                if let Some((first, body)) = printed.stored(chunk) {
-                    writer.lines(first, &body, chunk.at);
+        match look(app, id, &mut printed, &mut writer).await {
+            Ok(deployment) => {
+                is_away = false;
+                writer.settle();
+                let state = deployment.state();
+                if state.is_over() || !args.follow || state == State::Unknown {
+                    break deployment;
                 }
             }
-        }
-        let over = timed.deployment.state().is_over();
-        if !over {
-            for newest in app.store.tails().after(id, printed.line).await? {
-                printed.newest(&newest);
-                writer.lines(newest.first_line, &newest.body, app.store.clock().now());
+            // Who follows waits for a database that is away for a moment.
+            Err(e) if args.follow && e.is::<sqlx::Error>() => {
+                if !std::mem::replace(&mut is_away, true) {
+                    output::hint("… [the database does not answer; it goes on when it does]");
+                }
+                tokio::time::sleep(POLL * 5).await;
             }
-        }
-        writer.settle();
-        if over || !args.follow || timed.deployment.state() == State::Unknown {
-            break timed.deployment;
+            Err(e) => return Err(e),
         }
         tokio::time::sleep(POLL).await;
     };
     Ok(if args.follow { exit_code(&ended) } else { ExitCode::SUCCESS })
+}
+
+/// Writes what there is since the last look, and tells how the deployment stands.
+async fn look(app: &App, id: DeploymentId, printed: &mut Printed, writer: &mut Writer<'_>) -> Result<Deployment> {
+    let timed = app
+        .store
+        .deployments()
+        .timed(id)
+        .await?
+        .with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
+    loop {
+        let chunks = app.store.journals().chunks_from(id, printed.next_chunk, 64).await?;
+        if chunks.is_empty() {
+            break;
+        }
+        for chunk in &chunks {
+            if let Some((first, body)) = printed.stored(chunk) {
+                writer.lines(first, &body, chunk.at);
+            }
+        }
+    }
+    if !timed.deployment.state().is_over() {
+        for newest in app.store.tails().after(id, printed.line).await? {
+            printed.newest(&newest);
+            writer.lines(newest.first_line, &newest.body, app.store.clock().now());
+        }
+    }
+    Ok(timed.deployment)
 }
 
 /// The script's exit code, if it is one; 1 for any other end that is no success.

@@ -45,7 +45,8 @@ pub async fn live(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
         web,
         _reading: reading,
     };
-    let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
+    // An event and no comment, which pages don't hear.
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(15)).event(Event::default().event("ping").data(""));
     Ok((page::HEADERS, Sse::new(reader.events()).keep_alive(keep_alive)).into_response())
 }
 

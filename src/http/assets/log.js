@@ -125,6 +125,8 @@ function fill(block, html, to) {
   block.element.innerHTML = html;
   block.element.style.height = "";
   block.loaded = to;
+  // Thousands of stops would stand between the log and what comes after it.
+  for (const anchor of block.element.querySelectorAll(".l > a")) anchor.tabIndex = -1;
   colour(block.element);
   if (times) stamp(block.element);
   mark(block.element);
@@ -395,6 +397,8 @@ function topLine() {
 function connect() {
   if (over || ending || source || document.hidden) return;
   source = new EventSource(address("live"));
+  heard = Date.now();
+  source.addEventListener("ping", () => { heard = Date.now(); });
   source.addEventListener("open", () => { status.textContent = ""; wait = 1000; log.dataset.live = "true"; });
   source.addEventListener("error", () => {
     if (!status.textContent) status.textContent = "Reconnecting …";
@@ -409,9 +413,32 @@ function connect() {
     wait = Math.min(wait * 2, 15000);
   });
   for (const name of ["grown", "state", "end", "gone"]) {
-    source.addEventListener(name, (event) => told(name, JSON.parse(event.data)));
+    source.addEventListener(name, (event) => { heard = Date.now(); told(name, JSON.parse(event.data)); });
   }
 }
+// After sleep, or behind a proxy that forgot it, a connection may be dead without a word: the server says something every
+// 15 s.
+let heard = Date.now();
+setInterval(() => {
+  if (!source || Date.now() - heard < 40000) return;
+  status.textContent = "Reconnecting …";
+  source.close();
+  source = null;
+  connect();
+}, 5000);
+// While it runs its steps are folded as they come, for who is at the end; nobody who reads is moved.
+let outlined = lines;
+setInterval(() => {
+  if (over || ending || !following || !source || outlined === lines) return;
+  outlined = lines;
+  queue = queue.then(async () => {
+    const steps = await outline();
+    if (!following || over || steps.length === sections.length) return;
+    build(steps, true);
+    await load(blocks.at(-1));
+    toEnd();
+  });
+}, 3000);
 // A tab that nobody sees holds no connection: a browser has six for all of them.
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) return connect();
@@ -476,6 +503,7 @@ log.addEventListener("click", (event) => {
   linked = { from: a, to: b };
   mark(log);
   setFollowing(false);
+  if (event.shiftKey) navigator.clipboard?.writeText(location.href).then(() => tell("Link copied"), () => {});
 });
 
 // Search -----------------------------------------------------------------------------------------------------------
@@ -568,9 +596,12 @@ $("copy").addEventListener("click", async () => {
   } catch {
     said = "Can't copy";
   }
-  $("copy").textContent = said;
-  setTimeout(() => { $("copy").textContent = "Copy"; }, 1500);
+  tell(said);
 });
+function tell(text) {
+  $("copy").textContent = text;
+  setTimeout(() => { $("copy").textContent = "Copy"; }, 1500);
+}
 document.addEventListener("keydown", (event) => {
   if (event.target.closest("input") || event.ctrlKey || event.metaKey || event.altKey) return;
   const act = {
