@@ -1,7 +1,7 @@
 //! A deployment while it runs: `GET /deployments/{id}/live`, how much there is and how it stands, as server-sent events.
 //!
-//! **Invariant:** an event says how far the log goes and never what is in it, so what a reader costs is bounded whatever
-//! is printed and however slowly it reads; the page asks for the lines that it shows.
+//! **Invariant:** an event says how far the log goes, and has at most a few of its newest lines, so what a reader costs is
+//! bounded whatever is printed and however slowly it reads; the page asks for the other lines that it shows.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl Reader {
     fn tell(&mut self, seen: &Arc<Seen>) -> Option<Event> {
         let told = &*self.told;
         if (seen.lines, &seen.begun) != (told.lines, &told.begun) {
-            let data = json!({ "lines": seen.lines, "begun": seen.begun });
+            let data = json!({ "lines": seen.lines, "begun": seen.begun, "from": seen.from, "html": seen.html });
             self.told = Arc::new(Seen { lines: seen.lines, begun: seen.begun.clone(), ..told.clone() });
             return Some(Event::default().event("grown").data(data.to_string()));
         }

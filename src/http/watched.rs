@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::log_window::{begun, last_line};
+use super::log_window::{Window, begun, last_line, window};
 use super::{Web, deployment_page};
 use crate::domain::deployment::State;
 use crate::domain::ids::DeploymentId;
+use crate::terminal::ROWS;
 
 /// Between two looks: so often is fast enough for an eye, and seldom enough for a flood.
 const PACE: Duration = Duration::from_millis(50);
+/// So many lines, and so many bytes of markup, are told at once.
+const LINES_MAX: i64 = 60;
+const HTML_MAX: usize = 32 * 1024;
 /// It is looked so often even when nothing woke us.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -23,6 +27,9 @@ const POLL: Duration = Duration::from_secs(1);
 pub struct Seen {
     /// The last line that there is.
     pub lines: i64,
+    /// The markup of what came last, from this line on: of a flood nothing, and the page asks for what it shows.
+    pub from: i64,
+    pub html: String,
     /// Markup of the line that has not ended.
     pub begun: String,
     /// The page's head.
@@ -33,6 +40,14 @@ pub struct Seen {
     pub state: &'static str,
     /// Nothing more comes.
     pub over: bool,
+}
+
+impl Seen {
+    /// Whether somebody who knows this one has to hear of another.
+    fn differs(&self, other: &Self) -> bool {
+        let of = |seen: &Self| (seen.lines, seen.begun.clone(), seen.head.clone(), seen.state, seen.over);
+        of(self) != of(other)
+    }
 }
 
 type Told = watch::Sender<Option<Arc<Seen>>>;
@@ -62,13 +77,15 @@ impl Watched {
 /// Looks until nobody watches, or nothing more comes.
 async fn look(web: Web, id: DeploymentId, told: Arc<Told>) {
     let mut woken = web.app.store.wake().about(id);
+    let mut known = None;
     loop {
         woken.borrow_and_update();
-        match seen(&web, id).await {
+        match seen(&web, id, known).await {
             Ok(Some(seen)) => {
                 let over = seen.over;
+                known = Some(seen.lines);
                 told.send_if_modified(|last| {
-                    let changed = last.as_deref() != Some(&seen);
+                    let changed = last.as_deref().is_none_or(|last| last.differs(&seen));
                     if changed {
                         *last = Some(Arc::new(seen));
                     }
@@ -94,7 +111,7 @@ async fn look(web: Web, id: DeploymentId, told: Arc<Told>) {
     }
 }
 
-async fn seen(web: &Web, id: DeploymentId) -> Result<Option<Seen>, super::error::Answer> {
+async fn seen(web: &Web, id: DeploymentId, known: Option<i64>) -> Result<Option<Seen>, super::error::Answer> {
     let store = web.app.readers();
     // The state is read before the lines: an end that is seen has all its lines stored.
     let Some(timed) = store.deployments().timed(id).await? else { return Ok(None) };
@@ -105,7 +122,20 @@ async fn seen(web: &Web, id: DeploymentId) -> Result<Option<Seen>, super::error:
         true => String::new(),
         false => store.tails().begun(id).await?.map(|line| begun(&line)).unwrap_or_default(),
     };
+    let mut newest = Window::default();
+    if let Some(known) = known
+        && known < lines
+        && lines - known <= LINES_MAX
+    {
+        // A line may draw over those before it.
+        let from = (known + 1 - ROWS as i64).max(1);
+        newest = window(web, &timed.deployment, from, lines).await?;
+        if newest.to < lines || newest.html.len() > HTML_MAX {
+            newest = Window::default();
+        }
+    }
     let head = deployment_page::head(&timed).into_string();
     let title = deployment_page::title(&timed.deployment);
-    Ok(Some(Seen { lines, begun, head, title, state: state.as_str(), over }))
+    let Window { from, html, .. } = newest;
+    Ok(Some(Seen { lines, from, html, begun, head, title, state: state.as_str(), over }))
 }

@@ -152,6 +152,7 @@ function blockOf(line) {
 }
 // Lines are added to the last section: to its last block while there is room, and in new ones.
 let scaledAt = 0;
+let patching = false;
 function extend(to) {
   // A page may be so high and no higher.
   if (to * lineHeight > HEIGHT_MAX && to > 2 * scaledAt) {
@@ -163,7 +164,7 @@ function extend(to) {
   if (block && block.section === last && block.to - block.from + 1 < BLOCK && block.to < to) {
     block.to = Math.min(block.from + BLOCK - 1, to);
     if (!block.loaded) block.element.style.height = `${height(block.to - block.from + 1)}px`;
-    if (block.near) load(block);
+    if (block.near && !patching) load(block);
   }
   for (let from = (block ? block.to : last.from - 1) + 1; from <= to; from += BLOCK) {
     block = makeBlock(from, Math.min(from + BLOCK - 1, to));
@@ -294,11 +295,49 @@ window.addEventListener("touchmove", () => { if (!atEnd()) setFollowing(false); 
 fresh.addEventListener("click", () => { setFollowing(true); toEnd(); });
 follow.addEventListener("click", () => { setFollowing(!following); if (following) toEnd(); });
 
-async function grown(to) {
+// Puts the newest lines where they belong; false when what is before them is not here.
+function patch(from, to, before, html) {
+  if (!html || from > before + 1) return false;
+  const first = blockOf(from);
+  const [begin, end] = [blocks.indexOf(first), blocks.length];
+  for (const block of blocks.slice(begin, end)) {
+    if (block.busy || (block.from <= before && block.loaded < Math.min(block.to, before))) return false;
+  }
+  const rows = document.createElement("template");
+  rows.innerHTML = html;
+  for (const block of blocks.slice(begin, end)) {
+    let line = 0;
+    for (const row of [...block.element.children]) {
+      if (row.id) line = Number(row.id.slice(1));
+      if (line >= from) row.remove();
+    }
+  }
+  let line = 0;
+  for (const row of [...rows.content.children]) {
+    if (row.id) line = Number(row.id.slice(1));
+    blockOf(line || from).element.append(row);
+  }
+  for (const block of blocks.slice(begin, end)) {
+    block.loaded = Math.min(block.to, to);
+    block.used = ++uses;
+    block.element.style.height = "";
+    for (const anchor of block.element.querySelectorAll(".l > a")) anchor.tabIndex = -1;
+    colour(block.element);
+    if (times) stamp(block.element);
+    mark(block.element);
+  }
+  $("empty")?.remove();
+  return true;
+}
+async function grown(to, from, html) {
   const before = lines;
   lines = Math.max(lines, to);
   if (!sections.length || lines === before) return;
+  patching = true;
   extend(lines);
+  patching = false;
+  const patched = patch(from, to, before, html);
+  if (!patched && blocks.at(-2)?.near) load(blocks.at(-2));
   if (!following) {
     unread += lines - before;
     fresh.textContent = `${unread} new ${unread === 1 ? "line" : "lines"}`;
@@ -306,7 +345,7 @@ async function grown(to) {
   }
   const block = blocks.at(-1);
   const [first] = blocks.slice(-2);
-  if (following || block.near) {
+  if (!patched && (following || block.near)) {
     // A line may draw over those before it.
     const nearBorder = block.to - block.from < SCREEN;
     if (first !== block && first.loaded && (nearBorder || first.loaded < first.to)) {
@@ -364,7 +403,7 @@ function told(name, data) {
     // Of what came while lines were fetched only the newest counts.
     const first = newest === null;
     newest = data;
-    if (first) queue = queue.then(async () => { const now = newest; newest = null; await grown(now.lines); setBegun(now.begun); });
+    if (first) queue = queue.then(async () => { const now = newest; newest = null; await grown(now.lines, now.from, now.html); setBegun(now.begun); });
   } else if (name === "state") queue = queue.then(() => setState(data));
   else if (name === "end") {
     // Nothing comes after it, so that the connection ends is no trouble.
