@@ -230,7 +230,16 @@ fn a_job_that_is_due_before_those_that_were_looked_at_is_found_all_the_same() {
         }
         let mut taken = Vec::new();
         for lease in 3..=5 {
-            taken.push(claims(s, lease).await);
+            // A claim looks on from where the last one was, as a ring does.
+            let claim =
+                || s.app.store.jobs().claim(SLACK_KINDS, Uuid::from_u128(lease), None, Via::Sweep, Duration::ZERO);
+            taken.push(loop {
+                if let Some(claim) = claim().await.unwrap() {
+                    break claim;
+                }
+                assert!(began.elapsed() < Duration::from_secs(10), "nobody finds it");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            });
         }
         assert!(taken.iter().any(|claim| claim.task == early.task), "{taken:?}");
         assert!(taken.iter().all(|claim| claim.task != late.task), "{taken:?}");
