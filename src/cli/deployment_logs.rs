@@ -71,12 +71,15 @@ fn pattern(text: &str) -> Result<Regex, String> {
 /// That there is no such deployment, or that the database is away.
 pub(super) async fn run(app: &App, id: DeploymentId, args: &Args) -> Result<ExitCode> {
     let journals = app.store.journals();
-    let from = match args.since {
-        None => 0,
-        Some(Since::Time(at)) => journals.chunk_since(id, at).await?,
-        Some(Since::Ago(ago)) => journals.chunk_since(id, app.store.clock().now() - ago).await?,
-    };
-    let mut printed = Printed { next_chunk: from, ..Printed::default() };
+    let mut printed = Printed::default();
+    let since = args.since.map(|since| match since {
+        Since::Time(at) => at,
+        Since::Ago(ago) => app.store.clock().now() - ago,
+    });
+    if let Some(at) = since {
+        let (next_chunk, line) = journals.since(id, at).await?;
+        printed = Printed { next_chunk, line, since, ..printed };
+    }
     let mut writer = Writer::to(args);
     let mut is_away = false;
     let ended = loop {
@@ -124,8 +127,9 @@ async fn look(app: &App, id: DeploymentId, printed: &mut Printed, writer: &mut W
     }
     if !timed.deployment.state().is_over() {
         for newest in app.store.tails().after(id, printed.line).await? {
-            printed.newest(&newest);
-            writer.lines(newest.first_line, &newest.body, app.store.clock().now());
+            if printed.newest(&newest) {
+                writer.lines(newest.first_line, &newest.body, newest.at);
+            }
         }
     }
     Ok(timed.deployment)
@@ -230,6 +234,8 @@ struct Printed {
     line: i64,
     /// What a line's number in the journal lacks of that.
     ahead: i64,
+    /// What was shown before then is not asked for.
+    since: Option<DateTime<Utc>>,
 }
 
 impl Printed {
@@ -244,16 +250,23 @@ impl Printed {
             self.line = self.line.max(first + chunk.left_out - 1);
             return is_new.then(|| (self.line, chunk.body.clone()));
         }
-        let piece = Newest { first_line: first, lines: i64::from(chunk.lines), body: chunk.body.clone() };
+        let (lines, body) = (i64::from(chunk.lines), chunk.body.clone());
+        let piece = Newest { first_line: first, lines, body, at: chunk.at };
         let rest = piece.after(self.line)?;
         self.line = self.line.max(piece.last_line());
         Some((rest.first_line, rest.body))
     }
 
-    fn newest(&mut self, piece: &Newest) {
+    /// Whether it is to be printed.
+    fn newest(&mut self, piece: &Newest) -> bool {
+        if self.since.is_some_and(|since| piece.at < since) {
+            self.line = piece.last_line();
+            return false;
+        }
         if piece.first_line > self.line + 1 {
             output::hint(&format!("… [{} lines are not shown while it runs]", piece.first_line - self.line - 1));
         }
         self.line = piece.last_line();
+        true
     }
 }

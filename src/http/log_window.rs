@@ -162,8 +162,7 @@ pub(super) async fn window(web: &Parts, deployment: &Deployment, from: i64, to: 
             if piece.first_line > drawn.line + 1 && drawn.line > 0 && piece.first_line > from {
                 drawn.gaps.push((piece.first_line, piece.first_line - drawn.line - 1));
             }
-            let now = store.clock().now();
-            drawn = off_thread(drawn, move |drawn| drawn.lines(piece.first_line, &piece.body, now)).await;
+            drawn = off_thread(drawn, move |drawn| drawn.lines(piece.first_line, &piece.body, piece.at)).await;
         }
     }
     Ok(drawn.window(lines))

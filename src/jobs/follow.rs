@@ -15,7 +15,6 @@ use crate::runner::lines::Lines;
 use crate::runner::newest::PAUSE;
 use crate::runner::{Exit, Found, GONE, Missing, Output, Reading, Trouble};
 use crate::store::journal::{CHUNK, JournalError};
-use crate::store::tail::Newest;
 
 /// Between two pieces that are stored, unless there is a whole one: a reader sees a line at once, and of many that come
 /// fast a few times a second.
@@ -227,8 +226,8 @@ impl Run<'_> {
     /// Shows what is due. It is a view, so a database that is away only delays it.
     async fn show(&mut self) {
         let Some((first_line, lines, body)) = self.watched.take(std::time::Instant::now()) else { return };
-        let newest = Newest { first_line, lines, body };
-        if let Ok(Err(e)) = tokio::time::timeout(VIEW, self.app.store.tails().show(self.id, &newest)).await {
+        let shown = self.app.store.tails().show(self.id, first_line, lines, &body);
+        if let Ok(Err(e)) = tokio::time::timeout(VIEW, shown).await {
             tracing::debug!(deployment.id = %self.id, error = %e, "the newest output can't be shown now");
         }
     }

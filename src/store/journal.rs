@@ -280,20 +280,18 @@ impl Journals<'_> {
         .await
     }
 
-    /// The number of the first chunk that was stored after a time, or that would be.
+    /// The number of the first chunk that was stored after a time, or that would be, and of the last line before it.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn chunk_since(self, deployment: DeploymentId, at: DateTime<Utc>) -> Result<i32, sqlx::Error> {
-        let found = sqlx::query_scalar!(
-            r#"select coalesce((select min(chunk_no) from log_chunk where deployment_id = $1 and recorded_at >= $2),
-                               (select max(chunk_no) + 1 from log_chunk where deployment_id = $1), 0) as "n!""#,
+    pub async fn since(self, deployment: DeploymentId, at: DateTime<Utc>) -> Result<(i32, i64), sqlx::Error> {
+        let before = sqlx::query!(
+            r#"select chunk_no + 1 as "next!", first_line - 1 + lines as "last!" from log_chunk
+               where deployment_id = $1 and recorded_at < $2 order by chunk_no desc limit 1"#,
             deployment.0,
             at
-        )
-        .fetch_one(&self.0.pool)
-        .await?;
-        Ok(found)
+        );
+        Ok(before.fetch_optional(&self.0.pool).await?.map_or((0, 0), |found| (found.next, found.last)))
     }
 
     /// The number of the last line that is stored.

@@ -1,6 +1,7 @@
 //! The newest output of deployments whose log has grown past its first half, for those who watch. What is kept of it is
 //! written to the journal at the end; until then this may be lost, and is never longer than a screen or two needs.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::Store;
@@ -18,6 +19,8 @@ pub struct Newest {
     pub lines: i64,
     /// The masked output.
     pub body: Vec<u8>,
+    /// When it was shown, by the database's clock.
+    pub at: DateTime<Utc>,
 }
 
 impl Newest {
@@ -34,6 +37,7 @@ impl Newest {
             first_line: self.first_line + skip as i64,
             lines: self.lines - skip as i64,
             body,
+            at: self.at,
         })
     }
 
@@ -55,18 +59,24 @@ impl Store {
 }
 
 impl Tails<'_> {
-    /// Shows a piece to those who watch; what is long past leaves.
+    /// Shows whole lines to those who watch, and the number of the first; what is long past leaves.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn show(self, deployment: DeploymentId, piece: &Newest) -> Result<(), sqlx::Error> {
+    pub async fn show(
+        self,
+        deployment: DeploymentId,
+        first_line: i64,
+        lines: i64,
+        body: &[u8],
+    ) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into log_tail (deployment_id, first_line, lines, body) values ($1, $2, $3, $4)
              on conflict (deployment_id, first_line) do update set lines = excluded.lines, body = excluded.body",
             deployment.0,
-            piece.first_line,
-            i32::try_from(piece.lines).unwrap_or(i32::MAX),
-            piece.body
+            first_line,
+            i32::try_from(lines).unwrap_or(i32::MAX),
+            body
         )
         .execute(&self.0.work)
         .await?;
@@ -150,7 +160,7 @@ impl Tails<'_> {
 
 async fn newest(pool: &PgPool, deployment: DeploymentId, line: i64) -> Result<Vec<Newest>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select first_line, lines, body from log_tail where deployment_id = $1 and first_line + lines - 1 > $2::bigint order by first_line",
+        "select first_line, lines, body, shown_at from log_tail where deployment_id = $1 and first_line + lines - 1 > $2::bigint order by first_line",
         deployment.0,
         line
     )
@@ -159,7 +169,7 @@ async fn newest(pool: &PgPool, deployment: DeploymentId, line: i64) -> Result<Ve
     let mut seen = line;
     let mut all = Vec::new();
     for row in rows {
-        let piece = Newest { first_line: row.first_line, lines: i64::from(row.lines), body: row.body };
+        let piece = Newest { first_line: row.first_line, lines: i64::from(row.lines), body: row.body, at: row.shown_at };
         if let Some(piece) = piece.after(seen) {
             seen = piece.last_line();
             all.push(piece);
@@ -174,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_does_not_come_again() {
-        let piece = Newest { first_line: 10, lines: 3, body: b"a\nb\nc\n".to_vec() };
+        let piece = Newest { first_line: 10, lines: 3, body: b"a\nb\nc\n".to_vec(), at: DateTime::UNIX_EPOCH };
         assert_eq!(piece.after(9).unwrap().body, b"a\nb\nc\n");
         let rest = piece.after(10).unwrap();
         assert_eq!((rest.first_line, rest.lines, rest.body.as_slice()), (11, 2, b"b\nc\n".as_slice()));

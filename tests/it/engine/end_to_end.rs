@@ -191,6 +191,13 @@ fn a_log_that_is_longer_than_half_of_its_limit_is_live_all_the_same() {
         s.shows("*running*").await;
         s.until("the ticks are to be read while it runs", async || s.logs().contains("tick 3\n")).await;
         assert!(s.channel().contains("*running*"), "it is still running");
+        let list: serde_json::Value = serde_json::from_str(&s.cli(&["deployment", "list", "--json"])).unwrap();
+        let id = list[0]["of"]["deployment_id"].as_str().unwrap().to_owned();
+        s.until("the last moments are told by themselves", async || {
+            let newest = s.cli(&["deployment", "logs", &id, "--since", "1s"]);
+            newest.contains("tick ") && !newest.contains("tick 1\n") && newest.lines().count() < 10
+        })
+        .await;
         s.shows("*succeeded*").await;
         let log = s.logs();
         assert_eq!(
