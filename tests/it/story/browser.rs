@@ -32,7 +32,7 @@ impl Browser {
             .find(|l| l.contains("started successfully on port"))
             .expect("chromedriver starts");
         let port: String = started.chars().filter(char::is_ascii_digit).collect();
-        let profile = std::env::temp_dir().join(format!("chromium-{}", crate::story::random_name()));
+        let profile = std::env::temp_dir().join(format!("chromium-{}", uuid::Uuid::new_v4().simple()));
         let arguments = [
             "--headless",
             "--no-sandbox",
