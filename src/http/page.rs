@@ -53,8 +53,8 @@ pub fn framed(title: &str, state: Option<State>, script: Script, body: &Markup) 
                 title { (title) }
                 link rel="icon" href=(icon(state));
                 link rel="stylesheet" href="/assets/page.css";
-                @if script == Script::Log { script src="/assets/log.js" defer {} }
-                @if script == Script::Build { script src="/assets/build.js" defer {} }
+                @if script == Script::Log { script type="module" src="/assets/log.js" {} }
+                @if script == Script::Build { script type="module" src="/assets/build.js" {} }
             }
             body { (body) }
         }

@@ -1,5 +1,4 @@
 // The build page's script: times in the reader's zone, and what changes comes by itself.
-"use strict";
 
 // The page as it was sent, but for how long something runs: that is no news, and would take away what is selected.
 function told(page) {

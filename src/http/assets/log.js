@@ -1,6 +1,5 @@
 // The log page's script: lines are fetched where they are seen, and what comes later comes by itself. Without it the page
 // shows the end of the log, with links to the rest.
-"use strict";
 
 const $ = (id) => document.getElementById(id);
 const log = $("log");
@@ -72,6 +71,7 @@ function height(count) {
 function makeBlock(from, to) {
   const element = document.createElement("div");
   element.className = "block";
+  element.dataset.from = from;
   const block = { from, to, element, loaded: 0, near: false, used: 0, busy: null };
   element.block = block;
   element.style.height = `${height(to - from + 1)}px`;
@@ -80,6 +80,8 @@ function makeBlock(from, to) {
   return block;
 }
 let uses = 0;
+// What is printed stays in the page.
+let printing = false;
 async function ask(what) {
   const answer = await fetch(what);
   if (answer.status === 404) gone();
@@ -135,6 +137,7 @@ function fill(block, html, to) {
     window.scrollBy(0, block.element.getBoundingClientRect().height - anchored);
   }
   $("empty")?.remove();
+  if (printing) return;
   const kept = blocks.filter((b) => b.loaded && !b.near).sort((a, b) => a.used - b.used);
   for (const old of kept.slice(0, Math.max(0, kept.length - KEPT))) {
     old.element.style.height = `${old.element.getBoundingClientRect().height}px`;
@@ -329,10 +332,11 @@ function patch(from, to, before, html) {
   $("empty")?.remove();
   return true;
 }
+// Tells whether lines were asked for.
 async function grown(to, from, html) {
   const before = lines;
   lines = Math.max(lines, to);
-  if (!sections.length || lines === before) return;
+  if (!sections.length || lines === before) return false;
   patching = true;
   extend(lines);
   patching = false;
@@ -345,7 +349,8 @@ async function grown(to, from, html) {
   }
   const block = blocks.at(-1);
   const [first] = blocks.slice(-2);
-  if (!patched && (following || block.near)) {
+  const asks = !patched && (following || block.near);
+  if (asks) {
     // A line may draw over those before it.
     const nearBorder = block.to - block.from < SCREEN;
     if (first !== block && first.loaded && (nearBorder || first.loaded < first.to)) {
@@ -356,6 +361,7 @@ async function grown(to, from, html) {
     await load(block);
   }
   if (following) toEnd();
+  return asks;
 }
 
 // Live -------------------------------------------------------------------------------------------------------------
@@ -403,7 +409,14 @@ function told(name, data) {
     // Of what came while lines were fetched only the newest counts.
     const first = newest === null;
     newest = data;
-    if (first) queue = queue.then(async () => { const now = newest; newest = null; await grown(now.lines, now.from, now.html); setBegun(now.begun); });
+    if (first) queue = queue.then(async () => {
+      const now = newest;
+      newest = null;
+      const asked = await grown(now.lines, now.from, now.html);
+      setBegun(now.begun);
+      // Of a flood an eye sees so much; a hundred pages that ask as fast as they can cost the service a core.
+      if (asked) await new Promise((resolve) => setTimeout(resolve, 250));
+    });
   } else if (name === "state") queue = queue.then(() => setState(data));
   else if (name === "end") {
     // Nothing comes after it, so that the connection ends is no trouble.
@@ -423,10 +436,20 @@ async function ended({ lines: to }) {
   finish();
   // The whole log is stored by now, with its steps. What was left out of its middle has changed its numbers.
   const steps = await outline();
+  if (log.dataset.state !== "succeeded") await excerpt();
   if (same && steps.length === 1 && sections.length === 1) return;
   const top = topLine();
   build(steps, same);
   if (was && lines) { await load(blocks.at(-1)); window.scrollTo(0, document.documentElement.scrollHeight); } else if (top) await show(top, false);
+}
+// The last lines of one that failed stand above the log, as the page has them that is opened now.
+async function excerpt() {
+  if (document.querySelector(".excerpt")) return;
+  const page = await fetch(location.pathname + location.search).then((answer) => answer.text()).catch(() => "");
+  const found = new DOMParser().parseFromString(page, "text/html").querySelector(".excerpt");
+  if (!found) return;
+  colour(found);
+  log.before(document.adoptNode(found));
 }
 function topLine() {
   const bar = $("bar").getBoundingClientRect().bottom;
@@ -641,7 +664,16 @@ function tell(text) {
   $("copy").textContent = text;
   setTimeout(() => { $("copy").textContent = "Copy"; }, 1500);
 }
+// On paper is what is in the page; of a log that isn't endless all of it.
+const PRINTED = 20000;
+async function toPaper() {
+  printing = lines <= PRINTED;
+  if (printing) await Promise.all(blocks.filter((b) => !b.section.body.hidden).map(load));
+  window.print();
+  printing = false;
+}
 document.addEventListener("keydown", (event) => {
+  if (event.key === "p" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); toPaper(); return; }
   if (event.target.closest("input") || event.ctrlKey || event.metaKey || event.altKey) return;
   const act = {
     "/": openSearch,

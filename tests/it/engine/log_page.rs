@@ -242,6 +242,117 @@ fn steps_are_folded_and_the_failing_one_is_open() {
 }
 
 #[test]
+fn a_log_is_copied_wrapped_printed_and_read_in_the_dark() {
+    let script = "echo begun; printf '\\033[31mred\\033[0m\\n'; printf 'wide%.0s' $(seq 1 200); echo; seq 4 3000";
+    service_story(script, "info", async |s| {
+        deploys(s).await;
+        s.shows("*succeeded*").await;
+        let url = s.log_url();
+        browsing(|| {
+            let b = Browser::open();
+            b.reads(&url);
+            b.may_use_the_clipboard();
+            b.views(1);
+            let copied = |b: &Browser| b.eval("return navigator.clipboard.readText()").as_str().unwrap().to_owned();
+            let click = |b: &Browser, line: i64, shift: bool| {
+                b.eval(&format!(
+                    "document.querySelector('#L{line} > a').dispatchEvent(new MouseEvent('click', {{ bubbles: true, cancelable: true, shiftKey: {shift} }}))"
+                ));
+            };
+            // Two numbers make a range, whose link is copied; *Copy* copies its lines, as they are read.
+            click(&b, 1, false);
+            click(&b, 2, true);
+            assert_eq!(b.marked(), json!(["L1", "L2"]));
+            b.until("the link is copied", "return document.getElementById('copy').textContent === 'Link copied'");
+            assert_eq!(copied(&b), format!("{url}#L1-L2"));
+            b.clicks("Link copied");
+            b.until("the range is copied", "return document.getElementById('copy').textContent === 'Copied'");
+            assert_eq!(copied(&b), "begun\nred\n");
+            // Without a range it is the whole log, also what isn't in the page.
+            b.reads(&url);
+            b.views(1);
+            b.clicks("Copy");
+            b.until("the log is copied", "return document.getElementById('copy').textContent === 'Copied'");
+            let whole = copied(&b);
+            assert!(whole.starts_with("begun\nred\nwidewide") && whole.ends_with("\n2999\n3000\n"), "{whole}");
+            assert_eq!(whole.lines().count(), 3_000);
+
+            let high = "return document.getElementById('L3').getBoundingClientRect().height > 30";
+            assert_eq!(b.eval(high), true, "a long line is wrapped");
+            b.types(&["w"]);
+            assert_eq!(b.eval(high), false, "and with a key it isn't");
+            assert_eq!(b.eval("return document.documentElement.scrollWidth <= innerWidth"), true, "the log scrolls, not the page");
+
+            let bright = "const [r] = getComputedStyle(document.body).backgroundColor.match(/\\d+/g); return Number(r) > 128";
+            assert_eq!(b.eval(bright), true);
+            b.emulates("", "prefers-color-scheme", "dark");
+            assert_eq!(b.eval(bright), false, "dark where the system is");
+
+            // On paper it is light again, without what is pressed, and says what it leaves out.
+            b.emulates("print", "prefers-color-scheme", "dark");
+            assert_eq!(b.eval(bright), true);
+            assert_eq!(b.eval("return getComputedStyle(document.getElementById('bar')).display"), "none");
+            let left_out = "return [...document.querySelectorAll('.block:empty')].filter(e => e.checkVisibility()).map(e => getComputedStyle(e, '::after').content)";
+            let notes = b.eval(left_out);
+            let note = "\"Lines from 201 on are not printed here; the download has them.\"";
+            assert_eq!(notes, json!([note]));
+            // Whoever prints by the keys gets all of it.
+            b.eval("window.print = () => { window.printed = document.querySelectorAll('.l[id]').length; };
+                    document.dispatchEvent(new KeyboardEvent('keydown', { key: 'p', ctrlKey: true, bubbles: true, cancelable: true }))");
+            assert_eq!(b.until("it is printed", "return window.printed || null"), 3_000);
+        });
+    });
+}
+
+#[test]
+fn a_failed_log_is_compared_with_the_last_good_one_and_its_end_is_seen_at_once() {
+    let script = "echo begin at $(date +%s); if [ \"$BREAK\" ]; then sleep 3; seq 1 40; echo connection refused; exit 3; fi; echo healthy";
+    service_story(script, "info", async |s| {
+        deploys(s).await;
+        s.shows("*succeeded*").await;
+        s.cli(&["environment", "set", "api", "Staging", "BREAK=1"]);
+        s.cli(&["build:new", "master-2"]);
+        s.shows("# Api: master-2").await;
+        s.presses("ana", "master-2", "Staging").await;
+        s.shows("*running*").await;
+        let url = s.log_url();
+        browsing(|| {
+            let b = Browser::open();
+            b.reads(&url);
+            b.sees("Failed: exit code 3");
+            let excerpt = b.until("its last lines come above the log", "return document.querySelector('.excerpt')?.innerText");
+            assert!(excerpt.as_str().unwrap().contains("connection refused"), "{excerpt}");
+            b.clicks("Compare with the last good one");
+            b.sees("The first difference is in line 2.");
+            let columns = b.eval("return [...document.querySelectorAll('.columns section')].map(c => [c.querySelector('h2').innerText, c.querySelector('mark').innerText])");
+            assert_eq!(columns, json!([["master-1\nsucceeded", "healthy"], ["master-2\nfailed", "1"]]));
+        });
+        s.shows("*failed*: exit code 3").await;
+    });
+}
+
+#[test]
+fn an_open_page_says_that_its_link_was_revoked() {
+    service_story("i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo tick $i; sleep 0.5; done", "info", async |s| {
+        deploys(s).await;
+        s.shows("*running*").await;
+        let url = s.log_url();
+        let b = tokio::task::block_in_place(Browser::open);
+        browsing(|| {
+            b.reads(&url);
+            b.sees("tick 3");
+        });
+        s.cli(&["project", "links", "revoke", "api"]);
+        browsing(|| {
+            b.sees("This link is not valid any more. Open the log from the line in the build's Slack message.");
+            b.go(&url);
+            b.sees("Nothing here");
+            drop(b);
+        });
+    });
+}
+
+#[test]
 fn what_is_printed_without_an_end_is_seen_and_a_progress_bar_is_one_line() {
     let script = "printf 'waiting'; i=0; while [ $i -lt 25 ]; do i=$((i+1)); printf .; sleep 0.8; done; echo done; printf 'got 1 %%\\r'; sleep 1; printf 'got 100 %%\\n'";
     service_story(script, "info", async |s| {

@@ -162,6 +162,22 @@ impl Browser {
         post(&format!("{}/window", self.session), &json!({ "handle": handle }));
     }
 
+    /// Lets the page that is open copy and read what was copied, which takes a person's hand otherwise.
+    pub fn may_use_the_clipboard(&self) {
+        for name in ["clipboard-read", "clipboard-write"] {
+            let permission = json!({ "descriptor": { "name": name }, "state": "granted" });
+            let answer = post(&format!("{}/permissions", self.session), &permission);
+            assert!(answer["value"].is_null(), "{answer}");
+        }
+    }
+
+    /// Shows the page as on paper, or to somebody whose system is dark: a media type or nothing, and a feature with its value.
+    pub fn emulates(&self, media: &str, feature: &str, value: &str) {
+        let params = json!({ "media": media, "features": [{ "name": feature, "value": value }] });
+        let body = json!({ "cmd": "Emulation.setEmulatedMedia", "params": params });
+        post(&format!("{}/goog/cdp/execute", self.session), &body);
+    }
+
     /// Sets the size of the window.
     pub fn is_sized(&self, width: u32, height: u32) {
         post(&format!("{}/window/rect", self.session), &json!({ "width": width, "height": height }));
