@@ -9,11 +9,43 @@ use std::collections::VecDeque;
 use crate::domain::deployment::{LeftOut, LogCursor};
 use crate::domain::output::Piece;
 
+/// From this size on a piece is held compressed, in bytes: several floods at once are megabytes each.
+const PACKED: usize = 4 * 1024;
+/// Zstandard's level for it: a flood must not wait.
+const LEVEL: i32 = -3;
+
+/// A piece that waits for the end.
+struct Held {
+    /// Its body is compressed where `packed` says so.
+    piece: Piece,
+    bytes: usize,
+    lines: i64,
+    packed: bool,
+}
+
+impl Held {
+    fn of(mut piece: Piece) -> Self {
+        let (bytes, lines) = (piece.body.len(), piece.lines());
+        let packed = if bytes < PACKED { None } else { zstd::bulk::compress(&piece.body, LEVEL).ok() };
+        let packed = packed.filter(|packed| packed.len() < bytes).map(|packed| piece.body = packed).is_some();
+        piece.body.shrink_to_fit();
+        Self { piece, bytes, lines, packed }
+    }
+
+    fn unpacked(self) -> Piece {
+        let Self { mut piece, bytes, packed, .. } = self;
+        if packed {
+            piece.body = zstd::bulk::decompress(&piece.body, bytes).expect("what was compressed here a moment ago");
+        }
+        piece
+    }
+}
+
 /// Decides for each piece of output whether it is stored at once or held for the tail.
 pub struct Keep {
     head_left: u64,
     tail_max: u64,
-    tail: VecDeque<Piece>,
+    tail: VecDeque<Held>,
     tail_bytes: u64,
     left_out: LeftOut,
     left_out_to: Option<LogCursor>,
@@ -53,15 +85,15 @@ impl Keep {
         }
         self.head_left = 0;
         self.tail_bytes += bytes;
-        self.tail.push_back(piece);
+        self.tail.push_back(Held::of(piece));
         while self.tail_bytes > self.tail_max
             && let Some(oldest) = self.tail.pop_front()
         {
-            self.tail_bytes -= oldest.body.len() as u64;
-            self.left_out.lines += oldest.lines();
-            self.left_out.bytes += oldest.body.len() as i64;
-            self.left_out_gaps += oldest.gaps;
-            self.left_out_to = oldest.cursor;
+            self.tail_bytes -= oldest.bytes as u64;
+            self.left_out.lines += oldest.lines;
+            self.left_out.bytes += oldest.bytes as i64;
+            self.left_out_gaps += oldest.piece.gaps;
+            self.left_out_to = oldest.piece.cursor;
         }
         None
     }
@@ -72,7 +104,7 @@ impl Keep {
     }
 
     /// The output has ended: what was held, with a note in front of it when something was left out.
-    pub fn finish(&mut self) -> Vec<Piece> {
+    pub fn finish(&mut self) -> impl Iterator<Item = Piece> + use<> {
         let left_out = std::mem::take(&mut self.left_out);
         let note = (left_out.bytes > 0).then(|| Piece {
             body: format!(
@@ -84,7 +116,7 @@ impl Keep {
             left_out: Some(left_out),
             gaps: std::mem::take(&mut self.left_out_gaps),
         });
-        note.into_iter().chain(std::mem::take(&mut self.tail)).collect()
+        note.into_iter().chain(std::mem::take(&mut self.tail).into_iter().map(Held::unpacked))
     }
 }
 
@@ -102,7 +134,7 @@ mod tests {
         let mut keep = Keep::new(100, 0);
         assert!(keep.offer(piece(1, "one")).is_some());
         assert!(keep.offer(piece(2, "two")).is_some());
-        assert_eq!(keep.finish(), vec![]);
+        assert_eq!(keep.finish().next(), None);
     }
 
     #[test]
@@ -110,11 +142,23 @@ mod tests {
         let mut keep = Keep::new(20, 0);
         let stored: Vec<_> = (0..10).filter_map(|n| keep.offer(piece(n, "abcd"))).collect();
         assert_eq!(stored.len(), 2);
-        let end = keep.finish();
+        let end: Vec<_> = keep.finish().collect();
         assert_eq!(end[0].left_out, Some(LeftOut { lines: 6, bytes: 30 }));
         assert!(String::from_utf8_lossy(&end[0].body).starts_with("… [6 lines, 30 bytes left out here"));
         assert_eq!(end[0].cursor, piece(7, "").cursor, "reading goes on after what was left out");
         assert_eq!(end.len(), 3);
+    }
+
+    #[test]
+    fn what_is_held_comes_back_byte_for_byte_and_takes_little_meanwhile() {
+        let random: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let bodies = [b"short\n".to_vec(), "a line like many others\n".repeat(5_000).into_bytes(), random];
+        let mut keep = Keep::new(1 << 20, 1 << 20);
+        for body in &bodies {
+            assert!(keep.offer(Piece { body: body.clone(), ..Piece::default() }).is_none());
+        }
+        assert!(keep.tail[1].piece.body.len() < 1_000);
+        assert_eq!(keep.finish().map(|piece| piece.body).collect::<Vec<_>>(), bodies);
     }
 
     proptest! {
