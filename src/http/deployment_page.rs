@@ -80,15 +80,14 @@ async fn shown(web: &Web, id: &str, shows: &Shows) -> Result<Response, Answer> {
     let deployment = &timed.deployment;
     let state = deployment.state();
     let over = state.is_over() || state == Phase::Unknown;
+    let last = last_line(web, deployment).await?;
     let window = match shows.line {
         Some(line) => {
-            Arc::new(window(web, deployment, line.saturating_sub(LINES / 2), line.saturating_add(LINES / 2)).await?)
+            let (from, to) = (line.saturating_sub(LINES / 2), line.saturating_add(LINES / 2));
+            Arc::new(window(web, deployment, from, to, last).await?)
         }
         // Whole blocks, so that the script finds them as it would fetch them.
-        None => {
-            let last = last_line(web, deployment).await?;
-            last_lines(web, deployment, (last - 1).rem_euclid(BLOCK) + 1 + BLOCK).await?
-        }
+        None => last_lines(web, deployment, (last - 1).rem_euclid(BLOCK) + 1 + BLOCK).await?,
     };
     let store = web.app.readers();
     let around = store.deployments().around(&deployment.of).await?;

@@ -11,6 +11,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
 use super::deployment_page::open;
 use super::error::Answer;
@@ -18,7 +19,7 @@ use super::log_numbers::Numbers;
 use super::{Parts, Web, page};
 use crate::domain::deployment::Deployment;
 use crate::domain::ids::DeploymentId;
-use crate::terminal::{Row, Screen};
+use crate::terminal::{ROWS, Row, Screen};
 
 /// Most lines of a window.
 pub const LINES_MAX: i64 = 1_000;
@@ -28,6 +29,8 @@ const HTML_MAX: usize = 256 * 1024;
 const BEFORE: i32 = 2;
 /// Chunks after the one with the last line that may draw over it.
 const AFTER: usize = 8;
+/// Lines that are shown and not stored yet, before the first of a window, from which it is drawn.
+const TAIL_BEFORE: i64 = 5_000;
 /// Most markup of the line that has not ended, in bytes.
 const BEGUN_MAX: usize = 32 * 1024;
 /// Windows that are kept for all who follow.
@@ -46,12 +49,13 @@ pub struct Window {
     pub html: String,
 }
 
-/// Windows by what was asked for, and whether the deployment was over.
-type Windows = HashMap<(DeploymentId, i64, i64), (Arc<Window>, bool)>;
+/// A window that is drawn once, and waited for by all who ask for it meanwhile.
+type Once = Arc<OnceCell<Arc<Window>>>;
 
-/// The newest windows, for all who follow the same logs.
+/// The newest windows, for all who follow the same logs: by what was asked for, how long the log was, and whether the
+/// deployment was over.
 #[derive(Default)]
-pub struct Newest(Mutex<Windows>);
+pub struct Newest(Mutex<HashMap<(DeploymentId, i64, i64), (i64, bool, Once)>>);
 
 /// What is asked for.
 #[derive(Deserialize)]
@@ -79,7 +83,7 @@ pub async fn lines(
     let deployment = &timed.deployment;
     let window = match (asked.from, asked.last) {
         (Some(from), _) => {
-            let lines = last_line(&web, deployment).await?;
+            let lines = known_line(&web, deployment).await?;
             kept(&web, deployment, from, asked.to.unwrap_or(i64::MAX), lines).await?
         }
         (None, last) => last_lines(&web, deployment, last.unwrap_or(300)).await?,
@@ -98,10 +102,18 @@ pub(super) async fn last_line(web: &Parts, deployment: &Deployment) -> Result<i6
     }
 }
 
+/// The same, as all who watch were told last: they ask for the same then, and it is drawn once.
+async fn known_line(web: &Parts, deployment: &Deployment) -> Result<i64, sqlx::Error> {
+    match web.logs.watched.lines(deployment.of.deployment_id) {
+        Some(lines) if !deployment.state().is_over() => Ok(lines),
+        _ => last_line(web, deployment).await,
+    }
+}
+
 /// The last lines.
 pub(super) async fn last_lines(web: &Parts, deployment: &Deployment, many: i64) -> Result<Arc<Window>, sqlx::Error> {
     let mut many = many.clamp(1, LINES_MAX);
-    let lines = last_line(web, deployment).await?;
+    let lines = known_line(web, deployment).await?;
     let from = (lines - many + 1).max(1);
     let mut window = kept(web, deployment, from, lines, lines).await?;
     // Of long lines fewer fit, and they are the last ones.
@@ -120,25 +132,32 @@ async fn kept(
     to: i64,
     lines: i64,
 ) -> Result<Arc<Window>, sqlx::Error> {
-    let name = (deployment.of.deployment_id, from, to);
     let is_over = deployment.state().is_over();
-    let newest = || web.logs.newest.0.lock().expect("no holder of the lock panics");
-    if let Some(window) = newest().get(&name).filter(|(w, over)| w.lines == lines && *over == is_over) {
-        return Ok(Arc::clone(&window.0));
-    }
-    let window = Arc::new(window(web, deployment, from, to).await?);
-    let mut newest = newest();
-    if newest.len() >= KEPT {
-        newest.clear();
-    }
-    newest.insert(name, (Arc::clone(&window), is_over));
-    Ok(window)
+    let once = {
+        let mut newest = web.logs.newest.0.lock().expect("no holder of the lock panics");
+        if newest.len() >= KEPT {
+            newest.clear();
+        }
+        let of = newest.entry((deployment.of.deployment_id, from, to)).or_default();
+        if (of.0, of.1) != (lines, is_over) {
+            *of = (lines, is_over, Once::default());
+        }
+        Arc::clone(&of.2)
+    };
+    let draw = async || window(web, deployment, from, to, lines).await.map(Arc::new);
+    let window = once.get_or_try_init(draw).await?;
+    Ok(Arc::clone(window))
 }
 
-/// Lines of a log, from one to another, as many as fit.
-pub(super) async fn window(web: &Parts, deployment: &Deployment, from: i64, to: i64) -> Result<Window, sqlx::Error> {
+/// Lines of a log that has so many, from one to another, as many as fit.
+pub(super) async fn window(
+    web: &Parts,
+    deployment: &Deployment,
+    from: i64,
+    to: i64,
+    lines: i64,
+) -> Result<Window, sqlx::Error> {
     let (store, id) = (web.app.readers(), deployment.of.deployment_id);
-    let lines = last_line(web, deployment).await?;
     let from = from.clamp(1, i64::MAX / 2);
     let to = to.min(from.saturating_add(LINES_MAX - 1)).min(lines);
     let numbers = Numbers::of(web, deployment).await?;
@@ -158,7 +177,7 @@ pub(super) async fn window(web: &Parts, deployment: &Deployment, from: i64, to: 
         drawn = off_thread(drawn, move |drawn| drawn.lines(first, &chunk.body, chunk.at)).await;
     }
     if next == i32::MAX && !deployment.state().is_over() {
-        for piece in store.tails().after(id, stored).await? {
+        for piece in store.tails().after(id, stored.max(from - TAIL_BEFORE)).await? {
             if piece.first_line > drawn.line + 1 && drawn.line > 0 && piece.first_line > from {
                 drawn.gaps.push((piece.first_line, piece.first_line - drawn.line - 1));
             }
@@ -215,6 +234,11 @@ impl Drawn {
         self.times.push_back((first, at));
         let body = body.strip_suffix(b"\n").unwrap_or(body);
         for (number, line) in (first..).zip(body.split(|b| *b == b'\n')) {
+            // Nothing reaches further up than a screen.
+            if number < self.from - 2 * ROWS as i64 && self.screen.only_moves(line) {
+                self.line = number;
+                continue;
+            }
             self.screen.line(number, line);
             self.line = number;
             // So few that their cells take no memory to speak of.
@@ -261,7 +285,7 @@ impl Drawn {
 
     /// Whether no later line can draw over one of the window's.
     fn is_settled(&self) -> bool {
-        self.is_full || (self.line > self.to && self.screen.rows().next().is_none_or(|top| top.number > self.to))
+        self.is_full || (self.line > self.to && self.screen.rows().all(|row| row.number > self.to))
     }
 
     fn window(mut self, lines: i64) -> Window {
@@ -314,6 +338,30 @@ mod tests {
         assert!(!window.html.contains("pulling") && !window.html.contains("all up"));
         assert_eq!(window_of(log, 3, 4).html, "", "lines that only drew over others");
         assert!(window_of(log, 5, 9).html.starts_with("<div class=\"l\" id=\"L5\" data-t=\"0\"><a href=\"#L5\">5</a>"));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+        /// Lines far above a window are passed over where nobody could tell.
+        #[test]
+        fn a_window_is_the_same_wherever_drawing_begins(
+            lines in proptest::collection::vec("[a-c]{0,6}|[a-c]{0,3}\x1b\\[[0-9]{1,2}[ABCDGHJKLMmr][a-c]{0,3}|\x1b[78M]|a\rb|\x1b\\[[1-9];[1-9]r", 30..400),
+            from in 1_i64..400,
+        ) {
+            let (plain, to) = ("plain\n".repeat(300), from + 300 + 20);
+            let log = format!("{}\n{plain}{}\n", lines[..10].join("\n"), lines[10..].join("\n"));
+            let mut screen = Screen::new();
+            (1..).zip(log.lines()).for_each(|(number, line)| screen.line(number, line.as_bytes()));
+            let gone = screen.take_gone();
+            let mut whole = String::new();
+            let mut last = 0;
+            for row in gone.iter().chain(screen.rows()).filter(|row| (from + 300..=to).contains(&row.number)) {
+                let html = row.html(|link| screen.link(link));
+                whole.push_str(&markup(row.number, row.number != last, &html, 0));
+                last = row.number;
+            }
+            proptest::prop_assert_eq!(window_of(&log, from + 300, to).html, whole);
+        }
     }
 
     #[test]

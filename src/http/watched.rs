@@ -16,6 +16,8 @@ use crate::terminal::ROWS;
 
 /// Between two looks: so often is fast enough for an eye, and seldom enough for a flood.
 const PACE: Duration = Duration::from_millis(50);
+/// Of a flood, whose lines are asked for and drawn for those who ask.
+const PACE_OF_FLOOD: Duration = Duration::from_millis(250);
 /// So many lines, and so many bytes of markup, are told at once.
 const LINES_MAX: i64 = 60;
 const HTML_MAX: usize = 32 * 1024;
@@ -57,6 +59,13 @@ type Told = watch::Sender<Option<Arc<Seen>>>;
 pub struct Watched(Mutex<HashMap<DeploymentId, Weak<Told>>>);
 
 impl Watched {
+    /// The last line that all who watch a deployment were told of; none where nobody does.
+    pub fn lines(&self, id: DeploymentId) -> Option<i64> {
+        let all = self.0.lock().expect("no holder of the lock panics");
+        let told = all.get(&id).and_then(Weak::upgrade).filter(|told| told.receiver_count() > 0)?;
+        told.borrow().as_ref().map(|seen| seen.lines)
+    }
+
     /// Hears of a deployment.
     pub fn of(&self, web: &Web, id: DeploymentId) -> watch::Receiver<Option<Arc<Seen>>> {
         let mut all = self.0.lock().expect("no holder of the lock panics");
@@ -77,12 +86,14 @@ impl Watched {
 /// Looks until nobody watches, or nothing more comes.
 async fn look(web: Web, id: DeploymentId, told: Arc<Told>) {
     let mut woken = web.app.store.wake().about(id);
-    let mut known = None;
+    let (mut known, mut pace) = (None, PACE);
     loop {
         woken.borrow_and_update();
         match seen(&web, id, known).await {
             Ok(Some(seen)) => {
                 let over = seen.over;
+                let is_flood = known.is_some_and(|known| known < seen.lines) && seen.html.is_empty();
+                pace = if is_flood { PACE_OF_FLOOD } else { PACE };
                 known = Some(seen.lines);
                 told.send_if_modified(|last| {
                     let changed = last.as_deref().is_none_or(|last| last.differs(&seen));
@@ -101,7 +112,7 @@ async fn look(web: Web, id: DeploymentId, told: Arc<Told>) {
         }
         tokio::select! {
             () = told.closed() => return,
-            () = tokio::time::sleep(PACE) => {}
+            () = tokio::time::sleep(pace) => {}
         }
         tokio::select! {
             () = told.closed() => return,
@@ -129,7 +140,7 @@ async fn seen(web: &Web, id: DeploymentId, known: Option<i64>) -> Result<Option<
     {
         // A line may draw over those before it.
         let from = (known + 1 - ROWS as i64).max(1);
-        newest = window(web, &timed.deployment, from, lines).await?;
+        newest = window(web, &timed.deployment, from, lines, lines).await?;
         if newest.to < lines || newest.html.len() > HTML_MAX {
             newest = Window::default();
         }

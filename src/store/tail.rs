@@ -169,7 +169,8 @@ async fn newest(pool: &PgPool, deployment: DeploymentId, line: i64) -> Result<Ve
     let mut seen = line;
     let mut all = Vec::new();
     for row in rows {
-        let piece = Newest { first_line: row.first_line, lines: i64::from(row.lines), body: row.body, at: row.shown_at };
+        let piece =
+            Newest { first_line: row.first_line, lines: i64::from(row.lines), body: row.body, at: row.shown_at };
         if let Some(piece) = piece.after(seen) {
             seen = piece.last_line();
             all.push(piece);

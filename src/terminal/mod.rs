@@ -163,6 +163,15 @@ impl Screen {
         self.parser.advance(&mut self.view, line);
     }
 
+    /// Whether a line does no more than move a full screen up by one: what is drawn after it is drawn at the same places
+    /// whether it was shown or passed over.
+    pub fn only_moves(&self, line: &[u8]) -> bool {
+        let view = &self.view;
+        let is_at_end = view.x == 0 && view.y == ROWS - 1 && view.scrolls == (0, ROWS - 1);
+        // A control character is below a blank, or the second byte after 0xc2.
+        is_at_end && view.screen.len() >= ROWS - 1 && line.iter().all(|b| *b >= b' ' && *b != 0x7f && *b != 0xc2)
+    }
+
     /// The address of a link, if it is still known.
     pub fn link(&self, link: u32) -> Option<&str> {
         let at = link.checked_sub(self.view.first_link)?;
