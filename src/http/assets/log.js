@@ -5,6 +5,7 @@ const $ = (id) => document.getElementById(id);
 const log = $("log");
 const { base, key } = log.dataset;
 const BLOCK = 200; // lines that are fetched together
+const CHAPTER = 50; // blocks
 const KEPT = 40; // blocks that stay in the page
 const SCREEN = 24; // so many lines up may a line draw
 const HEIGHT_MAX = 15_000_000; // browsers lay out no more
@@ -54,7 +55,9 @@ function colour(root) {
 }
 
 // Blocks -----------------------------------------------------------------------------------------------------------
-// A step of the log is a section; its lines are in blocks of at most BLOCK, which are fetched when they are near.
+// A step of the log is a section; its lines are in blocks of at most BLOCK, which are fetched when they are near. A browser
+// lays out a hundred empty boxes at once and not five thousand, so blocks are in chapters, which are empty until they are
+// near.
 let sections = [];
 let lineHeight = 20;
 const blocks = [];
@@ -64,20 +67,61 @@ const seenBlocks = new IntersectionObserver((entries) => {
     if (isIntersecting) load(target.block);
   }
 }, { rootMargin: "800px 0px" });
+const seenChapters = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) if (isIntersecting) unfold(target.chapter);
+}, { rootMargin: "2400px 0px" });
 
 function height(count) {
   return Math.max(1, Math.round(count * Math.min(lineHeight, HEIGHT_MAX / Math.max(lines, 1))));
 }
-function makeBlock(from, to) {
-  const element = document.createElement("div");
-  element.className = "block";
-  element.dataset.from = from;
-  const block = { from, to, element, loaded: 0, near: false, used: 0, busy: null };
-  element.block = block;
-  element.style.height = `${height(to - from + 1)}px`;
-  blocks.push(block);
-  seenBlocks.observe(element);
-  return block;
+class Block {
+  constructor(from, to) {
+    Object.assign(this, { from, to, loaded: 0, near: false, used: 0, busy: null });
+    blocks.push(this);
+  }
+  // Its box, from when it is needed on.
+  get element() {
+    if (!this.box) {
+      this.box = document.createElement("div");
+      this.box.className = "block";
+      this.box.dataset.from = this.from;
+      this.box.block = this;
+      this.rule();
+    }
+    return this.box;
+  }
+  // Gives it the height of its lines while it has none of them.
+  rule() {
+    if (this.box && !this.loaded) this.box.style.height = `${height(this.to - this.from + 1)}px`;
+  }
+}
+// Puts a block at the end of a section.
+function append(section, block) {
+  let chapter = section.chapters.at(-1);
+  if (!chapter || chapter.blocks.length >= CHAPTER) {
+    chapter = { element: document.createElement("div"), blocks: [], open: false };
+    chapter.element.className = "chapter";
+    chapter.element.chapter = chapter;
+    chapter.element.dataset.from = block.from;
+    section.chapters.push(chapter);
+    section.body.append(chapter.element);
+    seenChapters.observe(chapter.element);
+  }
+  [block.section, block.chapter] = [section, chapter];
+  chapter.blocks.push(block);
+  if (chapter.open) { chapter.element.append(block.element); seenBlocks.observe(block.element); } else rule(chapter);
+}
+// Gives a chapter that is empty the height of its lines.
+function rule(chapter) {
+  if (!chapter.open) chapter.element.style.height = `${height(chapter.blocks.at(-1).to - chapter.blocks[0].from + 1)}px`;
+}
+function unfold(chapter) {
+  if (chapter.open) return;
+  chapter.open = true;
+  seenChapters.unobserve(chapter.element);
+  chapter.element.append(...chapter.blocks.map((b) => b.element));
+  chapter.element.style.height = "";
+  for (const block of chapter.blocks) seenBlocks.observe(block.element);
 }
 let uses = 0;
 // What is printed stays in the page.
@@ -89,6 +133,7 @@ async function ask(what) {
   return answer.json();
 }
 async function load(block) {
+  unfold(block.chapter);
   block.used = ++uses;
   if (block.loaded >= block.to || block.busy || dead) return block.busy;
   const before = block.loaded;
@@ -122,8 +167,8 @@ async function load(block) {
   }
 }
 function fill(block, html, to) {
-  const before = block.element.getBoundingClientRect();
-  const anchored = before.bottom < 0 ? before.height : null;
+  // What is above must not move what is read, where the browser doesn't see to it.
+  const before = CSS.supports("overflow-anchor", "auto") ? null : block.element.getBoundingClientRect();
   block.element.innerHTML = html;
   block.element.style.height = "";
   block.loaded = to;
@@ -132,10 +177,7 @@ function fill(block, html, to) {
   colour(block.element);
   if (times) stamp(block.element);
   mark(block.element);
-  // What is above must not move what is read, where the browser doesn't see to it.
-  if (anchored !== null && !CSS.supports("overflow-anchor", "auto")) {
-    window.scrollBy(0, block.element.getBoundingClientRect().height - anchored);
-  }
+  if (before?.bottom < 0) window.scrollBy(0, block.element.getBoundingClientRect().height - before.height);
   $("empty")?.remove();
   if (printing) return;
   const kept = blocks.filter((b) => b.loaded && !b.near).sort((a, b) => a.used - b.used);
@@ -160,24 +202,25 @@ function extend(to) {
   // A page may be so high and no higher.
   if (to * lineHeight > HEIGHT_MAX && to > 2 * scaledAt) {
     scaledAt = to;
-    for (const b of blocks) if (!b.loaded) b.element.style.height = `${height(b.to - b.from + 1)}px`;
+    for (const b of blocks) b.rule();
+    for (const section of sections) section.chapters.forEach(rule);
   }
   const last = sections.at(-1);
   let block = blocks.at(-1);
   if (block && block.section === last && block.to - block.from + 1 < BLOCK && block.to < to) {
     block.to = Math.min(block.from + BLOCK - 1, to);
-    if (!block.loaded) block.element.style.height = `${height(block.to - block.from + 1)}px`;
+    block.rule();
+    rule(block.chapter);
     if (block.near && !patching) load(block);
   }
   for (let from = (block ? block.to : last.from - 1) + 1; from <= to; from += BLOCK) {
-    block = makeBlock(from, Math.min(from + BLOCK - 1, to));
-    block.section = last;
-    last.body.append(block.element);
+    block = new Block(from, Math.min(from + BLOCK - 1, to));
+    append(last, block);
   }
   last.to = to;
 }
 function makeSection(step) {
-  const section = { ...step, element: document.createElement("section"), body: document.createElement("div") };
+  const section = { ...step, element: document.createElement("section"), body: document.createElement("div"), chapters: [] };
   section.element.className = "step";
   if (step.title) {
     const title = document.createElement("button");
@@ -220,19 +263,19 @@ function build(steps, keeps) {
   log.replaceChildren();
   blocks.length = 0;
   seenBlocks.disconnect();
+  seenChapters.disconnect();
   sections = steps.map(makeSection);
   log.append(...sections.map((s) => s.element));
   for (const section of sections) {
     for (let from = section.from; from <= section.to; from += BLOCK) {
-      const block = makeBlock(from, Math.min(from + BLOCK - 1, section.to));
-      block.section = section;
-      section.body.append(block.element);
+      append(section, new Block(from, Math.min(from + BLOCK - 1, section.to)));
     }
   }
   if (sections.at(-1).to < lines) extend(lines);
   log.append(begun);
   for (const block of keeps ? blocks : []) {
     if (!ranges.some(([from, to]) => from <= block.from && block.to <= to)) continue;
+    unfold(block.chapter);
     for (let n = block.from; n <= block.to; n++) block.element.append(...(rows.get(n) ?? []));
     block.element.style.height = "";
     block.loaded = block.to;
@@ -530,23 +573,26 @@ async function show(line, marked = true) {
   setFollowing(false);
   const block = blockOf(Math.min(Math.max(1, line), lines));
   fold(block.section, false);
-  // Where it is before what is around it has its height, and again when it has.
+  unfold(block.chapter);
   block.element.scrollIntoView({ block: "start" });
+  // Where it is before what is around it has its height, and again when it has.
   await load(block);
+  await toRow(block, line, marked);
   const index = blocks.indexOf(block);
   await Promise.all(blocks.slice(Math.max(0, index - 1), index + 2).map(load));
-  for (let i = 0; i < 3; i++) {
-    // A line that only drew over others is shown by the next one that is there.
-    const rows = [...block.element.querySelectorAll(".l[id]")];
-    const row = rows.find((r) => Number(r.id.slice(1)) >= line) ?? rows.at(-1);
-    if (!row) return;
-    const bar = $("bar").getBoundingClientRect().height;
-    ours = true;
-    window.scrollBy(0, row.getBoundingClientRect().top - bar - (marked ? window.innerHeight / 4 : 0));
-    await new Promise((resolve) => requestAnimationFrame(resolve));
-  }
+  for (let i = 0; i < 2; i++) await toRow(block, line, marked);
   ours = false;
   mark(log);
+}
+async function toRow(block, line, marked) {
+  // A line that only drew over others is shown by the next one that is there.
+  const rows = [...block.element.querySelectorAll(".l[id]")];
+  const row = rows.find((r) => Number(r.id.slice(1)) >= line) ?? rows.at(-1);
+  if (!row) return;
+  const bar = $("bar").getBoundingClientRect().height;
+  ours = true;
+  window.scrollBy(0, row.getBoundingClientRect().top - bar - (marked ? window.innerHeight / 4 : 0));
+  await new Promise((resolve) => requestAnimationFrame(resolve));
 }
 async function toPlace() {
   linked = place();
