@@ -120,14 +120,14 @@ pub async fn builds(service: &Service, connections: usize, time: Duration, round
     total as f64 / before.elapsed().as_secs_f64()
 }
 
-/// Presses of so many builds at a rate; tells each one's milliseconds.
-pub async fn presses(service: &Service, count: usize, rate: f64) -> Vec<f64> {
+/// Presses of so many builds from the `first` on, at a rate; tells each one's milliseconds.
+pub async fn presses(service: &Service, first: usize, count: usize, rate: f64) -> Vec<f64> {
     let environment = service.environments().await[0];
     let begin = tokio::time::Instant::now();
     let presses = (0..count).map(|n| async move {
         tokio::time::sleep_until(begin + Duration::from_secs_f64(n as f64 / rate)).await;
         let mut client = Client::connect(service.port).await.unwrap();
-        let signed = service.press(&format!("press-{n}"), environment);
+        let signed = service.press(&format!("press-{}", first + n), environment);
         let before = Instant::now();
         assert_eq!(client.press(&signed).await.unwrap(), 200);
         before.elapsed().as_secs_f64() * 1_000.0

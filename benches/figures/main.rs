@@ -13,7 +13,11 @@
 #![allow(missing_docs, reason = "a program")]
 
 mod backlog;
+#[path = "../../tests/it/story/browser.rs"]
+#[expect(dead_code, reason = "the stories need more of it")]
+mod browser;
 mod load;
+mod logs;
 mod service;
 
 use std::time::{Duration, Instant};
@@ -81,7 +85,16 @@ fn main() {
             tell(vec![start().await]);
         }
         if wanted("lines") {
-            tell(lines().await);
+            tell(logs::lines().await);
+        }
+        if wanted("latency") {
+            tell(vec![logs::latency().await]);
+        }
+        if wanted("readers") {
+            tell(vec![logs::readers().await]);
+        }
+        if wanted("gigabyte") {
+            tell(vec![logs::gigabyte().await]);
         }
         if wanted("fold") {
             tell(vec![fold()]);
@@ -233,7 +246,7 @@ async fn presses() -> Vec<Row> {
         service.announce(&format!("press-{n}")).await;
     }
     service.deploy_and_leave_running("runs-on").await;
-    let mut times = load::presses(&service, 500, 50.0).await;
+    let mut times = load::presses(&service, 0, 500, 50.0).await;
     let (middle, high) = (percentile(&mut times, 0.5), percentile(&mut times, 0.99));
     service.end().await;
     let mut disk = load::flushes(500, 50.0).await;
@@ -320,71 +333,6 @@ pub async fn started_at(docker: &Docker, id: &str) -> chrono::DateTime<chrono::U
 fn engine() -> Docker {
     let host = variable("TEST_DOCKER_HOST");
     Docker::connect_with_socket(host.trim_start_matches("unix://"), 120, bollard::API_DEFAULT_VERSION).unwrap()
-}
-
-/// A million lines of 65 bytes, from the press to the recorded end, against the same container attached to `docker run`,
-/// its output going to a file; and what the log's page takes of them.
-async fn lines() -> Vec<Row> {
-    let line = "a line of sixty-four bytes, as most logs have them, and no more.";
-    let service = Service::begin(&format!("yes '{line}' | head -n 999999; echo a needle in the haystack"), 4).await;
-    service.cli(&["project", "set", "api", "--log-limit", "64"]);
-    service.deploy("warm-up").await;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for n in 0..3 {
-        ours.push(service.deploy(&format!("lines-{n}")).await);
-        let before = Instant::now();
-        let file = std::fs::File::create("/tmp/coolops-bench-attached").unwrap();
-        let host = variable("TEST_DOCKER_HOST");
-        let run = ["-H", &host, "run", "--rm", "--network", "none", &service.image];
-        let status = tokio::process::Command::new("docker").args(run).stdout(file).status().await;
-        assert!(status.is_ok_and(|s| s.success()), "docker run");
-        theirs.push(before.elapsed().as_secs_f64());
-    }
-    std::fs::remove_file("/tmp/coolops-bench-attached").ok();
-    let stored = service.database.number("select lines from (select (payload->'log'->>'lines')::bigint as lines from event where type = 'deployment_succeeded' order by position desc limit 1) x").await;
-    let (a, b) = (median(&mut ours), median(&mut theirs));
-    let link = service.newest_log();
-    let took = |what: &str, holds: &str| {
-        let url = link.replace("?key=", what);
-        let mut times: Vec<f64> = (0..5)
-            .map(|_| {
-                let before = Instant::now();
-                let text = ureq::get(&url)
-                    .call()
-                    .unwrap()
-                    .body_mut()
-                    .with_config()
-                    .limit(50_000_000)
-                    .read_to_string()
-                    .unwrap();
-                assert!(text.contains(holds), "{what}");
-                before.elapsed().as_secs_f64()
-            })
-            .collect();
-        median(&mut times)
-    };
-    let (page, line, search) = tokio::task::block_in_place(|| {
-        (
-            took("?key=", "id=\"L1000000\""),
-            took("/lines?from=499901&to=500100&key=", "L500000"),
-            took("/search?q=needle&key=", "1000000"),
-        )
-    });
-    service.end().await;
-    vec![
-        Row {
-            name: "1,000,000 lines of 65 bytes → end recorded ÷ docker run attached, to a file",
-            measured: format!("{:.2} ({a:.1} s ÷ {b:.1} s; {stored} lines stored)", a / b),
-            target: "at most 1.5",
-            met: a / b <= 1.5 && stored == 1_000_000,
-        },
-        Row {
-            name: "log page of 1,000,000 lines: page, line 500,000, search for a word that is once in it (answered)",
-            measured: format!("{:.0}, {:.0} and {:.0} ms", page * 1e3, line * 1e3, search * 1e3),
-            target: "300, 300, 700 ms",
-            met: page <= 0.3 && line <= 0.3 && search <= 0.7,
-        },
-    ]
 }
 
 /// The events of a build with 5 deployments.

@@ -230,7 +230,7 @@ impl Service {
         list.as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap().parse().unwrap()).collect()
     }
 
-    async fn until_ended(&self, count: i64) {
+    pub async fn until_ended(&self, count: i64) {
         let store = coolops::store::Store::open(&self.database.url, 1).await.unwrap();
         let mut changes = store.wake().events();
         loop {
@@ -260,10 +260,22 @@ impl Service {
     /// Announces a build, presses, and waits until its container runs.
     pub async fn deploy_and_leave_running(&self, build: &str) {
         self.announce(build).await;
-        let environment = self.environments().await[0];
+        self.deploy_beside(build, 0).await;
+    }
+
+    /// Presses for one of the environments.
+    pub async fn press_for(&self, build: &str, environment: usize) {
+        let environment = self.environments().await[environment];
         let mut client = Client::connect(self.port).await.unwrap();
         assert_eq!(client.press(&self.press(build, environment)).await.unwrap(), 200);
-        while self.database.number("select count(*) from deployment where state = 'running'").await == 0 {
+    }
+
+    /// Presses for one of the environments, and waits until one container more runs.
+    pub async fn deploy_beside(&self, build: &str, environment: usize) {
+        let running = "select count(*) from deployment where state = 'running'";
+        let before = self.database.number(running).await;
+        self.press_for(build, environment).await;
+        while self.database.number(running).await == before {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -321,14 +333,22 @@ impl Service {
         self.until_ended(i64::try_from(count).unwrap()).await;
     }
 
-    /// The address of the newest deployment's log.
-    pub fn newest_log(&self) -> String {
-        let workspace = self.standin.workspace();
-        let text = workspace.channels[0].messages.last().unwrap().attachments.to_string();
-        let start =
-            text.rfind("http://127.0.0.1").and_then(|_| text.rfind("/deployments/")).expect("a line with a link");
-        let begin = text[..start].rfind("http").unwrap();
-        text[begin..].split('|').next().unwrap().to_owned()
+    /// The address of the newest deployment's log, as soon as a message has it.
+    pub async fn newest_log(&self) -> String {
+        let mut connection = PgConnection::connect(&self.database.url).await.unwrap();
+        let newest =
+            "select stream_id::text from event where type = 'deployment_requested' order by position desc limit 1";
+        let id: String = sqlx::query_scalar(newest).fetch_one(&mut connection).await.unwrap();
+        let path = format!("/deployments/{id}?key=");
+        loop {
+            let messages: Vec<String> =
+                self.standin.workspace().channels[0].messages.iter().map(|m| m.attachments.to_string()).collect();
+            if let Some((before, after)) = messages.iter().find_map(|text| text.split_once(&path)) {
+                let begin = before.rfind("http").unwrap();
+                return format!("{}{path}{}", &before[begin..], after.split('|').next().unwrap());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Messages in the channel.
@@ -339,6 +359,17 @@ impl Service {
     pub fn resident_kilobytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.as_ref().unwrap().id())).unwrap();
         kilobytes(&status, "VmRSS:")
+    }
+
+    /// The most that the service holds in memory until something is done, in kilobytes.
+    pub async fn peak_until(&self, done: impl Future<Output = ()>) -> u64 {
+        let (mut done, mut peak) = (std::pin::pin!(done), 0);
+        loop {
+            tokio::select! {
+                () = &mut done => return peak,
+                () = tokio::time::sleep(Duration::from_millis(50)) => peak = peak.max(self.resident_kilobytes()),
+            }
+        }
     }
 
     pub fn processor_seconds(&self) -> f64 {

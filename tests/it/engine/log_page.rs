@@ -281,9 +281,14 @@ fn a_log_is_copied_wrapped_printed_and_read_in_the_dark() {
             assert_eq!(b.eval(high), true, "a long line is wrapped");
             b.types(&["w"]);
             assert_eq!(b.eval(high), false, "and with a key it isn't");
-            assert_eq!(b.eval("return document.documentElement.scrollWidth <= innerWidth"), true, "the log scrolls, not the page");
+            assert_eq!(
+                b.eval("return document.documentElement.scrollWidth <= innerWidth"),
+                true,
+                "the log scrolls, not the page"
+            );
 
-            let bright = "const [r] = getComputedStyle(document.body).backgroundColor.match(/\\d+/g); return Number(r) > 128";
+            let bright =
+                "const [r] = getComputedStyle(document.body).backgroundColor.match(/\\d+/g); return Number(r) > 128";
             assert_eq!(b.eval(bright), true);
             b.emulates("", "prefers-color-scheme", "dark");
             assert_eq!(b.eval(bright), false, "dark where the system is");
@@ -320,7 +325,8 @@ fn a_failed_log_is_compared_with_the_last_good_one_and_its_end_is_seen_at_once()
             let b = Browser::open();
             b.reads(&url);
             b.sees("Failed: exit code 3");
-            let excerpt = b.until("its last lines come above the log", "return document.querySelector('.excerpt')?.innerText");
+            let excerpt =
+                b.until("its last lines come above the log", "return document.querySelector('.excerpt')?.innerText");
             assert!(excerpt.as_str().unwrap().contains("connection refused"), "{excerpt}");
             b.clicks("Compare with the last good one");
             b.sees("The first difference is in line 2.");
