@@ -52,10 +52,12 @@ pub struct Window {
 /// A window that is drawn once, and waited for by all who ask for it meanwhile.
 type Once = Arc<OnceCell<Arc<Window>>>;
 
-/// The newest windows, for all who follow the same logs: by what was asked for, how long the log was, and whether the
-/// deployment was over.
+/// How long a log was when a window of it was asked for, whether the deployment was over, and the window.
+type Kept = (i64, bool, Once);
+
+/// The newest windows, for all who follow the same logs, by what was asked for.
 #[derive(Default)]
-pub struct Newest(Mutex<HashMap<(DeploymentId, i64, i64), (i64, bool, Once)>>);
+pub struct Newest(Mutex<HashMap<(DeploymentId, i64, i64), Kept>>);
 
 /// What is asked for.
 #[derive(Deserialize)]

@@ -152,9 +152,10 @@ impl Run<'_> {
             let begun_to = stream.begun_to();
             if begun_to != stream.begun_to && stream.begun.elapsed() >= BEGUN_AFTER {
                 (stream.begun, stream.begun_to) = (Instant::now(), begun_to);
-                let line = stream.lines.begun(BEGUN_MAX);
+                let mut line = Vec::new();
+                self.patterns.lines(stream.lines.begun(BEGUN_MAX), &mut line);
                 // It is a view: a database that is away only delays it.
-                let shown = self.app.store.tails().begin(self.id, line);
+                let shown = self.app.store.tails().begin(self.id, &line);
                 drop(tokio::time::timeout(VIEW, shown).await);
             }
             if stream.rest.len() >= CHUNK || (!stream.rest.is_empty() && Instant::now() >= stream.due) {

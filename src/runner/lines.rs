@@ -17,6 +17,7 @@ pub struct Lines {
 }
 
 struct Stream {
+    patterns: Patterns,
     masker: Masker,
     /// The line that has not ended, masked.
     line: Vec<u8>,
@@ -31,6 +32,7 @@ impl Lines {
     /// Output from a place at a line's beginning on.
     pub fn new(patterns: &Patterns) -> Self {
         let stream = || Stream {
+            patterns: patterns.clone(),
             masker: Masker::new(patterns.clone()),
             line: Vec::new(),
             left_out: 0,
@@ -98,7 +100,7 @@ impl Stream {
         }
         // Lines that begin and end in so small a part are not too long.
         let (whole, begun) = bytes.split_at(memchr::memrchr(b'\n', bytes).map_or(0, |last| last + 1));
-        out.extend_from_slice(whole);
+        self.patterns.lines(whole, out);
         self.extend(begun);
     }
 
@@ -127,7 +129,7 @@ impl Stream {
             out.extend_from_slice(format!("… [{left_out} bytes of this line left out] …").as_bytes());
             out.extend_from_slice(tail);
         } else {
-            out.extend_from_slice(&self.line);
+            self.patterns.lines(&self.line, out);
         }
         self.line.clear();
         self.line.shrink_to(LINE_MAX / 16);

@@ -2,7 +2,7 @@
 //!
 //! It is a safety net and no boundary: a script can always transform a value in a way that nobody foresaw.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -27,6 +27,7 @@ struct Inner {
     /// First bytes of any form.
     starts: [bool; 256],
     longest: usize,
+    wrapped: Wrapped,
 }
 
 impl Patterns {
@@ -43,7 +44,97 @@ impl Patterns {
             .match_kind(MatchKind::LeftmostLongest)
             .build(&forms)
             .expect("a few short patterns fit");
-        Self(Some(Arc::new(Inner { search, forms, starts, longest })))
+        let wrapped = Wrapped::new(&parts);
+        Self(Some(Arc::new(Inner { search, forms, starts, longest, wrapped })))
+    }
+
+    /// Writes whole lines to `out`, without what they have of secrets where a longer base64 text is wrapped over them.
+    pub fn lines(&self, lines: &[u8], out: &mut Vec<u8>) {
+        let Some(inner) = &self.0 else { return out.extend_from_slice(lines) };
+        for line in lines.split_inclusive(|b| *b == b'\n') {
+            match inner.wrapped.masked(line) {
+                Some(masked) => out.extend_from_slice(&masked),
+                None => out.extend_from_slice(line),
+            }
+        }
+    }
+}
+
+/// Secrets in the middle of a longer text whose base64 is wrapped, as base64(1) does: each line has some of a secret,
+/// from anywhere in it. A line of other things than base64 is none of this.
+#[derive(Default)]
+struct Wrapped {
+    /// All that stands together in some secret's base64, so many characters at a time.
+    grams: HashSet<[u8; GRAM]>,
+    /// Fewer, at the end of a line: with what a secret begins.
+    begins: HashSet<Vec<u8>>,
+    /// And at the beginning of one: with what it ends.
+    ends: HashSet<Vec<u8>>,
+}
+
+/// Six bytes, which is what is masked at least.
+const GRAM: usize = 8;
+/// At a line's border so few are masked; fewer would be in many texts by chance.
+const BORDER: usize = 4;
+/// Lines are wrapped at no fewer characters than these.
+const COLUMNS_MIN: usize = 16;
+
+impl Wrapped {
+    fn new(parts: &BTreeSet<String>) -> Self {
+        let mut this = Self::default();
+        for part in parts {
+            for (shift, engine) in (0..3).flat_map(|shift| [(shift, &STANDARD_NO_PAD), (shift, &URL_SAFE_NO_PAD)]) {
+                let core = base64_core(engine, part.as_bytes(), shift);
+                this.grams.extend(core.array_windows());
+                for length in BORDER..GRAM.min(core.len()) {
+                    this.begins.insert(core[..length].to_vec());
+                    this.ends.insert(core[core.len() - length..].to_vec());
+                }
+            }
+        }
+        this
+    }
+
+    /// A line without them; nothing where it has none.
+    fn masked(&self, line: &[u8]) -> Option<Vec<u8>> {
+        let begin = line.iter().position(|b| !matches!(b, b' ' | b'\t'))?;
+        let end = line.iter().rposition(|b| !matches!(b, b'\n' | b'\r' | b'=' | b' '))? + 1;
+        let text = line.get(begin..end)?;
+        if text.len() < GRAM
+            || !text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_' | b'*'))
+        {
+            return None;
+        }
+        let mut secret = vec![false; text.len()];
+        for (at, gram) in text.array_windows().enumerate() {
+            if self.grams.contains(gram) {
+                secret[at..at + GRAM].fill(true);
+            }
+        }
+        if text.len() >= COLUMNS_MIN {
+            for length in BORDER..GRAM {
+                let last = text.len() - length;
+                if self.begins.contains(&text[last..]) {
+                    secret[last..].fill(true);
+                }
+                if self.ends.contains(&text[..length]) {
+                    secret[..length].fill(true);
+                }
+            }
+        }
+        if !secret.contains(&true) {
+            return None;
+        }
+        let mut masked = line[..begin].to_vec();
+        for (at, byte) in text.iter().enumerate() {
+            match (secret[at], at > 0 && secret[at - 1]) {
+                (false, _) => masked.push(*byte),
+                (true, false) => masked.extend_from_slice(MASK),
+                (true, true) => {}
+            }
+        }
+        masked.extend_from_slice(&line[end..]);
+        Some(masked)
     }
 }
 
@@ -473,6 +564,42 @@ mod tests {
             let out = masked(&[&secret], &[wrapped.join("\n").as_bytes()]);
             assert!(wrapped.iter().all(|line| !out.contains(line.trim_end_matches('='))), "{out}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_masked_in_the_middle_of_a_longer_base64_that_is_wrapped() {
+        let secret = "a password that is as long as a private key may be, and goes over several lines of base64";
+        let patterns = Patterns::new([secret]);
+        for before in 0..80 {
+            let text = format!("{}{secret}, and what comes after it is nobody's secret at all", "x".repeat(before));
+            let encoded = STANDARD.encode(&text);
+            let wrapped: String =
+                encoded.as_bytes().chunks(76).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect();
+            let mut out = Vec::new();
+            patterns.lines(wrapped.as_bytes(), &mut out);
+            let out = String::from_utf8(out).unwrap();
+            assert_eq!(out.lines().count(), wrapped.lines().count(), "lines stay lines");
+            let core = &encoded[(before * 8).div_ceil(6)..(before + secret.len()) * 8 / 6];
+            let left = |length: usize| (0..=core.len() - length).any(|at| out.contains(&core[at..at + length]));
+            assert!(!left(GRAM), "{before}: {out}");
+            assert!(out.contains("***") && out.ends_with(&wrapped[wrapped.len() - 10..]), "{out}");
+        }
+        // What one line has of it whole is masked before, and the rest of that line all the same.
+        let account =
+            format!("{{\"user\": \"deployer\", \"password\": \"correct-horse\", \"note\": \"{}\"}}", "n".repeat(90));
+        let encoded = STANDARD.encode(format!("some: yaml\nfile: {account}\n"));
+        let wrapped: String =
+            encoded.as_bytes().chunks(76).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect();
+        let mut lines = super::super::lines::Lines::new(&Patterns::new([account.as_str()]));
+        let mut out = Vec::new();
+        lines.push(false, wrapped.as_bytes(), &mut out);
+        let out = String::from_utf8(out).unwrap();
+        let core = &encoded[24..];
+        assert!(!(0..=core.len() - 12).any(|at| core.get(at..at + 12).is_some_and(|g| out.contains(g))), "{out}");
+        let mut out = Vec::new();
+        let harmless = b"deployed\nZm9vYmFyYmF6cXV4cXV1eGNvcmdl\nan ordinary line\n\n";
+        patterns.lines(harmless, &mut out);
+        assert_eq!(out, harmless);
     }
 
     proptest! {
