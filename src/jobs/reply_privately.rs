@@ -21,7 +21,12 @@ pub async fn perform(job: SlackJob<'_>, press: DeploymentId) -> anyhow::Result<O
     };
     let mut text = mrkdwn::escape(&mrkdwn::clean(&refused.refusal.sentence()));
     if let PressRefusal::UnderWay { since_press_of, .. } = &refused.refusal {
-        text.push_str(&format!(" It was started by {}.", mrkdwn::mention(since_press_of)));
+        let who = if *since_press_of == refused.requested_by.user {
+            "you".to_owned()
+        } else {
+            mrkdwn::mention(since_press_of)
+        };
+        text.push_str(&format!(" It was started by {who}."));
     }
     if let Some(wait) = job.turn(SCOPE, job.paces.whisper).await? {
         return Ok(wait);

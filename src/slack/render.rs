@@ -17,7 +17,7 @@ use crate::projections::timed::Timed;
 use crate::projections::words::{self, Part, Words};
 
 /// Raised whenever the same card gives other bytes; messages remember which version rendered them.
-pub const RENDER_VERSION: i32 = 3;
+pub const RENDER_VERSION: i32 = 4;
 /// Up to so many environments get buttons; more get a menu. Slack: 25 elements in an actions block.
 const BUTTONS_MAX: usize = 25;
 /// Slack: 100 options in a menu, and 100 groups of them.
@@ -105,16 +105,16 @@ pub fn render(card: &BuildCard, links: &Links) -> Payload {
     }
     blocks.push(context(mrkdwn::link(&build_url(&card.public_url, links, card.build_id), "All about this build")));
     let room = Room { attachments: ATTACHMENTS_MAX, blocks: BLOCKS_MAX - blocks.len(), units: LINES_UNITS };
-    let Shown { attachments, hidden, newest } = room.full(card, links).unwrap_or_else(|| room.brief(card, links));
+    let Shown { attachments, hidden } = room.full(card, links).unwrap_or_else(|| room.brief(card, links));
     let told = (hidden > 0).then(|| {
         let text =
             format!("and {hidden} {}: {}", if hidden == 1 { "other deployment" } else { "other deployments" }, all());
         SlackMessageAttachment::new().with_blocks(vec![context(text)])
     });
     Payload {
-        text: fallback(card, &newest),
+        text: fallback(card),
         blocks,
-        attachments: told.into_iter().chain(attachments).collect(),
+        attachments: attachments.into_iter().chain(told).collect(),
         metadata: metadata(card),
     }
 }
@@ -158,18 +158,16 @@ struct Room {
     units: usize,
 }
 
-/// The lines that are shown, and how many are not.
-struct Shown<'a> {
+/// The lines that are shown, the newest first, and how many are not.
+struct Shown {
     attachments: Vec<SlackMessageAttachment>,
     hidden: usize,
-    /// For the notification, oldest first.
-    newest: Vec<&'a Timed>,
 }
 
 impl Room {
-    /// Every open line and the newest finished ones that fit, each with a colour, in the order of the presses. Nothing
-    /// when the open ones alone don't fit.
-    fn full<'a>(self, card: &'a BuildCard, links: &Links) -> Option<Shown<'a>> {
+    /// Every open line and the newest finished ones that fit, each with a colour; the newest press stands directly under
+    /// the buttons. Nothing when the open ones alone don't fit.
+    fn full(self, card: &BuildCard, links: &Links) -> Option<Shown> {
         let length = |line: &Timed| {
             let (sentence, detail) = full(line, &card.public_url, links);
             units(&sentence) + units(&detail)
@@ -191,16 +189,15 @@ impl Room {
             }
             (kept[n], shown, used) = (true, shown + 1, used + more);
         }
-        let newest: Vec<&Timed> =
-            card.lines.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(line, _)| line).collect();
-        let attachments = newest.iter().map(|line| attachment(line, &card.public_url, links)).collect();
-        Some(Shown { attachments, hidden: card.lines.len() - shown, newest })
+        let newest = card.lines.iter().zip(&kept).rev().filter(|(_, kept)| **kept).map(|(line, _)| line);
+        let attachments = newest.map(|line| attachment(line, &card.public_url, links)).collect();
+        Some(Shown { attachments, hidden: card.lines.len() - shown })
     }
 
     /// So many are open that each gets one line of text: the newest that fit, several to a section.
-    fn brief<'a>(self, card: &'a BuildCard, links: &Links) -> Shown<'a> {
+    fn brief(self, card: &BuildCard, links: &Links) -> Shown {
         let sections = (self.attachments - 1).min(self.blocks - 1);
-        let (mut texts, mut newest, mut left): (Vec<String>, Vec<&Timed>, usize) = (Vec::new(), Vec::new(), self.units);
+        let (mut texts, mut told, mut left): (Vec<String>, usize, usize) = (Vec::new(), 0, self.units);
         for line in card.lines.iter().rev().filter(|l| !l.deployment.state().is_over()) {
             let text = brief(line, &card.public_url, links);
             let length = units(&text) + 1;
@@ -208,23 +205,17 @@ impl Room {
             if length > left || (!fits && texts.len() == sections) {
                 break;
             }
-            // Newest first here, and turned round below.
             match texts.last_mut().filter(|_| fits) {
-                Some(last) => *last = format!("{text}\n{last}"),
+                Some(last) => last.push_str(&format!("\n{text}")),
                 None => texts.push(text),
             }
-            newest.push(line);
+            told += 1;
             left -= length;
         }
-        newest.reverse();
         let section = |text| {
             SlackMessageAttachment::new().with_blocks(vec![SlackSectionBlock::new().with_text(markdown(text)).into()])
         };
-        Shown {
-            hidden: card.lines.len() - newest.len(),
-            attachments: texts.into_iter().rev().map(section).collect(),
-            newest,
-        }
+        Shown { hidden: card.lines.len() - told, attachments: texts.into_iter().map(section).collect() }
     }
 }
 
@@ -284,17 +275,27 @@ fn pressed(deployment: &Deployment) -> String {
 fn full(line: &Timed, public_url: &str, links: &Links) -> (String, String) {
     let d = &line.deployment;
     let sentence = format!("{}: {}", pressed(d), said(d, 300));
-    let ran = match (d.state().is_over(), line.ran(line.since)) {
-        (true, Some(seconds)) => format!(" · ran {}", duration(seconds)),
-        _ => String::new(),
-    };
     let detail = format!(
-        "{}{ran}{} · {}",
-        mrkdwn::local_time(line.requested_at),
+        "{}{} · {}",
+        times(line),
         not_checked(d),
         mrkdwn::link(&log_url(public_url, links, d.of.deployment_id), "See logs")
     );
     (sentence, detail)
+}
+
+/// When what the line says came about, and how long its container ran.
+fn times(line: &Timed) -> String {
+    let at = mrkdwn::local_time;
+    match (line.deployment.state(), line.started_at) {
+        (state, started) if state.is_over() => {
+            let ran = line.ran(line.since).filter(|_| started.is_some());
+            format!("ended {}{}", at(line.since), ran.map(|s| format!(" · ran {}", duration(s))).unwrap_or_default())
+        }
+        (State::Unknown, _) => format!("since {}", at(line.since)),
+        (_, Some(started)) => format!("started {}", at(started)),
+        (_, None) => format!("pressed {}", at(line.requested_at)),
+    }
 }
 
 /// Which image runs, where nobody could ask whether it is still the one that is meant.
@@ -342,9 +343,8 @@ fn said(deployment: &Deployment, longest: usize) -> String {
     };
     let Words { state, completed, joint, reason, afterwards } = Words::of(deployment);
     let part = |part: &Part| match part {
-        Part::Ours(text) => (*text).to_owned(),
-        Part::Said(text) => mrkdwn::word(text, longest, 2 * longest),
-        Part::Build(name) => format!("*{}*", mrkdwn::word(name, 100, 200)),
+        Part::Build(_) => format!("*{}*", plainly(part, longest)),
+        Part::Ours(_) | Part::Said(_) => plainly(part, longest),
     };
     let reason: String = reason.iter().map(part).collect();
     let joint = if reason.is_empty() { "" } else { joint };
@@ -352,21 +352,39 @@ fn said(deployment: &Deployment, longest: usize) -> String {
     format!("{icon}*{state}*{completed}{joint}{reason}{afterwards}")
 }
 
-/// What notifications and screen readers say.
-fn fallback(card: &BuildCard, shown: &[&Timed]) -> String {
-    let mut text = format!(
-        "{} has a new build: {}",
-        mrkdwn::word(&card.project_name, 60, 120),
-        mrkdwn::word(&card.build_name, 200, 400)
-    );
-    for line in shown.iter().rev().take(5) {
-        text.push_str(&format!(
-            "\n{}: {}",
-            mrkdwn::word(&line.deployment.environment_name, 60, 120),
-            line.deployment.state().word()
-        ));
+/// What notifications, phones and screen readers say: the latest fact whole, or that there is a new build.
+fn fallback(card: &BuildCard) -> String {
+    let (project, build) = (mrkdwn::word(&card.project_name, 60, 120), mrkdwn::word(&card.build_name, 200, 400));
+    let Some(line) = card.lines.iter().max_by_key(|line| line.since) else {
+        return format!("{project} has a new build: {build}");
+    };
+    let d = &line.deployment;
+    let words = Words::of(d);
+    let reason: String = words.reason.iter().map(|part| plainly(part, 300)).collect();
+    let reason = match words.joint {
+        _ if reason.is_empty() => reason,
+        ": " if !reason.contains('(') => format!(" ({})", reason.trim_end_matches('.')),
+        joint => format!("{joint}{reason}"),
+    };
+    let ran = line.ran(line.since).filter(|_| d.state().is_over());
+    let after = ran.map(|seconds| format!(" after {}", duration(seconds))).unwrap_or_default();
+    format!(
+        "{project} {build}: {} {}{}{after}{reason}, {}{}",
+        mrkdwn::word(&d.environment_name, 60, 120),
+        words.state,
+        words.completed,
+        mrkdwn::word(&d.requested_by.name, 80, 160),
+        words.afterwards.map(|text| format!(". {text}")).unwrap_or_default()
+    )
+}
+
+/// A piece of a sentence without any emphasis.
+fn plainly(part: &Part, longest: usize) -> String {
+    match part {
+        Part::Ours(text) => (*text).to_owned(),
+        Part::Said(text) => mrkdwn::word(text, longest, 2 * longest),
+        Part::Build(name) => mrkdwn::word(name, 100, 200),
     }
-    text
 }
 
 fn plain(text: String) -> SlackBlockPlainTextOnly {

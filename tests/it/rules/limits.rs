@@ -75,6 +75,7 @@ fn the_message_of_every_state_as_slack_gets_it() {
 const RENDERED: &[(i32, &str)] = &[
     (2, "6a9b167c9ab0986cf4e558dc856e32f219cdea989534cc7406ec44e76be0bd82"),
     (3, "7684141cc336dd08eed7eb63d73e98664768728222d56bc5bd1ad324ae450400"),
+    (4, "c8dde182572d418a111109ee2f37254bea5109cb979d6ad7e4eb86dafb5138e5"),
 ];
 
 #[test]
@@ -95,6 +96,22 @@ fn another_rendering_is_another_version() {
         "raise RENDER_VERSION, and say so here"
     );
     assert!(RENDERED.windows(2).all(|two| two[0].0 < two[1].0));
+}
+
+#[test]
+fn what_a_phone_says_of_every_state_is_the_latest_fact_whole() {
+    let text = |lines| judge(&card(2, vec![], lines, "main-42"))["text"].as_str().unwrap().to_owned();
+    let of = |state| text(vec![line(2, state)]);
+    let said: Vec<String> = [text(vec![])]
+        .into_iter()
+        .chain(State::ALL.map(of))
+        .chain(given::with_more_to_tell().into_iter().map(|line| text(vec![line])))
+        .collect();
+    snapshot!("what_a_phone_says", said.join("\n"));
+    // An older deployment that ends later is the news.
+    let (mut older, newer) = (line(1, State::Failed), line(2, State::Succeeded));
+    older.since = newer.since + chrono::TimeDelta::seconds(1);
+    assert!(text(vec![older, newer]).starts_with("Api main-42: Environment 1 failed"));
 }
 
 #[test]
@@ -147,8 +164,9 @@ fn five_hundred_deployments_show_the_open_ones_and_the_newest() {
     let payload = judge(&card(2, vec![], lines, "m"));
     let attachments = payload["attachments"].as_array().unwrap();
     assert_eq!(attachments.len(), 20, "18 finished, 1 running, 1 for the rest: Slack takes no more");
-    assert!(attachments[0].to_string().contains("and 481 other deployments"), "{}", attachments[0]);
-    assert!(attachments[1].to_string().contains("running"));
+    assert!(attachments[0].to_string().contains("Environment 500"), "the newest is first: {}", attachments[0]);
+    assert!(attachments[18].to_string().contains("*running*"), "and one that runs stays: {}", attachments[18]);
+    assert!(attachments[19].to_string().contains("and 481 other deployments"), "{}", attachments[19]);
     let open = (1..=300).map(|n| line(n, State::Queued)).collect();
     judge(&card(2, vec![], open, "m"));
 }

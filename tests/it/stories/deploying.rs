@@ -71,6 +71,8 @@ fn a_second_press_while_it_runs_is_refused_privately_and_by_name() {
             ]
         );
         assert!(s.private_notes_of("ana").is_empty());
+        s.presses("ana", "master-1", "Staging").await;
+        assert!(s.private_notes_of("ana")[0].ends_with("It was started by you."), "{:?}", s.private_notes_of("ana"));
         s.container_ends("master-1", 0).await;
         s.presses("ben", "master-1", "Staging").await;
         s.container_ends("master-1", 0).await;
@@ -346,7 +348,7 @@ fn what_a_container_prints_is_never_markup_and_the_page_loads_nothing_from_elsew
             ],
             0,
         );
-        s.presses("ana", "&lt;img", "Staging").await;
+        s.presses("ana", "<img", "Staging").await;
         let (_, page) = s.get(&s.log_path()).await;
         assert!(!page.contains("<script>alert") && !page.contains("<img") && !page.contains("javascript:"), "{page}");
         assert!(

@@ -215,7 +215,7 @@ impl Story {
             let message = messages
                 .iter()
                 .rev()
-                .find(|m| m.only_for.is_none() && m.text.contains(build))
+                .find(|m| m.only_for.is_none() && read::title(m).contains(build))
                 .unwrap_or_else(|| panic!("no message of {build}"));
             let (action, option) =
                 read::button(message, environment).unwrap_or_else(|| panic!("no button for {environment}"));

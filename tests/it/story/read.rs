@@ -23,6 +23,11 @@ pub fn message(m: &Message) -> String {
     lines.join("\n")
 }
 
+/// The first line of a message.
+pub fn title(m: &Message) -> String {
+    message(m).lines().next().unwrap_or_default().to_owned()
+}
+
 fn text(value: &Value) -> String {
     // Slack's links carry a capability that differs from run to run.
     let mut text =

@@ -278,8 +278,11 @@ impl Service {
         let words = words.trim_start_matches("# Api: ");
         let press = {
             let workspace = self.standin.workspace();
-            let message =
-                workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none() && m.text.contains(words))?;
+            let message = workspace.channels[0]
+                .messages
+                .iter()
+                .rev()
+                .find(|m| m.only_for.is_none() && read::title(m).contains(words))?;
             let (action_id, option) = read::button(message, environment).unwrap();
             let user = workspace.users.iter().find(|u| u.name == user).unwrap().id.clone();
             Press { channel: CHANNEL.to_owned(), ts: message.ts.clone(), user, action_id, option }
