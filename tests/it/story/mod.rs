@@ -362,7 +362,7 @@ impl Story {
         let text =
             workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none()).unwrap().attachments.to_string();
         let start =
-            text.rfind("https://coolops.test/deployments/").expect("a line with a link") + "https://coolops.test".len();
+            text.find("https://coolops.test/deployments/").expect("a line with a link") + "https://coolops.test".len();
         text[start..].split('|').next().unwrap().to_owned()
     }
 

@@ -362,7 +362,7 @@ impl Service {
         let workspace = self.standin.workspace();
         let text =
             workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none()).unwrap().attachments.to_string();
-        let start = text.rfind(&format!("{}/deployments/", self.url)).expect("a line with a link");
+        let start = text.find(&format!("{}/deployments/", self.url)).expect("a line with a link");
         text[start..].split('|').next().unwrap().to_owned()
     }
 
