@@ -7,6 +7,8 @@
 mod attached;
 mod counted;
 mod guard;
+mod image;
+mod network;
 mod output;
 mod stamped;
 
@@ -14,20 +16,18 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, HostConfig, HostConfigLogConfig, Mount,
-    MountBindOptions, MountType, NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum, SystemVersion,
+    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, HostConfig, HostConfigLogConfig,
+    RestartPolicy, RestartPolicyNameEnum, SystemVersion,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
-    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptions,
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures::future::BoxFuture;
 use futures::stream::StreamExt;
 use secrecy::ExposeSecret;
-use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OnceCell, mpsc};
 use tokio::time::Instant;
 
@@ -42,14 +42,6 @@ use crate::domain::project::Unchecked;
 const INSTANCE_LABEL: &str = "coolops.instance";
 /// Label that ties a container to its deployment.
 pub const DEPLOYMENT_LABEL: &str = "coolops.deployment";
-/// The network that deployments share, without traffic between them.
-const NETWORK: &str = "coolops";
-/// Option of a bridge network: whether its members reach each other.
-const ICC: &str = "com.docker.network.bridge.enable_icc";
-/// Option of a bridge network: the name of the host's interface, at most 15 characters.
-const BRIDGE: &str = "com.docker.network.bridge.name";
-/// How long the guard's rules are taken to stand.
-const GUARDED: Duration = Duration::from_mins(6);
 /// Most of Docker's words in a reason, in characters, before they are masked and cut for people.
 const WORDS_MAX: usize = 4_000;
 /// Most memory of a deployment, in bytes.
@@ -67,11 +59,6 @@ const LOG_FILE_MAX: u64 = 1 << 30;
 const CALL: Duration = Duration::from_secs(10);
 /// How long making or starting a container may take.
 const WORK: Duration = Duration::from_mins(1);
-/// How long fetching an image may take in one try.
-const PULL: Duration = Duration::from_mins(10);
-/// Tries to fetch an image, and the pause after the first.
-const PULL_TRIES: u32 = 3;
-const PULL_PAUSE: Duration = Duration::from_secs(2);
 /// The client's own timeout, in seconds: longer than all of ours.
 const TIMEOUT: u64 = 700;
 
@@ -87,17 +74,6 @@ pub struct DockerRunner {
     podman: OnceCell<bool>,
     /// The engine that answered last: its id, its host's name, its folder. None of one whose id is new each time.
     known: Mutex<Option<(String, String, String)>>,
-}
-
-/// A network of our name.
-struct Known {
-    id: String,
-    name: String,
-    bridge: String,
-    /// Its members reach the world.
-    is_plain: bool,
-    /// Its members can't reach each other, and reach the world.
-    sound: bool,
 }
 
 fn is_of_podman(version: &SystemVersion) -> bool {
@@ -199,94 +175,6 @@ impl DockerRunner {
         Ok(info.live_restore_enabled.unwrap_or(false))
     }
 
-    /// Makes an image from a tar archive of its root file system.
-    async fn import(&self, name: &str, command: &str, tar: Vec<u8>) -> Result<(), Trouble> {
-        let options =
-            CreateImageOptionsBuilder::new().from_src("-").repo(name).changes(vec![format!("CMD {command}")]).build();
-        let body = bollard::body_full(tar.into());
-        let mut progress = self.docker.create_image(Some(options), Some(body), None);
-        while let Some(step) = progress.next().await {
-            step.map_err(|e| engine_trouble(&e))?;
-        }
-        Ok(())
-    }
-
-    /// Networks of our names, in the order in which they are used.
-    async fn networks(&self) -> Result<Vec<Known>, Trouble> {
-        let filters = HashMap::from([("name".to_owned(), vec![format!("^{NETWORK}(-[0-9]+)?$")])]);
-        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let found = within(CALL, self.docker.list_networks(Some(options))).await.map_err(|e| engine_trouble(&e))?;
-        let known = |n: bollard::models::Network| {
-            let option = |name: &str| n.options.as_ref().and_then(|o| o.get(name)).map(String::as_str);
-            let apart = matches!(option(ICC), Some("false" | "0"));
-            let plain =
-                n.driver.as_deref() == Some("bridge") && n.internal != Some(true) && n.enable_ipv6 != Some(true);
-            Some(Known {
-                id: n.id.clone()?,
-                name: n.name.clone()?,
-                bridge: option(BRIDGE).unwrap_or_default().to_owned(),
-                is_plain: plain,
-                sound: apart && plain,
-            })
-        };
-        let mut known: Vec<Known> = found.into_iter().filter_map(known).collect();
-        known.sort_by(|a, b| (a.name.len(), &a.name, &a.id).cmp(&(b.name.len(), &b.name, &b.id)));
-        Ok(known)
-    }
-
-    /// Makes sure that there is one network that deployments share, and tells its name; somebody may have pruned it
-    /// since the last one, or made one of that name that lets them reach each other.
-    async fn network(&self) -> Result<String, Trouble> {
-        if self.is_podman().await? {
-            return self.network_of_podman().await;
-        }
-        // Asking who it is takes an engine much longer than telling its networks, so it is asked only where the network of
-        // the one that answered last is not there.
-        let remembered = self.known.lock().await.as_ref().map(|(id, _, root)| bridge_of(&format!("{id} {root}")));
-        let (mut bridge, mut asked) = (remembered.unwrap_or_default(), false);
-        for _ in 0..3 {
-            let known = self.networks().await?;
-            let (ours, others): (Vec<&Known>, Vec<&Known>) = known.iter().partition(|n| n.sound && n.bridge == bridge);
-            if let Some(first) = ours.first() {
-                // Docker before version 25 may make a second one of the same name, when two workers begin at once, and
-                // can use neither then. All keep the same one, and nothing can be on the others.
-                for second in ours.iter().skip(1) {
-                    drop(within(CALL, self.docker.remove_network(&second.id)).await);
-                }
-                self.guard(&bridge).await?;
-                return Ok(first.name.clone());
-            }
-            if !asked {
-                (bridge, asked) = (bridge_of(&self.engine_id().await?), true);
-                continue;
-            }
-            let is_taken = |name: &String| others.iter().any(|n| n.name == *name);
-            let names = std::iter::once(NETWORK.to_owned()).chain((1..=20).map(|n| format!("{NETWORK}-{n}")));
-            let name = names.into_iter().find(|n| !is_taken(n)).unwrap_or_else(|| NETWORK.to_owned());
-            if let Some(other) = others.first() {
-                tracing::warn!(
-                    network = %other.name, using = %name,
-                    "there is a network of our name with other settings; deployments get one of their own"
-                );
-            }
-            let options = HashMap::from([(ICC.to_owned(), "false".to_owned()), (BRIDGE.to_owned(), bridge.clone())]);
-            let request = NetworkCreateRequest {
-                name,
-                driver: Some("bridge".to_owned()),
-                options: Some(options),
-                ..Default::default()
-            };
-            match within(WORK, self.docker.create_network(request)).await {
-                Err(e) if is_full(&e) => return Err(Trouble::Failed(Failure::EngineFull)),
-                // Somebody else was quicker: of the name, or of the bridge.
-                Err(e) if status(&e) == 409 || (status(&e) == 403 && says(&e, "same bridge name")) => {}
-                Err(e) => return Err(engine_trouble(&e)),
-                Ok(_) => *self.guarded.lock().await = None,
-            }
-        }
-        Err(Trouble::Engine(format!("the network {NETWORK} is made and not there")))
-    }
-
     /// Whether the engine is Podman; asked once.
     async fn is_podman(&self) -> Result<bool, Trouble> {
         let ask = || async {
@@ -294,29 +182,6 @@ impl DockerRunner {
             Ok(is_of_podman(&version))
         };
         self.podman.get_or_try_init(ask).await.copied()
-    }
-
-    /// The same for Podman. It takes what keeps containers from each other and does nothing with it, and tells nothing of
-    /// what a network was made with; `coolops doctor` says so.
-    async fn network_of_podman(&self) -> Result<String, Trouble> {
-        let bridge = bridge_of(&self.engine_id().await?);
-        for _ in 0..2 {
-            if let Some(ours) = self.networks().await?.iter().find(|n| n.is_plain) {
-                self.guard(&bridge).await?;
-                return Ok(ours.name.clone());
-            }
-            let request = NetworkCreateRequest {
-                name: NETWORK.to_owned(),
-                driver: Some("bridge".to_owned()),
-                options: Some(HashMap::from([(BRIDGE.to_owned(), bridge.clone())])),
-                ..Default::default()
-            };
-            match within(WORK, self.docker.create_network(request)).await {
-                Err(e) if !says(&e, "already") => return Err(engine_trouble(&e)),
-                _ => *self.guarded.lock().await = None,
-            }
-        }
-        Err(Trouble::Engine(format!("the network {NETWORK} is made and not there")))
     }
 
     /// What of the engine is not as deployments need it, in a sentence for an operator.
@@ -327,168 +192,6 @@ impl DockerRunner {
         let podman = "it is Podman, which does not keep deployments that run at the same time from each other's ports";
         Ok(self.is_podman().await?.then(|| podman.to_owned()))
     }
-
-    /// Sets the rules of [`guard`] anew, unless that was done lately: a reboot or a firewall may have lost them.
-    async fn guard(&self, bridge: &str) -> Result<(), Trouble> {
-        // Podman makes a bridge with the first container on it.
-        let later = if self.is_podman().await? { "later" } else { "" };
-        let mut guarded = self.guarded.lock().await;
-        let stands = |(of, at): &(String, Instant)| of == bridge && at.elapsed() < GUARDED;
-        if !self.guards || guarded.as_ref().is_some_and(stands) {
-            return Ok(());
-        }
-        let refused = |why: String| {
-            Trouble::Engine(format!(
-                "deployments can't be kept from the host and its metadata address: {why} (COOLOPS_NETWORK_GUARD=off runs them all the same)"
-            ))
-        };
-        if within(CALL, self.docker.inspect_image(guard::IMAGE)).await.is_err() {
-            let files = guard::file_system().map_err(|e| refused(e.to_string()))?;
-            self.import(guard::IMAGE, "[\"/bin/sh\"]", files).await?;
-        }
-        let host = Mount {
-            typ: Some(MountType::BIND),
-            source: Some("/".to_owned()),
-            target: Some("/host".to_owned()),
-            read_only: Some(true),
-            bind_options: Some(MountBindOptions { non_recursive: Some(true), ..Default::default() }),
-            ..Default::default()
-        };
-        let body = ContainerCreateBody {
-            image: Some(guard::IMAGE.to_owned()),
-            cmd: Some(["/bin/sh", "-c", guard::SCRIPT, "sh", bridge, later].map(str::to_owned).to_vec()),
-            host_config: Some(HostConfig {
-                network_mode: Some("host".to_owned()),
-                userns_mode: Some("host".to_owned()),
-                cap_drop: Some(vec!["ALL".to_owned()]),
-                cap_add: Some(vec!["NET_ADMIN".to_owned(), "NET_RAW".to_owned()]),
-                security_opt: Some(vec!["no-new-privileges".to_owned()]),
-                readonly_rootfs: Some(true),
-                tmpfs: Some(HashMap::from([("/run".to_owned(), String::new())])),
-                mounts: Some(vec![host]),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let made =
-            within(WORK, self.docker.create_container(None::<bollard::query_parameters::CreateContainerOptions>, body))
-                .await;
-        let id = made.map_err(|e| refused(words(&e)))?.id;
-        let ran = async {
-            within(WORK, self.docker.start_container(&id, None)).await.map_err(|e| refused(words(&e)))?;
-            let exit = self.wait(&id).await?;
-            if exit.code == 0 {
-                return Ok(());
-            }
-            let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail("5").build();
-            let said: Vec<String> = self
-                .docker
-                .logs(&id, Some(options))
-                .filter_map(async |l| l.ok())
-                .map(|l| l.to_string())
-                .collect()
-                .await;
-            Err(refused(format!("exit code {}: {}", exit.code, said.concat().trim())))
-        };
-        let ran = ran.await;
-        drop(self.remove(&id).await);
-        ran?;
-        *guarded = Some((bridge.to_owned(), Instant::now()));
-        Ok(())
-    }
-
-    /// Fetches an image. Nothing has started yet, so what may pass is tried again.
-    async fn pull(
-        &self,
-        image: &ImageRef,
-        credentials: Option<Credentials>,
-        progress: &mpsc::Sender<Progress>,
-    ) -> Result<(), Trouble> {
-        drop(progress.send(Progress::Pulling).await);
-        let mut pause = PULL_PAUSE;
-        for tries_left in (0..PULL_TRIES).rev() {
-            let pulled = tokio::time::timeout(PULL, self.pull_once(image, credentials.clone(), progress)).await;
-            let trouble = match pulled {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(trouble)) => trouble,
-                Err(_) => Trouble::Failed(Failure::PullFailed { detail: "it took longer than 10 minutes".to_owned() }),
-            };
-            match &trouble {
-                Trouble::Failed(Failure::PullFailed { detail }) if tries_left > 0 => {
-                    let _ =
-                        progress.send(Progress::Said(format!("{detail}; trying again in {} s", pause.as_secs()))).await;
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-                _ => return Err(trouble),
-            }
-        }
-        unreachable!("the last try returns")
-    }
-
-    async fn pull_once(
-        &self,
-        image: &ImageRef,
-        credentials: Option<Credentials>,
-        progress: &mpsc::Sender<Progress>,
-    ) -> Result<(), Trouble> {
-        let has_login = credentials.is_some();
-        let (name, tag) = image.name_and_tag();
-        let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
-        let login = credentials.map(|c| DockerCredentials {
-            username: Some(c.username),
-            password: Some(c.password.expose_secret().to_owned()),
-            serveraddress: Some(c.registry),
-            ..Default::default()
-        });
-        let _ = progress.send(Progress::Said(format!("Pulling {}", image.as_str()))).await;
-        let mut steps = self.docker.create_image(Some(options), None, login);
-        while let Some(step) = steps.next().await {
-            let step = step.map_err(|e| pull_trouble(&e, image, has_login))?;
-            let status = step.status.unwrap_or_default();
-            // Byte counts come many times a second; the steps are what people want to read.
-            if !matches!(status.as_str(), "Downloading" | "Extracting" | "Waiting" | "Verifying Checksum" | "") {
-                let id = step.id.map(|id| format!("{id}: ")).unwrap_or_default();
-                let _ = progress.send(Progress::Said(format!("{id}{status}"))).await;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Docker answers all failures of a registry with status 500 (or within the stream) and words.
-fn pull_trouble(error: &Error, image: &ImageRef, has_login: bool) -> Trouble {
-    let words = match error {
-        Error::DockerResponseServerError { message, .. } => message.clone(),
-        Error::DockerStreamError { error } => error.clone(),
-        other => return Trouble::Engine(format!("Docker does not answer: {other}")),
-    };
-    let has = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
-    Trouble::Failed(if has(&["no space left"]) {
-        Failure::EngineFull
-    } else if has(&["no basic auth credentials", "unauthorized", "authentication required", "denied"]) {
-        let registry = image.registry();
-        // Whoever shows no login hears the same of what is private and of what isn't there.
-        if has_login { Failure::RegistryRefused { registry } } else { Failure::ImageMissingOrPrivate { registry } }
-    } else if has(&["manifest unknown", "not found", "does not exist", "name unknown"]) {
-        Failure::ImageMissing
-    } else {
-        Failure::PullFailed { detail: words.chars().take(WORDS_MAX).collect() }
-    })
-}
-
-/// That an image of a moving tag is at hand and nobody can say whether it is the newest.
-fn not_checked(trouble: Trouble, image: &ImageRef) -> Trouble {
-    let detail = match trouble {
-        Trouble::Failed(Failure::PullFailed { detail }) | Trouble::Engine(detail) => detail,
-        Trouble::Failed(failure) => failure.sentence(image.as_str()),
-    };
-    Trouble::Failed(Failure::ImageUnchecked { detail })
-}
-
-/// The bridge of an engine's network: one engine's own, because several on one machine can't share one.
-fn bridge_of(engine: &str) -> String {
-    format!("{NETWORK}{}", &hex::encode(Sha256::digest(engine))[..8])
 }
 
 impl Runner for DockerRunner {
@@ -534,40 +237,7 @@ impl Runner for DockerRunner {
         Box::pin(async move {
             // Before anything is recorded as begun: a host without room for a network is told apart.
             self.network().await?;
-            let inspect = || within(CALL, self.docker.inspect_image(image.as_str()));
-            // As Kubernetes does: `latest` means the latest, any other tag is fetched once.
-            let mut could_ask = true;
-            if image.moves()
-                && let Err(trouble) = self.pull(image, credentials.clone(), &progress).await
-            {
-                let Ok(there) = inspect().await else { return Err(trouble) };
-                // What never came from a registry can't have moved there.
-                let is_local = there.repo_digests.unwrap_or_default().is_empty();
-                // The engine didn't answer: that says nothing of the registry.
-                if matches!(trouble, Trouble::Engine(_)) {
-                    return Err(trouble);
-                }
-                if unchecked == Unchecked::Fail && !is_local {
-                    return Err(not_checked(trouble, image));
-                }
-                could_ask = is_local;
-                let line = "The registry gives no newer image; using the one on this machine";
-                drop(progress.send(Progress::Said(line.to_owned())).await);
-            }
-            let there = match inspect().await {
-                Err(e) if status(&e) == 404 => {
-                    self.pull(image, credentials, &progress).await?;
-                    inspect().await
-                }
-                there => there,
-            };
-            let there = there.map_err(|e| engine_trouble(&e))?;
-            let id = there.id.ok_or_else(|| Trouble::Engine("Docker tells no id of the image".to_owned()))?;
-            // One image may be known under several names; the digest is the one of the name that was asked for.
-            let name = image.listed_name();
-            let known = there.repo_digests.unwrap_or_default();
-            let digest = known.into_iter().find(|d| d.split('@').next() == Some(name.as_str()));
-            Ok(Image { id, digest, unchecked: !could_ask })
+            self.prepared(image, credentials, unchecked, &progress).await
         })
     }
 
