@@ -22,8 +22,11 @@ impl Clock {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set(&self, present: DateTime<Utc>) {
-        self.0.store((present - local()).num_milliseconds(), Ordering::Relaxed);
+    /// Takes over a time that was asked for at one of ours: it was told in the middle between asking and now, as far as
+    /// anybody knows.
+    pub(super) fn set(&self, present: DateTime<Utc>, asked: DateTime<Utc>) {
+        let told = asked + (local() - asked) / 2;
+        self.0.store((present - told).num_milliseconds(), Ordering::Relaxed);
     }
 }
 
@@ -33,12 +36,13 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn keep_clock(&self) -> Result<(), sqlx::Error> {
+        let asked = local();
         let present = sqlx::query_scalar!(r#"select keep_clock() as "present!""#).fetch_one(&self.work).await?;
-        self.clock.set(present);
+        self.clock.set(present, asked);
         Ok(())
     }
 }
 
-fn local() -> DateTime<Utc> {
+pub(super) fn local() -> DateTime<Utc> {
     std::time::SystemTime::now().into()
 }
