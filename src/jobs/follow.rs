@@ -153,7 +153,7 @@ impl Run<'_> {
             if begun_to != stream.begun_to && stream.begun.elapsed() >= BEGUN_AFTER {
                 (stream.begun, stream.begun_to) = (Instant::now(), begun_to);
                 let mut line = Vec::new();
-                self.patterns.lines(stream.lines.begun(BEGUN_MAX), &mut line);
+                self.patterns.lines(stream.lines.begun(BEGUN_MAX), &mut false, &mut line);
                 // It is a view: a database that is away only delays it.
                 let shown = self.app.store.tails().begin(self.id, &line);
                 drop(tokio::time::timeout(VIEW, shown).await);

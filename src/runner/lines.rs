@@ -19,6 +19,8 @@ pub struct Lines {
 struct Stream {
     patterns: Patterns,
     masker: Masker,
+    /// The last line ended in the middle of what may be a secret.
+    goes_on: bool,
     /// The line that has not ended, masked.
     line: Vec<u8>,
     /// Bytes left out of its middle.
@@ -34,6 +36,7 @@ impl Lines {
         let stream = || Stream {
             patterns: patterns.clone(),
             masker: Masker::new(patterns.clone()),
+            goes_on: false,
             line: Vec::new(),
             left_out: 0,
             scratch: Vec::new(),
@@ -100,7 +103,7 @@ impl Stream {
         }
         // Lines that begin and end in so small a part are not too long.
         let (whole, begun) = bytes.split_at(memchr::memrchr(b'\n', bytes).map_or(0, |last| last + 1));
-        self.patterns.lines(whole, out);
+        self.patterns.lines(whole, &mut self.goes_on, out);
         self.extend(begun);
     }
 
@@ -129,7 +132,7 @@ impl Stream {
             out.extend_from_slice(format!("… [{left_out} bytes of this line left out] …").as_bytes());
             out.extend_from_slice(tail);
         } else {
-            self.patterns.lines(&self.line, out);
+            self.patterns.lines(&self.line, &mut self.goes_on, out);
         }
         self.line.clear();
         self.line.shrink_to(LINE_MAX / 16);

@@ -49,10 +49,11 @@ impl Patterns {
     }
 
     /// Writes whole lines to `out`, without what they have of secrets where a longer base64 text is wrapped over them.
-    pub fn lines(&self, lines: &[u8], out: &mut Vec<u8>) {
+    /// `goes_on` is whether the line before ended in the middle of one.
+    pub fn lines(&self, lines: &[u8], goes_on: &mut bool, out: &mut Vec<u8>) {
         let Some(inner) = &self.0 else { return out.extend_from_slice(lines) };
         for line in lines.split_inclusive(|b| *b == b'\n') {
-            match inner.wrapped.masked(line) {
+            match inner.wrapped.masked(line, goes_on) {
                 Some(masked) => out.extend_from_slice(&masked),
                 None => out.extend_from_slice(line),
             }
@@ -75,14 +76,15 @@ struct Wrapped {
 /// Six bytes, which is what is masked at least.
 const GRAM: usize = 8;
 /// At a line's border so few are masked; fewer would be in many texts by chance.
-const BORDER: usize = 4;
+const BORDER: usize = 3;
 /// Lines are wrapped at no fewer characters than these.
 const COLUMNS_MIN: usize = 16;
 
 impl Wrapped {
     fn new(parts: &BTreeSet<String>) -> Self {
         let mut this = Self::default();
-        for part in parts {
+        // The lines of a part that has several are parts too; what they have around them is no secret (PEM's first line).
+        for part in parts.iter().filter(|part| !part.contains('\n') && !part.contains("-----BEGIN")) {
             for (shift, engine) in (0..3).flat_map(|shift| [(shift, &STANDARD_NO_PAD), (shift, &URL_SAFE_NO_PAD)]) {
                 let core = base64_core(engine, part.as_bytes(), shift);
                 this.grams.extend(core.array_windows());
@@ -95,12 +97,13 @@ impl Wrapped {
         this
     }
 
-    /// A line without them; nothing where it has none.
-    fn masked(&self, line: &[u8]) -> Option<Vec<u8>> {
+    /// A line without them; nothing where it has none. Notes whether it ends in one.
+    fn masked(&self, line: &[u8], ended_in_one: &mut bool) -> Option<Vec<u8>> {
+        let goes_on = std::mem::take(ended_in_one);
         let begin = line.iter().position(|b| !matches!(b, b' ' | b'\t'))?;
         let end = line.iter().rposition(|b| !matches!(b, b'\n' | b'\r' | b'=' | b' '))? + 1;
         let text = line.get(begin..end)?;
-        if text.len() < GRAM
+        if (text.len() < GRAM && !goes_on && !text.ends_with(MASK))
             || !text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_' | b'*'))
         {
             return None;
@@ -111,17 +114,27 @@ impl Wrapped {
                 secret[at..at + GRAM].fill(true);
             }
         }
-        if text.len() >= COLUMNS_MIN {
-            for length in BORDER..GRAM {
-                let last = text.len() - length;
-                if self.begins.contains(&text[last..]) {
-                    secret[last..].fill(true);
-                }
-                if self.ends.contains(&text[..length]) {
-                    secret[..length].fill(true);
-                }
+        let is_wide = text.len() >= COLUMNS_MIN;
+        for length in BORDER..GRAM.min(text.len() + 1) {
+            let last = text.len() - length;
+            if is_wide && self.begins.contains(&text[last..]) {
+                secret[last..].fill(true);
+            }
+            if (is_wide || goes_on) && self.ends.contains(&text[..length]) {
+                secret[..length].fill(true);
             }
         }
+        // So little beside what is masked already that nothing can be said of it is more of the same.
+        let is_mask = |b: &u8| *b == MASK[0];
+        if let Some(first) = text.iter().position(is_mask).filter(|first| goes_on && (1..GRAM).contains(first)) {
+            secret[..(first + MASK.len()).min(text.len())].fill(true);
+        }
+        let last =
+            text.iter().rposition(is_mask).filter(|last| is_wide && (1..GRAM).contains(&(text.len() - last - 1)));
+        if let Some(last) = last {
+            secret[(last + 1).saturating_sub(MASK.len())..].fill(true);
+        }
+        *ended_in_one = secret.last() == Some(&true) || text.ends_with(MASK);
         if !secret.contains(&true) {
             return None;
         }
@@ -568,38 +581,57 @@ mod tests {
 
     #[test]
     fn a_secret_is_masked_in_the_middle_of_a_longer_base64_that_is_wrapped() {
-        let secret = "a password that is as long as a private key may be, and goes over several lines of base64";
-        let patterns = Patterns::new([secret]);
-        for before in 0..80 {
-            let text = format!("{}{secret}, and what comes after it is nobody's secret at all", "x".repeat(before));
-            let encoded = STANDARD.encode(&text);
-            let wrapped: String =
-                encoded.as_bytes().chunks(76).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect();
+        let wrapped = |text: &str| -> String {
+            let lines = STANDARD.encode(text).into_bytes();
+            lines.chunks(76).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect()
+        };
+        let read = |secret: &str, printed: &str| {
+            let mut lines = super::super::lines::Lines::new(&Patterns::new([secret]));
             let mut out = Vec::new();
-            patterns.lines(wrapped.as_bytes(), &mut out);
-            let out = String::from_utf8(out).unwrap();
-            assert_eq!(out.lines().count(), wrapped.lines().count(), "lines stay lines");
-            let core = &encoded[(before * 8).div_ceil(6)..(before + secret.len()) * 8 / 6];
-            let left = |length: usize| (0..=core.len() - length).any(|at| out.contains(&core[at..at + length]));
-            assert!(!left(GRAM), "{before}: {out}");
-            assert!(out.contains("***") && out.ends_with(&wrapped[wrapped.len() - 10..]), "{out}");
+            // As it comes: a line at a time.
+            printed.split_inclusive('\n').for_each(|line| lines.push(false, line.as_bytes(), &mut out));
+            String::from_utf8(out).unwrap()
+        };
+        let long = "a password that is as long as a private key may be, and goes over several lines of base64";
+        for (secret, after) in
+            [(long, " and what comes after it is nobody's secret at all"), (long, ""), ("correct-horse-battery", "")]
+        {
+            for before in 0..80 {
+                let printed = wrapped(&format!("{}{secret}{after}", "x".repeat(before)));
+                let out = read(secret, &printed);
+                assert!(out.contains("***"), "{printed} → {out}");
+                let of_secret = (before * 8).div_ceil(6)..(before + secret.len()) * 8 / 6;
+                for (n, (line, shown)) in printed.lines().zip(out.lines()).enumerate() {
+                    // All that stays of a line are its ends that are none of the secret's, and up to two characters.
+                    let here = of_secret.start.max(n * 76)..of_secret.end.min(n * 76 + line.len());
+                    let ours =
+                        line.get(here.start.saturating_sub(n * 76)..here.end.saturating_sub(n * 76)).unwrap_or("");
+                    let length = ours.len().min(BORDER);
+                    let is_there = length == BORDER
+                        && shown.contains(&ours[..length])
+                        && shown.contains(&ours[ours.len() - length..]);
+                    assert!(!is_there, "{before}: {line} → {shown}");
+                    if of_secret.start < n * 76 && ours.len() >= BORDER {
+                        assert!(shown.starts_with("***"), "{before}: {line} → {shown} in {printed} → {out}");
+                    }
+                }
+                assert_eq!(out.lines().count(), printed.lines().count(), "lines stay lines");
+            }
         }
         // What one line has of it whole is masked before, and the rest of that line all the same.
         let account =
             format!("{{\"user\": \"deployer\", \"password\": \"correct-horse\", \"note\": \"{}\"}}", "n".repeat(90));
-        let encoded = STANDARD.encode(format!("some: yaml\nfile: {account}\n"));
-        let wrapped: String =
-            encoded.as_bytes().chunks(76).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect();
-        let mut lines = super::super::lines::Lines::new(&Patterns::new([account.as_str()]));
-        let mut out = Vec::new();
-        lines.push(false, wrapped.as_bytes(), &mut out);
-        let out = String::from_utf8(out).unwrap();
-        let core = &encoded[24..];
+        let printed = wrapped(&format!("some: yaml\nfile: {account}\n"));
+        let (out, core) = (read(&account, &printed), &printed[24..]);
         assert!(!(0..=core.len() - 12).any(|at| core.get(at..at + 12).is_some_and(|g| out.contains(g))), "{out}");
-        let mut out = Vec::new();
-        let harmless = b"deployed\nZm9vYmFyYmF6cXV4cXV1eGNvcmdl\nan ordinary line\n\n";
-        patterns.lines(harmless, &mut out);
-        assert_eq!(out, harmless);
+        // Other lines stay as they are, and the base64 of another key's first line.
+        let harmless = "deployed\nZm9vYmFyYmF6cXV4cXV1eGNvcmdl\nan ordinary line\n\n";
+        assert_eq!(read(long, harmless), harmless);
+        let (key, other) = (
+            "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\n-----END PRIVATE KEY-----\n",
+            wrapped("-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIB"),
+        );
+        assert_eq!(read(key, &other), other);
     }
 
     proptest! {
