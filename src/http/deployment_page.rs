@@ -11,7 +11,7 @@ use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 
 use super::error::Answer;
-use super::log_window::{last_line, last_lines, window};
+use super::log_window::{known_line, last_lines, window};
 use super::page;
 use super::traced;
 use super::{Parts, Web};
@@ -80,7 +80,7 @@ async fn shown(web: &Web, id: &str, shows: &Shows) -> Result<Response, Answer> {
     let deployment = &timed.deployment;
     let state = deployment.state();
     let over = state.is_over() || state == Phase::Unknown;
-    let last = last_line(web, deployment).await?;
+    let last = known_line(web, deployment).await?;
     let window = match shows.line {
         Some(line) => {
             let (from, to) = (line.saturating_sub(LINES / 2), line.saturating_add(LINES / 2));

@@ -105,7 +105,7 @@ pub(super) async fn last_line(web: &Parts, deployment: &Deployment) -> Result<i6
 }
 
 /// The same, as all who watch were told last: they ask for the same then, and it is drawn once.
-async fn known_line(web: &Parts, deployment: &Deployment) -> Result<i64, sqlx::Error> {
+pub(super) async fn known_line(web: &Parts, deployment: &Deployment) -> Result<i64, sqlx::Error> {
     match web.logs.watched.lines(deployment.of.deployment_id) {
         Some(lines) if !deployment.state().is_over() => Ok(lines),
         _ => last_line(web, deployment).await,
@@ -119,7 +119,7 @@ pub(super) async fn last_lines(web: &Parts, deployment: &Deployment, many: i64) 
     let from = (lines - many + 1).max(1);
     let mut window = kept(web, deployment, from, lines, lines).await?;
     // Of long lines fewer fit, and they are the last ones.
-    while window.to < lines && many > 1 {
+    while window.to < window.lines && many > 1 {
         many /= 2;
         window = kept(web, deployment, lines - many + 1, lines, lines).await?;
     }
@@ -179,7 +179,11 @@ pub(super) async fn window(
         drawn = off_thread(drawn, move |drawn| drawn.lines(first, &chunk.body, chunk.at)).await;
     }
     if next == i32::MAX && !deployment.state().is_over() {
-        for piece in store.tails().after(id, stored.max(from - TAIL_BEFORE)).await? {
+        for piece in store.tails().after(id, stored).await? {
+            if piece.last_line() < from - TAIL_BEFORE {
+                drawn.line = piece.last_line();
+                continue;
+            }
             if piece.first_line > drawn.line + 1 && drawn.line > 0 && piece.first_line > from {
                 drawn.gaps.push((piece.first_line, piece.first_line - drawn.line - 1));
             }
@@ -290,8 +294,12 @@ impl Drawn {
         self.is_full || (self.line > self.to && self.screen.rows().all(|row| row.number > self.to))
     }
 
-    fn window(mut self, lines: i64) -> Window {
+    fn window(mut self, mut lines: i64) -> Window {
         self.take();
+        // What was shown a moment ago and is stored now, or not yet: those who ask again see it.
+        if !self.is_full && self.line < self.to {
+            (self.to, lines) = (self.line.max(self.from - 1), self.line);
+        }
         let on_screen: Vec<_> = self.screen.rows().filter(|row| self.has(row)).cloned().collect();
         for row in on_screen {
             let html = row.html(|link| self.screen.link(link));

@@ -79,6 +79,12 @@ class Block {
     Object.assign(this, { from, to, loaded: 0, near: false, used: 0, busy: null });
     blocks.push(this);
   }
+  // Its last line that is in the page; 0 when none is.
+  get loaded() { return this.last; }
+  set loaded(line) {
+    this.last = line;
+    this.box?.classList.toggle("loaded", line > 0);
+  }
   // Its box, from when it is needed on.
   get element() {
     if (!this.box) {
@@ -179,8 +185,12 @@ function fill(block, html, to) {
   mark(block.element);
   if (before?.bottom < 0) window.scrollBy(0, block.element.getBoundingClientRect().height - before.height);
   $("empty")?.remove();
+  evict();
+}
+// Rows that were not seen for long leave the page.
+function evict() {
   if (printing) return;
-  const kept = blocks.filter((b) => b.loaded && !b.near).sort((a, b) => a.used - b.used);
+  const kept = blocks.filter((b) => b.loaded && !b.near && !b.section.body.hidden).sort((a, b) => a.used - b.used);
   for (const old of kept.slice(0, Math.max(0, kept.length - KEPT))) {
     old.element.style.height = `${old.element.getBoundingClientRect().height}px`;
     old.element.replaceChildren();
@@ -349,6 +359,8 @@ function patch(from, to, before, html) {
   for (const block of blocks.slice(begin, end)) {
     if (block.busy || (block.from <= before && block.loaded < Math.min(block.to, before))) return false;
   }
+  // What is in the page is found when the log is built anew.
+  for (const block of blocks.slice(begin, end)) unfold(block.chapter);
   const rows = document.createElement("template");
   rows.innerHTML = html;
   for (const block of blocks.slice(begin, end)) {
@@ -373,6 +385,7 @@ function patch(from, to, before, html) {
     mark(block.element);
   }
   $("empty")?.remove();
+  evict();
   return true;
 }
 // Tells whether lines were asked for.
@@ -473,14 +486,18 @@ function told(name, data) {
 }
 async function ended({ lines: to }) {
   const was = following;
-  const same = to === lines;
+  // What was passed over while it ran may be there now.
+  const same = to === lines && !log.querySelector(".note");
   await grown(to);
   lines = to;
   finish();
   // The whole log is stored by now, with its steps. What was left out of its middle has changed its numbers.
   const steps = await outline();
   if (log.dataset.state !== "succeeded") await excerpt();
-  if (same && steps.length === 1 && sections.length === 1) return;
+  if (same && steps.length === 1 && sections.length === 1) {
+    if (was) window.scrollTo(0, document.documentElement.scrollHeight);
+    return;
+  }
   const top = topLine();
   build(steps, same);
   if (was && lines) { await load(blocks.at(-1)); window.scrollTo(0, document.documentElement.scrollHeight); } else if (top) await show(top, false);
@@ -578,6 +595,7 @@ async function show(line, marked = true) {
   // Where it is before what is around it has its height, and again when it has.
   await load(block);
   await toRow(block, line, marked);
+  ours = false;
   const index = blocks.indexOf(block);
   await Promise.all(blocks.slice(Math.max(0, index - 1), index + 2).map(load));
   for (let i = 0; i < 2; i++) await toRow(block, line, marked);
@@ -706,17 +724,25 @@ $("copy").addEventListener("click", async () => {
   }
   tell(said);
 });
+let telling = 0;
 function tell(text) {
   $("copy").textContent = text;
-  setTimeout(() => { $("copy").textContent = "Copy"; }, 1500);
+  clearTimeout(telling);
+  telling = setTimeout(() => { $("copy").textContent = "Copy"; }, 1500);
 }
 // On paper is what is in the page; of a log that isn't endless all of it.
 const PRINTED = 20000;
 async function toPaper() {
+  if (printing) return;
   printing = lines <= PRINTED;
-  if (printing) await Promise.all(blocks.filter((b) => !b.section.body.hidden).map(load));
-  window.print();
-  printing = false;
+  try {
+    const all = printing ? blocks.filter((b) => !b.section.body.hidden).map(load) : [];
+    // What can't be fetched now is named on paper.
+    await Promise.race([Promise.all(all), new Promise((resolve) => setTimeout(resolve, 10000))]);
+    window.print();
+  } finally {
+    printing = false;
+  }
 }
 document.addEventListener("keydown", (event) => {
   if (event.key === "p" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); toPaper(); return; }
