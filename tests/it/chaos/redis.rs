@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::{CANARY, Chaos, chaos, counted, counting};
 use crate::story::proxy::{Mode, Proxy};
+use crate::story::redis::connection;
 
 /// Restarts the service on a database of Redis that is its own, behind a proxy.
 async fn own_redis(s: &mut Chaos<'_>) -> (Proxy, ::redis::aio::MultiplexedConnection) {
     let url = crate::story::database::service("TEST_REDIS_URL");
     let (proxy, through) = Proxy::redis(&url).await;
-    let connection = ::redis::Client::open(through.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let connection = connection(&through).await;
     s.stop("-TERM");
     s.set("REDIS_URL", &through);
     s.start().await;
@@ -96,8 +97,7 @@ fn f22_a_redis_that_falls_silent_stays_in_doubt() {
 fn f23_redis_is_full_or_read_only_and_full_of_strangers() {
     chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
         let server = OwnRedis::start(&["--maxmemory", "1500kb", "--maxmemory-policy", "noeviction"]);
-        let mut redis =
-            ::redis::Client::open(server.url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut redis = connection(&server.url).await;
         s.injects("a Redis that is full of strangers' keys and refuses to write");
         for n in 0..10_000 {
             if ::redis::cmd("SET")
@@ -200,8 +200,7 @@ async fn held(redis: &mut ::redis::aio::MultiplexedConnection) -> (usize, u64) {
 fn f25_twenty_thousand_rings_over_ten_restarts_leave_nothing_on_redis() {
     chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
         let server = OwnRedis::start(&[]);
-        let mut redis =
-            ::redis::Client::open(server.url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut redis = connection(&server.url).await;
         s.stop("-TERM");
         s.set("REDIS_URL", &server.url);
         let mut rung = 0;
@@ -241,8 +240,7 @@ fn f25_twenty_thousand_rings_over_ten_restarts_leave_nothing_on_redis() {
 fn f25_a_redis_that_an_older_version_filled_heals() {
     chaos(&counting(3, 10, 0), Some(counted(3)), async |s| {
         let server = OwnRedis::start(&[]);
-        let mut redis =
-            ::redis::Client::open(server.url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut redis = connection(&server.url).await;
         let instance = s.instance().await;
         s.stop("-TERM");
         s.injects("8,201 rings that were answered and never struck out, of a worker that died");

@@ -316,6 +316,17 @@ fn f36_the_bot_is_removed_and_invited_again() {
     });
 }
 
+/// What `/readyz` says, ready or not.
+fn readiness(s: &Chaos<'_>) -> String {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    agent.get(format!("{}/readyz", s.url)).call().unwrap().body_mut().read_to_string().unwrap()
+}
+
+/// How often Slack was asked to show something.
+fn posts(s: &Chaos<'_>) -> usize {
+    s.standin.workspace().calls.iter().filter(|c| c.method.starts_with("chat.")).count()
+}
+
 #[test]
 fn f37_the_app_is_removed_and_says_so() {
     chaos(&counting(1, 5, 0), Some(counted(1)), async |s| {
@@ -336,15 +347,11 @@ fn f37_the_app_is_removed_and_says_so() {
         assert_eq!(s.standin.shared().tell(serde_json::json!({ "type": "app_uninstalled" })).await, Ok(200));
         let said = s.cli_fails(&["doctor"], "").1;
         assert!(said.contains("takes nothing from us: app_uninstalled; reinstall the app"), "{said}");
-        let calls = s.standin.workspace().calls.iter().filter(|c| c.method.starts_with("chat.")).count();
+        let calls = posts(s);
         s.presses("ana", "master-1", "Staging").await;
         let ended = "select count(*) from deployment where state = 'succeeded'";
         s.until("the deployment goes on all the same", async || s.database.count(ended).await == 1).await;
-        assert_eq!(
-            s.standin.workspace().calls.iter().filter(|c| c.method.starts_with("chat.")).count(),
-            calls,
-            "Slack is left alone"
-        );
+        assert_eq!(posts(s), calls, "Slack is left alone");
         s.injects("it is installed again, and the service restarted");
         s.stop("-TERM");
         s.start().await;
@@ -369,11 +376,10 @@ fn f37_the_token_is_revoked_and_given_back() {
         s.presses("ana", "master-1", "Staging").await;
         let ended = "select count(*) from deployment where state = 'succeeded'";
         s.until("the deployment goes on all the same", async || s.database.count(ended).await == 1).await;
-        let ready = ureq::get(format!("{}/readyz", s.url)).call().unwrap().body_mut().read_to_string().unwrap();
-        assert!(ready.contains("takes nothing from us: token_revoked"), "{ready}");
-        let calls = s.standin.workspace().calls.len();
+        s.until("it is told", async || readiness(s).contains("takes nothing from us: token_revoked")).await;
+        let calls = posts(s);
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(s.standin.workspace().calls.len(), calls, "Slack is left alone");
+        assert_eq!(posts(s), calls, "Slack is left alone");
         s.injects("the app is installed again, and the service restarted with its token");
         s.standin.workspace().faults.clear();
         s.stop("-TERM");
@@ -392,17 +398,15 @@ fn f37_the_token_is_revoked_and_given_back() {
 #[test]
 fn f37_an_outage_after_a_revoked_token_is_not_called_that() {
     chaos(&counting(1, 5, 0), Some(counted(1)), async |s| {
-        let ready =
-            |s: &Chaos<'_>| ureq::get(format!("{}/readyz", s.url)).call().unwrap().body_mut().read_to_string().unwrap();
         s.injects("token_revoked on a post");
         s.standin.workspace().plan("chat.postMessage", Fault::Error("token_revoked".to_owned()), 1);
         s.cli(&["build:new", "master-1"]);
-        s.until("it is told", async || ready(s).contains("takes nothing from us: token_revoked")).await;
+        s.until("it is told", async || readiness(s).contains("takes nothing from us: token_revoked")).await;
         s.injects("the token is good again, but Slack answers 500 for a while");
         s.standin.workspace().plan("chat.postMessage", Fault::Status(500), u32::MAX);
         s.database.set_clock(61).await;
         s.until("the new reason is told", async || {
-            ready(s).contains("takes nothing from us: no clear answer to our last call")
+            readiness(s).contains("takes nothing from us: no clear answer to our last call")
         })
         .await;
         s.standin.workspace().faults.clear();

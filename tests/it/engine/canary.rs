@@ -152,8 +152,7 @@ fn output_is_not_stored_while_a_replaced_secret_that_is_in_it_can_not_be_masked(
 }
 
 async fn redis_dump() -> String {
-    let mut connection =
-        redis::Client::open(service("TEST_REDIS_URL")).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut connection = crate::story::redis::connection(&service("TEST_REDIS_URL")).await;
     let mut text = String::new();
     for database in 0..16 {
         redis::cmd("SELECT").arg(database).query_async::<()>(&mut connection).await.unwrap();

@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::story::service::{Service, service_story};
 
+/// Two million lines through a debug build, beside whatever else the machine does: what is claimed of them is what they
+/// cost, not how long they take.
+const PATIENCE: Duration = Duration::from_mins(5);
+
 /// What a reader of the live stream got.
 #[derive(Debug, Default)]
 struct Got {
@@ -38,9 +42,15 @@ fn follow(url: &str, over: &AtomicBool) -> (usize, String) {
     while !over.load(Ordering::Relaxed) {
         last = ureq::get(url).call().unwrap().body_mut().read_to_string().unwrap();
         largest = largest.max(last.len());
-        std::thread::sleep(Duration::from_millis(100));
+        // The page's own pace.
+        std::thread::sleep(Duration::from_millis(250));
     }
     (largest, last)
+}
+
+/// The last line as the page gets it.
+fn newest_line(live: &str) -> String {
+    ureq::get(&live.replace("/live?", "/lines?last=1&")).call().unwrap().body_mut().read_to_string().unwrap()
 }
 
 fn live(s: &Service) -> String {
@@ -74,7 +84,7 @@ fn a_flood_of_empty_lines_costs_little_with_ten_readers_and_a_hundred_slow_ones(
         let mut peak = before;
         let began = Instant::now();
         while !s.channel().contains("*succeeded*") {
-            assert!(began.elapsed() < Duration::from_secs(90), "{}", s.channel());
+            assert!(began.elapsed() < PATIENCE, "{}\n{}", newest_line(&url), s.channel());
             peak = peak.max(s.resident(0));
             for stream in &mut slow {
                 stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
@@ -94,8 +104,7 @@ fn a_flood_of_empty_lines_costs_little_with_ten_readers_and_a_hundred_slow_ones(
         }
         assert!(peak - before < 60 * 1024, "serve grew by {} KB", peak - before);
         assert_eq!(s.logs().len(), 2_000_000, "the download has every line");
-        let last =
-            ureq::get(&url.replace("/live?", "/lines?last=1&")).call().unwrap().body_mut().read_to_string().unwrap();
+        let last = newest_line(&url);
         assert!(last.contains("id=\\\"L2000000\\\""), "{last}");
     });
 }

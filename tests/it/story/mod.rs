@@ -10,6 +10,7 @@ pub mod given;
 pub mod podman;
 pub mod proxy;
 pub mod read;
+pub mod redis;
 pub mod runner;
 pub mod schema;
 pub mod service;
