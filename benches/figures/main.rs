@@ -352,7 +352,9 @@ fn story_of(n: u128) -> Vec<Event> {
                 entry("Job url", format!("https://ci.example.com/job/{n}")),
                 entry("Last commit", "Fix the thing & the other".into()),
             ],
-            environments: (0..3).map(|e| ButtonFor { id: environment(e), name: format!("Environment {e}") }).collect(),
+            environments: (0..3)
+                .map(|e| ButtonFor { id: environment(e), name: format!("Environment {e}"), protected: false })
+                .collect(),
             channel: "C0DEPLOYS1".into(),
             public_url: "https://coolops.example.com".into(),
             link_key: service::LINK_KEY.into(),

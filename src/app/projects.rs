@@ -179,7 +179,10 @@ impl App {
                 Some(variable.clone())
             }
             EnvironmentChange::SetSecret { name: variable, .. } => Some(variable.clone()),
-            EnvironmentChange::Rename(_) | EnvironmentChange::Move(_) | EnvironmentChange::Archive => None,
+            EnvironmentChange::Rename(_)
+            | EnvironmentChange::Move(_)
+            | EnvironmentChange::Protect(_)
+            | EnvironmentChange::Archive => None,
         };
         let before = std::sync::Mutex::new(None);
         let decide = |project: &Project| {

@@ -52,7 +52,7 @@ enum Command {
         #[command(flatten)]
         format: Format,
     },
-    /// Set variables (NAME=VALUE), a secret (--secret NAME, value from standard input), or the position
+    /// Set variables (NAME=VALUE), a secret (--secret NAME, value from standard input), the position, or protection
     Set {
         /// The project's slug
         project: String,
@@ -70,6 +70,9 @@ enum Command {
         /// Another place among the buttons
         #[arg(long)]
         position: Option<i32>,
+        /// Whether a press is asked back first, on builds announced from now on: yes or no
+        #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
+        protected: Option<bool>,
     },
     /// Remove variables, secret or not; a secret's value is erased
     Unset {
@@ -141,18 +144,21 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             if format.json {
                 output::json(&environments.into_iter().map(as_json).collect::<Vec<_>>());
             } else {
-                let row =
-                    |e: &&Environment| vec![e.name.clone(), e.position.to_string(), e.variables.len().to_string()];
-                output::table(&["NAME", "POSITION", "VARIABLES"], &environments.iter().map(row).collect::<Vec<_>>());
+                let row = |e: &&Environment| {
+                    let protected = if e.protected { "yes" } else { "no" };
+                    vec![e.name.clone(), e.position.to_string(), protected.to_owned(), e.variables.len().to_string()]
+                };
+                let rows: Vec<_> = environments.iter().map(row).collect();
+                output::table(&["NAME", "POSITION", "PROTECTED", "VARIABLES"], &rows);
             }
         }
         Command::Show { project, environment, format } => {
             show(app.project_named(&project).await?.environment_named(&environment)?, format);
         }
-        Command::Set { project, environment, variables, secret, from_file, position } => {
+        Command::Set { project, environment, variables, secret, from_file, position, protected } => {
             anyhow::ensure!(
-                !variables.is_empty() || secret.is_some() || position.is_some(),
-                "nothing to set; give NAME=VALUE, --secret NAME or --position"
+                !variables.is_empty() || secret.is_some() || position.is_some() || protected.is_some(),
+                "nothing to set; give NAME=VALUE, --secret NAME, --position or --protected"
             );
             let split = |text: &String| {
                 let (name, value) = text
@@ -162,6 +168,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             };
             let mut changes = variables.iter().map(split).collect::<Result<Vec<_>>>()?;
             changes.extend(position.map(EnvironmentChange::Move));
+            changes.extend(protected.map(EnvironmentChange::Protect));
             let before = app.project_named(&project).await?;
             // All are judged before the first is recorded.
             for change in &changes {
@@ -208,14 +215,15 @@ pub fn as_json(e: &Environment) -> serde_json::Value {
         VariableValue::Plain(value) => json!({ "name": v.name, "value": value }),
         VariableValue::Secret(secret) => json!({ "name": v.name, "secret": secret }),
     };
-    json!({ "id": e.id, "name": e.name, "position": e.position, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
+    json!({ "id": e.id, "name": e.name, "position": e.position, "protected": e.protected, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
 }
 
 fn show(e: &Environment, format: Format) {
     if format.json {
         return output::json(&as_json(e));
     }
-    output::line(&format!("{} (position {})", e.name, e.position));
+    let protected = if e.protected { ", protected: a press is asked back first" } else { "" };
+    output::line(&format!("{} (position {}{protected})", e.name, e.position));
     for v in &e.variables {
         match &v.value {
             VariableValue::Plain(value) => output::line(&format!("  {}={}", v.name, output::safe(value))),

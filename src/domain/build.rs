@@ -104,7 +104,7 @@ pub fn decide(
         environments: project
             .open_environments()
             .into_iter()
-            .map(|e| ButtonFor { id: e.id, name: e.name.clone() })
+            .map(|e| ButtonFor { id: e.id, name: e.name.clone(), protected: e.protected })
             .collect(),
         channel: project.channel.clone(),
         public_url,

@@ -63,6 +63,9 @@ pub struct ButtonFor {
     pub id: EnvironmentId,
     /// Its name then.
     pub name: String,
+    /// Whether a press is asked back first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protected: bool,
 }
 
 impl Payload for BuildRegistered {
@@ -75,7 +78,11 @@ impl Payload for BuildRegistered {
             name: "master-94657536".into(),
             params: vec![entry("DOCKER_TAG", "94657536")],
             metadata: vec![entry("Job url", "https://ci.example.com/job/7")],
-            environments: vec![ButtonFor { id: EnvironmentId(Uuid::from_u128(0x2)), name: "Production".into() }],
+            environments: vec![ButtonFor {
+                id: EnvironmentId(Uuid::from_u128(0x2)),
+                name: "Production".into(),
+                protected: true,
+            }],
             channel: "C0123456789".into(),
             public_url: "https://coolops.example.com".into(),
             link_key: "5f2c9a01-1".into(),

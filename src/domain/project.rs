@@ -106,6 +106,9 @@ pub struct Environment {
     pub name: String,
     /// Its place among the buttons, lowest first.
     pub position: i32,
+    /// A press for it is asked back first.
+    #[serde(default)]
+    pub protected: bool,
     /// Closed.
     pub archived: bool,
     /// What its deployments get, in the order of first setting.
@@ -254,6 +257,7 @@ impl Project {
                     id: e.environment_id,
                     name: e.name.clone(),
                     position: e.position,
+                    protected: false,
                     archived: false,
                     variables: Vec::new(),
                     version: 1,
@@ -265,6 +269,9 @@ impl Project {
             }
             SettingsEvent::EnvironmentMoved(e) => {
                 return self.change(e.environment_id, |env| env.position = e.position);
+            }
+            SettingsEvent::EnvironmentProtectionChanged(e) => {
+                return self.change(e.environment_id, |env| env.protected = e.protected);
             }
             SettingsEvent::EnvironmentArchived(e) => return self.change(e.environment_id, |env| env.archived = true),
             SettingsEvent::VariableSet(e) => {
@@ -407,6 +414,9 @@ impl Project {
                 EnvironmentRenamed { project_id, environment_id, name }.into()
             }
             EnvironmentChange::Move(position) => EnvironmentMoved { project_id, environment_id, position }.into(),
+            EnvironmentChange::Protect(protected) => {
+                EnvironmentProtectionChanged { project_id, environment_id, protected }.into()
+            }
             EnvironmentChange::Archive => EnvironmentArchived { project_id, environment_id }.into(),
             EnvironmentChange::SetVariable { name, value } => {
                 names::variable(&name)?;
@@ -552,6 +562,7 @@ impl Environment {
 pub enum EnvironmentChange {
     Rename(String),
     Move(i32),
+    Protect(bool),
     Archive,
     SetVariable { name: String, value: String },
     SetSecret { name: String, secret: SecretRef },

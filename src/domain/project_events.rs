@@ -227,6 +227,16 @@ pub struct EnvironmentMoved {
     pub position: i32,
 }
 
+/// Recorded when it was changed whether a press for an environment is asked back first. Builds registered from then on
+/// have such buttons.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct EnvironmentProtectionChanged {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub protected: bool,
+}
+
 /// Recorded when an environment was closed: its buttons on older messages are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "plain facts")]
@@ -347,6 +357,7 @@ examples! {
     EnvironmentCreated { project_id: PROJECT, environment_id: ENVIRONMENT, name: "Production", position: 1 }
     EnvironmentRenamed { project_id: PROJECT, environment_id: ENVIRONMENT, name: "Live" }
     EnvironmentMoved { project_id: PROJECT, environment_id: ENVIRONMENT, position: 3 }
+    EnvironmentProtectionChanged { project_id: PROJECT, environment_id: ENVIRONMENT, protected: true }
     EnvironmentArchived { project_id: PROJECT, environment_id: ENVIRONMENT }
     VariableSet { project_id: PROJECT, environment_id: ENVIRONMENT, name: "REGION", value: "eu-central-1" }
     SecretSet { project_id: PROJECT, environment_id: ENVIRONMENT, name: "DATABASE_URL", secret: secret() }

@@ -24,7 +24,7 @@ pub struct BuildCard {
     pub registered_at: DateTime<Utc>,
     /// One line per accepted press, oldest first.
     pub lines: Vec<Timed>,
-    /// Counts what changed the card: tells one version of its message from another.
+    /// Counts what changed what the card says: tells one version of its message from another.
     pub version: u32,
 }
 
@@ -58,17 +58,18 @@ impl BuildCard {
             });
         }
         let Some(card) = card else { return };
-        card.version += 1;
         match event {
+            Event::BuildRegistered(_) => {}
             Event::Deployment(DeploymentEvent::Requested(e)) => card.lines.push(Timed::requested(e, at)),
             // What is no deployment's own changes no line: a refused press is told to the presser alone, and where the
             // message is, is not part of what it says.
             _ => {
                 let stream = event.address().stream;
-                if let Some(line) = card.lines.iter_mut().rev().find(|l| l.deployment.of.deployment_id.0 == stream) {
-                    line.apply(event, at);
-                }
+                let own = |l: &&mut Timed| l.deployment.of.deployment_id.0 == stream;
+                let Some(line) = card.lines.iter_mut().rev().find(own) else { return };
+                line.apply(event, at);
             }
         }
+        card.version += 1;
     }
 }

@@ -9,6 +9,7 @@ use slack_morphism::prelude::*;
 
 use super::button::{self, Button};
 use super::mrkdwn;
+use crate::domain::build::ButtonFor;
 use crate::domain::deployment::{Deployment, State, duration};
 use crate::domain::ids::BuildId;
 use crate::keys::Links;
@@ -30,6 +31,8 @@ const ATTACHMENTS_MAX: usize = 20;
 const BLOCKS_MAX: usize = 50;
 /// Most characters of all lines together, far from where Slack says `msg_blocks_too_long`.
 const LINES_UNITS: usize = 12_000;
+/// Slack: 300 characters in the text of a confirmation.
+const CONFIRM_UNITS: usize = 300;
 /// Slack: 3,000 characters in a section's text.
 const SECTION_UNITS: usize = 2_900;
 /// Slack: 4,000 characters in the text of an edit.
@@ -229,10 +232,13 @@ fn actions(card: &BuildCard) -> SlackBlock {
     let value = |environment| Button { build: card.build_id, environment }.value();
     if card.environments.len() <= BUTTONS_MAX {
         let buttons = card.environments.iter().enumerate().map(|(n, e)| {
-            SlackBlockButtonElement::new(plain(label(&format!("Deploy to {}", e.name))))
+            let button = SlackBlockButtonElement::new(plain(label(&format!("Deploy to {}", e.name))))
                 .with_action_id(button::action(n).into())
-                .with_value(value(e.id))
-                .into()
+                .with_value(value(e.id));
+            let asked = |button: SlackBlockButtonElement| {
+                button.with_style(SlackBlockButtonStyle::Danger).with_confirm(confirm(card, &[e]))
+            };
+            if e.protected { asked(button) } else { button }.into()
         });
         return SlackActionsBlock::new(buttons.collect()).with_block_id(button::block().into()).into();
     }
@@ -250,7 +256,34 @@ fn actions(card: &BuildCard) -> SlackBlock {
         };
         menu.with_option_groups(all.chunks(OPTIONS_MAX).enumerate().map(group).collect())
     };
+    // A menu asks for all of its entries, or for none.
+    let protected: Vec<&ButtonFor> = card.environments.iter().filter(|e| e.protected).collect();
+    let menu = if protected.is_empty() { menu } else { menu.with_confirm(confirm(card, &protected)) };
     SlackActionsBlock::new(vec![menu.into()]).with_block_id(button::menu_block(card.version).into()).into()
+}
+
+/// What is asked back before a press counts that may be for one of these.
+fn confirm(card: &BuildCard, protected: &[&ButtonFor]) -> SlackBlockConfirmItem {
+    let build = mrkdwn::word(&card.build_name, 100, 150);
+    let (title, text) = match protected {
+        [one] => (
+            format!("Deploy to {}?", one.name),
+            format!("*{build}* goes to *{}*, which is protected.", mrkdwn::word(&one.name, 60, 100)),
+        ),
+        all => {
+            let names = all.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ");
+            let text = format!("*{build}* goes to the environment that you chose. Protected are: ");
+            let left = CONFIRM_UNITS - units(&text);
+            ("Deploy?".to_owned(), format!("{text}{}", mrkdwn::word(&names, left / 2, left)))
+        }
+    };
+    SlackBlockConfirmItem::new(
+        plain(mrkdwn::cut(&title, 100, 100)),
+        markdown(text),
+        plain("Deploy".to_owned()),
+        plain("Don't".to_owned()),
+    )
+    .with_style("danger".to_owned())
 }
 
 /// A line as one line of text.

@@ -114,6 +114,10 @@ fn projects_and_environments_are_set_up_from_the_command_line() {
         assert!(shown.contains("REGION=eu") && shown.contains("TOKEN is secret (version 1, fingerprint "), "{shown}");
         assert!(!shown.contains("correct-horse"));
         s.cli(&["environment", "unset", "api", "Staging", "TOKEN", "EMPTY"]);
+        let shown = s.cli(&["environment", "set", "api", "Production", "--protected", "yes"]);
+        assert!(shown.starts_with("Production (position 1, protected: a press is asked back first)"), "{shown}");
+        let (code, said) = s.cli_fails(&["environment", "set", "api", "Production", "--protected", "maybe"], "");
+        assert!(code == 2 && said.contains("invalid value 'maybe' for '--protected <YES|NO>'"), "{said}");
         s.cli(&["environment", "rename", "api", "Staging", "Stage"]);
         s.cli(&["environment", "create", "api", "Canary", "--position", "0"]);
         let list: serde_json::Value = serde_json::from_str(&s.cli(&["environment", "list", "api", "--json"])).unwrap();

@@ -33,6 +33,7 @@ fn card(environments: usize, metadata: Vec<(String, String)>, lines: Vec<Timed>,
             .map(|n| ButtonFor {
                 id: EnvironmentId(Uuid::from_u128(100 + n as u128)),
                 name: format!("Environment {n}"),
+                protected: false,
             })
             .collect(),
         channel: "C1".into(),

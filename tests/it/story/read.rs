@@ -1,4 +1,4 @@
-//! A channel as its members read it: title, fields, `[buttons]`, lines with their colour bar.
+//! A channel as its members read it: title, fields, `[buttons]`, `[red buttons!]`, lines with their colour bar.
 
 use coolops_lab::standin::workspace::{Channel, Message, Workspace};
 use serde_json::Value;
@@ -54,7 +54,9 @@ fn block(b: &Value) -> String {
         "context" => list("elements").iter().map(text).collect::<Vec<_>>().join(" "),
         "actions" => {
             let element = |e: &Value| match e["type"].as_str() {
-                Some("button") => format!("[{}]", text(&e["text"])),
+                Some("button") => {
+                    format!("[{}{}]", text(&e["text"]), if e["style"] == "danger" { "!" } else { "" })
+                }
                 _ => format!("[{} ▾]", text(&e["placeholder"])),
             };
             list("elements").iter().map(element).collect::<Vec<_>>().join(" ")
@@ -77,6 +79,18 @@ pub fn button(m: &Message, environment: &str) -> Option<(String, Option<String>)
         }
     }
     None
+}
+
+/// What is asked back before the n-th element of the buttons' block counts.
+pub fn asked_back(m: &Message, n: usize) -> Option<String> {
+    let elements =
+        m.blocks.as_array()?.iter().find_map(|b| b["elements"].as_array().filter(|_| b["type"] == "actions"))?;
+    asks(elements.get(n)?.get("confirm")?)
+}
+
+fn asks(confirm: &Value) -> Option<String> {
+    let part = |name: &str| confirm[name].is_object().then(|| text(&confirm[name]));
+    Some(format!("{} {} [{}] [{}]", part("title")?, part("text")?, part("confirm")?, part("deny")?))
 }
 
 /// What only this person sees in the first channel.
