@@ -1,7 +1,7 @@
 //! A worker takes a deployment from step to step; a person closes an unknown one.
 
 use super::{ATTEMPTS, App, CommandError, record, too_busy};
-use crate::domain::deployment::{Deployment, Line, StopReason, Verdict, WrongState};
+use crate::domain::deployment::{Deployment, Line, PressRefusal, StopReason, Verdict, WrongState};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{DeploymentId, EnvironmentId, EventId};
 use crate::projections::rows;
@@ -14,6 +14,9 @@ pub enum StepError {
     /// It doesn't fit where the deployment stands.
     #[error(transparent)]
     Wrong(#[from] WrongState),
+    /// It can't be stopped as it stands.
+    #[error("{}", .0.sentence())]
+    Stop(PressRefusal),
     /// There is no such deployment.
     #[error("there is no deployment {0}; see: coolops deployment list")]
     NoDeployment(DeploymentId),
@@ -29,12 +32,12 @@ impl App {
     ///
     /// # Errors
     /// See [`StepError`], or that the database is away.
-    pub async fn step(
+    pub async fn step<E: Into<StepError>>(
         &self,
         id: DeploymentId,
         claim: Option<&Claim>,
         actor: &Actor,
-        decide: impl Fn(&Deployment, &Line) -> Result<Vec<Event>, WrongState>,
+        decide: impl Fn(&Deployment, &Line) -> Result<Vec<Event>, E>,
     ) -> Result<Deployment, CommandError<StepError>> {
         let missing = || CommandError::Refused(StepError::NoDeployment(id));
         let of = self.store.deployments().get(id).await?.ok_or_else(missing)?.of;
@@ -101,7 +104,7 @@ impl App {
         reason: &StopReason,
         actor: &Actor,
     ) -> Result<Deployment, CommandError<StepError>> {
-        self.step(id, None, actor, |own, line| own.request_stop(reason.clone(), line)).await
+        self.step(id, None, actor, |own, line| own.request_stop(reason.clone(), line).map_err(StepError::Stop)).await
     }
 
     /// The container of a deployment that had ended was found running, and was stopped.
@@ -125,7 +128,7 @@ impl App {
         for id in self.store.deployments().waiting(environment).await? {
             match self.stop(id, &StopReason::Archived { what: what.to_owned() }, actor).await {
                 // Meanwhile it has begun, or ended.
-                Ok(_) | Err(CommandError::Refused(StepError::Wrong(_))) => {}
+                Ok(_) | Err(CommandError::Refused(StepError::Stop(_))) => {}
                 Err(e) => return Err(e),
             }
         }

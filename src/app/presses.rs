@@ -1,28 +1,107 @@
-//! Somebody presses a button.
+//! Somebody presses a button, or chooses from a line's menu.
 
 use std::convert::Infallible;
 
+use super::deployments::StepError;
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
-use crate::domain::deployment::{self, Deployment, RequestDeployment};
+use crate::domain::build::BuildRegistered;
+use crate::domain::deployment::{
+    self, CancelDeployment, Deployment, DeploymentRefused, PressRefusal, RequestDeployment, StopReason,
+};
 use crate::domain::event::{Actor, DeploymentEvent, Event};
+use crate::domain::ids::{BuildId, DeploymentId};
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};
 
+/// Whether what a press is about is known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "plain words")]
+pub enum Known {
+    Yes,
+    No,
+}
+
 impl App {
-    /// Records a press: accepted or refused, always one event. The same press again changes nothing.
-    ///
-    /// # Errors
-    /// When the database is away; nothing is recorded then, as far as is known.
-    pub async fn press(&self, command: RequestDeployment) -> Result<Event, CommandError<Infallible>> {
-        let person = &command.requested_by;
-        let actor = Actor::Slack { team: person.team.clone(), user: person.user.clone(), name: person.name.clone() };
-        let told = self.store.log().build(command.build_id).await?;
+    /// What the log says of a build, and the channel that Slack named when it took its message.
+    async fn announced(
+        &self,
+        build: BuildId,
+    ) -> Result<(Option<BuildRegistered>, Option<String>), CommandError<Infallible>> {
+        let told = self.store.log().build(build).await?;
         let posted_in = told
             .iter()
             .rev()
             .find_map(|e| if let Event::MessagePosted(m) = &e.event { Some(m.channel.clone()) } else { None });
         let build =
             told.into_iter().find_map(|e| if let Event::BuildRegistered(build) = e.event { Some(build) } else { None });
+        Ok((build, posted_in))
+    }
+
+    /// Ends a deployment, or records why not: the presser is told. The same press again changes nothing.
+    ///
+    /// # Errors
+    /// When the database is away; nothing is recorded then, as far as is known.
+    pub async fn cancel(
+        &self,
+        press: DeploymentId,
+        command: CancelDeployment,
+    ) -> Result<Known, CommandError<Infallible>> {
+        let Some(deployment) = self.store.deployments().get(command.deployment_id).await? else { return Ok(Known::No) };
+        let of = deployment.of;
+        let (build, posted_in) = self.announced(of.build_id).await?;
+        let project = self.project(of.project_id).await?;
+        let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
+        let person = command.requested_by.clone();
+        let actor = Actor::from(&person);
+        let stopped = match deployment::may_cancel(known, posted_in.as_deref(), &command) {
+            Ok(()) => {
+                let reason = StopReason::Person { by: person.clone(), reason: None };
+                match self.stop(of.deployment_id, &reason, &actor).await {
+                    Ok(_) => Ok(()),
+                    Err(CommandError::Refused(StepError::Stop(refusal))) => Err(refusal),
+                    Err(CommandError::Refused(StepError::NoDeployment(_))) => return Ok(Known::No),
+                    Err(CommandError::Refused(e @ (StepError::Wrong(_) | StepError::Fenced))) => {
+                        return Err(CommandError::Impossible(e.into()));
+                    }
+                    Err(CommandError::Unavailable(e)) => return Err(CommandError::Unavailable(e)),
+                    Err(CommandError::Impossible(e)) => return Err(CommandError::Impossible(e)),
+                }
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let refusal = match stopped {
+            Ok(()) => return Ok(Known::Yes),
+            // What they wanted is under way.
+            Err(PressRefusal::Stopping { reason: StopReason::Person { by, .. }, .. }) if by.user == person.user => {
+                return Ok(Known::Yes);
+            }
+            Err(refusal) => refusal,
+        };
+        let refused = DeploymentRefused {
+            deployment_id: press,
+            build_id: of.build_id,
+            environment_id: of.environment_id,
+            project_id: Some(of.project_id),
+            requested_by: person,
+            channel: command.channel,
+            refusal,
+        };
+        let mut append = Append::default();
+        record(&mut append, new_event_id(), &refused.into(), &actor, 0);
+        match self.store.append(append).await {
+            // The same signed bytes twice are one press.
+            Ok(_) | Err(AppendError::Conflict) => Ok(Known::Yes),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Records a press: accepted or refused, always one event. The same press again changes nothing.
+    ///
+    /// # Errors
+    /// When the database is away; nothing is recorded then, as far as is known.
+    pub async fn press(&self, command: RequestDeployment) -> Result<Event, CommandError<Infallible>> {
+        let actor = Actor::from(&command.requested_by);
+        let (build, posted_in) = self.announced(command.build_id).await?;
         let mut project = match &build {
             Some(build) => self.project(build.project_id).await?,
             None => None,

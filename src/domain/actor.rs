@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::deployment_events::Person;
 use super::ids::{DeliveryId, TokenId};
 
 /// The shape of [`Stored`].
@@ -43,6 +44,12 @@ pub enum Actor {
     },
     /// coolops itself.
     System,
+}
+
+impl From<&Person> for Actor {
+    fn from(person: &Person) -> Self {
+        Self::Slack { team: person.team.clone(), user: person.user.clone(), name: person.name.clone() }
+    }
 }
 
 /// An actor as it is stored.

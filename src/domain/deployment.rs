@@ -57,7 +57,10 @@ impl Stand {
             Self::Succeeded { .. } | Self::Resolved { verdict: Verdict::Succeeded, .. } => State::Succeeded,
             Self::Failed { .. } | Self::Resolved { verdict: Verdict::Failed, .. } => State::Failed,
             Self::Stopped { reason: StopReason::TimeLimit { .. }, .. } => State::TimedOut,
-            Self::Stopped { reason: StopReason::Operator { .. } | StopReason::Archived { .. }, .. } => State::Cancelled,
+            Self::Stopped {
+                reason: StopReason::Operator { .. } | StopReason::Person { .. } | StopReason::Archived { .. },
+                ..
+            } => State::Cancelled,
         }
     }
 
@@ -266,10 +269,8 @@ pub fn request(
     if project.archived {
         return refuse(PressRefusal::ProjectArchived { project: project.name.clone() });
     }
-    // Whoever sees the channel of before may not be who should deploy any more.
-    if !is_at_home(build, project, posted_in, &command.channel) {
-        let (project_name, channel) = (project.name.clone(), project.channel.clone());
-        return refuse(PressRefusal::MovedAway { project: project_name, channel });
+    if let Err(refusal) = admit(build, project, posted_in, &command.channel) {
+        return refuse(refusal);
     }
     let Some(environment) = project.environment(command.environment_id).filter(|e| !e.archived) else {
         let shown = build.environments.iter().find(|e| e.id == command.environment_id);
@@ -298,6 +299,48 @@ pub fn request(
         behind: line.last().map(|d| Ahead { deployment_id: d.of.deployment_id, build_name: d.build_name.clone() }),
     }
     .into()
+}
+
+/// Lets a press in that comes from where the project's builds are deployed from: whoever sees the channel of before may
+/// not be who should deploy, or stop, any more.
+fn admit(
+    build: &BuildRegistered,
+    project: &Project,
+    posted_in: Option<&str>,
+    channel: &str,
+) -> Result<(), PressRefusal> {
+    if is_at_home(build, project, posted_in, channel) {
+        return Ok(());
+    }
+    Err(PressRefusal::MovedAway { project: project.name.clone(), channel: project.channel.clone() })
+}
+
+/// Somebody asks for the end of a deployment with its line's menu.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain facts of the press")]
+pub struct CancelDeployment {
+    pub deployment_id: DeploymentId,
+    pub requested_by: Person,
+    pub channel: String,
+    /// The menu is not on a message of this app in its own workspace.
+    pub foreign: bool,
+}
+
+/// Decides whether somebody may end a deployment from where they press, whatever was archived meanwhile: what takes away
+/// stays possible.
+///
+/// # Errors
+/// When the press comes from elsewhere.
+pub fn may_cancel(
+    build: Option<(&BuildRegistered, &Project)>,
+    posted_in: Option<&str>,
+    command: &CancelDeployment,
+) -> Result<(), PressRefusal> {
+    if command.foreign {
+        return Err(PressRefusal::ForeignMessage);
+    }
+    let (build, project) = build.ok_or(PressRefusal::BuildUnknown)?;
+    admit(build, project, posted_in, &command.channel)
 }
 
 /// Whether a press comes from the channel that the project's messages go to now. Slack may answer a post with another
@@ -397,11 +440,18 @@ impl Deployment {
     ///
     /// # Errors
     /// When it ended, is stopping already, or is unknown: then a person looks and resolves it.
-    pub fn request_stop(&self, reason: StopReason, line: &Line) -> Result<Vec<Event>, WrongState> {
-        self.in_state(&[State::Queued, State::Ready, State::Pulling, State::Starting, State::Running], "stopped")?;
+    pub fn request_stop(&self, reason: StopReason, line: &Line) -> Result<Vec<Event>, PressRefusal> {
         let of = self.of;
-        Ok(match self.state() {
-            State::Queued => {
+        let (build_name, environment) = (self.build_name.clone(), self.environment_name.clone());
+        Ok(match &self.stand {
+            Stand::Succeeded { .. } | Stand::Failed { .. } | Stand::Stopped { .. } | Stand::Resolved { .. } => {
+                return Err(PressRefusal::Over { build_name, environment, state: self.state() });
+            }
+            Stand::Unknown { .. } => return Err(PressRefusal::Undecided { build_name, environment }),
+            Stand::Cancelling { reason } => {
+                return Err(PressRefusal::Stopping { build_name, environment, reason: reason.clone() });
+            }
+            Stand::Queued { .. } => {
                 let place = line.iter().position(|d| d.of.deployment_id == of.deployment_id);
                 let neighbours = place.and_then(|n| Some((line.get(n.checked_sub(1)?)?, line.get(n + 1)?)));
                 let moved = neighbours.map(|(before, after)| {
@@ -416,7 +466,9 @@ impl Deployment {
                 .collect()
             }
             // A worker may be about to start it: it looks before it does, and ends it then.
-            _ => vec![DeploymentStopRequested { of, reason }.into()],
+            Stand::Ready { .. } | Stand::Pulling { .. } | Stand::Starting { .. } | Stand::Running => {
+                vec![DeploymentStopRequested { of, reason }.into()]
+            }
         })
     }
 

@@ -182,6 +182,14 @@ pub enum StopReason {
         /// Why, in that person's words.
         reason: String,
     },
+    /// Somebody in Slack wanted so.
+    Person {
+        /// Who.
+        by: Person,
+        /// Why, in that person's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// What it was for was archived.
     Archived {
         /// What that was, such as `the environment Staging`.
@@ -196,6 +204,8 @@ impl StopReason {
             Self::TimeLimit { minutes: 1 } => "it ran longer than a minute".to_owned(),
             Self::TimeLimit { minutes } => format!("it ran longer than {minutes} minutes"),
             Self::Operator { reason, .. } => reason.clone(),
+            Self::Person { by, reason: None } => format!("{} wanted so", by.name),
+            Self::Person { by, reason: Some(reason) } => format!("{} wanted so: {reason}", by.name),
             Self::Archived { what } => format!("{what} was archived"),
         }
     }
@@ -206,12 +216,16 @@ pub fn stop_words(reason: &StopReason, exit_code: Option<i64>, cut_off_after: Op
     let code = exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
     let who = match reason {
         StopReason::Operator { by, .. } => format!(", stopped by {by}"),
-        StopReason::TimeLimit { .. } | StopReason::Archived { .. } => String::new(),
+        StopReason::TimeLimit { .. } | StopReason::Archived { .. } | StopReason::Person { .. } => String::new(),
     };
-    let cut_off = cut_off_after
+    format!("{}{code}{who}{}", reason.sentence(), cut_off(cut_off_after))
+}
+
+/// That SIGKILL cut the clean-up off, if it did.
+pub fn cut_off(after: Option<u32>) -> String {
+    after
         .map(|s| format!("; it was still cleaning up {s} s after SIGTERM, and SIGKILL cut that off"))
-        .unwrap_or_default();
-    format!("{}{code}{who}{cut_off}", reason.sentence())
+        .unwrap_or_default()
 }
 
 /// A length of time as people say it.
@@ -494,6 +508,9 @@ pub enum PressRefusal {
     MovedAway { project: String, channel: String },
     ForeignMessage,
     UnderWay { build_name: String, environment: String, state: State, since_press_of: String },
+    Over { build_name: String, environment: String, state: State },
+    Stopping { build_name: String, environment: String, reason: StopReason },
+    Undecided { build_name: String, environment: String },
 }
 
 impl PressRefusal {
@@ -510,10 +527,10 @@ impl PressRefusal {
                 )
             }
             Self::MovedAway { project, .. } => {
-                format!("The builds of {project} are deployed from another channel now, so nothing was started.")
+                format!("The builds of {project} are deployed from another channel now, so nothing was done.")
             }
             Self::ForeignMessage => {
-                "This button is not on a message of this coolops, or of this workspace, so nothing was started.".to_owned()
+                "This button is not on a message of this coolops, or of this workspace, so nothing was done.".to_owned()
             }
             Self::UnderWay { build_name, environment, state, .. } => {
                 let next = match state {
@@ -523,6 +540,15 @@ impl PressRefusal {
                 let state = state.word();
                 format!("{build_name} is already {state} on {environment}, so nothing was started a second time. {next}")
             }
+            Self::Over { build_name, environment, state } => {
+                format!("{build_name} on {environment} has ended already ({}): there is nothing to stop.", state.word())
+            }
+            Self::Stopping { build_name, environment, reason } => {
+                format!("{build_name} on {environment} is being stopped already: {}.", stop_words(reason, None, None))
+            }
+            Self::Undecided { build_name, environment } => format!(
+                "Nobody can tell whether {build_name} still runs on {environment}, so it can't be stopped. An operator has to look at it first: coolops deployment resolve."
+            ),
         }
     }
 }

@@ -10,7 +10,9 @@ use super::slack_request::verified;
 use super::traced;
 use super::{Parts, Web};
 use crate::app::CommandError;
+use crate::app::presses::Known;
 use crate::domain::ids::DeploymentId;
+use crate::slack::button::Choice;
 use crate::slack::interaction::{self, Asks, Interaction};
 use crate::telemetry::causes;
 
@@ -28,18 +30,31 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
         interaction::parse(&signed.body, home).map_err(|e| Answer::malformed(e.to_string()))?;
     let answer_to = response_url.as_deref();
     let press = match asks {
-        Asks::Deploy(press) => *press,
+        Asks::Press(press) => *press,
         Asks::Nothing => return Ok(StatusCode::OK),
         Asks::Stale => {
             say(&web, answer_to, STALE);
             return Ok(StatusCode::OK);
         }
     };
-    let command = press.request(DeploymentId::of_press(&signed.signature, &signed.timestamp));
-    traced::about("deployment.id", command.deployment_id);
-    let pressed = tokio::time::timeout(DEADLINE, web.app.press(command)).await;
-    match pressed.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".into()))) {
-        Ok(_) => {}
+    // The same bytes again are the same press.
+    let id = DeploymentId::of_press(&signed.signature, &signed.timestamp);
+    let done = async {
+        match press.choice {
+            Choice::Deploy(button) => {
+                traced::about("deployment.id", id);
+                web.app.press(press.request(id, button)).await.map(|_| Known::Yes)
+            }
+            Choice::Cancel(deployment) => {
+                traced::about("deployment.id", deployment);
+                web.app.cancel(id, press.cancel(deployment)).await
+            }
+        }
+    };
+    let done = tokio::time::timeout(DEADLINE, done).await;
+    match done.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".into()))) {
+        Ok(Known::Yes) => {}
+        Ok(Known::No) => say(&web, answer_to, STALE),
         Err(CommandError::Unavailable(cause)) => {
             tracing::warn!(details = causes(&*cause), "a press could not be recorded");
             say(&web, answer_to, TRY_AGAIN);
@@ -53,7 +68,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
     Ok(StatusCode::OK)
 }
 
-const TRY_AGAIN: &str = "coolops can't reach its database right now and could not confirm your press. Please try again in a moment; if the message shows a line by then, your press was taken.";
+const TRY_AGAIN: &str = "coolops can't reach its database right now and could not confirm your press. Please try again in a moment; if the message shows it by then, your press was taken.";
 const IMPOSSIBLE: &str =
     "coolops could not record your press, and would not if you pressed again. An operator finds the reason in its log.";
 const STALE: &str =

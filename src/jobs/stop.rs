@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::Outcome;
 use super::run_deployment::Break;
 use crate::app::App;
+use crate::app::deployments::StepError;
 use crate::domain::deployment::{Deployment, Line, State, StopReason};
 use crate::domain::event::Actor;
 use crate::domain::ids::DeploymentId;
@@ -110,7 +111,7 @@ impl<'a> Stop<'a> {
             let decide = |own: &Deployment, line: &Line| match own.state() {
                 // Somebody else was quicker: it is stopping already.
                 State::Cancelling => Ok(vec![]),
-                _ => own.request_stop(reason.clone(), line),
+                _ => own.request_stop(reason.clone(), line).map_err(StepError::Stop),
             };
             self.app.step(self.id, Some(self.claim), &Actor::System, decide).await?;
         }

@@ -3,7 +3,7 @@
 //! **Invariant:** what others wrote is kept apart from our own words, so that whoever shows them escapes and cuts the
 //! former as its medium demands.
 
-use crate::domain::deployment::{Deployment, Stand, stop_words};
+use crate::domain::deployment::{Deployment, Person, Stand, StopReason, cut_off, stop_words};
 
 /// A piece of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Part {
     Said(String),
     /// The name of a build.
     Build(String),
+    /// Somebody in Slack.
+    Who(Person),
 }
 
 /// What is said of a deployment.
@@ -35,6 +37,9 @@ impl Words {
     /// The words for a deployment.
     pub fn of(deployment: &Deployment) -> Self {
         let said = |text: &str| vec![Part::Said(text.to_owned())];
+        let why = |reason: Option<&str>| {
+            reason.map(|text| vec![Part::Ours(": "), Part::Said(text.to_owned())]).unwrap_or_default()
+        };
         let delay = || match deployment.stand.delay() {
             Some(problem) => vec![Part::Ours("waits, and tries again: "), Part::Said(problem.to_owned())],
             None => vec![],
@@ -44,6 +49,14 @@ impl Words {
             Stand::Ready { delay: None } => (", ", vec![Part::Ours("waiting for a free worker")]),
             Stand::Ready { .. } | Stand::Pulling { .. } | Stand::Starting { .. } => (", ", delay()),
             Stand::Running | Stand::Succeeded { .. } => ("", vec![]),
+            Stand::Cancelling { reason: StopReason::Person { by, reason } } => {
+                (", as ", [vec![Part::Who(by.clone()), Part::Ours(" wanted")], why(reason.as_deref())].concat())
+            }
+            Stand::Stopped { reason: StopReason::Person { by, reason }, exit_code, cut_off_after, .. } => {
+                let code = exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
+                let end = Part::Said(format!("{code}{}", cut_off(*cut_off_after)));
+                (" by ", [vec![Part::Who(by.clone())], why(reason.as_deref()), vec![end]].concat())
+            }
             Stand::Cancelling { reason } => (": ", said(&stop_words(reason, None, None))),
             Stand::Unknown { loss, .. } => {
                 let closed = ". The environment stays closed until an operator decides.";
@@ -66,6 +79,7 @@ impl Words {
         let text = |part: &Part| match part {
             Part::Ours(text) => (*text).to_owned(),
             Part::Said(text) | Part::Build(text) => shown(text),
+            Part::Who(person) => shown(&person.name),
         };
         self.reason.iter().map(text).collect()
     }

@@ -1,13 +1,41 @@
-//! The deploy button and the deploy menu: what they carry, and how they are known again. Written and read here and
-//! nowhere else.
+//! Buttons and menus: what they carry, and how they are known again. Written and read here and nowhere else.
 //!
 //! **Invariant:** what is in a message stays there for years, so every version of a value that was ever sent can be
 //! read. A value is constant for the message's life: a press acts on the present, never on what the message showed.
 
-use crate::domain::ids::{BuildId, EnvironmentId};
+use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId};
 
 /// Id of the block of buttons; a menu's block has a version behind it.
 const BLOCK: &str = "deploy";
+/// Begins the id of a line's block.
+const LINE: &str = "line";
+
+/// What somebody asks for with a button or a menu's entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// That a build is deployed.
+    Deploy(Button),
+    /// That a deployment ends.
+    Cancel(DeploymentId),
+}
+
+impl Choice {
+    /// The value that Slack keeps and sends back.
+    pub fn value(self) -> String {
+        match self {
+            Self::Deploy(button) => button.value(),
+            Self::Cancel(deployment) => format!("v1.cancel.{deployment}"),
+        }
+    }
+
+    /// Reads a value; `None` when it was never ours.
+    pub fn read(value: &str) -> Option<Self> {
+        match value.strip_prefix("v1.cancel.") {
+            Some(deployment) => Some(Self::Cancel(deployment.parse().ok()?)),
+            None => Button::read(value).map(Self::Deploy),
+        }
+    }
+}
 
 /// What a press asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +77,12 @@ pub fn menu_block(version: u32) -> String {
 
 /// Whether a block is one of ours.
 pub fn is_ours(block: &str) -> bool {
-    block.split('.').next() == Some(BLOCK)
+    block.split('.').next().is_some_and(|first| [BLOCK, LINE].contains(&first))
+}
+
+/// Id of a line's block, and of the menu in it.
+pub fn line(deployment: DeploymentId) -> String {
+    format!("{LINE}.{deployment}")
 }
 
 /// Action id of the n-th button.
@@ -75,6 +108,11 @@ mod tests {
         for never_ours in ["", "v1", "v1.4.2", "v2.a.b", "4", &format!("{}.more", button.value())] {
             assert_eq!(Button::read(never_ours), None, "{never_ours}");
         }
+        for choice in [Choice::Deploy(button), Choice::Cancel(DeploymentId(Uuid::from_u128(5)))] {
+            assert_eq!(Choice::read(&choice.value()), Some(choice));
+        }
+        assert_eq!(Choice::read("v1.cancel.5"), None);
+        assert!(is_ours(&line(DeploymentId(Uuid::from_u128(5)))));
         assert!(is_ours(&block()) && is_ours(&menu_block(7)) && !is_ours("deployment") && !is_ours("link"));
     }
 }

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::button::{self, Button};
-use crate::domain::deployment::{Person, RequestDeployment};
+use super::button::{self, Button, Choice};
+use crate::domain::deployment::{CancelDeployment, Person, RequestDeployment};
 use crate::domain::ids::DeploymentId;
 
 /// What Slack sends when somebody does something with a message of ours.
@@ -18,8 +18,8 @@ pub struct Interaction {
 /// What an interaction asks for.
 #[derive(Debug)]
 pub enum Asks {
-    /// A deploy button or menu entry.
-    Deploy(Box<Press>),
+    /// A button or a menu's entry of ours.
+    Press(Box<Press>),
     /// Nothing that somebody waits for: a link button, another kind of interaction. Acknowledged and left alone.
     Nothing,
     /// A button that we can't make anything of: of an older product, or with a value that was never ours. The presser
@@ -27,23 +27,23 @@ pub enum Asks {
     Stale,
 }
 
-/// A press of a deploy button.
+/// A press of a button, or a choice in a menu.
 #[derive(Debug)]
 pub struct Press {
     /// What it asks for.
-    pub button: Button,
+    pub choice: Choice,
     /// Who pressed.
     pub by: Person,
     /// The channel of the message.
     pub channel: String,
-    /// The button is not on a message of this app in its own workspace.
+    /// It is not on a message of this app in its own workspace.
     pub foreign: bool,
 }
 
 impl Press {
-    /// The request that it is; its id comes from the signature of the bytes that it was read from.
-    pub fn request(self, deployment_id: DeploymentId) -> RequestDeployment {
-        let Self { button: Button { build, environment }, by, channel, foreign } = self;
+    /// The request for a deployment that it is; its id comes from the signature of the bytes that it was read from.
+    pub fn request(self, deployment_id: DeploymentId, Button { build, environment }: Button) -> RequestDeployment {
+        let Self { by, channel, foreign, .. } = self;
         RequestDeployment {
             deployment_id,
             build_id: build,
@@ -52,6 +52,12 @@ impl Press {
             channel,
             foreign,
         }
+    }
+
+    /// The request for a deployment's end that it is.
+    pub fn cancel(self, deployment_id: DeploymentId) -> CancelDeployment {
+        let Self { by, channel, foreign, .. } = self;
+        CancelDeployment { deployment_id, requested_by: by, channel, foreign }
     }
 }
 
@@ -149,7 +155,7 @@ fn pressed(payload: Payload, home: Option<&str>) -> Result<Asks, Unreadable> {
     };
     let missing = |what: &str| Unreadable(format!("the press has no {what}"));
     let value = action.selected_option.map(|o| o.value).or(action.value).unwrap_or_default();
-    let Some(button) = Button::read(&value) else { return Ok(Asks::Stale) };
+    let Some(choice) = Choice::read(&value) else { return Ok(Asks::Stale) };
     let user = payload.user.ok_or_else(|| missing("user"))?;
     let channel = payload.channel.map(|c| c.id).or_else(|| payload.container.and_then(|c| c.channel_id));
     // In a channel that is shared between workspaces, the payload's team need not be the person's.
@@ -159,8 +165,8 @@ fn pressed(payload: Payload, home: Option<&str>) -> Result<Asks, Unreadable> {
     let foreign = payload
         .message
         .is_some_and(|m| differ(m.app_id.as_deref(), payload.api_app_id.as_deref()) || differ(m.team.as_deref(), home));
-    Ok(Asks::Deploy(Box::new(Press {
-        button,
+    Ok(Asks::Press(Box::new(Press {
+        choice,
         by: Person { team: short(&team), user: short(&user.id), name: short(&name) },
         channel: short(&channel.ok_or_else(|| missing("channel"))?),
         foreign,
@@ -175,6 +181,7 @@ fn short(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::{BuildId, EnvironmentId};
 
     fn read(payload: &serde_json::Value) -> Result<Asks, Unreadable> {
         let body = serde_urlencoded::to_string([("payload", payload.to_string())]).unwrap();
@@ -193,8 +200,9 @@ mod tests {
             "container": {"type": "message", "channel_id": "C1"},
             "actions": [{"type": "button", "block_id": "deploy", "action_id": "deploy.0", "value": format!("v1.{build}.{environment}")}],
         });
-        let Ok(Asks::Deploy(press)) = read(&payload) else { panic!("not read") };
-        assert_eq!((press.button.build.0, press.button.environment.0), (build, environment));
+        let Ok(Asks::Press(press)) = read(&payload) else { panic!("not read") };
+        let button = Button { build: BuildId(build), environment: EnvironmentId(environment) };
+        assert_eq!(press.choice, Choice::Deploy(button));
         assert_eq!(
             (press.by.user.as_str(), press.channel.as_str(), press.by.team.as_str()),
             ("U1", "C1", "T9"),
@@ -204,10 +212,10 @@ mod tests {
         for (what, value) in [("app_id", "A2"), ("team", "T2")] {
             let mut foreign = payload.clone();
             foreign["message"][what] = value.into();
-            assert!(matches!(read(&foreign), Ok(Asks::Deploy(c)) if c.foreign), "{what}");
+            assert!(matches!(read(&foreign), Ok(Asks::Press(c)) if c.foreign), "{what}");
         }
         payload["actions"][0]["block_id"] = "deploy.17".into();
-        assert!(matches!(read(&payload), Ok(Asks::Deploy(_))), "a menu's block counts its versions");
+        assert!(matches!(read(&payload), Ok(Asks::Press(_))), "a menu's block counts its versions");
         let legacy = serde_json::json!({"type": "interactive_message", "actions": [{"name": "deploy", "type": "button", "value": "4"}]});
         assert!(matches!(read(&legacy), Ok(Asks::Stale)));
         payload["actions"][0]["value"] = "v1.nonsense".into();

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use slack_morphism::prelude::*;
 
-use super::button::{self, Button};
+use super::button::{self, Button, Choice};
 use super::mrkdwn;
 use crate::domain::build::ButtonFor;
 use crate::domain::deployment::{Deployment, State, duration};
@@ -193,7 +193,7 @@ impl Room {
             (kept[n], shown, used) = (true, shown + 1, used + more);
         }
         let newest = card.lines.iter().zip(&kept).rev().filter(|(_, kept)| **kept).map(|(line, _)| line);
-        let attachments = newest.map(|line| attachment(line, &card.public_url, links)).collect();
+        let attachments = newest.map(|line| attachment(line, card, links)).collect();
         Some(Shown { attachments, hidden: card.lines.len() - shown })
     }
 
@@ -345,13 +345,56 @@ fn short_digest(image: &str) -> String {
     image.get(..hex).unwrap_or(image).to_owned()
 }
 
-fn attachment(line: &Timed, public_url: &str, links: &Links) -> SlackMessageAttachment {
-    let (sentence, detail) = full(line, public_url, links);
-    let attachment = SlackMessageAttachment::new()
-        .with_blocks(vec![SlackSectionBlock::new().with_text(markdown(sentence)).into(), context(detail)]);
+fn attachment(line: &Timed, card: &BuildCard, links: &Links) -> SlackMessageAttachment {
+    let (sentence, detail) = full(line, &card.public_url, links);
+    let section = SlackSectionBlock::new().with_text(markdown(sentence));
+    let section = match menu(&line.deployment, card) {
+        Some(menu) => {
+            section.with_block_id(button::line(line.deployment.of.deployment_id).into()).with_accessory(menu.into())
+        }
+        None => section,
+    };
+    let attachment = SlackMessageAttachment::new().with_blocks(vec![section.into(), context(detail)]);
     match colour(line.deployment.state()) {
         Some(colour) => attachment.with_color(colour.to_owned()),
         None => attachment,
+    }
+}
+
+/// What can be done with a line; nothing while it stops, or when only an operator can tell how it stands.
+fn menu(deployment: &Deployment, card: &BuildCard) -> Option<SlackBlockOverflowElement> {
+    let build = mrkdwn::word(&deployment.build_name, 60, 100);
+    let environment = mrkdwn::word(&deployment.environment_name, 60, 100);
+    let entry = |name: &str, choice: Choice, title: &str, text: String, deny: &str, alarming: bool| {
+        let confirm = SlackBlockConfirmItem::new(
+            plain(title.to_owned()),
+            markdown(text),
+            plain(name.to_owned()),
+            plain(deny.to_owned()),
+        );
+        let confirm = if alarming { confirm.with_style("danger".to_owned()) } else { confirm };
+        SlackBlockOverflowElement::new(vec![SlackBlockChoiceItem::new(plain(name.to_owned()), choice.value())])
+            .with_action_id(button::line(deployment.of.deployment_id).into())
+            .with_confirm(confirm)
+    };
+    let stop = |what: String| {
+        let text = format!("*{build}* on *{environment}*: {what}");
+        entry("Cancel", Choice::Cancel(deployment.of.deployment_id), "Cancel it?", text, "Let it be", true)
+    };
+    match deployment.state() {
+        State::Queued => Some(stop("it waits, and will not start.".to_owned())),
+        State::Ready | State::Pulling | State::Starting => Some(stop("it is not started any more.".to_owned())),
+        State::Running => Some(stop(format!(
+            "its container gets SIGTERM, and SIGKILL {} later. What it did stays done.",
+            duration(deployment.stop_grace_seconds.into())
+        ))),
+        State::Cancelling | State::Unknown => None,
+        State::Succeeded | State::Failed | State::TimedOut | State::Cancelled => {
+            let again = Choice::Deploy(Button { build: card.build_id, environment: deployment.of.environment_id });
+            let protected = card.environments.iter().any(|e| e.protected && e.id == deployment.of.environment_id);
+            let text = format!("*{build}* goes to *{environment}* once more.");
+            Some(entry("Deploy again", again, "Deploy it again?", text, "Don't", protected))
+        }
     }
 }
 
@@ -377,6 +420,7 @@ fn said(deployment: &Deployment, longest: usize) -> String {
     let Words { state, completed, joint, reason, afterwards } = Words::of(deployment);
     let part = |part: &Part| match part {
         Part::Build(_) => format!("*{}*", plainly(part, longest)),
+        Part::Who(person) => mrkdwn::mention(&person.user),
         Part::Ours(_) | Part::Said(_) => plainly(part, longest),
     };
     let reason: String = reason.iter().map(part).collect();
@@ -417,6 +461,7 @@ fn plainly(part: &Part, longest: usize) -> String {
         Part::Ours(text) => (*text).to_owned(),
         Part::Said(text) => mrkdwn::word(text, longest, 2 * longest),
         Part::Build(name) => mrkdwn::word(name, 100, 200),
+        Part::Who(person) => mrkdwn::word(&person.name, 80, 160),
     }
 }
 

@@ -52,7 +52,12 @@ impl Shared {
         });
         match &press.option {
             Some(value) => {
-                action["selected_option"] = json!({ "text": { "type": "plain_text", "text": "" }, "value": value });
+                // Only what is in the menu can be chosen.
+                let groups = element["option_groups"].as_array().into_iter().flatten();
+                let lists = groups.map(|group| &group["options"]).chain([&element["options"]]);
+                let mut options = lists.filter_map(Value::as_array).flatten();
+                let chosen = options.find(|option| option["value"] == **value)?;
+                action["selected_option"] = json!({ "text": chosen["text"], "value": value });
             }
             None => {
                 action["text"] = element["text"].clone();

@@ -2,6 +2,7 @@
 
 use coolops::domain::project::EnvironmentChange;
 
+use crate::snapshot;
 use crate::story::{Story, build, operator, read, story};
 
 async fn protects(s: &Story, environment: &str, protected: bool) {
@@ -9,6 +10,11 @@ async fn protects(s: &Story, environment: &str, protected: bool) {
         .change_environment(s.project(), environment, EnvironmentChange::Protect(protected), &operator())
         .await
         .unwrap();
+}
+
+/// What is asked back before a choice in the menu of the newest line with these words counts.
+fn asked_back_by(s: &Story, words: &str) -> Option<String> {
+    s.standin.workspace().channels[0].messages.iter().rev().find_map(|m| read::asked_back_by_line(m, words))
 }
 
 /// What is asked back before the n-th button of the newest message counts.
@@ -61,5 +67,105 @@ fn a_menu_asks_back_when_one_of_its_environments_is_protected() {
             "{asked}"
         );
         assert!(asked.ends_with("… [Deploy] [Don't]"), "{asked}");
+    });
+}
+
+#[test]
+fn what_waits_is_cancelled_from_its_line_and_what_runs_is_told_to_stop() {
+    story(async |s| {
+        for n in 1..=3 {
+            s.ci_announces(build(&format!("master-{n}"))).await;
+        }
+        s.runner.hold();
+        for n in 1..=3 {
+            s.presses("ana", &format!("master-{n}"), "Staging").await;
+        }
+        assert_eq!(
+            asked_back_by(s, "behind *master-1*").unwrap(),
+            "Cancel it? *master-2* on *Staging*: it waits, and will not start. [Cancel] [Let it be]"
+        );
+        assert_eq!(
+            asked_back_by(s, "*running*").unwrap(),
+            "Cancel it? *master-1* on *Staging*: its container gets SIGTERM, and SIGKILL 10 s later. What it did stays done. [Cancel] [Let it be]"
+        );
+        s.chooses("ben", "behind *master-1*", "Cancel").await;
+        assert!(s.channel().contains("*Staging*: :no_entry_sign: *cancelled* by <@U0BEN00001>"), "{}", s.channel());
+        assert!(s.channel().contains("*queued* behind *master-1*"), "the third moved up:\n{}", s.channel());
+        s.chooses("ben", "*running*", "Cancel").await;
+        s.comes_to_show("*cancelled* by <@U0BEN00001> (exit code 143)").await;
+        s.settle().await;
+        assert_eq!(s.channel().matches("*running*").count(), 1, "the third has its turn:\n{}", s.channel());
+        s.container_ends("master-3", 0).await;
+        snapshot!("cancelled_from_slack", s.channel());
+        assert_eq!(s.private_notes_of("ben"), [""; 0]);
+    });
+}
+
+#[test]
+fn a_cancel_that_comes_too_late_or_second_says_what_happened() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        let (first, late) = (s.choice_of("ben", "*running*", "Cancel"), s.choice_of("chi", "*running*", "Cancel"));
+        assert_eq!(s.deliver(&first).await, 200);
+        assert_eq!(s.deliver(&s.choice_of("ana", "*running*", "Cancel")).await, 200);
+        s.comes_to_show("*cancelled* by <@U0BEN00001>").await;
+        s.settle().await;
+        assert_eq!(s.deliver(&first).await, 200, "the same bytes again");
+        assert_eq!(s.deliver(&late).await, 200);
+        assert_eq!(s.deliver(&late).await, 200, "the same bytes again");
+        s.settle().await;
+        assert_eq!(s.private_notes_of("ana"), ["master-1 on Staging is being stopped already: ben wanted so."]);
+        let over = "master-1 on Staging has ended already (cancelled): there is nothing to stop.";
+        assert_eq!(s.private_notes_of("chi"), [over]);
+        assert_eq!(s.channel().matches("cancelled").count(), 1, "{}", s.channel());
+    });
+}
+
+#[test]
+fn a_finished_line_deploys_its_build_again_where_that_is_still_possible() {
+    story(async |s| {
+        protects(s, "Staging", true).await;
+        s.ci_announces(build("master-1")).await;
+        s.runner.will_print(&["no"], 3);
+        s.presses("ana", "master-1", "Staging").await;
+        s.runner.will_print(&["yes"], 0);
+        assert_eq!(
+            asked_back_by(s, "*failed*").unwrap(),
+            "Deploy it again? *master-1* goes to *Staging* once more. [Deploy again] [Don't]"
+        );
+        s.chooses("ben", "*failed*", "Deploy again").await;
+        assert!(s.channel().contains("<@U0BEN00001> → *Staging*: :white_check_mark: *succeeded*"), "{}", s.channel());
+        s.app.change_environment(s.project(), "Staging", EnvironmentChange::Archive, &operator()).await.unwrap();
+        s.chooses("ben", "*succeeded*", "Deploy again").await;
+        assert!(s.private_notes_of("ben")[0].starts_with("The environment Staging does not exist any more"));
+    });
+}
+
+#[test]
+fn a_choice_in_a_menu_that_is_not_ours_or_elsewhere_changes_nothing() {
+    story(async |s| {
+        s.standin.workspace().add_channel("C0FORMER01", "former");
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        let choice = |s: &Story| s.choice_of("ben", "*running*", "Cancel");
+        s.deliver_changed(&choice(s), |p| p["message"]["app_id"] = "A0FOREIGN1".into()).await;
+        s.deliver_changed(&choice(s), |p| p["channel"]["id"] = "C0FORMER01".into()).await;
+        s.deliver_changed(&choice(s), |p| p["actions"][0]["selected_option"]["value"] = "v1.cancel.5".into()).await;
+        let unknown = format!("v1.cancel.{}", uuid::Uuid::from_u128(5));
+        s.deliver_changed(&choice(s), |p| p["actions"][0]["selected_option"]["value"] = unknown.into()).await;
+        let notes = s.private_notes_of("ben");
+        assert!(notes.iter().any(|n| n.contains("not on a message of this coolops")), "{notes:?}");
+        assert!(
+            notes.iter().any(|n| n.contains("deployed from another channel now, so nothing was done")),
+            "{notes:?}"
+        );
+        assert_eq!(s.channel().matches("*running*").count(), 1, "{}", s.channel());
+        // What takes away stays possible, whatever was archived.
+        s.archive_project().await;
+        s.chooses("ben", "*running*", "Cancel").await;
+        s.comes_to_show("*cancelled* by <@U0BEN00001>").await;
     });
 }

@@ -22,7 +22,7 @@ fn a_press_of_what_is_not_ours_or_not_there_any_more_is_refused_privately() {
     story(async |s| {
         s.standin.workspace().add_channel("C0FORMER01", "former");
         s.ci_announces(build("master-1")).await;
-        let (elsewhere, started) = ("deployed from another channel", "was started");
+        let (elsewhere, done) = ("deployed from another channel", "so nothing was done");
         let presses: [(&str, fn(&mut serde_json::Value), &str); 4] = [
             (
                 "another app's message",
@@ -34,15 +34,9 @@ fn a_press_of_what_is_not_ours_or_not_there_any_more_is_refused_privately() {
             ("a payload of another app", |p| p["api_app_id"] = "A0FOREIGN1".into(), "not on a message of this coolops"),
         ];
         for (what, change, words) in presses {
-            let signed = s.press_of("ana", "master-1", "Staging");
-            let form: Vec<(String, String)> = serde_urlencoded::from_str(&signed.body).unwrap();
-            let mut payload: serde_json::Value = serde_json::from_str(&form[0].1).unwrap();
-            change(&mut payload);
-            let body = serde_urlencoded::to_string([("payload", payload.to_string())]).unwrap();
-            assert_eq!(s.deliver(&s.standin.shared().sign(body)).await, 200);
-            s.settle().await;
+            s.deliver_changed(&s.press_of("ana", "master-1", "Staging"), change).await;
             let mut notes = s.private_notes_of("ana");
-            notes.retain(|n| n.contains(words) && n.contains(started));
+            notes.retain(|n| n.contains(words) && n.contains(done));
             assert!(!notes.is_empty(), "{what}: {:?}", s.private_notes_of("ana"));
         }
         assert_eq!(s.private_notes_of("ana").len(), 4);

@@ -45,7 +45,7 @@ pub fn deployment(n: u128, environment: &str, state: State) -> Timed {
 }
 
 /// What is told of a deployment beside the words for its state: delays, an image that could not be checked, a person's
-/// decision, a stray.
+/// decision, a stray, who wanted its end.
 pub fn with_more_to_tell() -> Vec<Timed> {
     let tell = |n, happens: &[Event]| to(n, &format!("Special {n}"), false, happens);
     let delay = |of| DeploymentDelayed { of, problem: "Docker says: no room".into(), times: 1 }.into();
@@ -57,6 +57,15 @@ pub fn with_more_to_tell() -> Vec<Timed> {
     };
     let started = |of| DeploymentStarted { of, container_id: "c".repeat(64) }.into();
     let lost = |of| DeploymentLost { of, loss: Loss::EngineGone, log: seal() }.into();
+    let ben = |reason: Option<&str>| StopReason::Person {
+        by: Person { team: "T1".into(), user: "U2".into(), name: "ben".into() },
+        reason: reason.map(str::to_owned),
+    };
+    let stop = |of, reason| DeploymentStopRequested { of, reason: ben(reason) }.into();
+    let stopped = |of, reason| {
+        let (reason, log) = (ben(reason), Some(seal()));
+        DeploymentStopped { of, reason, exit_code: Some(137), cut_off_after: Some(10), log }.into()
+    };
     let resolved = |of| DeploymentResolved { of, verdict: Verdict::Failed, reason: "looked at it".into() }.into();
     vec![
         tell(21, &[delay(of(21))]),
@@ -73,6 +82,8 @@ pub fn with_more_to_tell() -> Vec<Timed> {
                 DeploymentStrayStopped { of: of(26), container_id: "c".repeat(64) }.into(),
             ],
         ),
+        tell(27, &[prepared(of(27)), started(of(27)), stop(of(27), Some("wrong branch"))]),
+        tell(28, &[prepared(of(28)), started(of(28)), stop(of(28), None), stopped(of(28), Some("wrong branch"))]),
     ]
 }
 

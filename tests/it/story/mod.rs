@@ -225,6 +225,37 @@ impl Story {
         self.standin.shared().signed_press(&Press { channel: CHANNEL.to_owned(), ts, user, action_id, option }).unwrap()
     }
 
+    /// The signed choice of an entry in the menu of the newest line whose words hold these.
+    pub fn choice_of(&self, user: &str, words: &str, entry: &str) -> Signed {
+        let user = self.standin.workspace().users.iter().find(|u| u.name == user).unwrap().id.clone();
+        let (ts, action_id, option) = {
+            let workspace = self.standin.workspace();
+            let messages = workspace.channels[0].messages.iter().rev();
+            messages
+                .filter_map(|m| read::entry(m, words, entry).map(|(action, option)| (m.ts.clone(), action, option)))
+                .next()
+                .unwrap_or_else(|| panic!("no line of {words} with {entry}"))
+        };
+        self.standin.shared().signed_press(&Press { channel: CHANNEL.to_owned(), ts, user, action_id, option }).unwrap()
+    }
+
+    /// Somebody chooses an entry of a line's menu; everything that follows happens.
+    pub async fn chooses(&self, user: &str, words: &str, entry: &str) {
+        let signed = self.choice_of(user, words, entry);
+        assert_eq!(self.deliver(&signed).await, StatusCode::OK);
+        self.settle().await;
+    }
+
+    /// Delivers a press after something in what Slack says was changed, signed anew; everything that follows happens.
+    pub async fn deliver_changed(&self, press: &Signed, change: impl FnOnce(&mut serde_json::Value)) {
+        let form: Vec<(String, String)> = serde_urlencoded::from_str(&press.body).unwrap();
+        let mut payload: serde_json::Value = serde_json::from_str(&form[0].1).unwrap();
+        change(&mut payload);
+        let body = serde_urlencoded::to_string([("payload", payload.to_string())]).unwrap();
+        assert_eq!(self.deliver(&self.standin.shared().sign(body)).await, StatusCode::OK);
+        self.settle().await;
+    }
+
     pub async fn deliver(&self, signed: &Signed) -> StatusCode {
         let request = Request::post("/slack/interactions")
             .header("content-type", "application/x-www-form-urlencoded")

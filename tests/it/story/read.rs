@@ -50,7 +50,13 @@ fn block(b: &Value) -> String {
         "section" if b["fields"].is_array() => {
             list("fields").iter().map(|f| text(f).replace('\n', " ")).collect::<Vec<_>>().join("\n")
         }
-        "section" => text(&b["text"]),
+        "section" => match b["accessory"]["options"].as_array() {
+            Some(entries) => {
+                let entries: Vec<String> = entries.iter().map(|o| text(&o["text"])).collect();
+                format!("{} [⋯ {}]", text(&b["text"]), entries.join(" | "))
+            }
+            None => text(&b["text"]),
+        },
         "context" => list("elements").iter().map(text).collect::<Vec<_>>().join(" "),
         "actions" => {
             let element = |e: &Value| match e["type"].as_str() {
@@ -79,6 +85,24 @@ pub fn button(m: &Message, environment: &str) -> Option<(String, Option<String>)
         }
     }
     None
+}
+
+/// The newest line whose words hold these, with its menu.
+fn line<'a>(m: &'a Message, words: &str) -> Option<&'a Value> {
+    let lines = m.attachments.as_array()?.iter().filter_map(|a| a["blocks"].as_array()).flatten();
+    lines.into_iter().find(|b| b["accessory"].is_object() && text(&b["text"]).contains(words))
+}
+
+/// The action and the value of an entry in the menu of the newest line whose words hold these.
+pub fn entry(m: &Message, words: &str, entry: &str) -> Option<(String, Option<String>)> {
+    let menu = &line(m, words)?["accessory"];
+    let chosen = menu["options"].as_array()?.iter().find(|o| o["text"]["text"] == entry)?;
+    Some((menu["action_id"].as_str()?.to_owned(), Some(chosen["value"].as_str()?.to_owned())))
+}
+
+/// What is asked back before a choice in that menu counts.
+pub fn asked_back_by_line(m: &Message, words: &str) -> Option<String> {
+    asks(line(m, words)?["accessory"].get("confirm")?)
 }
 
 /// What is asked back before the n-th element of the buttons' block counts.

@@ -107,10 +107,11 @@ function block(b, message) {
 }
 
 function element(e, message) {
-  if (e.type === "static_select") {
-    const select = el("select", "slack");
-    select.setAttribute("aria-label", e.placeholder?.text ?? "Choose");
-    select.append(new Option(e.placeholder?.text ?? "Choose", ""));
+  if (e.type === "static_select" || e.type === "overflow") {
+    const [sign, name] = e.type === "overflow" ? ["⋯", "More actions"] : [e.placeholder?.text ?? "Choose", e.placeholder?.text ?? "Choose"];
+    const select = el("select", `slack ${e.type}`);
+    select.setAttribute("aria-label", name);
+    select.append(new Option(sign, ""));
     for (const o of e.options ?? []) select.append(new Option(o.text.text, o.value));
     for (const g of e.option_groups ?? []) {
       const group = document.createElement("optgroup");
@@ -118,7 +119,11 @@ function element(e, message) {
       for (const o of g.options) group.append(new Option(o.text.text, o.value));
       select.append(group);
     }
-    select.addEventListener("change", () => select.value && press(select, message, e, select.value));
+    select.addEventListener("change", async () => {
+      if (select.value) await press(select, message, e, select.value);
+      // An overflow menu keeps nothing of what was chosen; a select menu does.
+      if (e.type === "overflow") select.value = "";
+    });
     return select;
   }
   const button = el("button", `slack ${e.style ?? ""}`, emoji(e.text.text));
