@@ -12,6 +12,7 @@ pub mod presses;
 pub mod projects;
 pub mod questions;
 pub mod replay;
+pub mod status;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock, Weak};

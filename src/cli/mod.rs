@@ -13,6 +13,7 @@ pub mod events;
 pub mod output;
 pub mod project;
 pub mod serve;
+pub mod status;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -76,6 +77,8 @@ pub enum Command {
     Ci(ci::Args),
     /// Deployments: list, show, logs, stop, resolve
     Deployment(deployment::Args),
+    /// What is where: of each environment the build that runs, since when, by whom, and what is on its way
+    Status(status::Args),
     /// Rebuild everything that is derived from the log, or check that it fits
     Replay(audit::ReplayArgs),
     /// Check that the log was not changed
@@ -144,6 +147,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Environment(args) => environment::run(args).await,
         Command::Ci(args) => ci::run(args).await,
         Command::Deployment(args) => deployment::run(args).await,
+        Command::Status(args) => status::run(args).await,
         Command::Replay(args) => audit::replay(args).await,
         Command::Audit(args) => audit::audit(args).await,
         Command::Completions { shell } => {

@@ -66,7 +66,7 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
     let newest = card.lines.iter().map(|line| line.deployment.state()).find(|state| !state.is_over());
     let state = newest.or(card.lines.last().map(|line| line.deployment.state()));
     let body = html! {
-        main.plain #build data-open=(card.lines.iter().any(|line| !line.deployment.state().is_over())) {
+        main.plain #renewed data-open=(card.lines.iter().any(|line| !line.deployment.state().is_over())) {
             h1 { (card.project_name) ": " (card.build_name) }
             p.facts {
                 "Announced " (page::time(card.registered_at))
@@ -85,7 +85,7 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
         }
     };
     let word = state.map_or_else(String::new, |state| format!("{} · ", state.word()));
-    Ok(page::framed(&format!("{word}{}: {}", card.project_name, card.build_name), state, page::Script::Build, &body))
+    Ok(page::framed(&format!("{word}{}: {}", card.project_name, card.build_name), state, page::Script::Renewed, &body))
 }
 
 /// One deployment: how it went, who, when, how long.

@@ -16,6 +16,7 @@ mod log_window;
 pub mod metrics;
 pub mod notify_build;
 pub mod page;
+pub mod project_page;
 mod room;
 mod seldom;
 pub mod server;
@@ -101,6 +102,7 @@ pub fn router(web: Web) -> Router {
     Router::new()
         .route("/builds", post(notify_build::handle))
         .route("/builds/{id}", get(build_page::handle))
+        .route("/projects/{slug}", get(project_page::handle))
         .route("/ci/{provider}/{project}", post(ci_webhook::to_project))
         .route("/ci/{provider}", post(ci_webhook::to_server))
         .route("/deployments/{id}", get(deployment_page::page))

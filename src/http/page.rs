@@ -25,7 +25,7 @@ pub const HEADERS: [(HeaderName, &str); 5] = [
 
 const CSS: &str = include_str!("assets/page.css");
 const JS: &str = include_str!("assets/log.js");
-const BUILD_JS: &str = include_str!("assets/build.js");
+const RENEWED_JS: &str = include_str!("assets/renewed.js");
 /// The page's own rules, and those of the palette of 256 colours.
 static STYLES: LazyLock<String> = LazyLock::new(|| format!("{CSS}{}", crate::terminal::html::style_sheet()));
 const ICON: &str = include_str!("assets/icon.svg");
@@ -37,8 +37,8 @@ pub enum Script {
     None,
     /// A deployment's log.
     Log,
-    /// A build.
-    Build,
+    /// A build, or what is where: the page renews itself.
+    Renewed,
 }
 
 /// A page in its frame; its icon has the colour of a state.
@@ -54,7 +54,7 @@ pub fn framed(title: &str, state: Option<State>, script: Script, body: &Markup) 
                 link rel="icon" href=(icon(state));
                 link rel="stylesheet" href="/assets/page.css";
                 @if script == Script::Log { script type="module" src="/assets/log.js" {} }
-                @if script == Script::Build { script type="module" src="/assets/build.js" {} }
+                @if script == Script::Renewed { script type="module" src="/assets/renewed.js" {} }
             }
             body { (body) }
         }
@@ -136,7 +136,7 @@ pub async fn asset(Path(name): Path<String>) -> Response {
     let (kind, content) = match name.as_str() {
         "page.css" => ("text/css; charset=utf-8", STYLES.clone()),
         "log.js" => (script, JS.to_owned()),
-        "build.js" => (script, BUILD_JS.to_owned()),
+        "renewed.js" => (script, RENEWED_JS.to_owned()),
         "icon.svg" => ("image/svg+xml", ICON.to_owned()),
         other => {
             let state = other.strip_prefix("icon-").and_then(|name| name.strip_suffix(".svg"));

@@ -4,5 +4,6 @@
 
 pub mod build_card;
 pub mod rows;
+pub mod standing;
 pub mod timed;
 pub mod words;

@@ -12,6 +12,7 @@ use super::mrkdwn;
 use crate::domain::build::ButtonFor;
 use crate::domain::deployment::{Deployment, State, duration};
 use crate::domain::ids::BuildId;
+use crate::domain::project::Project;
 use crate::keys::Links;
 use crate::projections::build_card::BuildCard;
 use crate::projections::timed::Timed;
@@ -86,6 +87,12 @@ pub fn log_url(public_url: &str, links: &Links, id: crate::domain::ids::Deployme
 /// Address of a build's page, with the capability to read it.
 pub fn build_url(public_url: &str, links: &Links, id: BuildId) -> String {
     format!("{}/builds/{id}?key={}", public_url.trim_end_matches('/'), links.capability("builds", id.0))
+}
+
+/// Address of a project's page, with the capability to read it.
+pub fn project_url(public_url: &str, links: &Links, project: &Project) -> String {
+    let (base, key) = (public_url.trim_end_matches('/'), links.capability("projects", project.id.0));
+    format!("{base}/projects/{}?key={key}", project.slug)
 }
 
 /// Renders a card.

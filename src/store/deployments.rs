@@ -172,6 +172,36 @@ impl Deployments<'_> {
             .collect())
     }
 
+    /// What is open in each of these environments, the last that ended there and the last that went well, in no order.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn standing(self, environments: &[EnvironmentId]) -> Result<Vec<Timed>, sqlx::Error> {
+        let ids: Vec<uuid::Uuid> = environments.iter().map(|e| e.0).collect();
+        let rows = sqlx::query!(
+            r#"with wanted as (
+                 select id from deployment where environment_id = any($1) and is_open union
+                 select last.id from unnest($1::uuid[]) e cross join lateral (
+                   select id from deployment where environment_id = e and not is_open order by requested desc limit 1) last union
+                 select good.id from unnest($1::uuid[]) e cross join lateral (
+                   select id from deployment where environment_id = e and not is_open and state = 'succeeded'
+                    order by requested desc limit 1) good)
+               select d.doc as "doc!: Json<Deployment>", r.recorded_at as "requested_at!", l.recorded_at as "since!",
+                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
+                 from wanted join deployment d using (id) join event r on r.position = d.requested join event l on l.position = d.since"#,
+            &ids
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
+        let timed = |doc: Json<Deployment>, requested_at, since, started_at| Timed {
+            deployment: doc.0,
+            requested_at,
+            started_at,
+            since,
+        };
+        Ok(rows.into_iter().map(|r| timed(r.doc, r.requested_at, r.since, r.started_at)).collect())
+    }
+
     /// Deployments whose id begins so; two at most, which is enough to see that more than one does.
     ///
     /// # Errors

@@ -118,6 +118,19 @@ fn projects_and_environments_are_set_up_from_the_command_line() {
         assert!(shown.starts_with("Production (position 1, protected: a press is asked back first)"), "{shown}");
         let (code, said) = s.cli_fails(&["environment", "set", "api", "Production", "--protected", "maybe"], "");
         assert!(code == 2 && said.contains("invalid value 'maybe' for '--protected <YES|NO>'"), "{said}");
+        let all = s.cli(&["status"]);
+        let lines: Vec<Vec<&str>> = all.lines().map(|line| line.split_whitespace().collect()).collect();
+        let none = ["–", "–", "–"];
+        assert_eq!(lines[0], ["PROJECT", "ENVIRONMENT", "RUNS", "SINCE", "BY", "NOW"]);
+        assert_eq!(
+            lines[1..],
+            [[&["api", "Production"], &none[..]].concat(), [&["api", "Staging"], &none[..]].concat()]
+        );
+        let of_one = s.cli(&["status", "api", "--link"]);
+        let address = of_one.lines().last().unwrap().to_owned();
+        let page = ureq::get(&address).call().unwrap().body_mut().read_to_string().unwrap();
+        assert!(page.contains("Nothing was deployed here with success yet."), "{page}");
+        refused(&["status", "nope"], "", "there is no project \"nope\"; there are: api");
         s.cli(&["environment", "rename", "api", "Staging", "Stage"]);
         s.cli(&["environment", "create", "api", "Canary", "--position", "0"]);
         let list: serde_json::Value = serde_json::from_str(&s.cli(&["environment", "list", "api", "--json"])).unwrap();

@@ -11,6 +11,7 @@ mod intake;
 mod migrations;
 mod privileges;
 mod slack_trouble;
+mod standing;
 mod states;
 mod stopping;
 mod turns;

@@ -1,8 +1,8 @@
-// The build page's script: times in the reader's zone, and what changes comes by itself.
+// The script of pages that renew themselves: times in the reader's zone, and what changes comes by itself.
 
 // The page as it was sent, but for how long something runs: that is no news, and would take away what is selected.
 function told(page) {
-  const main = page.getElementById("build").cloneNode(true);
+  const main = page.getElementById("renewed").cloneNode(true);
   for (const time of main.querySelectorAll(".ran")) time.textContent = "";
   return main;
 }
@@ -27,7 +27,7 @@ async function renew() {
     const now = told(page);
     if (now.isEqualNode(shown)) return;
     shown = now;
-    document.getElementById("build").replaceWith(page.getElementById("build"));
+    document.getElementById("renewed").replaceWith(page.getElementById("renewed"));
     document.title = page.title;
     document.querySelector("link[rel=icon]").href = page.querySelector("link[rel=icon]").getAttribute("href");
     localize();

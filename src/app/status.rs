@@ -1,0 +1,40 @@
+//! What is where.
+
+use super::App;
+use crate::domain::ids::ProjectId;
+use crate::domain::project::Project;
+use crate::projections::standing::Standing;
+use crate::store::Store;
+use crate::store::log::ReadError;
+
+/// How the environments of a project stand.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn of(store: &Store, project: &Project) -> Result<Vec<Standing>, sqlx::Error> {
+    let environments: Vec<_> = project.open_environments().into_iter().map(|e| e.id).collect();
+    Ok(Standing::of(project, &store.deployments().standing(&environments).await?))
+}
+
+impl App {
+    /// A project and how its environments stand, if a capability opens its page. Whoever asks has proved nothing yet.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn opened_project(
+        &self,
+        slug: &str,
+        capability: &str,
+    ) -> Result<Option<(Project, Vec<Standing>)>, ReadError> {
+        let store = self.unproven();
+        let Some(seen) = store.directory().project(ProjectId::of_slug(slug)).await? else { return Ok(None) };
+        let project = seen.value;
+        let allowed =
+            self.keys.links(&project.link_key).is_some_and(|l| l.allows("projects", project.id.0, capability));
+        if !allowed {
+            return Ok(None);
+        }
+        let standings = of(store, &project).await?;
+        Ok(Some((project, standings)))
+    }
+}

@@ -1,0 +1,74 @@
+//! `GET /projects/{slug}`: what is where.
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::deployment_page::{Key, sentence};
+use super::error::Answer;
+use super::page;
+use super::{Web, traced};
+use crate::domain::deployment::duration;
+use crate::keys::Links;
+use crate::projections::standing::Standing;
+use crate::projections::timed::Timed;
+use crate::projections::words::Words;
+use crate::slack::render::log_url;
+
+/// Handles the request.
+///
+/// 503 when the database is away, and 404 for a wrong link, each as a page.
+pub async fn handle(State(web): State<Web>, Path(slug): Path<String>, Query(key): Query<Key>) -> Response {
+    shown(&web, &slug, &key).await.unwrap_or_else(|answer| page::for_people(&answer))
+}
+
+async fn shown(web: &Web, slug: &str, key: &Key) -> Result<Response, Answer> {
+    let Some((project, standings)) = web.app.opened_project(slug, key.value()).await? else {
+        return Ok(page::not_found());
+    };
+    traced::about("project.id", project.id);
+    let links = web.app.keys.links(&project.link_key);
+    let now = web.app.store.clock().now();
+    let body = html! {
+        main.plain #renewed {
+            h1 { (project.name) }
+            @if project.archived { p.facts { "This project is archived: nothing is deployed any more." } }
+            @if standings.is_empty() { p { "This project has no environment yet." } }
+            @for standing in &standings { (environment(standing, links.as_ref(), now)) }
+        }
+    };
+    let newest = standings.iter().flat_map(|s| &s.open).map(|d| d.deployment.state()).next();
+    Ok(page::framed(&format!("{}: what is where", project.name), newest, page::Script::Renewed, &body))
+}
+
+fn environment(s: &Standing, links: Option<&Links>, now: chrono::DateTime<chrono::Utc>) -> Markup {
+    let line = |d: &Timed| {
+        html! {
+            strong { (d.deployment.build_name) }
+            (page::badge(d.deployment.state()))
+            @if Words::of(&d.deployment).says_more() { span { (sentence(&d.deployment)) } }
+            span.facts {
+                (d.deployment.requested_by.name) " · " (page::time(d.since))
+                @if let Some(seconds) = d.ran(now) { " · " span.ran { (duration(seconds)) } }
+            }
+            @if let Some(links) = links { a href=(log_url("", links, d.deployment.of.deployment_id)) { "See logs" } }
+        }
+    };
+    html! {
+        section.environment aria-label=(s.name) {
+            h3 {
+                span { (s.name) }
+                @if s.protected { span.badge { "protected" } }
+            }
+            @match &s.good {
+                Some(good) => p { "Runs " strong { (good.deployment.build_name) } " since " (page::time(good.since)) ", by " (good.deployment.requested_by.name) "." },
+                None => p.facts { "Nothing was deployed here with success yet." },
+            }
+            @if !s.open.is_empty() || s.failed.is_some() {
+                ol.history {
+                    @for deployment in s.open.iter().chain(&s.failed) { li { (line(deployment)) } }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What is where: how an environment stands, told from its deployments. What commands and the project's page show.
+
+use super::timed::Timed;
+use crate::domain::ids::EnvironmentId;
+use crate::domain::project::Project;
+
+/// How an environment stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// The environment.
+    pub environment: EnvironmentId,
+    /// Its name.
+    pub name: String,
+    /// Whether a press for it is asked back first.
+    pub protected: bool,
+    /// What went well there last.
+    pub good: Option<Timed>,
+    /// What ended there last, if that is another one: what runs there may be half of it.
+    pub failed: Option<Timed>,
+    /// What is on its way there, in the order of the presses.
+    pub open: Vec<Timed>,
+}
+
+impl Standing {
+    /// How the open environments of a project stand, in the order of their buttons. `deployments` are those that are
+    /// open there, and of each environment the last that ended and the last that went well, in any order.
+    pub fn of(project: &Project, deployments: &[Timed]) -> Vec<Self> {
+        let stands = |e: &crate::domain::project::Environment| {
+            let mut here: Vec<&Timed> = deployments.iter().filter(|d| d.deployment.of.environment_id == e.id).collect();
+            here.sort_by_key(|d| d.requested_at);
+            let (open, ended): (Vec<&Timed>, Vec<&Timed>) =
+                here.into_iter().partition(|d| d.deployment.state().is_open());
+            let is_good = |d: &&&Timed| d.deployment.state() == crate::domain::state::State::Succeeded;
+            Self {
+                environment: e.id,
+                name: e.name.clone(),
+                protected: e.protected,
+                good: ended.iter().rev().find(is_good).map(|d| (**d).clone()),
+                failed: ended.last().filter(|d| !is_good(d)).map(|d| (**d).clone()),
+                open: open.into_iter().cloned().collect(),
+            }
+        };
+        project.open_environments().into_iter().map(stands).collect()
+    }
+}

@@ -1,0 +1,83 @@
+//! Stories of people who ask what is where.
+
+use axum::http::StatusCode;
+use coolops::app::status;
+use coolops::domain::project::{EnvironmentChange, ProjectChange};
+use coolops::slack::render::project_url;
+use regex::Regex;
+
+use crate::snapshot;
+use crate::story::{Story, build, operator, story};
+
+/// The project's page as text, without what differs from run to run.
+async fn page(s: &Story, path: &str) -> (StatusCode, String) {
+    let (status, html) = s.get(path).await;
+    let change = |text: String, what: &str, by: &str| Regex::new(what).unwrap().replace_all(&text, by).into_owned();
+    let body = html.split("<body>").nth(1).unwrap_or_default().to_owned();
+    let body = change(body, "<(h1|h3|p|li)", "\n<$1");
+    let body = change(body, "<span class=\"ran\">[^<]*", "[n] s");
+    let body = change(body, "<[^>]*>", " ");
+    let body = change(body, "[0-9-]{10} [0-9:]{8} UTC", "[time]");
+    let body = change(body, " +([.,]?) *", "$1 ");
+    (status, body.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"))
+}
+
+async fn path(s: &Story) -> String {
+    let project = s.app.project_named("api").await.unwrap();
+    let links = s.app.keys.links(&project.link_key).unwrap();
+    project_url("", &links, &project)
+}
+
+#[test]
+fn the_project_s_page_says_what_is_where_who_did_it_and_what_is_on_its_way() {
+    story(async |s| {
+        for n in 1..=4 {
+            s.ci_announces(build(&format!("master-{n}"))).await;
+        }
+        let protect = EnvironmentChange::Protect(true);
+        s.app.change_environment(s.project(), "Production", protect, &operator()).await.unwrap();
+        let (code, text) = page(s, &path(s).await).await;
+        assert_eq!(code, StatusCode::OK);
+        assert_eq!(text.matches("Nothing was deployed here with success yet.").count(), 2, "{text}");
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ana", "master-1", "Production").await;
+        s.runner.will_print(&["no"], 3);
+        s.presses("ben", "master-2", "Production").await;
+        s.runner.will_print(&["yes"], 0);
+        s.runner.hold();
+        s.presses("chi", "master-3", "Staging").await;
+        s.presses("ben", "master-4", "Staging").await;
+        let text = page(s, &path(s).await).await.1;
+        snapshot!("what_is_where", text);
+        // It is told from rows that the log makes anew.
+        let project = s.app.project_named("api").await.unwrap();
+        let before = status::of(&s.app.store, &project).await.unwrap();
+        s.database.execute("delete from deployment").await;
+        s.app.rebuild().await.unwrap();
+        assert_eq!(status::of(&s.app.store, &project).await.unwrap(), before);
+        s.container_ends("master-3", 0).await;
+        s.container_ends("master-4", 0).await;
+    });
+}
+
+#[test]
+fn the_project_s_page_opens_by_its_link_alone() {
+    story(async |s| {
+        let right = path(s).await;
+        let wrong = [
+            "/projects/api".to_owned(),
+            "/projects/api?key=x".to_owned(),
+            right.replace("/projects/api", "/projects/web"),
+            right.replace("/projects/api", "/projects/%00"),
+        ];
+        for path in wrong {
+            let (code, text) = page(s, &path).await;
+            assert_eq!(code, StatusCode::NOT_FOUND, "{path}");
+            assert!(text.contains("Nothing here"), "{text}");
+        }
+        let revoked = s.app.keys.new_link_key();
+        s.app.change_project(s.project(), ProjectChange::RevokeLinks(revoked), &operator()).await.unwrap();
+        assert_eq!(page(s, &right).await.0, StatusCode::NOT_FOUND, "its links were revoked");
+        assert_eq!(page(s, &path(s).await).await.0, StatusCode::OK);
+    });
+}
