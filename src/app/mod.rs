@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod builds;
 pub mod ci;
+pub mod commands;
 pub mod deployments;
 pub mod notices;
 pub mod presses;

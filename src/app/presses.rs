@@ -13,12 +13,15 @@ use crate::domain::ids::{BuildId, DeploymentId};
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};
 
-/// Whether what a press is about is known here.
+/// What became of a wish for a deployment's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "plain words")]
-pub enum Known {
+pub enum Cancelled {
+    /// It ends, or ended already for the same person.
     Yes,
-    No,
+    /// It can't be; the person is told privately.
+    Refused,
+    /// There is no such deployment.
+    Unknown,
 }
 
 impl App {
@@ -45,8 +48,10 @@ impl App {
         &self,
         press: DeploymentId,
         command: CancelDeployment,
-    ) -> Result<Known, CommandError<Infallible>> {
-        let Some(deployment) = self.store.deployments().get(command.deployment_id).await? else { return Ok(Known::No) };
+    ) -> Result<Cancelled, CommandError<Infallible>> {
+        let Some(deployment) = self.store.deployments().get(command.deployment_id).await? else {
+            return Ok(Cancelled::Unknown);
+        };
         let of = deployment.of;
         let (build, posted_in) = self.announced(of.build_id).await?;
         let project = self.project(of.project_id).await?;
@@ -55,11 +60,11 @@ impl App {
         let actor = Actor::from(&person);
         let stopped = match deployment::may_cancel(known, posted_in.as_deref(), &command) {
             Ok(()) => {
-                let reason = StopReason::Person { by: person.clone(), reason: None };
+                let reason = StopReason::Person { by: person.clone(), reason: command.reason.clone() };
                 match self.stop(of.deployment_id, &reason, &actor).await {
                     Ok(_) => Ok(()),
                     Err(CommandError::Refused(StepError::Stop(refusal))) => Err(refusal),
-                    Err(CommandError::Refused(StepError::NoDeployment(_))) => return Ok(Known::No),
+                    Err(CommandError::Refused(StepError::NoDeployment(_))) => return Ok(Cancelled::Unknown),
                     Err(CommandError::Refused(e @ (StepError::Wrong(_) | StepError::Fenced))) => {
                         return Err(CommandError::Impossible(e.into()));
                     }
@@ -70,10 +75,10 @@ impl App {
             Err(refusal) => Err(refusal),
         };
         let refusal = match stopped {
-            Ok(()) => return Ok(Known::Yes),
+            Ok(()) => return Ok(Cancelled::Yes),
             // What they wanted is under way.
             Err(PressRefusal::Stopping { reason: StopReason::Person { by, .. }, .. }) if by.user == person.user => {
-                return Ok(Known::Yes);
+                return Ok(Cancelled::Yes);
             }
             Err(refusal) => refusal,
         };
@@ -90,7 +95,7 @@ impl App {
         record(&mut append, new_event_id(), &refused.into(), &actor, 0);
         match self.store.append(append).await {
             // The same signed bytes twice are one press.
-            Ok(_) | Err(AppendError::Conflict) => Ok(Known::Yes),
+            Ok(_) | Err(AppendError::Conflict) => Ok(Cancelled::Refused),
             Err(e) => Err(e.into()),
         }
     }

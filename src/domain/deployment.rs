@@ -315,12 +315,13 @@ fn admit(
     Err(PressRefusal::MovedAway { project: project.name.clone(), channel: project.channel.clone() })
 }
 
-/// Somebody asks for the end of a deployment with its line's menu.
+/// Somebody in Slack asks for the end of a deployment.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "plain facts of the press")]
 pub struct CancelDeployment {
     pub deployment_id: DeploymentId,
     pub requested_by: Person,
+    pub reason: Option<String>,
     pub channel: String,
     /// The menu is not on a message of this app in its own workspace.
     pub foreign: bool,

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod notify_build;
 pub mod page;
 pub mod project_page;
+mod response_url;
 mod room;
 mod seldom;
 pub mod server;

@@ -7,10 +7,9 @@ use axum::http::StatusCode;
 
 use super::error::Answer;
 use super::slack_request::verified;
-use super::traced;
-use super::{Parts, Web};
+use super::{Parts, Web, response_url, traced};
 use crate::app::CommandError;
-use crate::app::presses::Known;
+use crate::app::presses::Cancelled;
 use crate::domain::ids::DeploymentId;
 use crate::slack::button::Choice;
 use crate::slack::interaction::{self, Asks, Interaction};
@@ -43,18 +42,27 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
         match press.choice {
             Choice::Deploy(button) => {
                 traced::about("deployment.id", id);
-                web.app.press(press.request(id, button)).await.map(|_| Known::Yes)
+                web.app.press(press.request(id, button)).await.map(|_| Cancelled::Yes)
             }
             Choice::Cancel(deployment) => {
                 traced::about("deployment.id", deployment);
                 web.app.cancel(id, press.cancel(deployment)).await
             }
+            Choice::Show(_) if press.foreign => Ok(Cancelled::Unknown),
+            Choice::Show(project) => {
+                let answer = web.app.whereabouts(&press.channel, project).await?;
+                if let Some(mut answer) = answer.for_everybody().render("") {
+                    answer["response_type"] = "in_channel".into();
+                    response_url::say(&web, answer_to, answer);
+                }
+                Ok(Cancelled::Yes)
+            }
         }
     };
     let done = tokio::time::timeout(DEADLINE, done).await;
     match done.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".into()))) {
-        Ok(Known::Yes) => {}
-        Ok(Known::No) => say(&web, answer_to, STALE),
+        Ok(Cancelled::Yes | Cancelled::Refused) => {}
+        Ok(Cancelled::Unknown) => say(&web, answer_to, STALE),
         Err(CommandError::Unavailable(cause)) => {
             tracing::warn!(details = causes(&*cause), "a press could not be recorded");
             say(&web, answer_to, TRY_AGAIN);
@@ -74,18 +82,7 @@ const IMPOSSIBLE: &str =
 const STALE: &str =
     "This button is not one of coolops' (any more), so nothing was started. Newer builds have buttons that work.";
 
-/// Tells the presser something that is not recorded, through the press's own address, from memory, and only if it is
-/// Slack's.
+/// Tells the presser something that is not recorded.
 fn say(web: &Parts, answer_to: Option<&str>, text: &'static str) {
-    let Some(url) = answer_to.and_then(|url| url::Url::parse(url).ok()) else { return };
-    if !url.host_str().is_some_and(|host| web.response_hosts.iter().any(|known| known == host)) {
-        return;
-    }
-    tokio::task::spawn_blocking(move || {
-        let answer = serde_json::json!({ "response_type": "ephemeral", "replace_original": false, "text": text });
-        let request = ureq::post(url.as_str()).config().timeout_global(Some(Duration::from_secs(2))).build();
-        if request.header("content-type", "application/json").send(answer.to_string()).is_err() {
-            tracing::warn!("a presser could not be told why nothing happened");
-        }
-    });
+    response_url::say(web, answer_to, serde_json::json!({ "response_type": "ephemeral", "text": text }));
 }

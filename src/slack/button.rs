@@ -3,12 +3,14 @@
 //! **Invariant:** what is in a message stays there for years, so every version of a value that was ever sent can be
 //! read. A value is constant for the message's life: a press acts on the present, never on what the message showed.
 
-use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId};
+use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, ProjectId};
 
 /// Id of the block of buttons; a menu's block has a version behind it.
 const BLOCK: &str = "deploy";
 /// Begins the id of a line's block.
 const LINE: &str = "line";
+/// Begins the id of a block in the answer to a command.
+const ANSWER: &str = "answer";
 
 /// What somebody asks for with a button or a menu's entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub enum Choice {
     Deploy(Button),
     /// That a deployment ends.
     Cancel(DeploymentId),
+    /// That everybody in the channel sees what is where, in one project or in all of the channel.
+    Show(Option<ProjectId>),
 }
 
 impl Choice {
@@ -25,14 +29,19 @@ impl Choice {
         match self {
             Self::Deploy(button) => button.value(),
             Self::Cancel(deployment) => format!("v1.cancel.{deployment}"),
+            Self::Show(Some(project)) => format!("v1.show.{project}"),
+            Self::Show(None) => "v1.show.all".to_owned(),
         }
     }
 
     /// Reads a value; `None` when it was never ours.
     pub fn read(value: &str) -> Option<Self> {
-        match value.strip_prefix("v1.cancel.") {
-            Some(deployment) => Some(Self::Cancel(deployment.parse().ok()?)),
-            None => Button::read(value).map(Self::Deploy),
+        let behind = |prefix: &str| value.strip_prefix(prefix);
+        match (behind("v1.cancel."), behind("v1.show.")) {
+            (Some(deployment), _) => Some(Self::Cancel(deployment.parse().ok()?)),
+            (None, Some("all")) => Some(Self::Show(None)),
+            (None, Some(project)) => Some(Self::Show(Some(project.parse().ok()?))),
+            (None, None) => Button::read(value).map(Self::Deploy),
         }
     }
 }
@@ -77,12 +86,22 @@ pub fn menu_block(version: u32) -> String {
 
 /// Whether a block is one of ours.
 pub fn is_ours(block: &str) -> bool {
-    block.split('.').next().is_some_and(|first| [BLOCK, LINE].contains(&first))
+    block.split('.').next().is_some_and(|first| [BLOCK, LINE, ANSWER].contains(&first))
 }
 
 /// Id of a line's block, and of the menu in it.
 pub fn line(deployment: DeploymentId) -> String {
     format!("{LINE}.{deployment}")
+}
+
+/// Id of the block of buttons in the answer to a command.
+pub fn answer_block() -> String {
+    ANSWER.to_owned()
+}
+
+/// Action id of the button that shows an answer to everybody.
+pub fn show_action() -> String {
+    format!("{ANSWER}.show")
 }
 
 /// Action id of the n-th button.
@@ -108,7 +127,9 @@ mod tests {
         for never_ours in ["", "v1", "v1.4.2", "v2.a.b", "4", &format!("{}.more", button.value())] {
             assert_eq!(Button::read(never_ours), None, "{never_ours}");
         }
-        for choice in [Choice::Deploy(button), Choice::Cancel(DeploymentId(Uuid::from_u128(5)))] {
+        let project = ProjectId(Uuid::from_u128(1));
+        let cancel = Choice::Cancel(DeploymentId(Uuid::from_u128(5)));
+        for choice in [Choice::Deploy(button), cancel, Choice::Show(Some(project)), Choice::Show(None)] {
             assert_eq!(Choice::read(&choice.value()), Some(choice));
         }
         assert_eq!(Choice::read("v1.cancel.5"), None);

@@ -57,7 +57,7 @@ impl Press {
     /// The request for a deployment's end that it is.
     pub fn cancel(self, deployment_id: DeploymentId) -> CancelDeployment {
         let Self { by, channel, foreign, .. } = self;
-        CancelDeployment { deployment_id, requested_by: by, channel, foreign }
+        CancelDeployment { deployment_id, requested_by: by, reason: None, channel, foreign }
     }
 }
 

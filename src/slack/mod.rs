@@ -2,8 +2,10 @@
 //!
 //! **Invariant:** every text of a person or a machine passes through [`mrkdwn`]; `render` sees a card, never an event.
 
+pub mod answer;
 pub mod button;
 pub mod client;
+pub mod command;
 pub mod event;
 pub mod interaction;
 pub mod mrkdwn;

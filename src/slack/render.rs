@@ -10,7 +10,7 @@ use slack_morphism::prelude::*;
 use super::button::{self, Button, Choice};
 use super::mrkdwn;
 use crate::domain::build::ButtonFor;
-use crate::domain::deployment::{Deployment, State, duration};
+use crate::domain::deployment::{Deployment, Person, State, duration};
 use crate::domain::ids::BuildId;
 use crate::domain::project::Project;
 use crate::keys::Links;
@@ -156,7 +156,7 @@ fn metadata(card: &BuildCard) -> Metadata {
 }
 
 /// Length as Slack counts it.
-fn units(text: &str) -> usize {
+pub(super) fn units(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
 }
 
@@ -284,13 +284,17 @@ fn confirm(card: &BuildCard, protected: &[&ButtonFor]) -> SlackBlockConfirmItem 
             ("Deploy?".to_owned(), format!("{text}{}", mrkdwn::word(&names, left / 2, left)))
         }
     };
+    asked_back(&title, text, "Deploy", "Don't").with_style("danger".to_owned())
+}
+
+/// Slack's own dialog before a press counts: its title and text, and the words for yes and no.
+pub(super) fn asked_back(title: &str, text: String, yes: &str, no: &str) -> SlackBlockConfirmItem {
     SlackBlockConfirmItem::new(
-        plain(mrkdwn::cut(&title, 100, 100)),
+        plain(mrkdwn::cut(title, 100, 100)),
         markdown(text),
-        plain("Deploy".to_owned()),
-        plain("Don't".to_owned()),
+        plain(yes.to_owned()),
+        plain(no.to_owned()),
     )
-    .with_style("danger".to_owned())
 }
 
 /// A line as one line of text.
@@ -299,10 +303,14 @@ fn brief(line: &Timed, public_url: &str, links: &Links) -> String {
     format!(
         "{}: {}{} · {}",
         pressed(d),
-        said(d, 60),
+        said(d, 60, &mentioned),
         not_checked(d),
         mrkdwn::link(&log_url(public_url, links, d.of.deployment_id), "logs")
     )
+}
+
+fn mentioned(person: &Person) -> String {
+    mrkdwn::mention(&person.user)
 }
 
 /// Who pressed, and for which environment.
@@ -314,7 +322,7 @@ fn pressed(deployment: &Deployment) -> String {
 /// A line's sentence, and what stands smaller beneath it.
 fn full(line: &Timed, public_url: &str, links: &Links) -> (String, String) {
     let d = &line.deployment;
-    let sentence = format!("{}: {}", pressed(d), said(d, 300));
+    let sentence = format!("{}: {}", pressed(d), said(d, 300, &mentioned));
     let detail = format!(
         "{}{} · {}",
         times(line),
@@ -373,12 +381,7 @@ fn menu(deployment: &Deployment, card: &BuildCard) -> Option<SlackBlockOverflowE
     let build = mrkdwn::word(&deployment.build_name, 60, 100);
     let environment = mrkdwn::word(&deployment.environment_name, 60, 100);
     let entry = |name: &str, choice: Choice, title: &str, text: String, deny: &str, alarming: bool| {
-        let confirm = SlackBlockConfirmItem::new(
-            plain(title.to_owned()),
-            markdown(text),
-            plain(name.to_owned()),
-            plain(deny.to_owned()),
-        );
+        let confirm = asked_back(title, text, name, deny);
         let confirm = if alarming { confirm.with_style("danger".to_owned()) } else { confirm };
         SlackBlockOverflowElement::new(vec![SlackBlockChoiceItem::new(plain(name.to_owned()), choice.value())])
             .with_action_id(button::line(deployment.of.deployment_id).into())
@@ -415,8 +418,8 @@ fn colour(state: State) -> Option<&'static str> {
     }
 }
 
-/// How a deployment goes, with what others wrote cut to so many characters.
-fn said(deployment: &Deployment, longest: usize) -> String {
+/// How a deployment goes, with what others wrote cut to so many characters, and people as `who` tells them.
+pub(super) fn said(deployment: &Deployment, longest: usize, who: &dyn Fn(&Person) -> String) -> String {
     let icon = match deployment.state() {
         State::TimedOut | State::Failed => ":x: ",
         State::Cancelled => ":no_entry_sign: ",
@@ -427,7 +430,7 @@ fn said(deployment: &Deployment, longest: usize) -> String {
     let Words { state, completed, joint, reason, afterwards } = Words::of(deployment);
     let part = |part: &Part| match part {
         Part::Build(_) => format!("*{}*", plainly(part, longest)),
-        Part::Who(person) => mrkdwn::mention(&person.user),
+        Part::Who(person) => who(person),
         Part::Ours(_) | Part::Said(_) => plainly(part, longest),
     };
     let reason: String = reason.iter().map(part).collect();
@@ -472,16 +475,16 @@ fn plainly(part: &Part, longest: usize) -> String {
     }
 }
 
-fn plain(text: String) -> SlackBlockPlainTextOnly {
+pub(super) fn plain(text: String) -> SlackBlockPlainTextOnly {
     SlackBlockPlainText::new(text).into()
 }
 
 /// Text in which nothing becomes a link or a mention that we did not make one.
-fn markdown(text: String) -> SlackBlockText {
+pub(super) fn markdown(text: String) -> SlackBlockText {
     SlackBlockText::MarkDown(SlackBlockMarkDownText::new(text).with_verbatim(true))
 }
 
-fn context(text: String) -> SlackBlock {
+pub(super) fn context(text: String) -> SlackBlock {
     SlackContextBlock::new(vec![SlackContextBlockElement::MarkDown(
         SlackBlockMarkDownText::new(text).with_verbatim(true),
     )])

@@ -202,6 +202,22 @@ impl Deployments<'_> {
         Ok(rows.into_iter().map(|r| timed(r.doc, r.requested_at, r.since, r.started_at)).collect())
     }
 
+    /// The last deployment of another build that went well in the same environment before this one.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn good_before(self, of: &DeploymentOf) -> Result<Option<Deployment>, sqlx::Error> {
+        let doc = sqlx::query_scalar!(
+            r#"select doc as "doc: Json<Deployment>" from deployment
+                where environment_id = $1 and not is_open and state = 'succeeded' and build_id <> $2
+                  and requested < (select requested from deployment where id = $3) order by requested desc limit 1"#,
+            of.environment_id.0,
+            of.build_id.0,
+            of.deployment_id.0
+        );
+        Ok(doc.fetch_optional(&self.0.pool).await?.map(|d| d.0))
+    }
+
     /// Deployments whose id begins so; two at most, which is enough to see that more than one does.
     ///
     /// # Errors

@@ -25,6 +25,15 @@ pub struct BuildSummary {
     pub position: i64,
 }
 
+/// A build and when it was announced.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "columns")]
+pub struct Announced {
+    pub id: BuildId,
+    pub name: String,
+    pub at: chrono::DateTime<chrono::Utc>,
+}
+
 /// Projects, tokens and builds, as rows to find and list them by.
 #[derive(Clone, Copy)]
 pub struct Directory<'a>(pub(super) &'a Store);
@@ -59,6 +68,20 @@ impl Directory<'_> {
             .map(|docs| docs.into_iter().filter_map(readable).collect())
     }
 
+    /// The open projects whose builds come to a channel, by slug.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn projects_of_channel(self, channel: &str) -> Result<Vec<Project>, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select doc as "doc: Json<serde_json::Value>" from project where doc->>'channel' = $1 order by slug"#,
+            channel
+        )
+        .fetch_all(&self.0.pool)
+        .await
+        .map(|docs| docs.into_iter().filter_map(readable).filter(|project| !project.archived).collect())
+    }
+
     /// The project that a token with this digest belongs to, and the token, unless it is unknown or revoked.
     ///
     /// # Errors
@@ -79,6 +102,40 @@ impl Directory<'_> {
             sqlx::query!(r#"select project_id, token_id, encode(digest, 'hex') as "digest!", revoked from token"#);
         let rows = rows.fetch_all(&self.0.pool).await?.into_iter();
         Ok(rows.map(|r| (ProjectId(r.project_id), TokenId(r.token_id), r.digest, r.revoked)).collect())
+    }
+
+    /// The newest builds of a project whose names begin so, in any case; the newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn builds_like(
+        self,
+        project: ProjectId,
+        beginning: &str,
+        limit: i64,
+    ) -> Result<Vec<Announced>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "select b.id, b.name, e.recorded_at from build b join event e on e.position = b.position
+              where b.project_id = $1 and starts_with(lower(b.name), lower($2)) order by b.position desc limit $3",
+            project.0,
+            beginning,
+            limit
+        );
+        let rows = rows.fetch_all(&self.0.pool).await?.into_iter();
+        Ok(rows.map(|r| Announced { id: BuildId(r.id), name: r.name, at: r.recorded_at }).collect())
+    }
+
+    /// The build of a project with just this name.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn build_named(self, project: ProjectId, name: &str) -> Result<Option<Announced>, sqlx::Error> {
+        let row = sqlx::query!(
+            "select b.id, b.name, e.recorded_at from build b join event e on e.position = b.position where b.id = $1",
+            BuildId::of_name(project, name).0
+        );
+        let row = row.fetch_optional(&self.0.pool).await?;
+        Ok(row.map(|r| Announced { id: BuildId(r.id), name: r.name, at: r.recorded_at }))
     }
 
     /// The build with this id.

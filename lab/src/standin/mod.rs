@@ -7,6 +7,7 @@
 //! page needs the token of the printed address, so a web page elsewhere can't press a button.
 
 pub mod api;
+pub mod command;
 pub mod page;
 pub mod press;
 pub mod validate;
@@ -94,6 +95,7 @@ impl StandIn {
             .route("/state", get(page::state))
             .route("/changes", get(page::changes))
             .route("/press", post(page::press))
+            .route("/command", post(page::command))
             .route("/delete", post(page::delete))
             .layer(axum::extract::DefaultBodyLimit::max(4 * 1024 * 1024))
             .with_state(Arc::clone(&shared));

@@ -13,6 +13,7 @@ use serde_json::json;
 use subtle::ConstantTimeEq;
 
 use super::Shared;
+use super::command::NAME;
 use super::press::Press;
 
 const HTML: &str = include_str!("assets/page.html");
@@ -138,6 +139,33 @@ pub async fn press(
         Ok(200) => None,
         Ok(status) => Some(format!("The app answered {status}.")),
         Err(problem) => Some(format!("This app didn't respond: {problem}.")),
+    };
+    Ok((HEADERS, axum::Json(json!({ "problem": problem }))).into_response())
+}
+
+/// What the page sends when a command is written.
+#[derive(Deserialize)]
+pub struct Written {
+    channel: String,
+    user: String,
+    text: String,
+}
+
+/// `POST /command`: delivers the command to the app and tells the page how it went.
+///
+/// # Errors
+/// 403 without the cookie.
+pub async fn command(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    axum::Json(w): axum::Json<Written>,
+) -> Result<Response, StatusCode> {
+    let_in(&shared, &headers)?;
+    let written = w.text.trim();
+    let behind = written.strip_prefix(NAME).filter(|rest| rest.is_empty() || rest.starts_with(' '));
+    let problem = match behind {
+        Some(text) => shared.command(&w.channel, &w.user, text.trim()).await.err(),
+        None => Some(format!("Only commands are taken here: {NAME} help")),
     };
     Ok((HEADERS, axum::Json(json!({ "problem": problem }))).into_response())
 }

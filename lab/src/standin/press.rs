@@ -64,9 +64,14 @@ impl Shared {
                 action["value"] = element["value"].clone();
             }
         }
+        // What only one person sees is nobody else's to press, and Slack sends it along to nobody.
+        let is_ephemeral = message.only_for.is_some();
+        if message.only_for.as_ref().is_some_and(|only| *only != user.id) {
+            return None;
+        }
         let message_shown = shown(message, true);
         let secret = workspace.response_url(&channel_id, &press.ts, &user.id);
-        let payload = json!({
+        let mut payload = json!({
             "type": "block_actions",
             "team": { "id": TEAM, "domain": "demo" },
             "enterprise": null,
@@ -74,7 +79,7 @@ impl Shared {
             "user": { "id": user.id, "username": user.name, "name": user.name, "team_id": TEAM },
             "api_app_id": APP,
             "token": "deprecated",
-            "container": { "type": "message", "message_ts": press.ts, "channel_id": channel_id, "is_ephemeral": false },
+            "container": { "type": "message", "message_ts": press.ts, "channel_id": channel_id, "is_ephemeral": is_ephemeral },
             "trigger_id": format!("{action_ts}.trigger"),
             "channel": { "id": channel_id, "name": channel_name },
             "message": message_shown,
@@ -82,6 +87,9 @@ impl Shared {
             "response_url": format!("http://{}/respond/{secret}", self.address),
             "actions": [action],
         });
+        if is_ephemeral && let Some(payload) = payload.as_object_mut() {
+            payload.remove("message");
+        }
         let body = serde_urlencoded::to_string([("payload", payload.to_string())]).ok()?;
         Some(self.sign(body))
     }
@@ -145,6 +153,11 @@ impl Shared {
 }
 
 async fn send(url: String, kind: &'static str, signed: Signed) -> Result<u16, String> {
+    exchange(url, kind, signed).await.map(|(status, _)| status)
+}
+
+/// Sends a signed request and tells what came back.
+pub(super) async fn exchange(url: String, kind: &'static str, signed: Signed) -> Result<(u16, String), String> {
     let send = move || {
         let config = ureq::post(&url)
             .config()
@@ -156,7 +169,7 @@ async fn send(url: String, kind: &'static str, signed: Signed) -> Result<u16, St
             .header("x-slack-request-timestamp", &signed.timestamp)
             .header("x-slack-signature", &signed.signature)
             .send(&signed.body)
-            .map(|answer| answer.status().as_u16())
+            .map(|mut answer| (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap_or_default()))
             .map_err(|_| "the app did not answer within 3 seconds".to_owned())
     };
     tokio::task::spawn_blocking(send).await.map_err(|e| e.to_string())?
@@ -179,7 +192,7 @@ const OPEN: Duration = Duration::from_mins(30);
 
 impl Workspace {
     /// Makes the address for answers to a press, whose last part nobody can guess.
-    fn response_url(&mut self, channel: &str, ts: &str, user: &str) -> String {
+    pub(super) fn response_url(&mut self, channel: &str, ts: &str, user: &str) -> String {
         let mut random = [0; 24];
         getrandom::fill(&mut random).expect("the operating system gives random bytes");
         let secret = hex::encode(random);
@@ -211,14 +224,26 @@ pub async fn respond(
     }
 }
 
-fn respond_to(workspace: &mut Workspace, secret: &str, answer: &Value) -> Result<(), &'static str> {
-    let ts = workspace.next_ts();
+fn respond_to(workspace: &mut Workspace, secret: &str, said: &Value) -> Result<(), &'static str> {
     let open = workspace.response_urls.iter_mut().find(|r| r.secret == secret).ok_or("invalid_url")?;
     if open.since.elapsed() > OPEN {
         return Err("expired_url");
     }
     open.left = open.left.checked_sub(1).ok_or("used_url")?;
     let (channel, pressed, user) = (open.channel.clone(), open.ts.clone(), open.user.clone());
+    answer(workspace, &channel, &pressed, &user, said)
+}
+
+/// Shows an answer: to this person alone unless it says otherwise, in place of the message that was pressed if it says
+/// so.
+pub(super) fn answer(
+    workspace: &mut Workspace,
+    channel: &str,
+    pressed: &str,
+    user: &str,
+    answer: &Value,
+) -> Result<(), &'static str> {
+    let ts = workspace.next_ts();
     let (blocks, attachments) = (answer["blocks"].clone(), answer["attachments"].clone());
     let judged = validate::blocks(&blocks)
         .and_then(|()| validate::attachments(&attachments))
@@ -226,7 +251,7 @@ fn respond_to(workspace: &mut Workspace, secret: &str, answer: &Value) -> Result
     judged.map_err(|f| f.error)?;
     let is = |name: &str| answer[name] == true || answer[name] == "true";
     let text = answer["text"].as_str().unwrap_or_default().to_owned();
-    let channel = workspace.channel(&channel).ok_or("channel_not_found")?;
+    let channel = workspace.channel(channel).ok_or("channel_not_found")?;
     if is("delete_original") {
         channel.messages.retain(|m| m.ts != pressed);
         return Ok(());
@@ -240,7 +265,7 @@ fn respond_to(workspace: &mut Workspace, secret: &str, answer: &Value) -> Result
         original.edits += 1;
         return Ok(());
     }
-    let only_for = (answer["response_type"] != "in_channel").then_some(user);
+    let only_for = (answer["response_type"] != "in_channel").then(|| user.to_owned());
     channel.messages.push(Message {
         ts,
         user: BOT.to_owned(),

@@ -150,7 +150,7 @@ impl Story {
         let router = http::router(http::Web::new(http::Parts {
             app: Arc::clone(&app),
             signing_secret: SIGNING_SECRET.to_owned().into(),
-            response_hosts: vec![],
+            response_hosts: vec!["127.0.0.1".to_owned()],
             home: Arc::new(TEAM.to_owned().into()),
             readiness: http::health::Readiness::default(),
             room: Arc::default(),
@@ -253,6 +253,61 @@ impl Story {
         change(&mut payload);
         let body = serde_urlencoded::to_string([("payload", payload.to_string())]).unwrap();
         assert_eq!(self.deliver(&self.standin.shared().sign(body)).await, StatusCode::OK);
+        self.settle().await;
+    }
+
+    /// Somebody writes `/coolops …` in the first channel; tells what only they see of it at last, after everything that
+    /// follows has happened.
+    pub async fn writes(&self, user: &str, text: &str) -> String {
+        self.writes_in(CHANNEL, user, text).await;
+        self.settle().await;
+        self.last_seen_only_by(user)
+    }
+
+    /// The same in another channel; its answer is shown there.
+    pub async fn writes_in(&self, channel: &str, user: &str, text: &str) {
+        let user = self.standin.workspace().users.iter().find(|u| u.name == user).unwrap().id.clone();
+        let signed = self.standin.shared().signed_command(channel, &user, text).unwrap();
+        let (status, body) = self.deliver_command(&signed).await;
+        self.standin.shared().show_answer(channel, &user, status.as_u16(), &body).unwrap();
+    }
+
+    /// The signed bytes of a command.
+    pub async fn deliver_command(&self, signed: &Signed) -> (StatusCode, String) {
+        let request = Request::post("/slack/commands")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("x-slack-request-timestamp", &signed.timestamp)
+            .header("x-slack-signature", &signed.signature)
+            .body(Body::from(signed.body.clone()))
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        (status, String::from_utf8_lossy(&response.into_body().collect().await.unwrap().to_bytes()).into_owned())
+    }
+
+    /// What only this person sees at last, in any channel.
+    pub fn last_seen_only_by(&self, user: &str) -> String {
+        let workspace = self.standin.workspace();
+        let id = &workspace.users.iter().find(|u| u.name == user).unwrap().id;
+        let all = workspace.channels.iter().flat_map(|c| &c.messages).filter(|m| m.only_for.as_ref() == Some(id));
+        all.max_by(|a, b| a.ts.cmp(&b.ts)).map(read::message).unwrap_or_default()
+    }
+
+    /// Somebody presses a button of what only they see at last; everything that follows happens.
+    pub async fn presses_in_answer(&self, user: &str, label: &str) {
+        let signed = {
+            let workspace = self.standin.workspace();
+            let user = workspace.users.iter().find(|u| u.name == user).unwrap().id.clone();
+            let all = workspace.channels.iter().flat_map(|c| c.messages.iter().map(move |m| (&c.id, m)));
+            let (channel, message) = all
+                .filter(|(_, m)| m.only_for.as_ref() == Some(&user))
+                .max_by(|(_, a), (_, b)| a.ts.cmp(&b.ts))
+                .expect("something that only they see");
+            let action_id = read::labelled(message, label).unwrap_or_else(|| panic!("no button {label}"));
+            Press { channel: channel.clone(), ts: message.ts.clone(), user, action_id, option: None }
+        };
+        let signed = self.standin.shared().signed_press(&signed).unwrap();
+        assert_eq!(self.deliver(&signed).await, StatusCode::OK);
         self.settle().await;
     }
 
@@ -418,7 +473,9 @@ impl Story {
     async fn every_message_is_what_the_log_says(&self) {
         let (messages, calls) = {
             let workspace = self.standin.workspace();
-            let ids = workspace.channels[0].messages.iter().filter(|m| m.only_for.is_none());
+            // What somebody showed to everybody is an answer, and no build's message.
+            let all = workspace.channels[0].messages.iter();
+            let ids = all.filter(|m| m.only_for.is_none() && !m.metadata.is_null());
             let messages: Vec<(String, String)> = ids
                 .map(|m| {
                     (m.ts.clone(), m.metadata["event_payload"]["build_id"].as_str().unwrap_or_default().to_owned())

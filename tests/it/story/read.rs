@@ -1,7 +1,7 @@
 //! A channel as its members read it: title, fields, `[buttons]`, `[red buttons!]`, lines with their colour bar.
 
 use coolops_lab::standin::workspace::{Channel, Message, Workspace};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What a person sees; ephemeral messages only for their reader.
 pub fn channel(channel: &Channel, reader: Option<&str>) -> String {
@@ -13,7 +13,7 @@ pub fn message(m: &Message) -> String {
     let mut lines = Vec::new();
     match m.blocks.as_array() {
         Some(blocks) => lines.extend(blocks.iter().map(block)),
-        None => lines.push(m.text.clone()),
+        None => lines.push(text(&json!({ "text": m.text }))),
     }
     for attachment in m.attachments.as_array().into_iter().flatten() {
         let colour = attachment["color"].as_str().unwrap_or("none");
@@ -85,6 +85,13 @@ pub fn button(m: &Message, environment: &str) -> Option<(String, Option<String>)
         }
     }
     None
+}
+
+/// The action of the button with this label.
+pub fn labelled(m: &Message, label: &str) -> Option<String> {
+    let elements = m.blocks.as_array()?.iter().filter_map(|b| b["elements"].as_array()).flatten();
+    let button = elements.into_iter().find(|e| e["text"]["text"] == label)?;
+    Some(button["action_id"].as_str()?.to_owned())
 }
 
 /// The newest line whose words hold these, with its menu.

@@ -162,6 +162,20 @@ function problem(text) {
   byId("problem").textContent = text ?? "";
 }
 
+byId("write").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const input = byId("text");
+  const body = { channel: channel.id, user: me(), text: input.value };
+  input.disabled = true;
+  const answer = await fetch("/command", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })
+    .then((r) => (r.ok ? r.json() : { problem: `The stand-in answered ${r.status}.` }))
+    .catch(() => ({ problem: "The demo does not answer. Was it stopped?" }));
+  input.disabled = false;
+  input.focus();
+  problem(answer.problem);
+  if (!answer.problem) input.value = "";
+});
+
 function messageNode(m) {
   const who = workspace.users.find((u) => u.id === m.user);
   const body = el("div", "body");

@@ -1,0 +1,251 @@
+//! `/coolops …`: somebody asks or commands in a channel, and hears of the projects whose builds come to it.
+//!
+//! **Invariant:** who writes in another channel sees and does nothing: whoever is in a project's channel may know of it.
+
+use std::convert::Infallible;
+
+use super::presses::Cancelled;
+use super::{App, CommandError, status};
+use crate::domain::deployment::{CancelDeployment, RequestDeployment};
+use crate::domain::event::{DeploymentEvent, Event};
+use crate::domain::ids::{DeploymentId, ProjectId};
+use crate::domain::project::Project;
+use crate::projections::standing::Standing;
+use crate::slack::answer::{Answer, Whereabouts, newest_of};
+use crate::slack::button::Button;
+use crate::slack::command::{self, Command, Misunderstood, Place, Sent};
+use crate::slack::render::{build_url, log_url, project_url};
+use crate::store::directory::Announced;
+
+/// Projects whose environments an answer shows; of more it names the others.
+const PROJECTS_SHOWN: usize = 10;
+/// Builds in a list.
+const BUILDS_SHOWN: i64 = 10;
+
+/// What a command leads to; the inner error is an answer too.
+type Answered<T = Answer> = Result<Result<T, Misunderstood>, CommandError<Infallible>>;
+
+impl App {
+    /// Does what a command asks for and tells what to answer. `id` is the deployment that it makes, if it makes one: the
+    /// same signed bytes are the same command.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn command(&self, sent: &Sent, id: DeploymentId) -> Result<Answer, CommandError<Infallible>> {
+        let command = match Command::read(&sent.text) {
+            Ok(Command::Help) => return Ok(Answer::Help),
+            Ok(command) => command,
+            Err(misunderstood) => return Ok(Answer::Misunderstood(misunderstood)),
+        };
+        let projects = self.store.directory().projects_of_channel(&sent.channel).await?;
+        if projects.is_empty() {
+            let sentence = "No project's builds come to this channel. Write it where they are announced.";
+            return Ok(Answer::Nothing(sentence.to_owned()));
+        }
+        let answered = match command {
+            Command::Help => Ok(Ok(Answer::Help)),
+            Command::Status(named) => self.told_status(&projects, &named).await,
+            Command::Builds(named) => self.told_builds(&projects, &named).await,
+            Command::Deploy { build, place } => self.told_to_deploy(&projects, sent, id, &build, &place).await,
+            Command::Cancel { place, reason } => self.told_to_cancel(&projects, sent, id, &place, reason).await,
+            Command::Rollback(place) => self.told_to_roll_back(&projects, &place).await,
+            Command::Logs(place) => self.told_logs(&projects, &place).await,
+        };
+        Ok(answered?.unwrap_or_else(Answer::Misunderstood))
+    }
+
+    /// What is where, of one project of a channel or of all: what the button under an answer shows to everybody.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn whereabouts(&self, channel: &str, of: Option<ProjectId>) -> Result<Answer, CommandError<Infallible>> {
+        let mut projects = self.store.directory().projects_of_channel(channel).await?;
+        projects.retain(|project| of.is_none_or(|of| of == project.id));
+        let more = projects.split_off(projects.len().min(PROJECTS_SHOWN)).into_iter().map(|p| p.slug).collect();
+        let mut shown = Vec::new();
+        for project in &projects {
+            let url = self.keys.links(&project.link_key).map(|links| project_url(&self.public_url, &links, project));
+            let standings = status::of(&self.store, project).await?;
+            shown.push(Whereabouts { project: project.name.clone(), url, standings });
+        }
+        Ok(Answer::Status { projects: shown, more, of })
+    }
+
+    async fn told_status(&self, projects: &[Project], named: &str) -> Answered {
+        let channel = &projects[0].channel;
+        if named.is_empty() {
+            return Ok(Ok(self.whereabouts(channel, None).await?));
+        }
+        match command::project(projects, "status", named) {
+            Ok(project) => Ok(Ok(self.whereabouts(channel, Some(project.id)).await?)),
+            Err(misunderstood) => Ok(Err(misunderstood)),
+        }
+    }
+
+    async fn told_builds(&self, projects: &[Project], named: &str) -> Answered {
+        let project = match command::project(projects, "builds", named) {
+            Ok(project) => project,
+            Err(misunderstood) => return Ok(Err(misunderstood)),
+        };
+        let links = self.keys.links(&project.link_key);
+        let page = |build: &Announced| links.as_ref().map(|links| build_url(&self.public_url, links, build.id));
+        let newest = self.store.directory().builds_like(project.id, "", BUILDS_SHOWN).await?;
+        let builds = newest.into_iter().map(|b| (b.name.clone(), b.at, page(&b))).collect();
+        Ok(Ok(Answer::Builds { project: project.name.clone(), builds }))
+    }
+
+    /// The build of a project that somebody names.
+    async fn build_named(&self, place: Place<'_>, named: &str, where_to: &str) -> Answered<Announced> {
+        let directory = self.store.directory();
+        let newest = directory.builds_like(place.project.id, "", BUILDS_SHOWN).await?;
+        if command::is_latest(named) {
+            let none = || Misunderstood::new(format!("{} has no build yet.", place.project.name), []);
+            return Ok(newest.into_iter().next().ok_or_else(none));
+        }
+        let mut found = directory.builds_like(place.project.id, named, BUILDS_SHOWN).await?;
+        // Whose name is just that may be older than many whose names begin so.
+        if let Some(exact) = directory.build_named(place.project.id, named).await? {
+            found.insert(0, exact);
+        }
+        let names = |builds: &[Announced]| builds.iter().map(|b| b.name.clone()).collect::<Vec<_>>();
+        let form = |build: &str| format!("deploy {build} to {where_to}");
+        let (all, known) = (names(&found), names(&newest));
+        Ok(command::build(&all, named, &known, form).map(|name| {
+            let at = all.iter().position(|n| n == name).unwrap_or_default();
+            found.swap_remove(at)
+        }))
+    }
+
+    async fn standing(&self, place: Place<'_>) -> Result<Option<Standing>, CommandError<Infallible>> {
+        let all = status::of(&self.store, place.project).await?;
+        Ok(all.into_iter().find(|s| s.environment == place.environment.id))
+    }
+
+    fn log_of(&self, project: &Project, id: DeploymentId) -> Option<String> {
+        self.keys.links(&project.link_key).map(|links| log_url(&self.public_url, &links, id))
+    }
+
+    async fn told_to_deploy(
+        &self,
+        projects: &[Project],
+        sent: &Sent,
+        id: DeploymentId,
+        named: &str,
+        where_to: &str,
+    ) -> Answered {
+        let place = match command::place(projects, where_to, |place| format!("deploy {named} to {place}")) {
+            Ok(place) => place,
+            Err(misunderstood) => return Ok(Err(misunderstood)),
+        };
+        let build = match self.build_named(place, named, where_to).await? {
+            Ok(build) => build,
+            Err(misunderstood) => return Ok(Err(misunderstood)),
+        };
+        let Place { project, environment } = place;
+        let button = Button { build: build.id, environment: environment.id };
+        let name = environment.name.clone();
+        let runs = self.standing(place).await?.and_then(|s| s.good).map(|d| d.deployment);
+        let runs = runs.filter(|d| d.of.build_id != build.id);
+        let newer = match &runs {
+            Some(there) => self.store.directory().build(there.of.build_id).await?,
+            None => None,
+        };
+        let ours = self.store.directory().build(build.id).await?;
+        if newer.zip(ours).is_some_and(|(there, ours)| there.position > ours.position) {
+            let there = runs.map(|d| d.build_name).unwrap_or_default();
+            let why = format!(
+                "{name} runs {there}, and {} is older. Shall it go from {there} to {}?",
+                build.name, build.name
+            );
+            return Ok(Ok(Answer::Offered { why, build: build.name, environment: name, button }));
+        }
+        if environment.protected {
+            let why = format!("{name} is protected, so a press is asked back first.");
+            return Ok(Ok(Answer::Offered { why, build: build.name, environment: name, button }));
+        }
+        let request = RequestDeployment {
+            deployment_id: id,
+            build_id: build.id,
+            environment_id: environment.id,
+            requested_by: sent.by.clone(),
+            channel: sent.channel.clone(),
+            foreign: false,
+        };
+        Ok(Ok(match self.press(request).await? {
+            Event::Deployment(DeploymentEvent::Requested(_)) => {
+                Answer::Asked { build: build.name, environment: name, logs: self.log_of(project, id) }
+            }
+            // A refusal is told like that of a button.
+            _ => Answer::Silence,
+        }))
+    }
+
+    async fn told_to_cancel(
+        &self,
+        projects: &[Project],
+        sent: &Sent,
+        id: DeploymentId,
+        named: &str,
+        reason: Option<String>,
+    ) -> Answered {
+        let place = match command::place(projects, named, |place| format!("cancel {place}")) {
+            Ok(place) => place,
+            Err(misunderstood) => return Ok(Err(misunderstood)),
+        };
+        let environment = place.environment.name.clone();
+        let open = self.standing(place).await?.map(|s| s.open).unwrap_or_default();
+        let one = match &open[..] {
+            [] => return Ok(Ok(Answer::Nothing(format!("Nothing is on its way to {environment}.")))),
+            [one] => one.deployment.clone(),
+            _ => return Ok(Ok(Answer::Which { environment, open })),
+        };
+        let cancel = CancelDeployment {
+            deployment_id: one.of.deployment_id,
+            requested_by: sent.by.clone(),
+            reason,
+            channel: sent.channel.clone(),
+            foreign: false,
+        };
+        Ok(Ok(match self.cancel(id, cancel).await? {
+            Cancelled::Yes => Answer::Stopped { build: one.build_name, environment },
+            Cancelled::Refused | Cancelled::Unknown => Answer::Silence,
+        }))
+    }
+
+    async fn told_to_roll_back(&self, projects: &[Project], named: &str) -> Answered {
+        let place = match command::place(projects, named, |place| format!("rollback {place}")) {
+            Ok(place) => place,
+            Err(misunderstood) => return Ok(Err(misunderstood)),
+        };
+        let environment = place.environment.name.clone();
+        let Some(present) = self.standing(place).await?.and_then(|s| s.good).map(|d| d.deployment) else {
+            let sentence = format!("Nothing was deployed to {environment} with success yet.");
+            return Ok(Ok(Answer::Nothing(sentence)));
+        };
+        let Some(before) = self.store.deployments().good_before(&present.of).await? else {
+            let sentence =
+                format!("{environment} runs {}; no other build was deployed there before.", present.build_name);
+            return Ok(Ok(Answer::Nothing(sentence)));
+        };
+        let why = format!(
+            "{environment} runs {}. Before it, {} went well there. Shall it go from {} to {}?",
+            present.build_name, before.build_name, present.build_name, before.build_name
+        );
+        let button = Button { build: before.of.build_id, environment: place.environment.id };
+        Ok(Ok(Answer::Offered { why, build: before.build_name, environment, button }))
+    }
+
+    async fn told_logs(&self, projects: &[Project], named: &str) -> Answered {
+        let place = match command::place(projects, named, |place| format!("logs {place}")) {
+            Ok(place) => place,
+            Err(misunderstood) => return Ok(Err(misunderstood)),
+        };
+        let standing = self.standing(place).await?;
+        let Some(newest) = standing.as_ref().and_then(newest_of) else {
+            let sentence = format!("Nothing was deployed to {} yet.", place.environment.name);
+            return Ok(Ok(Answer::Nothing(sentence)));
+        };
+        let url = self.log_of(place.project, newest.deployment.of.deployment_id);
+        Ok(Ok(Answer::Log { deployment: Box::new(newest.clone()), url }))
+    }
+}

@@ -1,0 +1,315 @@
+//! What `/coolops` answers, as Slack is sent it. Pure.
+//!
+//! **Invariant:** an answer pings nobody: people are named, not mentioned, because it may be shown to everybody.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use slack_morphism::prelude::*;
+
+use super::button::{self, Button, Choice};
+use super::command::{COMMANDS, Misunderstood};
+use super::mrkdwn;
+use super::render::{context, markdown, plain, said, units};
+use crate::domain::ids::ProjectId;
+use crate::projections::standing::Standing;
+use crate::projections::timed::Timed;
+
+/// Slack: 3,000 characters in a section's text.
+const SECTION_UNITS: usize = 2_900;
+
+/// An answer to a command.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// What there is.
+    Help,
+    /// What is where.
+    Status {
+        /// Of these projects.
+        projects: Vec<Whereabouts>,
+        /// More projects of the channel, by name.
+        more: Vec<String>,
+        /// The one that was asked for.
+        of: Option<ProjectId>,
+    },
+    /// The same, for everybody in the channel.
+    Shown {
+        /// Of these projects.
+        projects: Vec<Whereabouts>,
+        /// More projects of the channel, by name.
+        more: Vec<String>,
+    },
+    /// The newest builds of a project, with their pages.
+    Builds {
+        /// The project's name.
+        project: String,
+        /// Name, when it was announced, its page.
+        builds: Vec<(String, DateTime<Utc>, Option<String>)>,
+    },
+    /// A deployment was asked for.
+    Asked {
+        /// The build.
+        build: String,
+        /// The environment.
+        environment: String,
+        /// Its log.
+        logs: Option<String>,
+    },
+    /// A deployment that a button asks for, because it is asked back first.
+    Offered {
+        /// Why, in a sentence of ours.
+        why: String,
+        /// The build.
+        build: String,
+        /// The environment.
+        environment: String,
+        /// What the button carries.
+        button: Button,
+    },
+    /// Several are on their way: which one?
+    Which {
+        /// The environment.
+        environment: String,
+        /// In the order of their presses.
+        open: Vec<Timed>,
+    },
+    /// A deployment was told to stop.
+    Stopped {
+        /// The build.
+        build: String,
+        /// The environment.
+        environment: String,
+    },
+    /// A log.
+    Log {
+        /// Whose.
+        deployment: Box<Timed>,
+        /// Where it is.
+        url: Option<String>,
+    },
+    /// Nothing to be done, in a sentence of plain text.
+    Nothing(String),
+    /// What was not understood.
+    Misunderstood(Misunderstood),
+    /// The person is told in another way.
+    Silence,
+}
+
+/// How a project's environments stand.
+#[derive(Debug, Clone)]
+pub struct Whereabouts {
+    /// The project's name.
+    pub project: String,
+    /// Its page.
+    pub url: Option<String>,
+    /// Its environments.
+    pub standings: Vec<Standing>,
+}
+
+impl Answer {
+    /// The same without what only the person who asked is offered.
+    #[must_use]
+    pub fn for_everybody(self) -> Self {
+        match self {
+            Self::Status { projects, more, .. } => Self::Shown { projects, more },
+            other => other,
+        }
+    }
+
+    /// What Slack is sent; `name` is what the command is called in this workspace. Nothing where nothing is to be shown.
+    pub fn render(&self, name: &str) -> Option<Value> {
+        let (text, blocks) = match self {
+            Self::Silence => return None,
+            Self::Help => (help(name), vec![]),
+            Self::Status { projects, more, of } => {
+                let (text, mut blocks) = status(projects, more);
+                blocks.push(show_button(*of));
+                (text, blocks)
+            }
+            Self::Shown { projects, more } => status(projects, more),
+            Self::Builds { project, builds } => (newest(project, builds), vec![]),
+            Self::Asked { build, environment, logs } => {
+                let logs = logs.as_deref().map(|url| format!(" {}", mrkdwn::link(url, "See logs"))).unwrap_or_default();
+                let (build, environment) = (bold(build), bold(environment));
+                (
+                    format!(
+                        "{build} is on its way to {environment}; its line in the build's message shows how it goes.{logs}"
+                    ),
+                    vec![],
+                )
+            }
+            Self::Offered { why, build, environment, button } => offered(why, build, environment, *button),
+            Self::Which { environment, open } => which(environment, open),
+            Self::Stopped { build, environment } => (
+                format!("{} on {} is told to stop; its line shows how it ends.", bold(build), bold(environment)),
+                vec![],
+            ),
+            Self::Log { deployment, url } => (log(deployment, url.as_deref()), vec![]),
+            Self::Nothing(sentence) => (sentence_of(sentence), vec![]),
+            Self::Misunderstood(Misunderstood { wrong, instead }) => {
+                let forms: Vec<String> = instead.iter().map(|form| code(&format!("{name} {form}"))).collect();
+                let instead = if forms.is_empty() { String::new() } else { format!("\nTry: {}", forms.join(" or ")) };
+                (format!("{}{instead}", sentence_of(wrong)), vec![])
+            }
+        };
+        let mut answer = json!({ "response_type": "ephemeral", "text": text });
+        if !blocks.is_empty() {
+            answer["blocks"] = serde_json::to_value(blocks).expect("blocks are plain data");
+        }
+        Some(answer)
+    }
+}
+
+fn bold(name: &str) -> String {
+    format!("*{}*", mrkdwn::word(name, 100, 200))
+}
+
+/// A sentence that quotes what somebody wrote.
+fn sentence_of(text: &str) -> String {
+    mrkdwn::word(text, 600, 1_200)
+}
+
+/// Something to be pasted, as code.
+fn code(text: &str) -> String {
+    format!("`{}`", mrkdwn::escape(&mrkdwn::cut(&mrkdwn::clean(text), 200, 400).replace('`', "'")))
+}
+
+fn help(name: &str) -> String {
+    let line = |(verb, behind, what): &(&str, &str, &str)| {
+        format!("{} {}", code(format!("{name} {verb} {behind}").trim()), mrkdwn::escape(what))
+    };
+    let all: Vec<String> = COMMANDS.iter().map(line).collect();
+    format!(
+        "{}\nProjects, environments and builds by any beginning that only one has; where builds of several projects come to a channel, the project stands before the environment.",
+        all.join("\n")
+    )
+}
+
+fn status(projects: &[Whereabouts], more: &[String]) -> (String, Vec<SlackBlock>) {
+    let mut blocks: Vec<SlackBlock> = projects.iter().map(|p| section(whereabouts(p))).collect();
+    if !more.is_empty() {
+        let names = mrkdwn::word(&more.join(", "), 1_000, 2_000);
+        blocks.push(context(format!("Name one of these to see it too: {names}")));
+    }
+    let text = projects.iter().map(whereabouts).collect::<Vec<_>>().join("\n");
+    (mrkdwn::cut(&text, SECTION_UNITS, SECTION_UNITS), blocks)
+}
+
+fn show_button(of: Option<ProjectId>) -> SlackBlock {
+    let show = SlackBlockButtonElement::new(plain("Show to everybody".to_owned()))
+        .with_action_id(button::show_action().into())
+        .with_value(Choice::Show(of).value());
+    SlackActionsBlock::new(vec![show.into()]).with_block_id(button::answer_block().into()).into()
+}
+
+fn whereabouts(of: &Whereabouts) -> String {
+    let title = of.url.as_deref().map_or_else(
+        || bold(&of.project),
+        |url| format!("*{}*", mrkdwn::link(url, &mrkdwn::word(&of.project, 60, 120))),
+    );
+    let mut text = title;
+    for (n, standing) in of.standings.iter().enumerate() {
+        let line = standing_of(standing);
+        let rest = of.standings.len() - n;
+        if units(&text) + units(&line) > SECTION_UNITS - 60 {
+            text.push_str(&format!("\nand {rest} more"));
+            break;
+        }
+        text.push_str(&line);
+    }
+    if of.standings.is_empty() {
+        text.push_str("\nno environment yet");
+    }
+    text
+}
+
+fn standing_of(s: &Standing) -> String {
+    let by = |d: &Timed| mrkdwn::word(&d.deployment.requested_by.name, 80, 160);
+    let protected = if s.protected { " (protected)" } else { "" };
+    let mut text = match &s.good {
+        Some(good) => {
+            let (build, since) = (bold(&good.deployment.build_name), mrkdwn::local_time(good.since));
+            format!("\n{}{protected}: {build} since {since}, by {}", bold(&s.name), by(good))
+        }
+        None => format!("\n{}{protected}: nothing yet", bold(&s.name)),
+    };
+    let shown = 5;
+    for d in s.open.iter().take(shown).chain(&s.failed) {
+        let how = said(&d.deployment, 100, &|person| mrkdwn::word(&person.name, 80, 160));
+        text.push_str(&format!(
+            "\n    {} {how}, {} · {}",
+            bold(&d.deployment.build_name),
+            by(d),
+            mrkdwn::local_time(d.since)
+        ));
+    }
+    if s.open.len() > shown {
+        text.push_str(&format!("\n    and {} more wait", s.open.len() - shown));
+    }
+    text
+}
+
+fn newest(project: &str, builds: &[(String, DateTime<Utc>, Option<String>)]) -> String {
+    if builds.is_empty() {
+        return format!("{} has no build yet.", bold(project));
+    }
+    let line = |(name, at, url): &(String, DateTime<Utc>, Option<String>)| {
+        let name = mrkdwn::word(name, 100, 200);
+        let name = url.as_deref().map_or_else(|| name.clone(), |url| mrkdwn::link(url, &name));
+        format!("*{name}* · {}", mrkdwn::local_time(*at))
+    };
+    format!("The newest builds of {}:\n{}", bold(project), builds.iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+fn offered(why: &str, build: &str, environment: &str, carried: Button) -> (String, Vec<SlackBlock>) {
+    let text = sentence_of(why);
+    let label = mrkdwn::cut(&format!("Deploy {build} to {environment}"), 75, 75);
+    let asked = super::render::asked_back(
+        &format!("Deploy to {environment}?"),
+        format!("{} goes to {}.", bold(build), bold(environment)),
+        "Deploy",
+        "Don't",
+    );
+    let button = SlackBlockButtonElement::new(plain(label))
+        .with_action_id(button::action(0).into())
+        .with_value(carried.value())
+        .with_style(SlackBlockButtonStyle::Danger)
+        .with_confirm(asked.with_style("danger".to_owned()));
+    let block = SlackActionsBlock::new(vec![button.into()]).with_block_id(button::answer_block().into());
+    (text.clone(), vec![section(text), block.into()])
+}
+
+fn which(environment: &str, open: &[Timed]) -> (String, Vec<SlackBlock>) {
+    let text = format!("Several are on their way to {}. Which one shall stop?", bold(environment));
+    let button = |(n, d): (usize, &Timed)| {
+        let label = format!("Cancel {} ({})", d.deployment.build_name, d.deployment.state().word());
+        SlackBlockButtonElement::new(plain(mrkdwn::cut(&label, 75, 75)))
+            .with_action_id(button::action(n).into())
+            .with_value(Choice::Cancel(d.deployment.of.deployment_id).value())
+            .into()
+    };
+    // Slack: 25 elements in a block. The first ones are those that matter.
+    let buttons = open.iter().take(25).enumerate().map(button).collect();
+    let block = SlackActionsBlock::new(buttons).with_block_id(button::answer_block().into());
+    (text.clone(), vec![section(text), block.into()])
+}
+
+fn log(deployment: &Timed, url: Option<&str>) -> String {
+    let d = &deployment.deployment;
+    let how = said(d, 200, &|person| mrkdwn::word(&person.name, 80, 160));
+    let link = url.map(|url| format!(" · {}", mrkdwn::link(url, "See logs"))).unwrap_or_default();
+    format!(
+        "{} → {} {how} · {}{link}",
+        bold(&d.build_name),
+        bold(&d.environment_name),
+        mrkdwn::local_time(deployment.since)
+    )
+}
+
+fn section(text: String) -> SlackBlock {
+    SlackSectionBlock::new().with_text(markdown(text)).into()
+}
+
+/// The deployment that a log belongs to.
+pub fn newest_of(standing: &Standing) -> Option<&Timed> {
+    standing.open.first().or(standing.failed.as_ref()).or(standing.good.as_ref())
+}
