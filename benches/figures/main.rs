@@ -383,6 +383,7 @@ fn story_of(n: u128) -> Vec<Event> {
                 stop_grace_seconds: 10,
                 unchecked_image: Unchecked::Fail,
                 behind: None,
+                lock: None,
             }
             .into(),
         );

@@ -6,9 +6,10 @@ use std::convert::Infallible;
 
 use super::presses::Cancelled;
 use super::{App, CommandError, status};
-use crate::domain::deployment::{CancelDeployment, RequestDeployment};
+use crate::domain::deployment::{CancelDeployment, Person, RequestDeployment};
 use crate::domain::event::{DeploymentEvent, Event};
-use crate::domain::ids::{DeploymentId, ProjectId};
+use crate::domain::ids::{DeploymentId, EnvironmentId, ProjectId};
+use crate::domain::lock::{Holder, Lock, LockRefusal};
 use crate::domain::project::Project;
 use crate::projections::standing::Standing;
 use crate::slack::answer::{Answer, Whereabouts, newest_of};
@@ -25,6 +26,23 @@ const BUILDS_SHOWN: i64 = 10;
 /// What a command leads to; the inner error is an answer too.
 type Answered<T = Answer> = Result<Result<T, Misunderstood>, CommandError<Infallible>>;
 
+/// A refusal as a sentence of its own.
+fn sentence(refusal: &LockRefusal) -> String {
+    let text = refusal.to_string();
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str())
+}
+
+fn locks_of(projects: &[Project]) -> Answer {
+    let of = |project: &Project| {
+        let named = |name: &str| if projects.len() == 1 { name.to_owned() } else { format!("{} {name}", project.name) };
+        let open = project.open_environments();
+        open.into_iter().filter_map(|e| Some((named(&e.name), e.lock.clone()?))).collect::<Vec<_>>()
+    };
+    Answer::Locks(projects.iter().flat_map(of).collect())
+}
+
 impl App {
     /// Does what a command asks for and tells what to answer. `id` is the deployment that it makes, if it makes one: the
     /// same signed bytes are the same command.
@@ -32,7 +50,8 @@ impl App {
     /// # Errors
     /// When the database is away.
     pub async fn command(&self, sent: &Sent, id: DeploymentId) -> Result<Answer, CommandError<Infallible>> {
-        let command = match Command::read(&sent.text) {
+        let now = self.store.clock().now();
+        let command = match Command::read(&sent.text, now) {
             Ok(Command::Help) => return Ok(Answer::Help),
             Ok(command) => command,
             Err(misunderstood) => return Ok(Answer::Misunderstood(misunderstood)),
@@ -50,6 +69,12 @@ impl App {
             Command::Cancel { place, reason } => self.told_to_cancel(&projects, sent, id, &place, reason).await,
             Command::Rollback(place) => self.told_to_roll_back(&projects, &place).await,
             Command::Logs(place) => self.told_logs(&projects, &place).await,
+            Command::Lock { place, until, reason } => {
+                let lock = Lock { holder: Holder::Person(sent.by.clone()), reason, since: now, until };
+                self.told_to_lock(&projects, &place, lock).await
+            }
+            Command::Unlock(place) => self.told_to_unlock(&projects, &place, sent.by.clone()).await,
+            Command::Locks => Ok(Ok(locks_of(&projects))),
         };
         Ok(answered?.unwrap_or_else(Answer::Misunderstood))
     }
@@ -233,6 +258,60 @@ impl App {
         );
         let button = Button { build: before.of.build_id, environment: place.environment.id };
         Ok(Ok(Answer::Offered { why, build: before.build_name, environment, button }))
+    }
+
+    async fn told_to_lock(&self, projects: &[Project], named: &str, lock: Lock) -> Answered {
+        let Place { project, environment } = match command::place(projects, named, |place| format!("lock {place}")) {
+            Ok(place) => place,
+            Err(misunderstood) => return Ok(Err(misunderstood)),
+        };
+        let (name, id) = (environment.name.clone(), environment.id);
+        Ok(Ok(match self.lock(project.id, id, lock).await {
+            Ok(lock) => Answer::Locked { environment: name, id, lock },
+            Err(CommandError::Refused(refusal)) => Answer::Nothing(sentence(&refusal)),
+            Err(CommandError::Unavailable(e)) => return Err(CommandError::Unavailable(e)),
+            Err(CommandError::Impossible(e)) => return Err(CommandError::Impossible(e)),
+        }))
+    }
+
+    async fn told_to_unlock(&self, projects: &[Project], named: &str, by: Person) -> Answered {
+        let Place { project, environment } = match command::place(projects, named, |place| format!("unlock {place}")) {
+            Ok(place) => place,
+            Err(misunderstood) => return Ok(Err(misunderstood)),
+        };
+        let (name, id) = (environment.name.clone(), environment.id);
+        Ok(Ok(match self.unlock(project.id, id, &Holder::Person(by.clone()), false).await {
+            Ok(lock) => Answer::Unlocked { environment: name, lock, by },
+            Err(CommandError::Refused(LockRefusal::Theirs { lock, .. })) => {
+                Answer::TheirLock { environment: name, id, lock: *lock }
+            }
+            Err(CommandError::Refused(refusal)) => Answer::Nothing(sentence(&refusal)),
+            Err(CommandError::Unavailable(e)) => return Err(CommandError::Unavailable(e)),
+            Err(CommandError::Impossible(e)) => return Err(CommandError::Impossible(e)),
+        }))
+    }
+
+    /// Somebody pressed *Unlock* in a channel, having been asked back: whosever lock it is.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn pressed_unlock(
+        &self,
+        channel: &str,
+        environment: EnvironmentId,
+        by: Person,
+    ) -> Result<Answer, CommandError<Infallible>> {
+        let projects = self.store.directory().projects_of_channel(channel).await?;
+        let place = projects.iter().find_map(|p| Some((p, p.environment(environment)?)));
+        let Some((project, environment)) = place else {
+            return Ok(Answer::Nothing("That environment is not deployed to from this channel.".to_owned()));
+        };
+        match self.unlock(project.id, environment.id, &Holder::Person(by.clone()), true).await {
+            Ok(lock) => Ok(Answer::Unlocked { environment: environment.name.clone(), lock, by }),
+            Err(CommandError::Refused(refusal)) => Ok(Answer::Nothing(sentence(&refusal))),
+            Err(CommandError::Unavailable(e)) => Err(CommandError::Unavailable(e)),
+            Err(CommandError::Impossible(e)) => Err(CommandError::Impossible(e)),
+        }
     }
 
     async fn told_logs(&self, projects: &[Project], named: &str) -> Answered {

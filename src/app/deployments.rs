@@ -42,10 +42,12 @@ impl App {
         let missing = || CommandError::Refused(StepError::NoDeployment(id));
         let of = self.store.deployments().get(id).await?.ok_or_else(missing)?.of;
         let environment = of.environment_id;
+        let mut project = self.project(of.project_id).await?;
         let _turn = self.turns.wait(environment).await;
         for _ in 0..ATTEMPTS {
+            let lock = project.as_ref().and_then(|p| p.value.environment(environment)?.lock.clone());
             // The line is one snapshot with its position; what is over is not in it and is read by itself.
-            let line = self.store.deployments().line(environment, of.build_id, Some(id)).await?;
+            let line = self.store.deployments().line(environment, lock, Some(of.build_id), Some(id)).await?;
             let own = match line.value.iter().find(|d| d.of.deployment_id == id) {
                 Some(own) => own.clone(),
                 None => self.store.deployments().get(id).await?.ok_or_else(missing)?,
@@ -81,12 +83,16 @@ impl App {
                 }
             }
             append.guard(environment.0, line.position);
+            // Whose turn it is depends on the lock.
+            if let Some(project) = project.as_ref().filter(|_| events.len() > 1) {
+                append.guard(of.project_id.0, project.position);
+            }
             if let Some(claim) = claim {
                 append.fenced(claim);
             }
             match self.store.append(append).await {
                 Ok(_) => return Ok(after),
-                Err(AppendError::Conflict) => {}
+                Err(AppendError::Conflict) => project = self.project_anew(of.project_id).await?,
                 Err(AppendError::Fenced) => return Err(CommandError::Refused(StepError::Fenced)),
                 Err(e) => return Err(e.into()),
             }

@@ -8,6 +8,7 @@ pub mod builds;
 pub mod ci;
 pub mod commands;
 pub mod deployments;
+pub mod locks;
 pub mod notices;
 pub mod presses;
 pub mod projects;

@@ -114,7 +114,16 @@ impl App {
         let event_id = new_event_id();
         let _turn = self.turns.wait(command.environment_id).await;
         for _ in 0..ATTEMPTS {
-            let line = self.store.deployments().line(command.environment_id, command.build_id, None).await?;
+            let lock = project.as_ref().and_then(|p| p.value.environment(command.environment_id)?.lock.clone());
+            if lock.as_ref().is_some_and(|lock| lock.is_over(self.store.clock().now())) {
+                self.end_lock(command.environment_id).await?;
+                if let Some(build) = &build {
+                    project = self.project_anew(build.project_id).await?;
+                }
+                continue;
+            }
+            let (environment, build_id) = (command.environment_id, Some(command.build_id));
+            let line = self.store.deployments().line(environment, lock, build_id, None).await?;
             let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
             let event = deployment::request(known, posted_in.as_deref(), &line.value, &command);
             let mut append = Append::default();

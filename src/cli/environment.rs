@@ -11,9 +11,12 @@ use serde_json::json;
 
 use super::output::{self, Format};
 use super::{operate, operator};
+use crate::domain::event::Actor;
+use crate::domain::lock::{Holder, Lock};
 use crate::domain::names;
 use crate::domain::project::{Environment, EnvironmentChange, VariableValue};
 use crate::runner::parts::unmasked;
+use crate::slack::when;
 
 /// Arguments of `environment`.
 #[derive(Debug, clap::Args)]
@@ -92,6 +95,29 @@ enum Command {
         environment: String,
         /// The new name
         name: String,
+    },
+    /// Lock an environment: the deployments of others wait until the lock is taken away or runs out
+    Lock {
+        /// The project's slug
+        project: String,
+        /// The environment's name
+        environment: String,
+        /// How long, such as 90m, 2h or 3d; until it is taken away otherwise
+        #[arg(long = "for", value_name = "LENGTH", conflicts_with = "until")]
+        lasts: Option<String>,
+        /// Until when, such as 18:00, "18:00 Europe/Berlin" or "2026-12-24 09:00"; UTC without a zone
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Why; it is recorded, and shown to those who wait
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Take a lock away, whosever it is; the first in the line has its turn
+    Unlock {
+        /// The project's slug
+        project: String,
+        /// The environment's name
+        environment: String,
     },
     /// Close an environment: its buttons on older messages are refused
     Archive {
@@ -201,6 +227,29 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 .await?;
             output::line(&format!("{environment} is now called {name}; messages posted before keep the old name."));
         }
+        Command::Lock { project, environment, lasts, until, reason } => {
+            let project = app.project_named(&project).await?;
+            let environment = project.environment_named(&environment)?;
+            let now = app.store.clock().now();
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            let until = match (lasts, until) {
+                (Some(lasts), _) => Some(when::end("for", &words(&lasts), now)),
+                (None, Some(until)) => Some(when::end("until", &words(&until), now)),
+                (None, None) => None,
+            };
+            let until = until.transpose().map_err(anyhow::Error::msg)?;
+            let lock = Lock { holder: holder(&actor), reason, since: now, until };
+            let lock = app.lock(project.id, environment.id, lock).await?;
+            let until = lock.until.map(|until| format!(" until {}", output::time(until))).unwrap_or_default();
+            output::line(&format!("{} is locked{until}; presses wait.", environment.name));
+        }
+        Command::Unlock { project, environment } => {
+            let project = app.project_named(&project).await?;
+            let environment = project.environment_named(&environment)?;
+            let lock = app.unlock(project.id, environment.id, &holder(&actor), true).await?;
+            let whose = output::safe(lock.holder.name());
+            output::line(&format!("{} is unlocked; it was the lock of {whose}.", environment.name));
+        }
         Command::Archive { project, environment } => {
             app.change_environment(id(&project).await?, &environment, EnvironmentChange::Archive, &actor).await?;
             output::line(&format!("{environment} is archived."));
@@ -209,13 +258,19 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The operator as one who locks.
+fn holder(actor: &Actor) -> Holder {
+    let Actor::Operator { login } = actor else { unreachable!("an operator sits here") };
+    Holder::Operator { login: login.clone() }
+}
+
 /// An environment for machines, secrets by fingerprint.
 pub fn as_json(e: &Environment) -> serde_json::Value {
     let variable = |v: &crate::domain::project::Variable| match &v.value {
         VariableValue::Plain(value) => json!({ "name": v.name, "value": value }),
         VariableValue::Secret(secret) => json!({ "name": v.name, "secret": secret }),
     };
-    json!({ "id": e.id, "name": e.name, "position": e.position, "protected": e.protected, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
+    json!({ "id": e.id, "name": e.name, "position": e.position, "protected": e.protected, "lock": e.lock, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
 }
 
 fn show(e: &Environment, format: Format) {
@@ -224,6 +279,15 @@ fn show(e: &Environment, format: Format) {
     }
     let protected = if e.protected { ", protected: a press is asked back first" } else { "" };
     output::line(&format!("{} (position {}{protected})", e.name, e.position));
+    if let Some(lock) = &e.lock {
+        let reason = lock.reason.as_ref().map(|r| format!(" ({})", output::safe(r))).unwrap_or_default();
+        let until = lock.until.map(|until| format!(", until {}", output::time(until))).unwrap_or_default();
+        output::line(&format!(
+            "  locked by {}{reason} since {}{until}",
+            output::safe(lock.holder.name()),
+            output::time(lock.since)
+        ));
+    }
     for v in &e.variables {
         match &v.value {
             VariableValue::Plain(value) => output::line(&format!("  {}={}", v.name, output::safe(value))),

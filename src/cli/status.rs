@@ -68,7 +68,11 @@ fn row(project: &Project, s: &Standing) -> Vec<String> {
         )
     };
     let none = || "–".to_owned();
-    let now: Vec<String> = s.open.iter().chain(&s.failed).map(told).collect();
+    let lock = s.lock.iter().map(|lock| {
+        let until = lock.until.map(|until| format!(" until {}", output::time(until))).unwrap_or_default();
+        format!("locked by {}{until}", output::safe(lock.holder.name()))
+    });
+    let now: Vec<String> = lock.chain(s.open.iter().chain(&s.failed).map(told)).collect();
     let good = |value: fn(&Timed) -> String| s.good.as_ref().map_or_else(none, value);
     vec![
         project.slug.clone(),
@@ -88,7 +92,7 @@ fn as_json(project: &Project, s: &Standing) -> Value {
         })
     };
     json!({
-        "project": project.slug, "environment": s.name, "protected": s.protected,
+        "project": project.slug, "environment": s.name, "protected": s.protected, "lock": s.lock,
         "runs": s.good.as_ref().map(told), "failed": s.failed.as_ref().map(told),
         "open": s.open.iter().map(told).collect::<Vec<_>>(),
     })

@@ -10,6 +10,7 @@ use super::build::BuildRegistered;
 pub use super::deployment_events::*;
 use super::event::{DeploymentEvent, Event};
 use super::ids::*;
+use super::lock_events::Lock;
 use super::names::ImageRef;
 use super::project::{Project, Unchecked};
 pub use super::state::State;
@@ -21,6 +22,8 @@ pub use super::state::State;
 pub enum Stand {
     /// Waits behind another one of its environment.
     Queued { behind: Ahead },
+    /// It would be its turn, and somebody else's lock keeps it waiting.
+    Locked { lock: Lock },
     /// Its turn; waits for a free worker, or for what can't be done yet.
     Ready { delay: Option<String> },
     /// A worker fetches its image.
@@ -47,7 +50,7 @@ impl Stand {
     /// The word for it.
     pub fn state(&self) -> State {
         match self {
-            Self::Queued { .. } => State::Queued,
+            Self::Queued { .. } | Self::Locked { .. } => State::Queued,
             Self::Ready { .. } => State::Ready,
             Self::Pulling { .. } => State::Pulling,
             Self::Starting { .. } => State::Starting,
@@ -147,7 +150,11 @@ impl Deployment {
             start_patience_minutes: event.start_patience_minutes,
             stop_grace_seconds: event.stop_grace_seconds,
             unchecked_image: event.unchecked_image,
-            stand: event.behind.clone().map_or(Stand::Ready { delay: None }, |behind| Stand::Queued { behind }),
+            stand: match (&event.behind, &event.lock) {
+                (Some(behind), _) => Stand::Queued { behind: behind.clone() },
+                (None, Some(lock)) => Stand::Locked { lock: lock.clone() },
+                (None, None) => Stand::Ready { delay: None },
+            },
             prepared: None,
             delays: 0,
             stray: false,
@@ -173,8 +180,13 @@ impl Deployment {
         match event {
             DeploymentEvent::Promoted(_) => self.stand = Stand::Ready { delay: None },
             DeploymentEvent::MovedUp(e) => {
-                if let Stand::Queued { behind } = &mut self.stand {
-                    behind.clone_from(&e.behind);
+                if self.state() == State::Queued {
+                    self.stand = Stand::Queued { behind: e.behind.clone() };
+                }
+            }
+            DeploymentEvent::LockedOut(e) => {
+                if self.state() == State::Queued {
+                    self.stand = Stand::Locked { lock: e.lock.clone() };
                 }
             }
             DeploymentEvent::PullStarted(_) => self.stand = Stand::Pulling { delay: None },
@@ -241,9 +253,56 @@ pub struct RequestDeployment {
     pub foreign: bool,
 }
 
-/// The open deployments of one environment in the order of their presses; the first holds it. Of a long line only what
-/// decisions need: its first two, its last, and those of the build in question.
-pub type Line = [Deployment];
+/// The open deployments of one environment in the order of their presses, and the lock on it. One of them at most holds
+/// it: the first, unless a lock lets later ones through. Of a long line only what decisions need: its holder, its first
+/// two, its last, the first that the lock lets through, and those of the build in question.
+#[derive(Debug, Clone, Default)]
+pub struct Line {
+    /// The deployments.
+    pub open: Vec<Deployment>,
+    /// The lock.
+    pub lock: Option<Lock>,
+}
+
+impl std::ops::Deref for Line {
+    type Target = [Deployment];
+    fn deref(&self) -> &[Deployment] {
+        &self.open
+    }
+}
+
+impl Line {
+    fn lets(&self, deployment: &Deployment) -> bool {
+        self.lock.as_ref().is_none_or(|lock| lock.lets(&deployment.requested_by))
+    }
+
+    /// What follows when nobody but, perhaps, one that ends holds the environment: the first that may has its turn; where
+    /// a lock lets nobody through, the first says so.
+    fn next(&self, but: Option<DeploymentId>) -> Option<Event> {
+        let mut waiting = self.iter().filter(|d| Some(d.of.deployment_id) != but && d.state() == State::Queued);
+        let first = waiting.next()?;
+        if let Some(next) = std::iter::once(first).chain(waiting).find(|d| self.lets(d)) {
+            return Some(DeploymentPromoted { of: next.of }.into());
+        }
+        first.locked_out(self.lock.as_ref()?)
+    }
+
+    fn holder(&self) -> Option<&Deployment> {
+        self.iter().find(|d| d.state().holds())
+    }
+
+    /// What follows from another lock, or from none: the first waiting one has its turn, or says what it waits for.
+    pub fn locked_anew(&self) -> Option<Event> {
+        let Some(holder) = self.holder() else { return self.next(None) };
+        // What waited for a lock waits for what runs.
+        let first = self.iter().find(|d| matches!(d.stand, Stand::Locked { .. }))?;
+        if self.lock.is_some() {
+            return first.locked_out(self.lock.as_ref()?);
+        }
+        let behind = Ahead { deployment_id: holder.of.deployment_id, build_name: holder.build_name.clone() };
+        Some(DeploymentMovedUp { of: first.of, behind }.into())
+    }
+}
 
 /// Decides a press: the deployment takes its place in the line, or the refusal is recorded. Always one event.
 ///
@@ -285,6 +344,16 @@ pub fn request(
             since_press_of: there.requested_by.user.clone(),
         });
     }
+    let lock = line.lock.as_ref();
+    let (ahead, locked_out) = match lock.filter(|lock| !lock.lets(&command.requested_by)) {
+        Some(lock) if line.is_empty() => (None, Some(lock.clone())),
+        // Theirs goes before what their lock keeps waiting.
+        None if lock.is_some() => {
+            let own = line.iter().rev().find(|d| line.lets(d) && d.state() == State::Queued);
+            (own.or(line.holder()), None)
+        }
+        _ => (line.last(), None),
+    };
     DeploymentRequested {
         of: DeploymentOf { deployment_id, build_id, environment_id, project_id: project.id },
         build_name: build.name.clone(),
@@ -296,7 +365,8 @@ pub fn request(
         start_patience_minutes: project.start_patience_minutes,
         stop_grace_seconds: project.stop_grace_seconds,
         unchecked_image: project.unchecked_image,
-        behind: line.last().map(|d| Ahead { deployment_id: d.of.deployment_id, build_name: d.build_name.clone() }),
+        behind: ahead.map(|d| Ahead { deployment_id: d.of.deployment_id, build_name: d.build_name.clone() }),
+        lock: locked_out,
     }
     .into()
 }
@@ -452,14 +522,21 @@ impl Deployment {
             Stand::Cancelling { reason } => {
                 return Err(PressRefusal::Stopping { build_name, environment, reason: reason.clone() });
             }
-            Stand::Queued { .. } => {
-                let place = line.iter().position(|d| d.of.deployment_id == of.deployment_id);
-                let neighbours = place.and_then(|n| Some((line.get(n.checked_sub(1)?)?, line.get(n + 1)?)));
-                let moved = neighbours.map(|(before, after)| {
-                    let behind =
-                        Ahead { deployment_id: before.of.deployment_id, build_name: before.build_name.clone() };
-                    DeploymentMovedUp { of: after.of, behind }.into()
-                });
+            Stand::Queued { .. } | Stand::Locked { .. } => {
+                let place = line.iter().position(|d| d.of.deployment_id == of.deployment_id).unwrap_or(line.len());
+                let (before, after) = (&line[..place], line.get(place + 1..).unwrap_or_default());
+                let next = after.iter().find(|d| d.state() == State::Queued);
+                let moved = match (before.last(), &line.lock) {
+                    // Of a line that a lock keeps waiting the next one says so, or has its turn.
+                    _ if line.holder().is_none() => line.next(Some(of.deployment_id)),
+                    (None, Some(lock)) => next.and_then(|next| next.locked_out(lock)),
+                    (None, None) => None,
+                    (Some(before), _) => next.map(|next| {
+                        let build_name = before.build_name.clone();
+                        let behind = Ahead { deployment_id: before.of.deployment_id, build_name };
+                        DeploymentMovedUp { of: next.of, behind }.into()
+                    }),
+                };
                 std::iter::once(
                     DeploymentStopped { of, reason, exit_code: None, cut_off_after: None, log: None }.into(),
                 )
@@ -530,9 +607,13 @@ impl Deployment {
     }
 
     fn then_next(&self, ended: Event, line: &Line) -> Vec<Event> {
-        let next = line.iter().find(|d| d.of.deployment_id != self.of.deployment_id && d.state() == State::Queued);
-        let promoted = next.map(|d| DeploymentPromoted { of: d.of }.into());
-        std::iter::once(ended).chain(promoted).collect()
+        std::iter::once(ended).chain(line.next(Some(self.of.deployment_id))).collect()
+    }
+
+    /// That a lock keeps it waiting, unless that is what it says.
+    fn locked_out(&self, lock: &Lock) -> Option<Event> {
+        let says_so = matches!(&self.stand, Stand::Locked { lock: there } if there == lock);
+        (!says_so).then(|| DeploymentLockedOut { of: self.of, lock: lock.clone() }.into())
     }
 }
 
@@ -606,13 +687,20 @@ mod tests {
             State::Pulling => happens(ready.clone(), &ready.pull().unwrap()),
             State::Starting => starting(ready),
             State::Running => running(ready),
-            State::Cancelling => happens(running(ready.clone()), &running(ready).request_stop(stop, &[]).unwrap()),
+            State::Cancelling => {
+                happens(running(ready.clone()), &running(ready).request_stop(stop, &Line::default()).unwrap())
+            }
             State::Unknown => {
-                let lost = running(ready.clone()).end(Ending::Lost(Loss::ContainerRemoved), seal(), &[]).unwrap();
+                let lost =
+                    running(ready.clone()).end(Ending::Lost(Loss::ContainerRemoved), seal(), &Line::default()).unwrap();
                 happens(running(ready), &lost)
             }
             over => panic!("{over:?} is not open"),
         }
+    }
+
+    fn line(open: impl IntoIterator<Item = Deployment>) -> Line {
+        Line { open: open.into_iter().collect(), lock: None }
     }
 
     fn seal() -> LogSeal {
@@ -622,9 +710,9 @@ mod tests {
     #[test]
     fn the_first_press_has_its_turn_and_the_second_build_waits_behind_it() {
         let project = project();
-        let first = accepted(&press(&project, &build(&project, "m-1"), &[], 1));
+        let first = accepted(&press(&project, &build(&project, "m-1"), &Line::default(), 1));
         assert_eq!(first.state(), State::Ready);
-        let second = press(&project, &build(&project, "m-2"), &[first], 2);
+        let second = press(&project, &build(&project, "m-2"), &line([first]), 2);
         let Event::Deployment(DeploymentEvent::Requested(event)) = &second else { panic!("refused") };
         assert_eq!(event.behind.as_ref().unwrap().build_name, "m-1");
         assert_eq!(accepted(&second).state(), State::Queued);
@@ -635,8 +723,9 @@ mod tests {
         let project = project();
         let build = build(&project, "m-1");
         for state in State::ALL.into_iter().filter(|s| s.is_open()) {
-            let there = in_state(state, accepted(&press(&project, &build, &[], 1)));
-            let Event::Deployment(DeploymentEvent::Refused(refused)) = press(&project, &build, &[there], 2) else {
+            let there = in_state(state, accepted(&press(&project, &build, &Line::default(), 1)));
+            let Event::Deployment(DeploymentEvent::Refused(refused)) = press(&project, &build, &line([there]), 2)
+            else {
                 panic!("accepted while {state:?}")
             };
             assert!(refused.refusal.sentence().starts_with("m-1 is already "), "{}", refused.refusal.sentence());
@@ -646,9 +735,10 @@ mod tests {
     #[test]
     fn an_end_gives_the_turn_to_the_next_and_a_loss_gives_it_to_nobody() {
         let project = project();
-        let running = in_state(State::Running, accepted(&press(&project, &build(&project, "m-1"), &[], 1)));
-        let waiting = accepted(&press(&project, &build(&project, "m-2"), std::slice::from_ref(&running), 2));
-        let line = [running.clone(), waiting.clone()];
+        let running =
+            in_state(State::Running, accepted(&press(&project, &build(&project, "m-1"), &Line::default(), 1)));
+        let waiting = accepted(&press(&project, &build(&project, "m-2"), &line([running.clone()]), 2));
+        let line = line([running.clone(), waiting.clone()]);
         let ended = running.end(Ending::Succeeded, seal(), &line).unwrap();
         assert_eq!(ended[1], DeploymentPromoted { of: waiting.of }.into());
         let lost = running.end(Ending::Lost(Loss::ContainerRemoved), seal(), &line).unwrap();
@@ -661,12 +751,13 @@ mod tests {
     #[test]
     fn what_ended_ends_only_once() {
         let project = project();
-        let running = in_state(State::Running, accepted(&press(&project, &build(&project, "m-1"), &[], 1)));
-        let ended = running.end(Ending::Failed(Failure::Exit { code: 3 }), seal(), &[]).unwrap();
+        let running =
+            in_state(State::Running, accepted(&press(&project, &build(&project, "m-1"), &Line::default(), 1)));
+        let ended = running.end(Ending::Failed(Failure::Exit { code: 3 }), seal(), &Line::default()).unwrap();
         let failed = running.evolve(&ended[0]);
         assert_eq!((failed.state(), failed.stand.exit_code()), (State::Failed, Some(3)));
         assert_eq!(
-            failed.end(Ending::Succeeded, seal(), &[]).unwrap_err().to_string(),
+            failed.end(Ending::Succeeded, seal(), &Line::default()).unwrap_err().to_string(),
             format!("deployment {} is failed, so it can't be ended", failed.of.deployment_id)
         );
     }
@@ -677,7 +768,7 @@ mod tests {
         let build = build(&project, "m-1");
         let archived = project.change_environment("Production", project::EnvironmentChange::Archive).unwrap();
         let project = project.evolve(&archived);
-        let Event::Deployment(DeploymentEvent::Refused(refused)) = press(&project, &build, &[], 1) else {
+        let Event::Deployment(DeploymentEvent::Refused(refused)) = press(&project, &build, &Line::default(), 1) else {
             panic!("accepted")
         };
         assert!(refused.refusal.sentence().starts_with("The environment Production does not exist any more"));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ids::*;
+use super::lock_events::{self, Lock};
 use super::names::ImageRef;
 use super::payload::Payload;
 use super::project_events::Unchecked;
@@ -59,6 +60,9 @@ pub struct DeploymentRequested {
     pub unchecked_image: Unchecked,
     /// The build right before it in the line; none when it is its turn at once.
     pub behind: Option<Ahead>,
+    /// The lock that keeps it waiting where no build does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Lock>,
 }
 
 /// The deployment right before another one in the line.
@@ -102,6 +106,16 @@ pub struct DeploymentMovedUp {
     pub of: DeploymentOf,
     /// The build right before it in the line.
     pub behind: Ahead,
+}
+
+/// Recorded when it would be a waiting deployment's turn and somebody else's lock keeps it waiting, or that lock has
+/// another reason or end now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeploymentLockedOut {
+    #[expect(missing_docs, reason = "see DeploymentOf")]
+    pub of: DeploymentOf,
+    /// The lock.
+    pub lock: Lock,
 }
 
 /// Recorded when its image has to be fetched first.
@@ -599,6 +613,7 @@ mod examples {
             stop_grace_seconds: 10,
             unchecked_image: Unchecked::Fail,
             behind: Some(Ahead { deployment_id: DeploymentId(Uuid::from_u128(0x6)), build_name: "master-94657535".into() }),
+            lock: None,
         }
         DeploymentRefused {
             deployment_id: OF.deployment_id,
@@ -619,6 +634,7 @@ mod examples {
             of: OF,
             behind: Ahead { deployment_id: DeploymentId(Uuid::from_u128(0x6)), build_name: "master-94657535".into() },
         }
+        DeploymentLockedOut { of: OF, lock: lock_events::lock() }
         DeploymentPullStarted { of: OF }
         DeploymentDelayed {
             of: OF,

@@ -13,6 +13,7 @@ pub use super::actor::Actor;
 use super::build_events::*;
 use super::deployment_events::*;
 use super::ids::*;
+use super::lock_events::{EnvironmentLocked, EnvironmentUnlocked};
 use super::message::*;
 use super::payload::Payload;
 use super::project_events::*;
@@ -134,6 +135,8 @@ events! {
         EnvironmentRenamed(EnvironmentRenamed) "environment_renamed" 1,
         EnvironmentMoved(EnvironmentMoved) "environment_moved" 1,
         EnvironmentProtectionChanged(EnvironmentProtectionChanged) "environment_protection_changed" 1,
+        EnvironmentLocked(EnvironmentLocked) "environment_locked" 1,
+        EnvironmentUnlocked(EnvironmentUnlocked) "environment_unlocked" 1,
         EnvironmentArchived(EnvironmentArchived) "environment_archived" 1,
         VariableSet(VariableSet) "variable_set" 1,
         SecretSet(SecretSet) "secret_set" 1,
@@ -145,6 +148,7 @@ events! {
         Refused(DeploymentRefused) "deployment_refused" 2,
         Promoted(DeploymentPromoted) "deployment_promoted" 1,
         MovedUp(DeploymentMovedUp) "deployment_moved_up" 1,
+        LockedOut(DeploymentLockedOut) "deployment_locked_out" 1,
         PullStarted(DeploymentPullStarted) "deployment_pull_started" 1,
         Delayed(DeploymentDelayed) "deployment_delayed" 1,
         StrayStopped(DeploymentStrayStopped) "deployment_stray_stopped" 1,
@@ -251,6 +255,13 @@ impl Event {
         let kind = self.kind().0;
         match self {
             Self::Deployment(DeploymentEvent::MovedUp(e)) => format!("{kind} {}", e.behind.deployment_id),
+            Self::Deployment(DeploymentEvent::LockedOut(e)) => {
+                format!(
+                    "{kind} {} {}",
+                    e.lock.since.timestamp_micros(),
+                    e.lock.until.map_or(0, |u| u.timestamp_micros())
+                )
+            }
             Self::Deployment(DeploymentEvent::Delayed(e)) => format!("{kind} {}", e.times),
             Self::Deployment(DeploymentEvent::StrayStopped(e)) => format!("{kind} {}", e.container_id),
             _ => kind.to_owned(),
@@ -302,6 +313,8 @@ impl Event {
                 SettingsEvent::EnvironmentRenamed(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentMoved(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentProtectionChanged(e) => environment(e.project_id, e.environment_id),
+                SettingsEvent::EnvironmentLocked(e) => environment(e.project_id, e.environment_id),
+                SettingsEvent::EnvironmentUnlocked(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentArchived(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::VariableSet(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::SecretSet(e) => environment(e.project_id, e.environment_id),
@@ -320,6 +333,7 @@ impl Event {
                 },
                 DeploymentEvent::Promoted(e) => deployment(&e.of),
                 DeploymentEvent::MovedUp(e) => deployment(&e.of),
+                DeploymentEvent::LockedOut(e) => deployment(&e.of),
                 DeploymentEvent::PullStarted(e) => deployment(&e.of),
                 DeploymentEvent::Delayed(e) => deployment(&e.of),
                 DeploymentEvent::StrayStopped(e) => deployment(&e.of),

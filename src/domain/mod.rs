@@ -14,6 +14,8 @@ pub mod deployment;
 pub mod deployment_events;
 pub mod event;
 pub mod ids;
+pub mod lock;
+pub mod lock_events;
 pub mod message;
 pub mod names;
 pub mod output;

@@ -3,11 +3,13 @@
 //! The events of a project and of its environments fold into one [`Project`]; every change is decided on it under the
 //! project's boundary, so that two people at two terminals can't make two environments of one name.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::ci_rules::{self, CiRules};
 use super::event::{Event, SettingsEvent};
 use super::ids::*;
+use super::lock_events::{Holder, Lock};
 use super::names::{self, ImageRef, Invalid};
 pub use super::project_events::*;
 
@@ -109,12 +111,29 @@ pub struct Environment {
     /// A press for it is asked back first.
     #[serde(default)]
     pub protected: bool,
+    /// Who keeps others out of it.
+    #[serde(default)]
+    pub lock: Option<Lock>,
+    /// How the last lock went.
+    #[serde(default)]
+    pub unlocked: Option<Unlocked>,
     /// Closed.
     pub archived: bool,
     /// What its deployments get, in the order of first setting.
     pub variables: Vec<Variable>,
     /// Events in its stream.
     pub version: i32,
+}
+
+/// How a lock went, for whoever wants to take away what is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlocked {
+    /// The lock.
+    pub lock: Lock,
+    /// Who took it away; none when it ran out.
+    pub by: Option<Holder>,
+    /// When.
+    pub at: DateTime<Utc>,
 }
 
 /// A variable of an environment.
@@ -258,6 +277,8 @@ impl Project {
                     name: e.name.clone(),
                     position: e.position,
                     protected: false,
+                    lock: None,
+                    unlocked: None,
                     archived: false,
                     variables: Vec::new(),
                     version: 1,
@@ -272,6 +293,15 @@ impl Project {
             }
             SettingsEvent::EnvironmentProtectionChanged(e) => {
                 return self.change(e.environment_id, |env| env.protected = e.protected);
+            }
+            SettingsEvent::EnvironmentLocked(e) => {
+                return self.change(e.environment_id, |env| env.lock = Some(e.lock.clone()));
+            }
+            SettingsEvent::EnvironmentUnlocked(e) => {
+                return self.change(e.environment_id, |env| {
+                    env.lock = None;
+                    env.unlocked = Some(Unlocked { lock: e.lock.clone(), by: e.by.clone(), at: e.at });
+                });
             }
             SettingsEvent::EnvironmentArchived(e) => return self.change(e.environment_id, |env| env.archived = true),
             SettingsEvent::VariableSet(e) => {

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::event::{DeploymentEvent, Event};
-use super::ids::{BuildId, DeploymentId, JobId};
+use super::event::{DeploymentEvent, Event, SettingsEvent};
+use super::ids::{BuildId, DeploymentId, EnvironmentId, JobId};
 
 /// A piece of owed work. It names what it is about and nothing else: whoever does it reads the present state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Task {
     RunDeployment(DeploymentId),
     /// Tell the presser why the press was refused.
     ReplyPrivately(DeploymentId),
+    /// See that an environment's lock runs out.
+    EndLock(EnvironmentId),
 }
 
 /// The kinds of tasks: one for each file of a job in `jobs`.
@@ -23,11 +25,12 @@ pub enum TaskKind {
     SyncMessage,
     RunDeployment,
     ReplyPrivately,
+    EndLock,
 }
 
 impl TaskKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::SyncMessage, Self::RunDeployment, Self::ReplyPrivately];
+    pub const ALL: [Self; 4] = [Self::SyncMessage, Self::RunDeployment, Self::ReplyPrivately, Self::EndLock];
 
     /// The stored name.
     pub fn as_str(self) -> &'static str {
@@ -35,6 +38,7 @@ impl TaskKind {
             Self::SyncMessage => "sync_message",
             Self::RunDeployment => "run_deployment",
             Self::ReplyPrivately => "reply_privately",
+            Self::EndLock => "end_lock",
         }
     }
 
@@ -49,6 +53,7 @@ impl TaskKind {
             Self::SyncMessage => Task::SyncMessage(BuildId(key)),
             Self::RunDeployment => Task::RunDeployment(DeploymentId(key)),
             Self::ReplyPrivately => Task::ReplyPrivately(DeploymentId(key)),
+            Self::EndLock => Task::EndLock(EnvironmentId(key)),
         }
     }
 }
@@ -60,6 +65,7 @@ impl Task {
             Self::SyncMessage(_) => TaskKind::SyncMessage,
             Self::RunDeployment(_) => TaskKind::RunDeployment,
             Self::ReplyPrivately(_) => TaskKind::ReplyPrivately,
+            Self::EndLock(_) => TaskKind::EndLock,
         }
     }
 
@@ -68,6 +74,7 @@ impl Task {
         match self {
             Self::SyncMessage(id) => id.0,
             Self::RunDeployment(id) | Self::ReplyPrivately(id) => id.0,
+            Self::EndLock(id) => id.0,
         }
     }
 
@@ -82,7 +89,9 @@ pub fn react(event: &Event) -> Vec<Task> {
     match event {
         Event::BuildRegistered(e) => vec![Task::SyncMessage(e.build_id)],
         Event::Deployment(event) => match event {
-            DeploymentEvent::Requested(e) if e.behind.is_some() => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::Requested(e) if e.behind.is_some() || e.lock.is_some() => {
+                vec![Task::SyncMessage(e.of.build_id)]
+            }
             DeploymentEvent::Requested(e) => {
                 vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)]
             }
@@ -91,6 +100,7 @@ pub fn react(event: &Event) -> Vec<Task> {
             }
             DeploymentEvent::Refused(e) => vec![Task::ReplyPrivately(e.deployment_id)],
             DeploymentEvent::MovedUp(e) => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::LockedOut(e) => vec![Task::SyncMessage(e.of.build_id)],
             DeploymentEvent::PullStarted(e) => vec![Task::SyncMessage(e.of.build_id)],
             DeploymentEvent::Delayed(e) => vec![Task::SyncMessage(e.of.build_id)],
             DeploymentEvent::StrayStopped(e) => vec![Task::SyncMessage(e.of.build_id)],
@@ -107,6 +117,10 @@ pub fn react(event: &Event) -> Vec<Task> {
                 vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)]
             }
         },
+        // Somebody must see that it runs out.
+        Event::Settings(SettingsEvent::EnvironmentLocked(e)) if e.lock.until.is_some() => {
+            vec![Task::EndLock(e.environment_id)]
+        }
         // Settings change nothing that was promised before; a posted message is the end of a task, not its beginning.
         Event::Settings(_) | Event::MessagePosted(_) => vec![],
     }

@@ -14,6 +14,7 @@ use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
 use crate::projections::words::Words;
 use crate::slack::render::log_url;
+use coolops_client::limits::visible;
 
 /// Handles the request.
 ///
@@ -59,6 +60,13 @@ fn environment(s: &Standing, links: Option<&Links>, now: chrono::DateTime<chrono
             h3 {
                 span { (s.name) }
                 @if s.protected { span.badge { "protected" } }
+            }
+            @if let Some(lock) = &s.lock {
+                p {
+                    "Locked by " (lock.holder.name()) " since " (page::time(lock.since))
+                    @if let Some(until) = lock.until { ", until " (page::time(until)) }
+                    @if let Some(reason) = &lock.reason { ": " (visible(reason)) }
+                }
             }
             @match &s.good {
                 Some(good) => p { "Runs " strong { (good.deployment.build_name) } " since " (page::time(good.since)) ", by " (good.deployment.requested_by.name) "." },

@@ -49,10 +49,17 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
                 web.app.cancel(id, press.cancel(deployment)).await
             }
             Choice::Show(_) if press.foreign => Ok(Cancelled::Unknown),
+            Choice::Unlock(_) if press.foreign => Ok(Cancelled::Unknown),
+            Choice::Unlock(environment) => {
+                let answer = web.app.pressed_unlock(&press.channel, environment, press.by).await?;
+                if let Some(answer) = answer.render("/coolops") {
+                    response_url::say(&web, answer_to, answer);
+                }
+                Ok(Cancelled::Yes)
+            }
             Choice::Show(project) => {
                 let answer = web.app.whereabouts(&press.channel, project).await?;
-                if let Some(mut answer) = answer.for_everybody().render("") {
-                    answer["response_type"] = "in_channel".into();
+                if let Some(answer) = answer.for_everybody().render("/coolops") {
                     response_url::say(&web, answer_to, answer);
                 }
                 Ok(Cancelled::Yes)

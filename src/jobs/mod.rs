@@ -4,6 +4,7 @@
 //! **Invariant:** Postgres says what is owed and who does it; Redis only rings. Losing Redis costs seconds, never work.
 
 pub mod crew;
+mod end_lock;
 mod follow;
 mod housekeeping;
 pub mod queue;
@@ -42,5 +43,5 @@ impl Outcome {
 /// The kinds of jobs that need Slack: done by `web`.
 pub const SLACK_KINDS: &[TaskKind] = &[TaskKind::SyncMessage, TaskKind::ReplyPrivately];
 
-/// The kinds of jobs that need Docker: done by `worker`.
-pub const RUNNER_KINDS: &[TaskKind] = &[TaskKind::RunDeployment];
+/// The kinds of jobs that need Docker, or nothing: done by `worker`.
+pub const RUNNER_KINDS: &[TaskKind] = &[TaskKind::RunDeployment, TaskKind::EndLock];

@@ -2,6 +2,7 @@
 
 use super::timed::Timed;
 use crate::domain::ids::EnvironmentId;
+use crate::domain::lock::Lock;
 use crate::domain::project::Project;
 
 /// How an environment stands.
@@ -13,6 +14,8 @@ pub struct Standing {
     pub name: String,
     /// Whether a press for it is asked back first.
     pub protected: bool,
+    /// Who keeps others out of it.
+    pub lock: Option<Lock>,
     /// What went well there last.
     pub good: Option<Timed>,
     /// What ended there last, if that is another one: what runs there may be half of it.
@@ -35,6 +38,7 @@ impl Standing {
                 environment: e.id,
                 name: e.name.clone(),
                 protected: e.protected,
+                lock: e.lock.clone(),
                 good: ended.iter().rev().find(is_good).map(|d| (**d).clone()),
                 failed: ended.last().filter(|d| !is_good(d)).map(|d| (**d).clone()),
                 open: open.into_iter().cloned().collect(),

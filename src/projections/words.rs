@@ -3,7 +3,10 @@
 //! **Invariant:** what others wrote is kept apart from our own words, so that whoever shows them escapes and cuts the
 //! former as its medium demands.
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::deployment::{Deployment, Person, Stand, StopReason, cut_off, stop_words};
+use crate::domain::lock::{Holder, Lock};
 
 /// A piece of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub enum Part {
     Build(String),
     /// Somebody in Slack.
     Who(Person),
+    /// A time.
+    At(DateTime<Utc>),
 }
 
 /// What is said of a deployment.
@@ -46,6 +51,7 @@ impl Words {
         };
         let (joint, reason) = match &deployment.stand {
             Stand::Queued { behind } => (" ", vec![Part::Ours("behind "), Part::Build(behind.build_name.clone())]),
+            Stand::Locked { lock } => (", ", waits_for(lock)),
             Stand::Ready { delay: None } => (", ", vec![Part::Ours("waiting for a free worker")]),
             Stand::Ready { .. } | Stand::Pulling { .. } | Stand::Starting { .. } => (", ", delay()),
             Stand::Running | Stand::Succeeded { .. } => ("", vec![]),
@@ -80,6 +86,7 @@ impl Words {
             Part::Ours(text) => (*text).to_owned(),
             Part::Said(text) | Part::Build(text) => shown(text),
             Part::Who(person) => shown(&person.name),
+            Part::At(at) => at.format("%Y-%m-%d %H:%M UTC").to_string(),
         };
         self.reason.iter().map(text).collect()
     }
@@ -95,6 +102,17 @@ impl Words {
     pub fn says_more(&self) -> bool {
         !self.reason.is_empty() || self.afterwards.is_some()
     }
+}
+
+/// That somebody's lock is waited for.
+fn waits_for(lock: &Lock) -> Vec<Part> {
+    let who = match &lock.holder {
+        Holder::Person(person) => Part::Who(person.clone()),
+        Holder::Operator { login } => Part::Said(login.clone()),
+    };
+    let reason = lock.reason.iter().flat_map(|r| [Part::Ours(" ("), Part::Said(r.clone()), Part::Ours(")")]);
+    let until = lock.until.iter().flat_map(|until| [Part::Ours(", until "), Part::At(*until)]);
+    [Part::Ours("waits for the lock of "), who].into_iter().chain(reason).chain(until).collect()
 }
 
 /// Which image runs, where the registry could not say whether there is a newer one.

@@ -1,6 +1,7 @@
 //! What `/coolops` answers, as Slack is sent it. Pure.
 //!
-//! **Invariant:** an answer pings nobody: people are named, not mentioned, because it may be shown to everybody.
+//! **Invariant:** an answer pings nobody but whose lock was taken away: people are named, not mentioned, because it may be
+//! shown to everybody.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -10,7 +11,9 @@ use super::button::{self, Button, Choice};
 use super::command::{COMMANDS, Misunderstood};
 use super::mrkdwn;
 use super::render::{context, markdown, plain, said, units};
-use crate::domain::ids::ProjectId;
+use crate::domain::deployment::Person;
+use crate::domain::ids::{EnvironmentId, ProjectId};
+use crate::domain::lock::{Holder, Lock};
 use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
 
@@ -86,6 +89,35 @@ pub enum Answer {
         /// Where it is.
         url: Option<String>,
     },
+    /// An environment was locked: everybody in the channel hears so.
+    Locked {
+        /// Its name.
+        environment: String,
+        /// What the button that takes it away carries.
+        id: EnvironmentId,
+        /// The lock.
+        lock: Lock,
+    },
+    /// A lock was taken away: everybody in the channel hears so, and whose it was is called.
+    Unlocked {
+        /// The environment's name.
+        environment: String,
+        /// The lock.
+        lock: Lock,
+        /// Who took it away.
+        by: Person,
+    },
+    /// A lock that is somebody else's: the person is asked whether it shall be taken away.
+    TheirLock {
+        /// The environment's name.
+        environment: String,
+        /// What the button carries.
+        id: EnvironmentId,
+        /// The lock.
+        lock: Lock,
+    },
+    /// The locks that there are, with their environments.
+    Locks(Vec<(String, Lock)>),
     /// Nothing to be done, in a sentence of plain text.
     Nothing(String),
     /// What was not understood.
@@ -117,8 +149,33 @@ impl Answer {
 
     /// What Slack is sent; `name` is what the command is called in this workspace. Nothing where nothing is to be shown.
     pub fn render(&self, name: &str) -> Option<Value> {
+        let for_all = matches!(self, Self::Shown { .. } | Self::Locked { .. } | Self::Unlocked { .. });
         let (text, blocks) = match self {
             Self::Silence => return None,
+            Self::Locked { environment, id, lock } => {
+                let text = format!(
+                    ":lock: {} is locked by {}{}. Their deployments go through, those of others wait.",
+                    bold(environment),
+                    who(&lock.holder),
+                    terms(lock)
+                );
+                (text.clone(), vec![section(text), unlock_button(environment, *id, lock)])
+            }
+            Self::Unlocked { environment, lock, by } => (unlocked(environment, lock, by), vec![]),
+            Self::TheirLock { environment, id, lock } => {
+                let holder = who(&lock.holder);
+                let text =
+                    format!("{} is locked by {holder}{}. Shall it be taken away?", bold(environment), terms(lock));
+                (text.clone(), vec![section(text), unlock_button(environment, *id, lock)])
+            }
+            Self::Locks(locks) if locks.is_empty() => ("Nothing is locked here.".to_owned(), vec![]),
+            Self::Locks(locks) => {
+                let line = |(environment, lock): &(String, Lock)| {
+                    let since = mrkdwn::local_time(lock.since);
+                    format!(":lock: {} by {} since {since}{}", bold(environment), who(&lock.holder), terms(lock))
+                };
+                (locks.iter().map(line).collect::<Vec<_>>().join("\n"), vec![])
+            }
             Self::Help => (help(name), vec![]),
             Self::Status { projects, more, of } => {
                 let (text, mut blocks) = status(projects, more);
@@ -147,11 +204,16 @@ impl Answer {
             Self::Nothing(sentence) => (sentence_of(sentence), vec![]),
             Self::Misunderstood(Misunderstood { wrong, instead }) => {
                 let forms: Vec<String> = instead.iter().map(|form| code(&format!("{name} {form}"))).collect();
-                let instead = if forms.is_empty() { String::new() } else { format!("\nTry: {}", forms.join(" or ")) };
+                let instead = match &forms[..] {
+                    [] => String::new(),
+                    [one] => format!("\nTry: {one}"),
+                    several => format!("\nTry one of these:\n{}", several.join("\n")),
+                };
                 (format!("{}{instead}", sentence_of(wrong)), vec![])
             }
         };
-        let mut answer = json!({ "response_type": "ephemeral", "text": text });
+        let response_type = if for_all { "in_channel" } else { "ephemeral" };
+        let mut answer = json!({ "response_type": response_type, "text": text });
         if !blocks.is_empty() {
             answer["blocks"] = serde_json::to_value(blocks).expect("blocks are plain data");
         }
@@ -171,6 +233,45 @@ fn sentence_of(text: &str) -> String {
 /// Something to be pasted, as code.
 fn code(text: &str) -> String {
     format!("`{}`", mrkdwn::escape(&mrkdwn::cut(&mrkdwn::clean(text), 200, 400).replace('`', "'")))
+}
+
+fn who(holder: &Holder) -> String {
+    mrkdwn::word(holder.name(), 80, 160)
+}
+
+/// Why and until when.
+fn terms(lock: &Lock) -> String {
+    let reason =
+        lock.reason.as_ref().map(|reason| format!(" ({})", mrkdwn::word(reason, 300, 600))).unwrap_or_default();
+    let until = lock.until.map(|until| format!(", until {}", mrkdwn::local_time(until))).unwrap_or_default();
+    format!("{reason}{until}")
+}
+
+fn unlock_button(environment: &str, id: EnvironmentId, lock: &Lock) -> SlackBlock {
+    let text = mrkdwn::cut(&format!("It is the lock of {}{}.", who(&lock.holder), terms(lock)), 280, 290);
+    let asked = super::render::asked_back(&format!("Unlock {environment}?"), text, "Unlock", "Let it be");
+    let button = SlackBlockButtonElement::new(plain("Unlock".to_owned()))
+        .with_action_id(button::unlock_action().into())
+        .with_value(Choice::Unlock(id).value())
+        .with_confirm(asked);
+    SlackActionsBlock::new(vec![button.into()]).with_block_id(button::answer_block().into()).into()
+}
+
+/// Whose lock was taken away hears of it; nobody else is called.
+fn unlocked(environment: &str, lock: &Lock, by: &Person) -> String {
+    let name = bold(environment);
+    if lock.holder.is(by) {
+        return format!(":unlock: {name} is unlocked by {}.", who(&lock.holder));
+    }
+    let holder = match &lock.holder {
+        Holder::Person(person) => mrkdwn::mention(&person.user),
+        Holder::Operator { .. } => who(&lock.holder),
+    };
+    format!(
+        ":unlock: {name} is unlocked by {}; it was the lock of {holder}{}.",
+        mrkdwn::word(&by.name, 80, 160),
+        terms(lock)
+    )
 }
 
 fn help(name: &str) -> String {
@@ -202,10 +303,10 @@ fn show_button(of: Option<ProjectId>) -> SlackBlock {
 }
 
 fn whereabouts(of: &Whereabouts) -> String {
-    let title = of.url.as_deref().map_or_else(
-        || bold(&of.project),
-        |url| format!("*{}*", mrkdwn::link(url, &mrkdwn::word(&of.project, 60, 120))),
-    );
+    let title = of
+        .url
+        .as_deref()
+        .map_or_else(|| bold(&of.project), |url| format!("{} · {}", bold(&of.project), mrkdwn::link(url, "its page")));
     let mut text = title;
     for (n, standing) in of.standings.iter().enumerate() {
         let line = standing_of(standing);
@@ -232,6 +333,9 @@ fn standing_of(s: &Standing) -> String {
         }
         None => format!("\n{}{protected}: nothing yet", bold(&s.name)),
     };
+    if let Some(lock) = &s.lock {
+        text.push_str(&format!("\n    :lock: locked by {}{}", who(&lock.holder), terms(lock)));
+    }
     let shown = 5;
     for d in s.open.iter().take(shown).chain(&s.failed) {
         let how = said(&d.deployment, 100, &|person| mrkdwn::word(&person.name, 80, 160));

@@ -21,6 +21,8 @@ pub enum Choice {
     Cancel(DeploymentId),
     /// That everybody in the channel sees what is where, in one project or in all of the channel.
     Show(Option<ProjectId>),
+    /// That an environment's lock is taken away.
+    Unlock(EnvironmentId),
 }
 
 impl Choice {
@@ -30,6 +32,7 @@ impl Choice {
             Self::Deploy(button) => button.value(),
             Self::Cancel(deployment) => format!("v1.cancel.{deployment}"),
             Self::Show(Some(project)) => format!("v1.show.{project}"),
+            Self::Unlock(environment) => format!("v1.unlock.{environment}"),
             Self::Show(None) => "v1.show.all".to_owned(),
         }
     }
@@ -37,11 +40,16 @@ impl Choice {
     /// Reads a value; `None` when it was never ours.
     pub fn read(value: &str) -> Option<Self> {
         let behind = |prefix: &str| value.strip_prefix(prefix);
-        match (behind("v1.cancel."), behind("v1.show.")) {
-            (Some(deployment), _) => Some(Self::Cancel(deployment.parse().ok()?)),
-            (None, Some("all")) => Some(Self::Show(None)),
-            (None, Some(project)) => Some(Self::Show(Some(project.parse().ok()?))),
-            (None, None) => Button::read(value).map(Self::Deploy),
+        if let Some(deployment) = behind("v1.cancel.") {
+            return Some(Self::Cancel(deployment.parse().ok()?));
+        }
+        if let Some(environment) = behind("v1.unlock.") {
+            return Some(Self::Unlock(environment.parse().ok()?));
+        }
+        match behind("v1.show.") {
+            Some("all") => Some(Self::Show(None)),
+            Some(project) => Some(Self::Show(Some(project.parse().ok()?))),
+            None => Button::read(value).map(Self::Deploy),
         }
     }
 }
@@ -99,6 +107,11 @@ pub fn answer_block() -> String {
     ANSWER.to_owned()
 }
 
+/// Action id of the button that takes a lock away.
+pub fn unlock_action() -> String {
+    format!("{ANSWER}.unlock")
+}
+
 /// Action id of the button that shows an answer to everybody.
 pub fn show_action() -> String {
     format!("{ANSWER}.show")
@@ -129,7 +142,13 @@ mod tests {
         }
         let project = ProjectId(Uuid::from_u128(1));
         let cancel = Choice::Cancel(DeploymentId(Uuid::from_u128(5)));
-        for choice in [Choice::Deploy(button), cancel, Choice::Show(Some(project)), Choice::Show(None)] {
+        for choice in [
+            Choice::Deploy(button),
+            cancel,
+            Choice::Show(Some(project)),
+            Choice::Show(None),
+            Choice::Unlock(button.environment),
+        ] {
             assert_eq!(Choice::read(&choice.value()), Some(choice));
         }
         assert_eq!(Choice::read("v1.cancel.5"), None);

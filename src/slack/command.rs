@@ -3,8 +3,10 @@
 //! **Invariant:** nothing is guessed. What is not understood is answered with what was understood, what is wrong, and the
 //! nearest correct form.
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use super::when;
 use crate::domain::deployment::Person;
 use crate::domain::project::{Environment, Project};
 
@@ -104,16 +106,36 @@ pub enum Command {
     Rollback(String),
     /// The newest log of a place.
     Logs(String),
+    /// A lock on an environment.
+    Lock {
+        /// Which one.
+        place: String,
+        /// Until when.
+        until: Option<DateTime<Utc>>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// The end of a lock.
+    Unlock(String),
+    /// To know the locks.
+    Locks,
 }
 
 /// The commands, with what stands behind them and what they do.
-pub const COMMANDS: [(&str, &str, &str); 7] = [
+pub const COMMANDS: [(&str, &str, &str); 10] = [
     ("status", "[project]", "what is where, since when, by whom; what is on its way"),
     ("builds", "[project]", "the newest builds"),
     ("deploy", "<build|latest> to <environment>", "deploys a build, like its button"),
     ("cancel", "<environment> [because <reason>]", "stops what is on its way there"),
     ("rollback", "<environment>", "asks whether the build before the present one shall be back"),
     ("logs", "<environment>", "the newest log of a place"),
+    (
+        "lock",
+        "<environment> [for 2h | until 18:00 Europe/Berlin] [because <reason>]",
+        "keeps the deployments of others waiting",
+    ),
+    ("unlock", "<environment>", "takes a lock away; somebody else's is asked back first"),
+    ("locks", "", "what is locked, by whom, until when and why"),
     ("help", "", "this"),
 ];
 
@@ -139,7 +161,7 @@ impl Command {
     ///
     /// # Errors
     /// When nothing is asked for that there is.
-    pub fn read(text: &str) -> Result<Self, Misunderstood> {
+    pub fn read(text: &str, now: DateTime<Utc>) -> Result<Self, Misunderstood> {
         let length = text.chars().count();
         if length > TEXT_MAX {
             let wrong = format!("That has {length} characters; a command has {TEXT_MAX} at most.");
@@ -175,19 +197,33 @@ impl Command {
                 }
             }
             "cancel" | "stop" => {
-                let because = rest.iter().position(|word| word.eq_ignore_ascii_case("because"));
-                let (place, reason) = rest.split_at(because.unwrap_or(rest.len()));
-                let (place, reason) = (joined(place), joined(reason.get(1..).unwrap_or_default()));
+                let (place, reason) = reasoned(rest);
                 if place.is_empty() {
                     return Err(usage("Where? Name the environment."));
                 }
-                let length = reason.chars().count();
-                if length > REASON_MAX {
-                    let wrong = format!("The reason has {length} characters; it has {REASON_MAX} at most.");
-                    return Err(Misunderstood::new(wrong, [format!("cancel {place} because …")]));
-                }
-                Ok(Self::Cancel { place, reason: Some(reason).filter(|r| !r.is_empty()) })
+                let (place, reason) = (joined(place), reason_of(verb, &joined(place), reason)?);
+                Ok(Self::Cancel { place, reason })
             }
+            "lock" => {
+                let (before, reason) = reasoned(rest);
+                let at =
+                    before.iter().rposition(|w| ["for", "until"].iter().any(|known| w.eq_ignore_ascii_case(known)));
+                let (place, time) = before.split_at(at.unwrap_or(before.len()));
+                if place.is_empty() {
+                    return Err(usage("Where? Name the environment."));
+                }
+                let reason = reason_of(verb, &joined(place), reason)?;
+                let until = match time {
+                    [] => None,
+                    [word, time @ ..] => Some(
+                        when::end(&word.to_lowercase(), time, now)
+                            .map_err(|wrong| Misunderstood::new(wrong, [format!("lock {} for 2h", joined(place))]))?,
+                    ),
+                };
+                Ok(Self::Lock { place: joined(place), until, reason })
+            }
+            "unlock" => place("Which one? Name the environment.").map(Self::Unlock),
+            "locks" => Ok(Self::Locks),
             "rollback" => place("Where? Name the environment.").map(Self::Rollback),
             "logs" | "log" => place("Of what? Name the environment.").map(Self::Logs),
             other => {
@@ -200,6 +236,23 @@ impl Command {
             }
         }
     }
+}
+
+/// What stands before and behind the word "because".
+fn reasoned(words: &[String]) -> (&[String], &[String]) {
+    let because = words.iter().position(|word| word.eq_ignore_ascii_case("because"));
+    let (before, behind) = words.split_at(because.unwrap_or(words.len()));
+    (before, behind.get(1..).unwrap_or_default())
+}
+
+fn reason_of(verb: &str, place: &str, words: &[String]) -> Result<Option<String>, Misunderstood> {
+    let reason = words.join(" ");
+    let length = reason.chars().count();
+    if length > REASON_MAX {
+        let wrong = format!("The reason has {length} characters; it has {REASON_MAX} at most.");
+        return Err(Misunderstood::new(wrong, [format!("{} {place} because …", verb.to_lowercase())]));
+    }
+    Ok(Some(reason).filter(|r| !r.is_empty()))
 }
 
 /// The words of a text; what stands between quotes is one.
@@ -371,28 +424,29 @@ pub fn is_latest(build: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Result<Command, Misunderstood> {
+        Command::read(text, DateTime::UNIX_EPOCH)
+    }
+
     #[test]
     fn a_command_is_read_as_people_and_their_phones_write_it() {
         let deploy = |build: &str, place: &str| Ok(Command::Deploy { build: build.into(), place: place.into() });
-        assert_eq!(Command::read(""), Ok(Command::Help));
-        assert_eq!(Command::read("  HELP "), Ok(Command::Help));
-        assert_eq!(Command::read("Status  api"), Ok(Command::Status("api".into())));
-        assert_eq!(Command::read("deploy main-42 to production"), deploy("main-42", "production"));
-        assert_eq!(
-            Command::read("DEPLOY main\u{2013}42 TO \u{201c}Customer 7\u{201d}"),
-            deploy("main-42", "Customer 7")
-        );
-        assert_eq!(Command::read("deploy way to go to api production"), deploy("way to go", "api production"));
+        assert_eq!(read(""), Ok(Command::Help));
+        assert_eq!(read("  HELP "), Ok(Command::Help));
+        assert_eq!(read("Status  api"), Ok(Command::Status("api".into())));
+        assert_eq!(read("deploy main-42 to production"), deploy("main-42", "production"));
+        assert_eq!(read("DEPLOY main\u{2013}42 TO \u{201c}Customer 7\u{201d}"), deploy("main-42", "Customer 7"));
+        assert_eq!(read("deploy way to go to api production"), deploy("way to go", "api production"));
         let cancel = |place: &str, reason: Option<&str>| {
             Ok(Command::Cancel { place: place.into(), reason: reason.map(str::to_owned) })
         };
-        assert_eq!(Command::read("cancel production"), cancel("production", None));
-        assert_eq!(Command::read("stop api prod Because <!channel>, no"), cancel("api prod", Some("<!channel>, no")));
+        assert_eq!(read("cancel production"), cancel("production", None));
+        assert_eq!(read("stop api prod Because <!channel>, no"), cancel("api prod", Some("<!channel>, no")));
     }
 
     #[test]
     fn what_is_not_understood_is_answered_with_the_nearest_correct_form() {
-        let wrong = |text: &str| Command::read(text).unwrap_err();
+        let wrong = |text: &str| read(text).unwrap_err();
         assert_eq!(wrong("stauts api").instead, ["status api"]);
         assert_eq!(wrong("xyzzy").instead, ["help"]);
         assert_eq!(wrong("deploy main-42").instead, ["deploy <build|latest> to <environment>"]);

@@ -11,3 +11,4 @@ pub mod interaction;
 pub mod mrkdwn;
 pub mod render;
 pub mod signature;
+pub mod when;

@@ -431,6 +431,7 @@ pub(super) fn said(deployment: &Deployment, longest: usize, who: &dyn Fn(&Person
     let part = |part: &Part| match part {
         Part::Build(_) => format!("*{}*", plainly(part, longest)),
         Part::Who(person) => who(person),
+        Part::At(at) => mrkdwn::local_time(*at),
         Part::Ours(_) | Part::Said(_) => plainly(part, longest),
     };
     let reason: String = reason.iter().map(part).collect();
@@ -472,6 +473,7 @@ fn plainly(part: &Part, longest: usize) -> String {
         Part::Said(text) => mrkdwn::word(text, longest, 2 * longest),
         Part::Build(name) => mrkdwn::word(name, 100, 200),
         Part::Who(person) => mrkdwn::word(&person.name, 80, 160),
+        Part::At(at) => at.format("%Y-%m-%d %H:%M UTC").to_string(),
     }
 }
 

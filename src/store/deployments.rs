@@ -4,8 +4,9 @@ use sqlx::types::Json;
 
 use super::Store;
 use super::directory::Seen;
-use crate::domain::deployment::{Deployment, DeploymentOf, State};
+use crate::domain::deployment::{Deployment, DeploymentOf, Line, State};
 use crate::domain::ids::*;
+use crate::domain::lock::{Holder, Lock};
 use crate::projections::timed::Timed;
 
 /// A deployment's neighbours in its environment.
@@ -30,37 +31,47 @@ impl Store {
 }
 
 impl Deployments<'_> {
-    /// The line of an environment as far as a decision about a build's deployment there needs it, whatever its length.
+    /// The line of an environment under a lock, as far as a decision about a build's deployment there needs it, whatever
+    /// its length.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn line(
         self,
         environment: EnvironmentId,
-        build: BuildId,
+        lock: Option<Lock>,
+        build: Option<BuildId>,
         around: Option<DeploymentId>,
-    ) -> Result<Seen<Vec<Deployment>>, sqlx::Error> {
+    ) -> Result<Seen<Line>, sqlx::Error> {
+        let through = lock.as_ref().and_then(|lock| match &lock.holder {
+            Holder::Person(person) => Some(person.user.clone()),
+            Holder::Operator { .. } => None,
+        });
         // One statement, so one snapshot: the position belongs to the line.
         let row = sqlx::query!(
             r#"with open as not materialized (
-                 select id, build_id, requested, doc from deployment where environment_id = $1
+                 select id, build_id, requested, state, holds, doc from deployment where environment_id = $1
                     and is_open),
                needed as (
                  (select * from open order by requested limit 2) union all
                  (select * from open order by requested desc limit 1) union all
                  (select * from open where build_id = $2) union all
+                 (select * from open where holds) union all
+                 (select * from open where state = 'queued' and doc->'requested_by'->>'user' = $4 order by requested limit 1) union all
+                 (select * from open where state = 'queued' and doc->'requested_by'->>'user' = $4 order by requested desc limit 1) union all
                  (select * from open where requested < (select requested from deployment where id = $3) order by requested desc limit 1) union all
-                 (select * from open where requested > (select requested from deployment where id = $3) order by requested limit 1))
+                 (select * from open where state = 'queued' and requested > (select requested from deployment where id = $3) order by requested limit 1))
                select coalesce((select position from boundary where key = $1), 0) as "position!",
                       coalesce((select json_agg(doc order by requested) from (select distinct on (id) requested, doc from needed order by id) one), '[]')
                         as "line!: Json<Vec<Deployment>>""#,
             environment.0,
-            build.0,
-            around.map(|d| d.0)
+            build.map(|b| b.0),
+            around.map(|d| d.0),
+            through
         )
         .fetch_one(&self.0.pool)
         .await?;
-        Ok(Seen { position: row.position, value: row.line.0 })
+        Ok(Seen { position: row.position, value: Line { open: row.line.0, lock } })
     }
 
     /// Every deployment that is not over by its row.

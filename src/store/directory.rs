@@ -82,6 +82,18 @@ impl Directory<'_> {
         .map(|docs| docs.into_iter().filter_map(readable).filter(|project| !project.archived).collect())
     }
 
+    /// The project of an environment.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn project_of(self, environment: EnvironmentId) -> Result<Option<ProjectId>, sqlx::Error> {
+        let id = sqlx::query_scalar!(
+            r#"select correlation_id as "id!" from event where stream_id = $1 and stream_version = 1"#,
+            environment.0
+        );
+        Ok(id.fetch_optional(&self.0.pool).await?.map(ProjectId))
+    }
+
     /// The project that a token with this digest belongs to, and the token, unless it is unknown or revoked.
     ///
     /// # Errors

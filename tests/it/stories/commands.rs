@@ -40,7 +40,7 @@ fn status_says_what_is_where_and_is_shown_to_everybody_on_demand() {
         assert_eq!(s.writes("ben", "status ap").await, told);
         let before = s.channel();
         s.presses_in_answer("ben", "Show to everybody").await;
-        s.comes_to_show("*(Api)*").await;
+        s.comes_to_show("*Api* · (its page)").await;
         let shown = s.channel().replace(&before, "");
         assert_eq!(shown.trim(), told.replace("[Show to everybody]", "").trim());
         assert!(!shown.contains("<@"), "nobody is pinged: {shown}");
@@ -172,7 +172,7 @@ fn what_is_not_understood_is_answered_with_what_is_wrong_and_what_to_paste() {
             ),
             (
                 "deploy master to production",
-                "\"master\" can be several builds.\nTry: `/coolops deploy master-2 to production` or `/coolops deploy master-1 to production`",
+                "\"master\" can be several builds.\nTry one of these:\n`/coolops deploy master-2 to production`\n`/coolops deploy master-1 to production`",
             ),
             (
                 "deploy master-1 to prodution",
@@ -180,7 +180,7 @@ fn what_is_not_understood_is_answered_with_what_is_wrong_and_what_to_paste() {
             ),
             (
                 "deploy <!channel> to `x`",
-                "No environment here begins with \"ˋxˋ\".\nTry: `/coolops deploy <!channel> to Production` or `/coolops deploy <!channel> to Staging`",
+                "No environment here begins with \"ˋxˋ\".\nTry one of these:\n`/coolops deploy <!channel> to Production`\n`/coolops deploy <!channel> to Staging`",
             ),
             (
                 "status web",
@@ -214,7 +214,7 @@ fn where_several_projects_share_a_channel_the_project_is_named() {
         s.ci_announces(build("master-1")).await;
         assert_eq!(
             s.writes("ana", "deploy latest to production").await,
-            "\"production\" can be several environments.\nTry: `/coolops deploy latest to api Production` or `/coolops deploy latest to web Production`"
+            "\"production\" can be several environments.\nTry one of these:\n`/coolops deploy latest to api Production`\n`/coolops deploy latest to web Production`"
         );
         assert!(
             s.writes("ana", "deploy latest to AP prod").await.starts_with("*master-1* is on its way to *Production*")
@@ -223,9 +223,9 @@ fn where_several_projects_share_a_channel_the_project_is_named() {
         assert_eq!(s.writes("ana", "logs web shop customer 7").await, "Nothing was deployed to Customer 7 yet.");
         assert_eq!(
             s.writes("ana", "builds").await,
-            "Builds of several projects come to this channel; name one.\nTry: `/coolops builds api` or `/coolops builds web`"
+            "Builds of several projects come to this channel; name one.\nTry one of these:\n`/coolops builds api`\n`/coolops builds web`"
         );
         let all = s.writes("ana", "status").await;
-        assert!(all.contains("*(Api)*") && all.contains("*(Web shop)*"), "{all}");
+        assert!(all.contains("*Api* · (its page)") && all.contains("*Web shop* · (its page)"), "{all}");
     });
 }

@@ -9,6 +9,7 @@ mod deploying;
 mod engine_trouble;
 mod event_log;
 mod intake;
+mod locks;
 mod migrations;
 mod privileges;
 mod slack_trouble;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use coolops::domain::deployment::*;
 use coolops::domain::event::{DeploymentEvent, Event};
 use coolops::domain::ids::{BuildId, DeploymentId, EnvironmentId, ProjectId};
+use coolops::domain::lock::{Holder, Lock};
 use coolops::domain::names::ImageRef;
 use coolops::domain::project::Unchecked;
 use coolops::projections::timed::Timed;
@@ -82,6 +83,7 @@ pub fn with_more_to_tell() -> Vec<Timed> {
                 DeploymentStrayStopped { of: of(26), container_id: "c".repeat(64) }.into(),
             ],
         ),
+        to(29, "Special 29", true, &[DeploymentLockedOut { of: of(29), lock: lock() }.into()]),
         tell(27, &[prepared(of(27)), started(of(27)), stop(of(27), Some("wrong branch"))]),
         tell(28, &[prepared(of(28)), started(of(28)), stop(of(28), None), stopped(of(28), Some("wrong branch"))]),
     ]
@@ -99,6 +101,13 @@ fn of(n: u128) -> DeploymentOf {
         environment_id: EnvironmentId(Uuid::from_u128(100 + n)),
         project_id: ProjectId(Uuid::from_u128(1)),
     }
+}
+
+/// A lock of two hours.
+fn lock() -> Lock {
+    let ben = Person { team: "T1".into(), user: "U2".into(), name: "ben".into() };
+    let reason = Some("database <migration>".to_owned());
+    Lock { holder: Holder::Person(ben), reason, since: at(0), until: Some(at(7_200)) }
 }
 
 fn prepared(of: DeploymentOf) -> Event {
@@ -121,6 +130,7 @@ fn to(n: u128, environment: &str, waits: bool, happens: &[Event]) -> Timed {
         stop_grace_seconds: 10,
         unchecked_image: Unchecked::Fail,
         behind: waits.then_some(ahead),
+        lock: None,
     };
     let mut timed = Timed::requested(&requested, at(i64::try_from(n).unwrap()));
     for event in happens {

@@ -52,7 +52,8 @@ use database::Database;
 use runner::FakeRunner;
 
 pub const CHANNEL: &str = "C0DEPLOYS1";
-const OWED_TO_SLACK: &str = "select count(*) from job where state in ('ready', 'leased') and kind <> 'run_deployment'";
+const OWED_TO_SLACK: &str =
+    "select count(*) from job where state in ('ready', 'leased') and kind in ('sync_message', 'reply_privately')";
 const TO_BE_RUN: &str = "select count(*) from job where state = 'ready' and kind = 'run_deployment'";
 /// A run that is over may still have to be tidied up after.
 const RUNS_NOT_DONE: &str = "select count(*) from job j where j.kind = 'run_deployment' and (j.state = 'ready' or j.state = 'leased'
@@ -293,6 +294,21 @@ impl Story {
         all.max_by(|a, b| a.ts.cmp(&b.ts)).map(read::message).unwrap_or_default()
     }
 
+    /// Somebody presses a button of the newest message that holds these words; everything that follows happens.
+    pub async fn presses_in_place(&self, words: &str, user: &str, label: &str) {
+        let press = {
+            let workspace = self.standin.workspace();
+            let user = workspace.users.iter().find(|u| u.name == user).unwrap().id.clone();
+            let mut all = workspace.channels[0].messages.iter().rev();
+            let message = all.find(|m| m.only_for.is_none() && read::message(m).contains(words)).expect("a message");
+            let action_id = read::labelled(message, label).unwrap_or_else(|| panic!("no button {label}"));
+            Press { channel: CHANNEL.to_owned(), ts: message.ts.clone(), user, action_id, option: None }
+        };
+        let signed = self.standin.shared().signed_press(&press).unwrap();
+        assert_eq!(self.deliver(&signed).await, StatusCode::OK);
+        self.settle().await;
+    }
+
     /// Somebody presses a button of what only they see at last; everything that follows happens.
     pub async fn presses_in_answer(&self, user: &str, label: &str) {
         let signed = {
@@ -407,7 +423,7 @@ impl Story {
 
     /// What waits for a time to come need not wait in a story.
     async fn hurry(&self) {
-        self.database.execute("update job set run_at = clock_timestamp(), rung_at = null where state = 'ready'").await;
+        self.database.execute("update job set run_at = clock_timestamp(), rung_at = null where state = 'ready' and kind <> 'end_lock'").await;
     }
 
     /// Does Slack's jobs once, without waiting for trouble to pass.

@@ -93,7 +93,7 @@ function block(b, message) {
   switch (b.type) {
     case "header": return el("div", "block header", textObject(b.text));
     case "section": {
-      const node = el("div", "block section");
+      const node = el("div", b.accessory ? "block section beside" : "block section");
       if (b.text) node.append(el("div", "", textObject(b.text)));
       if (b.fields) node.append(el("div", "fields", ...b.fields.map((f) => el("div", "field", textObject(f)))));
       if (b.accessory) node.append(element(b.accessory, message));

@@ -1,0 +1,26 @@
+//! Sees that a lock runs out: waits until its end, and records that it came.
+
+use std::time::Duration;
+
+use super::Outcome;
+use crate::app::{App, CommandError};
+use crate::domain::ids::EnvironmentId;
+use crate::telemetry::causes;
+
+/// The job comes back at least so often, whatever a clock did meanwhile.
+const LOOK: Duration = Duration::from_hours(1);
+
+/// Does the job.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn perform(app: &App, environment: EnvironmentId) -> anyhow::Result<Outcome> {
+    match app.end_lock(environment).await {
+        // It was taken away, or has no end, or is over: nothing is left to be seen to.
+        Ok(None) => Ok(Outcome::Done),
+        Ok(Some(left)) => Ok(Outcome::Later(left.min(LOOK), None)),
+        Err(CommandError::Unavailable(e)) => Ok(Outcome::Later(Duration::from_secs(1), Some(causes(&*e)))),
+        Err(CommandError::Impossible(e)) => Ok(Outcome::Later(Duration::from_mins(1), Some(causes(&*e)))),
+        Err(CommandError::Refused(never)) => match never {},
+    }
+}

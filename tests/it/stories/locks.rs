@@ -1,0 +1,221 @@
+//! Stories of people who keep others out of an environment for a while.
+
+use coolops::domain::lock::{Holder, Lock};
+use coolops::domain::project::EnvironmentChange;
+
+use crate::snapshot;
+use crate::story::{Story, build, operator, story};
+
+/// How often the channel shows this.
+fn times(s: &Story, words: &str) -> usize {
+    s.channel().matches(words).count()
+}
+
+async fn announced(s: &Story, builds: u32) {
+    for n in 1..=builds {
+        s.ci_announces(build(&format!("master-{n}"))).await;
+    }
+}
+
+#[test]
+fn the_owner_passes_their_lock_and_others_wait_and_go_on_by_themselves() {
+    story(async |s| {
+        announced(s, 3).await;
+        s.writes("ana", "lock staging for 2h because database migration").await;
+        assert!(
+            s.channel().contains(":lock: *Staging* is locked by ana (database migration), until <!date^"),
+            "everybody sees it:\n{}",
+            s.channel()
+        );
+        s.presses("ben", "master-1", "Staging").await;
+        s.presses("chi", "master-2", "Staging").await;
+        let waits = "*queued*, waits for the lock of <@U0ANA00001> (database migration), until <!date^";
+        assert_eq!((times(s, waits), times(s, "*queued* behind *master-1*")), (1, 1), "{}", s.channel());
+        snapshot!("a_line_that_a_lock_keeps_waiting", s.channel());
+        s.presses("ana", "master-3", "Staging").await;
+        assert_eq!(times(s, "<@U0ANA00001> → *Staging*: :white_check_mark: *succeeded*"), 1, "{}", s.channel());
+        assert_eq!((times(s, waits), s.runner.starts()), (1, vec![1]), "the lock stays:\n{}", s.channel());
+        let told = s.writes("ben", "status").await;
+        assert!(told.contains(":lock: locked by ana (database migration), until"), "{told}");
+        s.presses_in_place(":lock: *Staging*", "ana", "Unlock").await;
+        s.comes_to_show(":unlock: *Staging* is unlocked by ana.").await;
+        s.settle().await;
+        assert_eq!(times(s, "*succeeded*"), 3, "both who waited went on, in their order:\n{}", s.channel());
+        assert_eq!(s.writes("ben", "locks").await, "Nothing is locked here.");
+    });
+}
+
+#[test]
+fn a_lock_touches_nothing_that_runs_and_keeps_what_comes_behind_it() {
+    story(async |s| {
+        announced(s, 3).await;
+        s.runner.hold();
+        s.presses("ben", "master-1", "Staging").await;
+        s.presses("chi", "master-2", "Staging").await;
+        s.writes("ana", "lock staging").await;
+        assert_eq!((times(s, "*running*"), times(s, "*queued* behind *master-1*")), (1, 1), "{}", s.channel());
+        s.container_ends("master-1", 0).await;
+        assert_eq!(times(s, "*queued*, waits for the lock of <@U0ANA00001>"), 1, "{}", s.channel());
+        // Theirs goes first; what waited for the lock waits for what runs once the lock is gone.
+        s.presses("ana", "master-3", "Staging").await;
+        assert_eq!(times(s, "*running*"), 1, "{}", s.channel());
+        s.writes("ana", "unlock staging").await;
+        assert_eq!(times(s, "*queued* behind *master-3*"), 1, "{}", s.channel());
+        s.container_ends("master-3", 0).await;
+        assert_eq!(times(s, "*running*"), 1, "{}", s.channel());
+        s.container_ends("master-2", 0).await;
+        assert_eq!(times(s, "*succeeded*"), 3, "{}", s.channel());
+    });
+}
+
+#[test]
+fn what_a_lock_keeps_waiting_can_be_cancelled_and_the_next_says_so() {
+    story(async |s| {
+        announced(s, 3).await;
+        s.writes("ana", "lock staging because <!channel> *no*").await;
+        for (user, build) in [("ben", "master-1"), ("chi", "master-2"), ("ben", "master-3")] {
+            s.presses(user, build, "Staging").await;
+        }
+        let waits = "waits for the lock of <@U0ANA00001> (<!channel> ∗no∗)";
+        s.chooses("ben", waits, "Cancel").await;
+        assert_eq!(
+            (times(s, waits), times(s, "behind *master-2*")),
+            (1, 1),
+            "the second is first now:\n{}",
+            s.channel()
+        );
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.chooses("chi", waits, "Cancel").await;
+        assert_eq!(times(s, waits), 1, "the third is first now, while the owner's runs:\n{}", s.channel());
+        s.container_ends("master-1", 0).await;
+        s.writes("ana", "unlock staging").await;
+        s.container_ends("master-3", 0).await;
+        assert_eq!((times(s, "*cancelled*"), times(s, "*succeeded*")), (2, 2), "{}", s.channel());
+    });
+}
+
+#[test]
+fn two_lock_at_once_and_one_has_it() {
+    story(async |s| {
+        announced(s, 1).await;
+        let lock = |user: &str| s.standin.shared().signed_command("C0DEPLOYS1", user, "lock staging").unwrap();
+        let (ana, ben) = (lock("U0ANA00001"), lock("U0BEN00001"));
+        let (ana, ben) = tokio::join!(s.deliver_command(&ana), s.deliver_command(&ben));
+        let answers = [ana.1, ben.1];
+        let won = answers.iter().filter(|a| a.contains(" is locked by ") && a.contains("in_channel")).count();
+        let lost = answers.iter().filter(|a| a.contains("Staging is locked by ") && a.contains(" already.")).count();
+        assert_eq!((won, lost), (1, 1), "{answers:?}");
+    });
+}
+
+#[test]
+fn somebody_elses_lock_is_taken_away_only_after_asking_back_and_they_are_called() {
+    story(async |s| {
+        announced(s, 1).await;
+        s.writes("ana", "lock production because migration").await;
+        s.presses("ben", "master-1", "Production").await;
+        let asked = s.writes("ben", "unlock production").await;
+        assert_eq!(asked, "*Production* is locked by ana (migration). Shall it be taken away?\n[Unlock]");
+        assert_eq!(times(s, "waits for the lock of"), 1, "nothing happened yet");
+        s.presses_in_answer("ben", "Unlock").await;
+        s.comes_to_show(":unlock: *Production* is unlocked by ben; it was the lock of <@U0ANA00001> (migration).")
+            .await;
+        s.settle().await;
+        assert_eq!(times(s, "*succeeded*"), 1, "{}", s.channel());
+        let again = s.writes("ana", "unlock production").await;
+        assert!(again.starts_with("Production is not locked: ben took the lock of ana away at 20"), "{again}");
+        let never = s.writes("ana", "unlock staging").await;
+        assert_eq!(never, "Staging is not locked.");
+    });
+}
+
+#[test]
+fn a_lock_runs_out_once_and_who_waited_goes_on() {
+    story(async |s| {
+        announced(s, 2).await;
+        s.writes("ana", "lock staging for 2h").await;
+        s.presses("ben", "master-1", "Staging").await;
+        s.database.set_clock(2 * 3_600 + 1).await;
+        s.app.store.keep_clock().await.unwrap();
+        // Several notice at once.
+        let environment = s.app.project_named("api").await.unwrap().environment_named("Staging").unwrap().id;
+        let (one, other) = tokio::join!(s.app.end_lock(environment), s.app.end_lock(environment));
+        assert_eq!((one.unwrap(), other.unwrap()), (None, None));
+        s.comes_to_show("*succeeded*").await;
+        let recorded = "select count(*) from event where type = 'environment_unlocked'";
+        assert_eq!(s.database.count(recorded).await, 1);
+        s.database.set_clock(0).await;
+        s.app.store.keep_clock().await.unwrap();
+        let gone = s.writes("ben", "unlock staging").await;
+        assert!(gone.starts_with("Staging is not locked: the lock of ana ran out at 20"), "{gone}");
+    });
+}
+
+#[test]
+fn a_press_that_comes_first_notices_that_a_lock_ran_out() {
+    story(async |s| {
+        announced(s, 1).await;
+        s.writes("ana", "lock staging for 1m").await;
+        s.database.set_clock(61).await;
+        s.app.store.keep_clock().await.unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let press = s.standin.shared().sign_at(s.press_of("ben", "master-1", "Staging").body, now + 61);
+        assert_eq!(s.deliver(&press).await, 200);
+        s.comes_to_show("<@U0BEN00001> → *Staging*: :white_check_mark: *succeeded*").await;
+        let order = "select count(*) from event u join event r on r.position > u.position
+                      where u.type = 'environment_unlocked' and r.type = 'deployment_requested'";
+        assert_eq!(s.database.count(order).await, 1, "the end of the lock stands before the press");
+    });
+}
+
+#[test]
+fn a_lock_that_can_not_be_is_refused_with_what_to_write() {
+    story(async |s| {
+        announced(s, 1).await;
+        let long = format!("lock staging because {}", "<!channel>".repeat(60));
+        for (written, answer) in [
+            (
+                "lock staging for ever",
+                "\"ever\" is not a length of time; write it as 90m, 2h, 1h30m or 3d.\nTry: `/coolops lock staging for 2h`",
+            ),
+            ("lock staging until 2020-01-01 09:00", "The lock would have ended "),
+            ("lock staging until 2036-01-01 09:00", "A lock lasts 365 days at most; name an earlier time."),
+            (
+                "lock staging until 2027-03-28 02:30 Europe/Berlin",
+                "2027-03-28 02:30 does not exist in Europe/Berlin: the clocks are changed then.",
+            ),
+            ("lock", "Where? Name the environment.\nTry: `/coolops lock <environment>"),
+            (&long, "The reason has 600 characters; it has 500 at most."),
+        ] {
+            let told = s.writes("ana", written).await;
+            assert!(told.starts_with(answer), "{written}: {told}");
+        }
+        assert_eq!(s.writes("ana", "locks").await, "Nothing is locked here.");
+        // An environment that is archived under its lock takes none any more, and is shown no more.
+        s.writes("ana", "lock staging").await;
+        s.presses("ben", "master-1", "Staging").await;
+        s.app.change_environment(s.project(), "Staging", EnvironmentChange::Archive, &operator()).await.unwrap();
+        s.settle().await;
+        assert!(s.channel().contains("*cancelled*: the environment Staging was archived"), "{}", s.channel());
+        assert!(s.writes("ana", "lock staging").await.starts_with("No environment here begins with \"staging\"."));
+        assert_eq!(s.writes("ana", "locks").await, "Nothing is locked here.");
+    });
+}
+
+#[test]
+fn an_operator_s_lock_keeps_everybody_waiting() {
+    story(async |s| {
+        announced(s, 1).await;
+        let project = s.app.project_named("api").await.unwrap();
+        let staging = project.environment_named("Staging").unwrap().id;
+        let holder = Holder::Operator { login: "root".into() };
+        let lock = Lock { holder: holder.clone(), reason: None, since: s.app.store.clock().now(), until: None };
+        s.app.lock(project.id, staging, lock).await.unwrap();
+        s.presses("ana", "master-1", "Staging").await;
+        assert_eq!(times(s, "*queued*, waits for the lock of root"), 1, "{}", s.channel());
+        s.app.unlock(project.id, staging, &holder, false).await.unwrap();
+        s.settle().await;
+        assert_eq!(times(s, "*succeeded*"), 1, "{}", s.channel());
+    });
+}
