@@ -34,6 +34,15 @@ fn sentence(refusal: &LockRefusal) -> String {
     format!("{first}{}.", chars.as_str())
 }
 
+/// The environment with this id, archived or not, among those of a channel.
+fn place_of(projects: &[Project], id: EnvironmentId) -> Option<Place<'_>> {
+    projects.iter().find_map(|project| Some(Place { project, environment: project.environment(id)? }))
+}
+
+fn not_here() -> Answer {
+    Answer::Nothing("That environment is not deployed to from this channel.".to_owned())
+}
+
 fn locks_of(projects: &[Project]) -> Answer {
     let of = |project: &Project| {
         let named = |name: &str| if projects.len() == 1 { name.to_owned() } else { format!("{} {name}", project.name) };
@@ -166,6 +175,19 @@ impl App {
             Ok(build) => build,
             Err(misunderstood) => return Ok(Err(misunderstood)),
         };
+        let Sent { by, channel, .. } = sent;
+        Ok(Ok(self.deploy_or_ask(place, build, by, channel, id).await?))
+    }
+
+    /// Deploys a build, or asks back first: where the environment is protected, or runs a newer build.
+    async fn deploy_or_ask(
+        &self,
+        place: Place<'_>,
+        build: Announced,
+        by: &Person,
+        channel: &str,
+        id: DeploymentId,
+    ) -> Result<Answer, CommandError<Infallible>> {
         let Place { project, environment } = place;
         let button = Button { build: build.id, environment: environment.id };
         let name = environment.name.clone();
@@ -182,27 +204,64 @@ impl App {
                 "{name} runs {there}, and {} is older. Shall it go from {there} to {}?",
                 build.name, build.name
             );
-            return Ok(Ok(Answer::Offered { why, build: build.name, environment: name, button }));
+            return Ok(Answer::Offered { why, build: build.name, environment: name, button });
         }
         if environment.protected {
             let why = format!("{name} is protected, so a press is asked back first.");
-            return Ok(Ok(Answer::Offered { why, build: build.name, environment: name, button }));
+            return Ok(Answer::Offered { why, build: build.name, environment: name, button });
         }
         let request = RequestDeployment {
             deployment_id: id,
             build_id: build.id,
             environment_id: environment.id,
-            requested_by: sent.by.clone(),
-            channel: sent.channel.clone(),
+            requested_by: by.clone(),
+            channel: channel.to_owned(),
             foreign: false,
         };
-        Ok(Ok(match self.press(request).await? {
+        Ok(match self.press(request).await? {
             Event::Deployment(DeploymentEvent::Requested(_)) => {
                 Answer::Asked { build: build.name, environment: name, logs: self.log_of(project, id) }
             }
             // A refusal is told like that of a button.
             _ => Answer::Silence,
-        }))
+        })
+    }
+
+    /// Somebody chose *Deploy again* in the menu of a line.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn chosen_again(&self, request: RequestDeployment) -> Result<Answer, CommandError<Infallible>> {
+        let projects = self.store.directory().projects_of_channel(&request.channel).await?;
+        let build = self.store.directory().build_of(request.build_id).await?;
+        let place = place_of(&projects, request.environment_id).filter(|p| !p.environment.archived && !request.foreign);
+        let (Some(place), Some(build)) = (place, build) else {
+            // Why not is told like to a button's presser.
+            self.press(request).await?;
+            return Ok(Answer::Silence);
+        };
+        let RequestDeployment { deployment_id, requested_by, channel, .. } = request;
+        Ok(match self.deploy_or_ask(place, build, &requested_by, &channel, deployment_id).await? {
+            // Its line says so.
+            Answer::Asked { .. } => Answer::Silence,
+            answer => answer,
+        })
+    }
+
+    /// Somebody chose *Roll back* in the menu of a line.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn chosen_rollback(
+        &self,
+        channel: &str,
+        environment: EnvironmentId,
+    ) -> Result<Answer, CommandError<Infallible>> {
+        let projects = self.store.directory().projects_of_channel(channel).await?;
+        match place_of(&projects, environment).filter(|place| !place.environment.archived) {
+            Some(place) => self.offer_rollback(place).await,
+            None => Ok(not_here()),
+        }
     }
 
     async fn told_to_cancel(
@@ -242,22 +301,27 @@ impl App {
             Ok(place) => place,
             Err(misunderstood) => return Ok(Err(misunderstood)),
         };
+        Ok(Ok(self.offer_rollback(place).await?))
+    }
+
+    /// Names the build that went well before the present one, and asks.
+    async fn offer_rollback(&self, place: Place<'_>) -> Result<Answer, CommandError<Infallible>> {
         let environment = place.environment.name.clone();
         let Some(present) = self.standing(place).await?.and_then(|s| s.good).map(|d| d.deployment) else {
             let sentence = format!("Nothing was deployed to {environment} with success yet.");
-            return Ok(Ok(Answer::Nothing(sentence)));
+            return Ok(Answer::Nothing(sentence));
         };
         let Some(before) = self.store.deployments().good_before(&present.of).await? else {
             let sentence =
                 format!("{environment} runs {}; no other build was deployed there before.", present.build_name);
-            return Ok(Ok(Answer::Nothing(sentence)));
+            return Ok(Answer::Nothing(sentence));
         };
         let why = format!(
             "{environment} runs {}. Before it, {} went well there. Shall it go from {} to {}?",
             present.build_name, before.build_name, present.build_name, before.build_name
         );
         let button = Button { build: before.of.build_id, environment: place.environment.id };
-        Ok(Ok(Answer::Offered { why, build: before.build_name, environment, button }))
+        Ok(Answer::Offered { why, build: before.build_name, environment, button })
     }
 
     async fn told_to_lock(&self, projects: &[Project], named: &str, lock: Lock) -> Answered {
@@ -302,10 +366,7 @@ impl App {
         by: Person,
     ) -> Result<Answer, CommandError<Infallible>> {
         let projects = self.store.directory().projects_of_channel(channel).await?;
-        let place = projects.iter().find_map(|p| Some((p, p.environment(environment)?)));
-        let Some((project, environment)) = place else {
-            return Ok(Answer::Nothing("That environment is not deployed to from this channel.".to_owned()));
-        };
+        let Some(Place { project, environment }) = place_of(&projects, environment) else { return Ok(not_here()) };
         match self.unlock(project.id, environment.id, &Holder::Person(by.clone()), true).await {
             Ok(lock) => Ok(Answer::Unlocked { environment: environment.name.clone(), lock, by }),
             Err(CommandError::Refused(refusal)) => Ok(Answer::Nothing(sentence(&refusal))),

@@ -1,5 +1,6 @@
 //! `POST /slack/interactions`: somebody pressed a button. Verify, decide, append, 200; everything else is derived.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -48,21 +49,22 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
                 traced::about("deployment.id", deployment);
                 web.app.cancel(id, press.cancel(deployment)).await
             }
-            Choice::Show(_) if press.foreign => Ok(Cancelled::Unknown),
-            Choice::Unlock(_) if press.foreign => Ok(Cancelled::Unknown),
+            Choice::Again(button) => {
+                let answer = web.app.chosen_again(press.request(id, button)).await?;
+                answer_with(&web, answer_to, &answer)
+            }
+            _ if press.foreign => Ok(Cancelled::Unknown),
+            Choice::Rollback(environment) => {
+                let answer = web.app.chosen_rollback(&press.channel, environment).await?;
+                answer_with(&web, answer_to, &answer)
+            }
             Choice::Unlock(environment) => {
                 let answer = web.app.pressed_unlock(&press.channel, environment, press.by).await?;
-                if let Some(answer) = answer.render("/coolops") {
-                    response_url::say(&web, answer_to, answer);
-                }
-                Ok(Cancelled::Yes)
+                answer_with(&web, answer_to, &answer)
             }
             Choice::Show(project) => {
-                let answer = web.app.whereabouts(&press.channel, project).await?;
-                if let Some(answer) = answer.for_everybody().render("/coolops") {
-                    response_url::say(&web, answer_to, answer);
-                }
-                Ok(Cancelled::Yes)
+                let answer = web.app.whereabouts(&press.channel, project).await?.for_everybody();
+                answer_with(&web, answer_to, &answer)
             }
         }
     };
@@ -88,6 +90,21 @@ const IMPOSSIBLE: &str =
     "coolops could not record your press, and would not if you pressed again. An operator finds the reason in its log.";
 const STALE: &str =
     "This button is not one of coolops' (any more), so nothing was started. Newer builds have buttons that work.";
+
+/// How the command is called where nobody has written it.
+const COMMAND: &str = "/coolops";
+
+/// Answers a choice through its own address.
+fn answer_with(
+    web: &Parts,
+    answer_to: Option<&str>,
+    answer: &crate::slack::answer::Answer,
+) -> Result<Cancelled, CommandError<Infallible>> {
+    if let Some(answer) = answer.render(COMMAND) {
+        response_url::say(web, answer_to, answer);
+    }
+    Ok(Cancelled::Yes)
+}
 
 /// Tells the presser something that is not recorded.
 fn say(web: &Parts, answer_to: Option<&str>, text: &'static str) {

@@ -17,6 +17,10 @@ const ANSWER: &str = "answer";
 pub enum Choice {
     /// That a build is deployed.
     Deploy(Button),
+    /// That a build is deployed where it was before; asked back where a command is.
+    Again(Button),
+    /// That the build before the present one is back somewhere; asked back.
+    Rollback(EnvironmentId),
     /// That a deployment ends.
     Cancel(DeploymentId),
     /// That everybody in the channel sees what is where, in one project or in all of the channel.
@@ -30,6 +34,8 @@ impl Choice {
     pub fn value(self) -> String {
         match self {
             Self::Deploy(button) => button.value(),
+            Self::Again(Button { build, environment }) => format!("v1.again.{build}.{environment}"),
+            Self::Rollback(environment) => format!("v1.rollback.{environment}"),
             Self::Cancel(deployment) => format!("v1.cancel.{deployment}"),
             Self::Show(Some(project)) => format!("v1.show.{project}"),
             Self::Unlock(environment) => format!("v1.unlock.{environment}"),
@@ -42,6 +48,12 @@ impl Choice {
         let behind = |prefix: &str| value.strip_prefix(prefix);
         if let Some(deployment) = behind("v1.cancel.") {
             return Some(Self::Cancel(deployment.parse().ok()?));
+        }
+        if let Some(button) = behind("v1.again.") {
+            return Button::read(&format!("v1.{button}")).map(Self::Again);
+        }
+        if let Some(environment) = behind("v1.rollback.") {
+            return Some(Self::Rollback(environment.parse().ok()?));
         }
         if let Some(environment) = behind("v1.unlock.") {
             return Some(Self::Unlock(environment.parse().ok()?));
@@ -97,7 +109,7 @@ pub fn is_ours(block: &str) -> bool {
     block.split('.').next().is_some_and(|first| [BLOCK, LINE, ANSWER].contains(&first))
 }
 
-/// Id of a line's block, and of the menu in it.
+/// Id of a line's block, and of what can be done in it.
 pub fn line(deployment: DeploymentId) -> String {
     format!("{LINE}.{deployment}")
 }
@@ -148,6 +160,8 @@ mod tests {
             Choice::Show(Some(project)),
             Choice::Show(None),
             Choice::Unlock(button.environment),
+            Choice::Again(button),
+            Choice::Rollback(button.environment),
         ] {
             assert_eq!(Choice::read(&choice.value()), Some(choice));
         }

@@ -376,20 +376,19 @@ fn attachment(line: &Timed, card: &BuildCard, links: &Links) -> SlackMessageAtta
     }
 }
 
-/// What can be done with a line; nothing while it stops, or when only an operator can tell how it stands.
-fn menu(deployment: &Deployment, card: &BuildCard) -> Option<SlackBlockOverflowElement> {
-    let build = mrkdwn::word(&deployment.build_name, 60, 100);
-    let environment = mrkdwn::word(&deployment.environment_name, 60, 100);
-    let entry = |name: &str, choice: Choice, title: &str, text: String, deny: &str, alarming: bool| {
-        let confirm = asked_back(title, text, name, deny);
-        let confirm = if alarming { confirm.with_style("danger".to_owned()) } else { confirm };
-        SlackBlockOverflowElement::new(vec![SlackBlockChoiceItem::new(plain(name.to_owned()), choice.value())])
-            .with_action_id(button::line(deployment.of.deployment_id).into())
-            .with_confirm(confirm)
-    };
+/// What can be done with a line: *Cancel* while it is open, a menu when it has ended; nothing while it stops, or when
+/// only an operator can tell how it stands. Slack documented two entries as the least for a menu, so one is a button.
+fn menu(deployment: &Deployment, card: &BuildCard) -> Option<SlackSectionBlockElement> {
+    let action = || button::line(deployment.of.deployment_id).into();
     let stop = |what: String| {
+        let build = mrkdwn::word(&deployment.build_name, 60, 100);
+        let environment = mrkdwn::word(&deployment.environment_name, 60, 100);
         let text = format!("*{build}* on *{environment}*: {what}");
-        entry("Cancel", Choice::Cancel(deployment.of.deployment_id), "Cancel it?", text, "Let it be", true)
+        SlackBlockButtonElement::new(plain("Cancel".to_owned()))
+            .with_action_id(action())
+            .with_value(Choice::Cancel(deployment.of.deployment_id).value())
+            .with_confirm(asked_back("Cancel it?", text, "Cancel it", "Let it be").with_style("danger".to_owned()))
+            .into()
     };
     match deployment.state() {
         State::Queued => Some(stop("it waits, and will not start.".to_owned())),
@@ -400,10 +399,14 @@ fn menu(deployment: &Deployment, card: &BuildCard) -> Option<SlackBlockOverflowE
         ))),
         State::Cancelling | State::Unknown => None,
         State::Succeeded | State::Failed | State::TimedOut | State::Cancelled => {
-            let again = Choice::Deploy(Button { build: card.build_id, environment: deployment.of.environment_id });
-            let protected = card.environments.iter().any(|e| e.protected && e.id == deployment.of.environment_id);
-            let text = format!("*{build}* goes to *{environment}* once more.");
-            Some(entry("Deploy again", again, "Deploy it again?", text, "Don't", protected))
+            let environment = deployment.of.environment_id;
+            let entry =
+                |label: &str, choice: Choice| SlackBlockChoiceItem::new(plain(label.to_owned()), choice.value());
+            let entries = vec![
+                entry("Deploy again", Choice::Again(Button { build: card.build_id, environment })),
+                entry("Roll back …", Choice::Rollback(environment)),
+            ];
+            Some(SlackBlockOverflowElement::new(entries).with_action_id(action()).into())
         }
     }
 }

@@ -142,9 +142,17 @@ impl Directory<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn build_named(self, project: ProjectId, name: &str) -> Result<Option<Announced>, sqlx::Error> {
+        self.build_of(BuildId::of_name(project, name)).await
+    }
+
+    /// A build and when it was announced.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn build_of(self, id: BuildId) -> Result<Option<Announced>, sqlx::Error> {
         let row = sqlx::query!(
             "select b.id, b.name, e.recorded_at from build b join event e on e.position = b.position where b.id = $1",
-            BuildId::of_name(project, name).0
+            id.0
         );
         let row = row.fetch_optional(&self.0.pool).await?;
         Ok(row.map(|r| Announced { id: BuildId(r.id), name: r.name, at: r.recorded_at }))

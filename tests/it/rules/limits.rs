@@ -76,7 +76,7 @@ fn the_message_of_every_state_as_slack_gets_it() {
 const RENDERED: &[(i32, &str)] = &[
     (2, "6a9b167c9ab0986cf4e558dc856e32f219cdea989534cc7406ec44e76be0bd82"),
     (3, "7684141cc336dd08eed7eb63d73e98664768728222d56bc5bd1ad324ae450400"),
-    (4, "410a864d3448d5f32e95d876a7789e78775dddad145a96fd348a25c6c978e876"),
+    (4, "e02273d6e0e879379ac269200964a671303fb4b8ffee1dc34f2497309ce08611"),
 ];
 
 #[test]

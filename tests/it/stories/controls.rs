@@ -82,11 +82,11 @@ fn what_waits_is_cancelled_from_its_line_and_what_runs_is_told_to_stop() {
         }
         assert_eq!(
             asked_back_by(s, "behind *master-1*").unwrap(),
-            "Cancel it? *master-2* on *Staging*: it waits, and will not start. [Cancel] [Let it be]"
+            "Cancel it? *master-2* on *Staging*: it waits, and will not start. [Cancel it] [Let it be]"
         );
         assert_eq!(
             asked_back_by(s, "*running*").unwrap(),
-            "Cancel it? *master-1* on *Staging*: its container gets SIGTERM, and SIGKILL 10 s later. What it did stays done. [Cancel] [Let it be]"
+            "Cancel it? *master-1* on *Staging*: its container gets SIGTERM, and SIGKILL 10 s later. What it did stays done. [Cancel it] [Let it be]"
         );
         s.chooses("ben", "behind *master-1*", "Cancel").await;
         assert!(s.channel().contains("*Staging*: :no_entry_sign: *cancelled* by <@U0BEN00001>"), "{}", s.channel());
@@ -126,19 +126,28 @@ fn a_cancel_that_comes_too_late_or_second_says_what_happened() {
 #[test]
 fn a_finished_line_deploys_its_build_again_where_that_is_still_possible() {
     story(async |s| {
-        protects(s, "Staging", true).await;
         s.ci_announces(build("master-1")).await;
+        s.ci_announces(build("master-2")).await;
         s.runner.will_print(&["no"], 3);
         s.presses("ana", "master-1", "Staging").await;
         s.runner.will_print(&["yes"], 0);
-        assert_eq!(
-            asked_back_by(s, "*failed*").unwrap(),
-            "Deploy it again? *master-1* goes to *Staging* once more. [Deploy again] [Don't]"
-        );
         s.chooses("ben", "*failed*", "Deploy again").await;
         assert!(s.channel().contains("<@U0BEN00001> → *Staging*: :white_check_mark: *succeeded*"), "{}", s.channel());
+        s.presses("ana", "master-2", "Staging").await;
+        protects(s, "Staging", true).await;
+        // It is asked back as a command is: of an older build, and of a protected environment.
+        s.chooses("chi", "*failed*", "Deploy again").await;
+        s.told_only("chi", "Staging runs master-2, and master-1 is older. Shall it go from master-2 to master-1?")
+            .await;
+        let second = "<@U0ANA00001> → *Staging*: :white_check_mark: *succeeded*";
+        s.chooses("chi", second, "Deploy again").await;
+        s.told_only("chi", "Staging is protected, so a press is asked back first.").await;
+        s.chooses("chi", second, "Roll back …").await;
+        s.told_only("chi", "Staging runs master-2. Before it, master-1 went well there.").await;
+        s.presses_in_answer("chi", "Deploy master-1 to Staging").await;
+        assert!(s.channel().contains("<@U0CHI00001> → *Staging*: :white_check_mark: *succeeded*"), "{}", s.channel());
         s.app.change_environment(s.project(), "Staging", EnvironmentChange::Archive, &operator()).await.unwrap();
-        s.chooses("ben", "*succeeded*", "Deploy again").await;
+        s.chooses("ben", "<@U0BEN00001> → *Staging*: :white_check_mark: *succeeded*", "Deploy again").await;
         assert!(s.private_notes_of("ben")[0].starts_with("The environment Staging does not exist any more"));
     });
 }
@@ -153,9 +162,9 @@ fn a_choice_in_a_menu_that_is_not_ours_or_elsewhere_changes_nothing() {
         let choice = |s: &Story| s.choice_of("ben", "*running*", "Cancel");
         s.deliver_changed(&choice(s), |p| p["message"]["app_id"] = "A0FOREIGN1".into()).await;
         s.deliver_changed(&choice(s), |p| p["channel"]["id"] = "C0FORMER01".into()).await;
-        s.deliver_changed(&choice(s), |p| p["actions"][0]["selected_option"]["value"] = "v1.cancel.5".into()).await;
+        s.deliver_changed(&choice(s), |p| p["actions"][0]["value"] = "v1.cancel.5".into()).await;
         let unknown = format!("v1.cancel.{}", uuid::Uuid::from_u128(5));
-        s.deliver_changed(&choice(s), |p| p["actions"][0]["selected_option"]["value"] = unknown.into()).await;
+        s.deliver_changed(&choice(s), |p| p["actions"][0]["value"] = unknown.into()).await;
         let notes = s.private_notes_of("ben");
         assert!(notes.iter().any(|n| n.contains("not on a message of this coolops")), "{notes:?}");
         assert!(

@@ -309,6 +309,18 @@ impl Story {
         self.settle().await;
     }
 
+    /// Waits until what only this person sees at last begins so: it comes through Slack's address for the choice.
+    pub async fn told_only(&self, user: &str, words: &str) {
+        let told = async {
+            while !self.last_seen_only_by(user).starts_with(words) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(20), told).await.is_err() {
+            panic!("it never came that {user} is told {words:?}:\n{}", self.last_seen_only_by(user));
+        }
+    }
+
     /// Somebody presses a button of what only they see at last; everything that follows happens.
     pub async fn presses_in_answer(&self, user: &str, label: &str) {
         let signed = {

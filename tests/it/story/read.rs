@@ -50,6 +50,9 @@ fn block(b: &Value) -> String {
         "section" if b["fields"].is_array() => {
             list("fields").iter().map(|f| text(f).replace('\n', " ")).collect::<Vec<_>>().join("\n")
         }
+        "section" if b["accessory"]["type"] == "button" => {
+            format!("{} [{}]", text(&b["text"]), text(&b["accessory"]["text"]))
+        }
         "section" => match b["accessory"]["options"].as_array() {
             Some(entries) => {
                 let entries: Vec<String> = entries.iter().map(|o| text(&o["text"])).collect();
@@ -103,6 +106,9 @@ fn line<'a>(m: &'a Message, words: &str) -> Option<&'a Value> {
 /// The action and the value of an entry in the menu of the newest line whose words hold these.
 pub fn entry(m: &Message, words: &str, entry: &str) -> Option<(String, Option<String>)> {
     let menu = &line(m, words)?["accessory"];
+    if menu["text"]["text"] == entry {
+        return Some((menu["action_id"].as_str()?.to_owned(), None));
+    }
     let chosen = menu["options"].as_array()?.iter().find(|o| o["text"]["text"] == entry)?;
     Some((menu["action_id"].as_str()?.to_owned(), Some(chosen["value"].as_str()?.to_owned())))
 }
