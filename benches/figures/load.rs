@@ -52,8 +52,16 @@ impl Client {
     }
 
     pub async fn press(&mut self, s: &Signed) -> std::io::Result<u16> {
+        self.slack("interactions", s).await
+    }
+
+    pub async fn command(&mut self, s: &Signed) -> std::io::Result<u16> {
+        self.slack("commands", s).await
+    }
+
+    async fn slack(&mut self, what: &str, s: &Signed) -> std::io::Result<u16> {
         let request = format!(
-            "POST /slack/interactions HTTP/1.1\r\nhost: bench\r\nx-slack-request-timestamp: {}\r\nx-slack-signature: {}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{}",
+            "POST /slack/{what} HTTP/1.1\r\nhost: bench\r\nx-slack-request-timestamp: {}\r\nx-slack-signature: {}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{}",
             s.timestamp,
             s.signature,
             s.body.len(),

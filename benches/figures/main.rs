@@ -16,6 +16,7 @@ mod backlog;
 #[path = "../../tests/it/story/browser.rs"]
 #[expect(dead_code, reason = "the stories need more of it")]
 mod browser;
+mod controls;
 mod load;
 mod logs;
 mod service;
@@ -77,6 +78,15 @@ fn main() {
         }
         if wanted("press") {
             tell(presses().await);
+        }
+        if wanted("status") {
+            tell(vec![controls::status().await]);
+        }
+        if wanted("locked") {
+            tell(vec![controls::locked().await]);
+        }
+        if wanted("unlock") {
+            tell(vec![controls::unlock().await]);
         }
         if wanted("pick-up") {
             tell(vec![pick_up().await]);
@@ -330,7 +340,7 @@ pub async fn started_at(docker: &Docker, id: &str) -> chrono::DateTime<chrono::U
     }
 }
 
-fn engine() -> Docker {
+pub fn engine() -> Docker {
     let host = variable("TEST_DOCKER_HOST");
     Docker::connect_with_socket(host.trim_start_matches("unix://"), 120, bollard::API_DEFAULT_VERSION).unwrap()
 }

@@ -224,6 +224,17 @@ impl Service {
         self.standin.shared().sign(serde_urlencoded::to_string([("payload", payload.to_string())]).unwrap())
     }
 
+    /// A signed command of Ben's; presses are Ana's.
+    pub fn command_of(&self, text: &str) -> Signed {
+        self.standin.shared().signed_command("C0DEPLOYS1", "U0BEN00001", text).unwrap()
+    }
+
+    /// Ben writes a command.
+    pub async fn writes(&self, text: &str) {
+        let mut client = Client::connect(self.port).await.unwrap();
+        assert_eq!(client.command(&self.command_of(text)).await.unwrap(), 200);
+    }
+
     pub async fn environments(&self) -> Vec<Uuid> {
         let list: serde_json::Value =
             serde_json::from_str(&self.cli(&["environment", "list", "api", "--json"])).unwrap();
@@ -304,10 +315,25 @@ impl Service {
     pub async fn press_to_start(&self, build: &str, docker: &Docker) -> f64 {
         self.announce(build).await;
         let environment = self.environments().await[0];
+        let signed = self.press(build, environment);
+        let mut client = Client::connect(self.port).await.unwrap();
+        self.to_start(docker, async move || client.press(&signed).await.unwrap()).await
+    }
+
+    /// Announces a build that waits for a lock; tells the milliseconds from the unlock to its container's start.
+    pub async fn unlock_to_start(&self, build: &str, docker: &Docker) -> f64 {
+        self.announce(build).await;
+        self.writes("lock staging").await;
+        self.press_for(build, 0).await;
+        let signed = self.command_of("unlock staging");
+        let mut client = Client::connect(self.port).await.unwrap();
+        self.to_start(docker, async move || client.command(&signed).await.unwrap()).await
+    }
+
+    /// The milliseconds from a request that is taken to the start of a container.
+    async fn to_start(&self, docker: &Docker, ask: impl AsyncFnOnce() -> u16) -> f64 {
         let ended =
             self.database.number("select count(*) from deployment where state in ('succeeded', 'failed')").await;
-        let mut client = Client::connect(self.port).await.unwrap();
-        let signed = self.press(build, environment);
         // The container is removed when its deployment has ended, so its start is taken from the engine's own events.
         let options = bollard::query_parameters::EventsOptionsBuilder::new()
             .filters(&std::collections::HashMap::from([("event".to_owned(), vec!["start".to_owned()])]))
@@ -316,7 +342,7 @@ impl Service {
         let first = tokio::spawn(async move { futures::StreamExt::next(&mut events).await.unwrap().unwrap() });
         tokio::time::sleep(Duration::from_millis(50)).await;
         let pressed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-        assert_eq!(client.press(&signed).await.unwrap(), 200);
+        assert_eq!(ask().await, 200);
         let started = first.await.unwrap().time_nano.unwrap();
         self.until_ended(ended + 1).await;
         (started - i64::try_from(pressed).unwrap()) as f64 / 1e6

@@ -1,10 +1,10 @@
-//! What must hold after every fault: I1 to I10.
+//! What must hold after every fault: I1 to I11.
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
 use coolops::domain::deployment::{Deployment, State};
-use coolops::domain::event::{DeploymentEvent, Event, Recorded};
+use coolops::domain::event::{DeploymentEvent, Event, Recorded, SettingsEvent};
 use coolops::domain::ids::{DeploymentId, EnvironmentId};
 use coolops::store::Store;
 
@@ -22,12 +22,20 @@ pub async fn hold(s: &Chaos<'_>) {
     history_is_as_written(s);
     each_deployment_keeps_to_its_states_and_ends_once(&events);
     environments_are_held_by_one_at_a_time(&events);
+    locks_are_one_at_a_time_and_nobody_has_their_turn_under_anothers(&events);
     each_container_was_started_at_most_once(s, &events).await;
     logs_are_what_was_printed(s, &store, &events).await;
     each_build_has_one_message_that_says_the_latest(s).await;
     let builds = events.iter().filter(|e| matches!(e.event, Event::BuildRegistered(_))).count();
-    let messages =
-        s.standin.workspace().channels.iter().flat_map(|c| &c.messages).filter(|m| m.only_for.is_none()).count();
+    // The answer to a command that everybody sees is no build's message.
+    let messages = s
+        .standin
+        .workspace()
+        .channels
+        .iter()
+        .flat_map(|c| &c.messages)
+        .filter(|m| m.only_for.is_none() && !m.metadata.is_null())
+        .count();
     assert_eq!(messages, builds, "I7: each build has a message");
     slack_was_never_called_before_its_time(s);
     projections_are_the_fold_of_the_log(s);
@@ -102,7 +110,7 @@ fn environments_are_held_by_one_at_a_time(events: &[Recorded]) {
     let mut held: BTreeMap<EnvironmentId, DeploymentId> = BTreeMap::new();
     for recorded in events {
         let (of, holds) = match &recorded.event {
-            Event::Deployment(DeploymentEvent::Requested(e)) if e.behind.is_none() => (e.of, true),
+            Event::Deployment(DeploymentEvent::Requested(e)) if e.behind.is_none() && e.lock.is_none() => (e.of, true),
             Event::Deployment(DeploymentEvent::Promoted(e)) => (e.of, true),
             Event::Deployment(DeploymentEvent::Succeeded(e)) => (e.of, false),
             Event::Deployment(DeploymentEvent::Failed(e)) => (e.of, false),
@@ -118,6 +126,40 @@ fn environments_are_held_by_one_at_a_time(events: &[Recorded]) {
             (false, Some(holder)) if *holder == of.deployment_id => drop(held.remove(&of.environment_id)),
             (false, _) => {}
         }
+    }
+}
+
+/// I11.
+fn locks_are_one_at_a_time_and_nobody_has_their_turn_under_anothers(events: &[Recorded]) {
+    let (mut locks, mut pressers) = (BTreeMap::new(), BTreeMap::new());
+    for recorded in events {
+        let at = recorded.position;
+        let turn = match &recorded.event {
+            Event::Settings(SettingsEvent::EnvironmentLocked(e)) => {
+                let before = locks.insert(e.environment_id, e.lock.clone());
+                assert!(
+                    before.is_none_or(|b| b.holder.same(&e.lock.holder)),
+                    "I11: two locks on one environment at {at}"
+                );
+                continue;
+            }
+            Event::Settings(SettingsEvent::EnvironmentUnlocked(e)) => {
+                let gone = locks.remove(&e.environment_id);
+                assert_eq!(gone.as_ref(), Some(&e.lock), "I11: a lock that was not there was taken away at {at}");
+                continue;
+            }
+            Event::Deployment(DeploymentEvent::Requested(e)) => {
+                pressers.insert(e.of.deployment_id, e.requested_by.clone());
+                if e.behind.is_some() || e.lock.is_some() {
+                    continue;
+                }
+                e.of
+            }
+            Event::Deployment(DeploymentEvent::Promoted(e)) => e.of,
+            _ => continue,
+        };
+        let lets = locks.get(&turn.environment_id).is_none_or(|lock| lock.lets(&pressers[&turn.deployment_id]));
+        assert!(lets, "I11: {} has its turn under another's lock at {at}", turn.deployment_id);
     }
 }
 
@@ -164,7 +206,7 @@ async fn each_build_has_one_message_that_says_the_latest(s: &Chaos<'_>) {
         last.insert(call.answer["ts"].as_str().unwrap_or_default(), call);
     }
     for channel in &workspace.channels {
-        for message in channel.messages.iter().filter(|m| m.only_for.is_none()) {
+        for message in channel.messages.iter().filter(|m| m.only_for.is_none() && !m.metadata.is_null()) {
             let build = message.metadata["event_payload"]["build_id"].as_str().unwrap_or_default();
             assert!(seen.insert(build.to_owned()), "I7: two messages of build {build}");
             // What Slack shows is the last call that it took for it, which says what `replay --verify` compared with

@@ -7,6 +7,7 @@ mod clock;
 mod duplicates;
 mod engine;
 mod invariants;
+mod locks;
 mod postgres;
 mod redis;
 mod slack;

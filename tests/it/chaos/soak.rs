@@ -51,10 +51,22 @@ fn soak(time: Duration, seed: u64) {
                 builds += 1;
                 // A line that only grows would say nothing about the end.
                 if s.database.count(open).await < LINE_MAX
-                    && let Some(press) =
-                        s.try_press_of("ana", "# Api: ", ["Staging", "Production"][dice.roll(2) as usize])
+                    && let Some(press) = s.try_press_of(
+                        ["ana", "ben"][dice.roll(2) as usize],
+                        "# Api: ",
+                        ["Staging", "Production"][dice.roll(2) as usize],
+                    )
                 {
                     s.standin.shared().deliver(press).await.ok();
+                }
+                // Somebody keeps an environment for themselves, or gives it back; faults may eat either.
+                let command = match dice.roll(8) {
+                    0 => Some("lock staging because of the soak"),
+                    1..4 => Some("unlock staging"),
+                    _ => None,
+                };
+                if let Some(command) = command {
+                    s.standin.shared().command("C0DEPLOYS1", "U0ANA00001", command).await.ok();
                 }
             }
             tokio::time::sleep(Duration::from_millis(300 + dice.roll(500))).await;
@@ -107,6 +119,12 @@ fn soak(time: Duration, seed: u64) {
         }
         s.set("DATABASE_URL", &direct);
         postgres.swallow_answers(0);
+        let locked = "select count(*) from event l where l.type = 'environment_locked' and not exists (
+            select 1 from event u where u.type = 'environment_unlocked' and u.position > l.position)";
+        while s.database.count(locked).await > 0 {
+            s.standin.shared().command("C0DEPLOYS1", "U0ANA00001", "unlock staging").await.ok();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         s.until_long("every deployment has ended", Duration::from_mins(10), async || s.database.count(open).await == 0)
             .await;
         let owed = "select count(*) from job where state <> 'done'";
