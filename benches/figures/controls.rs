@@ -114,7 +114,7 @@ async fn seed(service: &Service) {
             project::create(&slug, &slug, "busybox", "C0DEPLOYS1", crate::service::LINK_KEY.to_owned()).unwrap();
         let Event::Settings(SettingsEvent::ProjectCreated(facts)) = &created else { unreachable!("creation creates") };
         let mut now = Project::created(facts);
-        append.event(id(p << 8), &created, &Actor::System, 0).row(rows::of_project(now.clone()));
+        append.event(id(p << 8), &created, &Actor::System, 0);
         for e in 0..ENVIRONMENTS {
             let event: Event = EnvironmentCreated {
                 project_id: now.id,
@@ -124,8 +124,9 @@ async fn seed(service: &Service) {
             }
             .into();
             now = now.evolve(&event);
-            append.event(id((p << 8) + e + 1), &event, &Actor::System, 0).row(rows::of_project(now.clone()));
+            append.event(id((p << 8) + e + 1), &event, &Actor::System, 0);
         }
+        append.row(rows::of_project(now));
         store.append(append).await.unwrap();
     }
     let mut pending = futures::stream::iter((0..BUILDS).map(|n| {
@@ -150,6 +151,8 @@ async fn seed(service: &Service) {
                 let ended: Event = DeploymentSucceeded { of, log }.into();
                 append.event(id((n << 16) + (1 << 60) + 1), &requested.into(), &Actor::System, 0);
                 append.row(rows::of_deployment(was.clone()));
+                store.append(append).await.unwrap();
+                append = Append::default();
                 append.event(id((n << 16) + (1 << 60) + 2), &ended, &Actor::System, 1);
                 append.row(rows::of_deployment(was.evolve(&ended)));
             }

@@ -405,12 +405,13 @@ fn story_of(n: u128) -> Vec<Event> {
                 digest: None,
                 unchecked: false,
                 engine_id: "engine".into(),
+                replaces: None,
             }
             .into(),
         );
         events.push(DeploymentStarted { of, container_id: "c".repeat(64) }.into());
         events.push(if d == 0 {
-            DeploymentFailed { of, failure: Failure::Exit { code: 3 }, log }.into()
+            DeploymentFailed { of, failure: Failure::Exit { code: 3 }, last_lines: vec![], log }.into()
         } else {
             DeploymentSucceeded { of, log }.into()
         });

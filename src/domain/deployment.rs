@@ -39,7 +39,12 @@ pub enum Stand {
     /// The container ended with exit code 0.
     Succeeded { log: LogSeal },
     /// It ended in any other way that is known.
-    Failed { failure: Failure, log: LogSeal },
+    Failed {
+        failure: Failure,
+        #[serde(default)]
+        last_lines: Vec<String>,
+        log: LogSeal,
+    },
     /// It was told to stop, and did; without a seal when it had not begun.
     Stopped { reason: StopReason, exit_code: Option<i64>, cut_off_after: Option<u32>, log: Option<LogSeal> },
     /// A person decided how it ended.
@@ -106,6 +111,8 @@ pub struct Prepared {
     pub digest: Option<String>,
     pub unchecked: bool,
     pub engine_id: String,
+    #[serde(default)]
+    pub replaces: Option<String>,
     /// None before it was started.
     pub container_id: Option<String>,
 }
@@ -206,6 +213,7 @@ impl Deployment {
                     digest: e.digest.clone(),
                     unchecked: e.unchecked,
                     engine_id: e.engine_id.clone(),
+                    replaces: e.replaces.clone(),
                     container_id: None,
                 });
             }
@@ -221,7 +229,10 @@ impl Deployment {
                 self.stand = Stand::Stopped { reason, exit_code: e.exit_code, cut_off_after: e.cut_off_after, log };
             }
             DeploymentEvent::Succeeded(e) => self.stand = Stand::Succeeded { log: e.log.clone() },
-            DeploymentEvent::Failed(e) => self.stand = Stand::Failed { failure: e.failure.clone(), log: e.log.clone() },
+            DeploymentEvent::Failed(e) => {
+                let (failure, last_lines, log) = (e.failure.clone(), e.last_lines.clone(), e.log.clone());
+                self.stand = Stand::Failed { failure, last_lines, log };
+            }
             DeploymentEvent::Lost(e) => self.stand = Stand::Unknown { loss: e.loss, log: e.log.clone() },
             DeploymentEvent::Resolved(e) => {
                 if let Stand::Unknown { loss, log } = &self.stand {
@@ -262,6 +273,8 @@ pub struct Line {
     pub open: Vec<Deployment>,
     /// The lock.
     pub lock: Option<Lock>,
+    /// The build that went well there last.
+    pub runs: Option<String>,
 }
 
 impl std::ops::Deref for Line {
@@ -438,6 +451,8 @@ pub struct ImageFound {
 pub enum Ending {
     Succeeded,
     Failed(Failure),
+    /// With the last lines that it printed.
+    Exited(Failure, Vec<String>),
     Lost(Loss),
     /// It was told to stop before its container was started.
     NotStarted,
@@ -470,11 +485,11 @@ impl Deployment {
     ///
     /// # Errors
     /// When it isn't this deployment's turn, or it was prepared before.
-    pub fn prepare(&self, image: ImageFound, engine_id: String) -> Result<Event, WrongState> {
+    pub fn prepare(&self, image: ImageFound, engine_id: String, line: &Line) -> Result<Event, WrongState> {
         self.in_state(&[State::Ready, State::Pulling], "prepared")?;
         let ImageFound { image_id, digest, unchecked } = image;
-        Ok(DeploymentPrepared { of: self.of, image_id, digest, unchecked, container: self.container_name(), engine_id }
-            .into())
+        let (container, replaces) = (self.container_name(), line.runs.clone());
+        Ok(DeploymentPrepared { of: self.of, image_id, digest, unchecked, container, engine_id, replaces }.into())
     }
 
     /// The image is not at hand and is being fetched. Nothing when that is known already.
@@ -581,7 +596,7 @@ impl Deployment {
             (Ending::Lost(loss), _) => return Ok(vec![DeploymentLost { of, loss, log }.into()]),
             // It was told to stop: how the script took it is not the script's failure.
             (Ending::Succeeded, Some(reason)) => stopped(reason, Some(0), None, log).into(),
-            (Ending::Failed(failure), Some(reason)) => {
+            (Ending::Failed(failure) | Ending::Exited(failure, _), Some(reason)) => {
                 // Of the reasons for 137 only this one is the end of the grace.
                 let is_cut_off = matches!(failure, Failure::Killed { engine_restarted: false });
                 stopped(reason, failure.exit_code(), is_cut_off.then_some(self.stop_grace_seconds), log).into()
@@ -589,7 +604,8 @@ impl Deployment {
             (Ending::NotStarted, Some(reason)) => stopped(reason, None, None, log).into(),
             (Ending::Withdrawn(reason), stop) => stopped(stop.unwrap_or(reason), None, None, log).into(),
             (Ending::Succeeded, None) => DeploymentSucceeded { of, log }.into(),
-            (Ending::Failed(failure), None) => DeploymentFailed { of, failure, log }.into(),
+            (Ending::Failed(failure), None) => DeploymentFailed { of, failure, last_lines: vec![], log }.into(),
+            (Ending::Exited(failure, last_lines), None) => DeploymentFailed { of, failure, last_lines, log }.into(),
             (Ending::NotStarted, None) => {
                 return self.in_state(&[State::Cancelling], "ended before it began").map(|()| vec![]);
             }
@@ -673,7 +689,7 @@ mod tests {
         let stop = StopReason::TimeLimit { minutes: 1 };
         let happens = |d: Deployment, events: &[Event]| events.iter().fold(d, Deployment::evolve);
         let starting = |d: Deployment| {
-            let prepared = d.prepare(image.clone(), "engine".into()).unwrap();
+            let prepared = d.prepare(image.clone(), "engine".into(), &Line::default()).unwrap();
             d.evolve(&prepared)
         };
         let running = |d: Deployment| {
@@ -700,7 +716,7 @@ mod tests {
     }
 
     fn line(open: impl IntoIterator<Item = Deployment>) -> Line {
-        Line { open: open.into_iter().collect(), lock: None }
+        Line { open: open.into_iter().collect(), ..Line::default() }
     }
 
     fn seal() -> LogSeal {

@@ -160,6 +160,9 @@ pub struct DeploymentPrepared {
     pub container: String,
     /// The Docker Engine's own id: only workers on that engine can find the container again.
     pub engine_id: String,
+    /// The build that went well in this environment last, and runs there until this one does; none where nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
 }
 
 /// Recorded when the container was started, or found started after a crash.
@@ -275,6 +278,9 @@ pub struct DeploymentSucceeded {
     pub log: LogSeal,
 }
 
+/// So many of the last lines that it printed stand in the record of a failure.
+pub const LAST_LINES: usize = 3;
+
 /// Recorded when the deployment ended in any other way that is known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentFailed {
@@ -282,6 +288,9 @@ pub struct DeploymentFailed {
     pub of: DeploymentOf,
     /// Why.
     pub failure: Failure,
+    /// The last lines of its standard error, or of all its output where that was silent: masked, without colours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_lines: Vec<String>,
     /// The seal of its output.
     pub log: LogSeal,
 }
@@ -649,12 +658,13 @@ mod examples {
             unchecked: false,
             container: "coolops-00000000-0000-0000-0000-000000000005".into(),
             engine_id: "b4a9c0de-0000-0000-0000-000000000000".into(),
+            replaces: Some("master-94657534".into()),
         }
         DeploymentStarted { of: OF, container_id: "c".repeat(64) }
         DeploymentStopRequested { of: OF, reason: StopReason::TimeLimit { minutes: 60 } }
         DeploymentStopped { of: OF, reason: StopReason::TimeLimit { minutes: 60 }, exit_code: Some(143), cut_off_after: None, log: Some(seal()) }
         DeploymentSucceeded { of: OF, log: seal() }
-        DeploymentFailed { of: OF, failure: Failure::Exit { code: 3 }, log: seal() }
+        DeploymentFailed { of: OF, failure: Failure::Exit { code: 3 }, last_lines: vec!["no such table: users".into()], log: seal() }
         DeploymentLost { of: OF, loss: Loss::ContainerRemoved, log: seal() }
         DeploymentResolved { of: OF, verdict: Verdict::Failed, reason: "checked by hand: version 7 is still live".into() }
         DeploymentLogged {

@@ -94,7 +94,10 @@ impl Run<'_> {
         let piece = stream.piece();
         self.offer(piece).await?;
         let exit = self.runner.wait(container).await?;
-        stream.lines.finish(&mut stream.rest);
+        let errors = stream.lines.finish(&mut stream.rest);
+        let (printed, errors) = stream.rest.split_at(errors);
+        self.last_words.push(false, printed);
+        self.last_words.push(true, errors);
         if self.engine_was_away && !stream.is_marked {
             // What it printed while the engine was away may never have been read.
             stream.mark(GONE);
@@ -128,7 +131,9 @@ impl Run<'_> {
                             {
                                 self.engine_was_away = false;
                             }
+                            let before = stream.rest.len();
                             stream.lines.push(stderr, &bytes, &mut stream.rest);
+                            self.last_words.push(stderr, &stream.rest[before..]);
                         }
                         Some(Ok(Output::Missing(missing))) => {
                             // The halves of two lines are none.

@@ -7,6 +7,7 @@ pub mod crew;
 mod end_lock;
 mod follow;
 mod housekeeping;
+mod last_words;
 pub mod queue;
 pub mod relay;
 pub mod reply_privately;

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
+use super::last_words::LastWords;
 use super::stop::Stop;
 use crate::app::deployments::StepError;
 use crate::app::{App, CommandError, projects};
@@ -114,6 +115,7 @@ pub(super) struct Run<'a> {
     /// What is held for the tail, for those who watch, and the number of the line after it.
     pub(super) watched: Watched,
     pub(super) held_line: Option<i64>,
+    pub(super) last_words: LastWords,
     pub(super) patterns: Patterns,
     /// The engine did not answer for a while, and the container was not seen running since.
     pub(super) engine_was_away: bool,
@@ -179,6 +181,7 @@ pub async fn perform(
         keep,
         watched: Watched::default(),
         held_line: None,
+        last_words: LastWords::default(),
         patterns,
         engine_was_away: false,
     };
@@ -280,8 +283,8 @@ impl Run<'_> {
             self.engine_id = self.runner.engine_id().await?;
             self.app.store.jobs().pin(self.claim, &self.engine_id).await?;
             failpoint!("before_intent");
-            let intend = |own: &Deployment| own.prepare(image.clone(), self.engine_id.clone());
-            deployment = self.record(|own, _| intend(own).map(|e| vec![e])).await?;
+            let intend = |own: &Deployment, line: &Line| own.prepare(image.clone(), self.engine_id.clone(), line);
+            deployment = self.record(|own, line| intend(own, line).map(|e| vec![e])).await?;
             failpoint!("after_intent");
         }
         // Told to stop before it was known what would run: there can't be anything.
@@ -366,14 +369,17 @@ impl Run<'_> {
         };
         let exit = self.follow(&container, &name, output).await?;
         failpoint!("after_output");
+        let last_lines = || self.last_words.lines();
         let ending = match exit.code {
             0 => Ending::Succeeded,
-            _ if exit.out_of_memory => Ending::Failed(Failure::OutOfMemory),
+            _ if exit.out_of_memory => Ending::Exited(Failure::OutOfMemory, last_lines()),
             // SIGTERM's and SIGKILL's; a script rarely says them of itself. Its own code stands, whatever the engine
             // went through.
-            137 | 143 if self.engine_was_away => Ending::Failed(Failure::Killed { engine_restarted: true }),
-            137 => Ending::Failed(Failure::Killed { engine_restarted: false }),
-            code => Ending::Failed(Failure::Exit { code }),
+            137 | 143 if self.engine_was_away => {
+                Ending::Exited(Failure::Killed { engine_restarted: true }, last_lines())
+            }
+            137 => Ending::Exited(Failure::Killed { engine_restarted: false }, last_lines()),
+            code => Ending::Exited(Failure::Exit { code }, last_lines()),
         };
         Ok((container, ending))
     }

@@ -36,6 +36,8 @@ pub struct Words {
     pub reason: Vec<Part>,
     /// What was found after its end: a sentence of its own, without its full stop.
     pub afterwards: Option<&'static str>,
+    /// What it printed last, when it failed.
+    pub last_lines: Vec<String>,
 }
 
 impl Words {
@@ -78,7 +80,11 @@ impl Words {
         };
         let afterwards = deployment.stray.then_some("Its container was found running afterwards, and was stopped");
         let completed = if matches!(deployment.stand, Stand::Pulling { .. }) { " its image" } else { "" };
-        Self { state: deployment.state().word(), completed, joint, reason, afterwards }
+        let last_lines = match &deployment.stand {
+            Stand::Failed { last_lines, .. } => last_lines.clone(),
+            _ => vec![],
+        };
+        Self { state: deployment.state().word(), completed, joint, reason, afterwards, last_lines }
     }
 
     fn reason(&self, shown: impl Fn(&str) -> String) -> String {

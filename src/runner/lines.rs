@@ -55,10 +55,12 @@ impl Lines {
         stream.push(begun, out);
     }
 
-    /// The output ended: writes what is left as a last line.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
+    /// The output ended: writes what is left as a last line; tells where in `out` that of standard error begins.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> usize {
         self.stdout.finish(out);
+        let errors = out.len();
         self.stderr.finish(out);
+        errors
     }
 
     /// How much of each stream was taken and written out; what came after it is held back.

@@ -322,14 +322,35 @@ fn pressed(deployment: &Deployment) -> String {
 /// A line's sentence, and what stands smaller beneath it.
 fn full(line: &Timed, public_url: &str, links: &Links) -> (String, String) {
     let d = &line.deployment;
-    let sentence = format!("{}: {}", pressed(d), said(d, 300, &mentioned));
+    let sentence = format!("{}: {}{}", pressed(d), said(d, 300, &mentioned), printed(d));
     let detail = format!(
-        "{}{} · {}",
+        "{}{}{} · {}",
+        from_to(d),
         times(line),
         not_checked(d),
         mrkdwn::link(&log_url(public_url, links, d.of.deployment_id), "See logs")
     );
     (sentence, detail)
+}
+
+/// Which build it takes the place of, from when that is known.
+fn from_to(deployment: &Deployment) -> String {
+    let before = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces.as_ref());
+    let word = |name: &str| mrkdwn::word(name, 60, 120);
+    match before.filter(|before| **before != deployment.build_name) {
+        Some(before) => format!("{} → {} · ", word(before), word(&deployment.build_name)),
+        None => String::new(),
+    }
+}
+
+/// What it printed last when it failed, as code in which nothing has a meaning.
+fn printed(deployment: &Deployment) -> String {
+    let lines = Words::of(deployment).last_lines;
+    if lines.is_empty() {
+        return String::new();
+    }
+    let plain = |line: &String| mrkdwn::escape(&mrkdwn::cut(&mrkdwn::clean(line), 150, 300).replace('`', "'"));
+    format!("\n```{}```", lines.iter().map(plain).collect::<Vec<_>>().join("\n"))
 }
 
 /// When what the line says came about, and how long its container ran.
@@ -430,7 +451,7 @@ pub(super) fn said(deployment: &Deployment, longest: usize, who: &dyn Fn(&Person
         State::Unknown => ":warning: ",
         _ => "",
     };
-    let Words { state, completed, joint, reason, afterwards } = Words::of(deployment);
+    let Words { state, completed, joint, reason, afterwards, last_lines: _ } = Words::of(deployment);
     let part = |part: &Part| match part {
         Part::Build(_) => format!("*{}*", plainly(part, longest)),
         Part::Who(person) => who(person),

@@ -63,7 +63,9 @@ impl Deployments<'_> {
                  (select * from open where state = 'queued' and requested > (select requested from deployment where id = $3) order by requested limit 1))
                select coalesce((select position from boundary where key = $1), 0) as "position!",
                       coalesce((select json_agg(doc order by requested) from (select distinct on (id) requested, doc from needed order by id) one), '[]')
-                        as "line!: Json<Vec<Deployment>>""#,
+                        as "line!: Json<Vec<Deployment>>",
+                      (select doc->>'build_name' from deployment where environment_id = $1 and not is_open and state = 'succeeded'
+                        order by requested desc limit 1) as runs"#,
             environment.0,
             build.map(|b| b.0),
             around.map(|d| d.0),
@@ -71,7 +73,7 @@ impl Deployments<'_> {
         )
         .fetch_one(&self.0.pool)
         .await?;
-        Ok(Seen { position: row.position, value: Line { open: row.line.0, lock } })
+        Ok(Seen { position: row.position, value: Line { open: row.line.0, lock, runs: row.runs } })
     }
 
     /// Every deployment that is not over by its row.

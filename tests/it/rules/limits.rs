@@ -76,7 +76,7 @@ fn the_message_of_every_state_as_slack_gets_it() {
 const RENDERED: &[(i32, &str)] = &[
     (2, "6a9b167c9ab0986cf4e558dc856e32f219cdea989534cc7406ec44e76be0bd82"),
     (3, "7684141cc336dd08eed7eb63d73e98664768728222d56bc5bd1ad324ae450400"),
-    (4, "e02273d6e0e879379ac269200964a671303fb4b8ffee1dc34f2497309ce08611"),
+    (4, "0fbc50ac252ca7da387f482f4ffa726a6371effbb81491c0c80198ea5f8ab99f"),
 ];
 
 #[test]

@@ -183,6 +183,7 @@ const PURE: &[&str] = &[
     "runner/lines.rs",
     "runner/mask.rs",
     "runner/parts.rs",
+    "jobs/last_words.rs",
     "slack/answer.rs",
     "slack/button.rs",
     "slack/command.rs",

@@ -36,7 +36,7 @@ pub fn deployment(n: u128, environment: &str, state: State) -> Timed {
         State::Cancelling => then(DeploymentStopRequested { of, reason }.into()),
         State::Unknown => then(DeploymentLost { of, loss: Loss::ContainerRemoved, log: seal() }.into()),
         State::Succeeded => then(DeploymentSucceeded { of, log: seal() }.into()),
-        State::Failed => then(DeploymentFailed { of, failure, log: seal() }.into()),
+        State::Failed => then(DeploymentFailed { of, failure, last_lines: last_lines(), log: seal() }.into()),
         State::Cancelled => then(stop(stopped)),
         State::TimedOut => then(stop(timed_out)),
     };
@@ -91,7 +91,7 @@ pub fn with_more_to_tell() -> Vec<Timed> {
 
 /// The n-th deployment, to an environment, which failed like that before anything was started.
 pub fn failed(n: u128, environment: &str, failure: Failure) -> Timed {
-    to(n, environment, false, &[DeploymentFailed { of: of(n), failure, log: seal() }.into()])
+    to(n, environment, false, &[DeploymentFailed { of: of(n), failure, last_lines: vec![], log: seal() }.into()])
 }
 
 fn of(n: u128) -> DeploymentOf {
@@ -103,6 +103,11 @@ fn of(n: u128) -> DeploymentOf {
     }
 }
 
+/// What a script that fails may print at last.
+fn last_lines() -> Vec<String> {
+    vec!["Error: no such table <users> & ``` *x*".to_owned(), "  at migrate.sh:12".to_owned()]
+}
+
 /// A lock of two hours.
 fn lock() -> Lock {
     let ben = Person { team: "T1".into(), user: "U2".into(), name: "ben".into() };
@@ -112,7 +117,16 @@ fn lock() -> Lock {
 
 fn prepared(of: DeploymentOf) -> Event {
     let (image_id, container) = (format!("sha256:{}", "0".repeat(64)), format!("coolops-{}", of.deployment_id));
-    DeploymentPrepared { of, image_id, digest: None, unchecked: false, container, engine_id: "engine".into() }.into()
+    DeploymentPrepared {
+        of,
+        image_id,
+        digest: None,
+        unchecked: false,
+        container,
+        engine_id: "engine".into(),
+        replaces: Some("master-40".into()),
+    }
+    .into()
 }
 
 /// A press, and what happens then: the start after 10 s, the last of it after 75 s.
