@@ -57,8 +57,8 @@ impl Deployments<'_> {
                  (select * from open order by requested desc limit 1) union all
                  (select * from open where build_id = $2) union all
                  (select * from open where holds) union all
-                 (select * from open where state = 'queued' and doc->'requested_by'->>'user' = $4 order by requested limit 1) union all
-                 (select * from open where state = 'queued' and doc->'requested_by'->>'user' = $4 order by requested desc limit 1) union all
+                 (select * from open where state = 'queued' and (doc->'requested_by')->>'user' = $4 order by requested limit 1) union all
+                 (select * from open where state = 'queued' and (doc->'requested_by')->>'user' = $4 order by requested desc limit 1) union all
                  (select * from open where requested < (select requested from deployment where id = $3) order by requested desc limit 1) union all
                  (select * from open where state = 'queued' and requested > (select requested from deployment where id = $3) order by requested limit 1))
                select coalesce((select position from boundary where key = $1), 0) as "position!",
