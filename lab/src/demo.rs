@@ -211,12 +211,13 @@ async fn seed(database: &str, master_key: &str, public_url: &str) -> Result<Stri
     let image = image::name();
     if coolops(&["project", "show", "api"], "").await.is_err() {
         coolops(&["project", "create", "Api", "--image", &image, "--channel", "C0DEPLOYS1"], "").await?;
-        for (name, greeting) in [("Production", "production is up to date"), ("Staging", "staging is up to date")] {
+        for (name, greeting) in [("Staging", "staging is up to date"), ("Production", "production is up to date")] {
             coolops(&["environment", "create", "api", name], "").await?;
             coolops(&["environment", "set", "api", name, &format!("GREETING={greeting}")], "").await?;
             let secret = hex::encode(random::<12>());
             coolops(&["environment", "set", "api", name, "--secret", "API_TOKEN"], &secret).await?;
         }
+        coolops(&["environment", "set", "api", "Production", "--protected", "yes"], "").await?;
     }
     coolops(&["project", "set", "api", "--image", &image], "").await?;
     Ok(coolops(&["project", "token", "new", "api", "--label", "demo"], "").await?.trim().to_owned())

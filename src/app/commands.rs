@@ -4,12 +4,14 @@
 
 use std::convert::Infallible;
 
+use chrono::DateTime;
+
 use super::presses::Cancelled;
 use super::{App, CommandError, status};
-use crate::domain::deployment::{CancelDeployment, Person, RequestDeployment};
+use crate::domain::deployment::{self, CancelDeployment, Person, RequestDeployment};
 use crate::domain::event::{DeploymentEvent, Event};
 use crate::domain::ids::{DeploymentId, EnvironmentId, ProjectId};
-use crate::domain::lock::{Holder, Lock, LockRefusal};
+use crate::domain::lock::{Holder, Lock, LockRefusal, Unlocking};
 use crate::domain::project::Project;
 use crate::projections::standing::Standing;
 use crate::slack::answer::{Answer, Whereabouts, newest_of};
@@ -95,6 +97,9 @@ impl App {
     pub async fn whereabouts(&self, channel: &str, of: Option<ProjectId>) -> Result<Answer, CommandError<Infallible>> {
         let mut projects = self.store.directory().projects_of_channel(channel).await?;
         projects.retain(|project| of.is_none_or(|of| of == project.id));
+        if projects.is_empty() {
+            return Ok(Answer::Nothing("Nothing is deployed from this channel any more.".to_owned()));
+        }
         let more = projects.split_off(projects.len().min(PROJECTS_SHOWN)).into_iter().map(|p| p.slug).collect();
         let mut shown = Vec::new();
         for project in &projects {
@@ -232,10 +237,21 @@ impl App {
     /// # Errors
     /// When the database is away.
     pub async fn chosen_again(&self, request: RequestDeployment) -> Result<Answer, CommandError<Infallible>> {
-        let projects = self.store.directory().projects_of_channel(&request.channel).await?;
         let build = self.store.directory().build_of(request.build_id).await?;
-        let place = place_of(&projects, request.environment_id).filter(|p| !p.environment.archived && !request.foreign);
-        let (Some(place), Some(build)) = (place, build) else {
+        let (registered, posted_in) = self.announced(request.build_id).await?;
+        // Nothing guards on it when it is only asked back: what was remembered may be old.
+        let project = match &registered {
+            Some(registered) => self.project_anew(registered.project_id).await?,
+            None => None,
+        };
+        let known = registered.as_ref().zip(project.as_deref().map(|p| &p.value)).filter(|(registered, project)| {
+            !request.foreign
+                && !project.archived
+                && deployment::is_at_home(registered, project, posted_in.as_deref(), &request.channel)
+        });
+        let environment = known.and_then(|(_, project)| Some((project, project.environment(request.environment_id)?)));
+        let place = environment.map(|(project, environment)| Place { project, environment });
+        let (Some(place), Some(build)) = (place.filter(|place| !place.environment.archived), build) else {
             // Why not is told like to a button's presser.
             self.press(request).await?;
             return Ok(Answer::Silence);
@@ -312,8 +328,7 @@ impl App {
             return Ok(Answer::Nothing(sentence));
         };
         let Some(before) = self.store.deployments().good_before(&present.of).await? else {
-            let sentence =
-                format!("{environment} runs {}; no other build was deployed there before.", present.build_name);
+            let sentence = format!("{environment} runs {}; no other build went well there before.", present.build_name);
             return Ok(Answer::Nothing(sentence));
         };
         let why = format!(
@@ -344,7 +359,7 @@ impl App {
             Err(misunderstood) => return Ok(Err(misunderstood)),
         };
         let (name, id) = (environment.name.clone(), environment.id);
-        Ok(Ok(match self.unlock(project.id, id, &Holder::Person(by.clone()), false).await {
+        Ok(Ok(match self.unlock(project.id, id, &Unlocking::Own(Holder::Person(by.clone()))).await {
             Ok(lock) => Answer::Unlocked { environment: name, lock, by },
             Err(CommandError::Refused(LockRefusal::Theirs { lock, .. })) => {
                 Answer::TheirLock { environment: name, id, lock: *lock }
@@ -355,19 +370,25 @@ impl App {
         }))
     }
 
-    /// Somebody pressed *Unlock* in a channel, having been asked back: whosever lock it is.
+    /// Somebody pressed *Unlock* in a channel, having been asked back about a lock: that one is taken away, whosever it
+    /// is. Another one that is there by now is another question.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn pressed_unlock(
         &self,
         channel: &str,
-        environment: EnvironmentId,
+        (environment, since): (EnvironmentId, i64),
         by: Person,
     ) -> Result<Answer, CommandError<Infallible>> {
         let projects = self.store.directory().projects_of_channel(channel).await?;
         let Some(Place { project, environment }) = place_of(&projects, environment) else { return Ok(not_here()) };
-        match self.unlock(project.id, environment.id, &Holder::Person(by.clone()), true).await {
+        let since = DateTime::from_timestamp_micros(since).unwrap_or_default();
+        match self.unlock(project.id, environment.id, &Unlocking::Asked(Holder::Person(by.clone()), since)).await {
+            Err(CommandError::Refused(LockRefusal::Theirs { lock, .. })) => {
+                let (name, id) = (environment.name.clone(), environment.id);
+                Ok(Answer::TheirLock { environment: name, id, lock: *lock })
+            }
             Ok(lock) => Ok(Answer::Unlocked { environment: environment.name.clone(), lock, by }),
             Err(CommandError::Refused(refusal)) => Ok(Answer::Nothing(sentence(&refusal))),
             Err(CommandError::Unavailable(e)) => Err(CommandError::Unavailable(e)),

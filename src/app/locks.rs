@@ -50,12 +50,14 @@ impl App {
         &self,
         project: ProjectId,
         environment: EnvironmentId,
-        by: &Holder,
-        whosever: bool,
+        how: &Unlocking,
     ) -> Result<Lock, CommandError<LockRefusal>> {
-        let how = if whosever { Unlocking::Any(by.clone()) } else { Unlocking::Own(by.clone()) };
+        let actor = match how {
+            Unlocking::Own(by) | Unlocking::Any(by) | Unlocking::Asked(by, _) => Actor::from(by),
+            Unlocking::RanOut => Actor::System,
+        };
         self.unlock_if(project, environment, &Unlocking::RanOut, &Actor::System).await?;
-        let gone = self.unlock_if(project, environment, &how, &Actor::from(by)).await?;
+        let gone = self.unlock_if(project, environment, how, &actor).await?;
         gone.ok_or_else(too_busy)
     }
 

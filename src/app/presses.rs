@@ -6,7 +6,7 @@ use super::deployments::StepError;
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
 use crate::domain::build::BuildRegistered;
 use crate::domain::deployment::{
-    self, CancelDeployment, Deployment, DeploymentRefused, PressRefusal, RequestDeployment, StopReason,
+    self, CancelDeployment, Deployment, DeploymentRefused, Person, PressRefusal, RequestDeployment, Stand, StopReason,
 };
 use crate::domain::event::{Actor, DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId};
@@ -26,7 +26,7 @@ pub enum Cancelled {
 
 impl App {
     /// What the log says of a build, and the channel that Slack named when it took its message.
-    async fn announced(
+    pub(super) async fn announced(
         &self,
         build: BuildId,
     ) -> Result<(Option<BuildRegistered>, Option<String>), CommandError<Infallible>> {
@@ -54,7 +54,8 @@ impl App {
         };
         let of = deployment.of;
         let (build, posted_in) = self.announced(of.build_id).await?;
-        let project = self.project(of.project_id).await?;
+        // Nothing guards on it: what was remembered may be old.
+        let project = self.project_anew(of.project_id).await?;
         let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
         let person = command.requested_by.clone();
         let actor = Actor::from(&person);
@@ -77,7 +78,11 @@ impl App {
         let refusal = match stopped {
             Ok(()) => return Ok(Cancelled::Yes),
             // What they wanted is under way.
-            Err(PressRefusal::Stopping { reason: StopReason::Person { by, .. }, .. }) if by.user == person.user => {
+            Err(PressRefusal::Stopping { reason: StopReason::Person { by, .. }, .. }) if by.is(&person) => {
+                return Ok(Cancelled::Yes);
+            }
+            // The same press again, of what it has ended already.
+            Err(PressRefusal::Over { .. }) if self.was_ended_by(&person, of.deployment_id).await? => {
                 return Ok(Cancelled::Yes);
             }
             Err(refusal) => refusal,
@@ -98,6 +103,14 @@ impl App {
             Ok(_) | Err(AppendError::Conflict) => Ok(Cancelled::Refused),
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// Whether a deployment was cancelled by this person.
+    async fn was_ended_by(&self, person: &Person, id: DeploymentId) -> Result<bool, CommandError<Infallible>> {
+        let deployment = self.store.deployments().get(id).await?;
+        Ok(
+            matches!(deployment.map(|d| d.stand), Some(Stand::Stopped { reason: StopReason::Person { by, .. }, .. }) if by.is(person)),
+        )
     }
 
     /// Records a press: accepted or refused, always one event. The same press again changes nothing.

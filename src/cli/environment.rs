@@ -12,7 +12,7 @@ use serde_json::json;
 use super::output::{self, Format};
 use super::{operate, operator};
 use crate::domain::event::Actor;
-use crate::domain::lock::{Holder, Lock};
+use crate::domain::lock::{Holder, Lock, Unlocking};
 use crate::domain::names;
 use crate::domain::project::{Environment, EnvironmentChange, VariableValue};
 use crate::runner::parts::unmasked;
@@ -246,7 +246,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Unlock { project, environment } => {
             let project = app.project_named(&project).await?;
             let environment = project.environment_named(&environment)?;
-            let lock = app.unlock(project.id, environment.id, &holder(&actor), true).await?;
+            let lock = app.unlock(project.id, environment.id, &Unlocking::Any(holder(&actor))).await?;
             let whose = output::safe(lock.holder.name());
             output::line(&format!("{} is unlocked; it was the lock of {whose}.", environment.name));
         }

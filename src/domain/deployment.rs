@@ -290,14 +290,14 @@ impl Line {
     }
 
     /// What follows when nobody but, perhaps, one that ends holds the environment: the first that may has its turn; where
-    /// a lock lets nobody through, the first says so.
-    fn next(&self, but: Option<DeploymentId>) -> Option<Event> {
-        let mut waiting = self.iter().filter(|d| Some(d.of.deployment_id) != but && d.state() == State::Queued);
-        let first = waiting.next()?;
-        if let Some(next) = std::iter::once(first).chain(waiting).find(|d| self.lets(d)) {
-            return Some(DeploymentPromoted { of: next.of }.into());
-        }
-        first.locked_out(self.lock.as_ref()?)
+    /// a lock keeps the first one waiting, it says so.
+    fn next(&self, but: Option<DeploymentId>) -> Vec<Event> {
+        let waiting = || self.iter().filter(|d| Some(d.of.deployment_id) != but && d.state() == State::Queued);
+        let Some(first) = waiting().next() else { return vec![] };
+        let turn = waiting().find(|d| self.lets(d));
+        let promoted = turn.map(|d| DeploymentPromoted { of: d.of }.into());
+        let kept = turn.is_none_or(|d| d.of != first.of).then_some(self.lock.as_ref()).flatten();
+        promoted.into_iter().chain(kept.and_then(|lock| first.locked_out(lock))).collect()
     }
 
     fn holder(&self) -> Option<&Deployment> {
@@ -306,7 +306,7 @@ impl Line {
 
     /// What follows from another lock, or from none: the first waiting one has its turn, or says what it waits for.
     pub fn locked_anew(&self) -> Option<Event> {
-        let Some(holder) = self.holder() else { return self.next(None) };
+        let Some(holder) = self.holder() else { return self.next(None).into_iter().next() };
         // What waited for a lock waits for what runs.
         let first = self.iter().find(|d| matches!(d.stand, Stand::Locked { .. }))?;
         if self.lock.is_some() {
@@ -365,7 +365,7 @@ pub fn request(
             let own = line.iter().rev().find(|d| line.lets(d) && d.state() == State::Queued);
             (own.or(line.holder()), None)
         }
-        _ => (line.last(), None),
+        _ => (line.iter().rev().find(|d| d.state() == State::Queued).or(line.holder()), None),
     };
     DeploymentRequested {
         of: DeploymentOf { deployment_id, build_id, environment_id, project_id: project.id },
@@ -429,7 +429,7 @@ pub fn may_cancel(
 
 /// Whether a press comes from the channel that the project's messages go to now. Slack may answer a post with another
 /// id than the one that was set (a private channel that became a public one has two).
-fn is_at_home(build: &BuildRegistered, project: &Project, posted_in: Option<&str>, channel: &str) -> bool {
+pub fn is_at_home(build: &BuildRegistered, project: &Project, posted_in: Option<&str>, channel: &str) -> bool {
     channel == project.channel || (build.channel == project.channel && posted_in.is_none_or(|posted| posted == channel))
 }
 
@@ -541,16 +541,19 @@ impl Deployment {
                 let place = line.iter().position(|d| d.of.deployment_id == of.deployment_id).unwrap_or(line.len());
                 let (before, after) = (&line[..place], line.get(place + 1..).unwrap_or_default());
                 let next = after.iter().find(|d| d.state() == State::Queued);
-                let moved = match (before.last(), &line.lock) {
+                let moved: Vec<Event> = match (before.last(), &line.lock) {
                     // Of a line that a lock keeps waiting the next one says so, or has its turn.
                     _ if line.holder().is_none() => line.next(Some(of.deployment_id)),
-                    (None, Some(lock)) => next.and_then(|next| next.locked_out(lock)),
-                    (None, None) => None,
-                    (Some(before), _) => next.map(|next| {
-                        let build_name = before.build_name.clone();
-                        let behind = Ahead { deployment_id: before.of.deployment_id, build_name };
-                        DeploymentMovedUp { of: next.of, behind }.into()
-                    }),
+                    (None, Some(lock)) => next.and_then(|next| next.locked_out(lock)).into_iter().collect(),
+                    (None, None) => vec![],
+                    (Some(before), _) => next
+                        .into_iter()
+                        .map(|next| {
+                            let build_name = before.build_name.clone();
+                            let behind = Ahead { deployment_id: before.of.deployment_id, build_name };
+                            DeploymentMovedUp { of: next.of, behind }.into()
+                        })
+                        .collect(),
                 };
                 std::iter::once(
                     DeploymentStopped { of, reason, exit_code: None, cut_off_after: None, log: None }.into(),

@@ -34,6 +34,13 @@ pub struct Person {
     pub name: String,
 }
 
+impl Person {
+    /// Whether it is the same person, by their id: names change.
+    pub fn is(&self, other: &Self) -> bool {
+        self.user == other.user && self.team == other.team
+    }
+}
+
 /// Recorded when somebody pressed a button and the deployment took its place in the environment's line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentRequested {

@@ -59,8 +59,10 @@ fn minutes(ago: TimeDelta) -> String {
 pub enum Unlocking {
     /// It is theirs, or nothing happens.
     Own(Holder),
-    /// Whosever it is: they were asked back, or may do so.
+    /// Whosever it is: an operator may do so.
     Any(Holder),
+    /// The one that they were asked back about, by the time since when it was there: another one is another question.
+    Asked(Holder, DateTime<Utc>),
     /// It ran out, if it did.
     RanOut,
 }
@@ -115,7 +117,12 @@ impl Project {
             Unlocking::Own(holder) if !holder.same(&lock.holder) => {
                 return Err(LockRefusal::Theirs { environment: name, lock: Box::new(lock) });
             }
-            Unlocking::Own(holder) | Unlocking::Any(holder) => Some(holder.clone()),
+            Unlocking::Asked(holder, since)
+                if since.timestamp_micros() != lock.since.timestamp_micros() && !holder.same(&lock.holder) =>
+            {
+                return Err(LockRefusal::Theirs { environment: name, lock: Box::new(lock) });
+            }
+            Unlocking::Own(holder) | Unlocking::Any(holder) | Unlocking::Asked(holder, _) => Some(holder.clone()),
         };
         Ok(Some(EnvironmentUnlocked { project_id: self.id, environment_id: id, lock, by, at: now }.into()))
     }

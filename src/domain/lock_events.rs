@@ -35,7 +35,7 @@ impl Holder {
 
     /// Whether it is this person, by their id: names change.
     pub fn is(&self, other: &Person) -> bool {
-        matches!(self, Self::Person(own) if own.user == other.user && own.team == other.team)
+        matches!(self, Self::Person(own) if own.is(other))
     }
 
     /// Whether both are the same.

@@ -86,7 +86,7 @@ pub fn not_found() -> Response {
     let body = html! {
         main.plain {
             h1 { "Nothing here" }
-            p { "This link is not valid (any more). Open the log from the line in the build's Slack message." }
+            p { "This link is not valid (any more). Newer ones stand in Slack: under a build's message, and in the answer to /coolops status." }
         }
     };
     let mut response = framed("Not found", None, Script::None, &body);

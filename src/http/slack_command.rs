@@ -37,12 +37,17 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response
     let (doing, mut done) = tokio::sync::oneshot::channel();
     let worker = web.clone();
     tokio::spawn(async move {
+        // Its place among what is answered is kept until it is done.
+        let _signed = signed;
         // Nobody waits any more: it is told through the command's address.
         if let Err(Some(answer)) = doing.send(answered(&worker, &sent, id).await) {
             response_url::say(&worker, later.as_deref(), answer);
         }
     });
-    match tokio::time::timeout(ON_IT, &mut done).await {
+    let answered = tokio::time::timeout(ON_IT, &mut done).await;
+    // What comes from now on goes through the command's address; what came just now is here.
+    done.close();
+    match answered.or_else(|elapsed| done.try_recv().map(Ok).map_err(|_| elapsed)) {
         Ok(Ok(Some(answer))) => Ok(Json(answer).into_response()),
         // The person hears in another way; an empty answer shows nothing.
         Ok(Ok(None) | Err(_)) => Ok((StatusCode::OK, Body::empty()).into_response()),

@@ -53,13 +53,16 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
                 let answer = web.app.chosen_again(press.request(id, button)).await?;
                 answer_with(&web, answer_to, &answer)
             }
-            _ if press.foreign => Ok(Cancelled::Unknown),
+            _ if press.foreign => {
+                let sentence = crate::domain::deployment::PressRefusal::ForeignMessage.sentence();
+                answer_with(&web, answer_to, &crate::slack::answer::Answer::Nothing(sentence))
+            }
             Choice::Rollback(environment) => {
                 let answer = web.app.chosen_rollback(&press.channel, environment).await?;
                 answer_with(&web, answer_to, &answer)
             }
-            Choice::Unlock(environment) => {
-                let answer = web.app.pressed_unlock(&press.channel, environment, press.by).await?;
+            Choice::Unlock(environment, since) => {
+                let answer = web.app.pressed_unlock(&press.channel, (environment, since), press.by).await?;
                 answer_with(&web, answer_to, &answer)
             }
             Choice::Show(project) => {

@@ -7,8 +7,8 @@ use crate::app::{App, CommandError};
 use crate::domain::ids::EnvironmentId;
 use crate::telemetry::causes;
 
-/// The job comes back at least so often, whatever a clock did meanwhile.
-const LOOK: Duration = Duration::from_hours(1);
+/// The job comes back so often: the lock may have another end by then, or be another one, and clocks are set.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Does the job.
 ///

@@ -29,10 +29,11 @@ impl Standing {
     /// open there, and of each environment the last that ended and the last that went well, in any order.
     pub fn of(project: &Project, deployments: &[Timed]) -> Vec<Self> {
         let stands = |e: &crate::domain::project::Environment| {
-            let mut here: Vec<&Timed> = deployments.iter().filter(|d| d.deployment.of.environment_id == e.id).collect();
-            here.sort_by_key(|d| d.requested_at);
-            let (open, ended): (Vec<&Timed>, Vec<&Timed>) =
-                here.into_iter().partition(|d| d.deployment.state().is_open());
+            let here = deployments.iter().filter(|d| d.deployment.of.environment_id == e.id);
+            let (mut open, mut ended): (Vec<&Timed>, Vec<&Timed>) = here.partition(|d| d.deployment.state().is_open());
+            open.sort_by_key(|d| d.requested_at);
+            // Whoever pressed first: a lock lets later ones overtake.
+            ended.sort_by_key(|d| d.since);
             let is_good = |d: &&&Timed| d.deployment.state() == crate::domain::state::State::Succeeded;
             Self {
                 environment: e.id,

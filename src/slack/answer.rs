@@ -19,6 +19,10 @@ use crate::projections::timed::Timed;
 
 /// Slack: 3,000 characters in a section's text.
 const SECTION_UNITS: usize = 2_900;
+/// Most characters of an answer, far from where Slack says `msg_blocks_too_long`.
+const ANSWER_UNITS: usize = 11_000;
+/// Locks in a list.
+const LOCKS_SHOWN: usize = 20;
 
 /// An answer to a command.
 #[derive(Debug, Clone)]
@@ -174,7 +178,11 @@ impl Answer {
                     let since = mrkdwn::local_time(lock.since);
                     format!(":lock: {} by {} since {since}{}", bold(environment), who(&lock.holder), terms(lock))
                 };
-                (locks.iter().map(line).collect::<Vec<_>>().join("\n"), vec![])
+                let mut lines: Vec<String> = locks.iter().take(LOCKS_SHOWN).map(line).collect();
+                if locks.len() > LOCKS_SHOWN {
+                    lines.push(format!("and {} more", locks.len() - LOCKS_SHOWN));
+                }
+                (lines.join("\n"), vec![])
             }
             Self::Help => (help(name), vec![]),
             Self::Status { projects, more, of } => {
@@ -248,11 +256,13 @@ fn terms(lock: &Lock) -> String {
 }
 
 fn unlock_button(environment: &str, id: EnvironmentId, lock: &Lock) -> SlackBlock {
-    let text = mrkdwn::cut(&format!("It is the lock of {}{}.", who(&lock.holder), terms(lock)), 280, 290);
-    let asked = super::render::asked_back(&format!("Unlock {environment}?"), text, "Unlock", "Let it be");
+    let until = lock.until.map(|until| format!(", until {}", until.format("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
+    let reason = lock.reason.as_ref().map(|reason| format!(" ({})", mrkdwn::cut(reason, 150, 150))).unwrap_or_default();
+    let text = format!("It is the lock of {}{reason}{until}.", lock.holder.name());
+    let asked = super::render::asked_back(&format!("Unlock {environment}?"), &text, "Unlock", "Let it be");
     let button = SlackBlockButtonElement::new(plain("Unlock".to_owned()))
         .with_action_id(button::unlock_action().into())
-        .with_value(Choice::Unlock(id).value())
+        .with_value(Choice::Unlock(id, lock.since.timestamp_micros()).value())
         .with_confirm(asked);
     SlackActionsBlock::new(vec![button.into()]).with_block_id(button::answer_block().into()).into()
 }
@@ -286,12 +296,24 @@ fn help(name: &str) -> String {
 }
 
 fn status(projects: &[Whereabouts], more: &[String]) -> (String, Vec<SlackBlock>) {
-    let mut blocks: Vec<SlackBlock> = projects.iter().map(|p| section(whereabouts(p))).collect();
-    if !more.is_empty() {
-        let names = mrkdwn::word(&more.join(", "), 1_000, 2_000);
+    let (mut told, mut left, mut others) = (Vec::new(), ANSWER_UNITS, Vec::new());
+    for project in projects {
+        let text = whereabouts(project);
+        match left.checked_sub(units(&text)) {
+            Some(rest) => {
+                left = rest;
+                told.push(text);
+            }
+            None => others.push(project.project.clone()),
+        }
+    }
+    let text = told.join("\n");
+    let mut blocks: Vec<SlackBlock> = told.into_iter().map(section).collect();
+    others.extend_from_slice(more);
+    if !others.is_empty() {
+        let names = mrkdwn::word(&others.join(", "), 1_000, 1_500);
         blocks.push(context(format!("Name one of these to see it too: {names}")));
     }
-    let text = projects.iter().map(whereabouts).collect::<Vec<_>>().join("\n");
     (mrkdwn::cut(&text, SECTION_UNITS, SECTION_UNITS), blocks)
 }
 
@@ -369,7 +391,7 @@ fn offered(why: &str, build: &str, environment: &str, carried: Button) -> (Strin
     let label = mrkdwn::cut(&format!("Deploy {build} to {environment}"), 75, 75);
     let asked = super::render::asked_back(
         &format!("Deploy to {environment}?"),
-        format!("{} goes to {}.", bold(build), bold(environment)),
+        &format!("{} goes to {environment}.", mrkdwn::cut(build, 100, 100)),
         "Deploy",
         "Don't",
     );
@@ -386,12 +408,15 @@ fn which(environment: &str, open: &[Timed]) -> (String, Vec<SlackBlock>) {
     let text = format!("Several are on their way to {}. Which one shall stop?", bold(environment));
     let button = |(n, d): (usize, &Timed)| {
         let label = format!("Cancel {} ({})", d.deployment.build_name, d.deployment.state().word());
+        let text = format!("{} on {environment} will not go on.", mrkdwn::cut(&d.deployment.build_name, 100, 100));
+        let asked = super::render::asked_back("Cancel it?", &text, "Cancel it", "Let it be");
         SlackBlockButtonElement::new(plain(mrkdwn::cut(&label, 75, 75)))
             .with_action_id(button::action(n).into())
             .with_value(Choice::Cancel(d.deployment.of.deployment_id).value())
+            .with_confirm(asked.with_style("danger".to_owned()))
             .into()
     };
-    // Slack: 25 elements in a block. The first ones are those that matter.
+    // Slack: 25 elements in a block. The first ones are those that matter; the others have lines of their own.
     let buttons = open.iter().take(25).enumerate().map(button).collect();
     let block = SlackActionsBlock::new(buttons).with_block_id(button::answer_block().into());
     (text.clone(), vec![section(text), block.into()])

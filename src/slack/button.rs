@@ -25,8 +25,8 @@ pub enum Choice {
     Cancel(DeploymentId),
     /// That everybody in the channel sees what is where, in one project or in all of the channel.
     Show(Option<ProjectId>),
-    /// That an environment's lock is taken away.
-    Unlock(EnvironmentId),
+    /// That an environment's lock is taken away: the one that was taken at this time, in microseconds since 1970.
+    Unlock(EnvironmentId, i64),
 }
 
 impl Choice {
@@ -38,7 +38,7 @@ impl Choice {
             Self::Rollback(environment) => format!("v1.rollback.{environment}"),
             Self::Cancel(deployment) => format!("v1.cancel.{deployment}"),
             Self::Show(Some(project)) => format!("v1.show.{project}"),
-            Self::Unlock(environment) => format!("v1.unlock.{environment}"),
+            Self::Unlock(environment, since) => format!("v1.unlock.{environment}.{since}"),
             Self::Show(None) => "v1.show.all".to_owned(),
         }
     }
@@ -55,8 +55,9 @@ impl Choice {
         if let Some(environment) = behind("v1.rollback.") {
             return Some(Self::Rollback(environment.parse().ok()?));
         }
-        if let Some(environment) = behind("v1.unlock.") {
-            return Some(Self::Unlock(environment.parse().ok()?));
+        if let Some(lock) = behind("v1.unlock.") {
+            let (environment, since) = lock.split_once('.')?;
+            return Some(Self::Unlock(environment.parse().ok()?, since.parse().ok()?));
         }
         match behind("v1.show.") {
             Some("all") => Some(Self::Show(None)),
@@ -159,7 +160,7 @@ mod tests {
             cancel,
             Choice::Show(Some(project)),
             Choice::Show(None),
-            Choice::Unlock(button.environment),
+            Choice::Unlock(button.environment, 1_700_000_000_000_000),
             Choice::Again(button),
             Choice::Rollback(button.environment),
         ] {

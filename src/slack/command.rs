@@ -206,8 +206,7 @@ impl Command {
             }
             "lock" => {
                 let (before, reason) = reasoned(rest);
-                let at =
-                    before.iter().rposition(|w| ["for", "until"].iter().any(|known| w.eq_ignore_ascii_case(known)));
+                let at = before.iter().position(|w| ["for", "until"].iter().any(|known| w.eq_ignore_ascii_case(known)));
                 let (place, time) = before.split_at(at.unwrap_or(before.len()));
                 if place.is_empty() {
                     return Err(usage("Where? Name the environment."));

@@ -271,27 +271,25 @@ fn actions(card: &BuildCard) -> SlackBlock {
 
 /// What is asked back before a press counts that may be for one of these.
 fn confirm(card: &BuildCard, protected: &[&ButtonFor]) -> SlackBlockConfirmItem {
-    let build = mrkdwn::word(&card.build_name, 100, 150);
+    let build = mrkdwn::cut(&card.build_name, 100, 100);
     let (title, text) = match protected {
-        [one] => (
-            format!("Deploy to {}?", one.name),
-            format!("*{build}* goes to *{}*, which is protected.", mrkdwn::word(&one.name, 60, 100)),
-        ),
+        [one] => (format!("Deploy to {}?", one.name), format!("{build} goes to {}, which is protected.", one.name)),
         all => {
             let names = all.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ");
-            let text = format!("*{build}* goes to the environment that you chose. Protected are: ");
-            let left = CONFIRM_UNITS - units(&text);
-            ("Deploy?".to_owned(), format!("{text}{}", mrkdwn::word(&names, left / 2, left)))
+            let text = format!("{build} goes to the environment that you chose. Protected are: {names}");
+            ("Deploy?".to_owned(), text)
         }
     };
-    asked_back(&title, text, "Deploy", "Don't").with_style("danger".to_owned())
+    asked_back(&title, &text, "Deploy", "Don't").with_style("danger".to_owned())
 }
 
-/// Slack's own dialog before a press counts: its title and text, and the words for yes and no.
-pub(super) fn asked_back(title: &str, text: String, yes: &str, no: &str) -> SlackBlockConfirmItem {
+/// Slack's own dialog before a press counts: its title and text, and the words for yes and no. The text is plain: Slack's
+/// page says so by now.
+pub(super) fn asked_back(title: &str, text: &str, yes: &str, no: &str) -> SlackBlockConfirmItem {
+    let text = mrkdwn::cut(&mrkdwn::clean(text).replace('\n', " "), CONFIRM_UNITS, CONFIRM_UNITS);
     SlackBlockConfirmItem::new(
         plain(mrkdwn::cut(title, 100, 100)),
-        markdown(text),
+        SlackBlockText::Plain(SlackBlockPlainText::new(text)),
         plain(yes.to_owned()),
         plain(no.to_owned()),
     )
@@ -402,18 +400,17 @@ fn attachment(line: &Timed, card: &BuildCard, links: &Links) -> SlackMessageAtta
 fn menu(deployment: &Deployment, card: &BuildCard) -> Option<SlackSectionBlockElement> {
     let action = || button::line(deployment.of.deployment_id).into();
     let stop = |what: String| {
-        let build = mrkdwn::word(&deployment.build_name, 60, 100);
-        let environment = mrkdwn::word(&deployment.environment_name, 60, 100);
-        let text = format!("*{build}* on *{environment}*: {what}");
+        let build = mrkdwn::cut(&deployment.build_name, 100, 100);
+        let text = format!("{build} on {}: {what}", deployment.environment_name);
         SlackBlockButtonElement::new(plain("Cancel".to_owned()))
             .with_action_id(action())
             .with_value(Choice::Cancel(deployment.of.deployment_id).value())
-            .with_confirm(asked_back("Cancel it?", text, "Cancel it", "Let it be").with_style("danger".to_owned()))
+            .with_confirm(asked_back("Cancel it?", &text, "Cancel it", "Let it be").with_style("danger".to_owned()))
             .into()
     };
     match deployment.state() {
         State::Queued => Some(stop("it waits, and will not start.".to_owned())),
-        State::Ready | State::Pulling | State::Starting => Some(stop("it is not started any more.".to_owned())),
+        State::Ready | State::Pulling | State::Starting => Some(stop("it will not start.".to_owned())),
         State::Running => Some(stop(format!(
             "its container gets SIGTERM, and SIGKILL {} later. What it did stays done.",
             duration(deployment.stop_grace_seconds.into())

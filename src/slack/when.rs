@@ -48,16 +48,15 @@ fn until(words: &[String], now: DateTime<Utc>) -> Result<DateTime<Utc>, String> 
     let text = words.join(" ");
     let wrong = || format!("\"{text}\" is not a time; write it as 18:00, 18:00 Europe/Berlin or 2026-12-24 09:00.");
     let (words, zone) = match words {
-        [before @ .., last] if last.contains(char::is_alphabetic) => (before, zone(last)?),
+        [before @ .., last] if last.contains('/') || zone(last).is_ok() => (before, zone(last)?),
         all => (all, Tz::UTC),
     };
     let today = now.with_timezone(&zone).date_naive();
     match words {
         [time] => {
             let time = clock(time).ok_or_else(wrong)?;
-            let first = local(zone, today.and_time(time))?;
-            if first > now {
-                return Ok(first);
+            if today.and_time(time) > now.with_timezone(&zone).naive_local() {
+                return local(zone, today.and_time(time));
             }
             let tomorrow = today.checked_add_days(Days::new(1)).ok_or_else(wrong)?;
             local(zone, tomorrow.and_time(time))
@@ -128,17 +127,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_clock_change_skipped_today_is_there_tomorrow() {
+        let later = read("until", "02:30 Europe/Berlin", "2027-03-28 10:00");
+        assert_eq!(later, Ok(at("2027-03-29 00:30")));
+    }
+
+    #[test]
     fn what_is_no_time_is_refused_with_an_example() {
         for (word, text) in [
             ("for", "ever"),
             ("for", "2"),
             ("for", "99999999999999999999h"),
             ("until", "noon"),
+            ("until", "6pm"),
             ("until", "25:00"),
             ("until", ""),
         ] {
+            let kind = if word == "for" { "length of time" } else { "time" };
             let said = read(word, text, "2026-11-27 10:00").unwrap_err();
-            assert!(said.contains("write it as"), "{said}");
+            assert!(said.starts_with(&format!("\"{text}\" is not a {kind}; write it as ")), "{said}");
         }
+        let zone = read("until", "18:00 Europe/Berln", "2026-11-27 10:00").unwrap_err();
+        assert_eq!(zone, "\"Europe/Berln\" is not a time zone; write it as Europe/Berlin, or leave it out for UTC.");
     }
 }

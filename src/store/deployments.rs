@@ -43,10 +43,11 @@ impl Deployments<'_> {
         build: Option<BuildId>,
         around: Option<DeploymentId>,
     ) -> Result<Seen<Line>, sqlx::Error> {
-        let through = lock.as_ref().and_then(|lock| match &lock.holder {
-            Holder::Person(person) => Some(person.user.clone()),
+        let owner = lock.as_ref().and_then(|lock| match &lock.holder {
+            Holder::Person(person) => Some(person.clone()),
             Holder::Operator { .. } => None,
         });
+        let (user, team) = owner.map(|person| (person.user, person.team)).unzip();
         // One statement, so one snapshot: the position belongs to the line.
         let row = sqlx::query!(
             r#"with open as not materialized (
@@ -57,19 +58,20 @@ impl Deployments<'_> {
                  (select * from open order by requested desc limit 1) union all
                  (select * from open where build_id = $2) union all
                  (select * from open where holds) union all
-                 (select * from open where state = 'queued' and (doc->'requested_by')->>'user' = $4 order by requested limit 1) union all
-                 (select * from open where state = 'queued' and (doc->'requested_by')->>'user' = $4 order by requested desc limit 1) union all
+                 (select * from open where state = 'queued' and (doc->'requested_by')->>'user' = $4 and (doc->'requested_by')->>'team' = $5 order by requested limit 1) union all
+                 (select * from open where state = 'queued' and (doc->'requested_by')->>'user' = $4 and (doc->'requested_by')->>'team' = $5 order by requested desc limit 1) union all
                  (select * from open where requested < (select requested from deployment where id = $3) order by requested desc limit 1) union all
                  (select * from open where state = 'queued' and requested > (select requested from deployment where id = $3) order by requested limit 1))
                select coalesce((select position from boundary where key = $1), 0) as "position!",
                       coalesce((select json_agg(doc order by requested) from (select distinct on (id) requested, doc from needed order by id) one), '[]')
                         as "line!: Json<Vec<Deployment>>",
                       (select doc->>'build_name' from deployment where environment_id = $1 and not is_open and state = 'succeeded'
-                        order by requested desc limit 1) as runs"#,
+                        order by since desc limit 1) as runs"#,
             environment.0,
             build.map(|b| b.0),
             around.map(|d| d.0),
-            through
+            user,
+            team
         )
         .fetch_one(&self.0.pool)
         .await?;
@@ -186,6 +188,8 @@ impl Deployments<'_> {
     }
 
     /// What is open in each of these environments, the last that ended there and the last that went well, in no order.
+    /// What was cancelled before it began has left no trace there. The last is that which ended last, whoever pressed
+    /// first: a lock lets later ones overtake.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -195,10 +199,11 @@ impl Deployments<'_> {
             r#"with wanted as (
                  select id from deployment where environment_id = any($1) and is_open union
                  select last.id from unnest($1::uuid[]) e cross join lateral (
-                   select id from deployment where environment_id = e and not is_open order by requested desc limit 1) last union
+                   select id from deployment where environment_id = e and not is_open and not (state = 'cancelled' and doc->>'prepared' is null)
+                    order by since desc limit 1) last union
                  select good.id from unnest($1::uuid[]) e cross join lateral (
                    select id from deployment where environment_id = e and not is_open and state = 'succeeded'
-                    order by requested desc limit 1) good)
+                    order by since desc limit 1) good)
                select d.doc as "doc!: Json<Deployment>", r.recorded_at as "requested_at!", l.recorded_at as "since!",
                       (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
                  from wanted join deployment d using (id) join event r on r.position = d.requested join event l on l.position = d.since"#,
@@ -223,7 +228,7 @@ impl Deployments<'_> {
         let doc = sqlx::query_scalar!(
             r#"select doc as "doc: Json<Deployment>" from deployment
                 where environment_id = $1 and not is_open and state = 'succeeded' and build_id <> $2
-                  and requested < (select requested from deployment where id = $3) order by requested desc limit 1"#,
+                  and since < (select since from deployment where id = $3) order by since desc limit 1"#,
             of.environment_id.0,
             of.build_id.0,
             of.deployment_id.0

@@ -328,7 +328,7 @@ impl Judge {
             self.at("confirm", |j| {
                 j.keys(confirm, &["title", "text", "confirm", "deny", "style"]);
                 j.text(confirm, "title", 100, true, true);
-                j.text(confirm, "text", 300, false, true);
+                j.text(confirm, "text", 300, true, true);
                 j.text(confirm, "confirm", 30, true, true);
                 j.text(confirm, "deny", 30, true, true);
             });

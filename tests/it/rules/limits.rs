@@ -6,7 +6,9 @@ use coolops::domain::deployment::{Failure, State};
 use coolops::domain::ids::{BuildId, EnvironmentId, ProjectId};
 use coolops::keys::{Keyring, Links};
 use coolops::projections::build_card::BuildCard;
+use coolops::projections::standing::Standing;
 use coolops::projections::timed::Timed;
+use coolops::slack::answer::{Answer, Whereabouts};
 use coolops::slack::render;
 use coolops_lab::standin::validate;
 use proptest::prelude::*;
@@ -76,7 +78,7 @@ fn the_message_of_every_state_as_slack_gets_it() {
 const RENDERED: &[(i32, &str)] = &[
     (2, "6a9b167c9ab0986cf4e558dc856e32f219cdea989534cc7406ec44e76be0bd82"),
     (3, "7684141cc336dd08eed7eb63d73e98664768728222d56bc5bd1ad324ae450400"),
-    (4, "0fbc50ac252ca7da387f482f4ffa726a6371effbb81491c0c80198ea5f8ab99f"),
+    (4, "508f098a1289c66cd650c3520da7f2480a7ec544a4c7a2566072fb0819357097"),
 ];
 
 #[test]
@@ -183,4 +185,31 @@ proptest! {
         let hidden = ['\u{202e}', '\u{200b}'];
         prop_assert!(!payload.contains(hidden));
     }
+}
+
+#[test]
+fn an_answer_stays_within_what_slack_takes_however_much_there_is() {
+    let standing = |n: usize| Standing {
+        environment: EnvironmentId(Uuid::from_u128(n as u128)),
+        name: format!("{} {n}", "&".repeat(50)),
+        protected: true,
+        lock: None,
+        good: Some(line(1, State::Succeeded)),
+        failed: Some(line(2, State::Failed)),
+        open: vec![line(3, State::Running), line(4, State::Queued)],
+    };
+    let project = |n: usize| Whereabouts {
+        project: format!("Project {n}"),
+        url: Some("https://coolops.test/projects/x?key=y".into()),
+        standings: (0..40).map(standing).collect(),
+    };
+    let projects: Vec<Whereabouts> = (0..10).map(project).collect();
+    let more: Vec<String> = (0..190).map(|n| format!("project-{n}-{}", "<".repeat(40))).collect();
+    let answer =
+        Answer::Status { projects: projects.clone(), more: more.clone(), of: None }.render("/coolops").unwrap();
+    assert_eq!(validate::blocks(&answer["blocks"]), Ok(()));
+    let text = answer["blocks"].to_string();
+    assert!(text.contains("*Project 0*") && text.contains(" more\""), "of a large project the beginning: {text}");
+    assert!(text.contains("Name one of these to see it too: Project "), "and the others by name: {text}");
+    assert_eq!(validate::blocks(&Answer::Shown { projects, more }.render("/coolops").unwrap()["blocks"]), Ok(()));
 }

@@ -127,7 +127,7 @@ fn a_rollback_names_the_build_before_and_asks() {
         s.presses_in_answer("ana", "Deploy master-1 to Production").await;
         assert!(s.writes("ana", "status").await.contains("*Production*: *master-1* since"));
         s.presses("ana", "master-3", "Staging").await;
-        let none = "Staging runs master-3; no other build was deployed there before.";
+        let none = "Staging runs master-3; no other build went well there before.";
         assert_eq!(s.writes("ana", "rollback staging").await, none);
     });
 }

@@ -1,7 +1,10 @@
 //! Stories of people who keep others out of an environment for a while.
 
-use coolops::domain::lock::{Holder, Lock};
+use std::time::Duration;
+
+use coolops::domain::lock::{Holder, Lock, Unlocking};
 use coolops::domain::project::EnvironmentChange;
+use coolops::store::jobs::Via;
 
 use crate::snapshot;
 use crate::story::{Story, build, operator, story};
@@ -214,8 +217,97 @@ fn an_operator_s_lock_keeps_everybody_waiting() {
         s.app.lock(project.id, staging, lock).await.unwrap();
         s.presses("ana", "master-1", "Staging").await;
         assert_eq!(times(s, "*queued*, waits for the lock of root"), 1, "{}", s.channel());
-        s.app.unlock(project.id, staging, &holder, false).await.unwrap();
+        s.app.unlock(project.id, staging, &Unlocking::Own(holder)).await.unwrap();
         s.settle().await;
         assert_eq!(times(s, "*succeeded*"), 1, "{}", s.channel());
+    });
+}
+
+#[test]
+fn what_ended_last_runs_there_whoever_pressed_first() {
+    story(async |s| {
+        announced(s, 3).await;
+        s.writes("ana", "lock staging").await;
+        s.presses("ben", "master-2", "Staging").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.writes("ana", "unlock staging").await;
+        assert_eq!(times(s, "*succeeded*"), 2, "{}", s.channel());
+        assert!(s.writes("chi", "status").await.contains("*Staging*: *master-2* since"));
+        let asked = s.writes("chi", "rollback staging").await;
+        assert!(asked.starts_with("Staging runs master-2. Before it, master-1 went well there."), "{asked}");
+        s.presses("chi", "master-3", "Staging").await;
+        assert!(s.channel().contains("master-2 → master-3 · ended"), "{}", s.channel());
+        // What was cancelled before it began has left no trace there.
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ben", "master-2", "Staging").await;
+        s.chooses("ben", "behind *master-1*", "Cancel").await;
+        s.container_ends("master-1", 3).await;
+        let told = s.writes("chi", "status").await;
+        assert!(told.contains("*master-3* since") && told.contains("*master-1* :x: *failed*: exit code 3"), "{told}");
+        assert!(!told.contains("cancelled"), "{told}");
+    });
+}
+
+#[test]
+fn a_shorter_lock_after_a_longer_one_runs_out_in_its_own_time() {
+    story(async |s| {
+        announced(s, 1).await;
+        s.writes("ana", "lock staging for 2h").await;
+        // Its end is being seen to.
+        let see = async || {
+            s.database
+                .execute("update job set run_at = clock_timestamp() where kind = 'end_lock' and state = 'ready'")
+                .await;
+            s.run.take(Via::Sweep, Duration::ZERO).await;
+        };
+        see().await;
+        s.writes("ana", "unlock staging").await;
+        s.writes("ben", "lock staging for 1m").await;
+        s.presses("chi", "master-1", "Staging").await;
+        let soon = "select count(*) from job where kind = 'end_lock' and state = 'ready' and run_at < coolops_now() + interval '11 s'";
+        assert_eq!(s.database.count(soon).await, 1, "somebody looks within seconds");
+        s.database.set_clock(75).await;
+        s.app.store.keep_clock().await.unwrap();
+        s.run.take(Via::Sweep, Duration::ZERO).await;
+        s.comes_to_show("*succeeded*").await;
+    });
+}
+
+#[test]
+fn an_old_button_takes_away_no_other_lock_than_it_asked_about() {
+    story(async |s| {
+        announced(s, 1).await;
+        s.writes("ana", "lock staging because migration").await;
+        s.writes("ana", "unlock staging").await;
+        s.writes("ben", "lock staging because incident").await;
+        s.presses_in_place("(migration)", "chi", "Unlock").await;
+        s.told_only("chi", "*Staging* is locked by ben (incident). Shall it be taken away?").await;
+        assert_eq!(s.writes("ana", "locks").await.lines().count(), 1, "ben's is there");
+        s.presses_in_answer("chi", "Unlock").await;
+        s.comes_to_show("*Staging* is unlocked by chi; it was the lock of <@U0BEN00001> (incident).").await;
+    });
+}
+
+#[test]
+fn who_waits_says_for_whom_also_when_the_owner_overtakes() {
+    story(async |s| {
+        announced(s, 4).await;
+        s.runner.hold();
+        s.presses("ben", "master-1", "Staging").await;
+        s.presses("chi", "master-2", "Staging").await;
+        s.writes("ana", "lock staging").await;
+        s.presses("ana", "master-3", "Staging").await;
+        s.container_ends("master-1", 0).await;
+        let waits = "waits for the lock of <@U0ANA00001>";
+        assert_eq!((times(s, "*running*"), times(s, waits)), (1, 1), "the owner's overtakes chi's:\n{}", s.channel());
+        s.presses("ben", "master-4", "Staging").await;
+        assert_eq!(times(s, "*queued* behind *master-2*"), 1, "and not behind the owner's:\n{}", s.channel());
+        s.container_ends("master-3", 0).await;
+        assert_eq!((times(s, waits), times(s, "*queued* behind *master-2*")), (1, 1), "{}", s.channel());
+        s.writes("ana", "unlock staging").await;
+        s.container_ends("master-2", 0).await;
+        s.container_ends("master-4", 0).await;
+        assert_eq!(times(s, "*succeeded*"), 4, "{}", s.channel());
     });
 }

@@ -71,7 +71,7 @@ pub struct Story {
     /// The story changed the log behind our back, so the end's checks would rightly fail.
     pub tampered: bool,
     slack: Crew,
-    run: Crew,
+    pub run: Crew,
 }
 
 /// Runs a story on a database of its own, and its end whatever happens in it.
