@@ -78,7 +78,8 @@ impl App {
         let refusal = match stopped {
             Ok(()) => return Ok(Cancelled::Yes),
             // What they wanted is under way.
-            Err(PressRefusal::Stopping { reason: StopReason::Person { by, .. }, .. }) if by.is(&person) => {
+            Err(PressRefusal::Stopping { reason, .. }) if matches!(&*reason, StopReason::Person { by, .. } if by.is(&person)) =>
+            {
                 return Ok(Cancelled::Yes);
             }
             // The same press again, of what it has ended already.

@@ -535,7 +535,7 @@ impl Deployment {
             }
             Stand::Unknown { .. } => return Err(PressRefusal::Undecided { build_name, environment }),
             Stand::Cancelling { reason } => {
-                return Err(PressRefusal::Stopping { build_name, environment, reason: reason.clone() });
+                return Err(PressRefusal::Stopping { build_name, environment, reason: Box::new(reason.clone()) });
             }
             Stand::Queued { .. } | Stand::Locked { .. } => {
                 let place = line.iter().position(|d| d.of.deployment_id == of.deployment_id).unwrap_or(line.len());

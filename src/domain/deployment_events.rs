@@ -539,7 +539,7 @@ pub enum PressRefusal {
     ForeignMessage,
     UnderWay { build_name: String, environment: String, state: State, since_press_of: String },
     Over { build_name: String, environment: String, state: State },
-    Stopping { build_name: String, environment: String, reason: StopReason },
+    Stopping { build_name: String, environment: String, reason: Box<StopReason> },
     Undecided { build_name: String, environment: String },
 }
 

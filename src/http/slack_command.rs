@@ -18,7 +18,7 @@ use crate::slack::command::{self, Sent};
 use crate::telemetry::causes;
 
 /// Slack gives up on an answer after 3 s.
-const ON_IT: Duration = Duration::from_millis(2_000);
+const ON_IT: Duration = Duration::from_secs(2);
 
 /// Handles the request. Slack shows the answer to the person alone, and expects 200 for its occasional `ssl_check`
 /// (docs.slack.dev, "Implementing slash commands").

@@ -1,6 +1,5 @@
 //! `POST /slack/interactions`: somebody pressed a button. Verify, decide, append, 200; everything else is derived.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -51,23 +50,23 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
             }
             Choice::Again(button) => {
                 let answer = web.app.chosen_again(press.request(id, button)).await?;
-                answer_with(&web, answer_to, &answer)
+                Ok(answer_with(&web, answer_to, &answer))
             }
             _ if press.foreign => {
                 let sentence = crate::domain::deployment::PressRefusal::ForeignMessage.sentence();
-                answer_with(&web, answer_to, &crate::slack::answer::Answer::Nothing(sentence))
+                Ok(answer_with(&web, answer_to, &crate::slack::answer::Answer::Nothing(sentence)))
             }
             Choice::Rollback(environment) => {
                 let answer = web.app.chosen_rollback(&press.channel, environment).await?;
-                answer_with(&web, answer_to, &answer)
+                Ok(answer_with(&web, answer_to, &answer))
             }
             Choice::Unlock(environment, since) => {
                 let answer = web.app.pressed_unlock(&press.channel, (environment, since), press.by).await?;
-                answer_with(&web, answer_to, &answer)
+                Ok(answer_with(&web, answer_to, &answer))
             }
             Choice::Show(project) => {
                 let answer = web.app.whereabouts(&press.channel, project).await?.for_everybody();
-                answer_with(&web, answer_to, &answer)
+                Ok(answer_with(&web, answer_to, &answer))
             }
         }
     };
@@ -98,15 +97,11 @@ const STALE: &str =
 const COMMAND: &str = "/coolops";
 
 /// Answers a choice through its own address.
-fn answer_with(
-    web: &Parts,
-    answer_to: Option<&str>,
-    answer: &crate::slack::answer::Answer,
-) -> Result<Cancelled, CommandError<Infallible>> {
+fn answer_with(web: &Parts, answer_to: Option<&str>, answer: &crate::slack::answer::Answer) -> Cancelled {
     if let Some(answer) = answer.render(COMMAND) {
         response_url::say(web, answer_to, answer);
     }
-    Ok(Cancelled::Yes)
+    Cancelled::Yes
 }
 
 /// Tells the presser something that is not recorded.

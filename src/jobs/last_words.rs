@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::domain::deployment::LAST_LINES;
-use crate::terminal::Screen;
+use crate::terminal::{Row, Screen};
 
 /// Characters of a line, at most.
 const LINE_CHARACTERS: usize = 200;
@@ -36,15 +36,7 @@ impl LastWords {
         let shown = kept.iter().map(|line| {
             let mut screen = Screen::new();
             screen.line(1, line);
-            screen
-                .rows()
-                .map(|row| row.text())
-                .collect::<Vec<_>>()
-                .join(" ")
-                .trim()
-                .chars()
-                .take(LINE_CHARACTERS)
-                .collect()
+            screen.rows().map(Row::text).collect::<Vec<_>>().join(" ").trim().chars().take(LINE_CHARACTERS).collect()
         });
         shown.filter(|line: &String| !line.is_empty()).collect()
     }

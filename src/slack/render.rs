@@ -383,9 +383,7 @@ fn attachment(line: &Timed, card: &BuildCard, links: &Links) -> SlackMessageAtta
     let (sentence, detail) = full(line, &card.public_url, links);
     let section = SlackSectionBlock::new().with_text(markdown(sentence));
     let section = match menu(&line.deployment, card) {
-        Some(menu) => {
-            section.with_block_id(button::line(line.deployment.of.deployment_id).into()).with_accessory(menu.into())
-        }
+        Some(menu) => section.with_block_id(button::line(line.deployment.of.deployment_id).into()).with_accessory(menu),
         None => section,
     };
     let attachment = SlackMessageAttachment::new().with_blocks(vec![section.into(), context(detail)]);

@@ -231,10 +231,9 @@ impl Story {
         let user = self.standin.workspace().users.iter().find(|u| u.name == user).unwrap().id.clone();
         let (ts, action_id, option) = {
             let workspace = self.standin.workspace();
-            let messages = workspace.channels[0].messages.iter().rev();
+            let mut messages = workspace.channels[0].messages.iter().rev();
             messages
-                .filter_map(|m| read::entry(m, words, entry).map(|(action, option)| (m.ts.clone(), action, option)))
-                .next()
+                .find_map(|m| read::entry(m, words, entry).map(|(action, option)| (m.ts.clone(), action, option)))
                 .unwrap_or_else(|| panic!("no line of {words} with {entry}"))
         };
         self.standin.shared().signed_press(&Press { channel: CHANNEL.to_owned(), ts, user, action_id, option }).unwrap()

@@ -6,7 +6,7 @@ let channel = null;
 const byId = (id) => document.getElementById(id);
 const userSelect = byId("user");
 // Signs that every font has; colour by class.
-const EMOJI = { white_check_mark: ["✔", "yes"], x: ["✘", "no"], warning: ["⚠", "warn"] };
+const EMOJI = { white_check_mark: ["✔", "yes"], x: ["✘", "no"], warning: ["⚠", "warn"], no_entry_sign: ["⊘", "no"], lock: ["▣", "warn"], unlock: ["▢", "yes"] };
 
 function el(tag, className, ...children) {
   const node = document.createElement(tag);
