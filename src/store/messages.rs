@@ -178,8 +178,8 @@ impl Messages<'_> {
     ) -> Result<bool, sqlx::Error> {
         let p = payload.as_ref();
         sqlx::query!(
-            // Whoever gets through opens Slack for everybody.
-            "with open as (delete from rate_bucket where scope = 'slack')
+            // Whoever gets through opens Slack for everybody; not what was on its way when the app was taken away.
+            "with open as (delete from rate_bucket where scope = 'slack' and (reason is null or blocked_until <= coolops_now()))
              update slack_message set state = 'live', channel = $2, ts = $3, 
                     sent_payload = case when doubts = $10 then $4 end, sent_digest = case when doubts = $10 then $5::bytea end, render_version = $6,
                     sent_position = greatest(sent_position, $7), sent_at = coolops_now(), problem = $12, plain = $12::text is not null

@@ -3,6 +3,8 @@
 use coolops_lab::standin::workspace::{Fault, Message};
 
 use coolops::domain::project::ProjectChange;
+use coolops::slack::event::Notice;
+use coolops::store::limits::Pause;
 
 use crate::story::{CHANNEL, build, operator, story};
 
@@ -186,4 +188,29 @@ fn a_second_message_that_a_frozen_process_posted_is_deleted() {
             s.standin.workspace().delete(CHANNEL, &ts);
         });
     }
+}
+
+#[test]
+fn what_was_on_its_way_when_the_app_was_taken_away_does_not_give_it_back() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.standin.workspace().plan("chat.update", Fault::Late(1), 1);
+        s.runner.hold();
+        s.only_presses("ana", "master-1", "Staging").await;
+        let is_on_its_way = || s.standin.workspace().faults.iter().all(|fault| fault.times == 0);
+        let told = async {
+            while !is_on_its_way() {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            s.app.noticed(&Notice::Removed("app_uninstalled")).await.unwrap();
+        };
+        tokio::join!(s.slack_works_once(), told);
+        assert!(s.channel().contains("*queued*"), "it arrived:\n{}", s.channel());
+        assert!(
+            matches!(s.app.store.paces().is_paused().await.unwrap(), Some(Pause::Refused(word)) if word == "app_uninstalled")
+        );
+        s.app.store.paces().resume().await.unwrap();
+        s.settle().await;
+        s.container_ends("master-1", 0).await;
+    });
 }
