@@ -74,7 +74,7 @@ impl Project {
         known.filter(|e| !e.archived && !self.archived).ok_or_else(gone)
     }
 
-    /// Decides a lock. Whoever has it may give it another reason or end.
+    /// Decides a lock; its `since` is the present. Whoever has it may give it another reason or end.
     ///
     /// # Errors
     /// When it is somebody else's, or its end or reason don't fit.
@@ -93,7 +93,9 @@ impl Project {
             Some(lasts) if lasts > TimeDelta::days(DAYS_MAX) => return Err(LockRefusal::TooLong),
             _ => {}
         }
-        Ok(EnvironmentLocked { project_id: self.id, environment_id: id, lock }.into())
+        // The same lock with another reason or end: it is there since it was taken.
+        let since = environment.lock.as_ref().map_or(lock.since, |there| there.since);
+        Ok(EnvironmentLocked { project_id: self.id, environment_id: id, lock: Lock { since, ..lock } }.into())
     }
 
     /// Decides the end of a lock; nothing when it is to have run out and did not.
@@ -181,7 +183,11 @@ mod tests {
         let project = locked(of("ANA", Some(2)));
         let refused = project.lock(PRODUCTION, of("BEN", None)).unwrap_err();
         assert_eq!(refused.to_string(), "Production is locked by ana already (migration)");
-        assert!(project.lock(PRODUCTION, of("ANA", Some(4))).is_ok());
+        let later = Lock { since: now() + TimeDelta::hours(1), reason: Some("longer".into()), ..of("ANA", Some(4)) };
+        let event = project.lock(PRODUCTION, later).unwrap();
+        let changed = project.evolve(&event);
+        let lock = changed.environment(PRODUCTION).unwrap().lock.clone().unwrap();
+        assert_eq!((lock.since, lock.reason.as_deref()), (now(), Some("longer")), "it is there since it was taken");
     }
 
     #[test]

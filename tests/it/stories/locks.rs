@@ -311,3 +311,20 @@ fn who_waits_says_for_whom_also_when_the_owner_overtakes() {
         assert_eq!(times(s, "*succeeded*"), 4, "{}", s.channel());
     });
 }
+
+#[test]
+fn whose_job_was_lost_is_seen_to_after_a_replay_and_a_changed_lock_tells_those_who_wait() {
+    story(async |s| {
+        announced(s, 1).await;
+        s.writes("ana", "lock staging for 1h because migration").await;
+        s.presses("ben", "master-1", "Staging").await;
+        s.database.execute("delete from job where kind = 'end_lock'").await;
+        assert_eq!(s.app.rebuild().await.unwrap().work_found, 1);
+        s.writes("ana", "lock staging for 2h because it takes longer").await;
+        assert_eq!(times(s, "waits for the lock of <@U0ANA00001> (it takes longer)"), 1, "{}", s.channel());
+        s.database.set_clock(2 * 3_600 + 15).await;
+        s.app.store.keep_clock().await.unwrap();
+        s.run.take(Via::Sweep, Duration::ZERO).await;
+        s.comes_to_show("*succeeded*").await;
+    });
+}
