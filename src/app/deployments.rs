@@ -47,7 +47,7 @@ impl App {
         for _ in 0..ATTEMPTS {
             let lock = project.as_ref().and_then(|p| p.value.environment(environment)?.lock.clone());
             // The line is one snapshot with its position; what is over is not in it and is read by itself.
-            let line = self.store.deployments().line(environment, lock, Some(of.build_id), Some(id)).await?;
+            let line = self.store.deployments().line(environment, lock, Some(of.build_id), Some(id), false).await?;
             let own = match line.value.iter().find(|d| d.of.deployment_id == id) {
                 Some(own) => own.clone(),
                 None => self.store.deployments().get(id).await?.ok_or_else(missing)?,

@@ -138,7 +138,7 @@ impl App {
         let known = project.environment(environment);
         let lock = after.environment(environment).and_then(|e| e.lock.clone());
         let unavailable = |e: sqlx::Error| AppendError::Unavailable(std::sync::Arc::new(e));
-        let line = self.store.deployments().line(environment, lock, None, None).await.map_err(unavailable)?;
+        let line = self.store.deployments().line(environment, lock, None, None, false).await.map_err(unavailable)?;
         let event_id = new_event_id();
         let mut append = Append::default();
         record(&mut append, event_id, event, actor, known.map_or(0, |e| e.version));

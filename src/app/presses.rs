@@ -9,7 +9,7 @@ use crate::domain::deployment::{
     self, CancelDeployment, Deployment, DeploymentRefused, Person, PressRefusal, RequestDeployment, Stand, StopReason,
 };
 use crate::domain::event::{Actor, DeploymentEvent, Event};
-use crate::domain::ids::{BuildId, DeploymentId};
+use crate::domain::ids::{BuildId, DeploymentId, EventId};
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};
 
@@ -137,13 +137,24 @@ impl App {
                 continue;
             }
             let (environment, build_id) = (command.environment_id, Some(command.build_id));
-            let line = self.store.deployments().line(environment, lock, build_id, None).await?;
             let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
+            let place = known.and_then(|(_, project)| project.environment(environment));
+            let superseding = place.is_some_and(|place| place.superseding);
+            let line = self.store.deployments().line(environment, lock, build_id, None, superseding).await?;
             let event = deployment::request(known, posted_in.as_deref(), &line.value, &command);
             let mut append = Append::default();
             record(&mut append, event_id, &event, &actor, 0);
             if let Event::Deployment(DeploymentEvent::Requested(requested)) = &event {
                 append.row(rows::of_deployment(Deployment::requested(requested)));
+                for stopped in place.map(|p| deployment::superseded(p, &line.value, requested)).unwrap_or_default() {
+                    let stream = stopped.address().stream;
+                    let waited =
+                        line.value.iter().find(|d| d.of.deployment_id.0 == stream).expect("it is in the line").clone();
+                    let stop_id = EventId::following(event_id.0, &stream.to_string());
+                    record(&mut append, stop_id, &stopped, &actor, waited.version);
+                    append.because(event_id);
+                    append.row(rows::of_deployment(waited.evolve(&stopped)));
+                }
             }
             append.guard(command.environment_id.0, line.position);
             if let Some(project) = &project {

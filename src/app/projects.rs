@@ -182,6 +182,7 @@ impl App {
             EnvironmentChange::Rename(_)
             | EnvironmentChange::Move(_)
             | EnvironmentChange::Protect(_)
+            | EnvironmentChange::Supersede(_)
             | EnvironmentChange::Archive => None,
         };
         let before = std::sync::Mutex::new(None);

@@ -55,7 +55,7 @@ enum Command {
         #[command(flatten)]
         format: Format,
     },
-    /// Set variables (NAME=VALUE), a secret (--secret NAME, value from standard input), the position, or protection
+    /// Set variables (NAME=VALUE), a secret (--secret NAME, value from standard input), the position, protection, or superseding
     Set {
         /// The project's slug
         project: String,
@@ -76,6 +76,9 @@ enum Command {
         /// Whether a press is asked back first, on builds announced from now on: yes or no
         #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
         protected: Option<bool>,
+        /// Whether a press takes the place of those that wait there: yes or no
+        #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
+        superseding: Option<bool>,
     },
     /// Remove variables, secret or not; a secret's value is erased
     Unset {
@@ -181,10 +184,14 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Show { project, environment, format } => {
             show(app.project_named(&project).await?.environment_named(&environment)?, format);
         }
-        Command::Set { project, environment, variables, secret, from_file, position, protected } => {
+        Command::Set { project, environment, variables, secret, from_file, position, protected, superseding } => {
             anyhow::ensure!(
-                !variables.is_empty() || secret.is_some() || position.is_some() || protected.is_some(),
-                "nothing to set; give NAME=VALUE, --secret NAME, --position or --protected"
+                !variables.is_empty()
+                    || secret.is_some()
+                    || position.is_some()
+                    || protected.is_some()
+                    || superseding.is_some(),
+                "nothing to set; give NAME=VALUE, --secret NAME, --position, --protected or --superseding"
             );
             let split = |text: &String| {
                 let (name, value) = text
@@ -195,6 +202,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let mut changes = variables.iter().map(split).collect::<Result<Vec<_>>>()?;
             changes.extend(position.map(EnvironmentChange::Move));
             changes.extend(protected.map(EnvironmentChange::Protect));
+            changes.extend(superseding.map(EnvironmentChange::Supersede));
             let before = app.project_named(&project).await?;
             // All are judged before the first is recorded.
             for change in &changes {
@@ -270,7 +278,7 @@ pub fn as_json(e: &Environment) -> serde_json::Value {
         VariableValue::Plain(value) => json!({ "name": v.name, "value": value }),
         VariableValue::Secret(secret) => json!({ "name": v.name, "secret": secret }),
     };
-    json!({ "id": e.id, "name": e.name, "position": e.position, "protected": e.protected, "lock": e.lock, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
+    json!({ "id": e.id, "name": e.name, "position": e.position, "protected": e.protected, "superseding": e.superseding, "lock": e.lock, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
 }
 
 fn show(e: &Environment, format: Format) {
@@ -279,6 +287,9 @@ fn show(e: &Environment, format: Format) {
     }
     let protected = if e.protected { ", protected: a press is asked back first" } else { "" };
     output::line(&format!("{} (position {}{protected})", e.name, e.position));
+    if e.superseding {
+        output::line("  a press takes the place of those that wait");
+    }
     if let Some(lock) = &e.lock {
         let reason = lock.reason.as_ref().map(|r| format!(" ({})", output::safe(r))).unwrap_or_default();
         let until = lock.until.map(|until| format!(", until {}", output::time(until))).unwrap_or_default();

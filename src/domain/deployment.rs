@@ -12,7 +12,7 @@ use super::event::{DeploymentEvent, Event};
 use super::ids::*;
 use super::lock_events::Lock;
 use super::names::ImageRef;
-use super::project::{Project, Unchecked};
+use super::project::{Environment, Project, Unchecked};
 pub use super::state::State;
 
 /// Where a deployment stands, with what is known of it only there.
@@ -66,7 +66,11 @@ impl Stand {
             Self::Failed { .. } | Self::Resolved { verdict: Verdict::Failed, .. } => State::Failed,
             Self::Stopped { reason: StopReason::TimeLimit { .. }, .. } => State::TimedOut,
             Self::Stopped {
-                reason: StopReason::Operator { .. } | StopReason::Person { .. } | StopReason::Archived { .. },
+                reason:
+                    StopReason::Operator { .. }
+                    | StopReason::Person { .. }
+                    | StopReason::Superseded { .. }
+                    | StopReason::Archived { .. },
                 ..
             } => State::Cancelled,
         }
@@ -357,15 +361,17 @@ pub fn request(
             since_press_of: there.requested_by.user.clone(),
         });
     }
+    // What waits makes room for a newer press, where that is wanted.
+    let stays = |d: &Deployment| d.state() != State::Queued || !environment.superseding;
     let lock = line.lock.as_ref();
     let (ahead, locked_out) = match lock.filter(|lock| !lock.lets(&command.requested_by)) {
-        Some(lock) if line.is_empty() => (None, Some(lock.clone())),
+        Some(lock) if !line.iter().any(stays) => (None, Some(lock.clone())),
         // Theirs goes before what their lock keeps waiting.
         None if lock.is_some() => {
-            let own = line.iter().rev().find(|d| line.lets(d) && d.state() == State::Queued);
+            let own = line.iter().rev().find(|d| line.lets(d) && d.state() == State::Queued && stays(d));
             (own.or(line.holder()), None)
         }
-        _ => (line.iter().rev().find(|d| d.state() == State::Queued).or(line.holder()), None),
+        _ => (line.iter().rev().find(|d| d.state() == State::Queued && stays(d)).or(line.holder()), None),
     };
     DeploymentRequested {
         of: DeploymentOf { deployment_id, build_id, environment_id, project_id: project.id },
@@ -382,6 +388,17 @@ pub fn request(
         lock: locked_out,
     }
     .into()
+}
+
+/// What an accepted press takes the place of, where the environment is so: those that wait end.
+pub fn superseded(environment: &Environment, line: &Line, newer: &DeploymentRequested) -> Vec<Event> {
+    let waiting = line.iter().filter(|d| environment.superseding && d.state() == State::Queued);
+    let stopped = |d: &Deployment| {
+        let (deployment_id, by) = (newer.of.deployment_id, newer.build_name.clone());
+        let reason = StopReason::Superseded { deployment_id, by };
+        DeploymentStopped { of: d.of, reason, exit_code: None, cut_off_after: None, log: None }.into()
+    };
+    waiting.map(stopped).collect()
 }
 
 /// Lets a press in that comes from where the project's builds are deployed from: whoever sees the channel of before may
@@ -765,6 +782,22 @@ mod tests {
         let unknown = running.evolve(&lost[0]);
         assert!(unknown.end(Ending::Succeeded, seal(), &line).is_err(), "an unknown deployment ends only by a person");
         assert_eq!(unknown.resolve(Verdict::Failed, "looked".into(), &line).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_is_stopping_says_for_whom_and_what_is_unknown_can_not_be_stopped() {
+        let project = project();
+        let ready = accepted(&press(&project, &build(&project, "m-1"), &Line::default(), 1));
+        let ben = Person { team: "T1".into(), user: "U2".into(), name: "ben".into() };
+        let wish = || StopReason::Person { by: ben.clone(), reason: Some("wrong branch".into()) };
+        let running = in_state(State::Running, ready.clone());
+        let stopping = running.clone().evolve(&running.request_stop(wish(), &Line::default()).unwrap()[0]);
+        assert_eq!(
+            stopping.request_stop(wish(), &Line::default()).unwrap_err().sentence(),
+            "m-1 on Production is being stopped already: ben wanted so: wrong branch."
+        );
+        let unknown = in_state(State::Unknown, ready).request_stop(wish(), &Line::default()).unwrap_err();
+        assert!(unknown.sentence().contains("coolops deployment resolve"), "{}", unknown.sentence());
     }
 
     #[test]

@@ -214,6 +214,13 @@ pub enum StopReason {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A newer press took its place while it waited.
+    Superseded {
+        /// The press.
+        deployment_id: DeploymentId,
+        /// Its build.
+        by: String,
+    },
     /// What it was for was archived.
     Archived {
         /// What that was, such as `the environment Staging`.
@@ -230,6 +237,7 @@ impl StopReason {
             Self::Operator { reason, .. } => reason.clone(),
             Self::Person { by, reason: None } => format!("{} wanted so", by.name),
             Self::Person { by, reason: Some(reason) } => format!("{} wanted so: {reason}", by.name),
+            Self::Superseded { by, .. } => format!("superseded by {by}"),
             Self::Archived { what } => format!("{what} was archived"),
         }
     }
@@ -240,7 +248,10 @@ pub fn stop_words(reason: &StopReason, exit_code: Option<i64>, cut_off_after: Op
     let code = exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
     let who = match reason {
         StopReason::Operator { by, .. } => format!(", stopped by {by}"),
-        StopReason::TimeLimit { .. } | StopReason::Archived { .. } | StopReason::Person { .. } => String::new(),
+        StopReason::TimeLimit { .. }
+        | StopReason::Archived { .. }
+        | StopReason::Superseded { .. }
+        | StopReason::Person { .. } => String::new(),
     };
     format!("{}{code}{who}{}", reason.sentence(), cut_off(cut_off_after))
 }

@@ -135,6 +135,7 @@ events! {
         EnvironmentRenamed(EnvironmentRenamed) "environment_renamed" 1,
         EnvironmentMoved(EnvironmentMoved) "environment_moved" 1,
         EnvironmentProtectionChanged(EnvironmentProtectionChanged) "environment_protection_changed" 1,
+        EnvironmentSupersedingChanged(EnvironmentSupersedingChanged) "environment_superseding_changed" 1,
         EnvironmentLocked(EnvironmentLocked) "environment_locked" 1,
         EnvironmentUnlocked(EnvironmentUnlocked) "environment_unlocked" 1,
         EnvironmentArchived(EnvironmentArchived) "environment_archived" 1,
@@ -256,11 +257,9 @@ impl Event {
         match self {
             Self::Deployment(DeploymentEvent::MovedUp(e)) => format!("{kind} {}", e.behind.deployment_id),
             Self::Deployment(DeploymentEvent::LockedOut(e)) => {
-                format!(
-                    "{kind} {} {}",
-                    e.lock.since.timestamp_micros(),
-                    e.lock.until.map_or(0, |u| u.timestamp_micros())
-                )
+                let until = e.lock.until.map_or(0, |until| until.timestamp_micros());
+                let reason = e.lock.reason.as_deref().unwrap_or_default();
+                format!("{kind} {} {until} {reason}", e.lock.since.timestamp_micros())
             }
             Self::Deployment(DeploymentEvent::Delayed(e)) => format!("{kind} {}", e.times),
             Self::Deployment(DeploymentEvent::StrayStopped(e)) => format!("{kind} {}", e.container_id),
@@ -313,6 +312,7 @@ impl Event {
                 SettingsEvent::EnvironmentRenamed(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentMoved(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentProtectionChanged(e) => environment(e.project_id, e.environment_id),
+                SettingsEvent::EnvironmentSupersedingChanged(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentLocked(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentUnlocked(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentArchived(e) => environment(e.project_id, e.environment_id),

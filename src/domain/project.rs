@@ -111,6 +111,9 @@ pub struct Environment {
     /// A press for it is asked back first.
     #[serde(default)]
     pub protected: bool,
+    /// A press takes the place of those that wait.
+    #[serde(default)]
+    pub superseding: bool,
     /// Who keeps others out of it.
     #[serde(default)]
     pub lock: Option<Lock>,
@@ -277,6 +280,7 @@ impl Project {
                     name: e.name.clone(),
                     position: e.position,
                     protected: false,
+                    superseding: false,
                     lock: None,
                     unlocked: None,
                     archived: false,
@@ -293,6 +297,9 @@ impl Project {
             }
             SettingsEvent::EnvironmentProtectionChanged(e) => {
                 return self.change(e.environment_id, |env| env.protected = e.protected);
+            }
+            SettingsEvent::EnvironmentSupersedingChanged(e) => {
+                return self.change(e.environment_id, |env| env.superseding = e.superseding);
             }
             SettingsEvent::EnvironmentLocked(e) => {
                 return self.change(e.environment_id, |env| env.lock = Some(e.lock.clone()));
@@ -447,6 +454,9 @@ impl Project {
             EnvironmentChange::Protect(protected) => {
                 EnvironmentProtectionChanged { project_id, environment_id, protected }.into()
             }
+            EnvironmentChange::Supersede(superseding) => {
+                EnvironmentSupersedingChanged { project_id, environment_id, superseding }.into()
+            }
             EnvironmentChange::Archive => EnvironmentArchived { project_id, environment_id }.into(),
             EnvironmentChange::SetVariable { name, value } => {
                 names::variable(&name)?;
@@ -593,6 +603,7 @@ pub enum EnvironmentChange {
     Rename(String),
     Move(i32),
     Protect(bool),
+    Supersede(bool),
     Archive,
     SetVariable { name: String, value: String },
     SetSecret { name: String, secret: SecretRef },

@@ -237,6 +237,16 @@ pub struct EnvironmentProtectionChanged {
     pub protected: bool,
 }
 
+/// Recorded when it was changed whether a press takes the place of those that wait in an environment; presses from then
+/// on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct EnvironmentSupersedingChanged {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub superseding: bool,
+}
+
 /// Recorded when an environment was closed: its buttons on older messages are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "plain facts")]
@@ -358,6 +368,7 @@ examples! {
     EnvironmentRenamed { project_id: PROJECT, environment_id: ENVIRONMENT, name: "Live" }
     EnvironmentMoved { project_id: PROJECT, environment_id: ENVIRONMENT, position: 3 }
     EnvironmentProtectionChanged { project_id: PROJECT, environment_id: ENVIRONMENT, protected: true }
+    EnvironmentSupersedingChanged { project_id: PROJECT, environment_id: ENVIRONMENT, superseding: true }
     EnvironmentArchived { project_id: PROJECT, environment_id: ENVIRONMENT }
     VariableSet { project_id: PROJECT, environment_id: ENVIRONMENT, name: "REGION", value: "eu-central-1" }
     SecretSet { project_id: PROJECT, environment_id: ENVIRONMENT, name: "DATABASE_URL", secret: secret() }

@@ -32,7 +32,7 @@ impl Store {
 
 impl Deployments<'_> {
     /// The line of an environment under a lock, as far as a decision about a build's deployment there needs it, whatever
-    /// its length.
+    /// its length; or with all that wait, two hundred of them at most.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -42,6 +42,7 @@ impl Deployments<'_> {
         lock: Option<Lock>,
         build: Option<BuildId>,
         around: Option<DeploymentId>,
+        all_that_wait: bool,
     ) -> Result<Seen<Line>, sqlx::Error> {
         let owner = lock.as_ref().and_then(|lock| match &lock.holder {
             Holder::Person(person) => Some(person.clone()),
@@ -58,6 +59,7 @@ impl Deployments<'_> {
                  (select * from open order by requested desc limit 1) union all
                  (select * from open where build_id = $2) union all
                  (select * from open where holds) union all
+                 (select * from open where $6 and state = 'queued' order by requested limit 200) union all
                  (select * from open where state = 'queued' and (doc->'requested_by')->>'user' = $4 and (doc->'requested_by')->>'team' = $5 order by requested limit 1) union all
                  (select * from open where state = 'queued' and (doc->'requested_by')->>'user' = $4 and (doc->'requested_by')->>'team' = $5 order by requested desc limit 1) union all
                  (select * from open where requested < (select requested from deployment where id = $3) order by requested desc limit 1) union all
@@ -71,7 +73,8 @@ impl Deployments<'_> {
             build.map(|b| b.0),
             around.map(|d| d.0),
             user,
-            team
+            team,
+            all_that_wait
         )
         .fetch_one(&self.0.pool)
         .await?;
