@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use chrono::DateTime;
 
 use super::presses::Cancelled;
-use super::{App, CommandError, status};
+use super::{App, CommandError};
 use crate::domain::deployment::{self, CancelDeployment, Person, RequestDeployment};
 use crate::domain::event::{DeploymentEvent, Event};
 use crate::domain::ids::{DeploymentId, EnvironmentId, ProjectId};
@@ -95,28 +95,39 @@ impl App {
     /// # Errors
     /// When the database is away.
     pub async fn whereabouts(&self, channel: &str, of: Option<ProjectId>) -> Result<Answer, CommandError<Infallible>> {
-        let mut projects = self.store.directory().projects_of_channel(channel).await?;
-        projects.retain(|project| of.is_none_or(|of| of == project.id));
-        if projects.is_empty() {
+        let projects = self.store.directory().projects_of_channel(channel).await?;
+        self.whereabouts_of(&projects, of).await
+    }
+
+    async fn whereabouts_of(
+        &self,
+        projects: &[Project],
+        of: Option<ProjectId>,
+    ) -> Result<Answer, CommandError<Infallible>> {
+        let asked: Vec<&Project> = projects.iter().filter(|project| of.is_none_or(|of| of == project.id)).collect();
+        if asked.is_empty() {
             return Ok(Answer::Nothing("Nothing is deployed from this channel any more.".to_owned()));
         }
-        let more = projects.split_off(projects.len().min(PROJECTS_SHOWN)).into_iter().map(|p| p.slug).collect();
-        let mut shown = Vec::new();
-        for project in &projects {
-            let url = self.keys.links(&project.link_key).map(|links| project_url(&self.public_url, &links, project));
-            let standings = status::of(&self.store, project).await?;
-            shown.push(Whereabouts { project: project.name.clone(), url, standings });
-        }
-        Ok(Answer::Status { projects: shown, more, of })
+        let (shown, more) = asked.split_at(asked.len().min(PROJECTS_SHOWN));
+        // One question for all of them.
+        let environments: Vec<EnvironmentId> =
+            shown.iter().flat_map(|project| project.open_environments()).map(|e| e.id).collect();
+        let deployments = self.store.deployments().standing(&environments).await?;
+        let whereabouts = |project: &&Project| Whereabouts {
+            project: project.name.clone(),
+            url: self.keys.links(&project.link_key).map(|links| project_url(&self.public_url, &links, project)),
+            standings: Standing::of(project, &deployments),
+        };
+        let more = more.iter().map(|project| project.slug.clone()).collect();
+        Ok(Answer::Status { projects: shown.iter().map(whereabouts).collect(), more, of })
     }
 
     async fn told_status(&self, projects: &[Project], named: &str) -> Answered {
-        let channel = &projects[0].channel;
         if named.is_empty() {
-            return Ok(Ok(self.whereabouts(channel, None).await?));
+            return Ok(Ok(self.whereabouts_of(projects, None).await?));
         }
         match command::project(projects, "status", named) {
-            Ok(project) => Ok(Ok(self.whereabouts(channel, Some(project.id)).await?)),
+            Ok(project) => Ok(Ok(self.whereabouts_of(projects, Some(project.id)).await?)),
             Err(misunderstood) => Ok(Err(misunderstood)),
         }
     }
@@ -156,8 +167,8 @@ impl App {
     }
 
     async fn standing(&self, place: Place<'_>) -> Result<Option<Standing>, CommandError<Infallible>> {
-        let all = status::of(&self.store, place.project).await?;
-        Ok(all.into_iter().find(|s| s.environment == place.environment.id))
+        let here = self.store.deployments().standing(&[place.environment.id]).await?;
+        Ok(Standing::of(place.project, &here).into_iter().find(|s| s.environment == place.environment.id))
     }
 
     fn log_of(&self, project: &Project, id: DeploymentId) -> Option<String> {

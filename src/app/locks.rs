@@ -38,8 +38,10 @@ impl App {
         let actor = Actor::from(&lock.holder);
         // What has run out is nobody's any more.
         self.unlock_if(project, environment, &Unlocking::RanOut, &Actor::System).await?;
-        self.change_lock(project, environment, &actor, |p| p.lock(environment, lock.clone()).map(Some)).await?;
-        Ok(lock)
+        let before =
+            self.change_lock(project, environment, &actor, |p| p.lock(environment, lock.clone()).map(Some)).await?;
+        // One that was there was theirs, and is there since it was taken.
+        Ok(Lock { since: before.map_or(lock.since, |before| before.since), ..lock })
     }
 
     /// Takes a lock away; tells which one it was.
@@ -104,23 +106,22 @@ impl App {
         let mut seen = self.project(id).await?.ok_or_else(missing)?;
         for _ in 0..ATTEMPTS {
             let before = seen.value.environment(environment).and_then(|e| e.lock.clone());
-            let decided = decide(&seen.value);
-            // What was remembered may be old: a refusal is only told on what is there.
-            let (Ok(None) | Err(_)) = &decided else {
-                let Ok(Some(event)) = decided else { unreachable!("it was looked at") };
-                match self.record_lock(&seen.value, seen.position, environment, &event, actor).await {
-                    Ok(()) => return Ok(before),
-                    Err(AppendError::Conflict) => {
-                        seen = self.project_anew(id).await?.ok_or_else(missing)?;
-                        continue;
+            let nothing = match decide(&seen.value) {
+                Ok(Some(event)) => {
+                    match self.record_lock(&seen.value, seen.position, environment, &event, actor).await {
+                        Ok(()) => return Ok(before),
+                        Err(AppendError::Conflict) => None,
+                        Err(e) => return Err(e.into()),
                     }
-                    Err(e) => return Err(e.into()),
                 }
+                Ok(None) => Some(Ok(None)),
+                Err(refusal) => Some(Err(CommandError::Refused(refusal))),
             };
+            // What was remembered may be old: that nothing happens is only told on what is there.
             let position = seen.position;
             seen = self.project_anew(id).await?.ok_or_else(missing)?;
-            if seen.position == position {
-                return decided.map(|_| None).map_err(CommandError::Refused);
+            if let Some(nothing) = nothing.filter(|_| seen.position == position) {
+                return nothing;
             }
         }
         Err(too_busy())

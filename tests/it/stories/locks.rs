@@ -328,3 +328,14 @@ fn whose_job_was_lost_is_seen_to_after_a_replay_and_a_changed_lock_tells_those_w
         s.comes_to_show("*succeeded*").await;
     });
 }
+
+#[test]
+fn the_button_under_a_changed_lock_takes_that_lock_away() {
+    story(async |s| {
+        announced(s, 1).await;
+        s.writes("ana", "lock staging because migration").await;
+        s.writes("ana", "lock staging because it takes longer").await;
+        s.presses_in_place("(it takes longer)", "ben", "Unlock").await;
+        s.comes_to_show("*Staging* is unlocked by ben; it was the lock of <@U0ANA00001> (it takes longer).").await;
+    });
+}
