@@ -57,7 +57,7 @@ struct Pass {
 
 /// Reads the log to the container's end.
 pub(super) async fn read(source: &mut Source) -> Read {
-    let (mut damaged, mut files_told) = (0, None);
+    let (mut damaged, mut untold, mut files_told) = (0, 0, None);
     // Until when what was given is in the log at the latest.
     let mut bounds: Vec<(DateTime<Utc>, Counted)> = Vec::new();
     bounds.extend(source.broke.take().map(|(at, given)| (at + WRITTEN_LATE, given)));
@@ -73,6 +73,9 @@ pub(super) async fn read(source: &mut Source) -> Read {
         };
         // An ended log whose last entry is only half there is told up to it as if that was all.
         let ends_in_half = stands.ended && matches!(newest, Err(Unreadable::Damaged(_)));
+        // Of an ended log that has entries, one is the newest. An engine in a hurry keeps to itself that it could not read
+        // that one, and its answer is empty (81 of 400, measured with 20.10).
+        let is_told = matches!(newest, Ok(Some(_)));
         let newest = newest.ok().flatten();
         if let Some(given) = begun_with.take() {
             bounds.extend(newest.map(|newest| (newest + KEPT_LATE, given)));
@@ -98,7 +101,11 @@ pub(super) async fn read(source: &mut Source) -> Read {
             Some(Unreadable::Engine(words)) => source.trouble(Trouble::Engine(words)).await,
             Some(Unreadable::Damaged(_)) => damaged += 1,
             None if !reached => damaged += 1,
+            None if stands.ended && !ends_in_half && !is_told && pass.last.is_some() && untold < HOPELESS => {
+                untold += 1;
+            }
             None if stands.ended => {
+                let ends_in_half = ends_in_half || (!is_told && pass.last.is_some());
                 if !ends_in_half && (pass.skip.stdout > 0 || pass.skip.stderr > 0) {
                     return Read::Short;
                 }
@@ -120,7 +127,7 @@ pub(super) async fn read(source: &mut Source) -> Read {
         if damaged >= HOPELESS {
             return Read::Damaged;
         }
-        if damaged > 0 {
+        if damaged + untold > 0 {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }

@@ -171,7 +171,10 @@ pub(super) async fn read(source: &mut Source, from: Stamps, is_damaged: bool) {
         let broken = by.stream(source).await;
         let stands = source.stands().await;
         let last = by.last_at();
-        let newest = source.newest_at().await.ok().flatten();
+        let newest = source.newest_at().await;
+        // See `counted`: of a log that has entries, one is the newest.
+        let untold = last.is_some() && !matches!(newest, Ok(Some(_)));
+        let newest = newest.ok().flatten();
         let behind = stands.is_ok() && newest.is_some_and(|newest| last.is_none_or(|last| newest > last));
         if stands.is_ok() {
             by.ended(last, behind);
@@ -184,6 +187,7 @@ pub(super) async fn read(source: &mut Source, from: Stamps, is_damaged: bool) {
             _ if hopeless => false,
             // The engine may end a stream at the container's end before its last lines: only a stream that began after
             // the end is whole.
+            None if untold => by.fruitless < FRUITLESS,
             None => !ended_before,
             // The engine can't say how much there is. What is damaged stays so, and costs the engine seconds each time
             // (20,000 tries, measured with 20.10); what can't be opened just now may be read in a moment.
@@ -205,7 +209,7 @@ pub(super) async fn read(source: &mut Source, from: Stamps, is_damaged: bool) {
                     source.missing(CUT_OFF);
                 }
                 // What stands behind the damage may never have been read.
-                if (hopeless || broken.is_some()) && gone == 0 && !cut_off && !by.is_marked {
+                if (hopeless || untold || broken.is_some()) && gone == 0 && !cut_off && !by.is_marked {
                     source.missing(GONE);
                 }
                 return;

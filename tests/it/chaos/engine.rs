@@ -266,31 +266,44 @@ async fn log_file(s: &Chaos<'_>) -> PathBuf {
 
 #[test]
 fn f13_the_engine_s_log_ends_in_half_a_line() {
-    chaos(&counting(300, 10, 0), None, async |s| {
-        s.announces("master-1").await;
-        s.stop("-TERM");
-        s.start_roles(&["web"]).await;
-        s.start_worker();
-        s.presses("ana", "master-1", "Staging").await;
-        s.shows("*running*").await;
-        s.end_process(1, "-KILL");
-        let file = log_file(s).await;
-        s.until("the container has ended", async || {
-            String::from_utf8_lossy(&std::fs::read(&file).unwrap()).contains("line 300")
-        })
-        .await;
-        s.injects("the engine's own file ends in half a line, as a full disk or a power cut leaves it");
-        let whole = std::fs::read(&file).unwrap();
-        std::fs::write(&file, &whole[..whole.len() - 25]).unwrap();
-        s.start_worker();
-        // The lease of the one that was killed runs out after 20 s, and each look at the damage costs the engine
-        // seconds.
-        s.until_long("it has its end", Duration::from_mins(2), async || s.channel().contains("*succeeded*")).await;
-        let log = s.logs();
-        assert!(log.contains("line 299\n") && !log.contains("line 300\n"), "{log}");
-        assert_eq!(log.matches("output is missing here").count(), 1, "{log}");
-        s.saw("what could not be read is marked, once, and the deployment has its end");
-    });
+    // An engine in a hurry says nothing in place of its error.
+    for empty_answers in [0, 1, 100] {
+        chaos(&counting(300, 10, 0), None, async |s| {
+            let engine = behind_a_proxy(s).await;
+            s.announces("master-1").await;
+            s.stop("-TERM");
+            s.start_roles(&["web"]).await;
+            s.start_worker();
+            s.presses("ana", "master-1", "Staging").await;
+            s.shows("*running*").await;
+            s.end_process(1, "-KILL");
+            let file = log_file(s).await;
+            s.until("the container has ended", async || {
+                String::from_utf8_lossy(&std::fs::read(&file).unwrap()).contains("line 300")
+            })
+            .await;
+            s.injects(&format!(
+                "the engine's own file ends in half a line, as a full disk or a power cut leaves it; {empty_answers} times \
+                 the engine keeps that to itself"
+            ));
+            let whole = std::fs::read(&file).unwrap();
+            std::fs::write(&file, &whole[..whole.len() - 25]).unwrap();
+            engine.answers_instead(
+                "tail=1 ",
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                empty_answers,
+            );
+            s.start_worker();
+            // The lease of the one that was killed runs out after 20 s, and each look at the damage costs the engine
+            // seconds.
+            s.until_long("it has its end", Duration::from_mins(2), async || s.channel().contains("*succeeded*")).await;
+            assert!(engine.to_swallow() < empty_answers.max(1), "its newest line was never asked for");
+            let log = s.logs();
+            assert!(log.contains("line 299\n") && !log.contains("line 300\n"), "{log}");
+            assert_eq!(log.matches("output is missing here").count(), 1, "{log}");
+            s.saw("what could not be read is marked, once, and the deployment has its end");
+        });
+    }
 }
 
 #[test]

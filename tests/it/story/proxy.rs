@@ -49,11 +49,12 @@ pub struct Running {
     pub socket: PathBuf,
 }
 
-/// Which answers are lost.
+/// Which answers are lost, and what comes instead of them.
 #[derive(Default)]
 struct Swallow {
     left: AtomicU32,
     words: Mutex<&'static str>,
+    instead: Mutex<&'static str>,
 }
 
 impl Swallow {
@@ -152,8 +153,19 @@ impl Proxy {
 
     /// The same, of connections on which these words were sent before.
     pub fn swallow_answers_to(&self, words: &'static str, count: u32) {
+        self.answers_instead(words, "", count);
+    }
+
+    /// The same, and this is what comes before the connection's end.
+    pub fn answers_instead(&self, words: &'static str, answer: &'static str, count: u32) {
         *self.swallow.words.lock().unwrap() = words;
+        *self.swallow.instead.lock().unwrap() = answer;
         self.swallow.left.store(count, Ordering::SeqCst);
+    }
+
+    /// How many of those are still to come.
+    pub fn to_swallow(&self) -> u32 {
+        self.swallow.left.load(Ordering::SeqCst)
     }
 }
 
@@ -201,7 +213,8 @@ async fn serve(
                     0 => return Ok(()),
                     n if swallow.takes(&asked) => {
                         tracing::debug!(bytes = n, "an answer was swallowed");
-                        return Ok(());
+                        let instead = *swallow.instead.lock().unwrap();
+                        return client.write_all(instead.as_bytes()).await;
                     }
                     n => client.write_all(&down[..n]).await?,
                 },

@@ -270,20 +270,21 @@ impl Service {
 
     /// The signed press of a button, as Slack would send it.
     pub fn press_of(&self, user: &str, build: &str, environment: &str) -> Signed {
-        self.try_press_of(user, build, environment).unwrap_or_else(|| panic!("no message of {build}"))
+        self.try_press_of(user, build, environment)
+            .unwrap_or_else(|| panic!("no message of {build} has a button for {environment}"))
     }
 
-    /// The same, if there is a message whose text holds these words; of the newest one.
+    /// The same, if there is a message with such a button whose text holds these words; of the newest one.
     pub fn try_press_of(&self, user: &str, words: &str, environment: &str) -> Option<Signed> {
         let words = words.trim_start_matches("# Api: ");
         let press = {
             let workspace = self.standin.workspace();
-            let message = workspace.channels[0]
+            let (message, (action_id, option)) = workspace.channels[0]
                 .messages
                 .iter()
                 .rev()
-                .find(|m| m.only_for.is_none() && read::title(m).contains(words))?;
-            let (action_id, option) = read::button(message, environment).unwrap();
+                .filter(|m| m.only_for.is_none() && read::title(m).contains(words))
+                .find_map(|m| Some((m, read::button(m, environment)?)))?;
             let user = workspace.users.iter().find(|u| u.name == user).unwrap().id.clone();
             Press { channel: CHANNEL.to_owned(), ts: message.ts.clone(), user, action_id, option }
         };
