@@ -12,6 +12,7 @@ use crate::domain::deployment::{self, CancelDeployment, Person, RequestDeploymen
 use crate::domain::event::{DeploymentEvent, Event};
 use crate::domain::ids::{DeploymentId, EnvironmentId, ProjectId};
 use crate::domain::lock::{Holder, Lock, LockRefusal, Unlocking};
+use crate::domain::person_events::Wants;
 use crate::domain::project::Project;
 use crate::projections::standing::Standing;
 use crate::slack::answer::{Answer, Whereabouts, newest_of};
@@ -64,6 +65,7 @@ impl App {
         let now = self.store.clock().now();
         let command = match Command::read(&sent.text, now) {
             Ok(Command::Help) => return Ok(Answer::Help),
+            Ok(Command::Notify(chosen)) => return self.told_to_notify(&sent.by, chosen).await,
             Ok(command) => command,
             Err(misunderstood) => return Ok(Answer::Misunderstood(misunderstood)),
         };
@@ -73,7 +75,7 @@ impl App {
             return Ok(Answer::Nothing(sentence.to_owned()));
         }
         let answered = match command {
-            Command::Help => Ok(Ok(Answer::Help)),
+            Command::Help | Command::Notify(_) => Ok(Ok(Answer::Help)),
             Command::Status(named) => self.told_status(&projects, &named).await,
             Command::Builds(named) => self.told_builds(&projects, &named).await,
             Command::Deploy { build, place } => self.told_to_deploy(&projects, sent, id, &build, &place).await,
@@ -88,6 +90,14 @@ impl App {
             Command::Locks => Ok(Ok(locks_of(&projects))),
         };
         Ok(answered?.unwrap_or_else(Answer::Misunderstood))
+    }
+
+    /// Somebody chooses what they are told directly, or asks what that is; in any channel.
+    async fn told_to_notify(&self, by: &Person, chosen: Option<Wants>) -> Result<Answer, CommandError<Infallible>> {
+        if let Some(wants) = chosen {
+            self.choose(by, wants).await?;
+        }
+        Ok(Answer::Notifying(self.wants(by).await?))
     }
 
     /// What is where, of one project of a channel or of all: what the button under an answer shows to everybody.

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod deployments;
 pub mod locks;
 pub mod notices;
+pub mod people;
 pub mod presses;
 pub mod projects;
 pub mod questions;

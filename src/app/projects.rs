@@ -183,6 +183,7 @@ impl App {
             | EnvironmentChange::Move(_)
             | EnvironmentChange::Protect(_)
             | EnvironmentChange::Supersede(_)
+            | EnvironmentChange::Broadcast(_)
             | EnvironmentChange::Archive => None,
         };
         let before = std::sync::Mutex::new(None);

@@ -238,6 +238,14 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
         let text = format!("{messages} messages can't be brought up to date there ({problem}); {next}");
         checks.note(format!("Slack channel {channel}"), false, text);
     }
+    for refused in store.reports().refused().await? {
+        let next = match refused.problem.as_str() {
+            word if word.starts_with("missing_scope") => "; reinstall the app from deploy/slack-app-manifest.yaml",
+            _ => "",
+        };
+        let text = format!("Slack refused {} within a day ({}){next}", refused.count, refused.problem);
+        checks.note("Direct messages and threads", false, text);
+    }
     for job in store.jobs().stuck().await? {
         let what = format!("Job {} {}", job.kind, job.key);
         if job.expired {

@@ -55,7 +55,7 @@ enum Command {
         #[command(flatten)]
         format: Format,
     },
-    /// Set variables (NAME=VALUE), a secret (--secret NAME, value from standard input), the position, protection, or superseding
+    /// Set variables (NAME=VALUE), a secret (--secret NAME, value from standard input), the position, or how presses and failures are treated
     Set {
         /// The project's slug
         project: String,
@@ -79,6 +79,9 @@ enum Command {
         /// Whether a press takes the place of those that wait there: yes or no
         #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
         superseding: Option<bool>,
+        /// Whether a failure is shown in the channel too, not in the thread alone: yes or no
+        #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
+        broadcasting: Option<bool>,
     },
     /// Remove variables, secret or not; a secret's value is erased
     Unset {
@@ -184,14 +187,25 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Show { project, environment, format } => {
             show(app.project_named(&project).await?.environment_named(&environment)?, format);
         }
-        Command::Set { project, environment, variables, secret, from_file, position, protected, superseding } => {
+        Command::Set {
+            project,
+            environment,
+            variables,
+            secret,
+            from_file,
+            position,
+            protected,
+            superseding,
+            broadcasting,
+        } => {
             anyhow::ensure!(
                 !variables.is_empty()
                     || secret.is_some()
                     || position.is_some()
                     || protected.is_some()
-                    || superseding.is_some(),
-                "nothing to set; give NAME=VALUE, --secret NAME, --position, --protected or --superseding"
+                    || superseding.is_some()
+                    || broadcasting.is_some(),
+                "nothing to set; give NAME=VALUE, --secret NAME, --position, --protected, --superseding or --broadcasting"
             );
             let split = |text: &String| {
                 let (name, value) = text
@@ -203,6 +217,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             changes.extend(position.map(EnvironmentChange::Move));
             changes.extend(protected.map(EnvironmentChange::Protect));
             changes.extend(superseding.map(EnvironmentChange::Supersede));
+            changes.extend(broadcasting.map(EnvironmentChange::Broadcast));
             let before = app.project_named(&project).await?;
             // All are judged before the first is recorded.
             for change in &changes {
@@ -278,7 +293,7 @@ pub fn as_json(e: &Environment) -> serde_json::Value {
         VariableValue::Plain(value) => json!({ "name": v.name, "value": value }),
         VariableValue::Secret(secret) => json!({ "name": v.name, "secret": secret }),
     };
-    json!({ "id": e.id, "name": e.name, "position": e.position, "protected": e.protected, "superseding": e.superseding, "lock": e.lock, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
+    json!({ "id": e.id, "name": e.name, "position": e.position, "protected": e.protected, "superseding": e.superseding, "broadcasting": e.broadcasting, "lock": e.lock, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
 }
 
 fn show(e: &Environment, format: Format) {
@@ -289,6 +304,9 @@ fn show(e: &Environment, format: Format) {
     output::line(&format!("{} (position {}{protected})", e.name, e.position));
     if e.superseding {
         output::line("  a press takes the place of those that wait");
+    }
+    if e.broadcasting {
+        output::line("  a failure is shown in the channel too");
     }
     if let Some(lock) = &e.lock {
         let reason = lock.reason.as_ref().map(|r| format!(" ({})", output::safe(r))).unwrap_or_default();

@@ -16,6 +16,7 @@ use super::ids::*;
 use super::lock_events::{EnvironmentLocked, EnvironmentUnlocked};
 use super::message::*;
 use super::payload::Payload;
+use super::person_events::NotificationsChosen;
 use super::project_events::*;
 use super::upcast;
 
@@ -109,6 +110,7 @@ events! {
     alone {
         BuildRegistered "build_registered" 1,
         MessagePosted "message_posted" 1,
+        NotificationsChosen "notifications_chosen" 1,
     }
     /// What changes the settings of a project or of its environments.
     Settings(SettingsEvent) {
@@ -136,6 +138,7 @@ events! {
         EnvironmentMoved(EnvironmentMoved) "environment_moved" 1,
         EnvironmentProtectionChanged(EnvironmentProtectionChanged) "environment_protection_changed" 1,
         EnvironmentSupersedingChanged(EnvironmentSupersedingChanged) "environment_superseding_changed" 1,
+        EnvironmentBroadcastingChanged(EnvironmentBroadcastingChanged) "environment_broadcasting_changed" 1,
         EnvironmentLocked(EnvironmentLocked) "environment_locked" 1,
         EnvironmentUnlocked(EnvironmentUnlocked) "environment_unlocked" 1,
         EnvironmentArchived(EnvironmentArchived) "environment_archived" 1,
@@ -210,6 +213,8 @@ pub enum StreamKind {
     Deployment,
     /// Where a build's Slack message is.
     Message,
+    /// What a person in Slack chose.
+    Person,
 }
 
 impl StreamKind {
@@ -221,6 +226,7 @@ impl StreamKind {
             Self::Build => "build",
             Self::Deployment => "deployment",
             Self::Message => "message",
+            Self::Person => "person",
         }
     }
 }
@@ -232,7 +238,7 @@ pub struct Address {
     pub kind: StreamKind,
     /// The stream.
     pub stream: Uuid,
-    /// The build or project whose story it is part of: what a build's events are read by.
+    /// The build, project or person whose story it is part of: what a build's events are read by.
     pub correlation: Uuid,
     /// The consistency boundary that it moves: a project's configuration or an environment's line.
     pub boundary: Option<Uuid>,
@@ -313,6 +319,7 @@ impl Event {
                 SettingsEvent::EnvironmentMoved(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentProtectionChanged(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentSupersedingChanged(e) => environment(e.project_id, e.environment_id),
+                SettingsEvent::EnvironmentBroadcastingChanged(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentLocked(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentUnlocked(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentArchived(e) => environment(e.project_id, e.environment_id),
@@ -352,6 +359,10 @@ impl Event {
                 correlation: e.build_id.0,
                 boundary: None,
             },
+            Self::NotificationsChosen(e) => {
+                let stream = person_stream(&e.by.team, &e.by.user);
+                Address { kind: StreamKind::Person, stream, correlation: stream, boundary: None }
+            }
         }
     }
 }

@@ -55,6 +55,8 @@ ids! {
     JobId,
     /// A webhook of a CI system that a project took.
     DeliveryId,
+    /// Something that is told once: in a direct message, or in the thread under a build's message.
+    ReportId,
 }
 
 /// Namespace of every id that is derived from a name (UUIDv5): the same name gives the same id for ever.
@@ -99,6 +101,13 @@ impl DeliveryId {
     }
 }
 
+impl ReportId {
+    /// The id of what is told of a cause in one place.
+    pub fn of(cause: Uuid, place: &str) -> Self {
+        Self(derived(&[b"report", cause.as_bytes(), place.as_bytes()]))
+    }
+}
+
 impl JobId {
     /// The id of the one job of that kind about that thing.
     pub fn of(kind: &str, key: Uuid) -> Self {
@@ -111,6 +120,11 @@ impl EventId {
     pub fn following(cause: Uuid, what: &str) -> Self {
         Self(derived(&[b"event", cause.as_bytes(), what.as_bytes()]))
     }
+}
+
+/// The stream that a person's choices are kept in.
+pub fn person_stream(team: &str, user: &str) -> Uuid {
+    derived(&[b"person", team.as_bytes(), user.as_bytes()])
 }
 
 /// The stream that a build's message facts are kept in: apart from the build's own, so that posting never conflicts

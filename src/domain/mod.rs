@@ -20,6 +20,7 @@ pub mod message;
 pub mod names;
 pub mod output;
 pub mod payload;
+pub mod person_events;
 pub mod project;
 pub mod project_events;
 pub mod react;

@@ -114,6 +114,9 @@ pub struct Environment {
     /// A press takes the place of those that wait.
     #[serde(default)]
     pub superseding: bool,
+    /// A failure is shown in the channel too.
+    #[serde(default)]
+    pub broadcasting: bool,
     /// Who keeps others out of it.
     #[serde(default)]
     pub lock: Option<Lock>,
@@ -281,6 +284,7 @@ impl Project {
                     position: e.position,
                     protected: false,
                     superseding: false,
+                    broadcasting: false,
                     lock: None,
                     unlocked: None,
                     archived: false,
@@ -300,6 +304,9 @@ impl Project {
             }
             SettingsEvent::EnvironmentSupersedingChanged(e) => {
                 return self.change(e.environment_id, |env| env.superseding = e.superseding);
+            }
+            SettingsEvent::EnvironmentBroadcastingChanged(e) => {
+                return self.change(e.environment_id, |env| env.broadcasting = e.broadcasting);
             }
             SettingsEvent::EnvironmentLocked(e) => {
                 return self.change(e.environment_id, |env| env.lock = Some(e.lock.clone()));
@@ -457,6 +464,9 @@ impl Project {
             EnvironmentChange::Supersede(superseding) => {
                 EnvironmentSupersedingChanged { project_id, environment_id, superseding }.into()
             }
+            EnvironmentChange::Broadcast(broadcasting) => {
+                EnvironmentBroadcastingChanged { project_id, environment_id, broadcasting }.into()
+            }
             EnvironmentChange::Archive => EnvironmentArchived { project_id, environment_id }.into(),
             EnvironmentChange::SetVariable { name, value } => {
                 names::variable(&name)?;
@@ -604,6 +614,7 @@ pub enum EnvironmentChange {
     Move(i32),
     Protect(bool),
     Supersede(bool),
+    Broadcast(bool),
     Archive,
     SetVariable { name: String, value: String },
     SetSecret { name: String, secret: SecretRef },

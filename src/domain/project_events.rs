@@ -247,6 +247,16 @@ pub struct EnvironmentSupersedingChanged {
     pub superseding: bool,
 }
 
+/// Recorded when it was changed whether a failure there is shown in the channel too, beside the thread under its build's
+/// message; failures from then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct EnvironmentBroadcastingChanged {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub broadcasting: bool,
+}
+
 /// Recorded when an environment was closed: its buttons on older messages are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "plain facts")]
@@ -369,6 +379,7 @@ examples! {
     EnvironmentMoved { project_id: PROJECT, environment_id: ENVIRONMENT, position: 3 }
     EnvironmentProtectionChanged { project_id: PROJECT, environment_id: ENVIRONMENT, protected: true }
     EnvironmentSupersedingChanged { project_id: PROJECT, environment_id: ENVIRONMENT, superseding: true }
+    EnvironmentBroadcastingChanged { project_id: PROJECT, environment_id: ENVIRONMENT, broadcasting: true }
     EnvironmentArchived { project_id: PROJECT, environment_id: ENVIRONMENT }
     VariableSet { project_id: PROJECT, environment_id: ENVIRONMENT, name: "REGION", value: "eu-central-1" }
     SecretSet { project_id: PROJECT, environment_id: ENVIRONMENT, name: "DATABASE_URL", secret: secret() }

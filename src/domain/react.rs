@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::deployment_events::DeploymentOf;
 use super::event::{DeploymentEvent, Event, SettingsEvent};
 use super::ids::{BuildId, DeploymentId, EnvironmentId, JobId};
 
@@ -16,6 +17,10 @@ pub enum Task {
     ReplyPrivately(DeploymentId),
     /// See that an environment's lock runs out.
     EndLock(EnvironmentId),
+    /// Tell people how a deployment goes, directly and in the thread under its build's message.
+    Report(DeploymentId),
+    /// Tell whose lock of an environment it was that somebody took it away.
+    ReportLock(EnvironmentId),
 }
 
 /// The kinds of tasks: one for each file of a job in `jobs`.
@@ -26,11 +31,14 @@ pub enum TaskKind {
     RunDeployment,
     ReplyPrivately,
     EndLock,
+    Report,
+    ReportLock,
 }
 
 impl TaskKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::SyncMessage, Self::RunDeployment, Self::ReplyPrivately, Self::EndLock];
+    pub const ALL: [Self; 6] =
+        [Self::SyncMessage, Self::RunDeployment, Self::ReplyPrivately, Self::EndLock, Self::Report, Self::ReportLock];
 
     /// The stored name.
     pub fn as_str(self) -> &'static str {
@@ -39,6 +47,8 @@ impl TaskKind {
             Self::RunDeployment => "run_deployment",
             Self::ReplyPrivately => "reply_privately",
             Self::EndLock => "end_lock",
+            Self::Report => "report",
+            Self::ReportLock => "report_lock",
         }
     }
 
@@ -54,6 +64,8 @@ impl TaskKind {
             Self::RunDeployment => Task::RunDeployment(DeploymentId(key)),
             Self::ReplyPrivately => Task::ReplyPrivately(DeploymentId(key)),
             Self::EndLock => Task::EndLock(EnvironmentId(key)),
+            Self::Report => Task::Report(DeploymentId(key)),
+            Self::ReportLock => Task::ReportLock(EnvironmentId(key)),
         }
     }
 }
@@ -66,6 +78,8 @@ impl Task {
             Self::RunDeployment(_) => TaskKind::RunDeployment,
             Self::ReplyPrivately(_) => TaskKind::ReplyPrivately,
             Self::EndLock(_) => TaskKind::EndLock,
+            Self::Report(_) => TaskKind::Report,
+            Self::ReportLock(_) => TaskKind::ReportLock,
         }
     }
 
@@ -73,8 +87,8 @@ impl Task {
     pub fn key(self) -> Uuid {
         match self {
             Self::SyncMessage(id) => id.0,
-            Self::RunDeployment(id) | Self::ReplyPrivately(id) => id.0,
-            Self::EndLock(id) => id.0,
+            Self::RunDeployment(id) | Self::ReplyPrivately(id) | Self::Report(id) => id.0,
+            Self::EndLock(id) | Self::ReportLock(id) => id.0,
         }
     }
 
@@ -89,9 +103,8 @@ pub fn react(event: &Event) -> Vec<Task> {
     match event {
         Event::BuildRegistered(e) => vec![Task::SyncMessage(e.build_id)],
         Event::Deployment(event) => match event {
-            DeploymentEvent::Requested(e) if e.behind.is_some() || e.lock.is_some() => {
-                vec![Task::SyncMessage(e.of.build_id)]
-            }
+            DeploymentEvent::Requested(e) if e.lock.is_some() => told(&e.of),
+            DeploymentEvent::Requested(e) if e.behind.is_some() => vec![Task::SyncMessage(e.of.build_id)],
             DeploymentEvent::Requested(e) => {
                 vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)]
             }
@@ -100,7 +113,7 @@ pub fn react(event: &Event) -> Vec<Task> {
             }
             DeploymentEvent::Refused(e) => vec![Task::ReplyPrivately(e.deployment_id)],
             DeploymentEvent::MovedUp(e) => vec![Task::SyncMessage(e.of.build_id)],
-            DeploymentEvent::LockedOut(e) => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::LockedOut(e) => told(&e.of),
             DeploymentEvent::PullStarted(e) => vec![Task::SyncMessage(e.of.build_id)],
             DeploymentEvent::Delayed(e) => vec![Task::SyncMessage(e.of.build_id)],
             DeploymentEvent::StrayStopped(e) => vec![Task::SyncMessage(e.of.build_id)],
@@ -108,20 +121,31 @@ pub fn react(event: &Event) -> Vec<Task> {
             DeploymentEvent::Started(e) => vec![Task::SyncMessage(e.of.build_id)],
             // The job of a deployment is there while it is open: its holder hears of the stop, or its next holder sees it.
             DeploymentEvent::StopRequested(e) => vec![Task::SyncMessage(e.of.build_id)],
-            DeploymentEvent::Stopped(e) => vec![Task::SyncMessage(e.of.build_id)],
-            DeploymentEvent::Succeeded(e) => vec![Task::SyncMessage(e.of.build_id)],
-            DeploymentEvent::Failed(e) => vec![Task::SyncMessage(e.of.build_id)],
-            DeploymentEvent::Lost(e) => vec![Task::SyncMessage(e.of.build_id)],
+            DeploymentEvent::Stopped(e) => told(&e.of),
+            DeploymentEvent::Succeeded(e) => told(&e.of),
+            DeploymentEvent::Failed(e) => told(&e.of),
+            DeploymentEvent::Lost(e) => told(&e.of),
             // Its container was kept for a person to look at; nobody needs it any more.
             DeploymentEvent::Resolved(e) => {
-                vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)]
+                std::iter::once(Task::RunDeployment(e.of.deployment_id)).chain(told(&e.of)).collect()
             }
         },
         // Somebody must see that it runs out.
         Event::Settings(SettingsEvent::EnvironmentLocked(e)) if e.lock.until.is_some() => {
             vec![Task::EndLock(e.environment_id)]
         }
+        // Who lost it without having given it away.
+        Event::Settings(SettingsEvent::EnvironmentUnlocked(e))
+            if e.by.as_ref().is_some_and(|by| !by.same(&e.lock.holder)) =>
+        {
+            vec![Task::ReportLock(e.environment_id)]
+        }
         // Settings change nothing that was promised before; a posted message is the end of a task, not its beginning.
-        Event::Settings(_) | Event::MessagePosted(_) => vec![],
+        Event::Settings(_) | Event::MessagePosted(_) | Event::NotificationsChosen(_) => vec![],
     }
+}
+
+/// What people are told of beside the message.
+fn told(of: &DeploymentOf) -> Vec<Task> {
+    vec![Task::SyncMessage(of.build_id), Task::Report(of.deployment_id)]
 }

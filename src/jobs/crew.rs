@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::housekeeping::{Chore, Housekeeping};
 use super::slack_calls::{Paces, SlackJob};
-use super::{Outcome, end_lock, housekeeping, reply_privately, run_deployment, sync_message};
+use super::{Outcome, end_lock, housekeeping, reply_privately, report, report_lock, run_deployment, sync_message};
 use crate::app::{self, App};
 use crate::domain::react::{Task, TaskKind};
 use crate::failpoint;
@@ -254,6 +254,12 @@ impl Crew {
             (Task::ReplyPrivately(press), Tools::Slack(slack, paces)) => {
                 reply_privately::perform(SlackJob { app, slack, paces, claim }, press).await
             }
+            (Task::Report(deployment), Tools::Slack(slack, paces)) => {
+                report::perform(SlackJob { app, slack, paces, claim }, deployment).await
+            }
+            (Task::ReportLock(environment), Tools::Slack(slack, paces)) => {
+                report_lock::perform(SlackJob { app, slack, paces, claim }, environment).await
+            }
             (Task::EndLock(environment), _) => end_lock::perform(app, environment).await,
             (Task::RunDeployment(id), Tools::Runner(runner)) => {
                 run_deployment::perform(app, runner, claim, id, stop).await
@@ -289,8 +295,12 @@ fn span(claim: &Claim) -> tracing::Span {
     );
     match claim.task {
         Task::SyncMessage(build) => span.record("build.id", field::display(build)),
-        Task::EndLock(environment) => span.record("environment.id", field::display(environment)),
-        Task::RunDeployment(id) | Task::ReplyPrivately(id) => span.record("deployment.id", field::display(id)),
+        Task::EndLock(environment) | Task::ReportLock(environment) => {
+            span.record("environment.id", field::display(environment))
+        }
+        Task::RunDeployment(id) | Task::ReplyPrivately(id) | Task::Report(id) => {
+            span.record("deployment.id", field::display(id))
+        }
     };
     span
 }

@@ -9,23 +9,35 @@ use crate::terminal::{Row, Screen};
 /// Characters of a line, at most.
 const LINE_CHARACTERS: usize = 200;
 
-/// Keeps the last lines of each stream. They are masked already.
-#[derive(Debug, Default)]
+/// Keeps the last lines of each stream, so many. They are masked already.
+#[derive(Debug)]
 pub(super) struct LastWords {
+    most: usize,
     errors: VecDeque<Vec<u8>>,
     all: VecDeque<Vec<u8>>,
 }
 
+impl Default for LastWords {
+    fn default() -> Self {
+        Self::new(LAST_LINES)
+    }
+}
+
 impl LastWords {
+    /// Nothing yet, and so many lines at most.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, errors: VecDeque::new(), all: VecDeque::new() }
+    }
+
     /// Whole lines of one of the streams.
     pub(super) fn push(&mut self, stderr: bool, lines: &[u8]) {
         let mut last: Vec<&[u8]> =
-            lines.rsplit(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty()).take(LAST_LINES).collect();
+            lines.rsplit(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty()).take(self.most).collect();
         last.reverse();
         for line in last {
-            keep(&mut self.all, line);
+            keep(&mut self.all, self.most, line);
             if stderr {
-                keep(&mut self.errors, line);
+                keep(&mut self.errors, self.most, line);
             }
         }
     }
@@ -42,8 +54,8 @@ impl LastWords {
     }
 }
 
-fn keep(of: &mut VecDeque<Vec<u8>>, line: &[u8]) {
-    if of.len() == LAST_LINES {
+fn keep(of: &mut VecDeque<Vec<u8>>, most: usize, line: &[u8]) {
+    if of.len() == most {
         of.pop_front();
     }
     // What a progress bar said before its last state is seen by nobody.

@@ -11,6 +11,8 @@ mod last_words;
 pub mod queue;
 pub mod relay;
 pub mod reply_privately;
+pub mod report;
+pub mod report_lock;
 pub mod run_deployment;
 pub mod slack_calls;
 mod stop;
@@ -42,7 +44,8 @@ impl Outcome {
 }
 
 /// The kinds of jobs that need Slack: done by `web`.
-pub const SLACK_KINDS: &[TaskKind] = &[TaskKind::SyncMessage, TaskKind::ReplyPrivately];
+pub const SLACK_KINDS: &[TaskKind] =
+    &[TaskKind::SyncMessage, TaskKind::ReplyPrivately, TaskKind::Report, TaskKind::ReportLock];
 
 /// The kinds of jobs that need Docker, or nothing: done by `worker`.
 pub const RUNNER_KINDS: &[TaskKind] = &[TaskKind::RunDeployment, TaskKind::EndLock];

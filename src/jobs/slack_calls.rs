@@ -6,9 +6,12 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::Outcome;
 use crate::app::App;
-use crate::slack::client::{Slack, SlackError};
+use crate::slack::client::{Slack, SlackError, TOO_MUCH};
+use crate::slack::render::Metadata;
 use crate::store::jobs::Claim;
 use crate::store::limits::Pace;
 
@@ -66,6 +69,12 @@ impl Paces {
     }
 }
 
+pub(super) const HISTORY: &str = "slack:conversations.history";
+pub(super) const POSTS: &str = "slack:chat.postMessage";
+/// A lost message is looked for so far before and after the attempt: Slack's times are Slack's, and ours may be off.
+const CLOCKS: chrono::Duration = chrono::Duration::days(1);
+/// And so far at first.
+const NEAR: chrono::Duration = chrono::Duration::minutes(15);
 /// A channel that can't be posted to is tried again so often.
 const BLOCKED_RETRY: Duration = Duration::from_hours(1);
 
@@ -85,6 +94,30 @@ pub(super) const BLOCKED: &[&str] = &["channel_not_found", "is_archived", "not_i
 /// Whether a word of Slack's is one of these, or begins like one.
 pub(super) fn is_one_of(word: &str, words: &[&str]) -> bool {
     words.iter().any(|w| word.starts_with(w))
+}
+
+/// A message that was posted without an answer.
+#[derive(Clone, Copy)]
+pub(super) struct Lost<'a> {
+    /// Where it would be.
+    pub channel: &'a str,
+    /// In this thread there.
+    pub thread: Option<&'a str>,
+    /// When it was posted.
+    pub attempted_at: DateTime<Utc>,
+    /// How often it was looked for in vain.
+    pub lookups: i32,
+}
+
+/// Looks for a message: at first where it should be, the second time where it would be if the clocks are far apart. In
+/// a channel with so many messages that the second look has no end, the first one decides.
+pub(super) async fn find(slack: &Slack, lost: Lost<'_>, metadata: &Metadata) -> Result<Option<String>, SlackError> {
+    let Lost { channel, thread, attempted_at: at, lookups } = lost;
+    let around = if lookups == 0 { NEAR } else { CLOCKS };
+    match slack.find(channel, thread, metadata, at - around, at + around).await {
+        Err(SlackError::Refused(word)) if word == TOO_MUCH && lookups > 0 => Ok(None),
+        found => found,
+    }
 }
 
 /// A job that calls Slack, in its worker's hands.

@@ -5,10 +5,8 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
 use super::Outcome;
-use super::slack_calls::{BLOCKED, REMOVED, SlackJob, is_one_of};
+use super::slack_calls::{BLOCKED, HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
 use crate::app::{App, posts_into};
 use crate::domain::event::{Actor, Event, Recorded};
 use crate::domain::ids::{BuildId, EventId, message_stream};
@@ -17,19 +15,13 @@ use crate::domain::react::Task;
 use crate::failpoint;
 use crate::keys::{self, Links};
 use crate::projections::build_card::BuildCard;
-use crate::slack::client::{Posted, Slack, SlackError, TOO_MUCH};
-use crate::slack::render::{self, RENDER_VERSION};
+use crate::slack::client::{Posted, SlackError};
+use crate::slack::render::{self, Metadata, RENDER_VERSION};
 use crate::store::append::{Append, AppendError};
 use crate::store::messages::{MessageState, Payload, Place, Sent};
 
-const HISTORY: &str = "slack:conversations.history";
-const POSTS: &str = "slack:chat.postMessage";
 const UPDATE: &str = "slack:chat.update";
 const DELETE: &str = "slack:chat.delete";
-/// A lost message is looked for so far before and after the attempt: Slack's times are Slack's, and ours may be off.
-const CLOCKS: chrono::Duration = chrono::Duration::days(1);
-/// And so far at first.
-const NEAR: chrono::Duration = chrono::Duration::minutes(15);
 const GONE: &[&str] = &["message_not_found", "cant_update_message", "edit_window_closed", "is_inactive"];
 /// Slack's words for a layout that it does not take, whatever the facts are.
 const LAYOUT: &[&str] = &[
@@ -117,7 +109,8 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
             if let Some(wait) = job.turn(HISTORY, job.paces.history).await? {
                 return Ok(wait);
             }
-            match find(job.slack, &channel, build, attempted_at, lookups).await {
+            let looked_for = Lost { channel: &channel, thread: None, attempted_at, lookups };
+            match find(job.slack, looked_for, &Metadata::build(build)).await {
                 Ok(Some(ts)) => {
                     let there = Posted { channel, ts };
                     job.app.store.messages().sent(job.claim, build, place(&there), None, draft.doubts).await?;
@@ -196,22 +189,6 @@ async fn delete_strays(job: SlackJob<'_>, build: BuildId, live: &str) -> anyhow:
         job.app.store.messages().forget_stray(build, &channel, &ts).await?;
     }
     Ok(None)
-}
-
-/// Looks for a message: at first where it should be, the second time where it would be if the clocks are far apart. In
-/// a channel with so many messages that the second look has no end, the first one decides.
-async fn find(
-    slack: &Slack,
-    channel: &str,
-    build: BuildId,
-    attempted_at: DateTime<Utc>,
-    lookups: i32,
-) -> Result<Option<String>, SlackError> {
-    let around = if lookups == 0 { NEAR } else { CLOCKS };
-    match slack.find(channel, build, attempted_at - around, attempted_at + around).await {
-        Err(SlackError::Refused(word)) if word == TOO_MUCH && lookups > 0 => Ok(None),
-        found => found,
-    }
 }
 
 /// The names under which Slack has (had) the build's message.

@@ -14,6 +14,7 @@ use super::render::{context, markdown, plain, said, units};
 use crate::domain::deployment::Person;
 use crate::domain::ids::{EnvironmentId, ProjectId};
 use crate::domain::lock::{Holder, Lock};
+use crate::domain::person_events::Wants;
 use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
 
@@ -122,6 +123,8 @@ pub enum Answer {
     },
     /// The locks that there are, with their environments.
     Locks(Vec<(String, Lock)>),
+    /// What the person who asked is told directly.
+    Notifying(Wants),
     /// Nothing to be done, in a sentence of plain text.
     Nothing(String),
     /// What was not understood.
@@ -209,6 +212,20 @@ impl Answer {
                 vec![],
             ),
             Self::Log { deployment, url } => (log(deployment, url.as_deref()), vec![]),
+            Self::Notifying(wants) => {
+                let told = match wants {
+                    Wants::Off => "You get no direct messages.",
+                    Wants::Failures => {
+                        "You get a direct message when a deployment of yours fails, or somebody else ends it or takes your lock away."
+                    }
+                    Wants::All => {
+                        "You get a direct message when a deployment of yours ends, waits for a lock, or somebody takes your lock away."
+                    }
+                };
+                let others = Wants::ALL.iter().filter(|other| *other != wants);
+                let forms: Vec<String> = others.map(|w| code(&format!("{name} notify {}", w.word()))).collect();
+                (format!("{told}\nOtherwise: {}", forms.join(" or ")), vec![])
+            }
             Self::Nothing(sentence) => (sentence_of(sentence), vec![]),
             Self::Misunderstood(Misunderstood { wrong, instead }) => {
                 let forms: Vec<String> = instead.iter().map(|form| code(&format!("{name} {form}"))).collect();

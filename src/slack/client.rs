@@ -10,8 +10,7 @@ use slack_morphism::errors::SlackClientError;
 use slack_morphism::prelude::*;
 use tracing::Instrument;
 
-use super::render::{METADATA_TYPE, Payload};
-use crate::domain::ids::BuildId;
+use super::render::{Metadata, Payload};
 
 /// Pages of 200 messages that a look for a lost message goes back, at most.
 const PAGES_MAX: usize = 20;
@@ -60,6 +59,19 @@ struct Post<'a> {
     payload: &'a Payload,
     unfurl_links: bool,
     unfurl_media: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread_ts: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    reply_broadcast: bool,
+}
+
+/// The thread that a message is posted in; none for the channel itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Thread<'a> {
+    /// Slack's name for the message under which it is.
+    pub of: Option<&'a str>,
+    /// It shows in the channel too.
+    pub broadcast: bool,
 }
 
 #[derive(Serialize)]
@@ -81,6 +93,21 @@ struct Ephemeral<'a> {
     channel: &'a str,
     user: &'a str,
     text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Open<'a> {
+    users: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Opened {
+    channel: OpenedChannel,
+}
+
+#[derive(Deserialize)]
+struct OpenedChannel {
+    id: String,
 }
 
 #[derive(Deserialize)]
@@ -187,7 +214,30 @@ impl Slack {
     /// # Errors
     /// See [`SlackError`]; after [`SlackError::Unclear`] the message may be there.
     pub async fn post(&self, channel: &str, payload: &Payload) -> Result<Posted, SlackError> {
-        self.post_json("chat.postMessage", &Post { channel, payload, unfurl_links: false, unfurl_media: false }).await
+        self.post_in(channel, payload, Thread::default()).await
+    }
+
+    /// The same, in a thread.
+    ///
+    /// # Errors
+    /// See [`SlackError`]; after [`SlackError::Unclear`] the message may be there.
+    pub async fn post_in(
+        &self,
+        channel: &str,
+        payload: &Payload,
+        Thread { of, broadcast }: Thread<'_>,
+    ) -> Result<Posted, SlackError> {
+        let (unfurl_links, unfurl_media) = (false, false);
+        let post = Post { channel, payload, unfurl_links, unfurl_media, thread_ts: of, reply_broadcast: broadcast };
+        self.post_json("chat.postMessage", &post).await
+    }
+
+    /// `conversations.open`: the channel of the direct messages with a person. Asked again it is the same one.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn direct(&self, user: &str) -> Result<String, SlackError> {
+        self.post_json::<Opened>("conversations.open", &Open { users: user }).await.map(|opened| opened.channel.id)
     }
 
     /// `chat.update`, with text, blocks and attachments together: what is left out would be kept or cleared.
@@ -214,17 +264,19 @@ impl Slack {
         self.post_json::<Nothing>("chat.postEphemeral", &Ephemeral { channel, user, text }).await.map(|_| ())
     }
 
-    /// Looks for a build's message between two times, by its metadata.
+    /// Looks for a message of ours between two times, by its metadata, in a channel or in a thread there.
     ///
     /// # Errors
     /// See [`SlackError`]; also when there is more to look through than is reasonable: it may be there all the same.
     pub async fn find(
         &self,
         channel: &str,
-        build: BuildId,
+        thread: Option<&str>,
+        metadata: &Metadata,
         since: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<Option<String>, SlackError> {
+        let is = serde_json::to_value(&metadata.event_payload).unwrap_or_default();
         let (oldest, latest) = (format!("{}.000000", since.timestamp()), format!("{}.000000", until.timestamp()));
         let mut cursor = String::new();
         for _ in 0..PAGES_MAX {
@@ -238,12 +290,16 @@ impl Slack {
             if !cursor.is_empty() {
                 params.push(("cursor", cursor.as_str()));
             }
-            let history: History = self.get("conversations.history", &params).await?;
+            let method = if thread.is_some() { "conversations.replies" } else { "conversations.history" };
+            params.extend(thread.map(|ts| ("ts", ts)));
+            let history: History = self.get(method, &params).await?;
+            // What else it says of itself is not what it is known by.
+            let same = |given: &serde_json::Value| {
+                is.as_object().is_some_and(|is| is.iter().all(|(name, value)| given.get(name) == Some(value)))
+            };
             let ours = |m: &HistoryMessage| {
-                m.metadata.as_ref().is_some_and(|d| {
-                    d.event_type == METADATA_TYPE
-                        && d.event_payload["build_id"].as_str() == Some(build.to_string().as_str())
-                })
+                let found = m.metadata.as_ref();
+                found.is_some_and(|d| d.event_type == metadata.event_type && same(&d.event_payload))
             };
             if let Some(found) = history.messages.into_iter().find(ours) {
                 return Ok(Some(found.ts));

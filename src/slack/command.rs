@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::when;
 use crate::domain::deployment::Person;
+use crate::domain::person_events::Wants;
 use crate::domain::project::{Environment, Project};
 
 /// Characters in a command; Slack's own limit for a message is above that.
@@ -119,10 +120,12 @@ pub enum Command {
     Unlock(String),
     /// To know the locks.
     Locks,
+    /// To be told so much directly; without a word, to know how much that is.
+    Notify(Option<Wants>),
 }
 
 /// The commands, with what stands behind them and what they do.
-pub const COMMANDS: [(&str, &str, &str); 10] = [
+pub const COMMANDS: [(&str, &str, &str); 11] = [
     ("status", "[project]", "what is where, since when, by whom; what is on its way"),
     ("builds", "[project]", "the newest builds"),
     ("deploy", "<build|latest> to <environment>", "deploys a build, like its button"),
@@ -136,6 +139,7 @@ pub const COMMANDS: [(&str, &str, &str); 10] = [
     ),
     ("unlock", "<environment>", "takes a lock away; somebody else's is asked back first"),
     ("locks", "", "what is locked, by whom, until when and why"),
+    ("notify", "off | failures | all", "what you are told in direct messages"),
     ("help", "", "this"),
 ];
 
@@ -223,6 +227,17 @@ impl Command {
             }
             "unlock" => place("Which one? Name the environment.").map(Self::Unlock),
             "locks" => Ok(Self::Locks),
+            "notify" => match rest {
+                [] => Ok(Self::Notify(None)),
+                [word] => match Wants::ALL.into_iter().find(|wants| begins(wants.word(), word)) {
+                    Some(wants) => Ok(Self::Notify(Some(wants))),
+                    None => {
+                        let forms = Wants::ALL.map(|wants| format!("notify {}", wants.word()));
+                        Err(Misunderstood::new(format!("\"{word}\" is nothing that you can be told."), forms))
+                    }
+                },
+                _ => Err(usage("One word says what you want to be told.")),
+            },
             "rollback" => place("Where? Name the environment.").map(Self::Rollback),
             "logs" | "log" => place("Of what? Name the environment.").map(Self::Logs),
             other => {

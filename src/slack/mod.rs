@@ -10,5 +10,6 @@ pub mod event;
 pub mod interaction;
 pub mod mrkdwn;
 pub mod render;
+pub mod report;
 pub mod signature;
 pub mod when;

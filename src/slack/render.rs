@@ -11,7 +11,7 @@ use super::button::{self, Button, Choice};
 use super::mrkdwn;
 use crate::domain::build::ButtonFor;
 use crate::domain::deployment::{Deployment, Person, State, duration};
-use crate::domain::ids::BuildId;
+use crate::domain::ids::{BuildId, ReportId};
 use crate::domain::project::Project;
 use crate::keys::Links;
 use crate::projections::build_card::BuildCard;
@@ -35,7 +35,7 @@ const LINES_UNITS: usize = 12_000;
 /// Slack: 300 characters in the text of a confirmation.
 const CONFIRM_UNITS: usize = 300;
 /// Slack: 3,000 characters in a section's text.
-const SECTION_UNITS: usize = 2_900;
+pub(super) const SECTION_UNITS: usize = 2_900;
 /// Slack: 4,000 characters in the text of an edit.
 const TEXT_UNITS: usize = 3_800;
 
@@ -60,11 +60,25 @@ pub struct Metadata {
     pub event_payload: MetadataPayload,
 }
 
-/// Which build a message is about.
+/// What a message is: the one of a build, or a report.
 #[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "plain facts")]
-pub struct MetadataPayload {
-    pub build_id: BuildId,
+pub enum MetadataPayload {
+    Build { build_id: BuildId },
+    Report { report_id: ReportId },
+}
+
+impl Metadata {
+    /// Of a build's message.
+    pub fn build(build_id: BuildId) -> Self {
+        Self { event_type: METADATA_TYPE, event_payload: MetadataPayload::Build { build_id } }
+    }
+
+    /// Of a report.
+    pub fn report(report_id: ReportId) -> Self {
+        Self { event_type: "coolops_report", event_payload: MetadataPayload::Report { report_id } }
+    }
 }
 
 impl Payload {
@@ -125,7 +139,7 @@ pub fn render(card: &BuildCard, links: &Links) -> Payload {
         text: fallback(card),
         blocks,
         attachments: attachments.into_iter().chain(told).collect(),
-        metadata: metadata(card),
+        metadata: Metadata::build(card.build_id),
     }
 }
 
@@ -148,11 +162,7 @@ pub fn render_plainly(card: &BuildCard, links: &Links) -> Payload {
         text.push_str(&more);
     }
     text.push_str(&end);
-    Payload { text, blocks: Vec::new(), attachments: Vec::new(), metadata: metadata(card) }
-}
-
-fn metadata(card: &BuildCard) -> Metadata {
-    Metadata { event_type: METADATA_TYPE, event_payload: MetadataPayload { build_id: card.build_id } }
+    Payload { text, blocks: Vec::new(), attachments: Vec::new(), metadata: Metadata::build(card.build_id) }
 }
 
 /// Length as Slack counts it.
@@ -332,7 +342,7 @@ fn full(line: &Timed, public_url: &str, links: &Links) -> (String, String) {
 }
 
 /// Which build it takes the place of, from when that is known.
-fn from_to(deployment: &Deployment) -> String {
+pub(super) fn from_to(deployment: &Deployment) -> String {
     let before = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces.as_ref());
     let word = |name: &str| mrkdwn::word(name, 60, 120);
     match before.filter(|before| **before != deployment.build_name) {
@@ -341,18 +351,22 @@ fn from_to(deployment: &Deployment) -> String {
     }
 }
 
-/// What it printed last when it failed, as code in which nothing has a meaning.
-fn printed(deployment: &Deployment) -> String {
-    let lines = Words::of(deployment).last_lines;
-    if lines.is_empty() {
-        return String::new();
+/// What it printed last when it failed.
+pub(super) fn printed(deployment: &Deployment) -> String {
+    match &Words::of(deployment).last_lines[..] {
+        [] => String::new(),
+        lines => format!("\n{}", code(lines)),
     }
+}
+
+/// Lines as code in which nothing has a meaning.
+pub(super) fn code(lines: &[String]) -> String {
     let plain = |line: &String| mrkdwn::escape(&mrkdwn::cut(&mrkdwn::clean(line), 150, 300).replace('`', "'"));
-    format!("\n```{}```", lines.iter().map(plain).collect::<Vec<_>>().join("\n"))
+    format!("```{}```", lines.iter().map(plain).collect::<Vec<_>>().join("\n"))
 }
 
 /// When what the line says came about, and how long its container ran.
-fn times(line: &Timed) -> String {
+pub(super) fn times(line: &Timed) -> String {
     let at = mrkdwn::local_time;
     match (line.deployment.state(), line.started_at) {
         (state, started) if state.is_over() => {
@@ -465,7 +479,13 @@ fn fallback(card: &BuildCard) -> String {
     let Some(line) = card.lines.iter().max_by_key(|line| line.since) else {
         return format!("{project} has a new build: {build}");
     };
+    format!("{project} {build}: {}", fact(line, true))
+}
+
+/// How a line stands in one sentence of plain text, with or without who pressed.
+pub(super) fn fact(line: &Timed, with_who: bool) -> String {
     let d = &line.deployment;
+    let who = if with_who { format!(", {}", mrkdwn::word(&d.requested_by.name, 80, 160)) } else { String::new() };
     let words = Words::of(d);
     let reason: String = words.reason.iter().map(|part| plainly(part, 300)).collect();
     let reason = match words.joint {
@@ -476,11 +496,10 @@ fn fallback(card: &BuildCard) -> String {
     let ran = line.ran(line.since).filter(|_| d.state().is_over());
     let after = ran.map(|seconds| format!(" after {}", duration(seconds))).unwrap_or_default();
     format!(
-        "{project} {build}: {} {}{}{after}{reason}, {}{}",
+        "{} {}{}{after}{reason}{who}{}",
         mrkdwn::word(&d.environment_name, 60, 120),
         words.state,
         words.completed,
-        mrkdwn::word(&d.requested_by.name, 80, 160),
         words.afterwards.map(|text| format!(". {text}")).unwrap_or_default()
     )
 }

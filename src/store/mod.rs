@@ -20,6 +20,7 @@ pub mod log;
 pub mod messages;
 pub mod rebuild;
 pub mod refusals;
+pub mod reports;
 pub mod secrets;
 pub mod tail;
 pub mod wake;

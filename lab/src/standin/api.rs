@@ -93,6 +93,16 @@ const METHODS: &[WebMethod] = &[
         arguments: &["channel", "oldest", "latest", "inclusive", "limit", "cursor", "include_all_metadata"],
     },
     WebMethod {
+        name: "conversations.replies",
+        any_of: HISTORY,
+        arguments: &["channel", "ts", "oldest", "latest", "inclusive", "limit", "cursor", "include_all_metadata"],
+    },
+    WebMethod {
+        name: "conversations.open",
+        any_of: &["im:write", "mpim:write", "channels:manage", "groups:write"],
+        arguments: &["channel", "users", "return_im", "prevent_creation"],
+    },
+    WebMethod {
         name: "conversations.info",
         any_of: READ,
         arguments: &["channel", "include_locale", "include_num_members"],
@@ -293,8 +303,23 @@ fn moment(text: &str) -> Option<u64> {
         .flatten()
 }
 
-/// A page of a channel, newest first. A cursor names the first message of its page.
-fn history(workspace: &mut Workspace, a: &Map<String, Value>) -> Result<Value, Refusal> {
+/// The direct messages with one person. (Of several persons at once nothing is known here.)
+fn open(workspace: &mut Workspace, a: &Map<String, Value>) -> Result<Value, Refusal> {
+    let users = text(a, "users")?;
+    if users.is_empty() {
+        return Err("not_enough_users".into());
+    }
+    if users == BOT {
+        return Err("cannot_dm_bot".into());
+    }
+    workspace.user(users).ok_or("user_not_found")?;
+    let channel = workspace.channel(users).ok_or("user_not_found")?;
+    Ok(json!({ "no_op": true, "already_open": true, "channel": { "id": channel.id } }))
+}
+
+/// A page of a channel, newest first; or of a thread, the message under which it is first. A cursor names the first
+/// message of its page.
+fn history(workspace: &mut Workspace, a: &Map<String, Value>, thread: Option<&str>) -> Result<Value, Refusal> {
     let bound = |name: &str, error: &'static str| match text(a, name)? {
         "" => Ok::<_, Refusal>(None),
         given => Ok(Some(moment(given).ok_or(error)?)),
@@ -323,10 +348,20 @@ fn history(workspace: &mut Workspace, a: &Map<String, Value>) -> Result<Value, R
         let at = moment(&m.ts).unwrap_or(0);
         let after = oldest.is_none_or(|o| at > o || (inclusive && at == o));
         let before = latest.is_none_or(|l| at < l || (inclusive && at == l));
-        let in_channel = m.only_for.is_none() && (m.thread_ts.is_none() || m.broadcast);
-        in_channel && after && before && from.is_none_or(|f| at <= f)
+        let is_there = m.only_for.is_none()
+            && match thread {
+                Some(parent) => m.ts == parent || m.thread_ts.as_deref() == Some(parent),
+                None => m.thread_ts.is_none() || m.broadcast,
+            };
+        let on_page = from.is_none_or(|f| if thread.is_some() { at >= f } else { at <= f });
+        is_there && (after && before || thread == Some(&m.ts)) && on_page
     };
-    let mut found = channel.messages.iter().rev().filter(within);
+    if thread.is_some_and(|parent| channel.messages.iter().all(|m| m.ts != parent)) {
+        return Err("thread_not_found".into());
+    }
+    let all_messages: Box<dyn Iterator<Item = &Message>> =
+        if thread.is_some() { Box::new(channel.messages.iter()) } else { Box::new(channel.messages.iter().rev()) };
+    let mut found = all_messages.filter(within);
     let messages: Vec<Value> =
         found.by_ref().take(usize::try_from(limit).unwrap_or(999)).map(|m| read_back(channel, m, all)).collect();
     let mut answer = json!({ "messages": messages, "has_more": false, "pin_count": 0 });
@@ -446,7 +481,12 @@ fn perform(workspace: &mut Workspace, method: &str, a: &Map<String, Value>) -> R
             channel.messages.remove(at);
             Ok(json!({ "channel": channel.id, "ts": ts }))
         }
-        "conversations.history" => history(workspace, a),
+        "conversations.history" => history(workspace, a, None),
+        "conversations.replies" => {
+            let parent = text(a, "ts")?.to_owned();
+            history(workspace, a, Some(&parent))
+        }
+        "conversations.open" => open(workspace, a),
         "conversations.info" => {
             let channel = workspace.channel(text(a, "channel")?).ok_or("channel_not_found")?;
             Ok(json!({ "channel": {

@@ -21,6 +21,7 @@ const SCOPES: &[&str] = &[
     "groups:read",
     "im:history",
     "im:read",
+    "im:write",
     "commands",
 ];
 

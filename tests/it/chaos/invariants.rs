@@ -1,4 +1,4 @@
-//! What must hold after every fault: I1 to I11.
+//! What must hold after every fault: I1 to I12.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -9,6 +9,7 @@ use coolops::domain::ids::{DeploymentId, EnvironmentId};
 use coolops::store::Store;
 
 use super::{CANARY, Chaos};
+use crate::story::read;
 
 /// Waits until nothing is owed, then checks them all.
 pub async fn hold(s: &Chaos<'_>) {
@@ -27,16 +28,9 @@ pub async fn hold(s: &Chaos<'_>) {
     logs_are_what_was_printed(s, &store, &events).await;
     each_build_has_one_message_that_says_the_latest(s).await;
     let builds = events.iter().filter(|e| matches!(e.event, Event::BuildRegistered(_))).count();
-    // The answer to a command that everybody sees is no build's message.
-    let messages = s
-        .standin
-        .workspace()
-        .channels
-        .iter()
-        .flat_map(|c| &c.messages)
-        .filter(|m| m.only_for.is_none() && !m.metadata.is_null())
-        .count();
+    let messages = s.standin.workspace().channels.iter().flat_map(|c| &c.messages).filter_map(read::build_of).count();
     assert_eq!(messages, builds, "I7: each build has a message");
+    people_are_told_once(s).await;
     slack_was_never_called_before_its_time(s);
     projections_are_the_fold_of_the_log(s);
     the_canary_is_nowhere(s);
@@ -206,8 +200,7 @@ async fn each_build_has_one_message_that_says_the_latest(s: &Chaos<'_>) {
         last.insert(call.answer["ts"].as_str().unwrap_or_default(), call);
     }
     for channel in &workspace.channels {
-        for message in channel.messages.iter().filter(|m| m.only_for.is_none() && !m.metadata.is_null()) {
-            let build = message.metadata["event_payload"]["build_id"].as_str().unwrap_or_default();
+        for (message, build) in channel.messages.iter().filter_map(|m| Some((m, read::build_of(m)?))) {
             assert!(seen.insert(build.to_owned()), "I7: two messages of build {build}");
             // What Slack shows is the last call that it took for it, which says what `replay --verify` compared with
             // the log.
@@ -218,6 +211,20 @@ async fn each_build_has_one_message_that_says_the_latest(s: &Chaos<'_>) {
             assert!(call.raw.contains(inner), "I7: build {build} shows\n{}\nand should\n{inner}", call.raw);
         }
     }
+}
+
+/// I12.
+async fn people_are_told_once(s: &Chaos<'_>) {
+    let owed = "select count(*) from job where kind in ('report', 'report_lock') and state <> 'done'";
+    s.until_long("everybody is told", std::time::Duration::from_mins(2), async || s.database.count(owed).await == 0)
+        .await;
+    let told = read::reports(&s.standin.workspace());
+    let once: std::collections::BTreeSet<_> = told.iter().collect();
+    assert_eq!(once.len(), told.len(), "I12: somebody was told twice");
+    let sent = s.database.count("select count(*) from slack_report where state = 'sent'").await;
+    assert_eq!(usize::try_from(sent).unwrap(), told.len(), "I12: what was told is not what is noted");
+    let unclear = s.database.count("select count(*) from slack_report where state = 'posting'").await;
+    assert_eq!(unclear, 0, "I12: it is not known whether somebody was told");
 }
 
 /// I8.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use coolops_lab::standin::workspace::Fault;
 
 use super::{Chaos, chaos, counted, counting};
-use crate::story::CHANNEL;
+use crate::story::{CHANNEL, read};
 
 /// Builds are announced in many channels while Slack is down, which takes posts `speed` times as fast as usual.
 fn announced_while_slack_is_down(channels: usize, builds: usize, speed: u32) {
@@ -219,6 +219,27 @@ fn f29_the_process_dies_between_the_post_and_its_record() {
             })
             .await;
             s.saw("one message");
+        });
+    }
+}
+
+#[test]
+fn f49_the_process_dies_while_it_tells_people() {
+    for failpoint in ["after_report_attempted", "after_report"] {
+        chaos(&counting(3, 10, 1), Some(counted(3)), async |s| {
+            s.announces("master-1").await;
+            s.stop("-TERM");
+            s.set("FAILPOINTS", &format!("{failpoint}=return"));
+            s.start_roles(&["web"]).await;
+            s.start_worker();
+            s.injects(&format!("the process dies at {failpoint}"));
+            s.presses("ana", "master-1", "Staging").await;
+            s.until_process_ended(0).await;
+            s.unset("FAILPOINTS");
+            s.stop("-TERM");
+            s.start().await;
+            s.until("both are told", async || read::reports(&s.standin.workspace()).len() == 2).await;
+            s.saw("one direct message, one reply in the thread");
         });
     }
 }

@@ -12,6 +12,7 @@ mod intake;
 mod locks;
 mod migrations;
 mod privileges;
+mod reports;
 mod slack_trouble;
 mod standing;
 mod states;

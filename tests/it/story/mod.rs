@@ -52,8 +52,7 @@ use database::Database;
 use runner::FakeRunner;
 
 pub const CHANNEL: &str = "C0DEPLOYS1";
-const OWED_TO_SLACK: &str =
-    "select count(*) from job where state in ('ready', 'leased') and kind in ('sync_message', 'reply_privately')";
+const OWED_TO_SLACK: &str = "select count(*) from job where state in ('ready', 'leased') and kind in ('sync_message', 'reply_privately', 'report', 'report_lock')";
 const TO_BE_RUN: &str = "select count(*) from job where state = 'ready' and kind = 'run_deployment'";
 /// A run that is over may still have to be tidied up after.
 const RUNS_NOT_DONE: &str = "select count(*) from job j where j.kind = 'run_deployment' and (j.state = 'ready' or j.state = 'leased'
@@ -217,7 +216,7 @@ impl Story {
             let message = messages
                 .iter()
                 .rev()
-                .find(|m| m.only_for.is_none() && read::title(m).contains(build))
+                .find(|m| read::build_of(m).is_some() && read::title(m).contains(build))
                 .unwrap_or_else(|| panic!("no message of {build}"));
             let (action, option) =
                 read::button(message, environment).unwrap_or_else(|| panic!("no button for {environment}"));
@@ -283,6 +282,18 @@ impl Story {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         (status, String::from_utf8_lossy(&response.into_body().collect().await.unwrap().to_bytes()).into_owned())
+    }
+
+    /// The direct messages between the bot and a person.
+    pub fn direct(&self, user: &str) -> String {
+        let workspace = self.standin.workspace();
+        let id = workspace.users.iter().find(|u| u.name == user).unwrap().id.clone();
+        read::channel(workspace.channels.iter().find(|c| c.with.as_ref() == Some(&id)).unwrap(), None)
+    }
+
+    /// What stands in the threads under the first channel's messages.
+    pub fn threads(&self) -> String {
+        read::threads(&self.standin.workspace().channels[0])
     }
 
     /// What only this person sees at last, in any channel.
@@ -473,8 +484,13 @@ impl Story {
     /// The address of a deployment's log, as the newest message line links to it; without the host.
     pub fn log_path(&self) -> String {
         let workspace = self.standin.workspace();
-        let text =
-            workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none()).unwrap().attachments.to_string();
+        let text = workspace.channels[0]
+            .messages
+            .iter()
+            .rfind(|m| read::build_of(m).is_some())
+            .unwrap()
+            .attachments
+            .to_string();
         let start =
             text.find("https://coolops.test/deployments/").expect("a line with a link") + "https://coolops.test".len();
         text[start..].split('|').next().unwrap().to_owned()
@@ -500,14 +516,14 @@ impl Story {
     async fn every_message_is_what_the_log_says(&self) {
         let (messages, calls) = {
             let workspace = self.standin.workspace();
-            // What somebody showed to everybody is an answer, and no build's message.
-            let all = workspace.channels[0].messages.iter();
-            let ids = all.filter(|m| m.only_for.is_none() && !m.metadata.is_null());
-            let messages: Vec<(String, String)> = ids
-                .map(|m| {
-                    (m.ts.clone(), m.metadata["event_payload"]["build_id"].as_str().unwrap_or_default().to_owned())
-                })
-                .collect();
+            let all = workspace.channels[0].messages.iter().filter(|m| m.only_for.is_none());
+            let messages: Vec<(String, String)> =
+                all.filter_map(|m| Some((m.ts.clone(), read::build_of(m)?.to_owned()))).collect();
+            let mut reports = read::reports(&workspace);
+            reports.sort();
+            let told = reports.len();
+            reports.dedup();
+            assert_eq!(reports.len(), told, "somebody was told twice");
             (messages, workspace.calls.clone())
         };
         for (ts, build) in &messages {

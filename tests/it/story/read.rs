@@ -5,8 +5,27 @@ use serde_json::{Value, json};
 
 /// What a person sees; ephemeral messages only for their reader.
 pub fn channel(channel: &Channel, reader: Option<&str>) -> String {
-    let seen = |m: &&Message| m.only_for.is_none() || m.only_for.as_deref() == reader;
+    let seen = |m: &&Message| {
+        (m.only_for.is_none() || m.only_for.as_deref() == reader) && (m.thread_ts.is_none() || m.broadcast)
+    };
     channel.messages.iter().filter(seen).map(message).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The build whose message this is; none for answers and reports.
+pub fn build_of(m: &Message) -> Option<&str> {
+    (m.metadata["event_type"] == "coolops_build").then(|| m.metadata["event_payload"]["build_id"].as_str())?
+}
+
+/// The reports that people got, in direct messages and in threads.
+pub fn reports(workspace: &Workspace) -> Vec<String> {
+    let all = workspace.channels.iter().flat_map(|c| &c.messages);
+    let ids = all.filter(|m| m.metadata["event_type"] == "coolops_report");
+    ids.map(|m| m.metadata["event_payload"]["report_id"].as_str().expect("it names itself").to_owned()).collect()
+}
+
+/// What stands in the threads of a channel.
+pub fn threads(channel: &Channel) -> String {
+    channel.messages.iter().filter(|m| m.thread_ts.is_some()).map(message).collect::<Vec<_>>().join("\n\n")
 }
 
 pub fn message(m: &Message) -> String {

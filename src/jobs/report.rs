@@ -1,0 +1,243 @@
+//! Tells people beside a build's message: directly, and in the thread under it.
+//!
+//! Level-triggered: what is to be told is read from the log, and what was told from the rows. **Invariant:** each once,
+//! whatever crashes: before a second post it is looked for by its metadata.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::Outcome;
+use super::last_words::LastWords;
+use super::slack_calls::{HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
+use crate::app::posts_into;
+use crate::domain::deployment::{Person, State};
+use crate::domain::event::{DeploymentEvent, Event};
+use crate::domain::ids::{BuildId, DeploymentId, ReportId};
+use crate::failpoint;
+use crate::projections::build_card::BuildCard;
+use crate::projections::reports::{self, Fact, Report, To};
+use crate::slack::client::{Posted, SlackError, Thread};
+use crate::slack::render::{Metadata, Payload};
+use crate::slack::report::{self, LINES};
+use crate::store::messages::{MessageState, Place};
+use crate::store::reports::Told;
+
+const OPEN: &str = "slack:conversations.open";
+/// A message that is not there yet is looked for so often.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What a report is sent as, and where to.
+struct Draft<'a> {
+    id: ReportId,
+    about: Uuid,
+    to: &'a To,
+    payload: Payload,
+    /// The channel of the direct messages, or of the build's message.
+    channel: String,
+    /// The build's message, and whether the channel sees the report too.
+    thread: Option<(String, bool)>,
+}
+
+/// Does the job for a deployment.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn perform(job: SlackJob<'_>, deployment: DeploymentId) -> anyhow::Result<Outcome> {
+    let log = job.app.store.log();
+    let own = log.stream(deployment.0).await?;
+    let Some(Event::Deployment(DeploymentEvent::Requested(requested))) = own.first().map(|e| &e.event) else {
+        return Ok(Outcome::Done);
+    };
+    let build = requested.of.build_id;
+    let Some(card) = BuildCard::fold(&log.build(build).await?) else { return Ok(Outcome::Done) };
+    let owed = reports::of_deployment(&own);
+    tell(job, deployment.0, &owed, Some((build, &card))).await
+}
+
+/// Tells the first that was not told yet; the job comes back for the others, so that each has a turn of its own.
+pub(super) async fn tell(
+    job: SlackJob<'_>,
+    about: Uuid,
+    owed: &[Report],
+    of: Option<(BuildId, &BuildCard)>,
+) -> anyhow::Result<Outcome> {
+    for report in owed {
+        let told = job.app.store.reports().get(report.id).await?;
+        if told == Some(Told::Over) {
+            continue;
+        }
+        let outcome = tell_one(job, about, report, of, told).await?;
+        return Ok(match outcome {
+            Outcome::Done => Outcome::Later(Duration::ZERO, None),
+            other => other,
+        });
+    }
+    Ok(Outcome::Done)
+}
+
+async fn tell_one(
+    job: SlackJob<'_>,
+    about: Uuid,
+    report: &Report,
+    of: Option<(BuildId, &BuildCard)>,
+    told: Option<Told>,
+) -> anyhow::Result<Outcome> {
+    let not_told = async |why: Option<&str>| {
+        job.app.store.reports().not_told(job.claim, report.id, about, why).await.map(|()| Outcome::Done)
+    };
+    // What is on its way was wanted then.
+    if let (To::Person(person), None) = (&report.to, &told)
+        && !job.app.wants(person).await?.takes(report.went_wrong)
+    {
+        return Ok(not_told(None).await?);
+    }
+    let message = match (of, &report.to) {
+        (Some((build, _)), To::Thread) => job.app.store.messages().get(build).await?,
+        _ => None,
+    };
+    let (there, thread) = match (&report.to, message) {
+        (To::Person(_), _) => (None, None),
+        (To::Thread, Some(sent)) => match (sent.state, sent.ts) {
+            (MessageState::Live, Some(ts)) => (Some(sent.channel), Some(ts)),
+            (MessageState::Gone, _) => return Ok(not_told(Some("message_not_found")).await?),
+            _ => return Ok(Outcome::Later(LOOK, None)),
+        },
+        (To::Thread, None) => return Ok(Outcome::Later(LOOK, None)),
+    };
+    if let Some(Told::Posting { channel, attempted_at, lookups }) = told {
+        if let Some(wait) = job.turn(HISTORY, job.paces.history).await? {
+            return Ok(wait);
+        }
+        let lost = Lost { channel: &channel, thread: thread.as_deref(), attempted_at, lookups };
+        match find(job.slack, lost, &Metadata::report(report.id)).await {
+            Ok(Some(ts)) => {
+                let place = Place { channel: &channel, ts: &ts };
+                job.app.store.reports().sent(job.claim, report.id, place).await?;
+                return Ok(Outcome::Done);
+            }
+            Ok(None) if lookups >= 1 => {}
+            Ok(None) => {
+                job.app.store.reports().not_found(job.claim, report.id).await?;
+                let problem = "a post without an answer; the report is not there yet".to_owned();
+                return Ok(Outcome::Later(job.paces.look_again, Some(problem)));
+            }
+            Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => return Ok(not_told(Some(&word)).await?),
+            Err(e) => return job.trouble(HISTORY, e).await,
+        }
+    }
+    // First a turn in the channel, then one in the workspace; people don't get so many.
+    if let Some(channel) = &there
+        && job.claim.turn.as_deref() != Some(POSTS)
+        && let Some(wait) = job.turn(&posts_into(channel), job.paces.post).await?
+    {
+        return Ok(wait);
+    }
+    if let Some(wait) = job.turn(POSTS, job.paces.posts).await? {
+        return Ok(wait);
+    }
+    let channel = match (there, &report.to) {
+        (Some(channel), _) => channel,
+        (None, To::Person(person)) => match channel_of(job, person).await? {
+            Ok(channel) => channel,
+            Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => return Ok(not_told(Some(&word)).await?),
+            Err(e) => return job.trouble(OPEN, e).await,
+        },
+        (None, To::Thread) => return Ok(Outcome::Later(LOOK, None)),
+    };
+    let Some(payload) = payload(job, report, of.map(|(_, card)| card)).await? else {
+        return Ok(not_told(Some("links_without_key")).await?);
+    };
+    let thread = match thread {
+        Some(ts) => Some((ts, broadcasts(job, report).await?)),
+        None => None,
+    };
+    post(job, Draft { id: report.id, about, to: &report.to, payload, channel, thread }).await
+}
+
+/// The channel of the direct messages with a person.
+async fn channel_of(job: SlackJob<'_>, person: &Person) -> Result<Result<String, SlackError>, sqlx::Error> {
+    Ok(match job.app.store.reports().channel_of(person).await? {
+        Some(channel) => Ok(channel),
+        None => job.slack.direct(&person.user).await,
+    })
+}
+
+/// What is sent. None when its links can't be made because their master key is not set, which the build's message says.
+async fn payload(job: SlackJob<'_>, report: &Report, card: Option<&BuildCard>) -> anyhow::Result<Option<Payload>> {
+    let links = card.and_then(|card| job.app.keys.links(&card.link_key));
+    let lines = match (&report.fact, &report.to) {
+        (Fact::Deployment(line), To::Thread) if report.went_wrong => {
+            last_lines(job, line.deployment.of.deployment_id).await?
+        }
+        _ => Vec::new(),
+    };
+    Ok(report::render(report, card.zip(links.as_ref()), &lines))
+}
+
+/// The last lines that a deployment printed, masked as they are kept.
+async fn last_lines(job: SlackJob<'_>, id: DeploymentId) -> Result<Vec<String>, sqlx::Error> {
+    let journals = job.app.store.journals();
+    let from = journals.last_line(id).await? - i64::try_from(LINES).unwrap_or(i64::MAX) + 1;
+    let chunk = journals.chunk_of_line(id, from.max(1)).await?;
+    let mut last = LastWords::new(LINES);
+    for chunk in journals.chunks_from(id, chunk, i64::MAX).await? {
+        last.push(false, &chunk.body);
+    }
+    Ok(last.lines())
+}
+
+/// Whether the channel sees a report of a failure too: as the environment is set now.
+async fn broadcasts(job: SlackJob<'_>, report: &Report) -> anyhow::Result<bool> {
+    let Fact::Deployment(line) = &report.fact else { return Ok(false) };
+    if !report.went_wrong || !matches!(line.deployment.state(), State::Failed | State::TimedOut | State::Unknown) {
+        return Ok(false);
+    }
+    let project = job.app.project_of_log(line.deployment.of.project_id).await?;
+    Ok(project.is_some_and(|p| p.value.environment(line.deployment.of.environment_id).is_some_and(|e| e.broadcasting)))
+}
+
+async fn post(job: SlackJob<'_>, draft: Draft<'_>) -> anyhow::Result<Outcome> {
+    let Draft { id, about, to, payload, channel, thread } = draft;
+    let reports = job.app.store.reports();
+    let person = if let To::Person(person) = to { Some(person) } else { None };
+    if !reports.attempted(job.claim, id, about, person, &channel).await? {
+        return Ok(Outcome::Lost);
+    }
+    failpoint!("after_report_attempted");
+    let of = thread.as_ref().map(|(ts, _)| ts.as_str());
+    let thread = Thread { of, broadcast: thread.as_ref().is_some_and(|(_, broadcast)| *broadcast) };
+    let answer = job.slack.post_in(&channel, &payload, thread).await;
+    failpoint!("after_report");
+    match answer {
+        Ok(posted) => {
+            let place = Place { channel: &posted.channel, ts: &posted.ts };
+            if reports.sent(job.claim, id, place).await? {
+                return Ok(Outcome::Done);
+            }
+            forget_second(job, id, &posted).await?;
+            Ok(Outcome::Lost)
+        }
+        Err(e @ SlackError::Unclear(_)) => job.trouble(POSTS, e).await,
+        Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
+            tracing::warn!(slack.error = %word, "Slack refuses a report; coolops doctor tells how many");
+            reports.not_told(job.claim, id, about, Some(&word)).await?;
+            Ok(Outcome::Done)
+        }
+        Err(e) => {
+            reports.not_posted(job.claim, id).await?;
+            job.trouble(POSTS, e).await
+        }
+    }
+}
+
+/// We froze for longer than the lease, and somebody else may have posted the same meanwhile: then ours goes.
+async fn forget_second(job: SlackJob<'_>, id: ReportId, posted: &Posted) -> anyhow::Result<()> {
+    if job.app.store.reports().ts(id).await?.is_some_and(|ts| ts != posted.ts) {
+        match job.slack.delete(&posted.channel, &posted.ts).await {
+            Ok(()) => tracing::warn!("a second report was deleted; this process had been frozen"),
+            Err(e) => tracing::warn!(error = %e, "a second report can't be deleted; it stays"),
+        }
+    }
+    Ok(())
+}

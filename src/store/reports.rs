@@ -1,0 +1,212 @@
+//! What people were told beside a build's message, and what is on its way.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::Store;
+use super::jobs::Claim;
+use super::messages::Place;
+use crate::domain::deployment::Person;
+use crate::domain::ids::ReportId;
+
+/// How far a report got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// A post was attempted and its outcome is not known.
+    Posting {
+        /// Where.
+        channel: String,
+        /// When.
+        attempted_at: DateTime<Utc>,
+        /// Times that it was looked for in vain since.
+        lookups: i32,
+    },
+    /// It is told, is not wanted, or was refused for good.
+    Over,
+}
+
+/// A report that Slack refused.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Slack's word.
+    pub problem: String,
+    /// How many.
+    pub count: i64,
+}
+
+/// What people were told beside a build's message.
+#[derive(Clone, Copy)]
+pub struct Reports<'a>(pub(super) &'a Store);
+
+impl Store {
+    /// What people were told beside a build's message.
+    pub fn reports(&self) -> Reports<'_> {
+        Reports(self)
+    }
+}
+
+fn key(person: &Person) -> String {
+    format!("{} {}", person.team, person.user)
+}
+
+impl Reports<'_> {
+    /// How far a report got; none before the first attempt.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn get(self, id: ReportId) -> Result<Option<Told>, sqlx::Error> {
+        let row = sqlx::query!("select state, channel, attempted_at, lookups from slack_report where id = $1", id.0)
+            .fetch_optional(&self.0.pool)
+            .await?;
+        Ok(row.map(|r| match (r.state.as_str(), r.channel) {
+            ("posting", Some(channel)) => Told::Posting { channel, attempted_at: r.attempted_at, lookups: r.lookups },
+            _ => Told::Over,
+        }))
+    }
+
+    /// The channel of the direct messages with a person, where it is known from an earlier one.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn channel_of(self, person: &Person) -> Result<Option<String>, sqlx::Error> {
+        let found = sqlx::query_scalar!(
+            r#"select channel as "channel!" from slack_report
+                where person = $1 and channel is not null and state = 'sent' order by attempted_at desc limit 1"#,
+            key(person)
+        );
+        found.fetch_optional(&self.0.pool).await
+    }
+
+    /// Notes, before the call, that a post is attempted: after a crash it is looked for first. `false` when the lease was
+    /// lost: then nothing may be posted.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn attempted(
+        self,
+        claim: &Claim,
+        id: ReportId,
+        about: Uuid,
+        person: Option<&Person>,
+        channel: &str,
+    ) -> Result<bool, sqlx::Error> {
+        sqlx::query!(
+            "insert into slack_report (id, about, state, person, channel) select $1, $2, 'posting', $3, $4
+              where holds($5, $6, $7)
+             on conflict (id) do update set state = 'posting', channel = excluded.channel, ts = null, lookups = 0,
+               attempted_at = coolops_now(), problem = null",
+            id.0,
+            about,
+            person.map(key),
+            channel,
+            claim.id.0,
+            claim.fence,
+            claim.lease
+        )
+        .execute(&self.0.pool)
+        .await
+        .map(|done| done.rows_affected() == 1)
+    }
+
+    /// Notes that it was looked for in vain.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn not_found(self, claim: &Claim, id: ReportId) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update slack_report set lookups = lookups + 1 where id = $1 and holds($2, $3, $4)",
+            id.0,
+            claim.id.0,
+            claim.fence,
+            claim.lease
+        )
+        .execute(&self.0.pool)
+        .await
+        .map(|_| ())
+    }
+
+    /// Notes that Slack has it. `false` when the lease was lost meanwhile: then nothing is noted.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn sent(self, claim: &Claim, id: ReportId, place: Place<'_>) -> Result<bool, sqlx::Error> {
+        sqlx::query!(
+            "update slack_report set state = 'sent', channel = $2, ts = $3 where id = $1 and holds($4, $5, $6)",
+            id.0,
+            place.channel,
+            place.ts,
+            claim.id.0,
+            claim.fence,
+            claim.lease
+        )
+        .execute(&self.0.pool)
+        .await
+        .map(|done| done.rows_affected() == 1)
+    }
+
+    /// Slack's name for it, where it is known to be there.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn ts(self, id: ReportId) -> Result<Option<String>, sqlx::Error> {
+        let ts = sqlx::query_scalar!("select ts from slack_report where id = $1", id.0);
+        Ok(ts.fetch_optional(&self.0.pool).await?.flatten())
+    }
+
+    /// Slack said no, for now: nothing was posted, and nothing is to be looked for.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn not_posted(self, claim: &Claim, id: ReportId) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "delete from slack_report where id = $1 and holds($2, $3, $4)",
+            id.0,
+            claim.id.0,
+            claim.fence,
+            claim.lease
+        )
+        .execute(&self.0.pool)
+        .await
+        .map(|_| ())
+    }
+
+    /// It is not told: the person does not want it, or, with Slack's word, Slack refused it for good.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn not_told(
+        self,
+        claim: &Claim,
+        id: ReportId,
+        about: Uuid,
+        refused: Option<&str>,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into slack_report (id, about, state, problem)
+             select $1, $2, case when $3::text is null then 'unwanted' else 'refused' end, $3 where holds($4, $5, $6)
+             on conflict (id) do update set state = excluded.state, problem = excluded.problem",
+            id.0,
+            about,
+            refused,
+            claim.id.0,
+            claim.fence,
+            claim.lease
+        )
+        .execute(&self.0.pool)
+        .await
+        .map(|_| ())
+    }
+
+    /// What Slack refused within the last day, by its word.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn refused(self) -> Result<Vec<Refused>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select coalesce(problem, '') as "problem!", count(*) as "n!" from slack_report
+                where state = 'refused' and attempted_at > coolops_now() - interval '1 day' group by 1 order by 2 desc, 1"#
+        );
+        let rows = rows.fetch_all(&self.0.pool).await?;
+        Ok(rows.into_iter().map(|r| Refused { problem: r.problem, count: r.n }).collect())
+    }
+}
