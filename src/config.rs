@@ -136,7 +136,7 @@ pub const VARIABLES: &[Variable] = &[
         name: "SLACK_API_URL",
         help: "Slack's Web API; for tests",
         default: Some("https://slack.com/api"),
-        uses: [O, O, I, I, I],
+        uses: [O, O, O, I, O],
     },
     Variable {
         name: "COOLOPS_SLACK_SPEED",
@@ -144,7 +144,12 @@ pub const VARIABLES: &[Variable] = &[
         default: Some("1"),
         uses: [O, O, I, I, I],
     },
-    Variable { name: "SLACK_BOT_TOKEN", help: "the app's bot token, xoxb-…", default: None, uses: [R, R, I, I, I] },
+    Variable {
+        name: "SLACK_BOT_TOKEN",
+        help: "the app's bot token, xoxb-…; a worker and the command line ask with it who is in a group, or know it from the others",
+        default: None,
+        uses: [R, R, O, I, O],
+    },
     Variable { name: "SLACK_SIGNING_SECRET", help: "the app's signing secret", default: None, uses: [R, R, I, I, I] },
     Variable {
         name: "RUST_LOG",

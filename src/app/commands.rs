@@ -14,6 +14,7 @@ use crate::domain::ids::{DeploymentId, EnvironmentId, ProjectId};
 use crate::domain::lock::{Holder, Lock, LockRefusal, Unlocking};
 use crate::domain::person_events::Wants;
 use crate::domain::project::Project;
+use crate::domain::rights::Right;
 use crate::projections::standing::Standing;
 use crate::slack::answer::{Answer, Whereabouts, newest_of};
 use crate::slack::button::Button;
@@ -88,8 +89,20 @@ impl App {
             }
             Command::Unlock(place) => self.told_to_unlock(&projects, &place, sent.by.clone()).await,
             Command::Locks => Ok(Ok(locks_of(&projects))),
+            Command::Who(place) => self.told_who(&projects, &place, &sent.by).await,
         };
         Ok(answered?.unwrap_or_else(Answer::Misunderstood))
+    }
+
+    async fn told_who(&self, projects: &[Project], named: &str, by: &Person) -> Answered {
+        let place = match command::place(projects, named, |place| format!("who {place}")) {
+            Ok(place) => place,
+            Err(misunderstood) => return Ok(Err(misunderstood)),
+        };
+        let known = self.known(place.environment, by).await?;
+        let rights = place.environment.rights.clone();
+        let own = Right::ALL.map(|right| (right, rights.may(right, by, &known)));
+        Ok(Ok(Answer::Who { environment: place.environment.name.clone(), rights, own: own.to_vec() }))
     }
 
     /// Somebody chooses what they are told directly, or asks what that is; in any channel.

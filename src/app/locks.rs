@@ -12,6 +12,7 @@ use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{EnvironmentId, EventId, ProjectId};
 use crate::domain::lock::{Holder, Lock, LockRefusal, Unlocking};
 use crate::domain::project::Project;
+use crate::domain::rights::Known;
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};
 
@@ -38,8 +39,9 @@ impl App {
         let actor = Actor::from(&lock.holder);
         // What has run out is nobody's any more.
         self.unlock_if(project, environment, &Unlocking::RanOut, &Actor::System).await?;
-        let before =
-            self.change_lock(project, environment, &actor, |p| p.lock(environment, lock.clone()).map(Some)).await?;
+        let known = self.known_of(project, environment, Some(&lock.holder)).await?;
+        let decide = |p: &Project| p.lock(environment, lock.clone(), &known).map(Some);
+        let before = self.change_lock(project, environment, &actor, decide).await?;
         // One that was there was theirs, and is there since it was taken.
         Ok(Lock { since: before.map_or(lock.since, |before| before.since), ..lock })
     }
@@ -90,7 +92,27 @@ impl App {
         actor: &Actor,
     ) -> Result<Option<Lock>, CommandError<LockRefusal>> {
         let now = self.store.clock().now();
-        self.change_lock(project, environment, actor, |p| p.unlock(environment, how, now)).await
+        let who = match how {
+            Unlocking::Own(holder) | Unlocking::Any(holder) | Unlocking::Asked(holder, _) => Some(holder),
+            Unlocking::RanOut => None,
+        };
+        let known = self.known_of(project, environment, who).await?;
+        self.change_lock(project, environment, actor, |p| p.unlock(environment, how, &known, now)).await
+    }
+
+    /// What is known of who wants to lock, or to take a lock away.
+    async fn known_of(
+        &self,
+        project: ProjectId,
+        environment: EnvironmentId,
+        who: Option<&Holder>,
+    ) -> Result<Known, CommandError<LockRefusal>> {
+        let Some(Holder::Person(person)) = who else { return Ok(Known::default()) };
+        let project = self.project_anew(project).await?;
+        Ok(match project.as_deref().and_then(|p| p.value.environment(environment)) {
+            Some(environment) => self.known(environment, person).await?,
+            None => Known::default(),
+        })
     }
 
     /// Decides on the project as it stands, and records the outcome with what follows for those who wait. Tells the lock

@@ -15,10 +15,11 @@ pub mod presses;
 pub mod projects;
 pub mod questions;
 pub mod replay;
+pub mod rights;
 pub mod status;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -29,6 +30,7 @@ use crate::domain::ids::{DeploymentId, EnvironmentId, EventId, ProjectId, TokenI
 use crate::domain::project::Project;
 use crate::domain::react::react;
 use crate::keys::Keyring;
+use crate::slack::client::Slack;
 use crate::store::Store;
 use crate::store::append::{Append, AppendError};
 use crate::store::directory::Seen;
@@ -50,6 +52,7 @@ pub struct App {
     directory: Directory,
     turns: Turns,
     posts: Option<Pace>,
+    people: rights::People,
 }
 
 /// Whoever decides on an environment's line in this process takes turns: under a burst of presses everybody would
@@ -190,6 +193,7 @@ impl App {
             directory: Directory::default(),
             turns: Turns::default(),
             posts: None,
+            people: rights::People::default(),
         }
     }
 
@@ -198,6 +202,14 @@ impl App {
     #[must_use]
     pub fn pacing_posts(mut self, pace: Pace) -> Self {
         self.posts = Some(pace);
+        self
+    }
+
+    /// The same, where Slack is asked who is in which group and who is a guest, and `home` is the workspace of the app
+    /// once that is known. Without it that is known from what others asked.
+    #[must_use]
+    pub fn asking(mut self, slack: Slack, home: Arc<OnceLock<String>>) -> Self {
+        self.people = rights::People::asked_of(slack, home);
         self
     }
 

@@ -10,6 +10,7 @@ use crate::domain::deployment::{
 };
 use crate::domain::event::{Actor, DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId, EventId};
+use crate::domain::rights::Known;
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};
 
@@ -59,7 +60,11 @@ impl App {
         let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
         let person = command.requested_by.clone();
         let actor = Actor::from(&person);
-        let stopped = match deployment::may_cancel(known, posted_in.as_deref(), &command) {
+        let of_person = match known.and_then(|(_, project)| project.environment(of.environment_id)) {
+            Some(environment) => self.known(environment, &person).await?,
+            None => Known::default(),
+        };
+        let stopped = match deployment::may_cancel(known, posted_in.as_deref(), &deployment, &of_person, &command) {
             Ok(()) => {
                 let reason = StopReason::Person { by: person.clone(), reason: command.reason.clone() };
                 match self.stop(of.deployment_id, &reason, &actor).await {
@@ -140,8 +145,12 @@ impl App {
             let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
             let place = known.and_then(|(_, project)| project.environment(environment));
             let superseding = place.is_some_and(|place| place.superseding);
+            let of_person = match place {
+                Some(place) => self.known(place, &command.requested_by).await?,
+                None => Known::default(),
+            };
             let line = self.store.deployments().line(environment, lock, build_id, None, superseding).await?;
-            let event = deployment::request(known, posted_in.as_deref(), &line.value, &command);
+            let event = deployment::request(known, posted_in.as_deref(), &line.value, &of_person, &command);
             let mut append = Append::default();
             record(&mut append, event_id, &event, &actor, 0);
             if let Event::Deployment(DeploymentEvent::Requested(requested)) = &event {

@@ -184,6 +184,7 @@ impl App {
             | EnvironmentChange::Protect(_)
             | EnvironmentChange::Supersede(_)
             | EnvironmentChange::Broadcast(_)
+            | EnvironmentChange::Allow(_)
             | EnvironmentChange::Archive => None,
         };
         let before = std::sync::Mutex::new(None);

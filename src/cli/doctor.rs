@@ -153,7 +153,10 @@ async fn slack(config: &Config, store: Option<&Store>, checks: &mut Checks) {
         Err(e) => return checks.note("Slack", false, format!("no root certificates on this machine: {e}")),
     };
     match slack.identity().await {
-        Ok(who) => checks.note("Slack token", true, format!("is {} in {}", who.user, who.team)),
+        Ok(who) => {
+            checks.note("Slack token", true, format!("is {} in {}", who.user, who.team));
+            may_ask_who_people_are(&slack, &who.user_id, checks).await;
+        }
         Err(e) => {
             let what =
                 "SLACK_BOT_TOKEN: take the Bot User OAuth Token (xoxb-…) of your app, Install App in its settings";
@@ -198,6 +201,21 @@ async fn slack(config: &Config, store: Option<&Store>, checks: &mut Checks) {
                 checks.note(what, false, text);
             }
             Err(e) => checks.note(what, false, format!("{e}; is the id right, and is coolops invited?")),
+        }
+    }
+}
+
+/// Without these scopes nobody is known to be a guest, and a group that is named for a right is nobody.
+async fn may_ask_who_people_are(slack: &Slack, user: &str, checks: &mut Checks) {
+    for (scope, asked) in [
+        ("users:read", slack.is_guest(user).await.map(|_| ())),
+        ("usergroups:read", slack.user_groups().await.map(|_| ())),
+    ] {
+        if let Err(SlackError::Refused(word)) = asked
+            && word.starts_with("missing_scope")
+        {
+            let text = format!("the app lacks the scope {scope}; reinstall it from deploy/slack-app-manifest.yaml");
+            checks.note("Slack people and groups", false, text);
         }
     }
 }

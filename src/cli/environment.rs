@@ -10,11 +10,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::output::{self, Format};
-use super::{operate, operator};
+use super::{operate, operator, who};
+use crate::app::App;
 use crate::domain::event::Actor;
 use crate::domain::lock::{Holder, Lock, Unlocking};
 use crate::domain::names;
 use crate::domain::project::{Environment, EnvironmentChange, VariableValue};
+use crate::domain::rights::{Rights, Who};
 use crate::runner::parts::unmasked;
 use crate::slack::when;
 
@@ -125,6 +127,31 @@ enum Command {
         /// The environment's name
         environment: String,
     },
+    /// Say who in Slack may do what: @group, ids of people (U…) and groups (S…), everybody, or nobody; see: coolops who
+    Allow {
+        /// The project's slug
+        project: String,
+        /// The environment's name
+        environment: String,
+        /// Who may deploy there
+        #[arg(long, num_args = 1.., value_name = "WHO")]
+        deploy: Vec<String>,
+        /// Who may lock it, and take the locks of others away
+        #[arg(long, num_args = 1.., value_name = "WHO")]
+        lock: Vec<String>,
+        /// Who may end what others deployed there
+        #[arg(long, num_args = 1.., value_name = "WHO")]
+        stop: Vec<String>,
+        /// Who may do all that, and take locks away without being asked back
+        #[arg(long, num_args = 1.., value_name = "WHO")]
+        administer: Vec<String>,
+        /// Whether people of other workspaces in a shared channel may too: yes or no
+        #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
+        other_workspaces: Option<bool>,
+        /// Whether guests may too: yes or no
+        #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
+        guests: Option<bool>,
+    },
     /// Close an environment: its buttons on older messages are refused
     Archive {
         /// The project's slug
@@ -132,6 +159,37 @@ enum Command {
         /// The environment's name
         environment: String,
     },
+}
+
+/// Who is named by these words; nothing for everybody.
+async fn named(app: &App, words: &[String]) -> Result<Option<Vec<Who>>> {
+    let words: Vec<&str> = words.iter().flat_map(|w| w.split(',')).map(str::trim).filter(|w| !w.is_empty()).collect();
+    match words[..] {
+        ["everybody"] => return Ok(None),
+        ["nobody"] => return Ok(Some(vec![])),
+        _ => {}
+    }
+    let mut all = Vec::new();
+    for word in words {
+        let is_id = |first: &[char]| {
+            word.starts_with(first)
+                && (9..=21).contains(&word.len())
+                && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+        };
+        let who = match word.strip_prefix('@') {
+            Some(handle) => app.group_called(handle).await.map_err(anyhow::Error::msg)?,
+            None if is_id(&['U', 'W']) => Who::User { id: word.to_owned() },
+            None if is_id(&['S']) => Who::Group { id: word.to_owned(), handle: None },
+            None => anyhow::bail!(
+                "\"{}\" is nobody; give @group, Slack's id of a person (U…) or of a group (S…), everybody, or nobody",
+                names::printable(word)
+            ),
+        };
+        if !all.contains(&who) {
+            all.push(who);
+        }
+    }
+    Ok(Some(all))
 }
 
 /// Reads a secret from a file or from standard input, without the line's end.
@@ -250,6 +308,29 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 .await?;
             output::line(&format!("{environment} is now called {name}; messages posted before keep the old name."));
         }
+        Command::Allow { project, environment, deploy, lock, stop, administer, other_workspaces, guests } => {
+            let project = app.project_named(&project).await?;
+            let mut rights = project.environment_named(&environment)?.rights.clone();
+            let before = rights.clone();
+            for (given, of) in [(deploy, &mut rights.deploy), (lock, &mut rights.lock), (stop, &mut rights.stop)] {
+                if !given.is_empty() {
+                    *of = named(&app, &given).await?;
+                }
+            }
+            if !administer.is_empty() {
+                let everybody = "everybody can't administer an environment; name people, groups, or nobody";
+                rights.administer = named(&app, &administer).await?.context(everybody)?;
+            }
+            rights.other_workspaces = other_workspaces.unwrap_or(rights.other_workspaces);
+            rights.guests = guests.unwrap_or(rights.guests);
+            anyhow::ensure!(
+                rights != before,
+                "nothing changes; give --deploy, --lock, --stop, --administer, --other-workspaces or --guests"
+            );
+            app.change_environment(project.id, &environment, EnvironmentChange::Allow(rights), &actor).await?;
+            let project = app.project_named(&project.slug).await?;
+            who::show(&app, project.environment_named(&environment)?).await?;
+        }
         Command::Lock { project, environment, lasts, until, reason } => {
             let project = app.project_named(&project).await?;
             let environment = project.environment_named(&environment)?;
@@ -293,7 +374,7 @@ pub fn as_json(e: &Environment) -> serde_json::Value {
         VariableValue::Plain(value) => json!({ "name": v.name, "value": value }),
         VariableValue::Secret(secret) => json!({ "name": v.name, "secret": secret }),
     };
-    json!({ "id": e.id, "name": e.name, "position": e.position, "protected": e.protected, "superseding": e.superseding, "broadcasting": e.broadcasting, "lock": e.lock, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
+    json!({ "id": e.id, "name": e.name, "position": e.position, "protected": e.protected, "superseding": e.superseding, "broadcasting": e.broadcasting, "rights": e.rights, "lock": e.lock, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
 }
 
 fn show(e: &Environment, format: Format) {
@@ -304,6 +385,9 @@ fn show(e: &Environment, format: Format) {
     output::line(&format!("{} (position {}{protected})", e.name, e.position));
     if e.superseding {
         output::line("  a press takes the place of those that wait");
+    }
+    if e.rights != Rights::default() {
+        output::line(&format!("  not everybody may do everything; see: coolops who PROJECT {}", output::safe(&e.name)));
     }
     if e.broadcasting {
         output::line("  a failure is shown in the channel too");

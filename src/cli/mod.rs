@@ -14,18 +14,22 @@ pub mod output;
 pub mod project;
 pub mod serve;
 pub mod status;
+pub mod who;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use coolops_client::command;
+use secrecy::ExposeSecret;
 
 use crate::app::App;
 use crate::config::{Config, ConfigError, Role};
 use crate::domain::event::Actor;
+use crate::slack::client::Slack;
 use crate::store::Store;
 
 /// Exit codes, as in `docs/CONFIGURATION.md`.
@@ -79,6 +83,8 @@ pub enum Command {
     Deployment(deployment::Args),
     /// What is where: of each environment the build that runs, since when, by whom, and what is on its way
     Status(status::Args),
+    /// Who may do what in an environment, and by which rule
+    Who(who::Args),
     /// Rebuild everything that is derived from the log, or check that it fits
     Replay(audit::ReplayArgs),
     /// Check that the log was not changed
@@ -148,6 +154,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ci(args) => ci::run(args).await,
         Command::Deployment(args) => deployment::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Who(args) => who::run(args).await,
         Command::Replay(args) => audit::replay(args).await,
         Command::Audit(args) => audit::audit(args).await,
         Command::Completions { shell } => {
@@ -209,8 +216,20 @@ async fn migrate() -> anyhow::Result<ExitCode> {
 async fn operate() -> anyhow::Result<App> {
     let config = Config::from_environment(Role::Operate)?;
     let store = Store::open(&config.database_url, 4).await?;
+    let slack = slack(&config)?;
     let keys = config.keys.context("COOLOPS_MASTER_KEY is not set")?;
-    Ok(App::new(store, keys, &config.public_url))
+    let app = App::new(store, keys, &config.public_url);
+    Ok(match slack {
+        Some(slack) => app.asking(slack, Arc::default()),
+        None => app,
+    })
+}
+
+/// The way to Slack, where there is a token.
+fn slack(config: &Config) -> anyhow::Result<Option<Slack>> {
+    let has_token = !config.slack_token.expose_secret().is_empty();
+    let slack = has_token.then(|| Slack::new(&config.slack_api_url, &config.slack_token));
+    slack.transpose().context("no root certificates on this machine")
 }
 
 /// Who sits at this terminal.

@@ -54,9 +54,15 @@ pub async fn run(role: Role) -> Result<()> {
         store = open_patiently(&config.database_url) => store?,
         signalled = signalled() => return signalled,
     };
+    let slack = super::slack(&config)?;
     let keys = config.keys.context("COOLOPS_MASTER_KEY is not set")?;
     let paces = Paces::slack(config.slack_speed);
-    let app = Arc::new(App::new(store, keys, &config.public_url).pacing_posts(paces.post));
+    let home: Arc<OnceLock<String>> = Arc::default();
+    let app = App::new(store, keys, &config.public_url).pacing_posts(paces.post);
+    let app = Arc::new(match slack {
+        Some(slack) => app.asking(slack, Arc::clone(&home)),
+        None => app,
+    });
     // Before anything is judged by a time, and before anything is said to Slack: the token may be a new one.
     app.store.keep_clock().await.context("the database's clock can't be read")?;
     if role != Role::Worker {
@@ -71,7 +77,6 @@ pub async fn run(role: Role) -> Result<()> {
     ];
     let mut doorbells = Vec::new();
     let mut runner = None;
-    let home: Arc<OnceLock<String>> = Arc::default();
     for (name, kinds, slots, pause) in queues {
         let doorbell = Arc::new(Doorbell::new(&config.redis_url, &format!("{instance}:{name}"))?);
         tasks.spawn(relay::run(app.store.clone(), Arc::clone(&doorbell), kinds, pause, stop.clone()));

@@ -13,6 +13,7 @@ use super::ids::*;
 use super::lock_events::Lock;
 use super::names::ImageRef;
 use super::project::{Environment, Project, Unchecked};
+use super::rights::{Known, Right};
 pub use super::state::State;
 
 /// Where a deployment stands, with what is known of it only there.
@@ -65,6 +66,7 @@ impl Stand {
             Self::Succeeded { .. } | Self::Resolved { verdict: Verdict::Succeeded, .. } => State::Succeeded,
             Self::Failed { .. } | Self::Resolved { verdict: Verdict::Failed, .. } => State::Failed,
             Self::Stopped { reason: StopReason::TimeLimit { .. }, .. } => State::TimedOut,
+            Self::Stopped { reason: StopReason::NotAllowed { .. }, .. } => State::Refused,
             Self::Stopped {
                 reason:
                     StopReason::Operator { .. }
@@ -323,11 +325,12 @@ impl Line {
 
 /// Decides a press: the deployment takes its place in the line, or the refusal is recorded. Always one event.
 ///
-/// `posted_in` is the channel that Slack named when it took the build's message.
+/// `posted_in` is the channel that Slack named when it took the build's message, `known` what is known of who pressed.
 pub fn request(
     build: Option<(&BuildRegistered, &Project)>,
     posted_in: Option<&str>,
     line: &Line,
+    known: &Known,
     command: &RequestDeployment,
 ) -> Event {
     let RequestDeployment { deployment_id, build_id, environment_id, .. } = *command;
@@ -353,6 +356,9 @@ pub fn request(
         let environment = shown.map_or_else(|| "of this button".to_owned(), |e| e.name.clone());
         return refuse(PressRefusal::EnvironmentGone { environment });
     };
+    if let Err(denied) = environment.rights.may(Right::Deploy, &command.requested_by, known) {
+        return refuse(PressRefusal::NotAllowed { environment: environment.name.clone(), denied });
+    }
     if let Some(there) = line.iter().find(|d| d.of.build_id == command.build_id) {
         return refuse(PressRefusal::UnderWay {
             build_name: there.build_name.clone(),
@@ -428,20 +434,30 @@ pub struct CancelDeployment {
 }
 
 /// Decides whether somebody may end a deployment from where they press, whatever was archived meanwhile: what takes away
-/// stays possible.
+/// stays possible. Whoever had it deployed may end it.
 ///
 /// # Errors
-/// When the press comes from elsewhere.
+/// When the press comes from elsewhere, or only others may.
 pub fn may_cancel(
     build: Option<(&BuildRegistered, &Project)>,
     posted_in: Option<&str>,
+    deployment: &Deployment,
+    known: &Known,
     command: &CancelDeployment,
 ) -> Result<(), PressRefusal> {
     if command.foreign {
         return Err(PressRefusal::ForeignMessage);
     }
     let (build, project) = build.ok_or(PressRefusal::BuildUnknown)?;
-    admit(build, project, posted_in, &command.channel)
+    admit(build, project, posted_in, &command.channel)?;
+    match project.environment(deployment.of.environment_id) {
+        Some(environment) if !deployment.requested_by.is(&command.requested_by) => environment
+            .rights
+            .may(Right::Stop, &command.requested_by, known)
+            .map(|_| ())
+            .map_err(|denied| PressRefusal::NotAllowed { environment: environment.name.clone(), denied }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a press comes from the channel that the project's messages go to now. Slack may answer a post with another
@@ -694,7 +710,7 @@ mod tests {
             channel: "C1".into(),
             foreign: false,
         };
-        request(Some((build, project)), Some("C1"), line, &command)
+        request(Some((build, project)), Some("C1"), line, &Known::default(), &command)
     }
 
     fn accepted(event: &Event) -> Deployment {

@@ -11,6 +11,7 @@ use super::lock_events::{self, Lock};
 use super::names::ImageRef;
 use super::payload::Payload;
 use super::project_events::Unchecked;
+use super::rights_events::Denied;
 use super::state::State;
 
 /// What every event of a deployment says of it.
@@ -221,6 +222,11 @@ pub enum StopReason {
         /// Its build.
         by: String,
     },
+    /// Whoever pressed may not any more.
+    NotAllowed {
+        /// Why.
+        denied: Denied,
+    },
     /// What it was for was archived.
     Archived {
         /// What that was, such as `the environment Staging`.
@@ -238,6 +244,7 @@ impl StopReason {
             Self::Person { by, reason: None } => format!("{} wanted so", by.name),
             Self::Person { by, reason: Some(reason) } => format!("{} wanted so: {reason}", by.name),
             Self::Superseded { by, .. } => format!("superseded by {by}"),
+            Self::NotAllowed { denied } => denied.reason(),
             Self::Archived { what } => format!("{what} was archived"),
         }
     }
@@ -250,6 +257,7 @@ pub fn stop_words(reason: &StopReason, exit_code: Option<i64>, cut_off_after: Op
         StopReason::Operator { by, .. } => format!(", stopped by {by}"),
         StopReason::TimeLimit { .. }
         | StopReason::Archived { .. }
+        | StopReason::NotAllowed { .. }
         | StopReason::Superseded { .. }
         | StopReason::Person { .. } => String::new(),
     };
@@ -552,6 +560,7 @@ pub enum PressRefusal {
     Over { build_name: String, environment: String, state: State },
     Stopping { build_name: String, environment: String, reason: Box<StopReason> },
     Undecided { build_name: String, environment: String },
+    NotAllowed { environment: String, denied: Denied },
 }
 
 impl PressRefusal {
@@ -587,6 +596,7 @@ impl PressRefusal {
             Self::Stopping { build_name, environment, reason } => {
                 format!("{build_name} on {environment} is being stopped already: {}.", stop_words(reason, None, None))
             }
+            Self::NotAllowed { environment, denied } => denied.sentence(environment),
             Self::Undecided { build_name, environment } => format!(
                 "Nobody can tell whether {build_name} still runs on {environment}, so it can't be stopped. An operator has to look at it first: coolops deployment resolve."
             ),

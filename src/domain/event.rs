@@ -18,6 +18,7 @@ use super::message::*;
 use super::payload::Payload;
 use super::person_events::NotificationsChosen;
 use super::project_events::*;
+use super::rights_events::EnvironmentRightsChanged;
 use super::upcast;
 
 macro_rules! events {
@@ -139,6 +140,7 @@ events! {
         EnvironmentProtectionChanged(EnvironmentProtectionChanged) "environment_protection_changed" 1,
         EnvironmentSupersedingChanged(EnvironmentSupersedingChanged) "environment_superseding_changed" 1,
         EnvironmentBroadcastingChanged(EnvironmentBroadcastingChanged) "environment_broadcasting_changed" 1,
+        EnvironmentRightsChanged(EnvironmentRightsChanged) "environment_rights_changed" 1,
         EnvironmentLocked(EnvironmentLocked) "environment_locked" 1,
         EnvironmentUnlocked(EnvironmentUnlocked) "environment_unlocked" 1,
         EnvironmentArchived(EnvironmentArchived) "environment_archived" 1,
@@ -320,6 +322,7 @@ impl Event {
                 SettingsEvent::EnvironmentProtectionChanged(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentSupersedingChanged(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentBroadcastingChanged(e) => environment(e.project_id, e.environment_id),
+                SettingsEvent::EnvironmentRightsChanged(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentLocked(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentUnlocked(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentArchived(e) => environment(e.project_id, e.environment_id),

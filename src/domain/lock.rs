@@ -9,6 +9,7 @@ use super::event::Event;
 use super::ids::EnvironmentId;
 pub use super::lock_events::*;
 use super::project::{Environment, Project, Unlocked};
+use super::rights::{Denied, Known, Right};
 
 /// Characters in a reason.
 const REASON_MAX: usize = 500;
@@ -31,6 +32,13 @@ pub enum LockRefusal {
     ReasonTooLong(usize),
     #[error("the environment {0} is not there any more")]
     NoEnvironment(String),
+    #[error("{}", not_allowed(.environment, .denied))]
+    NotAllowed { environment: String, denied: Denied },
+}
+
+fn not_allowed(environment: &str, denied: &Denied) -> String {
+    let sentence = denied.sentence(environment);
+    sentence.trim_end_matches('.').replacen("You", "you", 1)
 }
 
 fn because(lock: &Lock) -> String {
@@ -67,6 +75,16 @@ pub enum Unlocking {
     RanOut,
 }
 
+/// Whether somebody may; an operator may all.
+fn may(environment: &Environment, right: Right, who: &Holder, known: &Known) -> Result<(), LockRefusal> {
+    let Holder::Person(person) = who else { return Ok(()) };
+    environment
+        .rights
+        .may(right, person, known)
+        .map(|_| ())
+        .map_err(|denied| LockRefusal::NotAllowed { environment: environment.name.clone(), denied })
+}
+
 impl Project {
     fn open_environment(&self, id: EnvironmentId) -> Result<&Environment, LockRefusal> {
         let known = self.environment(id);
@@ -74,12 +92,14 @@ impl Project {
         known.filter(|e| !e.archived && !self.archived).ok_or_else(gone)
     }
 
-    /// Decides a lock; its `since` is the present. Whoever has it may give it another reason or end.
+    /// Decides a lock; its `since` is the present. Whoever has it may give it another reason or end. `known` is what is
+    /// known of who wants it.
     ///
     /// # Errors
-    /// When it is somebody else's, or its end or reason don't fit.
-    pub fn lock(&self, id: EnvironmentId, lock: Lock) -> Result<Event, LockRefusal> {
+    /// When they may not, it is somebody else's, or its end or reason don't fit.
+    pub fn lock(&self, id: EnvironmentId, lock: Lock, known: &Known) -> Result<Event, LockRefusal> {
         let environment = self.open_environment(id)?;
+        may(environment, Right::Lock, &lock.holder, known)?;
         if let Some(there) = environment.lock.as_ref().filter(|there| !there.holder.same(&lock.holder)) {
             let environment = environment.name.clone();
             return Err(LockRefusal::Theirs { environment, lock: Box::new(there.clone()) });
@@ -101,8 +121,14 @@ impl Project {
     /// Decides the end of a lock; nothing when it is to have run out and did not.
     ///
     /// # Errors
-    /// When there is none, or it is somebody else's.
-    pub fn unlock(&self, id: EnvironmentId, how: &Unlocking, now: DateTime<Utc>) -> Result<Option<Event>, LockRefusal> {
+    /// When there is none, it is somebody else's, or they may not.
+    pub fn unlock(
+        &self,
+        id: EnvironmentId,
+        how: &Unlocking,
+        known: &Known,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Event>, LockRefusal> {
         let environment = self.environment(id).ok_or_else(|| LockRefusal::NoEnvironment(id.to_string()))?;
         let name = environment.name.clone();
         let Some(lock) = environment.lock.clone() else {
@@ -116,7 +142,11 @@ impl Project {
         let by = match how {
             Unlocking::RanOut if !lock.is_over(now) => return Ok(None),
             Unlocking::RanOut => None,
-            Unlocking::Own(holder) if !holder.same(&lock.holder) => {
+            Unlocking::Own(holder)
+                if !holder.same(&lock.holder) && may(environment, Right::Administer, holder, known).is_err() =>
+            {
+                // Whoever may not take it away is not asked whether they want to.
+                may(environment, Right::Lock, holder, known)?;
                 return Err(LockRefusal::Theirs { environment: name, lock: Box::new(lock) });
             }
             Unlocking::Asked(holder, since)
@@ -124,7 +154,12 @@ impl Project {
             {
                 return Err(LockRefusal::Theirs { environment: name, lock: Box::new(lock) });
             }
-            Unlocking::Own(holder) | Unlocking::Any(holder) | Unlocking::Asked(holder, _) => Some(holder.clone()),
+            Unlocking::Own(holder) | Unlocking::Any(holder) | Unlocking::Asked(holder, _) => {
+                if !holder.same(&lock.holder) {
+                    may(environment, Right::Lock, holder, known)?;
+                }
+                Some(holder.clone())
+            }
         };
         Ok(Some(EnvironmentUnlocked { project_id: self.id, environment_id: id, lock, by, at: now }.into()))
     }
@@ -166,7 +201,7 @@ mod tests {
     }
 
     fn locked(lock: Lock) -> Project {
-        let event = project().lock(PRODUCTION, lock).unwrap();
+        let event = project().lock(PRODUCTION, lock, &Known::default()).unwrap();
         project().evolve(&event)
     }
 
@@ -181,10 +216,10 @@ mod tests {
     #[test]
     fn of_two_who_lock_the_second_hears_of_the_first_who_may_change_it() {
         let project = locked(of("ANA", Some(2)));
-        let refused = project.lock(PRODUCTION, of("BEN", None)).unwrap_err();
+        let refused = project.lock(PRODUCTION, of("BEN", None), &Known::default()).unwrap_err();
         assert_eq!(refused.to_string(), "Production is locked by ana already (migration)");
         let later = Lock { since: now() + TimeDelta::hours(1), reason: Some("longer".into()), ..of("ANA", Some(4)) };
-        let event = project.lock(PRODUCTION, later).unwrap();
+        let event = project.lock(PRODUCTION, later, &Known::default()).unwrap();
         let changed = project.evolve(&event);
         let lock = changed.environment(PRODUCTION).unwrap().lock.clone().unwrap();
         assert_eq!((lock.since, lock.reason.as_deref()), (now(), Some("longer")), "it is there since it was taken");
@@ -192,12 +227,13 @@ mod tests {
 
     #[test]
     fn an_end_that_is_over_or_too_far_away_is_refused() {
-        let refused = |hours| project().lock(PRODUCTION, of("ANA", Some(hours))).unwrap_err().to_string();
+        let refused =
+            |hours| project().lock(PRODUCTION, of("ANA", Some(hours)), &Known::default()).unwrap_err().to_string();
         assert_eq!(refused(-1), "the lock would have ended 1 h 0 min ago; name a time that is to come");
         assert_eq!(refused(24 * 3_650), "a lock lasts 365 days at most; name an earlier time");
         let long = Lock { reason: Some("x".repeat(3_000)), ..of("ANA", None) };
         assert_eq!(
-            project().lock(PRODUCTION, long).unwrap_err().to_string(),
+            project().lock(PRODUCTION, long, &Known::default()).unwrap_err().to_string(),
             "the reason has 3000 characters; it has 500 at most"
         );
     }
@@ -206,31 +242,38 @@ mod tests {
     fn only_who_was_asked_back_takes_away_what_is_somebody_elses_and_once() {
         let project = locked(of("ANA", Some(2)));
         let ben = Holder::Person(person("BEN"));
-        assert!(project.unlock(PRODUCTION, &Unlocking::Own(ben.clone()), now()).is_err());
-        assert_eq!(project.unlock(PRODUCTION, &Unlocking::RanOut, now()), Ok(None), "it has not run out");
-        let stolen = project.unlock(PRODUCTION, &Unlocking::Any(ben.clone()), now()).unwrap().unwrap();
+        assert!(project.unlock(PRODUCTION, &Unlocking::Own(ben.clone()), &Known::default(), now()).is_err());
+        assert_eq!(
+            project.unlock(PRODUCTION, &Unlocking::RanOut, &Known::default(), now()),
+            Ok(None),
+            "it has not run out"
+        );
+        let stolen =
+            project.unlock(PRODUCTION, &Unlocking::Any(ben.clone()), &Known::default(), now()).unwrap().unwrap();
         let project = project.evolve(&stolen);
-        let again = project.unlock(PRODUCTION, &Unlocking::Any(ben), now()).unwrap_err();
+        let again = project.unlock(PRODUCTION, &Unlocking::Any(ben), &Known::default(), now()).unwrap_err();
         assert_eq!(
             again.to_string(),
             "Production is not locked: ben took the lock of ana away at 2023-11-14 22:13 UTC"
         );
-        assert_eq!(project.unlock(PRODUCTION, &Unlocking::RanOut, now()), Ok(None));
+        assert_eq!(project.unlock(PRODUCTION, &Unlocking::RanOut, &Known::default(), now()), Ok(None));
     }
 
     #[test]
     fn what_ran_out_is_told_and_an_archived_environment_takes_no_lock() {
         let project = locked(of("ANA", Some(2)));
         let late = now() + TimeDelta::hours(2);
-        let over = project.unlock(PRODUCTION, &Unlocking::RanOut, late).unwrap().unwrap();
-        let refused = project.evolve(&over).unlock(PRODUCTION, &Unlocking::Own(of("ANA", None).holder), late);
+        let over = project.unlock(PRODUCTION, &Unlocking::RanOut, &Known::default(), late).unwrap().unwrap();
+        let refused =
+            project.evolve(&over).unlock(PRODUCTION, &Unlocking::Own(of("ANA", None).holder), &Known::default(), late);
         assert_eq!(
             refused.unwrap_err().to_string(),
             "Production is not locked: the lock of ana ran out at 2023-11-15 00:13 UTC"
         );
         let archived = super::super::project::EnvironmentChange::Archive;
         let archived = self::project().change_environment("Production", archived).unwrap();
-        let refused = self::project().evolve(&archived).lock(PRODUCTION, of("ANA", None)).unwrap_err();
+        let refused =
+            self::project().evolve(&archived).lock(PRODUCTION, of("ANA", None), &Known::default()).unwrap_err();
         assert_eq!(refused.to_string(), "the environment Production is not there any more");
     }
 }

@@ -24,5 +24,7 @@ pub mod person_events;
 pub mod project;
 pub mod project_events;
 pub mod react;
+pub mod rights;
+pub mod rights_events;
 pub mod state;
 pub mod upcast;

@@ -12,6 +12,7 @@ use super::ids::*;
 use super::lock_events::{Holder, Lock};
 use super::names::{self, ImageRef, Invalid};
 pub use super::project_events::*;
+use super::rights::{EnvironmentRightsChanged, Right, Rights};
 
 /// How long a deployment may run unless the project says otherwise.
 pub const TIME_LIMIT_MINUTES: u32 = 60;
@@ -99,6 +100,9 @@ pub struct Ci {
     pub rules: CiRules,
 }
 
+/// People and groups that a right names, at most.
+const NAMED_MAX: usize = 100;
+
 /// A place that builds are deployed to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
@@ -117,6 +121,9 @@ pub struct Environment {
     /// A failure is shown in the channel too.
     #[serde(default)]
     pub broadcasting: bool,
+    /// Who may do what.
+    #[serde(default)]
+    pub rights: Rights,
     /// Who keeps others out of it.
     #[serde(default)]
     pub lock: Option<Lock>,
@@ -189,6 +196,8 @@ pub enum ProjectRefusal {
     OutOfRange { what: &'static str, given: u32, least: u32, most: u32 },
     #[error("a project can have at most 100 environments; archive one first")]
     TooManyEnvironments,
+    #[error("a right can name at most {NAMED_MAX} people and groups; name a group instead")]
+    TooManyNamed,
     #[error(transparent)]
     Invalid(#[from] Invalid),
 }
@@ -285,6 +294,7 @@ impl Project {
                     protected: false,
                     superseding: false,
                     broadcasting: false,
+                    rights: Rights::default(),
                     lock: None,
                     unlocked: None,
                     archived: false,
@@ -307,6 +317,9 @@ impl Project {
             }
             SettingsEvent::EnvironmentBroadcastingChanged(e) => {
                 return self.change(e.environment_id, |env| env.broadcasting = e.broadcasting);
+            }
+            SettingsEvent::EnvironmentRightsChanged(e) => {
+                return self.change(e.environment_id, |env| env.rights = e.rights.clone());
             }
             SettingsEvent::EnvironmentLocked(e) => {
                 return self.change(e.environment_id, |env| env.lock = Some(e.lock.clone()));
@@ -467,6 +480,13 @@ impl Project {
             EnvironmentChange::Broadcast(broadcasting) => {
                 EnvironmentBroadcastingChanged { project_id, environment_id, broadcasting }.into()
             }
+            EnvironmentChange::Allow(rights) => {
+                let named = Right::ALL.into_iter().filter_map(|right| rights.named(right)).map(<[_]>::len).max();
+                if named.unwrap_or(0) > NAMED_MAX {
+                    return Err(ProjectRefusal::TooManyNamed);
+                }
+                EnvironmentRightsChanged { project_id, environment_id, rights }.into()
+            }
             EnvironmentChange::Archive => EnvironmentArchived { project_id, environment_id }.into(),
             EnvironmentChange::SetVariable { name, value } => {
                 names::variable(&name)?;
@@ -615,6 +635,7 @@ pub enum EnvironmentChange {
     Protect(bool),
     Supersede(bool),
     Broadcast(bool),
+    Allow(Rights),
     Archive,
     SetVariable { name: String, value: String },
     SetSecret { name: String, secret: SecretRef },

@@ -32,11 +32,13 @@ pub enum State {
     TimedOut,
     /// Stopped because somebody wanted so.
     Cancelled,
+    /// Not started, because who pressed may not any more.
+    Refused,
 }
 
 impl State {
     /// All of them, in the order of a deployment's life.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Queued,
         Self::Ready,
         Self::Pulling,
@@ -48,6 +50,7 @@ impl State {
         Self::Failed,
         Self::TimedOut,
         Self::Cancelled,
+        Self::Refused,
     ];
 
     /// The stored word.
@@ -64,6 +67,7 @@ impl State {
             Self::Failed => "failed",
             Self::TimedOut => "timed_out",
             Self::Cancelled => "cancelled",
+            Self::Refused => "refused",
         }
     }
 

@@ -71,7 +71,7 @@ fn icon(state: Option<State>) -> String {
 fn icon_of(state: State) -> String {
     let colour = match state {
         State::Succeeded => "#3fb950",
-        State::Failed | State::TimedOut | State::Cancelled | State::Unknown => "#f85149",
+        State::Failed | State::TimedOut | State::Cancelled | State::Refused | State::Unknown => "#f85149",
         State::Running | State::Starting | State::Cancelling => "#d29922",
         State::Queued | State::Ready | State::Pulling => "#9198a1",
     };

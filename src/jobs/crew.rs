@@ -177,6 +177,10 @@ impl Crew {
         match chore {
             Chore::FindOwedWork => housekeeping::find_owed_work(&self.0.app).await,
             Chore::Forget => housekeeping::forget(&self.0.app).await,
+            Chore::AskAfterGroups => {
+                let (app, Tools::Slack(..)) = (Arc::clone(&self.0.app), &self.0.tools) else { return };
+                self.0.tracker.spawn(async move { housekeeping::ask_after_groups(&app).await });
+            }
             Chore::SweepContainers => {
                 let (crew, sweeping) = (self.clone(), Arc::clone(&self.0.sweeping));
                 let Tools::Runner(_) = &self.0.tools else { return };

@@ -20,13 +20,16 @@ pub(super) enum Chore {
     Forget,
     /// A container is there although its deployment is over.
     SweepContainers,
+    /// Who is in a group that rights name is known before it is needed.
+    AskAfterGroups,
 }
 
 /// Every chore, and how often it is done.
-const CHORES: [(Chore, Duration); 3] = [
+const CHORES: [(Chore, Duration); 4] = [
     (Chore::FindOwedWork, Duration::from_mins(5)),
     (Chore::Forget, Duration::from_mins(5)),
     (Chore::SweepContainers, Duration::from_secs(30)),
+    (Chore::AskAfterGroups, Duration::from_mins(1)),
 ];
 
 /// When each chore was done last, by this process.
@@ -72,6 +75,13 @@ pub(super) async fn forget(app: &App) {
     };
     if let Err(e) = forgotten.await {
         tracing::warn!(error = format!("{e:#}"), "what nobody needs any more can't be forgotten now");
+    }
+}
+
+/// Asks Slack anew who is in the groups that rights name.
+pub(super) async fn ask_after_groups(app: &App) {
+    if let Err(e) = app.ask_after_groups().await {
+        tracing::debug!(error = format!("{e:#}"), "groups can't be asked after");
     }
 }
 

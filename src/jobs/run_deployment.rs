@@ -27,6 +27,7 @@ use crate::domain::ids::DeploymentId;
 use crate::domain::names;
 use crate::domain::output::Piece;
 use crate::domain::project::{Project, VariableValue};
+use crate::domain::rights::Right;
 use crate::failpoint;
 use crate::runner::keep::Keep;
 use crate::runner::mask::Patterns;
@@ -480,6 +481,13 @@ impl Run<'_> {
         let project = self.app.project_of_log(of.project_id).await?.ok_or(Break::Lose(Loss::ProjectMissing))?.value;
         if let (Some(what), true) = (project.archived(of.environment_id), deployment.state().has_not_begun()) {
             return Err(Break::Withdraw(StopReason::Archived { what }));
+        }
+        if let (Some(environment), true) = (project.environment(of.environment_id), deployment.state().has_not_begun())
+        {
+            let known = self.app.known(environment, &deployment.requested_by).await?;
+            if let Err(denied) = environment.rights.may(Right::Deploy, &deployment.requested_by, &known) {
+                return Err(Break::Withdraw(StopReason::NotAllowed { denied }));
+            }
         }
         let build = self.app.build(of.build_id).await?.ok_or(Break::Lose(Loss::BuildMissing))?;
         let mut variables: Vec<(String, SecretString)> =

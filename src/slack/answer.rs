@@ -15,6 +15,7 @@ use crate::domain::deployment::Person;
 use crate::domain::ids::{EnvironmentId, ProjectId};
 use crate::domain::lock::{Holder, Lock};
 use crate::domain::person_events::Wants;
+use crate::domain::rights::{Denied, Right, Rights, Rule, Who};
 use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
 
@@ -22,6 +23,8 @@ use crate::projections::timed::Timed;
 const SECTION_UNITS: usize = 2_900;
 /// Most characters of an answer, far from where Slack says `msg_blocks_too_long`.
 const ANSWER_UNITS: usize = 11_000;
+/// People and groups that are named for one right.
+const NAMED_SHOWN: usize = 10;
 /// Locks in a list.
 const LOCKS_SHOWN: usize = 20;
 
@@ -123,6 +126,15 @@ pub enum Answer {
     },
     /// The locks that there are, with their environments.
     Locks(Vec<(String, Lock)>),
+    /// Who may do what in an environment.
+    Who {
+        /// Its name.
+        environment: String,
+        /// What is set.
+        rights: Rights,
+        /// What the person who asked may, and by which rule.
+        own: Vec<(Right, Result<Rule, Denied>)>,
+    },
     /// What the person who asked is told directly.
     Notifying(Wants),
     /// Nothing to be done, in a sentence of plain text.
@@ -212,6 +224,7 @@ impl Answer {
                 vec![],
             ),
             Self::Log { deployment, url } => (log(deployment, url.as_deref()), vec![]),
+            Self::Who { environment, rights, own } => (who_may(environment, rights, own), vec![]),
             Self::Notifying(wants) => {
                 let told = match wants {
                     Wants::Off => "You get no direct messages.",
@@ -458,4 +471,34 @@ fn section(text: String) -> SlackBlock {
 /// The deployment that a log belongs to.
 pub fn newest_of(standing: &Standing) -> Option<&Timed> {
     standing.open.first().or(standing.failed.as_ref()).or(standing.good.as_ref())
+}
+/// Who may do what, and what the person who asked may. A group is not called by being named.
+fn who_may(environment: &str, rights: &Rights, own: &[(Right, Result<Rule, Denied>)]) -> String {
+    let name = |who: &Who| match who {
+        Who::User { id } => mrkdwn::mention(id),
+        Who::Group { .. } => bold(&who.name()),
+    };
+    let mut lines = vec![format!("On {}:", bold(environment))];
+    for (right, may) in own {
+        let who = match rights.named(*right) {
+            None => "everybody who sees the build's message".to_owned(),
+            Some([]) => "operators alone".to_owned(),
+            Some(all) => {
+                let mut names: Vec<String> = all.iter().take(NAMED_SHOWN).map(name).collect();
+                if all.len() > NAMED_SHOWN {
+                    names.push(format!("{} more", all.len() - NAMED_SHOWN));
+                }
+                names.join(", ")
+            }
+        };
+        let you = match may {
+            Ok(Rule::Everybody) => "you may".to_owned(),
+            Ok(Rule::Named(Who::User { .. })) => "you may, by name".to_owned(),
+            Ok(Rule::Named(group)) => format!("you may, being in {}", bold(&group.name())),
+            Ok(Rule::Administers(_)) => "you may, as you administer it".to_owned(),
+            Err(denied) => format!("you may not: {}", sentence_of(&denied.reason())),
+        };
+        lines.push(format!("• {}: {who} ({you})", right.word()));
+    }
+    lines.join("\n")
 }

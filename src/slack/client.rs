@@ -162,6 +162,41 @@ pub struct Channel {
 }
 
 #[derive(Deserialize)]
+struct GroupMembers {
+    #[serde(default)]
+    users: Vec<String>,
+}
+
+/// A user group.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "Slack's own names")]
+pub struct UserGroup {
+    pub id: String,
+    pub handle: String,
+}
+
+#[derive(Deserialize)]
+struct UserGroups {
+    #[serde(default)]
+    usergroups: Vec<UserGroup>,
+}
+
+#[derive(Deserialize)]
+struct UserInfo {
+    user: UserFlags,
+}
+
+#[derive(Deserialize)]
+struct UserFlags {
+    #[serde(default)]
+    is_restricted: bool,
+    #[serde(default)]
+    is_ultra_restricted: bool,
+    #[serde(default)]
+    is_bot: bool,
+}
+
+#[derive(Deserialize)]
 struct ChannelInfo {
     channel: Channel,
 }
@@ -326,6 +361,31 @@ impl Slack {
     /// See [`SlackError`].
     pub async fn identity(&self) -> Result<Identity, SlackError> {
         self.post_json("auth.test", &serde_json::json!({})).await
+    }
+
+    /// `usergroups.users.list`: who is in a user group.
+    ///
+    /// # Errors
+    /// See [`SlackError`]; `no_such_subteam` when it is gone.
+    pub async fn members(&self, group: &str) -> Result<Vec<String>, SlackError> {
+        self.get::<GroupMembers>("usergroups.users.list", &[("usergroup", group)]).await.map(|a| a.users)
+    }
+
+    /// `usergroups.list`: the user groups that there are.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn user_groups(&self) -> Result<Vec<UserGroup>, SlackError> {
+        self.get::<UserGroups>("usergroups.list", &[]).await.map(|a| a.usergroups)
+    }
+
+    /// `users.info`: whether somebody is a guest or a bot.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn is_guest(&self, user: &str) -> Result<bool, SlackError> {
+        let user = self.get::<UserInfo>("users.info", &[("user", user)]).await?.user;
+        Ok(user.is_restricted || user.is_ultra_restricted || user.is_bot)
     }
 
     /// `conversations.info`.

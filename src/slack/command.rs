@@ -120,12 +120,14 @@ pub enum Command {
     Unlock(String),
     /// To know the locks.
     Locks,
+    /// To know who may do what somewhere.
+    Who(String),
     /// To be told so much directly; without a word, to know how much that is.
     Notify(Option<Wants>),
 }
 
 /// The commands, with what stands behind them and what they do.
-pub const COMMANDS: [(&str, &str, &str); 11] = [
+pub const COMMANDS: [(&str, &str, &str); 12] = [
     ("status", "[project]", "what is where, since when, by whom; what is on its way"),
     ("builds", "[project]", "the newest builds"),
     ("deploy", "<build|latest> to <environment>", "deploys a build, like its button"),
@@ -139,6 +141,7 @@ pub const COMMANDS: [(&str, &str, &str); 11] = [
     ),
     ("unlock", "<environment>", "takes a lock away; somebody else's is asked back first"),
     ("locks", "", "what is locked, by whom, until when and why"),
+    ("who", "<environment>", "who may do what there, and by which rule"),
     ("notify", "off | failures | all", "what you are told in direct messages"),
     ("help", "", "this"),
 ];
@@ -227,6 +230,7 @@ impl Command {
             }
             "unlock" => place("Which one? Name the environment.").map(Self::Unlock),
             "locks" => Ok(Self::Locks),
+            "who" => place("Where? Name the environment.").map(Self::Who),
             "notify" => match rest {
                 [] => Ok(Self::Notify(None)),
                 [word] => match Wants::ALL.into_iter().find(|wants| begins(wants.word(), word)) {

@@ -428,7 +428,7 @@ fn menu(deployment: &Deployment, card: &BuildCard) -> Option<SlackSectionBlockEl
             duration(deployment.stop_grace_seconds.into())
         ))),
         State::Cancelling | State::Unknown => None,
-        State::Succeeded | State::Failed | State::TimedOut | State::Cancelled => {
+        State::Succeeded | State::Failed | State::TimedOut | State::Cancelled | State::Refused => {
             let environment = deployment.of.environment_id;
             let entry =
                 |label: &str, choice: Choice| SlackBlockChoiceItem::new(plain(label.to_owned()), choice.value());
@@ -446,7 +446,7 @@ fn colour(state: State) -> Option<&'static str> {
     match state {
         State::Queued | State::Ready => None,
         State::Pulling | State::Starting | State::Running | State::Cancelling => Some("warning"),
-        State::TimedOut | State::Cancelled | State::Failed | State::Unknown => Some("danger"),
+        State::TimedOut | State::Cancelled | State::Refused | State::Failed | State::Unknown => Some("danger"),
         State::Succeeded => Some("good"),
     }
 }
@@ -455,7 +455,7 @@ fn colour(state: State) -> Option<&'static str> {
 pub(super) fn said(deployment: &Deployment, longest: usize, who: &dyn Fn(&Person) -> String) -> String {
     let icon = match deployment.state() {
         State::TimedOut | State::Failed => ":x: ",
-        State::Cancelled => ":no_entry_sign: ",
+        State::Cancelled | State::Refused => ":no_entry_sign: ",
         State::Succeeded => ":white_check_mark: ",
         State::Unknown => ":warning: ",
         _ => "",

@@ -22,6 +22,6 @@ begin
   execute format('grant execute on function public.append_batch, public.append_log_chunk to %I', app);
   execute format('grant usage on sequence public.fence_seq to %I', app);
   execute format('grant insert, update, delete on public.project, public.token, public.build, public.deployment, public.boundary to %I', app);
-  execute format('grant insert, update, delete on public.job, public.slack_message, public.slack_stray, public.slack_report, public.rate_bucket, public.secret_value,
+  execute format('grant insert, update, delete on public.job, public.slack_message, public.slack_stray, public.slack_report, public.slack_person, public.rate_bucket, public.secret_value,
                     public.worker, public.clock, public.ci_delivery, public.ci_refusal, public.log_tail, public.log_begun to %I', app);
 end $$;

@@ -18,6 +18,7 @@ pub mod lags;
 pub mod limits;
 pub mod log;
 pub mod messages;
+pub mod people;
 pub mod rebuild;
 pub mod refusals;
 pub mod reports;

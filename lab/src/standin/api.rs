@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::Shared;
 use super::validate;
-use super::workspace::{APP, BOT, Call, Channel, Fault, Message, TEAM, Workspace};
+use super::workspace::{APP, BOT, Call, Channel, Fault, Message, TEAM, UserGroup, Workspace};
 
 /// The bot's own id, beside its user id.
 const BOT_ID: &str = "B0COOLOPS1";
@@ -102,6 +102,17 @@ const METHODS: &[WebMethod] = &[
         any_of: &["im:write", "mpim:write", "channels:manage", "groups:write"],
         arguments: &["channel", "users", "return_im", "prevent_creation"],
     },
+    WebMethod {
+        name: "usergroups.list",
+        any_of: &["usergroups:read"],
+        arguments: &["include_count", "include_disabled", "include_users", "team_id"],
+    },
+    WebMethod {
+        name: "usergroups.users.list",
+        any_of: &["usergroups:read"],
+        arguments: &["usergroup", "include_disabled", "team_id"],
+    },
+    WebMethod { name: "users.info", any_of: &["users:read"], arguments: &["user", "include_locale"] },
     WebMethod {
         name: "conversations.info",
         any_of: READ,
@@ -487,6 +498,22 @@ fn perform(workspace: &mut Workspace, method: &str, a: &Map<String, Value>) -> R
             history(workspace, a, Some(&parent))
         }
         "conversations.open" => open(workspace, a),
+        "usergroups.list" => {
+            let group = |g: &UserGroup| json!({ "id": g.id, "team_id": TEAM, "is_usergroup": true, "name": g.handle, "handle": g.handle, "date_delete": 0 });
+            Ok(json!({ "usergroups": workspace.groups.iter().map(group).collect::<Vec<_>>() }))
+        }
+        "usergroups.users.list" => {
+            let id = text(a, "usergroup")?;
+            let group = workspace.groups.iter().find(|g| g.id == id).ok_or("no_such_subteam")?;
+            Ok(json!({ "users": group.users }))
+        }
+        "users.info" => {
+            let user = workspace.user(text(a, "user")?).ok_or("user_not_found")?;
+            Ok(json!({ "user": {
+                "id": user.id, "team_id": TEAM, "name": user.name, "real_name": user.real_name, "deleted": false,
+                "is_restricted": user.is_guest, "is_ultra_restricted": false, "is_bot": user.id == BOT,
+            }}))
+        }
         "conversations.info" => {
             let channel = workspace.channel(text(a, "channel")?).ok_or("channel_not_found")?;
             Ok(json!({ "channel": {

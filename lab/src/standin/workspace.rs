@@ -23,6 +23,8 @@ const SCOPES: &[&str] = &[
     "im:read",
     "im:write",
     "commands",
+    "usergroups:read",
+    "users:read",
 ];
 
 /// Everything there is.
@@ -30,6 +32,7 @@ const SCOPES: &[&str] = &[
 #[expect(missing_docs, reason = "plain data")]
 pub struct Workspace {
     pub users: Vec<User>,
+    pub groups: Vec<UserGroup>,
     pub channels: Vec<Channel>,
     #[serde(skip)]
     pub calls: Vec<Call>,
@@ -71,6 +74,18 @@ pub struct User {
     pub id: String,
     pub name: String,
     pub real_name: String,
+    /// A guest, with access to some channels alone.
+    pub is_guest: bool,
+}
+
+/// A group of people.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "plain data")]
+pub struct UserGroup {
+    pub id: String,
+    pub handle: String,
+    /// Their ids.
+    pub users: Vec<String>,
 }
 
 /// A channel, or the direct messages between the bot and a person.
@@ -193,7 +208,12 @@ pub enum Fault {
 impl Workspace {
     /// A channel, three people, our bot, and a direct message channel for each person.
     pub fn demo() -> Self {
-        let user = |id: &str, name: &str, real: &str| User { id: id.into(), name: name.into(), real_name: real.into() };
+        let user = |id: &str, name: &str, real: &str| User {
+            id: id.into(),
+            name: name.into(),
+            real_name: real.into(),
+            is_guest: false,
+        };
         let users = vec![
             user("U0ANA00001", "ana", "Ana Lima"),
             user("U0BEN00001", "ben", "Ben Okafor"),
@@ -206,6 +226,7 @@ impl Workspace {
         channels.extend(users[..3].iter().map(|u| Channel::new(&u.id.replacen('U', "D", 1), &u.name, Some(&u.id))));
         Self {
             users,
+            groups: vec![UserGroup { id: "S0OPS00001".into(), handle: "ops".into(), users: vec!["U0ANA00001".into()] }],
             channels,
             calls: Vec::new(),
             faults: Vec::new(),

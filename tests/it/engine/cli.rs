@@ -75,6 +75,44 @@ fn an_unmigrated_database_names_the_command() {
 }
 
 #[test]
+fn who_may_do_what_is_said_and_shown_at_the_command_line() {
+    service_story("exit 0", "info", async |s| {
+        let shown = s.cli(&["who", "api", "Production"]);
+        assert!(shown.contains("deploy      everybody who sees the build's message"), "{shown}");
+        assert!(shown.contains("administer  operators alone"), "{shown}");
+        let allow = ["environment", "allow", "api", "Production"];
+        let with = |more: &[&'static str]| [&allow[..], more].concat();
+        let shown = s.cli(&with(&["--deploy", "@OPS", "U0BEN00001", "--stop", "nobody", "--administer", "S0GONE0001"]));
+        for line in [
+            "deploy      @ops                                    U0ANA00001",
+            "            U0BEN00001                              a person",
+            "stop        operators alone",
+            "administer  S0GONE0001                              a group that is empty or gone: nobody",
+            "People of other workspaces may not, guests may not, unless they are named.",
+        ] {
+            assert!(shown.contains(line), "{line:?} is missing in\n{shown}");
+        }
+        let shown = s.cli(&["environment", "show", "api", "Production"]);
+        assert!(shown.contains("not everybody may do everything; see: coolops who PROJECT Production"), "{shown}");
+        for (more, why) in [
+            (vec!["--deploy", "@nope"], "there is no user group @nope in Slack"),
+            (vec!["--deploy", "ben"], "\"ben\" is nobody; give @group"),
+            (vec!["--administer", "everybody"], "everybody can't administer an environment"),
+            (vec!["--deploy", "@ops", "U0BEN00001"], "nothing changes"),
+            (vec![], "nothing changes; give --deploy"),
+        ] {
+            let (code, said) = s.cli_fails(&[&allow[..], &more[..]].concat(), "");
+            assert!(code == 1 && said.contains(why), "{more:?}: {code} {said}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&s.cli(&["who", "api", "Production", "--json"])).unwrap();
+        assert_eq!(json["rights"]["deploy"][0]["handle"], "ops");
+        s.cli(&with(&["--deploy", "everybody", "--guests", "yes"]));
+        let shown = s.cli(&["who", "api", "Production"]);
+        assert!(shown.contains("deploy      everybody") && shown.contains("guests may too"), "{shown}");
+    });
+}
+
+#[test]
 fn projects_and_environments_are_set_up_from_the_command_line() {
     service_story("true", "info", async |s| {
         let refused = |arguments: &[&str], input: &str, sentence: &str| {

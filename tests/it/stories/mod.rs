@@ -13,6 +13,7 @@ mod locks;
 mod migrations;
 mod privileges;
 mod reports;
+mod rights;
 mod slack_trouble;
 mod standing;
 mod states;

@@ -7,6 +7,7 @@ use coolops::domain::ids::{BuildId, DeploymentId, EnvironmentId, ProjectId};
 use coolops::domain::lock::{Holder, Lock};
 use coolops::domain::names::ImageRef;
 use coolops::domain::project::Unchecked;
+use coolops::domain::rights::{Denied, Right};
 use coolops::projections::timed::Timed;
 use uuid::Uuid;
 
@@ -23,6 +24,8 @@ pub fn deployment(n: u128, environment: &str, state: State) -> Timed {
     let failure = Failure::Exit { code: 3 };
     let reason = StopReason::Operator { by: "test".into(), reason: "wrong build".into() };
     let (stopped, timed_out) = (reason.clone(), StopReason::TimeLimit { minutes: 60 });
+    let not_allowed =
+        StopReason::NotAllowed { denied: Denied::NotNamed { right: Right::Deploy, named: vec!["@ops".into()] } };
     let of = of(n);
     let stop =
         |reason| DeploymentStopped { of, reason, exit_code: Some(143), cut_off_after: None, log: Some(seal()) }.into();
@@ -39,6 +42,10 @@ pub fn deployment(n: u128, environment: &str, state: State) -> Timed {
         State::Failed => then(DeploymentFailed { of, failure, last_lines: last_lines(), log: seal() }.into()),
         State::Cancelled => then(stop(stopped)),
         State::TimedOut => then(stop(timed_out)),
+        State::Refused => {
+            let reason = not_allowed;
+            vec![DeploymentStopped { of, reason, exit_code: None, cut_off_after: None, log: Some(seal()) }.into()]
+        }
     };
     let timed = to(n, environment, state == State::Queued, &happens);
     assert_eq!(timed.deployment.state(), state);

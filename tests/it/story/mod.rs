@@ -130,7 +130,6 @@ impl Story {
         let store = Store::open(&database.url, 12).await.expect("the test's database opens");
         let keyring = Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), &[]).unwrap();
         store.keep_clock().await.unwrap();
-        let app = Arc::new(App::new(store, keyring, "https://coolops.test"));
         let options = Options {
             port: 0,
             bot_token: "xoxb-test".to_owned(),
@@ -142,8 +141,10 @@ impl Story {
         standin.workspace().counts_posts = false;
         let runner = Arc::new(FakeRunner::default());
         let stop = CancellationToken::new();
-        let slack = Slack::new(&standin.api_url(), &"xoxb-test".to_owned().into()).unwrap();
-        let tools = Tools::Slack(Box::new(slack), Paces::unbounded());
+        let slack = || Slack::new(&standin.api_url(), &"xoxb-test".to_owned().into()).unwrap();
+        let home = Arc::new(TEAM.to_owned().into());
+        let app = Arc::new(App::new(store, keyring, "https://coolops.test").asking(slack(), Arc::clone(&home)));
+        let tools = Tools::Slack(Box::new(slack()), Paces::unbounded());
         let slack = Crew::new(Arc::clone(&app), tools, SLACK_KINDS, 4, stop.clone());
         let run =
             Crew::new(Arc::clone(&app), Tools::Runner(Arc::clone(&runner) as Arc<dyn Runner>), RUNNER_KINDS, 16, stop);
@@ -151,7 +152,7 @@ impl Story {
             app: Arc::clone(&app),
             signing_secret: SIGNING_SECRET.to_owned().into(),
             response_hosts: vec!["127.0.0.1".to_owned()],
-            home: Arc::new(TEAM.to_owned().into()),
+            home,
             readiness: http::health::Readiness::default(),
             room: Arc::default(),
             logs: http::Logs::default(),

@@ -1,0 +1,183 @@
+//! What is known of a person when it is decided whether they may: which groups they are in, whether they are a guest.
+//!
+//! **Invariant:** Slack's answer counts for five minutes; when it does not answer, the last one counts for an hour. Whoever
+//! has no way to Slack knows what others asked: answers are rows that all processes share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::App;
+use crate::domain::deployment::Person;
+use crate::domain::project::Environment;
+use crate::domain::rights::{Known, Who};
+use crate::slack::client::{Slack, SlackError};
+use crate::store::people::Said;
+
+/// So long an answer is not asked for again.
+const FRESH: TimeDelta = TimeDelta::minutes(5);
+/// So long it counts when Slack does not answer.
+const COUNTS: TimeDelta = TimeDelta::hours(1);
+/// So long Slack is waited for: somebody waits for the answer to a press, within three seconds.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+/// After a question that was not answered the next one waits so long.
+const AGAIN: TimeDelta = TimeDelta::seconds(30);
+
+/// The way to Slack, and what is known from it.
+#[derive(Default)]
+pub struct People {
+    slack: Option<Slack>,
+    home: Arc<OnceLock<String>>,
+    said: Mutex<HashMap<String, (Said, DateTime<Utc>)>>,
+    /// When a question about somebody was last not answered.
+    failed: Mutex<HashMap<String, DateTime<Utc>>>,
+}
+
+impl People {
+    /// Where Slack is asked.
+    pub(super) fn asked_of(slack: Slack, home: Arc<OnceLock<String>>) -> Self {
+        Self { slack: Some(slack), home, ..Self::default() }
+    }
+
+    fn remembered(&self, id: &str) -> Option<(Said, DateTime<Utc>)> {
+        self.said.lock().expect("no holder of the lock panics").get(id).cloned()
+    }
+
+    fn remember(&self, id: &str, said: Said, at: DateTime<Utc>) {
+        self.said.lock().expect("no holder of the lock panics").insert(id.to_owned(), (said, at));
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Copy)]
+enum Question<'a> {
+    MembersOf(&'a str),
+    IsGuest(&'a str),
+}
+
+impl Question<'_> {
+    fn id(&self) -> &str {
+        let (Self::MembersOf(id) | Self::IsGuest(id)) = self;
+        id
+    }
+
+    async fn ask(&self, slack: &Slack) -> Result<Said, SlackError> {
+        match self {
+            Self::MembersOf(group) => match slack.members(group).await {
+                // Nobody is in a group that is gone.
+                Err(SlackError::Refused(word)) if word.starts_with("no_such_subteam") => Ok(Said::Members(vec![])),
+                answer => answer.map(Said::Members),
+            },
+            Self::IsGuest(user) => slack.is_guest(user).await.map(Said::Guest),
+        }
+    }
+}
+
+impl App {
+    /// What is known of somebody as far as an environment's rights ask for it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn known(&self, environment: &Environment, person: &Person) -> Result<Known, sqlx::Error> {
+        let rights = &environment.rights;
+        let mut known = Known { home: self.people.home.get().cloned(), ..Known::default() };
+        if !rights.guests
+            && let Some(Said::Guest(guest)) = self.said(Question::IsGuest(&person.user), FRESH).await?
+        {
+            known.guest = Some(guest);
+        }
+        for group in rights.groups() {
+            if let Some(Said::Members(members)) = self.said(Question::MembersOf(group), FRESH).await? {
+                known.groups.insert(group.to_owned(), members.contains(&person.user));
+            }
+        }
+        Ok(known)
+    }
+
+    /// Who is in a group, as far as is known.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn members(&self, group: &str) -> Result<Option<Vec<String>>, sqlx::Error> {
+        Ok(match self.said(Question::MembersOf(group), FRESH).await? {
+            Some(Said::Members(members)) => Some(members),
+            _ => None,
+        })
+    }
+
+    /// The user group that is called so in Slack.
+    ///
+    /// # Errors
+    /// What to do, as a sentence.
+    pub async fn group_called(&self, handle: &str) -> Result<Who, String> {
+        let by_id = "its id, such as S0123456789, does too";
+        let Some(slack) = &self.people.slack else {
+            return Err(format!(
+                "SLACK_BOT_TOKEN is not set, so nobody knows which group is called @{handle}; {by_id}"
+            ));
+        };
+        let groups = slack.user_groups().await.map_err(|e| format!("the groups are not told ({e}); {by_id}"))?;
+        match groups.into_iter().find(|group| group.handle.eq_ignore_ascii_case(handle)) {
+            Some(group) => Ok(Who::Group { id: group.id, handle: Some(group.handle) }),
+            None => Err(format!(
+                "there is no user group @{handle} in Slack; a person is named by their id, such as U0123456789"
+            )),
+        }
+    }
+
+    /// Asks anew who is in the groups that rights name, before the answers are old: whoever has no way to Slack knows them
+    /// then.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn ask_after_groups(&self) -> Result<(), sqlx::Error> {
+        if self.people.slack.is_none() {
+            return Ok(());
+        }
+        let projects = self.store.directory().projects().await?;
+        let open = projects.iter().flat_map(crate::domain::project::Project::open_environments);
+        let groups: std::collections::BTreeSet<String> =
+            open.flat_map(|e| e.rights.groups().map(str::to_owned).collect::<Vec<_>>()).collect();
+        for group in groups {
+            self.said(Question::MembersOf(&group), FRESH / 2).await?;
+        }
+        Ok(())
+    }
+
+    /// What Slack says, or said not too long ago.
+    async fn said(&self, question: Question<'_>, fresh: TimeDelta) -> Result<Option<Said>, sqlx::Error> {
+        let (people, now, id) = (&self.people, self.store.clock().now(), question.id());
+        let is_fresh = |(_, at): &(Said, DateTime<Utc>)| now - *at < fresh;
+        if let Some((said, _)) = people.remembered(id).filter(is_fresh) {
+            return Ok(Some(said));
+        }
+        let last = self.store.people().get(id).await?;
+        if let Some((said, at)) = last.clone().filter(is_fresh) {
+            people.remember(id, said.clone(), at);
+            return Ok(Some(said));
+        }
+        let failed = people.failed.lock().expect("no holder of the lock panics").get(id).copied();
+        if let Some(slack) = &people.slack
+            && failed.is_none_or(|at| now - at >= AGAIN)
+        {
+            let why = match tokio::time::timeout(PATIENCE, question.ask(slack)).await {
+                Ok(Ok(said)) => {
+                    self.store.people().put(id, &said).await?;
+                    people.remember(id, said.clone(), now);
+                    return Ok(Some(said));
+                }
+                Ok(Err(e)) => e.to_string(),
+                Err(_) => "no answer in time".to_owned(),
+            };
+            tracing::warn!(
+                slack.id = id,
+                error = why,
+                "Slack does not say who somebody is; the last answer counts for an hour"
+            );
+            people.failed.lock().expect("no holder of the lock panics").insert(id.to_owned(), now);
+        }
+        Ok(last.filter(|(_, at)| now - *at < COUNTS).map(|(said, _)| said))
+    }
+}
