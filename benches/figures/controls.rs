@@ -168,6 +168,7 @@ fn build(n: u128) -> BuildRegistered {
     let project = ProjectId::of_slug(&format!("project-{}", n % PROJECTS));
     let name = format!("main-{n}");
     BuildRegistered {
+        source: None,
         build_id: BuildId::of_name(project, &name),
         project_id: project,
         project_name: format!("project-{}", n % PROJECTS),
@@ -188,6 +189,7 @@ fn build(n: u128) -> BuildRegistered {
 
 fn requested(n: u128, build: &BuildRegistered) -> DeploymentRequested {
     DeploymentRequested {
+        source: None,
         of: DeploymentOf {
             deployment_id: DeploymentId(Uuid::from_u128((5 << 90) + n)),
             build_id: build.build_id,

@@ -353,6 +353,7 @@ fn story_of(n: u128) -> Vec<Event> {
     let entry = |name: &str, value: String| Entry { name: name.into(), value };
     let mut events: Vec<Event> = vec![
         BuildRegistered {
+            source: None,
             build_id,
             project_id,
             project_name: "Api".into(),
@@ -382,6 +383,7 @@ fn story_of(n: u128) -> Vec<Event> {
         let log = LogSeal { chunks: 0, lines: 0, bytes: 0, head: String::new(), left_out: LeftOut::default(), gaps: 0 };
         events.push(
             DeploymentRequested {
+                source: None,
                 of,
                 build_name: format!("master-{n}"),
                 environment_name: format!("Environment {}", d % 3),
@@ -399,6 +401,7 @@ fn story_of(n: u128) -> Vec<Event> {
         );
         events.push(
             DeploymentPrepared {
+                replaces_source: None,
                 of,
                 image_id: format!("sha256:{}", "0".repeat(64)),
                 container: format!("coolops-{}", of.deployment_id),

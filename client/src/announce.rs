@@ -23,6 +23,12 @@ struct Common {
     /// A variable for the deployment's container; may be given many times [env: COOLOPS_PARAMS, one in each line]
     #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = entry, allow_hyphen_values = true)]
     param: Vec<(String, String)>,
+    /// The address of the repository that it was built of, such as https://github.com/owner/name; for the link *Changes*
+    #[arg(long, value_name = "URL", allow_hyphen_values = true)]
+    repository: Option<String>,
+    /// The hash of the commit that it was built of
+    #[arg(long, value_name = "HASH", allow_hyphen_values = true)]
+    commit: Option<String>,
     /// The project's token [env: COOLOPS_PROJECT_API_TOKEN]
     #[arg(short, long, allow_hyphen_values = true)]
     token: Option<String>,
@@ -83,6 +89,10 @@ struct Body<'a> {
     params: Entries<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Entries<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repository: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<&'a str>,
 }
 
 /// An object in the order given; of a repeated key the last value counts, in the place of the first.
@@ -126,7 +136,7 @@ pub fn run_named(args: &NamedArgs) -> ExitCode {
     let named = args.name.clone().filter(|n| !n.is_empty()).ok_or_else(|| {
         "name is mandatory: coolops build:new NAME, or coolops build:new:auto in a job of a CI system".to_owned()
     });
-    ended(named.and_then(|name| announce(&name, &args.common, &[])))
+    ended(named.and_then(|name| announce(&name, &args.common, &[], (None, None))))
 }
 
 /// Announces a build of this CI job; of whatever CI system it is when none is named.
@@ -153,11 +163,21 @@ pub fn run_preset(name: Option<&str>, args: &Args) -> ExitCode {
             Some(name) => name,
             None => preset.build_name(&here)?,
         };
-        announce(&name, &args.common, &preset.metadata(&here))
+        announce(&name, &args.common, &preset.metadata(&here), preset.source(&here))
     }))
 }
 
-fn announce(name: &str, args: &Common, metadata: &[(String, String)]) -> Result<(), String> {
+/// `told` is what the CI system says of the repository and the commit.
+fn announce(
+    name: &str,
+    args: &Common,
+    metadata: &[(String, String)],
+    told: (Option<String>, Option<String>),
+) -> Result<(), String> {
+    let flag = |given: &Option<String>| given.clone().filter(|text| !text.trim().is_empty());
+    let invalid = |e: limits::Invalid| format!("Invalid request: {e}");
+    let repository = flag(&args.repository).map(|r| limits::repository(&r)).transpose().map_err(invalid)?.or(told.0);
+    let commit = flag(&args.commit).map(|c| limits::commit(&c)).transpose().map_err(invalid)?.or(told.1);
     // As in the original, a preset's entries win over the user's of the same title.
     let metadata = [lines("COOLOPS_METADATA")?.as_slice(), &args.metadata, metadata].concat();
     let params = [lines("COOLOPS_PARAMS")?, args.param.clone()].concat();
@@ -168,7 +188,13 @@ fn announce(name: &str, args: &Common, metadata: &[(String, String)]) -> Result<
             .collect()
     };
     let (params, metadata) = (without(params), without(metadata));
-    let body = Body { name, params: Entries(&params), metadata: Some(Entries(&metadata)).filter(|m| !m.0.is_empty()) };
+    let body = Body {
+        name,
+        params: Entries(&params),
+        metadata: Some(Entries(&metadata)).filter(|m| !m.0.is_empty()),
+        repository: repository.as_deref(),
+        commit: commit.as_deref(),
+    };
     let url = given(args.url.as_ref(), "COOLOPS_URL");
     if args.dry_run {
         // What the service would refuse is refused here too.

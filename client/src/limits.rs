@@ -468,6 +468,67 @@ pub fn value<'a>(of: &str, text: &'a str) -> Result<&'a str, Invalid> {
     Ok(text)
 }
 
+/// Longest address of a repository, in characters.
+const REPOSITORY_MAX: usize = 300;
+
+/// A commit's hash, as CI tells it: 7 to 64 hexadecimal digits.
+///
+/// # Errors
+/// When it is none.
+pub fn commit(text: &str) -> Result<String, Invalid> {
+    let text = text.trim();
+    if (7..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    invalid(format!("the commit \"{}\" is no hash; give 7 to 64 hexadecimal digits", printable(text)))
+}
+
+/// The address of a repository as people open it in a browser, of what git or CI call it: without user and password,
+/// which may be secrets, and without `.git`.
+///
+/// # Errors
+/// When no such address can be made of it.
+pub fn repository(text: &str) -> Result<String, Invalid> {
+    web_address(text.trim()).ok_or_else(|| {
+        // It isn't shown: there may be a password in it.
+        Invalid(
+            "the repository can't be read; give the address that it has in a browser, such as https://github.com/owner/name"
+                .to_owned(),
+        )
+    })
+}
+
+fn web_address(text: &str) -> Option<String> {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme @ ("https" | "http"), rest)) => (scheme, rest.to_owned()),
+        Some(("ssh" | "git", rest)) => ("https", rest.to_owned()),
+        Some(_) => return None,
+        // `git@host:owner/name`
+        None => {
+            let (host, path) = text.split_once(':')?;
+            ("https", format!("{host}/{path}"))
+        }
+    };
+    let rest = rest.split(['?', '#']).next()?;
+    let (authority, path) = rest.split_once('/')?;
+    let host = authority.rsplit('@').next()?;
+    let host = if text.starts_with("ssh:") || text.starts_with("git:") { host.split(':').next()? } else { host };
+    let path = path.trim_matches('/');
+    // Azure has another name for its repositories in git than on the web.
+    let (host, path) = match (host, path.strip_prefix("v3/").map(|p| p.splitn(3, '/').collect::<Vec<_>>())) {
+        ("ssh.dev.azure.com", Some(parts)) if parts.len() == 3 => {
+            ("dev.azure.com", format!("{}/{}/_git/{}", parts[0], parts[1], parts[2]))
+        }
+        _ => (host, path.strip_suffix(".git").unwrap_or(path).to_owned()),
+    };
+    let is_host = |c: char| c.is_ascii_alphanumeric() || ".-:".contains(c);
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "/._-~%+".contains(c);
+    let fits = !host.is_empty() && host.chars().all(is_host) && !path.is_empty() && path.chars().all(is_path);
+    let dots = path.split('/').any(|part| part.is_empty() || part == "." || part == "..");
+    let address = format!("{scheme}://{host}/{path}");
+    (fits && !dots && address.len() <= REPOSITORY_MAX).then_some(address)
+}
+
 /// A short form of a text for an error message, in which nothing is hidden.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.len() <= 60 && !told_apart(text).any(|(c, bad)| bad || c.is_control()) {
@@ -482,6 +543,36 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repository_is_its_address_on_the_web_and_no_secret_of_its_address_is_kept() {
+        for (given, kept) in [
+            ("https://github.com/octo/hello", "https://github.com/octo/hello"),
+            ("https://github.com/octo/hello.git/", "https://github.com/octo/hello"),
+            ("https://x-access-token:secret@github.com/octo/hello.git", "https://github.com/octo/hello"),
+            ("git@gitlab.example.com:group/sub/app.git", "https://gitlab.example.com/group/sub/app"),
+            ("ssh://git@bitbucket.org:22/team/app.git", "https://bitbucket.org/team/app"),
+            ("git@ssh.dev.azure.com:v3/org/project/repo", "https://dev.azure.com/org/project/_git/repo"),
+            ("http://git.internal:3000/a/b?token=secret#x", "http://git.internal:3000/a/b"),
+        ] {
+            assert_eq!(repository(given).as_deref(), Ok(kept), "{given}");
+        }
+        for wrong in [
+            "",
+            "octo/hello",
+            "/srv/git/app",
+            "file:///srv/app",
+            "https://github.com",
+            "https://h/<!channel>",
+            "https://h/a/../b",
+            "javascript:alert(1)//x y",
+        ] {
+            let refused = repository(wrong).unwrap_err().0;
+            assert!(refused.starts_with("the repository can't be read"), "{wrong}");
+        }
+        assert_eq!(commit(" ABCDEF0123 ").as_deref(), Ok("abcdef0123"));
+        assert!(commit("HEAD").unwrap_err().0.contains("is no hash") && commit("--output=x").is_err());
+    }
 
     #[test]
     fn a_leaked_ci_token_cannot_choose_what_runs_or_whom_it_talks_to() {

@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 
+use crate::limits;
+
 /// Where git keeps what it knows of others' branches.
 const REMOTES: &str = "refs/remotes/";
 /// Longest commit message that is sent, in bytes; a metadata value may have 10,000.
@@ -64,6 +66,8 @@ pub struct Preset {
     /// Counts the attempts, beginning with this number; later ones go into the name.
     attempt: Option<(&'static str, u32)>,
     commit: &'static [&'static str],
+    /// The repository's address; of GitHub it is made of two.
+    repository: &'static [&'static str],
     /// Only where there is no checkout that has the commit.
     message: &'static [&'static str],
     /// The same.
@@ -96,6 +100,7 @@ pub const PRESETS: &[Preset] = &[
         number: &["GITHUB_RUN_NUMBER"],
         attempt: Some(("GITHUB_RUN_ATTEMPT", 1)),
         commit: &["GITHUB_SHA"],
+        repository: &[],
         message: &[],
         author: &["GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR"],
         strip: &[],
@@ -130,6 +135,7 @@ pub const PRESETS: &[Preset] = &[
         number: &["CI_PIPELINE_NUMBER"],
         attempt: Some(("CI_PIPELINE_RERUNS", 0)),
         commit: &["CI_COMMIT_SHA"],
+        repository: &["CI_REPO_URL"],
         message: &["CI_COMMIT_MESSAGE"],
         author: &["CI_COMMIT_AUTHOR"],
         strip: &[],
@@ -145,6 +151,7 @@ pub const PRESETS: &[Preset] = &[
         number: &["CI_JOB_ID"],
         attempt: None,
         commit: &["CI_COMMIT_SHA"],
+        repository: &["CI_PROJECT_URL"],
         message: &["CI_COMMIT_MESSAGE"],
         author: &["CI_COMMIT_AUTHOR", "GITLAB_USER_NAME"],
         strip: &[],
@@ -160,6 +167,7 @@ pub const PRESETS: &[Preset] = &[
         number: &["CIRCLE_BUILD_NUM"],
         attempt: None,
         commit: &["CIRCLE_SHA1"],
+        repository: &["CIRCLE_REPOSITORY_URL"],
         message: &[],
         author: &["CIRCLE_USERNAME"],
         strip: &[],
@@ -176,6 +184,7 @@ pub const PRESETS: &[Preset] = &[
         // A job that is retried is the same build: its name counts the retries.
         attempt: Some(("BUILDKITE_RETRY_COUNT", 0)),
         commit: &["BUILDKITE_COMMIT"],
+        repository: &["BUILDKITE_REPO"],
         message: &["BUILDKITE_MESSAGE"],
         author: &["BUILDKITE_BUILD_AUTHOR", "BUILDKITE_BUILD_CREATOR"],
         strip: &[],
@@ -191,6 +200,7 @@ pub const PRESETS: &[Preset] = &[
         number: &["BITBUCKET_BUILD_NUMBER"],
         attempt: Some(("BITBUCKET_STEP_RUN_NUMBER", 1)),
         commit: &["BITBUCKET_COMMIT"],
+        repository: &["BITBUCKET_GIT_HTTP_ORIGIN"],
         message: &[],
         author: &[],
         strip: &[],
@@ -209,6 +219,7 @@ pub const PRESETS: &[Preset] = &[
         number: &["DRONE_BUILD_NUMBER"],
         attempt: None,
         commit: &["DRONE_COMMIT_SHA"],
+        repository: &["DRONE_REPO_LINK"],
         message: &["DRONE_COMMIT_MESSAGE"],
         author: &["DRONE_COMMIT_AUTHOR_NAME", "DRONE_COMMIT_AUTHOR"],
         strip: &[],
@@ -224,6 +235,7 @@ pub const PRESETS: &[Preset] = &[
         number: &["TRAVIS_BUILD_NUMBER"],
         attempt: None,
         commit: &["TRAVIS_PULL_REQUEST_SHA", "TRAVIS_COMMIT"],
+        repository: &[],
         message: &["TRAVIS_COMMIT_MESSAGE"],
         author: &[],
         strip: &[],
@@ -240,6 +252,7 @@ pub const PRESETS: &[Preset] = &[
         number: &["BUILD_BUILDNUMBER", "BUILD_BUILDID"],
         attempt: Some(("SYSTEM_JOBATTEMPT", 1)),
         commit: &["BUILD_SOURCEVERSION"],
+        repository: &["BUILD_REPOSITORY_URI"],
         message: &["BUILD_SOURCEVERSIONMESSAGE"],
         author: &["BUILD_REQUESTEDFOR"],
         strip: &["refs/heads/", "refs/tags/", REMOTES, "refs/"],
@@ -262,6 +275,7 @@ pub const PRESETS: &[Preset] = &[
         number: &["BUILD_NUMBER"],
         attempt: None,
         commit: &["GIT_COMMIT"],
+        repository: &["GIT_URL"],
         message: &["CHANGE_TITLE"],
         author: &["CHANGE_AUTHOR"],
         strip: &["origin/", "refs/heads/", "refs/tags/", REMOTES],
@@ -355,6 +369,16 @@ impl Preset {
             ],
         };
         entries.into_iter().flatten().collect()
+    }
+
+    /// The repository's address on the web, and the commit's hash, as far as they are told.
+    pub fn source(&self, s: &Surroundings<'_>) -> (Option<String>, Option<String>) {
+        let of_github =
+            || Some(format!("{}/{}", (s.variable)("GITHUB_SERVER_URL")?, (s.variable)("GITHUB_REPOSITORY")?));
+        let told = if self.name == "github" { of_github() } else { s.first(self.repository) };
+        let of_git = || (s.git)(&["remote", "get-url", "origin"]);
+        let repository = told.or_else(of_git).and_then(|url| limits::repository(&url).ok());
+        (repository, self.commit_here(s).and_then(|commit| limits::commit(&commit).ok()))
     }
 
     /// The commit's hash; of a pull request on GitHub its own, not that of the merge. What is no hash is not believed:
@@ -459,6 +483,28 @@ mod tests {
         ("CIRCLE_BUILD_NUM", "17"),
         ("CIRCLE_SHA1", "abcdef0123"),
     ];
+
+    #[test]
+    fn the_repository_and_the_commit_are_told_where_the_ci_system_tells_them() {
+        let source = |name: &str, variables: &[(&str, &str)], origin: Option<&str>| {
+            let variable = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            let git = |arguments: &[&str]| match arguments {
+                ["remote", "get-url", "origin"] => origin.map(str::to_owned),
+                _ => None,
+            };
+            named(name).unwrap().source(&Surroundings::new(&variable, &git, &|_| None))
+        };
+        let hash = "abcdef0123";
+        let told = |repository: &str| (Some(repository.to_owned()), Some(hash.to_owned()));
+        let github =
+            [("GITHUB_SERVER_URL", "https://github.com"), ("GITHUB_REPOSITORY", "octo/hello"), ("GITHUB_SHA", hash)];
+        assert_eq!(source("github", &github, None), told("https://github.com/octo/hello"));
+        let buildkite = [("BUILDKITE_REPO", "https://x:secret@github.com/octo/hello.git"), ("BUILDKITE_COMMIT", hash)];
+        assert_eq!(source("buildkite", &buildkite, None), told("https://github.com/octo/hello"));
+        let travis = source("travis", &[("TRAVIS_COMMIT", hash)], Some("git@github.com:octo/hello.git\n"));
+        assert_eq!(travis, told("https://github.com/octo/hello"), "git knows");
+        assert_eq!(source("jenkins", &[("GIT_URL", "/srv/git/app"), ("GIT_COMMIT", "HEAD")], None), (None, None));
+    }
 
     #[test]
     fn circleci_is_the_original_s_to_the_letter() {

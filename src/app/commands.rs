@@ -8,13 +8,14 @@ use chrono::DateTime;
 
 use super::presses::Cancelled;
 use super::{App, CommandError};
-use crate::domain::deployment::{self, CancelDeployment, Person, RequestDeployment};
+use crate::domain::deployment::{self, CancelDeployment, Deployment, Person, RequestDeployment};
 use crate::domain::event::{DeploymentEvent, Event};
-use crate::domain::ids::{DeploymentId, EnvironmentId, ProjectId};
+use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, ProjectId};
 use crate::domain::lock::{Holder, Lock, LockRefusal, Unlocking};
 use crate::domain::person_events::Wants;
 use crate::domain::project::Project;
 use crate::domain::rights::Right;
+use crate::projections::changes;
 use crate::projections::standing::Standing;
 use crate::slack::answer::{Answer, Whereabouts, newest_of};
 use crate::slack::button::Button;
@@ -238,16 +239,18 @@ impl App {
         };
         let ours = self.store.directory().build(build.id).await?;
         if newer.zip(ours).is_some_and(|(there, ours)| there.position > ours.position) {
+            let changes = self.changes_since(runs.as_ref(), build.id).await?;
             let there = runs.map(|d| d.build_name).unwrap_or_default();
             let why = format!(
                 "{name} runs {there}, and {} is older. Shall it go from {there} to {}?",
                 build.name, build.name
             );
-            return Ok(Answer::Offered { why, build: build.name, environment: name, button });
+            return Ok(Answer::Offered { why, build: build.name, environment: name, button, changes });
         }
         if environment.protected {
             let why = format!("{name} is protected, so a press is asked back first.");
-            return Ok(Answer::Offered { why, build: build.name, environment: name, button });
+            let changes = self.changes_since(runs.as_ref(), build.id).await?;
+            return Ok(Answer::Offered { why, build: build.name, environment: name, button, changes });
         }
         let request = RequestDeployment {
             deployment_id: id,
@@ -264,6 +267,17 @@ impl App {
             // A refusal is told like that of a button.
             _ => Answer::Silence,
         })
+    }
+
+    /// Where the changes between what runs and a build can be looked at.
+    async fn changes_since(
+        &self,
+        runs: Option<&Deployment>,
+        build: BuildId,
+    ) -> Result<Option<String>, CommandError<Infallible>> {
+        let Some(from) = runs.and_then(|d| d.source.as_ref()) else { return Ok(None) };
+        let to = self.build(build).await?.and_then(|build| build.source);
+        Ok(to.and_then(|to| changes::url(from, &to)))
     }
 
     /// Somebody chose *Deploy again* in the menu of a line.
@@ -370,7 +384,8 @@ impl App {
             present.build_name, before.build_name, present.build_name, before.build_name
         );
         let button = Button { build: before.of.build_id, environment: place.environment.id };
-        Ok(Answer::Offered { why, build: before.build_name, environment, button })
+        let changes = present.source.as_ref().zip(before.source.as_ref()).and_then(|(from, to)| changes::url(from, to));
+        Ok(Answer::Offered { why, build: before.build_name, environment, button, changes })
     }
 
     async fn told_to_lock(&self, projects: &[Project], named: &str, lock: Lock) -> Answered {

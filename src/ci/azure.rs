@@ -66,6 +66,7 @@ impl Provider for Azure {
         Reading::Report(Box::new(Report {
             event: "build.complete",
             repository: first(body, &["/resource/repository/name", "/resource/repository/id"]),
+            repository_url: text(body, "/resource/repository/url"),
             workflow: resource("definition/name"),
             branch: own_branch.or_else(|| {
                 (pull_request.is_none() && tag.is_none()).then(|| reference.clone()).filter(|r| !r.is_empty())

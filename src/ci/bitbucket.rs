@@ -73,6 +73,9 @@ impl Provider for Bitbucket {
             // Any tool can post a status; Pipelines' own are named "Pipeline #4 for main".
             event: if name.starts_with("Pipeline #") { "pipeline" } else { "commit_status" },
             repository: text(body, "/repository/full_name"),
+            // Only Bitbucket Cloud sends these.
+            repository_url: text(body, "/repository/links/html/href")
+                .or_else(|| Some(format!("https://bitbucket.org/{}", text(body, "/repository/full_name")?))),
             workflow: Some(workflow).filter(|w| !w.is_empty()).or_else(|| status("key")),
             branch: status("refname"),
             tag: None,

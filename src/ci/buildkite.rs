@@ -90,6 +90,7 @@ impl Provider for Buildkite {
         Reading::Report(Box::new(Report {
             event: "build.finished",
             repository: text(body, "/pipeline/repository").map(|r| repository(&r)).or(organization),
+            repository_url: text(body, "/pipeline/repository"),
             workflow: first(body, &["/pipeline/slug", "/pipeline/name"]),
             branch: build("branch").filter(|_| tag.is_none()),
             commit: build("commit").filter(|c| c != "HEAD"),

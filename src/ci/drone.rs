@@ -112,6 +112,7 @@ impl Provider for Drone {
         };
         Reading::Report(Box::new(Report {
             event: if kind == "promote" || kind == "rollback" { "promote" } else { "build" },
+            repository_url: text(body, "/repo/link"),
             workflow: Some(kind).filter(|k| !k.is_empty()),
             branch: if tag.is_some() { None } else { build(if is_pull_request { "source" } else { "target" }) },
             commit: build("after"),

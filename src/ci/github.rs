@@ -78,6 +78,7 @@ fn workflow_run(body: &Value) -> Reading {
         // code.
         from_fork: !is_own || (is_for_a_target && pull_request.is_none()),
         repository,
+        repository_url: text(body, "/repository/html_url"),
         workflow: first(body, &["/workflow_run/name", "/workflow/name"]),
         branch: run("head_branch").filter(|_| !is_release),
         tag: run("head_branch").filter(|_| is_release),

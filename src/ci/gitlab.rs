@@ -109,6 +109,7 @@ impl Provider for GitLab {
         Reading::Report(Box::new(Report {
             event: if is_child { "child_pipeline" } else { "pipeline" },
             repository: text(body, "/project/path_with_namespace"),
+            repository_url: text(body, "/project/web_url"),
             workflow: pipeline("name").or_else(|| pipeline("source")),
             branch: if is_tag {
                 None

@@ -66,6 +66,7 @@ impl Provider for Jenkins {
         Reading::Report(Box::new(Report {
             event,
             repository: text(body, "/build/scm/url").map(|u| repository(&u)),
+            repository_url: text(body, "/build/scm/url"),
             workflow: first(body, &["/display_name", "/name"]),
             // The git plugin writes `origin/main`.
             workflow_path: text(body, "/url")

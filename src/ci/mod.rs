@@ -76,6 +76,8 @@ pub struct Report {
     pub event: &'static str,
     /// The repository's full name, such as `octocat/hello`.
     pub repository: Option<String>,
+    /// Its address, on the web or for git.
+    pub repository_url: Option<String>,
     /// The workflow, pipeline or job.
     pub workflow: Option<String>,
     /// The same with the folders that it is in, where others may have its name.

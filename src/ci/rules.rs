@@ -5,9 +5,9 @@ use wildmatch::WildMatch;
 
 use super::redact::REDACTED;
 use super::{Provider, Reach, Report, text};
-use crate::domain::build::{CiRun, Entry};
+use crate::domain::build::{CiRun, Entry, Source};
 use crate::domain::ci_rules::{CiRules, FIELDS, Part, template};
-use crate::domain::names::{VALUE_MAX, printable};
+use crate::domain::names::{self, VALUE_MAX, printable};
 
 /// How a build is named unless the project says otherwise.
 pub const NAME: &str = "{branch}-{number}";
@@ -62,6 +62,8 @@ pub struct Announcement {
     pub metadata: Vec<Entry>,
     /// The run that it is made of, where the report tells one.
     pub run: Option<CiRun>,
+    /// What it was built of.
+    pub source: Option<Source>,
 }
 
 /// Checks that rules fit a provider.
@@ -155,10 +157,18 @@ pub fn decide(provider: &dyn Provider, rules: &CiRules, report: &Report, body: &
     told.has_what_is_asked(rules)?;
     Ok(Announcement {
         run: told.run(),
+        source: source(report),
         name: name(rules, &told)?,
         params: entries(PARAMS, &rules.params, &told),
         metadata: entries(METADATA, &rules.metadata, &told),
     })
+}
+
+/// What was built, as far as it can be read: a report that can't be read in this makes a build all the same.
+fn source(report: &Report) -> Option<Source> {
+    let repository = report.repository_url.as_deref().and_then(|url| names::repository(url).ok());
+    let commit = report.commit.as_deref().and_then(|commit| names::commit(commit).ok());
+    Source::of(repository, commit)
 }
 
 /// Beginnings of branches that merge queues make for themselves: what they build is not merged yet, and mostly never

@@ -15,6 +15,7 @@ pub struct RegisterBuild {
     pub metadata: Vec<Entry>,
     pub public_url: String,
     pub run: Option<CiRun>,
+    pub source: Option<Source>,
 }
 
 /// Why an announcement was refused.
@@ -70,7 +71,7 @@ pub fn decide(
     existing: Option<&BuildRegistered>,
     command: RegisterBuild,
 ) -> Result<Registration, BuildRefusal> {
-    let RegisterBuild { name, params, metadata, public_url, run } = command;
+    let RegisterBuild { name, params, metadata, public_url, run, source } = command;
     names::build_name(&name)?;
     // A build that is known is the same whatever the project takes by now.
     entries(
@@ -110,6 +111,7 @@ pub fn decide(
         public_url,
         link_key: project.link_key.clone(),
         run,
+        source,
     })))
 }
 
@@ -198,6 +200,7 @@ mod tests {
             metadata: entries(metadata),
             public_url: "http://x".into(),
             run: None,
+            source: None,
         }
     }
 

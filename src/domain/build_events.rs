@@ -36,6 +36,32 @@ pub struct BuildRegistered {
     /// The CI run that it was made of, when a webhook announced it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<CiRun>,
+    /// What it was built of, as far as CI told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+}
+
+/// What a build was built of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Source {
+    /// The repository's address on the web, without user and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// The commit's hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+}
+
+impl Source {
+    /// One, where anything is told.
+    pub fn of(repository: Option<String>, commit: Option<String>) -> Option<Self> {
+        (repository.is_some() || commit.is_some()).then_some(Self { repository, commit })
+    }
+}
+
+/// An example of one.
+pub(super) fn source() -> Source {
+    Source { repository: Some("https://github.com/harbour/lighthouse".into()), commit: Some("9c3f1a2b".repeat(5)) }
 }
 
 /// A run of a CI system.
@@ -87,6 +113,7 @@ impl Payload for BuildRegistered {
             public_url: "https://coolops.example.com".into(),
             link_key: "5f2c9a01-1".into(),
             run: Some(CiRun { of: "harbour/lighthouse CI 42".into(), id: "7700123 1".into() }),
+            source: Some(source()),
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::build::BuildRegistered;
+use super::build::{BuildRegistered, Source};
 pub use super::deployment_events::*;
 use super::event::{DeploymentEvent, Event};
 use super::ids::*;
@@ -119,6 +119,8 @@ pub struct Prepared {
     pub engine_id: String,
     #[serde(default)]
     pub replaces: Option<String>,
+    #[serde(default)]
+    pub replaces_source: Option<Source>,
     /// None before it was started.
     pub container_id: Option<String>,
 }
@@ -137,6 +139,8 @@ pub struct Deployment {
     pub start_patience_minutes: u32,
     pub stop_grace_seconds: u32,
     pub unchecked_image: Unchecked,
+    #[serde(default)]
+    pub source: Option<Source>,
     /// Where it stands.
     pub stand: Stand,
     /// What runs or ran; none before that was known.
@@ -163,6 +167,7 @@ impl Deployment {
             start_patience_minutes: event.start_patience_minutes,
             stop_grace_seconds: event.stop_grace_seconds,
             unchecked_image: event.unchecked_image,
+            source: event.source.clone(),
             stand: match (&event.behind, &event.lock) {
                 (Some(behind), _) => Stand::Queued { behind: behind.clone() },
                 (None, Some(lock)) => Stand::Locked { lock: lock.clone() },
@@ -220,6 +225,7 @@ impl Deployment {
                     unchecked: e.unchecked,
                     engine_id: e.engine_id.clone(),
                     replaces: e.replaces.clone(),
+                    replaces_source: e.replaces_source.clone(),
                     container_id: None,
                 });
             }
@@ -280,7 +286,16 @@ pub struct Line {
     /// The lock.
     pub lock: Option<Lock>,
     /// The build that went well there last.
-    pub runs: Option<String>,
+    pub runs: Option<Ran>,
+}
+
+/// A build that went well somewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of its deployment")]
+pub struct Ran {
+    pub build_name: String,
+    #[serde(default)]
+    pub source: Option<Source>,
 }
 
 impl std::ops::Deref for Line {
@@ -392,6 +407,7 @@ pub fn request(
         unchecked_image: project.unchecked_image,
         behind: ahead.map(|d| Ahead { deployment_id: d.of.deployment_id, build_name: d.build_name.clone() }),
         lock: locked_out,
+        source: build.source.clone(),
     }
     .into()
 }
@@ -521,8 +537,19 @@ impl Deployment {
     pub fn prepare(&self, image: ImageFound, engine_id: String, line: &Line) -> Result<Event, WrongState> {
         self.in_state(&[State::Ready, State::Pulling], "prepared")?;
         let ImageFound { image_id, digest, unchecked } = image;
-        let (container, replaces) = (self.container_name(), line.runs.clone());
-        Ok(DeploymentPrepared { of: self.of, image_id, digest, unchecked, container, engine_id, replaces }.into())
+        let (replaces, replaces_source) =
+            line.runs.clone().map_or((None, None), |ran| (Some(ran.build_name), ran.source));
+        Ok(DeploymentPrepared {
+            of: self.of,
+            image_id,
+            digest,
+            unchecked,
+            container: self.container_name(),
+            engine_id,
+            replaces,
+            replaces_source,
+        }
+        .into())
     }
 
     /// The image is not at hand and is being fetched. Nothing when that is known already.
@@ -696,6 +723,7 @@ mod tests {
             metadata: vec![],
             public_url: "http://x".into(),
             run: None,
+            source: None,
         };
         let Ok(Registration::New(build)) = build::decide(project, None, command) else { panic!("refused") };
         *build

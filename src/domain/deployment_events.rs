@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::build_events::{Source, source};
 use super::ids::*;
 use super::lock_events::{self, Lock};
 use super::names::ImageRef;
@@ -71,6 +72,9 @@ pub struct DeploymentRequested {
     /// The lock that keeps it waiting where no build does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<Lock>,
+    /// What its build was built of, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
 }
 
 /// The deployment right before another one in the line.
@@ -171,6 +175,9 @@ pub struct DeploymentPrepared {
     /// The build that went well in this environment last, and runs there until this one does; none where nothing did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
+    /// What that was built of, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces_source: Option<Source>,
 }
 
 /// Recorded when the container was started, or found started after a crash.
@@ -651,6 +658,7 @@ mod examples {
             unchecked_image: Unchecked::Fail,
             behind: Some(Ahead { deployment_id: DeploymentId(Uuid::from_u128(0x6)), build_name: "master-94657535".into() }),
             lock: None,
+            source: Some(source()),
         }
         DeploymentRefused {
             deployment_id: OF.deployment_id,
@@ -687,6 +695,7 @@ mod examples {
             container: "coolops-00000000-0000-0000-0000-000000000005".into(),
             engine_id: "b4a9c0de-0000-0000-0000-000000000000".into(),
             replaces: Some("master-94657534".into()),
+            replaces_source: Some(source()),
         }
         DeploymentStarted { of: OF, container_id: "c".repeat(64) }
         DeploymentStopRequested { of: OF, reason: StopReason::TimeLimit { minutes: 60 } }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use coolops_client::limits::invalid;
 pub use coolops_client::limits::{
-    ENTRIES_MAX, Invalid, VALUE_MAX, build_name, display_name, metadata_key, param, printable, value, variable, visible,
+    ENTRIES_MAX, Invalid, VALUE_MAX, build_name, commit, display_name, metadata_key, param, printable, repository,
+    value, variable, visible,
 };
 
 /// Checks a project's slug: `a-z 0-9 -`, 1 to 40 characters, not starting or ending with a dash.

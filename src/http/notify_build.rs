@@ -16,8 +16,9 @@ use super::error::Answer;
 use super::server::{BODY, collected};
 use super::traced;
 use crate::app::builds::Announcer;
-use crate::domain::build::{Entry, RegisterBuild};
+use crate::domain::build::{Entry, RegisterBuild, Source};
 use crate::domain::ids::BuildId;
+use crate::domain::names;
 use coolops_client::limits::{ENTRIES_MAX, printable, without_carriage_return};
 
 /// Largest body, in bytes.
@@ -29,6 +30,8 @@ struct Announcement {
     name: Option<String>,
     params: Option<Entries>,
     metadata: Option<Entries>,
+    repository: Option<String>,
+    commit: Option<String>,
     unknown: Vec<String>,
 }
 
@@ -47,6 +50,8 @@ impl<'de> Deserialize<'de> for Announcement {
                         "name" => announced.name = map.next_value()?,
                         "params" => announced.params = map.next_value()?,
                         "metadata" => announced.metadata = map.next_value()?,
+                        "repository" => announced.repository = map.next_value()?,
+                        "commit" => announced.commit = map.next_value()?,
                         _ => {
                             map.next_value::<IgnoredAny>()?;
                             if announced.unknown.len() < 10 {
@@ -71,7 +76,9 @@ impl Announcement {
             strsim::damerau_levenshtein(&key, known) <= 1
                 || (known == "params" && ["parameters", "parameter"].contains(&key.as_str()))
         };
-        let meant = |key: &str| ["name", "params", "metadata"].into_iter().find(|known| is_near(key, known));
+        let meant = |key: &str| {
+            ["name", "params", "metadata", "repository", "commit"].into_iter().find(|known| is_near(key, known))
+        };
         self.unknown.iter().find_map(|key| Some((key.as_str(), meant(key)?)))
     }
 }
@@ -142,7 +149,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusC
         .map_err(|e| Answer::malformed(format!("the body can't be read: {e}")))?;
     if let Some((key, meant)) = announced.mistyped() {
         return Err(Answer::malformed(format!(
-            "there is no field \"{key}\"; did you mean {meant}? There are name, params and metadata"
+            "there is no field \"{key}\"; did you mean {meant}? There are name, params, metadata, repository and commit"
         )));
     }
     let mut notes: Vec<String> =
@@ -161,7 +168,12 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusC
             .collect()
     };
     let (params, metadata) = (entries(announced.params), entries(announced.metadata));
-    let command = RegisterBuild { name, params, metadata, public_url: web.app.public_url.clone(), run: None };
+    let told = |given: Option<String>| given.filter(|text| !text.trim().is_empty());
+    let malformed = |e: names::Invalid| Answer::malformed(e.0);
+    let repository = told(announced.repository).map(|r| names::repository(&r)).transpose().map_err(malformed)?;
+    let commit = told(announced.commit).map(|c| names::commit(&c)).transpose().map_err(malformed)?;
+    let source = Source::of(repository, commit);
+    let command = RegisterBuild { name, params, metadata, public_url: web.app.public_url.clone(), run: None, source };
     let registered = web.app.register_build(project, Announcer::Token(token), command).await?;
     traced::about("build.id", registered.id);
     let status = if registered.new { StatusCode::CREATED } else { StatusCode::OK };

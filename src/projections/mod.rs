@@ -3,6 +3,7 @@
 //! **Invariant:** the same events give the same result, whenever and wherever they are folded.
 
 pub mod build_card;
+pub mod changes;
 pub mod reports;
 pub mod rows;
 pub mod standing;

@@ -75,6 +75,8 @@ pub enum Answer {
         environment: String,
         /// What the button carries.
         button: Button,
+        /// Where what would change can be looked at.
+        changes: Option<String>,
     },
     /// Several are on their way: which one?
     Which {
@@ -217,7 +219,13 @@ impl Answer {
                     vec![],
                 )
             }
-            Self::Offered { why, build, environment, button } => offered(why, build, environment, *button),
+            Self::Offered { why, build, environment, button, changes } => {
+                let text = match changes {
+                    Some(url) => format!("{} {}", sentence_of(why), mrkdwn::link(url, "Changes")),
+                    None => sentence_of(why),
+                };
+                offered(text, build, environment, *button)
+            }
             Self::Which { environment, open } => which(environment, open),
             Self::Stopped { build, environment } => (
                 format!("{} on {} is told to stop; its line shows how it ends.", bold(build), bold(environment)),
@@ -416,8 +424,7 @@ fn newest(project: &str, builds: &[(String, DateTime<Utc>, Option<String>)]) -> 
     format!("The newest builds of {}:\n{}", bold(project), builds.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
-fn offered(why: &str, build: &str, environment: &str, carried: Button) -> (String, Vec<SlackBlock>) {
-    let text = sentence_of(why);
+fn offered(text: String, build: &str, environment: &str, carried: Button) -> (String, Vec<SlackBlock>) {
     let label = mrkdwn::cut(&format!("Deploy {build} to {environment}"), 75, 75);
     let asked = super::render::asked_back(
         &format!("Deploy to {environment}?"),

@@ -15,6 +15,7 @@ use crate::domain::ids::{BuildId, ReportId};
 use crate::domain::project::Project;
 use crate::keys::Links;
 use crate::projections::build_card::BuildCard;
+use crate::projections::changes;
 use crate::projections::timed::Timed;
 use crate::projections::words::{self, Part, Words};
 
@@ -346,9 +347,18 @@ pub(super) fn from_to(deployment: &Deployment) -> String {
     let before = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces.as_ref());
     let word = |name: &str| mrkdwn::word(name, 60, 120);
     match before.filter(|before| **before != deployment.build_name) {
-        Some(before) => format!("{} → {} · ", word(before), word(&deployment.build_name)),
+        Some(before) => {
+            format!("{} → {} · {}", word(before), word(&deployment.build_name), changes(deployment))
+        }
         None => String::new(),
     }
+}
+
+/// Where what changed since then can be looked at, where that is known.
+fn changes(deployment: &Deployment) -> String {
+    let before = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces_source.as_ref());
+    let url = before.zip(deployment.source.as_ref()).and_then(|(from, to)| changes::url(from, to));
+    url.map(|url| format!("{} · ", mrkdwn::link(&url, "Changes"))).unwrap_or_default()
 }
 
 /// What it printed last when it failed.

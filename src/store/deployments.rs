@@ -4,7 +4,7 @@ use sqlx::types::Json;
 
 use super::Store;
 use super::directory::Seen;
-use crate::domain::deployment::{Deployment, DeploymentOf, Line, State};
+use crate::domain::deployment::{Deployment, DeploymentOf, Line, Ran, State};
 use crate::domain::ids::*;
 use crate::domain::lock::{Holder, Lock};
 use crate::projections::timed::Timed;
@@ -67,8 +67,9 @@ impl Deployments<'_> {
                select coalesce((select position from boundary where key = $1), 0) as "position!",
                       coalesce((select json_agg(doc order by requested) from (select distinct on (id) requested, doc from needed order by id) one), '[]')
                         as "line!: Json<Vec<Deployment>>",
-                      (select doc->>'build_name' from deployment where environment_id = $1 and not is_open and state = 'succeeded'
-                        order by since desc limit 1) as runs"#,
+                      (select json_build_object('build_name', doc->'build_name', 'source', doc->'source') from deployment
+                        where environment_id = $1 and not is_open and state = 'succeeded'
+                        order by since desc limit 1) as "runs: Json<Ran>""#,
             environment.0,
             build.map(|b| b.0),
             around.map(|d| d.0),
@@ -78,7 +79,7 @@ impl Deployments<'_> {
         )
         .fetch_one(&self.0.pool)
         .await?;
-        Ok(Seen { position: row.position, value: Line { open: row.line.0, lock, runs: row.runs } })
+        Ok(Seen { position: row.position, value: Line { open: row.line.0, lock, runs: row.runs.map(|ran| ran.0) } })
     }
 
     /// Every deployment that is not over by its row.

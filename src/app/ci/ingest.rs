@@ -124,7 +124,8 @@ impl App {
                 name.clone_from(&base);
             }
             let (params, metadata, run) = (announced.params.clone(), announced.metadata.clone(), announced.run.clone());
-            let command = RegisterBuild { name, params, metadata, run, public_url: self.public_url.clone() };
+            let (public_url, source) = (self.public_url.clone(), announced.source.clone());
+            let command = RegisterBuild { name, params, metadata, public_url, run, source };
             match self.register_build(project, Announcer::Webhook { ci, delivery }, command).await {
                 Ok(build) => return Ok(Some(Decided::built(build))),
                 Err(CommandError::Refused(AnnounceRefusal::SettingsChanged)) => return Ok(None),

@@ -34,6 +34,10 @@ fn shown(name: &str) -> String {
                     list(&build.params),
                     list(&build.metadata)
                 ));
+                if let Some(source) = build.source {
+                    let told = |text: Option<String>| text.unwrap_or_else(|| "?".to_owned());
+                    text.push_str(&format!("    source   {} {}\n", told(source.repository), told(source.commit)));
+                }
             }
             Err(why) => text.push_str(&format!("  ignored, because {why}\n")),
         }

@@ -265,6 +265,7 @@ fn a_webhook_admitted_under_old_settings_is_not_registered() {
             s.app.store.directory().project(s.project()).await.unwrap().unwrap().value.ci("github").unwrap().clone();
         with_rules(s, "github", CiRules { branches: vec!["release/*".into()], ..CiRules::default() }).await;
         let command = coolops::domain::build::RegisterBuild {
+            source: None,
             name: "main-42".into(),
             params: vec![],
             metadata: vec![],

@@ -78,7 +78,7 @@ fn the_message_of_every_state_as_slack_gets_it() {
 const RENDERED: &[(i32, &str)] = &[
     (2, "6a9b167c9ab0986cf4e558dc856e32f219cdea989534cc7406ec44e76be0bd82"),
     (3, "7684141cc336dd08eed7eb63d73e98664768728222d56bc5bd1ad324ae450400"),
-    (4, "be3f58fa7644406993bd8e7904407c176d748da24b15dcd6796f6646d796e643"),
+    (4, "5559d48805ee0fa24f0e04e50004061c119a1f894e986ebbb1bde646b2a70a83"),
 ];
 
 #[test]

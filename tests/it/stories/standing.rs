@@ -81,3 +81,43 @@ fn the_project_s_page_opens_by_its_link_alone() {
         assert_eq!(page(s, &path(s).await).await.0, StatusCode::OK);
     });
 }
+
+#[test]
+fn a_line_links_what_changed_since_what_ran_there_and_so_do_questions_about_older_builds() {
+    story(async |s| {
+        for (n, letter) in [(1, "a"), (2, "b")] {
+            let body = serde_json::json!({
+                "name": format!("master-{n}"), "params": {},
+                "repository": "git@github.com:harbour/lighthouse.git", "commit": letter.repeat(40),
+            });
+            let (status, answer) = s.post_build(&body.to_string()).await;
+            assert_eq!(status, 201, "{answer}");
+            s.settle().await;
+            s.presses("ana", &format!("master-{n}"), "Staging").await;
+        }
+        let (a, b) = ("a".repeat(40), "b".repeat(40));
+        let link =
+            |from: &str, to: &str| format!("https://github.com/harbour/lighthouse/compare/{from}...{to}|Changes");
+        let raw =
+            s.standin.workspace().channels[0].messages.iter().map(|m| m.attachments.to_string()).collect::<String>();
+        assert!(raw.contains(&link(&a, &b)), "{raw}");
+        assert_eq!(raw.matches("|Changes").count(), 1, "nothing ran there before the first");
+        for text in ["rollback staging", "deploy master-1 to staging"] {
+            s.writes("ana", text).await;
+            let workspace = s.standin.workspace();
+            let last = workspace.channels[0].messages.iter().rfind(|m| m.only_for.is_some()).unwrap();
+            assert!(last.text.contains(&link(&b, &a)), "{text}: {}", last.text);
+        }
+        // What can't be read is refused with what to do, and nothing is recorded.
+        for (field, value, why) in [
+            ("repository", "octo/hello", "the repository can't be read; give the address that it has in a browser"),
+            ("commit", "HEAD", "the commit \"HEAD\" is no hash"),
+        ] {
+            let body = serde_json::json!({ "name": "master-3", "params": {}, field: value });
+            let (status, answer) = s.post_build(&body.to_string()).await;
+            assert!(status == 400 && answer.to_string().contains(&why.replace('"', "\\\"")), "{status} {answer}");
+        }
+        let (status, answer) = s.post_build(r#"{"name":"master-3","comit":"aaaaaaa"}"#).await;
+        assert!(status == 400 && answer.to_string().contains("did you mean commit"), "{answer}");
+    });
+}

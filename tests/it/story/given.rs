@@ -1,6 +1,7 @@
 //! Deployments as what has happened to them leaves them, for tests of what is told of them.
 
 use chrono::{DateTime, Utc};
+use coolops::domain::build::Source;
 use coolops::domain::deployment::*;
 use coolops::domain::event::{DeploymentEvent, Event};
 use coolops::domain::ids::{BuildId, DeploymentId, EnvironmentId, ProjectId};
@@ -13,6 +14,12 @@ use uuid::Uuid;
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_715_000_000 + seconds, 0).unwrap()
+}
+
+/// A commit that is told by a letter.
+fn source(letter: char) -> Source {
+    let commit = Some(letter.to_string().repeat(40));
+    Source { repository: Some("https://github.com/harbour/lighthouse".into()), commit }
 }
 
 fn seal() -> LogSeal {
@@ -125,6 +132,7 @@ fn lock() -> Lock {
 fn prepared(of: DeploymentOf) -> Event {
     let (image_id, container) = (format!("sha256:{}", "0".repeat(64)), format!("coolops-{}", of.deployment_id));
     DeploymentPrepared {
+        replaces_source: Some(source('a')),
         of,
         image_id,
         digest: None,
@@ -140,6 +148,7 @@ fn prepared(of: DeploymentOf) -> Event {
 fn to(n: u128, environment: &str, waits: bool, happens: &[Event]) -> Timed {
     let ahead = Ahead { deployment_id: DeploymentId(Uuid::from_u128(9_999)), build_name: "master-41".into() };
     let requested = DeploymentRequested {
+        source: Some(source('b')),
         of: of(n),
         build_name: "master-42".into(),
         environment_name: environment.to_owned(),
