@@ -10,9 +10,11 @@ use crate::domain::deployment::{
 };
 use crate::domain::event::{Actor, DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId, EventId};
+use crate::domain::project::Project;
 use crate::domain::rights::Known;
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};
+use crate::store::directory::Seen;
 
 /// What became of a wish for a deployment's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +121,18 @@ impl App {
         )
     }
 
+    /// What is known of who pressed, as far as the environment's rights ask for it.
+    async fn known_here(
+        &self,
+        project: Option<&Seen<Project>>,
+        command: &RequestDeployment,
+    ) -> Result<Known, CommandError<Infallible>> {
+        match project.and_then(|project| project.value.environment(command.environment_id)) {
+            Some(environment) => Ok(self.known(environment, &command.requested_by).await?),
+            None => Ok(Known::default()),
+        }
+    }
+
     /// Records a press: accepted or refused, always one event. The same press again changes nothing.
     ///
     /// # Errors
@@ -131,6 +145,8 @@ impl App {
             None => None,
         };
         let event_id = new_event_id();
+        // Slack may be asked for it, and nobody else is to wait for that.
+        let mut of_person = self.known_here(project.as_deref(), &command).await?;
         let _turn = self.turns.wait(command.environment_id).await;
         for _ in 0..ATTEMPTS {
             let lock = project.as_ref().and_then(|p| p.value.environment(command.environment_id)?.lock.clone());
@@ -145,10 +161,6 @@ impl App {
             let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
             let place = known.and_then(|(_, project)| project.environment(environment));
             let superseding = place.is_some_and(|place| place.superseding);
-            let of_person = match place {
-                Some(place) => self.known(place, &command.requested_by).await?,
-                None => Known::default(),
-            };
             let line = self.store.deployments().line(environment, lock, build_id, None, superseding).await?;
             let event = deployment::request(known, posted_in.as_deref(), &line.value, &of_person, &command);
             let mut append = Append::default();
@@ -178,6 +190,7 @@ impl App {
                     }
                     if let Some(build) = &build {
                         project = self.project_anew(build.project_id).await?;
+                        of_person = self.known_here(project.as_deref(), &command).await?;
                     }
                 }
                 Err(e) => return Err(e.into()),

@@ -21,7 +21,9 @@ const FRESH: TimeDelta = TimeDelta::minutes(5);
 /// So long it counts when Slack does not answer.
 const COUNTS: TimeDelta = TimeDelta::hours(1);
 /// So long Slack is waited for: somebody waits for the answer to a press, within three seconds.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What the app's own workspace is kept as.
+const HOME: &str = "home";
 /// After a question that was not answered the next one waits so long.
 const AGAIN: TimeDelta = TimeDelta::seconds(30);
 
@@ -82,18 +84,40 @@ impl App {
     /// When the database does not answer.
     pub async fn known(&self, environment: &Environment, person: &Person) -> Result<Known, sqlx::Error> {
         let rights = &environment.rights;
-        let mut known = Known { home: self.people.home.get().cloned(), ..Known::default() };
-        if !rights.guests
-            && let Some(Said::Guest(guest)) = self.said(Question::IsGuest(&person.user), FRESH).await?
-        {
+        let mut known = Known { home: self.home().await?, ..Known::default() };
+        // At once: whoever pressed waits for the slowest, not for all.
+        let groups: std::collections::BTreeSet<&str> = rights.groups().collect();
+        let guest =
+            async { if rights.guests { Ok(None) } else { self.said(Question::IsGuest(&person.user), FRESH).await } };
+        let members = groups.iter().map(|group| self.said(Question::MembersOf(group), FRESH));
+        let (guest, members) = futures::join!(guest, futures::future::join_all(members));
+        if let Some(Said::Guest(guest)) = guest? {
             known.guest = Some(guest);
         }
-        for group in rights.groups() {
-            if let Some(Said::Members(members)) = self.said(Question::MembersOf(group), FRESH).await? {
+        for (group, members) in groups.into_iter().zip(members) {
+            if let Some(Said::Members(members)) = members? {
                 known.groups.insert(group.to_owned(), members.contains(&person.user));
             }
         }
         Ok(known)
+    }
+
+    /// Notes which workspace the app is in, for those who have no way to Slack.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn learned_home(&self, team: &str) -> Result<(), sqlx::Error> {
+        self.store.people().put(HOME, &Said::Home(team.to_owned())).await
+    }
+
+    /// The workspace that the app is in, as far as anybody has learned it.
+    async fn home(&self) -> Result<Option<String>, sqlx::Error> {
+        if let Some(home) = self.people.home.get() {
+            return Ok(Some(home.clone()));
+        }
+        let Some((Said::Home(home), _)) = self.store.people().get(HOME).await? else { return Ok(None) };
+        self.people.home.set(home.clone()).ok();
+        Ok(Some(home))
     }
 
     /// Who is in a group, as far as is known.
@@ -105,6 +129,15 @@ impl App {
             Some(Said::Members(members)) => Some(members),
             _ => None,
         })
+    }
+
+    /// A person by Slack's id, with what they are called where Slack says.
+    pub async fn person_named(&self, id: &str) -> Who {
+        let name = match &self.people.slack {
+            Some(slack) => slack.name(id).await.ok().filter(|name| !name.is_empty()),
+            None => None,
+        };
+        Who::User { id: id.to_owned(), name }
     }
 
     /// The user group that is called so in Slack.
@@ -178,6 +211,8 @@ impl App {
             );
             people.failed.lock().expect("no holder of the lock panics").insert(id.to_owned(), now);
         }
-        Ok(last.filter(|(_, at)| now - *at < COUNTS).map(|(said, _)| said))
+        // A guest stays one until Slack says otherwise.
+        let counts = |(said, at): &(Said, DateTime<Utc>)| now - *at < COUNTS || *said == Said::Guest(true);
+        Ok(last.filter(counts).map(|(said, _)| said))
     }
 }

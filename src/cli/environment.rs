@@ -178,7 +178,7 @@ async fn named(app: &App, words: &[String]) -> Result<Option<Vec<Who>>> {
         };
         let who = match word.strip_prefix('@') {
             Some(handle) => app.group_called(handle).await.map_err(anyhow::Error::msg)?,
-            None if is_id(&['U', 'W']) => Who::User { id: word.to_owned() },
+            None if is_id(&['U', 'W']) => app.person_named(word).await,
             None if is_id(&['S']) => Who::Group { id: word.to_owned(), handle: None },
             None => anyhow::bail!(
                 "\"{}\" is nobody; give @group, Slack's id of a person (U…) or of a group (S…), everybody, or nobody",

@@ -84,6 +84,7 @@ pub async fn run(role: Role) -> Result<()> {
             ("slack", Role::Serve | Role::Web) => {
                 let slack = Slack::new(&config.slack_api_url, &config.slack_token)?;
                 tasks.spawn(learn_home(
+                    Arc::clone(&app),
                     Slack::new(&config.slack_api_url, &config.slack_token)?,
                     Arc::clone(&home),
                     stop.clone(),
@@ -179,9 +180,12 @@ async fn open_patiently(url: &str) -> Result<Store> {
 }
 
 /// Asks Slack which workspace the token is of, until it says so: presses on messages of others are told apart by it.
-async fn learn_home(slack: Slack, home: Arc<OnceLock<String>>, stop: CancellationToken) {
-    while home.get().is_none() {
-        if let Ok(who) = slack.identity().await {
+async fn learn_home(app: Arc<App>, slack: Slack, home: Arc<OnceLock<String>>, stop: CancellationToken) {
+    loop {
+        // It may be known from a start before this one, and another one by now.
+        if let Ok(who) = slack.identity().await
+            && app.learned_home(&who.team_id).await.is_ok()
+        {
             drop(home.set(who.team_id));
             break;
         }

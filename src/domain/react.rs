@@ -19,7 +19,7 @@ pub enum Task {
     EndLock(EnvironmentId),
     /// Tell people how a deployment goes, directly and in the thread under its build's message.
     Report(DeploymentId),
-    /// Tell whose lock of an environment it was that somebody took it away.
+    /// Make the messages of an environment's locks say what the log says, and tell who lost one.
     ReportLock(EnvironmentId),
 }
 
@@ -132,14 +132,10 @@ pub fn react(event: &Event) -> Vec<Task> {
         },
         // Somebody must see that it runs out.
         Event::Settings(SettingsEvent::EnvironmentLocked(e)) if e.lock.until.is_some() => {
-            vec![Task::EndLock(e.environment_id)]
+            vec![Task::EndLock(e.environment_id), Task::ReportLock(e.environment_id)]
         }
-        // Who lost it without having given it away.
-        Event::Settings(SettingsEvent::EnvironmentUnlocked(e))
-            if e.by.as_ref().is_some_and(|by| !by.same(&e.lock.holder)) =>
-        {
-            vec![Task::ReportLock(e.environment_id)]
-        }
+        Event::Settings(SettingsEvent::EnvironmentLocked(e)) => vec![Task::ReportLock(e.environment_id)],
+        Event::Settings(SettingsEvent::EnvironmentUnlocked(e)) => vec![Task::ReportLock(e.environment_id)],
         // Settings change nothing that was promised before; a posted message is the end of a task, not its beginning.
         Event::Settings(_) | Event::MessagePosted(_) | Event::NotificationsChosen(_) => vec![],
     }

@@ -13,7 +13,7 @@ pub use super::rights_events::*;
 pub struct Known {
     /// The workspace of the app.
     pub home: Option<String>,
-    /// Whether they are a guest or a bot.
+    /// Whether they are a guest or a bot, or have left; who was never asked about counts as a member.
     pub guest: Option<bool>,
     /// Whether they are in a group, by its id; one that is missing could not be asked about.
     pub groups: BTreeMap<String, bool>,
@@ -58,8 +58,8 @@ impl Rights {
         }
         // Another workspace may have given the same id to somebody else.
         let is = |who: &&Who| match who {
-            Who::User { id } => *id == person.user && !is_foreign,
-            Who::Group { id, .. } => known.groups.get(id) == Some(&true),
+            Who::User { id, .. } => *id == person.user && !is_foreign,
+            Who::Group { id, .. } => known.groups.get(id) == Some(&true) && !is_foreign,
         };
         let by_name = |who: &&Who| is(who) && matches!(who, Who::User { .. });
         let named = self.named(right);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn user(id: &str) -> Who {
-        Who::User { id: id.into() }
+        Who::User { id: id.into(), name: None }
     }
 
     fn group(id: &str) -> Who {

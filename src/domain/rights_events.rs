@@ -56,6 +56,9 @@ pub enum Who {
     User {
         /// Slack's id, such as `U0123456789`.
         id: String,
+        /// What they were called then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
     },
     /// A user group.
     Group {
@@ -71,7 +74,8 @@ impl Who {
     /// What people read.
     pub fn name(&self) -> String {
         match self {
-            Self::User { id } | Self::Group { id, handle: None } => id.clone(),
+            Self::User { id, name: None } | Self::Group { id, handle: None } => id.clone(),
+            Self::User { name: Some(name), .. } => name.clone(),
             Self::Group { handle: Some(handle), .. } => format!("@{handle}"),
         }
     }
@@ -125,12 +129,12 @@ pub enum Denied {
         /// What.
         right: Right,
     },
-    /// They are a guest, or a bot.
+    /// They are a guest or a bot, or have left the workspace.
     Guest {
         /// What.
         right: Right,
     },
-    /// Slack did not say who is in a group for more than an hour.
+    /// Slack does not say who is in a group, and last said so more than an hour ago or never.
     Unanswered {
         /// What.
         right: Right,
@@ -155,9 +159,9 @@ impl Denied {
             Self::NotNamed { named, .. } if named.is_empty() => "only operators may".to_owned(),
             Self::NotNamed { named, .. } => format!("only {} may", listed(named)),
             Self::OtherWorkspace { .. } => "people of other workspaces may not".to_owned(),
-            Self::Guest { .. } => "guests and bots may not".to_owned(),
+            Self::Guest { .. } => "guests, bots and people who have left may not".to_owned(),
             Self::Unanswered { group, .. } => {
-                format!("who is in {group} may, and Slack could not be asked who that is for more than an hour")
+                format!("who is in {group} may, and Slack does not say who that is")
             }
         }
     }
@@ -177,7 +181,7 @@ fn listed(names: &[String]) -> String {
 impl Payload for EnvironmentRightsChanged {
     fn example() -> Self {
         let group = Who::Group { id: "S0123456789".into(), handle: Some("ops".into()) };
-        let user = Who::User { id: "U0123456789".into() };
+        let user = Who::User { id: "U0123456789".into(), name: Some("ana".into()) };
         Self {
             project_id: ProjectId(Uuid::from_u128(0x1)),
             environment_id: EnvironmentId(Uuid::from_u128(0x2)),

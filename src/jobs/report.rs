@@ -17,15 +17,17 @@ use crate::domain::ids::{BuildId, DeploymentId, ReportId};
 use crate::failpoint;
 use crate::projections::build_card::BuildCard;
 use crate::projections::reports::{self, Fact, Report, To};
-use crate::slack::client::{Posted, SlackError, Thread};
-use crate::slack::render::{Metadata, Payload};
+use crate::slack::client::{Posted, SlackError, TOO_MUCH, Thread};
+use crate::slack::render::{self, Metadata, Payload};
 use crate::slack::report::{self, LINES};
 use crate::store::messages::{MessageState, Place};
 use crate::store::reports::Told;
 
+/// So many chunks of a journal are looked through for the last lines.
+const CHUNKS: i32 = 4;
 const OPEN: &str = "slack:conversations.open";
-/// A message that is not there yet is looked for so often.
-const LOOK: Duration = Duration::from_secs(5);
+/// Slack's words for what an operator will mend: until then nothing is lost.
+const FOR_NOW: &[&str] = &["missing_scope", "not_in_channel", "is_archived", "restricted_action"];
 
 /// What a report is sent as, and where to.
 struct Draft<'a> {
@@ -55,6 +57,16 @@ pub async fn perform(job: SlackJob<'_>, deployment: DeploymentId) -> anyhow::Res
     tell(job, deployment.0, &owed, Some((build, &card))).await
 }
 
+/// What became of one report.
+enum Step {
+    /// It is told, or will not be.
+    Over,
+    /// The job has to wait.
+    Wait(Outcome),
+    /// What it needs is not there yet, and why: the others don't wait for that.
+    NotYet(String),
+}
+
 /// Tells the first that was not told yet; the job comes back for the others, so that each has a turn of its own.
 pub(super) async fn tell(
     job: SlackJob<'_>,
@@ -62,18 +74,22 @@ pub(super) async fn tell(
     owed: &[Report],
     of: Option<(BuildId, &BuildCard)>,
 ) -> anyhow::Result<Outcome> {
+    let mut not_yet = None;
     for report in owed {
         let told = job.app.store.reports().get(report.id).await?;
-        if told == Some(Told::Over) {
+        if matches!(told, Some(Told::Over | Told::Sent { .. })) {
             continue;
         }
-        let outcome = tell_one(job, about, report, of, told).await?;
-        return Ok(match outcome {
-            Outcome::Done => Outcome::Later(Duration::ZERO, None),
-            other => other,
-        });
+        match tell_one(job, about, report, of, told).await? {
+            Step::Over => return Ok(Outcome::Later(Duration::ZERO, None)),
+            Step::Wait(outcome) => return Ok(outcome),
+            Step::NotYet(why) => not_yet = Some(why),
+        }
     }
-    Ok(Outcome::Done)
+    Ok(match not_yet {
+        Some(why) => Outcome::retry(job.claim.attempts, why),
+        None => Outcome::Done,
+    })
 }
 
 async fn tell_one(
@@ -82,10 +98,10 @@ async fn tell_one(
     report: &Report,
     of: Option<(BuildId, &BuildCard)>,
     told: Option<Told>,
-) -> anyhow::Result<Outcome> {
-    let not_told = async |why: Option<&str>| {
-        job.app.store.reports().not_told(job.claim, report.id, about, why).await.map(|()| Outcome::Done)
-    };
+) -> anyhow::Result<Step> {
+    let reports = job.app.store.reports();
+    let not_told =
+        async |why: Option<&str>| reports.not_told(job.claim, report.id, about, why).await.map(|()| Step::Over);
     // What is on its way was wanted then.
     if let (To::Person(person), None) = (&report.to, &told)
         && !job.app.wants(person).await?.takes(report.went_wrong)
@@ -98,32 +114,35 @@ async fn tell_one(
     };
     let (there, thread) = match (&report.to, message) {
         (To::Person(_), _) => (None, None),
+        (To::Channel(channel), _) => (Some(channel.clone()), None),
         (To::Thread, Some(sent)) => match (sent.state, sent.ts) {
             (MessageState::Live, Some(ts)) => (Some(sent.channel), Some(ts)),
             (MessageState::Gone, _) => return Ok(not_told(Some("message_not_found")).await?),
-            _ => return Ok(Outcome::Later(LOOK, None)),
+            _ => return Ok(Step::NotYet("the message of its build can't be posted to".to_owned())),
         },
-        (To::Thread, None) => return Ok(Outcome::Later(LOOK, None)),
+        (To::Thread, None) => return Ok(Step::NotYet("the message of its build is not there yet".to_owned())),
     };
     if let Some(Told::Posting { channel, attempted_at, lookups }) = told {
         if let Some(wait) = job.turn(HISTORY, job.paces.history).await? {
-            return Ok(wait);
+            return Ok(Step::Wait(wait));
         }
         let lost = Lost { channel: &channel, thread: thread.as_deref(), attempted_at, lookups };
         match find(job.slack, lost, &Metadata::report(report.id)).await {
             Ok(Some(ts)) => {
                 let place = Place { channel: &channel, ts: &ts };
-                job.app.store.reports().sent(job.claim, report.id, place).await?;
-                return Ok(Outcome::Done);
+                reports.sent(job.claim, report.id, place, None).await?;
+                return Ok(Step::Over);
             }
             Ok(None) if lookups >= 1 => {}
-            Ok(None) => {
-                job.app.store.reports().not_found(job.claim, report.id).await?;
-                let problem = "a post without an answer; the report is not there yet".to_owned();
-                return Ok(Outcome::Later(job.paces.look_again, Some(problem)));
+            Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) && word != TOO_MUCH => {
+                return Ok(not_told(Some(&word)).await?);
             }
-            Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => return Ok(not_told(Some(&word)).await?),
-            Err(e) => return job.trouble(HISTORY, e).await,
+            Ok(None) | Err(SlackError::Refused(_)) => {
+                reports.not_found(job.claim, report.id).await?;
+                let problem = "a post without an answer; the report is not there yet".to_owned();
+                return Ok(Step::Wait(Outcome::Later(job.paces.look_again, Some(problem))));
+            }
+            Err(e) => return Ok(Step::Wait(job.trouble(HISTORY, e).await?)),
         }
     }
     // First a turn in the channel, then one in the workspace; people don't get so many.
@@ -131,22 +150,24 @@ async fn tell_one(
         && job.claim.turn.as_deref() != Some(POSTS)
         && let Some(wait) = job.turn(&posts_into(channel), job.paces.post).await?
     {
-        return Ok(wait);
+        return Ok(Step::Wait(wait));
     }
     if let Some(wait) = job.turn(POSTS, job.paces.posts).await? {
-        return Ok(wait);
+        return Ok(Step::Wait(wait));
     }
     let channel = match (there, &report.to) {
         (Some(channel), _) => channel,
         (None, To::Person(person)) => match channel_of(job, person).await? {
             Ok(channel) => channel,
-            Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => return Ok(not_told(Some(&word)).await?),
-            Err(e) => return job.trouble(OPEN, e).await,
+            Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) && !is_one_of(&word, FOR_NOW) => {
+                return Ok(not_told(Some(&word)).await?);
+            }
+            Err(e) => return Ok(Step::Wait(job.trouble(OPEN, e).await?)),
         },
-        (None, To::Thread) => return Ok(Outcome::Later(LOOK, None)),
+        (None, To::Thread | To::Channel(_)) => return Ok(Step::Over),
     };
     let Some(payload) = payload(job, report, of.map(|(_, card)| card)).await? else {
-        return Ok(not_told(Some("links_without_key")).await?);
+        return Ok(Step::NotYet("the master key of its links is not set".to_owned()));
     };
     let thread = match thread {
         Some(ts) => Some((ts, broadcasts(job, report).await?)),
@@ -179,10 +200,14 @@ async fn payload(job: SlackJob<'_>, report: &Report, card: Option<&BuildCard>) -
 async fn last_lines(job: SlackJob<'_>, id: DeploymentId) -> Result<Vec<String>, sqlx::Error> {
     let journals = job.app.store.journals();
     let from = journals.last_line(id).await? - i64::try_from(LINES).unwrap_or(i64::MAX) + 1;
-    let chunk = journals.chunk_of_line(id, from.max(1)).await?;
+    let newest = journals.chunk_of_line(id, i64::MAX).await?;
+    // Lines may be long: what stands further back is in the log.
+    let first = journals.chunk_of_line(id, from.max(1)).await?.max(newest - (CHUNKS - 1));
     let mut last = LastWords::new(LINES);
-    for chunk in journals.chunks_from(id, chunk, i64::MAX).await? {
-        last.push(false, &chunk.body);
+    for number in first..=newest {
+        for chunk in journals.chunks_from(id, number, 1).await? {
+            last.push(false, &chunk.body);
+        }
     }
     Ok(last.lines())
 }
@@ -197,12 +222,16 @@ async fn broadcasts(job: SlackJob<'_>, report: &Report) -> anyhow::Result<bool> 
     Ok(project.is_some_and(|p| p.value.environment(line.deployment.of.environment_id).is_some_and(|e| e.broadcasting)))
 }
 
-async fn post(job: SlackJob<'_>, draft: Draft<'_>) -> anyhow::Result<Outcome> {
+async fn post(job: SlackJob<'_>, draft: Draft<'_>) -> anyhow::Result<Step> {
     let Draft { id, about, to, payload, channel, thread } = draft;
     let reports = job.app.store.reports();
     let person = if let To::Person(person) = to { Some(person) } else { None };
+    let was_known = match person {
+        Some(person) => reports.channel_of(person).await?.is_some(),
+        None => false,
+    };
     if !reports.attempted(job.claim, id, about, person, &channel).await? {
-        return Ok(Outcome::Lost);
+        return Ok(Step::Wait(Outcome::Lost));
     }
     failpoint!("after_report_attempted");
     let of = thread.as_ref().map(|(ts, _)| ts.as_str());
@@ -212,21 +241,30 @@ async fn post(job: SlackJob<'_>, draft: Draft<'_>) -> anyhow::Result<Outcome> {
     match answer {
         Ok(posted) => {
             let place = Place { channel: &posted.channel, ts: &posted.ts };
-            if reports.sent(job.claim, id, place).await? {
-                return Ok(Outcome::Done);
+            let digest = render::digest(&payload.bytes());
+            if reports.sent(job.claim, id, place, Some(&digest)).await? {
+                return Ok(Step::Over);
             }
             forget_second(job, id, &posted).await?;
-            Ok(Outcome::Lost)
+            Ok(Step::Wait(Outcome::Lost))
         }
-        Err(e @ SlackError::Unclear(_)) => job.trouble(POSTS, e).await,
-        Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
+        Err(e @ SlackError::Unclear(_)) => Ok(Step::Wait(job.trouble(POSTS, e).await?)),
+        // Another app, or another workspace, by now: the next look opens another channel.
+        Err(SlackError::Refused(word)) if word == "channel_not_found" && was_known => {
+            if let Some(person) = person {
+                reports.forget_channel_of(person).await?;
+            }
+            reports.not_posted(job.claim, id).await?;
+            Ok(Step::NotYet(word))
+        }
+        Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) && !is_one_of(&word, FOR_NOW) => {
             tracing::warn!(slack.error = %word, "Slack refuses a report; coolops doctor tells how many");
             reports.not_told(job.claim, id, about, Some(&word)).await?;
-            Ok(Outcome::Done)
+            Ok(Step::Over)
         }
         Err(e) => {
             reports.not_posted(job.claim, id).await?;
-            job.trouble(POSTS, e).await
+            Ok(Step::Wait(job.trouble(POSTS, e).await?))
         }
     }
 }

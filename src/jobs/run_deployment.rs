@@ -279,6 +279,13 @@ impl Run<'_> {
         if !adopted && deployment.state() != State::Cancelling {
             let image = self.prepare(&deployment, inputs.credentials).await?;
             let image = ImageFound { image_id: image.id, digest: image.digest, unchecked: image.unchecked };
+            // Fetching it may have taken long.
+            if let Some(own) = self.app.store.deployments().get(self.id).await?
+                && own.state() == State::Pulling
+                && let Some(project) = self.app.project_of_log(own.of.project_id).await?
+            {
+                self.may_still(&own, &project.value).await?;
+            }
             // Not before the image is there: that may take long, and another engine may answer by then. One that comes
             // now does not have what is recorded, and can't make a container of it.
             self.engine_id = self.runner.engine_id().await?;
@@ -475,6 +482,19 @@ impl Run<'_> {
         }
     }
 
+    /// Whether whoever pressed may deploy there still, while it has not begun.
+    async fn may_still(&self, deployment: &Deployment, project: &Project) -> Result<(), Break> {
+        let Some(environment) = project.environment(deployment.of.environment_id) else { return Ok(()) };
+        if !deployment.state().has_not_begun() {
+            return Ok(());
+        }
+        let known = self.app.known(environment, &deployment.requested_by).await?;
+        match environment.rights.may(Right::Deploy, &deployment.requested_by, &known) {
+            Ok(_) => Ok(()),
+            Err(denied) => Err(Break::Withdraw(StopReason::NotAllowed { denied })),
+        }
+    }
+
     /// Reads what the container gets. The environment's variables win over the build's params; `COOLOPS_*` over both.
     async fn inputs(&self, deployment: &Deployment) -> Result<Inputs, Break> {
         let of = deployment.of;
@@ -482,13 +502,7 @@ impl Run<'_> {
         if let (Some(what), true) = (project.archived(of.environment_id), deployment.state().has_not_begun()) {
             return Err(Break::Withdraw(StopReason::Archived { what }));
         }
-        if let (Some(environment), true) = (project.environment(of.environment_id), deployment.state().has_not_begun())
-        {
-            let known = self.app.known(environment, &deployment.requested_by).await?;
-            if let Err(denied) = environment.rights.may(Right::Deploy, &deployment.requested_by, &known) {
-                return Err(Break::Withdraw(StopReason::NotAllowed { denied }));
-            }
-        }
+        self.may_still(deployment, &project).await?;
         let build = self.app.build(of.build_id).await?.ok_or(Break::Lose(Loss::BuildMissing))?;
         let mut variables: Vec<(String, SecretString)> =
             build.params.iter().map(|p| (p.name.clone(), p.value.clone().into())).collect();

@@ -20,7 +20,7 @@ use crate::slack::render::{self, Metadata, RENDER_VERSION};
 use crate::store::append::{Append, AppendError};
 use crate::store::messages::{MessageState, Payload, Place, Sent};
 
-const UPDATE: &str = "slack:chat.update";
+pub(super) const UPDATE: &str = "slack:chat.update";
 const DELETE: &str = "slack:chat.delete";
 const GONE: &[&str] = &["message_not_found", "cant_update_message", "edit_window_closed", "is_inactive"];
 /// Slack's words for a layout that it does not take, whatever the facts are.

@@ -4,6 +4,7 @@
 
 pub mod build_card;
 pub mod changes;
+pub mod lock_card;
 pub mod reports;
 pub mod rows;
 pub mod standing;

@@ -5,8 +5,9 @@
 
 use chrono::{DateTime, Utc};
 
+use super::lock_card::LockCard;
 use super::timed::Timed;
-use crate::domain::deployment::{Person, State, StopReason, Verdict};
+use crate::domain::deployment::{Person, Stand, State, StopReason, Verdict};
 use crate::domain::event::{DeploymentEvent, Event, Recorded, SettingsEvent};
 use crate::domain::ids::{EventId, ReportId};
 use crate::domain::lock::{Holder, Lock};
@@ -31,6 +32,8 @@ pub enum To {
     Person(Person),
     /// In the thread under the build's message.
     Thread,
+    /// In a channel.
+    Channel(String),
 }
 
 /// What is told.
@@ -38,6 +41,8 @@ pub enum To {
 pub enum Fact {
     /// How a deployment goes.
     Deployment(Box<Timed>),
+    /// How a lock stands.
+    Lock(Box<LockCard>),
     /// Somebody else took a lock away.
     LockTaken {
         /// The lock.
@@ -93,16 +98,24 @@ pub fn of_deployment(events: &[Recorded]) -> Vec<Report> {
             tell(To::Thread, "thread");
         }
     }
-    let waits = timed.is_some_and(|timed| timed.deployment.state() == State::Queued);
+    let waits_for = timed.as_ref().and_then(|timed| holder(&timed.deployment.stand));
     let mut told = std::collections::HashSet::new();
     let is_so = |report: &Report| match &report.fact {
-        Fact::Deployment(then) => waits || then.deployment.state() != State::Queued,
-        Fact::LockTaken { .. } => true,
+        Fact::Deployment(then) if then.deployment.state() == State::Queued => {
+            waits_for.zip(holder(&then.deployment.stand)).is_some_and(|(now, then)| now.same(then))
+        }
+        Fact::Deployment(_) => true,
+        Fact::Lock(_) | Fact::LockTaken { .. } => true,
     };
     // Of several that tell the same the newest words count.
     let mut newest: Vec<Report> = reports.into_iter().rev().filter(|n| is_so(n) && told.insert(n.id)).collect();
     newest.reverse();
     newest
+}
+
+/// Whose lock it is that a deployment waits for.
+fn holder(stand: &Stand) -> Option<&Holder> {
+    if let Stand::Locked { lock } = stand { Some(&lock.holder) } else { None }
 }
 
 /// What a report's id is made of: the event that it tells; that somebody waits for a person's lock is told once,

@@ -170,19 +170,20 @@ impl Answer {
 
     /// What Slack is sent; `name` is what the command is called in this workspace. Nothing where nothing is to be shown.
     pub fn render(&self, name: &str) -> Option<Value> {
-        let for_all = matches!(self, Self::Shown { .. } | Self::Locked { .. } | Self::Unlocked { .. });
+        let for_all = matches!(self, Self::Shown { .. });
         let (text, blocks) = match self {
             Self::Silence => return None,
             Self::Locked { environment, id, lock } => {
                 let text = format!(
-                    ":lock: {} is locked by {}{}. Their deployments go through, those of others wait.",
+                    ":lock: {} is yours{}. Your deployments go through, those of others wait; the channel is told.",
                     bold(environment),
-                    who(&lock.holder),
                     terms(lock)
                 );
                 (text.clone(), vec![section(text), unlock_button(environment, *id, lock)])
             }
-            Self::Unlocked { environment, lock, by } => (unlocked(environment, lock, by), vec![]),
+            Self::Unlocked { environment, lock, by } => {
+                (unlocked(environment, lock, Some(&Holder::Person(by.clone()))), vec![])
+            }
             Self::TheirLock { environment, id, lock } => {
                 let holder = who(&lock.holder);
                 let text =
@@ -293,7 +294,8 @@ fn terms(lock: &Lock) -> String {
     format!("{reason}{until}")
 }
 
-fn unlock_button(environment: &str, id: EnvironmentId, lock: &Lock) -> SlackBlock {
+/// *Unlock*, which asks back first and names whose lock it is.
+pub(super) fn unlock_button(environment: &str, id: EnvironmentId, lock: &Lock) -> SlackBlock {
     let until = lock.until.map(|until| format!(", until {}", until.format("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
     let reason = lock.reason.as_ref().map(|reason| format!(" ({})", mrkdwn::cut(reason, 150, 150))).unwrap_or_default();
     let text = format!("It is the lock of {}{reason}{until}.", lock.holder.name());
@@ -305,21 +307,26 @@ fn unlock_button(environment: &str, id: EnvironmentId, lock: &Lock) -> SlackBloc
     SlackActionsBlock::new(vec![button.into()]).with_block_id(button::answer_block().into()).into()
 }
 
-/// Whose lock was taken away hears of it; nobody else is called.
-fn unlocked(environment: &str, lock: &Lock, by: &Person) -> String {
+/// That somebody has an environment for themselves.
+pub(super) fn locked(environment: &str, lock: &Lock) -> String {
+    let (name, who, terms) = (bold(environment), who(&lock.holder), terms(lock));
+    format!(":lock: {name} is locked by {who}{terms}. Their deployments go through, those of others wait.")
+}
+
+/// How a lock went: who took it away, or that it ran out.
+pub(super) fn unlocked(environment: &str, lock: &Lock, by: Option<&Holder>) -> String {
     let name = bold(environment);
-    if lock.holder.is(by) {
+    let Some(by) = by else {
+        return format!(":unlock: {name} is unlocked: the lock of {}{} ran out.", who(&lock.holder), terms(lock));
+    };
+    if lock.holder.same(by) {
         return format!(":unlock: {name} is unlocked by {}.", who(&lock.holder));
     }
     let holder = match &lock.holder {
         Holder::Person(person) => mrkdwn::mention(&person.user),
         Holder::Operator { .. } => who(&lock.holder),
     };
-    format!(
-        ":unlock: {name} is unlocked by {}; it was the lock of {holder}{}.",
-        mrkdwn::word(&by.name, 80, 160),
-        terms(lock)
-    )
+    format!(":unlock: {name} is unlocked by {}; it was the lock of {holder}{}.", who(by), terms(lock))
 }
 
 fn help(name: &str) -> String {
@@ -482,7 +489,7 @@ pub fn newest_of(standing: &Standing) -> Option<&Timed> {
 /// Who may do what, and what the person who asked may. A group is not called by being named.
 fn who_may(environment: &str, rights: &Rights, own: &[(Right, Result<Rule, Denied>)]) -> String {
     let name = |who: &Who| match who {
-        Who::User { id } => mrkdwn::mention(id),
+        Who::User { id, .. } => mrkdwn::mention(id),
         Who::Group { .. } => bold(&who.name()),
     };
     let mut lines = vec![format!("On {}:", bold(environment))];

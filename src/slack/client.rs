@@ -189,11 +189,15 @@ struct UserInfo {
 #[derive(Deserialize)]
 struct UserFlags {
     #[serde(default)]
+    name: String,
+    #[serde(default)]
     is_restricted: bool,
     #[serde(default)]
     is_ultra_restricted: bool,
     #[serde(default)]
     is_bot: bool,
+    #[serde(default)]
+    deleted: bool,
 }
 
 #[derive(Deserialize)]
@@ -379,13 +383,21 @@ impl Slack {
         self.get::<UserGroups>("usergroups.list", &[]).await.map(|a| a.usergroups)
     }
 
-    /// `users.info`: whether somebody is a guest or a bot.
+    /// `users.info`: what somebody is called.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn name(&self, user: &str) -> Result<String, SlackError> {
+        self.get::<UserInfo>("users.info", &[("user", user)]).await.map(|a| a.user.name)
+    }
+
+    /// `users.info`: whether somebody is a guest or a bot, or has left the workspace.
     ///
     /// # Errors
     /// See [`SlackError`].
     pub async fn is_guest(&self, user: &str) -> Result<bool, SlackError> {
         let user = self.get::<UserInfo>("users.info", &[("user", user)]).await?.user;
-        Ok(user.is_restricted || user.is_ultra_restricted || user.is_bot)
+        Ok(user.is_restricted || user.is_ultra_restricted || user.is_bot || user.deleted)
     }
 
     /// `conversations.info`.

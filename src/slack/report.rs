@@ -4,6 +4,7 @@
 
 use slack_morphism::prelude::*;
 
+use super::answer;
 use super::mrkdwn;
 use super::render::{
     Metadata, Payload, SECTION_UNITS, build_url, code, context, fact, from_to, log_url, markdown, printed, said, times,
@@ -13,6 +14,7 @@ use crate::domain::deployment::Person;
 use crate::domain::lock::{Holder, Lock};
 use crate::keys::Links;
 use crate::projections::build_card::BuildCard;
+use crate::projections::lock_card::LockCard;
 use crate::projections::reports::{Fact, Report, To};
 use crate::projections::timed::Timed;
 
@@ -29,7 +31,7 @@ pub fn of_deployment(report: &Report, line: &Timed, card: &BuildCard, links: &Li
             let how = said(d, 300, &|person: &Person| mrkdwn::mention(&person.user));
             vec![section(format!("{project} *{build}* → *{environment}*: {how}{}", printed(d)))]
         }
-        To::Thread => {
+        To::Thread | To::Channel(_) => {
             let how = said(d, 300, &|person: &Person| mrkdwn::word(&person.name, 80, 160));
             let who = mrkdwn::word(&d.requested_by.name, 80, 160);
             let mut blocks = vec![section(format!("{who} → *{environment}*: {how}"))];
@@ -71,11 +73,30 @@ pub fn of_lock(report: &Report, lock: &Lock, by: &Holder, project: &str, environ
     }
 }
 
+/// The message of a lock: who has it, or how it went.
+pub fn of_lock_card(report: &Report, card: &LockCard) -> Payload {
+    let (text, blocks) = match &card.gone {
+        None => {
+            let text = answer::locked(&card.environment, &card.lock);
+            (
+                text.clone(),
+                vec![section(text), answer::unlock_button(&card.environment, card.environment_id, &card.lock)],
+            )
+        }
+        Some(gone) => {
+            let text = answer::unlocked(&card.environment, &card.lock, gone.by.as_ref());
+            (text.clone(), vec![section(text)])
+        }
+    };
+    Payload { text, blocks, attachments: Vec::new(), metadata: Metadata::report(report.id) }
+}
+
 /// What a report says; `lines` are the last ones that a deployment printed.
 pub fn render(report: &Report, card: Option<(&BuildCard, &Links)>, lines: &[String]) -> Option<Payload> {
     match (&report.fact, card) {
         (Fact::Deployment(line), Some((card, links))) => Some(of_deployment(report, line, card, links, lines)),
         (Fact::Deployment(_), None) => None,
+        (Fact::Lock(card), _) => Some(of_lock_card(report, card)),
         (Fact::LockTaken { lock, by, environment, project }, _) => {
             Some(of_lock(report, lock, by, project, environment))
         }

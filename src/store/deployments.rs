@@ -192,7 +192,7 @@ impl Deployments<'_> {
     }
 
     /// What is open in each of these environments, the last that ended there and the last that went well, in no order.
-    /// What was cancelled before it began has left no trace there. The last is that which ended last, whoever pressed
+    /// What was cancelled or refused before it began has left no trace there. The last is that which ended last, whoever pressed
     /// first: a lock lets later ones overtake.
     ///
     /// # Errors
@@ -203,7 +203,7 @@ impl Deployments<'_> {
             r#"with wanted as (
                  select id from deployment where environment_id = any($1) and is_open union
                  select last.id from unnest($1::uuid[]) e cross join lateral (
-                   select id from deployment where environment_id = e and not is_open and not (state = 'cancelled' and doc->>'prepared' is null)
+                   select id from deployment where environment_id = e and not is_open and not (state in ('cancelled', 'refused') and doc->>'prepared' is null)
                     order by since desc limit 1) last union
                  select good.id from unnest($1::uuid[]) e cross join lateral (
                    select id from deployment where environment_id = e and not is_open and state = 'succeeded'

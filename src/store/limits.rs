@@ -59,7 +59,7 @@ async fn shift(connection: &mut PgConnection, scope: &str, by: PgInterval) -> Re
     sqlx::query!("update rate_bucket set tat = tat + $2 where scope = $1", scope, by).execute(&mut *connection).await?;
     sqlx::query!(
         "update job set run_at = run_at + $2, rung_at = null
-          where state = 'ready' and kind = any('{sync_message,reply_privately}') and turn = $1",
+          where state = 'ready' and kind = any('{sync_message,reply_privately,report,report_lock}') and turn = $1",
         scope,
         by
     )
@@ -169,7 +169,7 @@ impl Paces<'_> {
         let Some(pause) = pause else { return Ok(()) };
         sqlx::query!(
             "update job set run_at = coolops_now(), rung_at = null
-              where state = 'ready' and kind = any('{sync_message,reply_privately}') and run_at > coolops_now() and turn is null and last_error = $1",
+              where state = 'ready' and kind = any('{sync_message,reply_privately,report,report_lock}') and run_at > coolops_now() and turn is null and last_error = $1",
             pause.reason
         )
         .execute(&self.0.work)
@@ -177,7 +177,7 @@ impl Paces<'_> {
         // Turns that were put off behind the pause come as much earlier as the pause is cut short.
         let ahead = sqlx::query!(
             r#"select turn as "turn!", least(min(run_at) - coolops_now(), $1) as "by!" from job
-                where state = 'ready' and kind = any('{sync_message,reply_privately}') and turn is not null
+                where state = 'ready' and kind = any('{sync_message,reply_privately,report,report_lock}') and turn is not null
                 group by turn having min(run_at) > coolops_now() + interval '1 s'"#,
             pause.rest
         )
@@ -212,7 +212,7 @@ impl Paces<'_> {
         .unwrap_or(interval(Duration::ZERO));
         let late = sqlx::query_scalar!(
             "select coolops_now() + $2::interval + $3::interval - min(run_at) from job
-              where state = 'ready' and kind = any('{sync_message,reply_privately}') and turn = $1
+              where state = 'ready' and kind = any('{sync_message,reply_privately,report,report_lock}') and turn = $1
              having min(run_at) < coolops_now() + $2::interval - $4::interval",
             scope,
             wait,

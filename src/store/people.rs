@@ -11,8 +11,10 @@ use super::Store;
 pub enum Said {
     /// Who is in a group.
     Members(Vec<String>),
-    /// Whether somebody is a guest or a bot.
+    /// Whether somebody is a guest or a bot, or has left.
     Guest(bool),
+    /// Which workspace the app is in.
+    Home(String),
 }
 
 /// What Slack said last of people and of groups.

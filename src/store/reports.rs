@@ -21,7 +21,16 @@ pub enum Told {
         /// Times that it was looked for in vain since.
         lookups: i32,
     },
-    /// It is told, is not wanted, or was refused for good.
+    /// Slack has it.
+    Sent {
+        /// Where.
+        channel: String,
+        /// Slack's name for it.
+        ts: String,
+        /// SHA-256 of what it says, where that is known.
+        digest: Option<Vec<u8>>,
+    },
+    /// It is not wanted, or was refused for good.
     Over,
 }
 
@@ -55,11 +64,15 @@ impl Reports<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn get(self, id: ReportId) -> Result<Option<Told>, sqlx::Error> {
-        let row = sqlx::query!("select state, channel, attempted_at, lookups from slack_report where id = $1", id.0)
-            .fetch_optional(&self.0.pool)
-            .await?;
+        let row = sqlx::query!(
+            "select state, channel, ts, digest, attempted_at, lookups from slack_report where id = $1",
+            id.0
+        )
+        .fetch_optional(&self.0.pool)
+        .await?;
         Ok(row.map(|r| match (r.state.as_str(), r.channel) {
             ("posting", Some(channel)) => Told::Posting { channel, attempted_at: r.attempted_at, lookups: r.lookups },
+            ("sent", Some(channel)) => Told::Sent { channel, ts: r.ts.unwrap_or_default(), digest: r.digest },
             _ => Told::Over,
         }))
     }
@@ -75,6 +88,17 @@ impl Reports<'_> {
             key(person)
         );
         found.fetch_optional(&self.0.pool).await
+    }
+
+    /// The channel of the direct messages with a person is not there any more: it is asked for anew.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_channel_of(self, person: &Person) -> Result<(), sqlx::Error> {
+        sqlx::query!("update slack_report set person = null where person = $1", key(person))
+            .execute(&self.0.pool)
+            .await
+            .map(|_| ())
     }
 
     /// Notes, before the call, that a post is attempted: after a crash it is looked for first. `false` when the lease was
@@ -125,16 +149,24 @@ impl Reports<'_> {
         .map(|_| ())
     }
 
-    /// Notes that Slack has it. `false` when the lease was lost meanwhile: then nothing is noted.
+    /// Notes that Slack has it, and the SHA-256 of what it says unless it was found again. `false` when the lease was
+    /// lost meanwhile: then nothing is noted.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn sent(self, claim: &Claim, id: ReportId, place: Place<'_>) -> Result<bool, sqlx::Error> {
+    pub async fn sent(
+        self,
+        claim: &Claim,
+        id: ReportId,
+        place: Place<'_>,
+        digest: Option<&[u8]>,
+    ) -> Result<bool, sqlx::Error> {
         sqlx::query!(
-            "update slack_report set state = 'sent', channel = $2, ts = $3 where id = $1 and holds($4, $5, $6)",
+            "update slack_report set state = 'sent', channel = $2, ts = $3, digest = $4 where id = $1 and holds($5, $6, $7)",
             id.0,
             place.channel,
             place.ts,
+            digest,
             claim.id.0,
             claim.fence,
             claim.lease
@@ -142,6 +174,17 @@ impl Reports<'_> {
         .execute(&self.0.pool)
         .await
         .map(|done| done.rows_affected() == 1)
+    }
+
+    /// It isn't known what it says: the next one to see to it sends the present state.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn doubted(self, id: ReportId) -> Result<(), sqlx::Error> {
+        sqlx::query!("update slack_report set digest = null where id = $1", id.0)
+            .execute(&self.0.pool)
+            .await
+            .map(|_| ())
     }
 
     /// Slack's name for it, where it is known to be there.

@@ -68,7 +68,8 @@ fn each_deployment_keeps_to_its_states_and_ends_once(events: &[Recorded]) {
                 before.state() == after.state()
             }
             (State::Queued, State::Queued | State::Ready | State::Cancelled)
-            | (State::Ready, State::Pulling | State::Starting)
+            | (State::Ready, State::Pulling | State::Starting | State::Refused)
+            | (State::Pulling, State::Refused)
             | (State::Pulling, State::Starting | State::Cancelling | State::Failed | State::Unknown)
             | (State::Starting, State::Running)
             | (State::Ready | State::Starting | State::Running, State::Cancelling)

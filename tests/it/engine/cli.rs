@@ -85,7 +85,7 @@ fn who_may_do_what_is_said_and_shown_at_the_command_line() {
         let shown = s.cli(&with(&["--deploy", "@OPS", "U0BEN00001", "--stop", "nobody", "--administer", "S0GONE0001"]));
         for line in [
             "deploy      @ops                                    U0ANA00001",
-            "            U0BEN00001                              a person",
+            "            ben                                     a person",
             "stop        operators alone",
             "administer  S0GONE0001                              a group that is empty or gone: nobody",
             "People of other workspaces may not, guests may not, unless they are named.",

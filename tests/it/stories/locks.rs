@@ -5,6 +5,7 @@ use std::time::Duration;
 use coolops::domain::lock::{Holder, Lock, Unlocking};
 use coolops::domain::project::EnvironmentChange;
 use coolops::store::jobs::Via;
+use coolops_lab::standin::workspace::Fault;
 
 use crate::snapshot;
 use crate::story::{Story, build, operator, story};
@@ -106,9 +107,11 @@ fn two_lock_at_once_and_one_has_it() {
         let (ana, ben) = (lock("U0ANA00001"), lock("U0BEN00001"));
         let (ana, ben) = tokio::join!(s.deliver_command(&ana), s.deliver_command(&ben));
         let answers = [ana.1, ben.1];
-        let won = answers.iter().filter(|a| a.contains(" is locked by ") && a.contains("in_channel")).count();
+        let won = answers.iter().filter(|a| a.contains("*Staging* is yours")).count();
         let lost = answers.iter().filter(|a| a.contains("Staging is locked by ") && a.contains(" already.")).count();
         assert_eq!((won, lost), (1, 1), "{answers:?}");
+        s.settle().await;
+        assert_eq!(times(s, ":lock: *Staging* is locked by"), 1, "one lock, one message:\n{}", s.channel());
     });
 }
 
@@ -148,6 +151,8 @@ fn a_lock_runs_out_once_and_who_waited_goes_on() {
         s.comes_to_show("*succeeded*").await;
         let recorded = "select count(*) from event where type = 'environment_unlocked'";
         assert_eq!(s.database.count(recorded).await, 1);
+        let ran_out = ":unlock: *Staging* is unlocked: the lock of ana, until";
+        assert_eq!((times(s, ran_out), times(s, ":lock: *Staging*")), (1, 0), "its message says so:\n{}", s.channel());
         s.database.set_clock(0).await;
         s.app.store.keep_clock().await.unwrap();
         let gone = s.writes("ben", "unlock staging").await;
@@ -217,9 +222,34 @@ fn an_operator_s_lock_keeps_everybody_waiting() {
         s.app.lock(project.id, staging, lock).await.unwrap();
         s.presses("ana", "master-1", "Staging").await;
         assert_eq!(times(s, "*queued*, waits for the lock of root"), 1, "{}", s.channel());
+        assert_eq!(times(s, ":lock: *Staging* is locked by root"), 1, "the channel is told:\n{}", s.channel());
         s.app.unlock(project.id, staging, &Unlocking::Own(holder)).await.unwrap();
         s.settle().await;
         assert_eq!(times(s, "*succeeded*"), 1, "{}", s.channel());
+    });
+}
+
+#[test]
+fn a_lock_has_one_message_that_follows_it_whatever_becomes_of_slack() {
+    story(async |s| {
+        announced(s, 1).await;
+        s.standin.workspace().plan("chat.postMessage", Fault::LostReply, 1);
+        s.writes("ana", "lock staging because migration").await;
+        assert_eq!(times(s, ":lock: *Staging* is locked by ana (migration)"), 1, "found again:\n{}", s.channel());
+        s.standin.workspace().plan("chat.update", Fault::LostReply, 1);
+        s.writes("ana", "lock staging because migration and more").await;
+        assert_eq!(times(s, ":lock: *Staging* is locked by ana (migration and more)"), 1, "{}", s.channel());
+        assert_eq!(times(s, ":lock:"), 1, "edited, not posted again:\n{}", s.channel());
+        s.writes("ana", "unlock staging").await;
+        assert_eq!((times(s, ":lock:"), times(s, ":unlock: *Staging* is unlocked by ana.")), (0, 1), "{}", s.channel());
+        snapshot!("a_lock_s_message_afterwards", s.channel());
+        // The next lock is another one. Deleted by somebody, it is not posted again.
+        s.writes("ben", "lock staging").await;
+        assert_eq!(times(s, ":lock: *Staging* is locked by ben"), 1, "{}", s.channel());
+        s.standin.workspace().channels[0].messages.retain(|m| !m.text.contains("locked by ben"));
+        s.writes("ben", "unlock staging").await;
+        assert_eq!((times(s, "ben"), times(s, ":unlock:")), (0, 1), "{}", s.channel());
+        assert_eq!(s.database.count("select count(*) from job where state <> 'done'").await, 0);
     });
 }
 
@@ -279,9 +309,10 @@ fn an_old_button_takes_away_no_other_lock_than_it_asked_about() {
     story(async |s| {
         announced(s, 1).await;
         s.writes("ana", "lock staging because migration").await;
+        let old = s.press_in_place("(migration)", "chi", "Unlock");
         s.writes("ana", "unlock staging").await;
         s.writes("ben", "lock staging because incident").await;
-        s.presses_in_place("(migration)", "chi", "Unlock").await;
+        s.deliver(&old).await;
         s.told_only("chi", "*Staging* is locked by ben (incident). Shall it be taken away?").await;
         assert_eq!(s.writes("ana", "locks").await.lines().count(), 1, "ben's is there");
         s.presses_in_answer("chi", "Unlock").await;

@@ -217,9 +217,18 @@ fn what_slack_refuses_is_not_tried_for_ever_and_harms_nothing_else() {
         words.sort_unstable();
         assert_eq!(words, ["cannot_dm_bot", "thread_not_found", "user_disabled"]);
         assert_eq!(times(&s.channel(), ":x: *failed*"), 3, "the lines say it all the same:\n{}", s.channel());
-        // A message that somebody deleted has no thread.
-        let ts = s.standin.workspace().channels[0].messages[0].ts.clone();
-        s.standin.workspace().delete("C0DEPLOYS1", &ts);
+        // A message that somebody deleted, and deleted again when it was posted anew, has no thread; who pressed hears of
+        // it all the same.
+        let told = times(&s.direct("ana"), "*failed*");
+        for _ in 0..2 {
+            let press = s.press_of("ana", "master-1", "Staging");
+            s.standin.workspace().channels[0].messages.retain(|m| crate::story::read::build_of(m).is_none());
+            s.deliver(&press).await;
+            s.settle().await;
+        }
+        assert_eq!(times(&s.direct("ana"), "*failed*"), told + 2, "{}", s.direct("ana"));
+        let refused = s.app.store.reports().refused().await.unwrap();
+        assert!(refused.iter().map(|r| r.count).sum::<i64>() > 3, "{refused:?}");
         assert_eq!(s.database.count("select count(*) from job where state <> 'done'").await, 0);
     });
 }

@@ -1,8 +1,9 @@
 //! Stories of who may do what.
 
+use coolops::domain::deployment::Person;
 use coolops::domain::project::EnvironmentChange;
 use coolops::domain::rights::{Rights, Who};
-use coolops_lab::standin::workspace::Fault;
+use coolops_lab::standin::workspace::{Fault, TEAM};
 
 use crate::snapshot;
 use crate::story::{Story, build, operator, story};
@@ -14,7 +15,7 @@ fn ops() -> Who {
 }
 
 fn user(id: &str) -> Who {
-    Who::User { id: id.to_owned() }
+    Who::User { id: id.to_owned(), name: None }
 }
 
 fn times(all: &str, words: &str) -> usize {
@@ -118,7 +119,10 @@ fn people_of_other_workspaces_and_guests_may_not_unless_it_is_said() {
         s.ci_announces(build("master-1")).await;
         s.standin.workspace().users[2].is_guest = true;
         s.presses("chi", "master-1", "Staging").await;
-        assert_eq!(s.private_notes_of("chi"), ["You may not deploy to Staging: guests and bots may not."]);
+        assert_eq!(
+            s.private_notes_of("chi"),
+            ["You may not deploy to Staging: guests, bots and people who have left may not."]
+        );
         // Of another workspace, with the id of one of ours.
         let press = s.press_of("ben", "master-1", "Staging");
         s.deliver_changed(&press, |payload| payload["user"]["team_id"] = "T0OTHER001".into()).await;
@@ -147,7 +151,7 @@ fn a_group_that_is_gone_or_empty_is_nobody_and_one_that_can_not_be_asked_about_c
         // Never asked about, and Slack does not answer.
         s.standin.workspace().plan("usergroups.users.list", Fault::Status(503), 1);
         s.presses("ana", "master-1", "Production").await;
-        let note = "You may not deploy to Production: who is in @ops may, and Slack could not be asked who that is for more than an hour.";
+        let note = "You may not deploy to Production: who is in @ops may, and Slack does not say who that is.";
         assert_eq!(s.private_notes_of("ana").last().unwrap(), note);
         // Answered half an hour ago, it counts; two hours ago it does not.
         let answered = |ago: &str| {
@@ -178,5 +182,11 @@ fn slack_is_asked_who_is_in_a_group_once_in_five_minutes() {
         group_is(s, &[]);
         s.presses("ana", "master-1", "Staging").await;
         assert_eq!(s.runner.starts().len(), 4, "so long the answer counts");
+        s.database.set_clock(301).await;
+        s.app.store.keep_clock().await.unwrap();
+        let project = s.app.project_named("api").await.unwrap();
+        let ana = Person { team: TEAM.to_owned(), user: "U0ANA00001".to_owned(), name: "ana".to_owned() };
+        let known = s.app.known(project.environment_named("Staging").unwrap(), &ana).await.unwrap();
+        assert_eq!((asked(s, "usergroups.users.list"), known.groups[OPS]), (2, false), "and no longer");
     });
 }

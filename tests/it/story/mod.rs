@@ -56,7 +56,7 @@ const OWED_TO_SLACK: &str = "select count(*) from job where state in ('ready', '
 const TO_BE_RUN: &str = "select count(*) from job where state = 'ready' and kind = 'run_deployment'";
 /// A run that is over may still have to be tidied up after.
 const RUNS_NOT_DONE: &str = "select count(*) from job j where j.kind = 'run_deployment' and (j.state = 'ready' or j.state = 'leased'
-  and exists (select 1 from deployment d where d.id = j.key and d.state in ('succeeded', 'failed', 'timed_out', 'cancelled', 'unknown')))";
+  and exists (select 1 from deployment d where d.id = j.key and d.state in ('succeeded', 'failed', 'timed_out', 'cancelled', 'refused', 'unknown')))";
 const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
 /// Everything a story works with.
@@ -307,6 +307,13 @@ impl Story {
 
     /// Somebody presses a button of the newest message that holds these words; everything that follows happens.
     pub async fn presses_in_place(&self, words: &str, user: &str, label: &str) {
+        let signed = self.press_in_place(words, user, label);
+        assert_eq!(self.deliver(&signed).await, StatusCode::OK);
+        self.settle().await;
+    }
+
+    /// The signed press of that button.
+    pub fn press_in_place(&self, words: &str, user: &str, label: &str) -> Signed {
         let press = {
             let workspace = self.standin.workspace();
             let user = workspace.users.iter().find(|u| u.name == user).unwrap().id.clone();
@@ -315,9 +322,7 @@ impl Story {
             let action_id = read::labelled(message, label).unwrap_or_else(|| panic!("no button {label}"));
             Press { channel: CHANNEL.to_owned(), ts: message.ts.clone(), user, action_id, option: None }
         };
-        let signed = self.standin.shared().signed_press(&press).unwrap();
-        assert_eq!(self.deliver(&signed).await, StatusCode::OK);
-        self.settle().await;
+        self.standin.shared().signed_press(&press).unwrap()
     }
 
     /// Waits until what only this person sees at last begins so: it comes through Slack's address for the choice.

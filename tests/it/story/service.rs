@@ -361,8 +361,13 @@ impl Service {
     /// The address of the newest line's log.
     pub fn log_url(&self) -> String {
         let workspace = self.standin.workspace();
-        let text =
-            workspace.channels[0].messages.iter().rev().find(|m| m.only_for.is_none()).unwrap().attachments.to_string();
+        let text = workspace.channels[0]
+            .messages
+            .iter()
+            .rfind(|m| read::build_of(m).is_some())
+            .unwrap()
+            .attachments
+            .to_string();
         let start = text.find(&format!("{}/deployments/", self.url)).expect("a line with a link");
         text[start..].split('|').next().unwrap().to_owned()
     }
