@@ -176,6 +176,8 @@ byId("write").addEventListener("submit", async (event) => {
   if (!answer.problem) input.value = "";
 });
 
+const openThreads = new Set();
+
 function messageNode(m) {
   const who = workspace.users.find((u) => u.id === m.user);
   const body = el("div", "body");
@@ -197,6 +199,15 @@ function messageNode(m) {
     else if (a.text) node.append(mrkdwn(a.text));
     body.append(node);
   }
+  if (m.thread_ts) head.append(el("span", "when", " · replied to a thread"));
+  const replies = m.thread_ts ? [] : channel.messages.filter((r) => r.thread_ts === m.ts);
+  if (replies.length) {
+    const thread = el("details", "thread", el("summary", "", replies.length === 1 ? "1 reply" : `${replies.length} replies`));
+    thread.open = openThreads.has(m.ts);
+    thread.addEventListener("toggle", () => (thread.open ? openThreads.add(m.ts) : openThreads.delete(m.ts)));
+    thread.append(...replies.map((r) => messageNode({ ...r, thread_ts: null })));
+    body.append(thread);
+  }
   const node = el("article", m.only_for ? "message only" : "message", el("div", "avatar", (who?.real_name ?? "?")[0].toUpperCase()), body);
   node.dataset.ts = m.ts;
   return node;
@@ -216,7 +227,8 @@ function show() {
   byId("title").textContent = channel.with ? "coolops" : `# ${channel.name}`;
   const list = byId("messages");
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
-  const seen = channel.messages.filter((m) => !m.only_for || m.only_for === me());
+  const inChannel = (m) => !m.thread_ts || m.broadcast;
+  const seen = channel.messages.filter((m) => inChannel(m) && (!m.only_for || m.only_for === me()));
   list.replaceChildren(...(seen.length ? seen.map(messageNode) : [el("p", "empty", "Nothing here yet.")]));
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
