@@ -68,7 +68,16 @@ pub async fn locked() -> Row {
         if round % 2 == 0 {
             free.extend(times);
             service.writes("lock staging").await;
-            service.cli(&["environment", "allow", "api", "Staging", "--deploy", "S0OPS00001", "U0BEN00001", "U0CHI00001"]);
+            service.cli(&[
+                "environment",
+                "allow",
+                "api",
+                "Staging",
+                "--deploy",
+                "S0OPS00001",
+                "U0BEN00001",
+                "U0CHI00001",
+            ]);
         } else {
             under.extend(times);
             service.writes("unlock staging").await;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::domain::react::Task;
-use crate::runner::Runner;
+use crate::runner::{Found, Runner};
 
 /// What is looked after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,10 @@ pub(super) async fn sweep_containers(app: &App, runner: &dyn Runner) {
             if !deployment.state().is_over() || !store.jobs().is_idle(Task::RunDeployment(left.deployment)).await? {
                 continue;
             }
-            if left.running {
+            // It may have ended between the list and the end of its deployment.
+            let runs = left.running
+                && matches!(runner.look(&deployment.container_name(), left.deployment).await?, Found::Running(_));
+            if runs {
                 tracing::error!(
                     deployment.id = %left.deployment,
                     "a container runs although its deployment is over; stopping it"
