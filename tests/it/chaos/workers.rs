@@ -196,7 +196,6 @@ fn f07_a_rolling_restart_hands_the_deployment_over_within_a_second() {
         s.stop("-TERM");
         s.start_roles(&["web", "worker"]).await;
         s.runs("master-1").await;
-        let mut all = Vec::new();
         for n in 1..=3 {
             let listening = |s: &Chaos<'_>| {
                 let log = std::fs::read_to_string(&s.log).unwrap();
@@ -213,13 +212,8 @@ fn f07_a_rolling_restart_hands_the_deployment_over_within_a_second() {
             s.until("the other worker holds it", async || s.database.count(fence).await > before).await;
             let took = told.elapsed();
             s.saw(&format!("handed over {:.0} ms after SIGTERM", took.as_secs_f64() * 1_000.0));
-            // Without a hand-over it would be the end of the lease, after 20 s.
-            assert!(took < Duration::from_secs(5), "the hand-over took {took:?}");
-            all.push(took);
+            assert!(took < Duration::from_secs(1), "the hand-over took {took:?}");
         }
-        // Other tests may have both cores for a moment, hardly twice in three times.
-        all.sort();
-        assert!(all[1] < Duration::from_secs(1), "the hand-overs took {all:?}");
         s.shows("*succeeded*").await;
     });
 }
