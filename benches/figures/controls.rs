@@ -7,7 +7,8 @@ use coolops::domain::deployment::*;
 use coolops::domain::event::{Actor, Event, SettingsEvent};
 use coolops::domain::ids::*;
 use coolops::domain::names::ImageRef;
-use coolops::domain::project::{self, EnvironmentCreated, Project, Unchecked};
+use coolops::domain::project::{EnvironmentCreated, Project, Unchecked};
+use coolops::domain::settings;
 use coolops::projections::rows;
 use coolops::store::Store;
 use coolops::store::append::Append;
@@ -122,7 +123,7 @@ async fn seed(service: &Service) {
         let mut append = Append::default();
         let slug = format!("project-{p}");
         let created =
-            project::create(&slug, &slug, "busybox", "C0DEPLOYS1", crate::service::LINK_KEY.to_owned()).unwrap();
+            settings::create(&slug, &slug, "busybox", "C0DEPLOYS1", crate::service::LINK_KEY.to_owned()).unwrap();
         let Event::Settings(SettingsEvent::ProjectCreated(facts)) = &created else { unreachable!("creation creates") };
         let mut now = Project::created(facts);
         append.event(id(p << 8), &created, &Actor::System, 0);

@@ -8,11 +8,12 @@ use chrono::DateTime;
 
 use super::presses::Cancelled;
 use super::{App, CommandError};
-use crate::domain::deployment::{self, CancelDeployment, Deployment, Person, RequestDeployment};
+use crate::domain::deployment::{Deployment, Person};
 use crate::domain::event::{DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, ProjectId};
 use crate::domain::lock::{Holder, Lock, LockRefusal, Unlocking};
 use crate::domain::person_events::Wants;
+use crate::domain::press::{self, CancelDeployment, RequestDeployment};
 use crate::domain::project::Project;
 use crate::domain::rights::Right;
 use crate::projections::changes;
@@ -295,7 +296,7 @@ impl App {
         let known = registered.as_ref().zip(project.as_deref().map(|p| &p.value)).filter(|(registered, project)| {
             !request.foreign
                 && !project.archived
-                && deployment::is_at_home(registered, project, posted_in.as_deref(), &request.channel)
+                && press::is_at_home(registered, project, posted_in.as_deref(), &request.channel)
         });
         let environment = known.and_then(|(_, project)| Some((project, project.environment(request.environment_id)?)));
         let place = environment.map(|(project, environment)| Place { project, environment });

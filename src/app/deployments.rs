@@ -1,9 +1,11 @@
 //! A worker takes a deployment from step to step; a person closes an unknown one.
 
 use super::{ATTEMPTS, App, CommandError, record, too_busy};
-use crate::domain::deployment::{Deployment, Line, PressRefusal, StopReason, Verdict, WrongState};
+use crate::domain::deployment::{Deployment, PressRefusal, StopReason, Verdict};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{DeploymentId, EnvironmentId, EventId};
+use crate::domain::line::Line;
+use crate::domain::step::WrongState;
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};
 use crate::store::jobs::Claim;

@@ -5,11 +5,10 @@ use std::convert::Infallible;
 use super::deployments::StepError;
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
 use crate::domain::build::BuildRegistered;
-use crate::domain::deployment::{
-    self, CancelDeployment, Deployment, DeploymentRefused, Person, PressRefusal, RequestDeployment, Stand, StopReason,
-};
+use crate::domain::deployment::{Deployment, DeploymentRefused, Person, PressRefusal, Stand, StopReason};
 use crate::domain::event::{Actor, DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId, EventId};
+use crate::domain::press::{self, CancelDeployment, RequestDeployment};
 use crate::domain::project::Project;
 use crate::domain::rights::Known;
 use crate::projections::rows;
@@ -66,7 +65,7 @@ impl App {
             Some(environment) => self.known(environment, &person).await?,
             None => Known::default(),
         };
-        let stopped = match deployment::may_cancel(known, posted_in.as_deref(), &deployment, &of_person, &command) {
+        let stopped = match press::may_cancel(known, posted_in.as_deref(), &deployment, &of_person, &command) {
             Ok(()) => {
                 let reason = StopReason::Person { by: person.clone(), reason: command.reason.clone() };
                 match self.stop(of.deployment_id, &reason, &actor).await {
@@ -162,12 +161,12 @@ impl App {
             let place = known.and_then(|(_, project)| project.environment(environment));
             let superseding = place.is_some_and(|place| place.superseding);
             let line = self.store.deployments().line(environment, lock, build_id, None, superseding).await?;
-            let event = deployment::request(known, posted_in.as_deref(), &line.value, &of_person, &command);
+            let event = press::request(known, posted_in.as_deref(), &line.value, &of_person, &command);
             let mut append = Append::default();
             record(&mut append, event_id, &event, &actor, 0);
             if let Event::Deployment(DeploymentEvent::Requested(requested)) = &event {
                 append.row(rows::of_deployment(Deployment::requested(requested)));
-                for stopped in place.map(|p| deployment::superseded(p, &line.value, requested)).unwrap_or_default() {
+                for stopped in place.map(|p| press::superseded(p, &line.value, requested)).unwrap_or_default() {
                     let stream = stopped.address().stream;
                     let waited =
                         line.value.iter().find(|d| d.of.deployment_id.0 == stream).expect("it is in the line").clone();

@@ -10,6 +10,7 @@ use crate::domain::event::{Actor, Event, SettingsEvent};
 use crate::domain::ids::*;
 use crate::domain::names::{self, Invalid};
 use crate::domain::project::*;
+use crate::domain::settings::{EnvironmentChange, ProjectChange, create, registry_host};
 use crate::keys::{self, KeyError, SealedValue};
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};

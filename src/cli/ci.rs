@@ -15,7 +15,8 @@ use crate::ci::{self, Provider, Reach, rules};
 use crate::domain::build::Entry;
 use crate::domain::ci_rules::CiRules;
 use crate::domain::ids::{DeliveryId, ProjectId};
-use crate::domain::project::{Ci, ProjectChange};
+use crate::domain::project::Ci;
+use crate::domain::settings::ProjectChange;
 use crate::keys;
 use crate::store::deliveries::{Delivery, DeliveryVerdict};
 

@@ -15,8 +15,9 @@ use crate::app::App;
 use crate::domain::event::Actor;
 use crate::domain::lock::{Holder, Lock, Unlocking};
 use crate::domain::names;
-use crate::domain::project::{Environment, EnvironmentChange, VariableValue};
+use crate::domain::project::{Environment, VariableValue};
 use crate::domain::rights::{Rights, Who};
+use crate::domain::settings::EnvironmentChange;
 use crate::runner::parts::unmasked;
 use crate::slack::when;
 

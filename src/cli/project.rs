@@ -10,7 +10,8 @@ use serde_json::json;
 use super::output::{self, Format};
 use super::{environment, operate, operator};
 use crate::domain::names;
-use crate::domain::project::{Project, ProjectChange, Unchecked};
+use crate::domain::project::{Project, Unchecked};
+use crate::domain::settings::ProjectChange;
 
 /// Arguments of `project`.
 #[derive(Debug, clap::Args)]

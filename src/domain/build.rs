@@ -179,11 +179,11 @@ impl From<Box<BuildRegistered>> for Event {
 mod tests {
     use super::*;
     use crate::domain::event::SettingsEvent;
-    use crate::domain::project;
+    use crate::domain::settings;
 
     fn api() -> Project {
         let Ok(Event::Settings(SettingsEvent::ProjectCreated(event))) =
-            project::create("api", "Api", "busybox", "C1", "k-1".into())
+            settings::create("api", "Api", "busybox", "C1", "k-1".into())
         else {
             panic!("refused")
         };

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::domain::deployment_events::Person;
     use crate::domain::event::SettingsEvent;
-    use crate::domain::project;
+    use crate::domain::settings;
 
     fn person(user: &str) -> Person {
         Person { team: "T1".into(), user: user.into(), name: user.to_lowercase() }
@@ -191,7 +191,7 @@ mod tests {
 
     fn project() -> Project {
         let Ok(Event::Settings(SettingsEvent::ProjectCreated(e))) =
-            project::create("api", "Api", "busybox", "C1", "k-1".into())
+            settings::create("api", "Api", "busybox", "C1", "k-1".into())
         else {
             panic!("refused")
         };
@@ -270,7 +270,7 @@ mod tests {
             refused.unwrap_err().to_string(),
             "Production is not locked: the lock of ana ran out at 2023-11-15 00:13 UTC"
         );
-        let archived = super::super::project::EnvironmentChange::Archive;
+        let archived = super::super::settings::EnvironmentChange::Archive;
         let archived = self::project().change_environment("Production", archived).unwrap();
         let refused =
             self::project().evolve(&archived).lock(PRODUCTION, of("ANA", None), &Known::default()).unwrap_err();

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 
 use super::button::{self, Button, Choice};
-use crate::domain::deployment::{CancelDeployment, Person, RequestDeployment};
+use crate::domain::deployment::Person;
 use crate::domain::ids::DeploymentId;
+use crate::domain::press::{CancelDeployment, RequestDeployment};
 
 /// What Slack sends when somebody does something with a message of ours.
 #[derive(Debug)]

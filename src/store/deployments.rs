@@ -4,8 +4,9 @@ use sqlx::types::Json;
 
 use super::Store;
 use super::directory::Seen;
-use crate::domain::deployment::{Deployment, DeploymentOf, Line, Ran, State};
+use crate::domain::deployment::{Deployment, DeploymentOf, State};
 use crate::domain::ids::*;
+use crate::domain::line::{Line, Ran};
 use crate::domain::lock::{Holder, Lock};
 use crate::projections::timed::Timed;
 

@@ -92,7 +92,7 @@ pub async fn set_up(s: &Story, scheme: &str) {
     s.app.set_ci_secret(s.project(), provider(name), &sign::secret(scheme).into(), true, &operator).await.unwrap();
     if rules(name) != coolops::domain::ci_rules::CiRules::default() {
         let change =
-            coolops::domain::project::ProjectChange::CiRules { provider: name.into(), rules: Box::new(rules(name)) };
+            coolops::domain::settings::ProjectChange::CiRules { provider: name.into(), rules: Box::new(rules(name)) };
         s.app.change_project(s.project(), change, &operator).await.unwrap();
     }
 }

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use coolops::domain::build::Entry;
 use coolops::domain::ci_rules::CiRules;
 use coolops::domain::event::Actor;
-use coolops::domain::project::ProjectChange;
+use coolops::domain::settings::ProjectChange;
 use futures::StreamExt;
 
 use super::{deliver, good, now, post, provider, sample, set_up, sign};

@@ -136,9 +136,12 @@ const FLOORS: &[&[&str]] = &[
     &["event"],
     &["rights"],
     &["project"],
+    &["settings"],
     &["lock"],
     &["build"],
     &["deployment"],
+    &["line"],
+    &["press", "step"],
     &["react"],
 ];
 

@@ -3,7 +3,7 @@
 use crate::snapshot;
 use crate::story::{build, operator, story};
 use axum::http::StatusCode;
-use coolops::domain::project::{EnvironmentChange, ProjectChange};
+use coolops::domain::settings::{EnvironmentChange, ProjectChange};
 
 #[test]
 fn a_build_gets_one_message_with_a_button_per_environment() {

@@ -1,7 +1,7 @@
 //! Archiving a project or an environment makes it safer: what waits there ends, secrets go, and what takes away stays
 //! possible.
 
-use coolops::domain::project::{EnvironmentChange, ProjectChange};
+use coolops::domain::settings::{EnvironmentChange, ProjectChange};
 
 use crate::story::{build, operator, story};
 

@@ -1,6 +1,6 @@
 //! Stories of people who write `/coolops …`.
 
-use coolops::domain::project::EnvironmentChange;
+use coolops::domain::settings::EnvironmentChange;
 
 use crate::snapshot;
 use crate::story::{Story, build, operator, story};

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use coolops::domain::deployment::{Failure, State, Verdict};
-use coolops::domain::project::EnvironmentChange;
+use coolops::domain::settings::EnvironmentChange;
 
 use crate::snapshot;
 use crate::story::{build, operator, story};

@@ -94,7 +94,7 @@ fn what_can_not_be_started_says_why_and_goes_on_when_it_can() {
 fn what_can_not_be_started_fails_in_dockers_words_when_its_patience_is_over() {
     const WORDS: &str = "Docker says: could not find an available, non-overlapping IPv4 address pool";
     story(async |s| {
-        use coolops::domain::project::ProjectChange;
+        use coolops::domain::settings::ProjectChange;
         s.app.change_project(s.project(), ProjectChange::StartPatience(3), &operator()).await.unwrap();
         s.ci_announces(build("master-1")).await;
         s.ci_announces(build("master-2")).await;

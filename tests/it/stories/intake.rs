@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use coolops::domain::project::ProjectChange;
+use coolops::domain::settings::ProjectChange;
 
 use crate::story::{Story, build, operator, story};
 

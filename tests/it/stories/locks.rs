@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coolops::domain::lock::{Holder, Lock, Unlocking};
-use coolops::domain::project::EnvironmentChange;
+use coolops::domain::settings::EnvironmentChange;
 use coolops::store::jobs::Via;
 use coolops_lab::standin::workspace::Fault;
 

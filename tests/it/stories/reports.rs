@@ -1,7 +1,7 @@
 //! Stories of people who are told directly, and of the thread under a build's message.
 
 use coolops::domain::lock::{Holder, Unlocking};
-use coolops::domain::project::EnvironmentChange;
+use coolops::domain::settings::EnvironmentChange;
 use coolops_lab::standin::workspace::Fault;
 
 use crate::snapshot;

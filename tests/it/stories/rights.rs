@@ -1,8 +1,8 @@
 //! Stories of who may do what.
 
 use coolops::domain::deployment::Person;
-use coolops::domain::project::EnvironmentChange;
 use coolops::domain::rights::{Rights, Who};
+use coolops::domain::settings::EnvironmentChange;
 use coolops_lab::standin::workspace::{Fault, TEAM};
 
 use crate::snapshot;

@@ -2,7 +2,7 @@
 
 use coolops_lab::standin::workspace::{Fault, Message};
 
-use coolops::domain::project::ProjectChange;
+use coolops::domain::settings::ProjectChange;
 use coolops::slack::event::Notice;
 use coolops::store::limits::Pause;
 

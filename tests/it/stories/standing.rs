@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use coolops::app::status;
-use coolops::domain::project::{EnvironmentChange, ProjectChange};
+use coolops::domain::settings::{EnvironmentChange, ProjectChange};
 use coolops::slack::render::project_url;
 use regex::Regex;
 

@@ -2,7 +2,7 @@
 
 use coolops::domain::deployment::StopReason;
 use coolops::domain::ids::DeploymentId;
-use coolops::domain::project::ProjectChange;
+use coolops::domain::settings::ProjectChange;
 
 use crate::story::{Story, build, operator, story};
 

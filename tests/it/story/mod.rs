@@ -26,7 +26,7 @@ use coolops::app::App;
 use coolops::domain::deployment::State;
 use coolops::domain::event::Actor;
 use coolops::domain::ids::{BuildId, ProjectId};
-use coolops::domain::project::ProjectChange;
+use coolops::domain::settings::ProjectChange;
 use coolops::http;
 use coolops::jobs::crew::{Crew, Tools};
 use coolops::jobs::slack_calls::Paces;
