@@ -102,6 +102,7 @@ const METHODS: &[WebMethod] = &[
         any_of: &["im:write", "mpim:write", "channels:manage", "groups:write"],
         arguments: &["channel", "users", "return_im", "prevent_creation"],
     },
+    WebMethod { name: "views.open", any_of: &[], arguments: &["trigger_id", "view"] },
     WebMethod {
         name: "usergroups.list",
         any_of: &["usergroups:read"],
@@ -424,6 +425,11 @@ fn perform(workspace: &mut Workspace, method: &str, a: &Map<String, Value>) -> R
         "auth.test" => Ok(json!({
             "url": "https://demo.slack.com/", "team": "Demo", "team_id": TEAM, "user": "coolops", "user_id": BOT, "bot_id": BOT_ID, "is_enterprise_install": false,
         })),
+        "views.open" => {
+            let view = a.get("view").ok_or("invalid_arguments")?;
+            validate::view(view).map_err(|f| Refusal { error: f.error, messages: f.messages })?;
+            Ok(workspace.open_dialog(text(a, "trigger_id")?, view)?)
+        }
         "chat.postMessage" => {
             let mut message = content(a, 40_000)?;
             message.ts = workspace.next_ts();
@@ -510,8 +516,8 @@ fn perform(workspace: &mut Workspace, method: &str, a: &Map<String, Value>) -> R
         "users.info" => {
             let user = workspace.user(text(a, "user")?).ok_or("user_not_found")?;
             Ok(json!({ "user": {
-                "id": user.id, "team_id": TEAM, "name": user.name, "real_name": user.real_name, "deleted": false,
-                "is_restricted": user.is_guest, "is_ultra_restricted": false, "is_bot": user.id == BOT,
+                "id": user.id, "team_id": TEAM, "name": user.name, "real_name": user.real_name,
+                "is_restricted": user.is_guest, "is_ultra_restricted": false, "is_bot": user.id == BOT, "deleted": user.has_left,
             }}))
         }
         "conversations.info" => {

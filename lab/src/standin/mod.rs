@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod command;
+pub mod dialog;
 pub mod page;
 pub mod press;
 pub mod validate;
@@ -96,6 +97,7 @@ impl StandIn {
             .route("/changes", get(page::changes))
             .route("/press", post(page::press))
             .route("/command", post(page::command))
+            .route("/dialog", post(page::dialog))
             .route("/delete", post(page::delete))
             .layer(axum::extract::DefaultBodyLimit::max(4 * 1024 * 1024))
             .with_state(Arc::clone(&shared));

@@ -170,6 +170,37 @@ pub async fn command(
     Ok((HEADERS, axum::Json(json!({ "problem": problem }))).into_response())
 }
 
+/// What the page sends when a dialog is filled in, or closed.
+#[derive(Deserialize)]
+pub struct FilledIn {
+    id: String,
+    /// What was written, by block; none when it is closed.
+    written: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// `POST /dialog`: delivers what was filled in to the app, or closes the dialog.
+///
+/// # Errors
+/// 403 without the cookie.
+pub async fn dialog(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    axum::Json(f): axum::Json<FilledIn>,
+) -> Result<Response, StatusCode> {
+    let_in(&shared, &headers)?;
+    let problem = match &f.written {
+        Some(written) => {
+            let written: Vec<(&str, &str)> = written.iter().map(|(block, text)| (&**block, &**text)).collect();
+            shared.submit(&f.id, &written).await.err()
+        }
+        None => {
+            shared.close_dialog(&f.id);
+            None
+        }
+    };
+    Ok((HEADERS, axum::Json(json!({ "problem": problem }))).into_response())
+}
+
 /// Which message to delete.
 #[derive(Deserialize)]
 pub struct Deleted {

@@ -61,7 +61,9 @@ impl Shared {
             }
             None => {
                 action["text"] = element["text"].clone();
-                action["value"] = element["value"].clone();
+                if element.get("value").is_some() {
+                    action["value"] = element["value"].clone();
+                }
             }
         }
         // What only one person sees is nobody else's to press, and Slack sends it along to nobody.
@@ -71,6 +73,7 @@ impl Shared {
         }
         let message_shown = shown(message, true);
         let secret = workspace.response_url(&channel_id, &press.ts, &user.id);
+        let trigger = workspace.trigger(&user.id);
         let mut payload = json!({
             "type": "block_actions",
             "team": { "id": TEAM, "domain": "demo" },
@@ -80,7 +83,7 @@ impl Shared {
             "api_app_id": APP,
             "token": "deprecated",
             "container": { "type": "message", "message_ts": press.ts, "channel_id": channel_id, "is_ephemeral": is_ephemeral },
-            "trigger_id": format!("{action_ts}.trigger"),
+            "trigger_id": trigger,
             "channel": { "id": channel_id, "name": channel_name },
             "message": message_shown,
             "state": { "values": {} },

@@ -16,10 +16,13 @@ pub struct Fault {
 /// Characters of all texts in a blocks array together (seen, not documented).
 const BLOCKS_TEXT_MAX: usize = 13_200;
 
+#[derive(Default)]
 struct Judge {
     path: String,
     messages: Vec<String>,
     text: usize,
+    /// Whether it is a dialog's: only there something can be filled in.
+    in_view: bool,
 }
 
 impl Judge {
@@ -169,6 +172,15 @@ impl Judge {
                     });
                 }
             }
+            "input" if self.in_view => {
+                self.keys(block, &["type", "block_id", "label", "element", "hint", "optional", "dispatch_action"]);
+                self.text(block, "label", 2_000, true, true);
+                self.text(block, "hint", 2_000, true, false);
+                match block.get("element") {
+                    Some(element) => self.at("element", |j| j.input(element)),
+                    None => self.wrong("missing required field: element"),
+                }
+            }
             "divider" => self.keys(block, &["type", "block_id"]),
             "image" => {
                 self.keys(block, &["type", "block_id", "image_url", "alt_text", "title"]);
@@ -311,6 +323,30 @@ impl Judge {
         }
     }
 
+    fn input(&mut self, element: &Value) {
+        self.string(element, "action_id", 255, false);
+        if element["type"] != "plain_text_input" {
+            return self.wrong("unsupported input element");
+        }
+        self.keys(
+            element,
+            &[
+                "type",
+                "action_id",
+                "initial_value",
+                "multiline",
+                "min_length",
+                "max_length",
+                "placeholder",
+                "focus_on_load",
+            ],
+        );
+        self.text(element, "placeholder", 150, true, false);
+        if element.get("max_length").is_some_and(|max| !max.as_u64().is_some_and(|max| (1..=3_000).contains(&max))) {
+            self.wrong("max_length must be from 1 to 3000");
+        }
+    }
+
     fn options(&mut self, of: &Value, max: usize) {
         for (n, option) in self.list(of, "options", 1..=max, false).iter().enumerate() {
             self.at(format!("options/{n}"), |j| {
@@ -343,7 +379,7 @@ fn judged(value: &Value) -> Result<(), Fault> {
         Value::Array(items) => items,
         _ => return fault("invalid_blocks_format", vec![]),
     };
-    let mut judge = Judge { path: "/blocks".to_owned(), messages: Vec::new(), text: 0 };
+    let mut judge = Judge { path: "/blocks".to_owned(), ..Judge::default() };
     if items.len() > 50 {
         judge.wrong("no more than 50 items allowed");
     }
@@ -373,6 +409,51 @@ fn judged(value: &Value) -> Result<(), Fault> {
 /// What Slack would answer.
 pub fn blocks(value: &Value) -> Result<(), Fault> {
     judged(value)
+}
+
+/// Judges a dialog (docs.slack.dev, "Modal view").
+///
+/// # Errors
+/// What Slack would answer.
+pub fn view(view: &Value) -> Result<(), Fault> {
+    let mut judge = Judge { path: "/view".to_owned(), in_view: true, ..Judge::default() };
+    if view["type"] != "modal" {
+        judge.wrong("must be a modal");
+    }
+    let known = [
+        "type",
+        "title",
+        "blocks",
+        "close",
+        "submit",
+        "private_metadata",
+        "callback_id",
+        "clear_on_close",
+        "notify_on_close",
+        "external_id",
+    ];
+    judge.keys(view, &known);
+    judge.text(view, "title", 24, true, true);
+    judge.text(view, "submit", 24, true, false);
+    judge.text(view, "close", 24, true, false);
+    judge.string(view, "callback_id", 255, false);
+    judge.string(view, "private_metadata", 3_000, false);
+    let blocks = judge.list(view, "blocks", 1..=100, true);
+    let mut ids = HashSet::new();
+    for (n, block) in blocks.iter().enumerate() {
+        judge.at(format!("blocks/{n}"), |j| {
+            j.block(block);
+            if let Some(id) = block.get("block_id").and_then(Value::as_str)
+                && !ids.insert(id)
+            {
+                j.wrong(format!("block_id `{id}` already exists"));
+            }
+        });
+    }
+    if blocks.iter().any(|block| block["type"] == "input") && view.get("submit").is_none() {
+        judge.wrong("a view with inputs needs submit");
+    }
+    if judge.messages.is_empty() { Ok(()) } else { Err(Fault { error: "invalid_arguments", messages: judge.messages }) }
 }
 
 /// Judges a message's `attachments`.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::dialog::{Dialog, Trigger};
+
 /// The workspace's id.
 pub const TEAM: &str = "T0DEMO0001";
 /// The app's id.
@@ -48,6 +50,10 @@ pub struct Workspace {
     /// that.
     #[serde(skip)]
     pub counts_posts: bool,
+    /// Dialogs that people see.
+    pub dialogs: Vec<Dialog>,
+    #[serde(skip)]
+    pub(super) triggers: Vec<Trigger>,
     #[serde(skip)]
     pub(super) response_urls: Vec<ResponseUrl>,
     #[serde(skip)]
@@ -76,6 +82,8 @@ pub struct User {
     pub real_name: String,
     /// A guest, with access to some channels alone.
     pub is_guest: bool,
+    /// Deactivated: out of the workspace.
+    pub has_left: bool,
 }
 
 /// A group of people.
@@ -213,6 +221,7 @@ impl Workspace {
             name: name.into(),
             real_name: real.into(),
             is_guest: false,
+            has_left: false,
         };
         let users = vec![
             user("U0ANA00001", "ana", "Ana Lima"),
@@ -233,6 +242,8 @@ impl Workspace {
             breaches: Vec::new(),
             scopes: SCOPES.iter().map(|s| (*s).to_owned()).collect(),
             counts_posts: true,
+            dialogs: Vec::new(),
+            triggers: Vec::new(),
             response_urls: Vec::new(),
             closed: Vec::new(),
             clock: 1_700_000_000,

@@ -126,8 +126,11 @@ function element(e, message) {
     });
     return select;
   }
-  const button = el("button", `slack ${e.style ?? ""}`, emoji(e.text.text));
-  button.type = "button";
+  // A button with an address opens it, and Slack tells the app as well.
+  const button = e.url ? link(e.url, e.text.text) : el("button", "", emoji(e.text.text));
+  button.className = `slack ${e.style ?? ""}`;
+  if (!e.url) button.type = "button";
+  if (e.accessibility_label) button.setAttribute("aria-label", e.accessibility_label);
   button.addEventListener("click", () => press(button, message, e, null));
   return button;
 }
@@ -175,6 +178,48 @@ byId("write").addEventListener("submit", async (event) => {
   problem(answer.problem);
   if (!answer.problem) input.value = "";
 });
+
+// The dialog that whoever one acts as sees; what was written stays while it is open.
+let openView = null;
+function showView() {
+  const dialog = byId("view");
+  const mine = workspace.dialogs.find((d) => d.user === me());
+  if (!mine) { openView = null; if (dialog.open) dialog.close(); return; }
+  if (openView !== mine.id) {
+    openView = mine.id;
+    byId("view-title").textContent = mine.view.title.text;
+    byId("view-blocks").replaceChildren(...mine.view.blocks.map(viewBlock));
+    const [no, yes] = dialog.querySelectorAll(".row button");
+    no.textContent = mine.view.close?.text ?? "Close";
+    yes.textContent = mine.view.submit?.text ?? "Submit";
+    no.onclick = () => send(null);
+    dialog.oncancel = () => send(null);
+    dialog.querySelector("form").onsubmit = (event) => {
+      event.preventDefault();
+      const inputs = [...dialog.querySelectorAll("[data-block]")];
+      send(Object.fromEntries(inputs.map((i) => [i.dataset.block, i.value])));
+    };
+  }
+  for (const note of dialog.querySelectorAll(".error")) note.textContent = mine.errors?.[note.dataset.of] ?? "";
+  if (!dialog.open) dialog.showModal();
+}
+function viewBlock(b) {
+  if (b.type !== "input") return block(b, null);
+  const input = el(b.element.multiline ? "textarea" : "input", "");
+  input.dataset.block = b.block_id;
+  input.placeholder = b.element.placeholder?.text ?? "";
+  if (b.element.max_length) input.maxLength = b.element.max_length;
+  const error = el("span", "error");
+  error.dataset.of = b.block_id;
+  error.setAttribute("role", "alert");
+  return el("label", "block", el("strong", "", b.label.text), b.optional ? el("span", "hint", " (optional)") : "", input, error);
+}
+async function send(written) {
+  const answer = await fetch("/dialog", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ id: openView, written }) })
+    .then((r) => (r.ok ? r.json() : { problem: `The stand-in answered ${r.status}.` }))
+    .catch(() => ({ problem: "The demo does not answer. Was it stopped?" }));
+  problem(answer.problem);
+}
 
 const openThreads = new Set();
 
@@ -247,10 +292,11 @@ async function load() {
       for (const u of workspace.users.filter((u) => u.name !== "coolops")) userSelect.append(new Option(u.real_name, u.id));
     }
     show();
+    showView();
   } while (again);
   loading = false;
 }
-userSelect.addEventListener("change", () => { problem(null); show(); });
+userSelect.addEventListener("change", () => { problem(null); show(); showView(); });
 const source = new EventSource("/changes");
 source.onopen = load;
 source.onmessage = load;
