@@ -210,7 +210,7 @@ fn requested(n: u128, build: &BuildRegistered) -> DeploymentRequested {
         },
         build_name: build.name.clone(),
         environment_name: "Environment".into(),
-        requested_by: Person { team: "T1".into(), user: "U1".into(), name: "ana".into() },
+        requested_by: Person { team: "T1".into(), user: "U1".into(), name: "ana".into() }.into(),
         image: ImageRef::parse("busybox").unwrap(),
         time_limit_minutes: 60,
         log_limit_mebibytes: 16,

@@ -387,7 +387,8 @@ fn story_of(n: u128) -> Vec<Event> {
                 of,
                 build_name: format!("master-{n}"),
                 environment_name: format!("Environment {}", d % 3),
-                requested_by: Person { team: "T0DEMO0001".into(), user: "U0ANA00001".into(), name: "ana".into() },
+                requested_by: Person { team: "T0DEMO0001".into(), user: "U0ANA00001".into(), name: "ana".into() }
+                    .into(),
                 image: ImageRef::parse("registry.example.com/deploy:1").unwrap(),
                 time_limit_minutes: 60,
                 log_limit_mebibytes: 16,

@@ -1,10 +1,12 @@
 //! A worker takes a deployment from step to step; a person closes an unknown one.
 
-use super::{ATTEMPTS, App, CommandError, record, too_busy};
+use super::installation::Surroundings;
+use super::{ATTEMPTS, App, CommandError, following, record, too_busy};
 use crate::domain::deployment::{Deployment, PressRefusal, StopReason, Verdict};
-use crate::domain::event::{Actor, Event};
+use crate::domain::event::{Actor, DeploymentEvent, Event};
 use crate::domain::ids::{DeploymentId, EnvironmentId, EventId};
 use crate::domain::line::Line;
+use crate::domain::lock;
 use crate::domain::step::WrongState;
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};
@@ -30,7 +32,7 @@ pub enum StepError {
 impl App {
     /// Decides a step on a deployment and its environment's line as they stand, and records it with what follows.
     ///
-    /// Event ids follow from the deployment and the step, so a step repeated after a crash is the same step.
+    /// Event ids follow from the deployment, where it stood and the step, so a step repeated after a crash is the same step.
     ///
     /// # Errors
     /// See [`StepError`], or that the database is away.
@@ -44,12 +46,12 @@ impl App {
         let missing = || CommandError::Refused(StepError::NoDeployment(id));
         let of = self.store.deployments().get(id).await?.ok_or_else(missing)?.of;
         let environment = of.environment_id;
-        let mut project = self.project(of.project_id).await?;
+        let mut around = self.around(Some(of.project_id)).await?;
         let _turn = self.turns.wait(environment).await;
         for _ in 0..ATTEMPTS {
-            let lock = project.as_ref().and_then(|p| p.value.environment(environment)?.lock.clone());
+            let locks = around.locks(environment);
             // The line is one snapshot with its position; what is over is not in it and is read by itself.
-            let line = self.store.deployments().line(environment, lock, Some(of.build_id), Some(id), false).await?;
+            let line = self.store.deployments().line(environment, locks, Some(of.build_id), Some(id), false).await?;
             let own = match line.value.iter().find(|d| d.of.deployment_id == id) {
                 Some(own) => own.clone(),
                 None => self.store.deployments().get(id).await?.ok_or_else(missing)?,
@@ -72,7 +74,7 @@ impl App {
                         .expect("a step moves deployments of its line")
                         .clone(),
                 };
-                let event_id = EventId::following(stream, &event.occasion());
+                let event_id = following(event, before.version);
                 record(&mut append, event_id, event, actor, before.version);
                 if let Some(cause) = cause {
                     append.because(cause);
@@ -85,21 +87,57 @@ impl App {
                 }
             }
             append.guard(environment.0, line.position);
-            // Whose turn it is depends on the lock.
-            if let Some(project) = project.as_ref().filter(|_| events.len() > 1) {
-                append.guard(of.project_id.0, project.position);
+            let begins = matches!(&events[..], [Event::Deployment(DeploymentEvent::Prepared(_))]);
+            if begins {
+                // What has run out is nobody's, and is recorded first.
+                if around.locks(environment).iter().any(|lock| lock.is_over(self.store.clock().now())) {
+                    self.end_locks_on(of.project_id, environment).await?;
+                    around = self.around_anew(Some(of.project_id)).await?;
+                    continue;
+                }
+                self.lock_by(&after, &around, &line.value, &mut append);
+            }
+            // Whose turn it is depends on the locks, and whether it takes one on the settings.
+            if events.len() > 1 || begins {
+                around.guard(&mut append);
             }
             if let Some(claim) = claim {
                 append.fenced(claim);
             }
             match self.store.append(append).await {
                 Ok(_) => return Ok(after),
-                Err(AppendError::Conflict) => project = self.project_anew(of.project_id).await?,
+                Err(AppendError::Conflict) => around = self.around_anew(Some(of.project_id)).await?,
                 Err(AppendError::Fenced) => return Err(CommandError::Refused(StepError::Fenced)),
                 Err(e) => return Err(e.into()),
             }
         }
         Err(too_busy())
+    }
+
+    /// Adds the lock that a deployment takes as it begins, where each does, and what it makes those say who wait for it.
+    fn lock_by(&self, deployment: &Deployment, around: &Surroundings, line: &Line, append: &mut Append) {
+        let environment_id = deployment.of.environment_id;
+        let Some(project) = around.project.as_deref() else { return };
+        let Some(environment) = project.value.environment(environment_id) else { return };
+        let who = (&deployment.requested_by, deployment.build_name.as_str());
+        let Some(event) = lock::by_deployment(&project.value, environment, who, self.store.clock().now()) else {
+            return;
+        };
+        let actor = Actor::from(&deployment.requested_by);
+        let id = EventId::following(deployment.of.deployment_id.0, event.kind().0);
+        record(append, id, &event, &actor, environment.version);
+        let after = around.after(&event);
+        if let Some(project) = &after.project {
+            append.row(rows::of_project(project.value.clone()));
+        }
+        let line = Line { locks: after.locks(environment_id), ..line.clone() };
+        if let Some(next) = line.locked_anew() {
+            let waiting = line.iter().find(|d| d.of.deployment_id.0 == next.address().stream);
+            let waiting = waiting.expect("it is in the line");
+            record(append, following(&next, waiting.version), &next, &actor, waiting.version);
+            append.because(id);
+            append.row(rows::of_deployment(waiting.clone().evolve(&next)));
+        }
     }
 
     /// A deployment is to stop.

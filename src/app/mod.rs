@@ -8,6 +8,9 @@ pub mod builds;
 pub mod ci;
 pub mod commands;
 pub mod deployments;
+pub mod dialogs;
+pub mod installation;
+pub mod lock_commands;
 pub mod locks;
 pub mod notices;
 pub mod people;
@@ -17,6 +20,7 @@ pub mod questions;
 pub mod replay;
 pub mod rights;
 pub mod status;
+pub mod way_back;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
@@ -27,6 +31,7 @@ use uuid::Uuid;
 use crate::domain::deployment::Deployment;
 use crate::domain::event::{Actor, DeploymentEvent, Event, Recorded, SettingsEvent};
 use crate::domain::ids::{DeploymentId, EnvironmentId, EventId, ProjectId, TokenId};
+use crate::domain::installation::Installation;
 use crate::domain::project::Project;
 use crate::domain::react::react;
 use crate::keys::Keyring;
@@ -83,6 +88,7 @@ impl Turns {
 #[derive(Default)]
 struct Directory {
     projects: RwLock<HashMap<ProjectId, Arc<Seen<Project>>>>,
+    installation: RwLock<Option<Arc<Seen<Installation>>>>,
     tokens: RwLock<HashMap<[u8; 32], (ProjectId, TokenId)>>,
     /// Secrets of CI systems by project, system and fingerprint.
     ci_secrets: RwLock<HashMap<(ProjectId, String, String), Arc<SecretString>>>,
@@ -165,6 +171,12 @@ fn fold_project(events: Vec<Recorded>) -> Option<Seen<Project>> {
         (Some(before), event) => Some(Seen { position: recorded.position, value: before.value.evolve(event) }),
         (None, _) => None,
     })
+}
+
+/// The id of an event that follows in a stream at a version: the same again for whoever decides the same anew, and another
+/// one for what says the same later.
+fn following(event: &Event, version: i32) -> EventId {
+    EventId::following(event.address().stream, &format!("{} {version}", event.occasion()))
 }
 
 /// The scope of new messages in a channel: where they wait for their turns.

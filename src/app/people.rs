@@ -29,12 +29,11 @@ impl App {
         Ok((last.unwrap_or_default(), events.last().map_or(0, |e| e.version)))
     }
 
-    /// Somebody chooses what they are told directly from now on; the same again changes nothing.
+    /// Somebody chooses what they, or an operator what somebody, are told directly from now on; the same again changes nothing.
     ///
     /// # Errors
     /// When the database is away; nothing is recorded then, as far as is known.
-    pub async fn choose(&self, person: &Person, wants: Wants) -> Result<(), CommandError<Infallible>> {
-        let actor = Actor::from(person);
+    pub async fn choose(&self, person: &Person, wants: Wants, actor: &Actor) -> Result<(), CommandError<Infallible>> {
         for _ in 0..ATTEMPTS {
             let (before, version) = self.chosen(person).await?;
             if before == wants {
@@ -42,7 +41,7 @@ impl App {
             }
             let mut append = Append::default();
             let event = NotificationsChosen { by: person.clone(), wants }.into();
-            record(&mut append, new_event_id(), &event, &actor, version);
+            record(&mut append, new_event_id(), &event, actor, version);
             match self.store.append(append).await {
                 Ok(_) => return Ok(()),
                 Err(AppendError::Conflict) => {}

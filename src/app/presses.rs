@@ -3,17 +3,18 @@
 use std::convert::Infallible;
 
 use super::deployments::StepError;
+use super::installation::Surroundings;
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
 use crate::domain::build::BuildRegistered;
-use crate::domain::deployment::{Deployment, DeploymentRefused, Person, PressRefusal, Stand, StopReason};
+use crate::domain::deployment::{
+    Deployment, DeploymentRefused, DeploymentRequested, Person, PressRefusal, Somebody, Stand, StopReason,
+};
 use crate::domain::event::{Actor, DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId, EventId};
 use crate::domain::press::{self, CancelDeployment, RequestDeployment};
-use crate::domain::project::Project;
 use crate::domain::rights::Known;
 use crate::projections::rows;
 use crate::store::append::{Append, AppendError};
-use crate::store::directory::Seen;
 
 /// What became of a wish for a deployment's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,12 +58,15 @@ impl App {
         let of = deployment.of;
         let (build, posted_in) = self.announced(of.build_id).await?;
         // Nothing guards on it: what was remembered may be old.
-        let project = self.project_anew(of.project_id).await?;
-        let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
+        let around = self.around_anew(Some(of.project_id)).await?;
+        let known = build.as_ref().zip(around.project.as_deref().map(|p| &p.value));
         let person = command.requested_by.clone();
         let actor = Actor::from(&person);
         let of_person = match known.and_then(|(_, project)| project.environment(of.environment_id)) {
-            Some(environment) => self.known(environment, &person).await?,
+            Some(environment) => {
+                let rights = std::slice::from_ref(&environment.rights);
+                self.known(&around.installation.value, rights, &person).await?
+            }
             None => Known::default(),
         };
         let stopped = match press::may_cancel(known, posted_in.as_deref(), &deployment, &of_person, &command) {
@@ -123,74 +127,119 @@ impl App {
     /// What is known of who pressed, as far as the environment's rights ask for it.
     async fn known_here(
         &self,
-        project: Option<&Seen<Project>>,
+        around: &Surroundings,
         command: &RequestDeployment,
     ) -> Result<Known, CommandError<Infallible>> {
-        match project.and_then(|project| project.value.environment(command.environment_id)) {
-            Some(environment) => Ok(self.known(environment, &command.requested_by).await?),
-            None => Ok(Known::default()),
+        let environment = around.project.as_ref().and_then(|p| p.value.environment(command.environment_id));
+        match (environment, &command.requested_by) {
+            (Some(environment), Somebody::Person(person)) => {
+                let rights = std::slice::from_ref(&environment.rights);
+                Ok(self.known(&around.installation.value, rights, person).await?)
+            }
+            _ => Ok(Known::default()),
         }
     }
 
-    /// Records a press: accepted or refused, always one event. The same press again changes nothing.
+    /// Records a press in Slack: accepted or refused, always one event. The same press again changes nothing.
     ///
     /// # Errors
     /// When the database is away; nothing is recorded then, as far as is known.
     pub async fn press(&self, command: RequestDeployment) -> Result<Event, CommandError<Infallible>> {
+        match self.take_place(&command).await? {
+            Ok(event) => Ok(event),
+            Err(refusal) => Err(CommandError::Impossible(refusal.sentence().into())),
+        }
+    }
+
+    /// An operator has a build deployed.
+    ///
+    /// # Errors
+    /// A refusal, which is not recorded: who sits at a terminal reads it there; or that the database is away.
+    pub async fn deploy(&self, command: RequestDeployment) -> Result<DeploymentRequested, CommandError<Refused>> {
+        match self.take_place(&command).await {
+            Ok(Ok(Event::Deployment(DeploymentEvent::Requested(requested)))) => Ok(requested),
+            Ok(Ok(_)) => Err(too_busy()),
+            Ok(Err(refusal)) => Err(CommandError::Refused(Refused(refusal))),
+            Err(CommandError::Unavailable(e)) => Err(CommandError::Unavailable(e)),
+            Err(CommandError::Impossible(e)) => Err(CommandError::Impossible(e)),
+            Err(CommandError::Refused(never)) => match never {},
+        }
+    }
+
+    /// Decides a press and records what there is to record of it; a refusal that is not comes back as it is.
+    async fn take_place(
+        &self,
+        command: &RequestDeployment,
+    ) -> Result<Result<Event, PressRefusal>, CommandError<Infallible>> {
         let actor = Actor::from(&command.requested_by);
         let (build, posted_in) = self.announced(command.build_id).await?;
-        let mut project = match &build {
-            Some(build) => self.project(build.project_id).await?,
-            None => None,
-        };
+        let of_project = build.as_ref().map(|build| build.project_id);
+        let mut around = self.around(of_project).await?;
         let event_id = new_event_id();
         // Slack may be asked for it, and nobody else is to wait for that.
-        let mut of_person = self.known_here(project.as_deref(), &command).await?;
+        let mut of_person = self.known_here(&around, command).await?;
         let _turn = self.turns.wait(command.environment_id).await;
         for _ in 0..ATTEMPTS {
-            let lock = project.as_ref().and_then(|p| p.value.environment(command.environment_id)?.lock.clone());
-            if lock.as_ref().is_some_and(|lock| lock.is_over(self.store.clock().now())) {
-                self.end_lock(command.environment_id).await?;
-                if let Some(build) = &build {
-                    project = self.project_anew(build.project_id).await?;
-                }
+            let environment = command.environment_id;
+            let locks = around.locks(environment);
+            let now = self.store.clock().now();
+            if let (Some(project), true) = (of_project, locks.iter().any(|lock| lock.is_over(now))) {
+                self.end_locks_on(project, environment).await?;
+                around = self.around_anew(of_project).await?;
+                of_person = self.known_here(&around, command).await?;
                 continue;
             }
-            let (environment, build_id) = (command.environment_id, Some(command.build_id));
-            let known = build.as_ref().zip(project.as_deref().map(|p| &p.value));
+            let known = build.as_ref().zip(around.project.as_deref().map(|p| &p.value));
             let place = known.and_then(|(_, project)| project.environment(environment));
             let superseding = place.is_some_and(|place| place.superseding);
-            let line = self.store.deployments().line(environment, lock, build_id, None, superseding).await?;
-            let event = press::request(known, posted_in.as_deref(), &line.value, &of_person, &command);
+            let build_id = Some(command.build_id);
+            let line = self.store.deployments().line(environment, locks, build_id, None, superseding).await?;
+            let decided = press::request(known, posted_in.as_deref(), &line.value, &of_person, command);
             let mut append = Append::default();
-            record(&mut append, event_id, &event, &actor, 0);
-            if let Event::Deployment(DeploymentEvent::Requested(requested)) = &event {
-                append.row(rows::of_deployment(Deployment::requested(requested)));
-                for stopped in place.map(|p| press::superseded(p, &line.value, requested)).unwrap_or_default() {
-                    let stream = stopped.address().stream;
-                    let waited =
-                        line.value.iter().find(|d| d.of.deployment_id.0 == stream).expect("it is in the line").clone();
-                    let stop_id = EventId::following(event_id.0, &stream.to_string());
-                    record(&mut append, stop_id, &stopped, &actor, waited.version);
-                    append.because(event_id);
-                    append.row(rows::of_deployment(waited.evolve(&stopped)));
+            let event: Event = match decided {
+                Ok(requested) => {
+                    let event = Event::from(requested.clone());
+                    record(&mut append, event_id, &event, &actor, 0);
+                    append.row(rows::of_deployment(Deployment::requested(&requested)));
+                    for stopped in place.map(|p| press::superseded(p, &line.value, &requested)).unwrap_or_default() {
+                        let stream = stopped.address().stream;
+                        let waited = line.value.iter().find(|d| d.of.deployment_id.0 == stream);
+                        let waited = waited.expect("it is in the line").clone();
+                        let stop_id = EventId::following(event_id.0, &stream.to_string());
+                        record(&mut append, stop_id, &stopped, &actor, waited.version);
+                        append.because(event_id);
+                        append.row(rows::of_deployment(waited.evolve(&stopped)));
+                    }
+                    event
                 }
-            }
-            append.guard(command.environment_id.0, line.position);
-            if let Some(project) = &project {
-                append.guard(project.value.id.0, project.position);
-            }
+                Err(refusal) => match press::refused(known, command, refusal.clone()) {
+                    Some(refused) => {
+                        let event = Event::from(refused);
+                        record(&mut append, event_id, &event, &actor, 0);
+                        event
+                    }
+                    None => {
+                        // Nothing guards what is not recorded: it is told on what is there.
+                        let seen = around.positions();
+                        around = self.around_anew(of_project).await?;
+                        if around.positions() == seen {
+                            return Ok(Err(refusal));
+                        }
+                        continue;
+                    }
+                },
+            };
+            append.guard(environment.0, line.position);
+            around.guard(&mut append);
             match self.store.append(append).await {
-                Ok(_) => return Ok(event),
+                Ok(_) => return Ok(Ok(event)),
                 Err(AppendError::Conflict) => {
                     // The same signed bytes twice are one press: its outcome stands.
                     if let Some(before) = self.store.log().stream(command.deployment_id.0).await?.into_iter().next() {
-                        return Ok(before.event);
+                        return Ok(Ok(before.event));
                     }
-                    if let Some(build) = &build {
-                        project = self.project_anew(build.project_id).await?;
-                        of_person = self.known_here(project.as_deref(), &command).await?;
-                    }
+                    around = self.around_anew(of_project).await?;
+                    of_person = self.known_here(&around, command).await?;
                 }
                 Err(e) => return Err(e.into()),
             }
@@ -198,3 +247,8 @@ impl App {
         Err(too_busy())
     }
 }
+
+/// Why an operator's deployment was refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.sentence())]
+pub struct Refused(PressRefusal);

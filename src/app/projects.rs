@@ -185,6 +185,7 @@ impl App {
             | EnvironmentChange::Protect(_)
             | EnvironmentChange::Supersede(_)
             | EnvironmentChange::Broadcast(_)
+            | EnvironmentChange::LockByDeployment(_)
             | EnvironmentChange::Allow(_)
             | EnvironmentChange::Archive => None,
         };

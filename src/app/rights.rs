@@ -11,9 +11,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::App;
 use crate::domain::deployment::Person;
-use crate::domain::project::Environment;
-use crate::domain::rights::{Known, Who};
+use crate::domain::installation::Installation;
+use crate::domain::rights::{Known, Rights, Who};
 use crate::slack::client::{Slack, SlackError};
+use crate::store::log::ReadError;
 use crate::store::people::Said;
 
 /// So long an answer is not asked for again.
@@ -41,6 +42,11 @@ impl People {
     /// Where Slack is asked.
     pub(super) fn asked_of(slack: Slack, home: Arc<OnceLock<String>>) -> Self {
         Self { slack: Some(slack), home, ..Self::default() }
+    }
+
+    /// The way to Slack, where there is one.
+    pub(super) fn slack(&self) -> Option<&Slack> {
+        self.slack.as_ref()
     }
 
     fn remembered(&self, id: &str) -> Option<(Said, DateTime<Utc>)> {
@@ -78,17 +84,24 @@ impl Question<'_> {
 }
 
 impl App {
-    /// What is known of somebody as far as an environment's rights ask for it.
+    /// What is known of somebody as far as rights ask for it, those of who administers everything included.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn known(&self, environment: &Environment, person: &Person) -> Result<Known, sqlx::Error> {
-        let rights = &environment.rights;
-        let mut known = Known { home: self.home().await?, ..Known::default() };
+    /// When the database does not answer, or an event can't be read.
+    pub async fn known(
+        &self,
+        installation: &Installation,
+        rights: &[Rights],
+        person: &Person,
+    ) -> Result<Known, ReadError> {
+        let administrators = installation.administrators.clone();
+        let mut known = Known { home: self.home().await?, administrators, ..Known::default() };
         // At once: whoever pressed waits for the slowest, not for all.
-        let groups: std::collections::BTreeSet<&str> = rights.groups().collect();
-        let guest =
-            async { if rights.guests { Ok(None) } else { self.said(Question::IsGuest(&person.user), FRESH).await } };
+        let everywhere = Rights { administer: known.administrators.clone(), ..Rights::default() };
+        let groups: std::collections::BTreeSet<&str> =
+            rights.iter().chain(std::iter::once(&everywhere)).flat_map(Rights::groups).collect();
+        let all_may = rights.iter().all(|rights| rights.guests);
+        let guest = async { if all_may { Ok(None) } else { self.said(Question::IsGuest(&person.user), FRESH).await } };
         let members = groups.iter().map(|group| self.said(Question::MembersOf(group), FRESH));
         let (guest, members) = futures::join!(guest, futures::future::join_all(members));
         if let Some(Said::Guest(guest)) = guest? {
@@ -111,7 +124,10 @@ impl App {
     }
 
     /// The workspace that the app is in, as far as anybody has learned it.
-    async fn home(&self) -> Result<Option<String>, sqlx::Error> {
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn home(&self) -> Result<Option<String>, sqlx::Error> {
         if let Some(home) = self.people.home.get() {
             return Ok(Some(home.clone()));
         }
@@ -165,14 +181,17 @@ impl App {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn ask_after_groups(&self) -> Result<(), sqlx::Error> {
+    pub async fn ask_after_groups(&self) -> Result<(), ReadError> {
         if self.people.slack.is_none() {
             return Ok(());
         }
         let projects = self.store.directory().projects().await?;
         let open = projects.iter().flat_map(crate::domain::project::Project::open_environments);
+        let installation = self.installation_anew().await?;
+        let everywhere = Rights { administer: installation.value.administrators.clone(), ..Rights::default() };
+        let rights = open.map(|e| &e.rights).chain(std::iter::once(&everywhere));
         let groups: std::collections::BTreeSet<String> =
-            open.flat_map(|e| e.rights.groups().map(str::to_owned).collect::<Vec<_>>()).collect();
+            rights.flat_map(|rights| rights.groups().map(str::to_owned).collect::<Vec<_>>()).collect();
         for group in groups {
             self.said(Question::MembersOf(&group), FRESH / 2).await?;
         }

@@ -2,18 +2,19 @@
 
 use super::App;
 use crate::domain::ids::ProjectId;
+use crate::domain::lock::Lock;
 use crate::domain::project::Project;
 use crate::projections::standing::Standing;
 use crate::store::Store;
 use crate::store::log::ReadError;
 
-/// How the environments of a project stand.
+/// How the environments of a project stand, while a lock lies on everything or none does.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn of(store: &Store, project: &Project) -> Result<Vec<Standing>, sqlx::Error> {
+pub async fn of(store: &Store, project: &Project, everything: Option<&Lock>) -> Result<Vec<Standing>, sqlx::Error> {
     let environments: Vec<_> = project.open_environments().into_iter().map(|e| e.id).collect();
-    Ok(Standing::of(project, &store.deployments().standing(&environments).await?))
+    Ok(Standing::of(project, everything, &store.deployments().standing(&environments).await?))
 }
 
 impl App {
@@ -34,7 +35,8 @@ impl App {
         if !allowed {
             return Ok(None);
         }
-        let standings = of(store, &project).await?;
+        let everything = super::installation::of(store).await?.value.lock;
+        let standings = of(store, &project, everything.as_ref()).await?;
         Ok(Some((project, standings)))
     }
 }

@@ -7,8 +7,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::deployment_logs;
 use super::output::{self, Format};
+use super::{deploy, deployment_logs};
 use super::{operate, operator, the_only};
 use crate::domain::deployment::{Deployment, LeftOut, Stand, State, StopReason, Verdict, duration};
 use crate::domain::event::Actor;
@@ -48,6 +48,13 @@ enum Command {
     },
     /// Print a deployment's output: text for a pipe, with its colours for a terminal
     Logs(deployment_logs::Args),
+    /// Deploy the same build to the same environment once more
+    Again {
+        /// Its id, or the beginning of it
+        deployment: String,
+        #[command(flatten)]
+        consent: deploy::Consent,
+    },
     /// Stop a deployment: SIGTERM, and SIGKILL after the project's grace
     Stop {
         /// Its id, or the beginning of it
@@ -108,7 +115,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                         id[..8].to_owned(),
                         build,
                         environment,
-                        output::safe(&x.requested_by.name),
+                        output::safe(x.requested_by.name()),
                         output::time(d.requested_at),
                         words(&d.deployment),
                     ]
@@ -138,7 +145,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                     words(&timed.deployment)
                 ));
                 output::line(&format!("  id       {}", d.of.deployment_id));
-                output::line(&format!("  pressed  {} by {}", output::time(timed.requested_at), d.requested_by.name));
+                output::line(&format!("  pressed  {} by {}", output::time(timed.requested_at), d.requested_by.name()));
                 output::line(&format!("  since    {}", output::time(timed.since)));
                 output::line(&format!("  image    {}", d.image.as_str()));
                 if let Some(prepared) = &d.prepared {
@@ -179,6 +186,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Logs(args) => {
             let id = find(&args.deployment).await?;
             return deployment_logs::run(&app, id, &args).await;
+        }
+        Command::Again { deployment, consent } => {
+            return deploy::again(&app, find(&deployment).await?, &consent).await;
         }
         Command::Stop { deployment, reason } => {
             anyhow::ensure!(!reason.trim().is_empty(), "--reason is empty; say why, it is recorded and shown in Slack");

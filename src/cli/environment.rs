@@ -10,16 +10,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::output::{self, Format};
-use super::{operate, operator, who};
+use super::{lock, operate, operator, who};
 use crate::app::App;
-use crate::domain::event::Actor;
-use crate::domain::lock::{Holder, Lock, Unlocking};
+use crate::app::locks::Target;
 use crate::domain::names;
 use crate::domain::project::{Environment, VariableValue};
 use crate::domain::rights::{Rights, Who};
 use crate::domain::settings::EnvironmentChange;
 use crate::runner::parts::unmasked;
-use crate::slack::when;
 
 /// Arguments of `environment`.
 #[derive(Debug, clap::Args)]
@@ -85,6 +83,9 @@ enum Command {
         /// Whether a failure is shown in the channel too, not in the thread alone: yes or no
         #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
         broadcasting: Option<bool>,
+        /// Whether each deployment locks it for whoever had it deployed: yes or no
+        #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
+        locking: Option<bool>,
     },
     /// Remove variables, secret or not; a secret's value is erased
     Unset {
@@ -111,15 +112,8 @@ enum Command {
         project: String,
         /// The environment's name
         environment: String,
-        /// How long, such as 90m, 2h or 3d; until it is taken away otherwise
-        #[arg(long = "for", value_name = "LENGTH", conflicts_with = "until")]
-        lasts: Option<String>,
-        /// Until when, such as 18:00, "18:00 Europe/Berlin" or "2026-12-24 09:00"; UTC without a zone
-        #[arg(long, value_name = "TIME")]
-        until: Option<String>,
-        /// Why; it is recorded, and shown to those who wait
-        #[arg(long)]
-        reason: Option<String>,
+        #[command(flatten)]
+        terms: lock::Terms,
     },
     /// Take a lock away, whosever it is; the first in the line has its turn
     Unlock {
@@ -163,7 +157,7 @@ enum Command {
 }
 
 /// Who is named by these words; nothing for everybody.
-async fn named(app: &App, words: &[String]) -> Result<Option<Vec<Who>>> {
+pub(super) async fn named(app: &App, words: &[String]) -> Result<Option<Vec<Who>>> {
     let words: Vec<&str> = words.iter().flat_map(|w| w.split(',')).map(str::trim).filter(|w| !w.is_empty()).collect();
     match words[..] {
         ["everybody"] => return Ok(None),
@@ -256,6 +250,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             protected,
             superseding,
             broadcasting,
+            locking,
         } => {
             anyhow::ensure!(
                 !variables.is_empty()
@@ -263,8 +258,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                     || position.is_some()
                     || protected.is_some()
                     || superseding.is_some()
-                    || broadcasting.is_some(),
-                "nothing to set; give NAME=VALUE, --secret NAME, --position, --protected, --superseding or --broadcasting"
+                    || broadcasting.is_some()
+                    || locking.is_some(),
+                "nothing to set; give NAME=VALUE, --secret NAME, --position, --protected, --superseding, --broadcasting or --locking"
             );
             let split = |text: &String| {
                 let (name, value) = text
@@ -277,6 +273,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             changes.extend(protected.map(EnvironmentChange::Protect));
             changes.extend(superseding.map(EnvironmentChange::Supersede));
             changes.extend(broadcasting.map(EnvironmentChange::Broadcast));
+            changes.extend(locking.map(EnvironmentChange::LockByDeployment));
             let before = app.project_named(&project).await?;
             // All are judged before the first is recorded.
             for change in &changes {
@@ -332,28 +329,15 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let project = app.project_named(&project.slug).await?;
             who::show(&app, project.environment_named(&environment)?).await?;
         }
-        Command::Lock { project, environment, lasts, until, reason } => {
+        Command::Lock { project, environment, terms } => {
             let project = app.project_named(&project).await?;
             let environment = project.environment_named(&environment)?;
-            let now = app.store.clock().now();
-            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-            let until = match (lasts, until) {
-                (Some(lasts), _) => Some(when::end("for", &words(&lasts), now)),
-                (None, Some(until)) => Some(when::end("until", &words(&until), now)),
-                (None, None) => None,
-            };
-            let until = until.transpose().map_err(anyhow::Error::msg)?;
-            let lock = Lock { holder: holder(&actor), reason, since: now, until };
-            let lock = app.lock(project.id, environment.id, lock).await?;
-            let until = lock.until.map(|until| format!(" until {}", output::time(until))).unwrap_or_default();
-            output::line(&format!("{} is locked{until}; presses wait.", environment.name));
+            lock::lock(&app, Target::Environment(project.id, environment.id), &environment.name, terms, &actor).await?;
         }
         Command::Unlock { project, environment } => {
             let project = app.project_named(&project).await?;
             let environment = project.environment_named(&environment)?;
-            let lock = app.unlock(project.id, environment.id, &Unlocking::Any(holder(&actor))).await?;
-            let whose = output::safe(lock.holder.name());
-            output::line(&format!("{} is unlocked; it was the lock of {whose}.", environment.name));
+            lock::unlock(&app, Target::Environment(project.id, environment.id), &environment.name, &actor).await?;
         }
         Command::Archive { project, environment } => {
             app.change_environment(id(&project).await?, &environment, EnvironmentChange::Archive, &actor).await?;
@@ -363,19 +347,13 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The operator as one who locks.
-fn holder(actor: &Actor) -> Holder {
-    let Actor::Operator { login } = actor else { unreachable!("an operator sits here") };
-    Holder::Operator { login: login.clone() }
-}
-
 /// An environment for machines, secrets by fingerprint.
 pub fn as_json(e: &Environment) -> serde_json::Value {
     let variable = |v: &crate::domain::project::Variable| match &v.value {
         VariableValue::Plain(value) => json!({ "name": v.name, "value": value }),
         VariableValue::Secret(secret) => json!({ "name": v.name, "secret": secret }),
     };
-    json!({ "id": e.id, "name": e.name, "position": e.position, "protected": e.protected, "superseding": e.superseding, "broadcasting": e.broadcasting, "rights": e.rights, "lock": e.lock, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
+    json!({ "id": e.id, "name": e.name, "position": e.position, "protected": e.protected, "superseding": e.superseding, "broadcasting": e.broadcasting, "locking": e.locking, "rights": e.rights, "lock": e.lock, "variables": e.variables.iter().map(variable).collect::<Vec<_>>() })
 }
 
 fn show(e: &Environment, format: Format) {
@@ -390,17 +368,14 @@ fn show(e: &Environment, format: Format) {
     if e.rights != Rights::default() {
         output::line(&format!("  not everybody may do everything; see: coolops who PROJECT {}", output::safe(&e.name)));
     }
+    if e.locking {
+        output::line("  each deployment locks it for whoever had it deployed");
+    }
     if e.broadcasting {
         output::line("  a failure is shown in the channel too");
     }
     if let Some(lock) = &e.lock {
-        let reason = lock.reason.as_ref().map(|r| format!(" ({})", output::safe(r))).unwrap_or_default();
-        let until = lock.until.map(|until| format!(", until {}", output::time(until))).unwrap_or_default();
-        output::line(&format!(
-            "  locked by {}{reason} since {}{until}",
-            output::safe(lock.holder.name()),
-            output::time(lock.since)
-        ));
+        output::line(&format!("  {}", lock::words(lock)));
     }
     for v in &e.variables {
         match &v.value {

@@ -5,11 +5,15 @@
 pub mod audit;
 pub mod ci;
 pub mod demo;
+pub mod deploy;
 pub mod deployment;
 mod deployment_logs;
 pub mod doctor;
 pub mod environment;
 pub mod events;
+pub mod installation;
+mod lock;
+pub mod notify;
 pub mod output;
 pub mod project;
 pub mod serve;
@@ -81,6 +85,14 @@ pub enum Command {
     Ci(ci::Args),
     /// Deployments: list, show, logs, stop, resolve
     Deployment(deployment::Args),
+    /// Deploy a build, as a press in Slack does
+    Deploy(deploy::DeployArgs),
+    /// Deploy the build that went well before the present one
+    Rollback(deploy::RollbackArgs),
+    /// What goes for all projects: who administers everything, and the lock on everything
+    Installation(installation::Args),
+    /// What somebody in Slack is told in direct messages
+    Notify(notify::Args),
     /// What is where: of each environment the build that runs, since when, by whom, and what is on its way
     Status(status::Args),
     /// Who may do what in an environment, and by which rule
@@ -153,6 +165,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Environment(args) => environment::run(args).await,
         Command::Ci(args) => ci::run(args).await,
         Command::Deployment(args) => deployment::run(args).await,
+        Command::Deploy(args) => deploy::deploy(args).await,
+        Command::Rollback(args) => deploy::rollback(args).await,
+        Command::Installation(args) => installation::run(args).await,
+        Command::Notify(args) => notify::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Who(args) => who::run(args).await,
         Command::Replay(args) => audit::replay(args).await,

@@ -8,7 +8,9 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::output::{self, Format};
-use super::{environment, operate, operator};
+use super::{environment, lock, operate, operator};
+use crate::app::locks::Target;
+use crate::domain::lock::Lockable;
 use crate::domain::names;
 use crate::domain::project::{Project, Unchecked};
 use crate::domain::settings::ProjectChange;
@@ -75,6 +77,10 @@ enum Command {
         /// from now on
         #[arg(long, value_name = "SECONDS")]
         stop_grace: Option<u32>,
+        /// After how many hours whoever forgot a lock without an end is reminded of it, and how often from then on: 1 to 672
+        /// (24 unless set), or never
+        #[arg(long, value_name = "HOURS|never", value_parser = reminder)]
+        lock_reminder: Option<Reminder>,
         /// What to do when the registry can't say whether a tag that moves (latest) has moved: fail (unless set), or
         /// run the image at hand and say so
         #[arg(long, value_name = "WHAT", value_enum)]
@@ -97,6 +103,18 @@ enum Command {
         none: bool,
         #[command(flatten)]
         format: Format,
+    },
+    /// Lock all environments of a project: the deployments of others wait until the lock is taken away or runs out
+    Lock {
+        /// The project's slug
+        project: String,
+        #[command(flatten)]
+        terms: lock::Terms,
+    },
+    /// Take a project's lock away, whosever it is; the first in each line has its turn
+    Unlock {
+        /// The project's slug
+        project: String,
     },
     /// Close a project: no new builds, no new deployments; its history stays
     Archive {
@@ -235,6 +253,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             log_limit,
             start_patience,
             stop_grace,
+            lock_reminder,
             unchecked_image,
             format,
         } => {
@@ -246,6 +265,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 log_limit.map(ProjectChange::LogLimit),
                 start_patience.map(ProjectChange::StartPatience),
                 stop_grace.map(ProjectChange::StopGrace),
+                lock_reminder.map(|Reminder(hours)| ProjectChange::LockReminder(hours)),
                 unchecked_image.map(|then| ProjectChange::UncheckedImage(then.into())),
             ];
             let changes: Vec<ProjectChange> = changes.into_iter().flatten().collect();
@@ -273,6 +293,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             } else {
                 output::line(&params_words(&changed));
             }
+        }
+        Command::Lock { project, terms } => {
+            let project = app.project_named(&project).await?;
+            let what = Lockable::Project(&project).name();
+            lock::lock(&app, Target::Project(project.id), &what, terms, &actor).await?;
+        }
+        Command::Unlock { project } => {
+            let project = app.project_named(&project).await?;
+            let what = Lockable::Project(&project).name();
+            lock::unlock(&app, Target::Project(project.id), &what, &actor).await?;
         }
         Command::Archive { project } => {
             app.change_project(id(&project).await?, ProjectChange::Archive, &actor).await?;
@@ -327,6 +357,17 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Hours, or never.
+#[derive(Debug, Clone, Copy)]
+struct Reminder(Option<u32>);
+
+fn reminder(text: &str) -> Result<Reminder, String> {
+    if text.eq_ignore_ascii_case("never") {
+        return Ok(Reminder(None));
+    }
+    text.parse().map(|hours| Reminder(Some(hours))).map_err(|_| "give hours, such as 24, or never".to_owned())
+}
+
 fn params_words(p: &Project) -> String {
     match &p.params {
         None => "any that doesn't change how programs run".to_owned(),
@@ -341,6 +382,7 @@ fn as_json(p: &Project) -> serde_json::Value {
         "id": p.id, "slug": p.slug, "name": p.name, "image": p.image, "channel": p.channel, "archived": p.archived,
         "time_limit_minutes": p.time_limit_minutes, "log_limit_mebibytes": p.log_limit_mebibytes, "params": p.params,
         "start_patience_minutes": p.start_patience_minutes, "stop_grace_seconds": p.stop_grace_seconds, "unchecked_image": p.unchecked_image,
+        "lock_reminder_hours": p.lock_reminder_hours, "lock": p.lock,
         "environments": p.open_environments().into_iter().map(environment::as_json).collect::<Vec<_>>(),
         "tokens": p.tokens.iter().map(|t| json!({ "id": t.id, "label": t.label, "revoked": t.revoked })).collect::<Vec<_>>(),
         "registries": p.registries.iter().map(|r| json!({ "host": r.host, "username": r.username })).collect::<Vec<_>>(),
@@ -363,6 +405,13 @@ fn show(p: &Project, format: Format) {
         p.start_patience_minutes, p.stop_grace_seconds
     ));
     output::line(&format!("  params   {}", params_words(p)));
+    output::line(&match p.lock_reminder_hours {
+        Some(hours) => format!("  locks    without an end: a reminder after {hours} h"),
+        None => "  locks    without an end: no reminder".to_owned(),
+    });
+    if let Some(lock) = &p.lock {
+        output::line(&format!("  all of it is {}", lock::words(lock)));
+    }
     for r in &p.registries {
         output::line(&format!("  registry {} as {}", r.host, r.username));
     }

@@ -11,7 +11,7 @@ use crate::app::status;
 use crate::domain::project::Project;
 use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
-use crate::projections::words::Words;
+use crate::projections::words::{Words, locked_with};
 use crate::slack::render::project_url;
 
 /// Arguments of `status`.
@@ -37,8 +37,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         None => app.store.directory().projects().await?.into_iter().filter(|p| !p.archived).collect(),
     };
     let mut standings = Vec::new();
+    let everything = app.installation_anew().await?.value.lock.clone();
     for project in &projects {
-        standings.push((project, status::of(&app.store, project).await?));
+        standings.push((project, status::of(&app.store, project, everything.as_ref()).await?));
     }
     if args.format.json {
         let all: Vec<Value> = standings.iter().flat_map(|(p, all)| all.iter().map(|s| as_json(p, s))).collect();
@@ -64,13 +65,14 @@ fn row(project: &Project, s: &Standing) -> Vec<String> {
         format!(
             "{} {words} ({})",
             output::safe(&d.deployment.build_name),
-            output::safe(&d.deployment.requested_by.name)
+            output::safe(d.deployment.requested_by.name())
         )
     };
     let none = || "–".to_owned();
-    let lock = s.lock.iter().map(|lock| {
+    let lock = s.locks.iter().map(|lock| {
         let until = lock.until.map(|until| format!(" until {}", output::time(until))).unwrap_or_default();
-        format!("locked by {}{until}", output::safe(lock.holder.name()))
+        let with = locked_with(lock.scope);
+        format!("locked{with} by {}{until}", output::safe(lock.holder.name()))
     });
     let now: Vec<String> = lock.chain(s.open.iter().chain(&s.failed).map(told)).collect();
     let good = |value: fn(&Timed) -> String| s.good.as_ref().map_or_else(none, value);
@@ -79,7 +81,7 @@ fn row(project: &Project, s: &Standing) -> Vec<String> {
         s.name.clone(),
         good(|d| output::safe(&d.deployment.build_name)),
         good(|d| output::time(d.since)),
-        good(|d| output::safe(&d.deployment.requested_by.name)),
+        good(|d| output::safe(d.deployment.requested_by.name())),
         now.join("; "),
     ]
 }
@@ -92,7 +94,7 @@ fn as_json(project: &Project, s: &Standing) -> Value {
         })
     };
     json!({
-        "project": project.slug, "environment": s.name, "protected": s.protected, "lock": s.lock,
+        "project": project.slug, "environment": s.name, "protected": s.protected, "locks": s.locks,
         "runs": s.good.as_ref().map(told), "failed": s.failed.as_ref().map(told),
         "open": s.open.iter().map(told).collect::<Vec<_>>(),
     })

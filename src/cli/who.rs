@@ -31,7 +31,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let project = app.project_named(&args.project).await?;
     let environment = project.environment_named(&args.environment)?;
     if args.format.json {
-        output::json(&json!({ "environment": environment.name, "rights": environment.rights }));
+        let administrators = app.installation_anew().await?.value.administrators.clone();
+        let (name, rights) = (&environment.name, &environment.rights);
+        output::json(&json!({ "environment": name, "rights": rights, "administrators": administrators }));
     } else {
         show(&app, environment).await?;
     }
@@ -43,12 +45,14 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 /// # Errors
 /// When the database is away.
 pub(super) async fn show(app: &App, environment: &Environment) -> Result<()> {
-    let rights = &environment.rights;
+    let administrators = app.installation_anew().await?.value.administrators.clone();
+    let rights = environment.rights.clone().with_administrators(&administrators);
     let mut rows = Vec::new();
     for right in Right::ALL {
         let by = match rights.named(right) {
             None => vec![("everybody who sees the build's message".to_owned(), String::new())],
-            Some([]) => vec![("operators alone".to_owned(), String::new())],
+            Some([]) if rights.administer.is_empty() => vec![("operators alone".to_owned(), String::new())],
+            Some([]) => vec![("who administers it".to_owned(), String::new())],
             Some(all) => {
                 let mut by = Vec::new();
                 for who in all {

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::deployment_events::Person;
 use super::ids::{DeliveryId, TokenId};
+use super::somebody::{Person, Somebody};
 
 /// The shape of [`Stored`].
 const VERSION: u8 = 1;
@@ -49,6 +49,15 @@ pub enum Actor {
 impl From<&Person> for Actor {
     fn from(person: &Person) -> Self {
         Self::Slack { team: person.team.clone(), user: person.user.clone(), name: person.name.clone() }
+    }
+}
+
+impl From<&Somebody> for Actor {
+    fn from(somebody: &Somebody) -> Self {
+        match somebody {
+            Somebody::Person(person) => person.into(),
+            Somebody::Operator { login } => Self::Operator { login: login.clone() },
+        }
     }
 }
 

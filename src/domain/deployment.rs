@@ -129,7 +129,7 @@ pub struct Deployment {
     pub of: DeploymentOf,
     pub build_name: String,
     pub environment_name: String,
-    pub requested_by: Person,
+    pub requested_by: Somebody,
     pub image: ImageRef,
     pub time_limit_minutes: u32,
     pub log_limit_mebibytes: u32,
@@ -167,7 +167,7 @@ impl Deployment {
             source: event.source.clone(),
             stand: match (&event.behind, &event.lock) {
                 (Some(behind), _) => Stand::Queued { behind: behind.clone() },
-                (None, Some(lock)) => Stand::Locked { lock: lock.clone() },
+                (None, Some(lock)) => Stand::Locked { lock: Lock::clone(lock) },
                 (None, None) => Stand::Ready { delay: None },
             },
             prepared: None,

@@ -13,6 +13,7 @@ use super::names::ImageRef;
 use super::payload::Payload;
 use super::project_events::Unchecked;
 use super::rights_events::Denied;
+pub use super::somebody::{Person, Somebody};
 use super::state::State;
 
 /// What every event of a deployment says of it.
@@ -25,24 +26,6 @@ pub struct DeploymentOf {
     pub project_id: ProjectId,
 }
 
-/// A person in Slack, as the press named them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Person {
-    /// The workspace's id.
-    pub team: String,
-    /// The person's id.
-    pub user: String,
-    /// The person's handle then; the container gets it as `COOLOPS_DEPLOYER_NAME`.
-    pub name: String,
-}
-
-impl Person {
-    /// Whether it is the same person, by their id: names change.
-    pub fn is(&self, other: &Self) -> bool {
-        self.user == other.user && self.team == other.team
-    }
-}
-
 /// Recorded when somebody pressed a button and the deployment took its place in the environment's line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentRequested {
@@ -52,8 +35,8 @@ pub struct DeploymentRequested {
     pub build_name: String,
     /// The environment's name at the press.
     pub environment_name: String,
-    /// Who pressed.
-    pub requested_by: Person,
+    /// Who pressed, or asked for it at the command line.
+    pub requested_by: Somebody,
     /// What will run: the project's image at the press.
     pub image: ImageRef,
     /// How long its container may run: the project's setting at the press.
@@ -69,9 +52,9 @@ pub struct DeploymentRequested {
     pub unchecked_image: Unchecked,
     /// The build right before it in the line; none when it is its turn at once.
     pub behind: Option<Ahead>,
-    /// The lock that keeps it waiting where no build does.
+    /// The lock that will keep it waiting when no build does any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lock: Option<Lock>,
+    pub lock: Option<Box<Lock>>,
     /// What its build was built of, as far as that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
@@ -559,15 +542,44 @@ impl Failure {
 #[expect(missing_docs, reason = "the sentence says it")]
 pub enum PressRefusal {
     BuildUnknown,
-    ProjectArchived { project: String },
-    EnvironmentGone { environment: String },
-    MovedAway { project: String, channel: String },
+    ProjectArchived {
+        project: String,
+    },
+    EnvironmentGone {
+        environment: String,
+    },
+    MovedAway {
+        project: String,
+        channel: String,
+    },
     ForeignMessage,
-    UnderWay { build_name: String, environment: String, state: State, since_press_of: String },
-    Over { build_name: String, environment: String, state: State },
-    Stopping { build_name: String, environment: String, reason: Box<StopReason> },
-    Undecided { build_name: String, environment: String },
-    NotAllowed { environment: String, denied: Denied },
+    UnderWay {
+        build_name: String,
+        environment: String,
+        state: State,
+        since_press_of: String,
+        /// That is an operator's login name, and no person's id in Slack.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_operator: bool,
+    },
+    Over {
+        build_name: String,
+        environment: String,
+        state: State,
+    },
+    Stopping {
+        build_name: String,
+        environment: String,
+        reason: Box<StopReason>,
+    },
+    Undecided {
+        build_name: String,
+        environment: String,
+    },
+    NotAllowed {
+        environment: String,
+        denied: Denied,
+    },
 }
 
 impl PressRefusal {
@@ -649,7 +661,7 @@ mod examples {
             of: OF,
             build_name: "master-94657536".into(),
             environment_name: "Production".into(),
-            requested_by: ana(),
+            requested_by: ana().into(),
             image: ImageRef::parse("registry.example.com/api/deploy:1").expect("the example's image is well formed"),
             time_limit_minutes: 60,
             log_limit_mebibytes: 16,
@@ -672,6 +684,7 @@ mod examples {
                 environment: "Production".into(),
                 state: State::Running,
                 since_press_of: "U0123456789".into(),
+                by_operator: true,
             },
         }
         DeploymentPromoted { of: OF }

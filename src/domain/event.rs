@@ -13,12 +13,12 @@ pub use super::actor::Actor;
 use super::build_events::*;
 use super::deployment_events::*;
 use super::ids::*;
-use super::lock_events::{EnvironmentLocked, EnvironmentUnlocked};
+use super::lock_events::*;
 use super::message::*;
 use super::payload::Payload;
 use super::person_events::NotificationsChosen;
 use super::project_events::*;
-use super::rights_events::EnvironmentRightsChanged;
+use super::rights_events::{AdministratorsChanged, EnvironmentRightsChanged};
 use super::upcast;
 
 macro_rules! events {
@@ -124,6 +124,9 @@ events! {
         ProjectStartPatienceChanged(ProjectStartPatienceChanged) "project_start_patience_changed" 1,
         ProjectStopGraceChanged(ProjectStopGraceChanged) "project_stop_grace_changed" 1,
         ProjectUncheckedImageChanged(ProjectUncheckedImageChanged) "project_unchecked_image_changed" 1,
+        ProjectLockReminderChanged(ProjectLockReminderChanged) "project_lock_reminder_changed" 1,
+        ProjectLocked(ProjectLocked) "project_locked" 1,
+        ProjectUnlocked(ProjectUnlocked) "project_unlocked" 1,
         ProjectParamsChanged(ProjectParamsChanged) "project_params_changed" 1,
         ProjectLinksRevoked(ProjectLinksRevoked) "project_links_revoked" 1,
         ProjectArchived(ProjectArchived) "project_archived" 1,
@@ -140,6 +143,7 @@ events! {
         EnvironmentProtectionChanged(EnvironmentProtectionChanged) "environment_protection_changed" 1,
         EnvironmentSupersedingChanged(EnvironmentSupersedingChanged) "environment_superseding_changed" 1,
         EnvironmentBroadcastingChanged(EnvironmentBroadcastingChanged) "environment_broadcasting_changed" 1,
+        EnvironmentLockingChanged(EnvironmentLockingChanged) "environment_locking_changed" 1,
         EnvironmentRightsChanged(EnvironmentRightsChanged) "environment_rights_changed" 1,
         EnvironmentLocked(EnvironmentLocked) "environment_locked" 1,
         EnvironmentUnlocked(EnvironmentUnlocked) "environment_unlocked" 1,
@@ -148,9 +152,15 @@ events! {
         SecretSet(SecretSet) "secret_set" 1,
         VariableUnset(VariableUnset) "variable_unset" 1,
     }
+    /// What goes for everything there is.
+    Installation(InstallationEvent) {
+        EverythingLocked(EverythingLocked) "everything_locked" 1,
+        EverythingUnlocked(EverythingUnlocked) "everything_unlocked" 1,
+        AdministratorsChanged(AdministratorsChanged) "administrators_changed" 1,
+    }
     /// What happens to one press and its deployment.
     Deployment(DeploymentEvent) {
-        Requested(DeploymentRequested) "deployment_requested" 1,
+        Requested(DeploymentRequested) "deployment_requested" 2,
         Refused(DeploymentRefused) "deployment_refused" 2,
         Promoted(DeploymentPromoted) "deployment_promoted" 1,
         MovedUp(DeploymentMovedUp) "deployment_moved_up" 1,
@@ -217,6 +227,8 @@ pub enum StreamKind {
     Message,
     /// What a person in Slack chose.
     Person,
+    /// What goes for everything there is.
+    Installation,
 }
 
 impl StreamKind {
@@ -229,6 +241,7 @@ impl StreamKind {
             Self::Deployment => "deployment",
             Self::Message => "message",
             Self::Person => "person",
+            Self::Installation => "installation",
         }
     }
 }
@@ -240,9 +253,9 @@ pub struct Address {
     pub kind: StreamKind,
     /// The stream.
     pub stream: Uuid,
-    /// The build, project or person whose story it is part of: what a build's events are read by.
+    /// The build, project, person or installation whose story it is part of: what a build's events are read by.
     pub correlation: Uuid,
-    /// The consistency boundary that it moves: a project's configuration or an environment's line.
+    /// The consistency boundary that it moves: a project's configuration, an environment's line, or what goes for everything.
     pub boundary: Option<Uuid>,
 }
 
@@ -267,7 +280,12 @@ impl Event {
             Self::Deployment(DeploymentEvent::LockedOut(e)) => {
                 let until = e.lock.until.map_or(0, |until| until.timestamp_micros());
                 let reason = e.lock.reason.as_deref().unwrap_or_default();
-                format!("{kind} {} {until} {reason}", e.lock.since.timestamp_micros())
+                let scope = match e.lock.scope {
+                    Scope::Environment => "",
+                    Scope::Project => " of its project",
+                    Scope::Everything => " of everything",
+                };
+                format!("{kind}{scope} {} {until} {reason}", e.lock.since.timestamp_micros())
             }
             Self::Deployment(DeploymentEvent::Delayed(e)) => format!("{kind} {}", e.times),
             Self::Deployment(DeploymentEvent::StrayStopped(e)) => format!("{kind} {}", e.container_id),
@@ -306,6 +324,9 @@ impl Event {
                 SettingsEvent::ProjectStartPatienceChanged(e) => project(e.project_id),
                 SettingsEvent::ProjectStopGraceChanged(e) => project(e.project_id),
                 SettingsEvent::ProjectUncheckedImageChanged(e) => project(e.project_id),
+                SettingsEvent::ProjectLockReminderChanged(e) => project(e.project_id),
+                SettingsEvent::ProjectLocked(e) => project(e.project_id),
+                SettingsEvent::ProjectUnlocked(e) => project(e.project_id),
                 SettingsEvent::ProjectParamsChanged(e) => project(e.project_id),
                 SettingsEvent::ProjectLinksRevoked(e) => project(e.project_id),
                 SettingsEvent::ProjectArchived(e) => project(e.project_id),
@@ -322,6 +343,7 @@ impl Event {
                 SettingsEvent::EnvironmentProtectionChanged(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentSupersedingChanged(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentBroadcastingChanged(e) => environment(e.project_id, e.environment_id),
+                SettingsEvent::EnvironmentLockingChanged(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentRightsChanged(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentLocked(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::EnvironmentUnlocked(e) => environment(e.project_id, e.environment_id),
@@ -330,6 +352,10 @@ impl Event {
                 SettingsEvent::SecretSet(e) => environment(e.project_id, e.environment_id),
                 SettingsEvent::VariableUnset(e) => environment(e.project_id, e.environment_id),
             },
+            Self::Installation(_) => {
+                let stream = installation_stream();
+                Address { kind: StreamKind::Installation, stream, correlation: stream, boundary: Some(stream) }
+            }
             Self::BuildRegistered(e) => {
                 Address { kind: StreamKind::Build, stream: e.build_id.0, correlation: e.build_id.0, boundary: None }
             }

@@ -55,6 +55,8 @@ ids! {
     JobId,
     /// A webhook of a CI system that a project took.
     DeliveryId,
+    /// What can be locked: an environment or a project, by its own id, or everything.
+    LockableId,
     /// Something that is told once: in a direct message, or in the thread under a build's message.
     ReportId,
 }
@@ -120,6 +122,30 @@ impl EventId {
     pub fn following(cause: Uuid, what: &str) -> Self {
         Self(derived(&[b"event", cause.as_bytes(), what.as_bytes()]))
     }
+}
+
+impl LockableId {
+    /// Everything there is.
+    pub fn everything() -> Self {
+        Self(installation_stream())
+    }
+}
+
+impl From<EnvironmentId> for LockableId {
+    fn from(id: EnvironmentId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<ProjectId> for LockableId {
+    fn from(id: ProjectId) -> Self {
+        Self(id.0)
+    }
+}
+
+/// The stream of what goes for everything there is.
+pub fn installation_stream() -> Uuid {
+    derived(&[b"installation"])
 }
 
 /// The stream that a person's choices are kept in.

@@ -1,7 +1,7 @@
 //! An environment's line: who holds it, who waits, and what follows when that changes.
 //!
 //! **Invariant:** at most one deployment holds an environment (is ready, pulling, starting, running, cancelling or
-//! unknown); the rest wait in the order of their presses.
+//! unknown); the rest wait in the order of their presses. Nobody has their turn whom any lock keeps out.
 
 use serde::Deserialize;
 
@@ -11,15 +11,15 @@ use super::event::Event;
 use super::ids::*;
 use super::lock_events::Lock;
 
-/// The open deployments of one environment in the order of their presses, and the lock on it. One of them at most holds
-/// it: the first, unless a lock lets later ones through. Of a long line only what decisions need: its holder, its first
-/// two, its last, the first that the lock lets through, and those of the build in question.
+/// The open deployments of one environment in the order of their presses, and the locks that lie on it. One of them at
+/// most holds it: the first, unless a lock lets later ones through. Of a long line only what decisions need: its holder,
+/// its first two, its last, the first that the locks let through, and those of the build in question.
 #[derive(Debug, Clone, Default)]
 pub struct Line {
     /// The deployments.
     pub open: Vec<Deployment>,
-    /// The lock.
-    pub lock: Option<Lock>,
+    /// The locks: its own, its project's, that of everything.
+    pub locks: Vec<Lock>,
     /// The build that went well there last.
     pub runs: Option<Ran>,
 }
@@ -41,8 +41,13 @@ impl std::ops::Deref for Line {
 }
 
 impl Line {
+    /// The lock that keeps somebody waiting, if one does.
+    pub(super) fn keeps(&self, who: &Somebody) -> Option<&Lock> {
+        self.locks.iter().find(|lock| !lock.lets(who))
+    }
+
     pub(super) fn lets(&self, deployment: &Deployment) -> bool {
-        self.lock.as_ref().is_none_or(|lock| lock.lets(&deployment.requested_by))
+        self.keeps(&deployment.requested_by).is_none()
     }
 
     /// What follows when nobody but, perhaps, one that ends holds the environment: the first that may has its turn; where
@@ -52,8 +57,7 @@ impl Line {
         let Some(first) = waiting().next() else { return vec![] };
         let turn = waiting().find(|d| self.lets(d));
         let promoted = turn.map(|d| DeploymentPromoted { of: d.of }.into());
-        let kept = turn.is_none_or(|d| d.of != first.of).then_some(self.lock.as_ref()).flatten();
-        promoted.into_iter().chain(kept.and_then(|lock| first.locked_out(lock))).collect()
+        promoted.into_iter().chain(self.kept_out(first)).collect()
     }
 
     pub(super) fn holder(&self) -> Option<&Deployment> {
@@ -65,18 +69,17 @@ impl Line {
         let Some(holder) = self.holder() else { return self.next(None).into_iter().next() };
         // What waited for a lock waits for what runs.
         let first = self.iter().find(|d| matches!(d.stand, Stand::Locked { .. }))?;
-        if self.lock.is_some() {
-            return first.locked_out(self.lock.as_ref()?);
+        if !self.lets(first) {
+            return self.kept_out(first);
         }
         let behind = Ahead { deployment_id: holder.of.deployment_id, build_name: holder.build_name.clone() };
         Some(DeploymentMovedUp { of: first.of, behind }.into())
     }
-}
 
-impl Deployment {
-    /// That a lock keeps it waiting, unless that is what it says.
-    pub(super) fn locked_out(&self, lock: &Lock) -> Option<Event> {
-        let says_so = matches!(&self.stand, Stand::Locked { lock: there } if there == lock);
-        (!says_so).then(|| DeploymentLockedOut { of: self.of, lock: lock.clone() }.into())
+    /// That a lock keeps one waiting, if one does and that is not what it says already.
+    pub(super) fn kept_out(&self, deployment: &Deployment) -> Option<Event> {
+        let lock = self.keeps(&deployment.requested_by)?;
+        let says_so = matches!(&deployment.stand, Stand::Locked { lock: there } if there.says_the_same(lock));
+        (!says_so).then(|| DeploymentLockedOut { of: deployment.of, lock: lock.clone() }.into())
     }
 }

@@ -10,6 +10,9 @@ pub use coolops_client::limits::{
     value, variable, visible,
 };
 
+/// Characters in a reason that somebody gives, at most.
+pub const REASON_MAX: usize = 500;
+
 /// Checks a project's slug: `a-z 0-9 -`, 1 to 40 characters, not starting or ending with a dash.
 ///
 /// # Errors

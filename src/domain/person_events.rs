@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::deployment_events::Person;
 use super::payload::Payload;
 
-/// Recorded when somebody chose what they are told directly.
+/// Recorded when it was chosen what somebody is told directly: by themselves, or for them by an operator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NotificationsChosen {
-    /// Who.
+    /// Who is told.
     pub by: Person,
     /// What.
     pub wants: Wants,

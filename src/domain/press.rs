@@ -8,80 +8,91 @@ use super::line::Line;
 use super::project::{Environment, Project};
 use super::rights::{Known, Right};
 
-/// Somebody presses a button.
+/// Somebody wants a build deployed.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "plain facts of the press")]
 pub struct RequestDeployment {
     pub deployment_id: DeploymentId,
     pub build_id: BuildId,
     pub environment_id: EnvironmentId,
-    pub requested_by: Person,
+    pub requested_by: Somebody,
+    /// Where in Slack; none at the command line, where who sits there may all.
+    pub pressed: Option<Pressed>,
+}
+
+/// Where in Slack somebody pressed.
+#[derive(Debug, Clone)]
+pub struct Pressed {
+    /// The channel.
     pub channel: String,
     /// The button is not on a message of this app in its own workspace.
     pub foreign: bool,
 }
 
-/// Decides a press: the deployment takes its place in the line, or the refusal is recorded. Always one event.
+/// Decides a press: the deployment takes its place in the line.
 ///
 /// `posted_in` is the channel that Slack named when it took the build's message, `known` what is known of who pressed.
+///
+/// # Errors
+/// Why not; of somebody in Slack that is recorded too.
 pub fn request(
     build: Option<(&BuildRegistered, &Project)>,
     posted_in: Option<&str>,
     line: &Line,
     known: &Known,
     command: &RequestDeployment,
-) -> Event {
-    let RequestDeployment { deployment_id, build_id, environment_id, .. } = *command;
-    let refuse = |refusal| {
-        let (requested_by, channel) = (command.requested_by.clone(), command.channel.clone());
-        let project_id = build.map(|(_, project)| project.id);
-        DeploymentRefused { deployment_id, build_id, environment_id, project_id, requested_by, channel, refusal }.into()
-    };
-    if command.foreign {
-        return refuse(PressRefusal::ForeignMessage);
+) -> Result<DeploymentRequested, PressRefusal> {
+    let RequestDeployment { deployment_id, build_id, environment_id, requested_by, pressed } = command;
+    if pressed.as_ref().is_some_and(|pressed| pressed.foreign) {
+        return Err(PressRefusal::ForeignMessage);
     }
-    let Some((build, project)) = build else {
-        return refuse(PressRefusal::BuildUnknown);
-    };
+    let (build, project) = build.ok_or(PressRefusal::BuildUnknown)?;
     if project.archived {
-        return refuse(PressRefusal::ProjectArchived { project: project.name.clone() });
+        return Err(PressRefusal::ProjectArchived { project: project.name.clone() });
     }
-    if let Err(refusal) = admit(build, project, posted_in, &command.channel) {
-        return refuse(refusal);
+    if let Some(pressed) = pressed {
+        admit(build, project, posted_in, &pressed.channel)?;
     }
-    let Some(environment) = project.environment(command.environment_id).filter(|e| !e.archived) else {
-        let shown = build.environments.iter().find(|e| e.id == command.environment_id);
+    let Some(environment) = project.environment(*environment_id).filter(|e| !e.archived) else {
+        let shown = build.environments.iter().find(|e| e.id == *environment_id);
         let environment = shown.map_or_else(|| "of this button".to_owned(), |e| e.name.clone());
-        return refuse(PressRefusal::EnvironmentGone { environment });
+        return Err(PressRefusal::EnvironmentGone { environment });
     };
-    if let Err(denied) = environment.rights.may(Right::Deploy, &command.requested_by, known) {
-        return refuse(PressRefusal::NotAllowed { environment: environment.name.clone(), denied });
+    if let Somebody::Person(person) = requested_by {
+        let may = environment.rights.may(Right::Deploy, person, known);
+        may.map_err(|denied| PressRefusal::NotAllowed { environment: environment.name.clone(), denied })?;
     }
-    if let Some(there) = line.iter().find(|d| d.of.build_id == command.build_id) {
-        return refuse(PressRefusal::UnderWay {
+    if let Some(there) = line.iter().find(|d| d.of.build_id == *build_id) {
+        return Err(PressRefusal::UnderWay {
             build_name: there.build_name.clone(),
             environment: environment.name.clone(),
             state: there.state(),
-            since_press_of: there.requested_by.user.clone(),
+            since_press_of: there.requested_by.id().to_owned(),
+            by_operator: there.requested_by.person().is_none(),
         });
     }
     // What waits makes room for a newer press, where that is wanted.
     let stays = |d: &Deployment| d.state() != State::Queued || !environment.superseding;
-    let lock = line.lock.as_ref();
-    let (ahead, locked_out) = match lock.filter(|lock| !lock.lets(&command.requested_by)) {
-        Some(lock) if !line.iter().any(stays) => (None, Some(lock.clone())),
+    let kept_by = line.keeps(requested_by);
+    let ahead = match kept_by {
+        Some(_) if !line.iter().any(stays) => None,
         // Theirs goes before what their lock keeps waiting.
-        None if lock.is_some() => {
+        None if !line.locks.is_empty() => {
             let own = line.iter().rev().find(|d| line.lets(d) && d.state() == State::Queued && stays(d));
-            (own.or(line.holder()), None)
+            own.or(line.holder())
         }
-        _ => (line.iter().rev().find(|d| d.state() == State::Queued && stays(d)).or(line.holder()), None),
+        _ => line.iter().rev().find(|d| d.state() == State::Queued && stays(d)).or(line.holder()),
     };
-    DeploymentRequested {
-        of: DeploymentOf { deployment_id, build_id, environment_id, project_id: project.id },
+    Ok(DeploymentRequested {
+        of: DeploymentOf {
+            deployment_id: *deployment_id,
+            build_id: *build_id,
+            environment_id: *environment_id,
+            project_id: project.id,
+        },
         build_name: build.name.clone(),
         environment_name: environment.name.clone(),
-        requested_by: command.requested_by.clone(),
+        requested_by: requested_by.clone(),
         image: project.image.clone(),
         time_limit_minutes: project.time_limit_minutes,
         log_limit_mebibytes: project.log_limit_mebibytes,
@@ -89,10 +100,27 @@ pub fn request(
         stop_grace_seconds: project.stop_grace_seconds,
         unchecked_image: project.unchecked_image,
         behind: ahead.map(|d| Ahead { deployment_id: d.of.deployment_id, build_name: d.build_name.clone() }),
-        lock: locked_out,
+        lock: kept_by.cloned().map(Box::new),
         source: build.source.clone(),
-    }
-    .into()
+    })
+}
+
+/// What is recorded of a press that was refused.
+pub fn refused(
+    build: Option<(&BuildRegistered, &Project)>,
+    command: &RequestDeployment,
+    refusal: PressRefusal,
+) -> Option<DeploymentRefused> {
+    let requested_by = command.requested_by.person()?.clone();
+    Some(DeploymentRefused {
+        deployment_id: command.deployment_id,
+        build_id: command.build_id,
+        environment_id: command.environment_id,
+        project_id: build.map(|(_, project)| project.id),
+        requested_by,
+        channel: command.pressed.as_ref()?.channel.clone(),
+        refusal,
+    })
 }
 
 /// What an accepted press takes the place of, where the environment is so: those that wait end.

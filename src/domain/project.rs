@@ -3,13 +3,12 @@
 //! The events of a project and of its environments fold into one [`Project`]; every change is decided on it
 //! ([`settings`](super::settings)).
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::ci_rules::CiRules;
 use super::event::{Event, SettingsEvent};
 use super::ids::*;
-use super::lock_events::{Holder, Lock};
+use super::lock_events::{Lock, Unlocked};
 use super::names::{ImageRef, Invalid};
 pub use super::project_events::*;
 use super::rights::Rights;
@@ -23,6 +22,14 @@ pub const LOG_LIMIT_MEBIBYTES: u32 = 16;
 pub const START_PATIENCE_MINUTES: u32 = 10;
 /// How long a container may clean up after SIGTERM unless the project says otherwise.
 pub const STOP_GRACE_SECONDS: u32 = 10;
+
+/// After how many hours whoever forgot a lock is reminded of it unless the project says otherwise.
+pub const LOCK_REMINDER_HOURS: u32 = 24;
+
+#[expect(clippy::unnecessary_wraps, reason = "it is what serde takes for a missing field")]
+fn lock_reminder_hours() -> Option<u32> {
+    Some(LOCK_REMINDER_HOURS)
+}
 
 /// A project as its events leave it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +56,15 @@ pub struct Project {
     pub unchecked_image: Unchecked,
     /// The params that its builds may carry; none: all that don't change how programs run.
     pub params: Option<Vec<String>>,
+    /// After how many hours whoever forgot a lock is reminded of it; none: never.
+    #[serde(default = "lock_reminder_hours")]
+    pub lock_reminder_hours: Option<u32>,
+    /// Who keeps others out of all its environments.
+    #[serde(default)]
+    pub lock: Option<Lock>,
+    /// How the last such lock went.
+    #[serde(default)]
+    pub unlocked: Option<Unlocked>,
     /// Id of the key that log links are made with.
     pub link_key: String,
     /// Closed.
@@ -116,6 +132,9 @@ pub struct Environment {
     /// A failure is shown in the channel too.
     #[serde(default)]
     pub broadcasting: bool,
+    /// Each deployment locks it for whoever had it deployed.
+    #[serde(default)]
+    pub locking: bool,
     /// Who may do what.
     #[serde(default)]
     pub rights: Rights,
@@ -131,17 +150,6 @@ pub struct Environment {
     pub variables: Vec<Variable>,
     /// Events in its stream.
     pub version: i32,
-}
-
-/// How a lock went, for whoever wants to take away what is gone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unlocked {
-    /// The lock.
-    pub lock: Lock,
-    /// Who took it away; none when it ran out.
-    pub by: Option<Holder>,
-    /// When.
-    pub at: DateTime<Utc>,
 }
 
 /// A variable of an environment.
@@ -225,6 +233,9 @@ impl Project {
             stop_grace_seconds: STOP_GRACE_SECONDS,
             unchecked_image: Unchecked::default(),
             params: None,
+            lock_reminder_hours: lock_reminder_hours(),
+            lock: None,
+            unlocked: None,
             link_key: event.link_key.clone(),
             archived: false,
             tokens: Vec::new(),
@@ -249,6 +260,12 @@ impl Project {
             SettingsEvent::ProjectStartPatienceChanged(e) => self.start_patience_minutes = e.minutes,
             SettingsEvent::ProjectStopGraceChanged(e) => self.stop_grace_seconds = e.seconds,
             SettingsEvent::ProjectUncheckedImageChanged(e) => self.unchecked_image = e.then,
+            SettingsEvent::ProjectLockReminderChanged(e) => self.lock_reminder_hours = e.hours,
+            SettingsEvent::ProjectLocked(e) => self.lock = Some(e.lock.clone()),
+            SettingsEvent::ProjectUnlocked(e) => {
+                self.lock = None;
+                self.unlocked = Some(Unlocked { lock: e.lock.clone(), by: e.by.clone(), at: e.at });
+            }
             SettingsEvent::ProjectParamsChanged(e) => self.params.clone_from(&e.params),
             SettingsEvent::ProjectLinksRevoked(e) => self.link_key.clone_from(&e.link_key),
             SettingsEvent::ProjectArchived(_) => self.archived = true,
@@ -289,6 +306,7 @@ impl Project {
                     protected: false,
                     superseding: false,
                     broadcasting: false,
+                    locking: false,
                     rights: Rights::default(),
                     lock: None,
                     unlocked: None,
@@ -312,6 +330,9 @@ impl Project {
             }
             SettingsEvent::EnvironmentBroadcastingChanged(e) => {
                 return self.change(e.environment_id, |env| env.broadcasting = e.broadcasting);
+            }
+            SettingsEvent::EnvironmentLockingChanged(e) => {
+                return self.change(e.environment_id, |env| env.locking = e.locking);
             }
             SettingsEvent::EnvironmentRightsChanged(e) => {
                 return self.change(e.environment_id, |env| env.rights = e.rights.clone());

@@ -103,6 +103,15 @@ pub enum Unchecked {
     Run,
 }
 
+/// Recorded when it was changed after how many hours whoever forgot a lock is reminded of it, and how often from then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProjectLockReminderChanged {
+    /// Whose locks, those of its environments included.
+    pub project_id: ProjectId,
+    /// Hours; none are never reminded.
+    pub hours: Option<u32>,
+}
+
 /// Recorded when it was changed which params a project's builds may carry; announcements from then on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProjectParamsChanged {
@@ -257,6 +266,16 @@ pub struct EnvironmentBroadcastingChanged {
     pub broadcasting: bool,
 }
 
+/// Recorded when it was changed whether each deployment locks an environment for whoever had it deployed; deployments that
+/// begin from then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct EnvironmentLockingChanged {
+    pub project_id: ProjectId,
+    pub environment_id: EnvironmentId,
+    pub locking: bool,
+}
+
 /// Recorded when an environment was closed: its buttons on older messages are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "plain facts")]
@@ -367,6 +386,7 @@ examples! {
     ProjectParamsChanged { project_id: PROJECT, params: Some(vec!["DOCKER_TAG".to_owned()]) }
     ProjectLinksRevoked { project_id: PROJECT, link_key: "5f2c9a01-2" }
     ProjectArchived { project_id: PROJECT }
+    ProjectLockReminderChanged { project_id: PROJECT, hours: Some(24) }
     TokenIssued { project_id: PROJECT, token_id: TOKEN, label: "CircleCI", digest: "0".repeat(64) }
     TokenRevoked { project_id: PROJECT, token_id: TOKEN }
     RegistryCredentialsSet { project_id: PROJECT, registry: "registry.example.com", username: "puller", secret: secret() }
@@ -380,6 +400,7 @@ examples! {
     EnvironmentProtectionChanged { project_id: PROJECT, environment_id: ENVIRONMENT, protected: true }
     EnvironmentSupersedingChanged { project_id: PROJECT, environment_id: ENVIRONMENT, superseding: true }
     EnvironmentBroadcastingChanged { project_id: PROJECT, environment_id: ENVIRONMENT, broadcasting: true }
+    EnvironmentLockingChanged { project_id: PROJECT, environment_id: ENVIRONMENT, locking: true }
     EnvironmentArchived { project_id: PROJECT, environment_id: ENVIRONMENT }
     VariableSet { project_id: PROJECT, environment_id: ENVIRONMENT, name: "REGION", value: "eu-central-1" }
     SecretSet { project_id: PROJECT, environment_id: ENVIRONMENT, name: "DATABASE_URL", secret: secret() }

@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 use super::deployment_events::DeploymentOf;
-use super::event::{DeploymentEvent, Event, SettingsEvent};
-use super::ids::{BuildId, DeploymentId, EnvironmentId, JobId};
+use super::event::{DeploymentEvent, Event, InstallationEvent, SettingsEvent};
+use super::ids::{BuildId, DeploymentId, JobId, LockableId};
+use super::lock_events::{Lock, Scope};
 
 /// A piece of owed work. It names what it is about and nothing else: whoever does it reads the present state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,12 +16,14 @@ pub enum Task {
     RunDeployment(DeploymentId),
     /// Tell the presser why the press was refused.
     ReplyPrivately(DeploymentId),
-    /// See that an environment's lock runs out.
-    EndLock(EnvironmentId),
+    /// See that a lock runs out.
+    EndLock(LockableId),
+    /// Give those their turn whom a lock does not keep waiting any more.
+    MoveLines(LockableId),
     /// Tell people how a deployment goes, directly and in the thread under its build's message.
     Report(DeploymentId),
-    /// Make the messages of an environment's locks say what the log says, and tell who lost one.
-    ReportLock(EnvironmentId),
+    /// Make the messages of the locks of one thing say what the log says, and tell who lost one, or forgot it.
+    ReportLock(LockableId),
 }
 
 /// The kinds of tasks: one for each file of a job in `jobs`.
@@ -31,14 +34,22 @@ pub enum TaskKind {
     RunDeployment,
     ReplyPrivately,
     EndLock,
+    MoveLines,
     Report,
     ReportLock,
 }
 
 impl TaskKind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::SyncMessage, Self::RunDeployment, Self::ReplyPrivately, Self::EndLock, Self::Report, Self::ReportLock];
+    pub const ALL: [Self; 7] = [
+        Self::SyncMessage,
+        Self::RunDeployment,
+        Self::ReplyPrivately,
+        Self::EndLock,
+        Self::MoveLines,
+        Self::Report,
+        Self::ReportLock,
+    ];
 
     /// The stored name.
     pub fn as_str(self) -> &'static str {
@@ -47,6 +58,7 @@ impl TaskKind {
             Self::RunDeployment => "run_deployment",
             Self::ReplyPrivately => "reply_privately",
             Self::EndLock => "end_lock",
+            Self::MoveLines => "move_lines",
             Self::Report => "report",
             Self::ReportLock => "report_lock",
         }
@@ -63,9 +75,10 @@ impl TaskKind {
             Self::SyncMessage => Task::SyncMessage(BuildId(key)),
             Self::RunDeployment => Task::RunDeployment(DeploymentId(key)),
             Self::ReplyPrivately => Task::ReplyPrivately(DeploymentId(key)),
-            Self::EndLock => Task::EndLock(EnvironmentId(key)),
+            Self::EndLock => Task::EndLock(LockableId(key)),
+            Self::MoveLines => Task::MoveLines(LockableId(key)),
             Self::Report => Task::Report(DeploymentId(key)),
-            Self::ReportLock => Task::ReportLock(EnvironmentId(key)),
+            Self::ReportLock => Task::ReportLock(LockableId(key)),
         }
     }
 }
@@ -78,6 +91,7 @@ impl Task {
             Self::RunDeployment(_) => TaskKind::RunDeployment,
             Self::ReplyPrivately(_) => TaskKind::ReplyPrivately,
             Self::EndLock(_) => TaskKind::EndLock,
+            Self::MoveLines(_) => TaskKind::MoveLines,
             Self::Report(_) => TaskKind::Report,
             Self::ReportLock(_) => TaskKind::ReportLock,
         }
@@ -88,7 +102,7 @@ impl Task {
         match self {
             Self::SyncMessage(id) => id.0,
             Self::RunDeployment(id) | Self::ReplyPrivately(id) | Self::Report(id) => id.0,
-            Self::EndLock(id) | Self::ReportLock(id) => id.0,
+            Self::EndLock(id) | Self::MoveLines(id) | Self::ReportLock(id) => id.0,
         }
     }
 
@@ -130,15 +144,31 @@ pub fn react(event: &Event) -> Vec<Task> {
                 std::iter::once(Task::RunDeployment(e.of.deployment_id)).chain(told(&e.of)).collect()
             }
         },
-        // Somebody must see that it runs out.
-        Event::Settings(SettingsEvent::EnvironmentLocked(e)) if e.lock.until.is_some() => {
-            vec![Task::EndLock(e.environment_id), Task::ReportLock(e.environment_id)]
-        }
-        Event::Settings(SettingsEvent::EnvironmentLocked(e)) => vec![Task::ReportLock(e.environment_id)],
-        Event::Settings(SettingsEvent::EnvironmentUnlocked(e)) => vec![Task::ReportLock(e.environment_id)],
+        Event::Settings(SettingsEvent::EnvironmentLocked(e)) => locked(e.environment_id.into(), &e.lock),
+        Event::Settings(SettingsEvent::EnvironmentUnlocked(e)) => unlocked(e.environment_id.into(), &e.lock),
+        Event::Settings(SettingsEvent::ProjectLocked(e)) => locked(e.project_id.into(), &e.lock),
+        Event::Settings(SettingsEvent::ProjectUnlocked(e)) => unlocked(e.project_id.into(), &e.lock),
+        Event::Installation(InstallationEvent::EverythingLocked(e)) => locked(LockableId::everything(), &e.lock),
+        Event::Installation(InstallationEvent::EverythingUnlocked(e)) => unlocked(LockableId::everything(), &e.lock),
         // Settings change nothing that was promised before; a posted message is the end of a task, not its beginning.
-        Event::Settings(_) | Event::MessagePosted(_) | Event::NotificationsChosen(_) => vec![],
+        Event::Settings(_) | Event::Installation(_) | Event::MessagePosted(_) | Event::NotificationsChosen(_) => vec![],
     }
+}
+
+/// What a lock makes us owe: somebody must see that it runs out. What lies on more than one environment is told to the
+/// lines there one by one; that of one environment is in the append that made it.
+fn locked(id: LockableId, lock: &Lock) -> Vec<Task> {
+    let ends = lock.until.map(|_| Task::EndLock(id));
+    [Some(Task::ReportLock(id)), ends, lines(id, lock)].into_iter().flatten().collect()
+}
+
+/// What its end makes us owe.
+fn unlocked(id: LockableId, lock: &Lock) -> Vec<Task> {
+    [Some(Task::ReportLock(id)), lines(id, lock)].into_iter().flatten().collect()
+}
+
+fn lines(id: LockableId, lock: &Lock) -> Option<Task> {
+    (lock.scope != Scope::Environment).then_some(Task::MoveLines(id))
 }
 
 /// What people are told of beside the message.

@@ -15,6 +15,8 @@ pub struct Known {
     pub home: Option<String>,
     /// Whether they are a guest or a bot, or have left; who was never asked about counts as a member.
     pub guest: Option<bool>,
+    /// Who administers everything.
+    pub administrators: Vec<Who>,
     /// Whether they are in a group, by its id; one that is missing could not be asked about.
     pub groups: BTreeMap<String, bool>,
 }
@@ -41,6 +43,14 @@ impl Rights {
         }
     }
 
+    /// The same with those who administer everything among who administers this.
+    #[must_use]
+    pub fn with_administrators(mut self, administrators: &[Who]) -> Self {
+        let more = administrators.iter().filter(|who| !self.administer.contains(who)).cloned().collect::<Vec<_>>();
+        self.administer.extend(more);
+        self
+    }
+
     /// The groups that are named for anything, by their ids.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         let all = Right::ALL.into_iter().filter_map(|right| self.named(right)).flatten();
@@ -63,11 +73,12 @@ impl Rights {
         };
         let by_name = |who: &&Who| is(who) && matches!(who, Who::User { .. });
         let named = self.named(right);
-        let is_named = self.administer.iter().chain(named.unwrap_or_default()).any(|who| by_name(&who));
+        let administer = || self.administer.iter().chain(&known.administrators);
+        let is_named = administer().chain(named.unwrap_or_default()).any(|who| by_name(&who));
         if known.guest == Some(true) && !self.guests && !is_named {
             return Err(Denied::Guest { right });
         }
-        if let Some(who) = self.administer.iter().find(is) {
+        if let Some(who) = administer().find(is) {
             return Ok(Rule::Administers(who.clone()));
         }
         let Some(named) = named else { return Ok(Rule::Everybody) };
@@ -76,11 +87,15 @@ impl Rights {
         }
         let unanswered = named
             .iter()
-            .chain(&self.administer)
+            .chain(administer())
             .find(|who| matches!(who, Who::Group { id, .. } if !known.groups.contains_key(id)));
         Err(match unanswered {
             Some(group) => Denied::Unanswered { right, group: group.name() },
-            None => Denied::NotNamed { right, named: named.iter().map(Who::name).collect() },
+            None => {
+                let all: Vec<&Who> = named.iter().chain(administer()).collect();
+                let once = all.iter().enumerate().filter(|(n, who)| !all[..*n].contains(who));
+                Denied::NotNamed { right, named: once.map(|(_, who)| who.name()).collect() }
+            }
         })
     }
 }
@@ -105,6 +120,7 @@ mod tests {
         Known {
             home: Some("T1".into()),
             guest: Some(false),
+            administrators: vec![],
             groups: groups.iter().map(|(id, is)| ((*id).to_owned(), *is)).collect(),
         }
     }

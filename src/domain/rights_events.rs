@@ -113,6 +113,13 @@ pub struct EnvironmentRightsChanged {
     pub rights: Rights,
 }
 
+/// Recorded when it was changed who administers everything there is; from then on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "plain facts")]
+pub struct AdministratorsChanged {
+    pub administrators: Vec<Who>,
+}
+
 /// Why somebody may not do something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -194,5 +201,11 @@ impl Payload for EnvironmentRightsChanged {
                 guests: true,
             },
         }
+    }
+}
+
+impl Payload for AdministratorsChanged {
+    fn example() -> Self {
+        Self { administrators: vec![Who::Group { id: "S0123456789".into(), handle: Some("ops".into()) }] }
     }
 }

@@ -83,6 +83,9 @@ impl Project {
             EnvironmentChange::Broadcast(broadcasting) => {
                 EnvironmentBroadcastingChanged { project_id, environment_id, broadcasting }.into()
             }
+            EnvironmentChange::LockByDeployment(locking) => {
+                EnvironmentLockingChanged { project_id, environment_id, locking }.into()
+            }
             EnvironmentChange::Allow(rights) => {
                 let named = Right::ALL.into_iter().filter_map(|right| rights.named(right)).map(<[_]>::len).max();
                 if named.unwrap_or(0) > NAMED_MAX {
@@ -143,6 +146,12 @@ impl Project {
             ProjectChange::StopGrace(seconds) => {
                 within("the grace in seconds", seconds, 1, 600)?;
                 ProjectStopGraceChanged { project_id, seconds }.into()
+            }
+            ProjectChange::LockReminder(hours) => {
+                if let Some(hours) = hours {
+                    within("the time before a reminder in hours", hours, 1, 24 * 28)?;
+                }
+                ProjectLockReminderChanged { project_id, hours }.into()
             }
             ProjectChange::UncheckedImage(then) => ProjectUncheckedImageChanged { project_id, then }.into(),
             ProjectChange::Params(params) => {
@@ -216,6 +225,7 @@ pub enum EnvironmentChange {
     Protect(bool),
     Supersede(bool),
     Broadcast(bool),
+    LockByDeployment(bool),
     Allow(Rights),
     Archive,
     SetVariable { name: String, value: String },
@@ -234,6 +244,7 @@ pub enum ProjectChange {
     LogLimit(u32),
     StartPatience(u32),
     StopGrace(u32),
+    LockReminder(Option<u32>),
     UncheckedImage(Unchecked),
     Params(Option<Vec<String>>),
     RevokeLinks(String),

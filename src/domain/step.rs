@@ -126,12 +126,11 @@ impl Deployment {
                 let place = line.iter().position(|d| d.of.deployment_id == of.deployment_id).unwrap_or(line.len());
                 let (before, after) = (&line[..place], line.get(place + 1..).unwrap_or_default());
                 let next = after.iter().find(|d| d.state() == State::Queued);
-                let moved: Vec<Event> = match (before.last(), &line.lock) {
+                let moved: Vec<Event> = match before.last() {
                     // Of a line that a lock keeps waiting the next one says so, or has its turn.
                     _ if line.holder().is_none() => line.next(Some(of.deployment_id)),
-                    (None, Some(lock)) => next.and_then(|next| next.locked_out(lock)).into_iter().collect(),
-                    (None, None) => vec![],
-                    (Some(before), _) => next
+                    None => next.and_then(|next| line.kept_out(next)).into_iter().collect(),
+                    Some(before) => next
                         .into_iter()
                         .map(|next| {
                             let build_name = before.build_name.clone();
@@ -221,8 +220,8 @@ mod tests {
 
     use super::*;
     use crate::domain::build::{BuildRegistered, RegisterBuild, Registration};
-    use crate::domain::event::{DeploymentEvent, SettingsEvent};
-    use crate::domain::press::{RequestDeployment, request};
+    use crate::domain::event::SettingsEvent;
+    use crate::domain::press::{Pressed, RequestDeployment, request};
     use crate::domain::project::Project;
     use crate::domain::rights::Known;
     use crate::domain::{build, settings};
@@ -251,21 +250,24 @@ mod tests {
         *build
     }
 
-    fn press(project: &Project, build: &BuildRegistered, line: &Line, id: u128) -> Event {
+    fn press(
+        project: &Project,
+        build: &BuildRegistered,
+        line: &Line,
+        id: u128,
+    ) -> Result<DeploymentRequested, PressRefusal> {
         let command = RequestDeployment {
             deployment_id: DeploymentId(Uuid::from_u128(id)),
             build_id: build.build_id,
             environment_id: project.environments[0].id,
-            requested_by: Person { team: "T1".into(), user: "U1".into(), name: "ana".into() },
-            channel: "C1".into(),
-            foreign: false,
+            requested_by: Person { team: "T1".into(), user: "U1".into(), name: "ana".into() }.into(),
+            pressed: Some(Pressed { channel: "C1".into(), foreign: false }),
         };
         request(Some((build, project)), Some("C1"), line, &Known::default(), &command)
     }
 
-    fn accepted(event: &Event) -> Deployment {
-        let Event::Deployment(DeploymentEvent::Requested(e)) = event else { panic!("refused: {event:?}") };
-        Deployment::requested(e)
+    fn accepted(decided: &Result<DeploymentRequested, PressRefusal>) -> Deployment {
+        Deployment::requested(decided.as_ref().unwrap())
     }
 
     /// What has to happen for a deployment whose turn it is to stand so; queued, it has to wait behind one that runs.
@@ -315,8 +317,7 @@ mod tests {
         let first = accepted(&press(&project, &build(&project, "m-1"), &Line::default(), 1));
         assert_eq!(first.state(), State::Ready);
         let second = press(&project, &build(&project, "m-2"), &line([first]), 2);
-        let Event::Deployment(DeploymentEvent::Requested(event)) = &second else { panic!("refused") };
-        assert_eq!(event.behind.as_ref().unwrap().build_name, "m-1");
+        assert_eq!(second.as_ref().unwrap().behind.as_ref().unwrap().build_name, "m-1");
         assert_eq!(accepted(&second).state(), State::Queued);
     }
 
@@ -326,11 +327,8 @@ mod tests {
         let build = build(&project, "m-1");
         for state in State::ALL.into_iter().filter(|s| s.is_open()) {
             let there = in_state(state, accepted(&press(&project, &build, &Line::default(), 1)));
-            let Event::Deployment(DeploymentEvent::Refused(refused)) = press(&project, &build, &line([there]), 2)
-            else {
-                panic!("accepted while {state:?}")
-            };
-            assert!(refused.refusal.sentence().starts_with("m-1 is already "), "{}", refused.refusal.sentence());
+            let refusal = press(&project, &build, &line([there]), 2).unwrap_err();
+            assert!(refusal.sentence().starts_with("m-1 is already "), "{state:?}: {}", refusal.sentence());
         }
     }
 
@@ -386,9 +384,7 @@ mod tests {
         let build = build(&project, "m-1");
         let archived = project.change_environment("Production", settings::EnvironmentChange::Archive).unwrap();
         let project = project.evolve(&archived);
-        let Event::Deployment(DeploymentEvent::Refused(refused)) = press(&project, &build, &Line::default(), 1) else {
-            panic!("accepted")
-        };
-        assert!(refused.refusal.sentence().starts_with("The environment Production does not exist any more"));
+        let refusal = press(&project, &build, &Line::default(), 1).unwrap_err();
+        assert!(refusal.sentence().starts_with("The environment Production does not exist any more"));
     }
 }

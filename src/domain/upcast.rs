@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 pub type Step = fn(Value) -> Value;
 
 /// Every step: the type, the version that it takes, and what it does.
-pub const STEPS: &[(&str, i16, Step)] = &[("deployment_refused", 1, deployment_refused_1)];
+pub const STEPS: &[(&str, i16, Step)] =
+    &[("deployment_refused", 1, deployment_refused_1), ("deployment_requested", 1, deployment_requested_1)];
 
 /// The step that takes a version of a type.
 pub fn step(kind: &str, version: i16) -> Option<Step> {
@@ -35,6 +36,14 @@ fn deployment_refused_1(mut event: Value) -> Value {
             None => "",
         };
         event["refusal"]["state"] = json!(stored);
+    }
+    event
+}
+
+/// Version 2 says whether a person or an operator asked for it; version 1 knew people only.
+fn deployment_requested_1(mut event: Value) -> Value {
+    if let Some(person) = event["requested_by"].as_object_mut() {
+        person.insert("kind".to_owned(), json!("person"));
     }
     event
 }

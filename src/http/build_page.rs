@@ -98,7 +98,7 @@ fn history(line: &Timed, links: &Links, now: chrono::DateTime<chrono::Utc>) -> M
             span { "runs " (image) ", which the registry could not be asked about" }
         }
         span.facts {
-            (deployment.requested_by.name) " · " (page::time(line.requested_at))
+            (deployment.requested_by.name()) " · " (page::time(line.requested_at))
             @if let Some(seconds) = line.ran(now) { " · " span.ran { (duration(seconds)) } }
         }
         a href=(log_url("", links, deployment.of.deployment_id)) { "See logs" }

@@ -173,7 +173,7 @@ pub(super) fn head(timed: &Timed) -> Markup {
         h1 { span { (d.build_name) " → " (d.environment_name) } (page::badge(d.state())) }
         @if Words::of(d).says_more() { p.reason { (sentence(d)) } }
         p.facts {
-            "Pressed by " (d.requested_by.name) " · " (page::time(timed.requested_at))
+            "Pressed by " (d.requested_by.name()) " · " (page::time(timed.requested_at))
             @if let Some(started) = timed.started_at {
                 " · "
                 @if over {

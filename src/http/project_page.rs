@@ -12,7 +12,7 @@ use crate::domain::deployment::duration;
 use crate::keys::Links;
 use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
-use crate::projections::words::Words;
+use crate::projections::words::{Words, locked_with};
 use crate::slack::render::log_url;
 use coolops_client::limits::visible;
 
@@ -49,7 +49,7 @@ fn environment(s: &Standing, links: Option<&Links>, now: chrono::DateTime<chrono
             (page::badge(d.deployment.state()))
             @if Words::of(&d.deployment).says_more() { span { (sentence(&d.deployment)) } }
             span.facts {
-                (d.deployment.requested_by.name) " · " (page::time(d.since))
+                (d.deployment.requested_by.name()) " · " (page::time(d.since))
                 @if let Some(seconds) = d.ran(now) { " · " span.ran { (duration(seconds)) } }
             }
             @if let Some(links) = links { a href=(log_url("", links, d.deployment.of.deployment_id)) { "See logs" } }
@@ -61,15 +61,16 @@ fn environment(s: &Standing, links: Option<&Links>, now: chrono::DateTime<chrono
                 span { (s.name) }
                 @if s.protected { span.badge { "protected" } }
             }
-            @if let Some(lock) = &s.lock {
+            @for lock in &s.locks {
                 p {
-                    "Locked by " (lock.holder.name()) " since " (page::time(lock.since))
+                    "Locked" (locked_with(lock.scope)) " by " (lock.holder.name()) " since " (page::time(lock.since))
                     @if let Some(until) = lock.until { ", until " (page::time(until)) }
+                    @if let Some(build) = &lock.build { ", for " strong { (build) } }
                     @if let Some(reason) = &lock.reason { ": " (visible(reason)) }
                 }
             }
             @match &s.good {
-                Some(good) => p { "Runs " strong { (good.deployment.build_name) } " since " (page::time(good.since)) ", by " (good.deployment.requested_by.name) "." },
+                Some(good) => p { "Runs " strong { (good.deployment.build_name) } " since " (page::time(good.since)) ", by " (good.deployment.requested_by.name()) "." },
                 None => p.facts { "Nothing was deployed here with success yet." },
             }
             @if !s.open.is_empty() || s.failed.is_some() {

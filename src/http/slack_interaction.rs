@@ -1,9 +1,12 @@
 //! `POST /slack/interactions`: somebody pressed a button. Verify, decide, append, 200; everything else is derived.
 
-use std::time::Duration;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
 
+use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 
 use super::error::Answer;
 use super::slack_request::verified;
@@ -11,33 +14,96 @@ use super::{Parts, Web, response_url, traced};
 use crate::app::CommandError;
 use crate::app::presses::Cancelled;
 use crate::domain::ids::DeploymentId;
+use crate::domain::names::REASON_MAX;
 use crate::slack::button::Choice;
-use crate::slack::interaction::{self, Asks, Interaction};
+use crate::slack::dialog::{self, About};
+use crate::slack::interaction::{self, Asks, Interaction, Press, Submission};
 use crate::telemetry::causes;
 
 /// Slack gives up on an answer after 3 s.
 const DEADLINE: Duration = Duration::from_millis(2_300);
 
+/// What is left of that when Slack is not waited for any longer: somebody has to be told so.
+const MARGIN: Duration = Duration::from_millis(200);
+
 /// Handles the request.
 ///
 /// # Errors
 /// 401 when Slack didn't sign it (nothing is recorded), 400 when it isn't what Slack sends.
-pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCode, Answer> {
+pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response, Answer> {
     let signed = verified(&web, request).await?;
     let home = web.home.get().map(String::as_str);
     let Interaction { asks, response_url } =
         interaction::parse(&signed.body, home).map_err(|e| Answer::malformed(e.to_string()))?;
     let answer_to = response_url.as_deref();
-    let press = match asks {
-        Asks::Press(press) => *press,
-        Asks::Nothing => return Ok(StatusCode::OK),
-        Asks::Stale => {
-            say(&web, answer_to, STALE);
-            return Ok(StatusCode::OK);
-        }
-    };
     // The same bytes again are the same press.
     let id = DeploymentId::of_press(&signed.signature, &signed.timestamp);
+    match asks {
+        Asks::Press(press) => pressed(&web, id, answer_to, *press).await,
+        Asks::Submission(submission) => return Ok(filled_in(&web, id, *submission).await),
+        Asks::Nothing => {}
+        Asks::Stale => say(&web, answer_to, STALE),
+    }
+    Ok(StatusCode::OK.into_response())
+}
+
+/// A dialog was filled in: an empty answer closes it, a problem is shown beside what was written (docs.slack.dev,
+/// "view_submission").
+async fn filled_in(web: &Web, id: DeploymentId, submission: Submission) -> Response {
+    let problem = |text: &str| {
+        let errors = serde_json::json!({ dialog::REASON: text });
+        Json(serde_json::json!({ "response_action": "errors", "errors": errors })).into_response()
+    };
+    if !dialog::fits(submission.reason.as_deref()) {
+        return problem(&format!("That is too long: {REASON_MAX} characters at most."));
+    }
+    traced::about("deployment.id", submission.about.deployment);
+    let done = tokio::time::timeout(DEADLINE, web.app.cancel(id, submission.cancel())).await;
+    match done.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".into()))) {
+        Ok(Cancelled::Yes | Cancelled::Refused) => StatusCode::OK.into_response(),
+        Ok(Cancelled::Unknown) => problem("There is no such deployment any more."),
+        Err(CommandError::Unavailable(cause)) => {
+            tracing::warn!(details = causes(&*cause), "a press could not be recorded");
+            problem(TRY_AGAIN)
+        }
+        Err(CommandError::Impossible(cause)) => {
+            tracing::error!(details = causes(&*cause), "a press can't be recorded");
+            problem(IMPOSSIBLE)
+        }
+        Err(CommandError::Refused(never)) => match never {},
+    }
+}
+
+/// Asks in a dialog why a deployment shall end; whoever can't end it hears so at once.
+async fn ask_why(
+    web: &Web,
+    id: DeploymentId,
+    answer_to: Option<&str>,
+    press: Press,
+    deployment: DeploymentId,
+) -> Result<Cancelled, CommandError<Infallible>> {
+    let begun = Instant::now();
+    let trigger = press.trigger.clone().unwrap_or_default();
+    let command = press.cancel(deployment);
+    let Some(there) = web.app.to_be_cancelled(&command).await? else {
+        return web.app.cancel(id, command).await;
+    };
+    let about = About { deployment, channel: command.channel, foreign: command.foreign };
+    // Whoever asked Slack who somebody is has waited already.
+    let patience = DEADLINE.saturating_sub(begun.elapsed() + MARGIN);
+    if let Err(why) = web.app.open_dialog(&trigger, &dialog::cancel(&there, &about), patience).await {
+        tracing::warn!(error = why, "Slack does not open a dialog");
+        let place = there.environment_name;
+        let sentence = format!(
+            "Slack did not open the dialog, so nothing was cancelled. Press again, or write: {COMMAND} cancel {place} because …"
+        );
+        return Ok(answer_with(web, answer_to, &crate::slack::answer::Answer::Nothing(sentence)));
+    }
+    Ok(Cancelled::Yes)
+}
+
+/// Somebody pressed a button, or chose from a menu.
+async fn pressed(web: &Web, id: DeploymentId, answer_to: Option<&str>, press: Press) {
     let done = async {
         match press.choice {
             Choice::Deploy(button) => {
@@ -48,43 +114,50 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<StatusCo
                 traced::about("deployment.id", deployment);
                 web.app.cancel(id, press.cancel(deployment)).await
             }
+            Choice::AskCancel(deployment) => {
+                traced::about("deployment.id", deployment);
+                ask_why(web, id, answer_to, press, deployment).await
+            }
             Choice::Again(button) => {
                 let answer = web.app.chosen_again(press.request(id, button)).await?;
-                Ok(answer_with(&web, answer_to, &answer))
+                Ok(answer_with(web, answer_to, &answer))
             }
             _ if press.foreign => {
                 let sentence = crate::domain::deployment::PressRefusal::ForeignMessage.sentence();
-                Ok(answer_with(&web, answer_to, &crate::slack::answer::Answer::Nothing(sentence)))
+                Ok(answer_with(web, answer_to, &crate::slack::answer::Answer::Nothing(sentence)))
             }
             Choice::Rollback(environment) => {
                 let answer = web.app.chosen_rollback(&press.channel, environment).await?;
-                Ok(answer_with(&web, answer_to, &answer))
+                Ok(answer_with(web, answer_to, &answer))
             }
-            Choice::Unlock(environment, since) => {
-                let answer = web.app.pressed_unlock(&press.channel, (environment, since), press.by).await?;
-                Ok(answer_with(&web, answer_to, &answer))
+            Choice::Unlock(lockable, since) => {
+                let answer = web.app.pressed_unlock(&press.channel, (lockable, since), press.by).await?;
+                Ok(answer_with(web, answer_to, &answer))
+            }
+            Choice::Keep(lockable, since) => {
+                let answer = web.app.pressed_keep(&press.channel, (lockable, since), press.by).await?;
+                Ok(answer_with(web, answer_to, &answer))
             }
             Choice::Show(project) => {
                 let answer = web.app.whereabouts(&press.channel, project).await?.for_everybody();
-                Ok(answer_with(&web, answer_to, &answer))
+                Ok(answer_with(web, answer_to, &answer))
             }
         }
     };
     let done = tokio::time::timeout(DEADLINE, done).await;
     match done.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".into()))) {
         Ok(Cancelled::Yes | Cancelled::Refused) => {}
-        Ok(Cancelled::Unknown) => say(&web, answer_to, STALE),
+        Ok(Cancelled::Unknown) => say(web, answer_to, STALE),
         Err(CommandError::Unavailable(cause)) => {
             tracing::warn!(details = causes(&*cause), "a press could not be recorded");
-            say(&web, answer_to, TRY_AGAIN);
+            say(web, answer_to, TRY_AGAIN);
         }
         Err(CommandError::Impossible(cause)) => {
             tracing::error!(details = causes(&*cause), "a press can't be recorded");
-            say(&web, answer_to, IMPOSSIBLE);
+            say(web, answer_to, IMPOSSIBLE);
         }
         Err(CommandError::Refused(never)) => match never {},
     }
-    Ok(StatusCode::OK)
 }
 
 const TRY_AGAIN: &str = "coolops can't reach its database right now and could not confirm your press. Please try again in a moment; if the message shows it by then, your press was taken.";

@@ -14,7 +14,9 @@ use uuid::Uuid;
 
 use super::housekeeping::{Chore, Housekeeping};
 use super::slack_calls::{Paces, SlackJob};
-use super::{Outcome, end_lock, housekeeping, reply_privately, report, report_lock, run_deployment, sync_message};
+use super::{
+    Outcome, end_lock, housekeeping, move_lines, reply_privately, report, report_lock, run_deployment, sync_message,
+};
 use crate::app::{self, App};
 use crate::domain::react::{Task, TaskKind};
 use crate::failpoint;
@@ -176,6 +178,11 @@ impl Crew {
     async fn keep_house(&self, chore: Chore) {
         match chore {
             Chore::FindOwedWork => housekeeping::find_owed_work(&self.0.app).await,
+            Chore::RemindOfLocks => {
+                if let Tools::Slack(..) = &self.0.tools {
+                    housekeeping::remind_of_locks(&self.0.app).await;
+                }
+            }
             Chore::Forget => housekeeping::forget(&self.0.app).await,
             Chore::AskAfterGroups => {
                 let (app, Tools::Slack(..)) = (Arc::clone(&self.0.app), &self.0.tools) else { return };
@@ -261,12 +268,13 @@ impl Crew {
             (Task::Report(deployment), Tools::Slack(slack, paces)) => {
                 report::perform(SlackJob { app, slack, paces, claim }, deployment).await
             }
-            (Task::ReportLock(environment), Tools::Slack(slack, paces)) => {
-                report_lock::perform(SlackJob { app, slack, paces, claim }, environment).await
+            (Task::ReportLock(lockable), Tools::Slack(slack, paces)) => {
+                report_lock::perform(SlackJob { app, slack, paces, claim }, lockable).await
             }
-            (Task::EndLock(environment), _) => end_lock::perform(app, environment).await,
+            (Task::EndLock(lockable), _) => end_lock::perform(app, lockable).await,
+            (Task::MoveLines(lockable), _) => move_lines::perform(app, lockable).await,
             (Task::RunDeployment(id), Tools::Runner(runner)) => {
-                run_deployment::perform(app, runner, claim, id, stop).await
+                Box::pin(run_deployment::perform(app, runner, claim, id, stop)).await
             }
             _ => Ok(Outcome::Later(
                 Duration::from_secs(1),
@@ -294,13 +302,13 @@ fn span(claim: &Claim) -> tracing::Span {
         attempts = claim.attempts,
         event.position = claim.wanted,
         build.id = field::Empty,
-        environment.id = field::Empty,
+        lockable.id = field::Empty,
         deployment.id = field::Empty,
     );
     match claim.task {
         Task::SyncMessage(build) => span.record("build.id", field::display(build)),
-        Task::EndLock(environment) | Task::ReportLock(environment) => {
-            span.record("environment.id", field::display(environment))
+        Task::EndLock(lockable) | Task::MoveLines(lockable) | Task::ReportLock(lockable) => {
+            span.record("lockable.id", field::display(lockable))
         }
         Task::RunDeployment(id) | Task::ReplyPrivately(id) | Task::Report(id) => {
             span.record("deployment.id", field::display(id))

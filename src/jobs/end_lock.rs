@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Outcome;
 use crate::app::{App, CommandError};
-use crate::domain::ids::EnvironmentId;
+use crate::domain::ids::LockableId;
 use crate::telemetry::causes;
 
 /// The job comes back so often: the lock may have another end by then, or be another one, and clocks are set.
@@ -14,8 +14,8 @@ const LOOK: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn perform(app: &App, environment: EnvironmentId) -> anyhow::Result<Outcome> {
-    match app.end_lock(environment).await {
+pub async fn perform(app: &App, lockable: LockableId) -> anyhow::Result<Outcome> {
+    match app.end_lock(lockable).await {
         // It was taken away, or has no end, or is over: nothing is left to be seen to.
         Ok(None) => Ok(Outcome::Done),
         Ok(Some(left)) => Ok(Outcome::Later(left.min(LOOK), None)),

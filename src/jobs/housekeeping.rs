@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::domain::ids::LockableId;
 use crate::domain::react::Task;
 use crate::runner::{Found, Runner};
 
@@ -22,14 +23,17 @@ pub(super) enum Chore {
     SweepContainers,
     /// Who is in a group that rights name is known before it is needed.
     AskAfterGroups,
+    /// Somebody may have forgotten a lock without an end.
+    RemindOfLocks,
 }
 
 /// Every chore, and how often it is done.
-const CHORES: [(Chore, Duration); 4] = [
+const CHORES: [(Chore, Duration); 5] = [
     (Chore::FindOwedWork, Duration::from_mins(5)),
     (Chore::Forget, Duration::from_mins(5)),
     (Chore::SweepContainers, Duration::from_secs(30)),
     (Chore::AskAfterGroups, Duration::from_mins(1)),
+    (Chore::RemindOfLocks, Duration::from_mins(5)),
 ];
 
 /// When each chore was done last, by this process.
@@ -62,6 +66,27 @@ pub(super) async fn find_owed_work(app: &App) {
             }
         }
         Err(e) => tracing::warn!(error = format!("{e:#}"), "owed work can't be looked for"),
+    }
+    if let Err(e) = find_locked_lines(app).await {
+        tracing::warn!(error = format!("{e:#}"), "lines that a lock keeps waiting can't be looked at");
+    }
+}
+
+/// What a lock of everything owes, and whoever waits although no lock keeps them waiting any more.
+async fn find_locked_lines(app: &App) -> anyhow::Result<()> {
+    let ends = Task::EndLock(LockableId::everything());
+    let lock = app.installation_anew().await?.value.lock.clone();
+    if lock.is_some_and(|lock| lock.until.is_some()) && app.store.jobs().is_idle(ends).await? {
+        app.store.jobs().want(ends).await?;
+    }
+    app.move_all(&app.store.deployments().held_by_nobody().await?).await?;
+    Ok(())
+}
+
+/// Reminds people of locks that they may have forgotten.
+pub(super) async fn remind_of_locks(app: &App) {
+    if let Err(e) = app.remind_of_locks().await {
+        tracing::warn!(error = format!("{e:#}"), "forgotten locks can't be looked for");
     }
 }
 

@@ -8,6 +8,7 @@ mod end_lock;
 mod follow;
 mod housekeeping;
 mod last_words;
+mod move_lines;
 pub mod queue;
 pub mod relay;
 pub mod reply_privately;
@@ -48,4 +49,4 @@ pub const SLACK_KINDS: &[TaskKind] =
     &[TaskKind::SyncMessage, TaskKind::ReplyPrivately, TaskKind::Report, TaskKind::ReportLock];
 
 /// The kinds of jobs that need Docker, or nothing: done by `worker`.
-pub const RUNNER_KINDS: &[TaskKind] = &[TaskKind::RunDeployment, TaskKind::EndLock];
+pub const RUNNER_KINDS: &[TaskKind] = &[TaskKind::RunDeployment, TaskKind::EndLock, TaskKind::MoveLines];

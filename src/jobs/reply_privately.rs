@@ -20,11 +20,11 @@ pub async fn perform(job: SlackJob<'_>, press: DeploymentId) -> anyhow::Result<O
         return Ok(Outcome::Done);
     };
     let mut text = mrkdwn::escape(&mrkdwn::clean(&refused.refusal.sentence()));
-    if let PressRefusal::UnderWay { since_press_of, .. } = &refused.refusal {
-        let who = if *since_press_of == refused.requested_by.user {
-            "you".to_owned()
-        } else {
-            mrkdwn::mention(since_press_of)
+    if let PressRefusal::UnderWay { since_press_of, by_operator, .. } = &refused.refusal {
+        let who = match by_operator {
+            true => format!("{}, an operator", mrkdwn::word(since_press_of, 80, 160)),
+            false if *since_press_of == refused.requested_by.user => "you".to_owned(),
+            false => mrkdwn::mention(since_press_of),
         };
         text.push_str(&format!(" It was started by {who}."));
     }

@@ -53,7 +53,8 @@ pub async fn perform(job: SlackJob<'_>, deployment: DeploymentId) -> anyhow::Res
     };
     let build = requested.of.build_id;
     let Some(card) = BuildCard::fold(&log.build(build).await?) else { return Ok(Outcome::Done) };
-    let owed = reports::of_deployment(&own);
+    let locks = job.app.locks_on(requested.of.project_id, requested.of.environment_id).await?;
+    let owed = reports::of_deployment(&own, &locks);
     tell(job, deployment.0, &owed, Some((build, &card))).await
 }
 

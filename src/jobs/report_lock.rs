@@ -1,12 +1,13 @@
-//! Makes the messages of an environment's locks say what the log says, and tells people that somebody else took theirs
-//! away.
+//! Makes the messages of the locks of one thing say what the log says, and tells people that somebody else took theirs
+//! away, or that they may have forgotten one.
 
 use super::slack_calls::{REMOVED, SlackJob, is_one_of};
 use super::sync_message::UPDATE;
 use super::{Outcome, report};
-use crate::domain::ids::EnvironmentId;
+use crate::domain::ids::{LockableId, ReportId};
+use crate::domain::lock::Scope;
 use crate::domain::react::Task;
-use crate::projections::lock_card;
+use crate::projections::lock_card::{self, LockCard};
 use crate::projections::reports::{self, Fact, Report, To};
 use crate::slack::client::SlackError;
 use crate::slack::{render, report as rendered};
@@ -20,34 +21,49 @@ const TOLD_FOR: chrono::Duration = chrono::Duration::days(1);
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn perform(job: SlackJob<'_>, environment: EnvironmentId) -> anyhow::Result<Outcome> {
+pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<Outcome> {
     let store = &job.app.store;
-    let Some(project) = store.directory().project_of(environment).await? else { return Ok(Outcome::Done) };
-    let Some(project) = job.app.project_of_log(project).await? else { return Ok(Outcome::Done) };
-    let Some(place) = project.value.environment(environment) else { return Ok(Outcome::Done) };
-    let events = store.log().stream(environment.0).await?;
-    let since = store.clock().now() - TOLD_FOR;
-    let cards = lock_card::of_environment(&events, &place.name);
-    let is_told = |card: &lock_card::LockCard| card.gone.as_ref().is_none_or(|gone| gone.at >= since);
-    let message = |card: lock_card::LockCard| Report {
-        id: card.id,
-        to: To::Channel(project.value.channel.clone()),
-        went_wrong: false,
-        fact: Fact::Lock(Box::new(card)),
-    };
-    let messages: Vec<Report> = cards.into_iter().filter(is_told).map(message).collect();
+    let Some(about) = job.app.told_of_locks(lockable).await? else { return Ok(Outcome::Done) };
+    let (what, project) = (about.what.as_str(), about.project.as_deref());
+    let events = store.log().stream(lockable.0).await?;
+    let now = store.clock().now();
+    let since = now - TOLD_FOR;
+    let cards = lock_card::of_stream(&events, (lockable, what));
+    let forgotten =
+        cards.last().zip(about.remind_every).and_then(|(card, every)| reports::of_forgotten(card, every, now, project));
+    let is_told = |card: &LockCard| card.gone.as_ref().is_none_or(|gone| gone.at >= since);
+    let messages: Vec<Report> = cards
+        .into_iter()
+        .filter(is_told)
+        .flat_map(|card| about.channels.iter().map(|channel| message(&card, channel)).collect::<Vec<_>>())
+        .collect();
     for message in &messages {
-        if let Some(wait) = edit(job, environment, message).await? {
+        if let Some(wait) = edit(job, lockable, message).await? {
             return Ok(wait);
         }
     }
-    let taken = reports::of_environment(&events, since, &place.name, &project.value.name);
-    let owed: Vec<Report> = messages.into_iter().chain(taken).collect();
-    report::tell(job, environment.0, &owed, None).await
+    let taken = reports::of_locks(&events, since, what, project);
+    let owed: Vec<Report> = messages.into_iter().chain(taken).chain(forgotten).collect();
+    report::tell(job, lockable.0, &owed, None).await
+}
+
+/// The message of a lock in a channel.
+fn message(card: &LockCard, channel: &str) -> Report {
+    // What lies on everything has one in each channel.
+    let place = match card.lock.scope {
+        Scope::Environment | Scope::Project => "channel".to_owned(),
+        Scope::Everything => format!("channel {channel}"),
+    };
+    Report {
+        id: ReportId::of(card.event.0, &place),
+        to: To::Channel(channel.to_owned()),
+        went_wrong: false,
+        fact: Fact::Lock(Box::new(card.clone())),
+    }
 }
 
 /// Edits a message that is there and says something else; comes back with what the job has to wait for.
-async fn edit(job: SlackJob<'_>, environment: EnvironmentId, message: &Report) -> anyhow::Result<Option<Outcome>> {
+async fn edit(job: SlackJob<'_>, lockable: LockableId, message: &Report) -> anyhow::Result<Option<Outcome>> {
     let reports = job.app.store.reports();
     let Some(Told::Sent { channel, ts, digest }) = reports.get(message.id).await? else { return Ok(None) };
     let Some(payload) = rendered::render(message, None, &[]) else { return Ok(None) };
@@ -67,7 +83,7 @@ async fn edit(job: SlackJob<'_>, environment: EnvironmentId, message: &Report) -
             if !reports.sent(job.claim, message.id, place, Some(&wanted)).await? {
                 // What we said may have landed on top of something newer.
                 reports.doubted(message.id).await?;
-                job.app.store.jobs().want(Task::ReportLock(environment)).await?;
+                job.app.store.jobs().want(Task::ReportLock(lockable)).await?;
                 return Ok(Some(Outcome::Lost));
             }
             Ok(None)
@@ -75,7 +91,7 @@ async fn edit(job: SlackJob<'_>, environment: EnvironmentId, message: &Report) -
         // Somebody deleted it, or it can't be edited any more: what it said is in the log.
         Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
             tracing::warn!(slack.error = %word, "Slack refuses an edit of a lock's message");
-            reports.not_told(job.claim, message.id, environment.0, Some(&word)).await?;
+            reports.not_told(job.claim, message.id, lockable.0, Some(&word)).await?;
             Ok(None)
         }
         Err(e) => job.trouble(UPDATE, e).await.map(Some),

@@ -490,8 +490,12 @@ impl Run<'_> {
         if !deployment.state().has_not_begun() {
             return Ok(());
         }
-        let known = self.app.known(environment, &deployment.requested_by).await?;
-        match environment.rights.may(Right::Deploy, &deployment.requested_by, &known) {
+        // An operator may all.
+        let Somebody::Person(person) = &deployment.requested_by else { return Ok(()) };
+        let installation = self.app.installation_anew().await?;
+        let rights = std::slice::from_ref(&environment.rights);
+        let known = self.app.known(&installation.value, rights, person).await?;
+        match environment.rights.may(Right::Deploy, person, &known) {
             Ok(_) => Ok(()),
             Err(denied) => Err(Break::Withdraw(StopReason::NotAllowed { denied })),
         }
@@ -522,8 +526,8 @@ impl Run<'_> {
             variables.push((variable.name.clone(), value));
         }
         for (name, value) in [
-            ("COOLOPS_DEPLOYER_NAME", deployment.requested_by.name.clone()),
-            ("COOLOPS_DEPLOYER_EXTERNAL_ID", deployment.requested_by.user.clone()),
+            ("COOLOPS_DEPLOYER_NAME", deployment.requested_by.name().to_owned()),
+            ("COOLOPS_DEPLOYER_EXTERNAL_ID", deployment.requested_by.id().to_owned()),
             ("COOLOPS_DEPLOYMENT_ID", of.deployment_id.to_string()),
             ("COOLOPS_BUILD_NAME", deployment.build_name.clone()),
             ("COOLOPS_PROJECT", project.name.clone()),

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::timed::Timed;
-use crate::domain::build::{ButtonFor, Entry};
+use crate::domain::build::{ButtonFor, Entry, Source};
 use crate::domain::event::{DeploymentEvent, Event, Recorded};
 use crate::domain::ids::{BuildId, ProjectId};
 
@@ -16,6 +16,7 @@ pub struct BuildCard {
     pub project_name: String,
     pub build_name: String,
     pub metadata: Vec<Entry>,
+    pub source: Option<Source>,
     pub environments: Vec<ButtonFor>,
     pub channel: String,
     pub public_url: String,
@@ -48,6 +49,7 @@ impl BuildCard {
                 project_name: e.project_name.clone(),
                 build_name: e.name.clone(),
                 metadata: e.metadata.clone(),
+                source: e.source.clone(),
                 environments: e.environments.clone(),
                 channel: e.channel.clone(),
                 public_url: e.public_url.clone(),

@@ -1,20 +1,20 @@
-//! What a lock's message in the channel says: a fold of its environment's events and nothing else.
+//! What a lock's message in the channel says: a fold of the events of what it lies on and nothing else.
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::event::{Event, Recorded, SettingsEvent};
-use crate::domain::ids::{EnvironmentId, ReportId};
-use crate::domain::lock::{Holder, Lock};
+use crate::domain::event::{Event, InstallationEvent, Recorded, SettingsEvent};
+use crate::domain::ids::{EventId, LockableId};
+use crate::domain::lock::{Lock, Somebody};
 
 /// A lock's message as data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LockCard {
-    /// The message's id: of the event that made the lock.
-    pub id: ReportId,
-    /// The environment.
-    pub environment_id: EnvironmentId,
-    /// What it is called.
-    pub environment: String,
+    /// The event that made the lock.
+    pub event: EventId,
+    /// What it lies on.
+    pub lockable: LockableId,
+    /// What that is called, in a sentence.
+    pub what: String,
     /// The lock, with the reason and the end that it has now, or had at last.
     pub lock: Lock,
     /// When it was made, by the log's time.
@@ -27,34 +27,65 @@ pub struct LockCard {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gone {
     /// Who took it away; none when it ran out.
-    pub by: Option<Holder>,
+    pub by: Option<Somebody>,
     /// When.
     pub at: DateTime<Utc>,
 }
 
-/// The locks that an environment has had, by its events, the oldest first.
-pub fn of_environment(events: &[Recorded], environment: &str) -> Vec<LockCard> {
+/// The locks that a thing has had, by the events of its stream, the oldest first.
+pub fn of_stream(events: &[Recorded], (id, what): (LockableId, &str)) -> Vec<LockCard> {
     let mut cards: Vec<LockCard> = Vec::new();
     for recorded in events {
-        match &recorded.event {
-            Event::Settings(SettingsEvent::EnvironmentLocked(e)) => match cards.last_mut() {
-                Some(card) if card.gone.is_none() => card.lock.clone_from(&e.lock),
+        match change(&recorded.event) {
+            Some(Change::Locked(lock)) => match cards.last_mut() {
+                Some(card) if card.gone.is_none() => card.lock.clone_from(lock),
                 _ => cards.push(LockCard {
-                    id: ReportId::of(recorded.event_id.0, "channel"),
-                    environment_id: e.environment_id,
-                    environment: environment.to_owned(),
-                    lock: e.lock.clone(),
+                    event: recorded.event_id,
+                    lockable: id,
+                    what: what.to_owned(),
+                    lock: lock.clone(),
                     begun_at: recorded.recorded_at,
                     gone: None,
                 }),
             },
-            Event::Settings(SettingsEvent::EnvironmentUnlocked(e)) => {
+            Some(Change::Unlocked { by, at, .. }) => {
                 if let Some(card) = cards.last_mut().filter(|card| card.gone.is_none()) {
-                    card.gone = Some(Gone { by: e.by.clone(), at: e.at });
+                    card.gone = Some(Gone { by: by.cloned(), at });
                 }
             }
-            _ => {}
+            None => {}
         }
     }
     cards
+}
+
+/// What an event does to a lock.
+pub enum Change<'a> {
+    /// It is there, or is another one now.
+    Locked(&'a Lock),
+    /// It is gone.
+    Unlocked {
+        /// The lock.
+        lock: &'a Lock,
+        /// Who took it away; none when it ran out.
+        by: Option<&'a Somebody>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+}
+
+/// What an event does to a lock, whatever that lies on; nothing when it is about something else.
+pub fn change(event: &Event) -> Option<Change<'_>> {
+    use InstallationEvent::{EverythingLocked, EverythingUnlocked};
+    use SettingsEvent::{EnvironmentLocked, EnvironmentUnlocked, ProjectLocked, ProjectUnlocked};
+    let (lock, by, at) = match event {
+        Event::Settings(EnvironmentLocked(e)) => return Some(Change::Locked(&e.lock)),
+        Event::Settings(ProjectLocked(e)) => return Some(Change::Locked(&e.lock)),
+        Event::Installation(EverythingLocked(e)) => return Some(Change::Locked(&e.lock)),
+        Event::Settings(EnvironmentUnlocked(e)) => (&e.lock, e.by.as_ref(), e.at),
+        Event::Settings(ProjectUnlocked(e)) => (&e.lock, e.by.as_ref(), e.at),
+        Event::Installation(EverythingUnlocked(e)) => (&e.lock, e.by.as_ref(), e.at),
+        _ => return None,
+    };
+    Some(Change::Unlocked { lock, by, at })
 }

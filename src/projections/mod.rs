@@ -3,10 +3,10 @@
 //! **Invariant:** the same events give the same result, whenever and wherever they are folded.
 
 pub mod build_card;
-pub mod changes;
 pub mod lock_card;
 pub mod reports;
 pub mod rows;
+pub mod sites;
 pub mod standing;
 pub mod timed;
 pub mod words;

@@ -3,14 +3,14 @@
 //! **Invariant:** one fact is told once in one place: a report's id is made of what it tells and of where it goes. What is
 //! not so any more is not told.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::lock_card::LockCard;
+use super::lock_card::{self, Change, LockCard};
 use super::timed::Timed;
-use crate::domain::deployment::{Person, Stand, State, StopReason, Verdict};
-use crate::domain::event::{DeploymentEvent, Event, Recorded, SettingsEvent};
+use crate::domain::deployment::{DeploymentRequested, Person, Stand, State, StopReason, Verdict};
+use crate::domain::event::{DeploymentEvent, Event, Recorded};
 use crate::domain::ids::{EventId, ReportId};
-use crate::domain::lock::{Holder, Lock};
+use crate::domain::lock::{Lock, Somebody};
 
 /// Something to be told.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,16 +48,23 @@ pub enum Fact {
         /// The lock.
         lock: Box<Lock>,
         /// Who took it.
-        by: Holder,
-        /// Which environment it was on.
-        environment: String,
-        /// Of which project.
-        project: String,
+        by: Somebody,
+        /// What it lay on.
+        what: String,
+        /// Of which project that is.
+        project: Option<String>,
+    },
+    /// A lock without an end is there for long: its holder may have forgotten it.
+    LockForgotten {
+        /// The lock.
+        card: Box<LockCard>,
+        /// Of which project what it lies on is.
+        project: Option<String>,
     },
 }
 
-/// What is to be told of a deployment, by its own events in their order.
-pub fn of_deployment(events: &[Recorded]) -> Vec<Report> {
+/// What is to be told of a deployment, by its own events in their order, while these locks lie on its environment.
+pub fn of_deployment(events: &[Recorded], locks: &[Lock]) -> Vec<Report> {
     let mut timed: Option<Timed> = None;
     let mut reports = Vec::new();
     for Recorded { event, event_id, recorded_at, .. } in events {
@@ -79,33 +86,38 @@ pub fn of_deployment(events: &[Recorded]) -> Vec<Report> {
             DeploymentEvent::Resolved(e) => (e.verdict == Verdict::Failed, true, true),
             // Who ended it themselves knows.
             DeploymentEvent::Stopped(e) => {
-                (true, !matches!(&e.reason, StopReason::Person { by, .. } if by.is(presser)), true)
+                (true, !matches!(&e.reason, StopReason::Person { by, .. } if presser.is(by)), true)
             }
             _ => continue,
         };
+        let mut then = timed.clone();
+        // What it waits behind goes on; that a lock will keep it is what is told.
+        if let DeploymentEvent::Requested(DeploymentRequested { lock: Some(lock), .. }) = event {
+            then.deployment.stand = Stand::Locked { lock: Lock::clone(lock) };
+        }
         let mut tell = |to: To, place: &str| {
             reports.push(Report {
                 id: ReportId::of(cause(event, timed, *event_id), place),
                 to,
                 went_wrong,
-                fact: Fact::Deployment(Box::new(timed.clone())),
+                fact: Fact::Deployment(Box::new(then.clone())),
             });
         };
-        if to_presser {
+        if let Some(presser) = presser.person().filter(|_| to_presser) {
             tell(To::Person(presser.clone()), "person");
         }
         if in_thread {
             tell(To::Thread, "thread");
         }
     }
-    let waits_for = timed.as_ref().and_then(|timed| holder(&timed.deployment.stand));
+    let waits = timed.as_ref().is_some_and(|timed| timed.deployment.state() == State::Queued);
     let mut told = std::collections::HashSet::new();
     let is_so = |report: &Report| match &report.fact {
-        Fact::Deployment(then) if then.deployment.state() == State::Queued => {
-            waits_for.zip(holder(&then.deployment.stand)).is_some_and(|(now, then)| now.same(then))
-        }
-        Fact::Deployment(_) => true,
-        Fact::Lock(_) | Fact::LockTaken { .. } => true,
+        Fact::Deployment(then) => match &then.deployment.stand {
+            Stand::Locked { lock } => waits && locks.iter().any(|there| there.holder.same(&lock.holder)),
+            _ => true,
+        },
+        Fact::Lock(_) | Fact::LockTaken { .. } | Fact::LockForgotten { .. } => true,
     };
     // Of several that tell the same the newest words count.
     let mut newest: Vec<Report> = reports.into_iter().rev().filter(|n| is_so(n) && told.insert(n.id)).collect();
@@ -113,34 +125,36 @@ pub fn of_deployment(events: &[Recorded]) -> Vec<Report> {
     newest
 }
 
-/// Whose lock it is that a deployment waits for.
-fn holder(stand: &Stand) -> Option<&Holder> {
-    if let Stand::Locked { lock } = stand { Some(&lock.holder) } else { None }
+/// How often the holder of a lock without an end was to be reminded of it by a time, and when they are next: every so long
+/// from when it was taken, or from when they last said that it shall stay.
+pub fn reminders(lock: &Lock, every: TimeDelta, now: DateTime<Utc>) -> (i64, DateTime<Utc>) {
+    let from = lock.kept.unwrap_or(lock.since).max(lock.since);
+    let so_far = ((now - from).num_seconds() / every.num_seconds().max(1)).max(0);
+    (so_far, from + every * i32::try_from(so_far + 1).unwrap_or(i32::MAX))
 }
 
 /// What a report's id is made of: the event that it tells; that somebody waits for a person's lock is told once,
 /// whatever becomes of the lock's reason and end.
 fn cause(event: &DeploymentEvent, timed: &Timed, id: EventId) -> uuid::Uuid {
     let lock = match event {
-        DeploymentEvent::Requested(e) => e.lock.as_ref(),
+        DeploymentEvent::Requested(e) => e.lock.as_deref(),
         DeploymentEvent::LockedOut(e) => Some(&e.lock),
         _ => None,
     };
     let holder = lock.map(|lock| match &lock.holder {
-        Holder::Person(person) => format!("waits for {} {}", person.team, person.user),
-        Holder::Operator { login } => format!("waits for operator {login}"),
+        Somebody::Person(person) => format!("waits for {} {}", person.team, person.user),
+        Somebody::Operator { login } => format!("waits for operator {login}"),
     });
     holder.map_or(id.0, |words| EventId::following(timed.deployment.of.deployment_id.0, &words).0)
 }
 
-/// What the holder of a lock is to be told, by the events of its environment: that somebody took it away, not longer ago
+/// What the holder of a lock is to be told, by the events of what it lies on: that somebody took it away, not longer ago
 /// than a time.
-pub fn of_environment(events: &[Recorded], since: DateTime<Utc>, environment: &str, project: &str) -> Vec<Report> {
+pub fn of_locks(events: &[Recorded], since: DateTime<Utc>, what: &str, project: Option<&str>) -> Vec<Report> {
     let taken = |recorded: &Recorded| {
-        let Event::Settings(SettingsEvent::EnvironmentUnlocked(e)) = &recorded.event else { return None };
-        let Holder::Person(owner) = &e.lock.holder else { return None };
-        let by = e.by.clone()?;
-        if matches!(&by, Holder::Person(by) if by.is(owner)) || recorded.recorded_at < since {
+        let Some(Change::Unlocked { lock, by: Some(by), .. }) = lock_card::change(&recorded.event) else { return None };
+        let owner = lock.holder.person()?;
+        if by.is(owner) || recorded.recorded_at < since {
             return None;
         }
         Some(Report {
@@ -148,12 +162,28 @@ pub fn of_environment(events: &[Recorded], since: DateTime<Utc>, environment: &s
             to: To::Person(owner.clone()),
             went_wrong: true,
             fact: Fact::LockTaken {
-                lock: Box::new(e.lock.clone()),
-                by,
-                environment: environment.to_owned(),
-                project: project.to_owned(),
+                lock: Box::new(lock.clone()),
+                by: by.clone(),
+                what: what.to_owned(),
+                project: project.map(str::to_owned),
             },
         })
     };
     events.iter().filter_map(taken).collect()
+}
+
+/// That the holder of a lock without an end may have forgotten it: the last time that they were to be reminded.
+pub fn of_forgotten(card: &LockCard, every: TimeDelta, now: DateTime<Utc>, project: Option<&str>) -> Option<Report> {
+    let owner = card.lock.holder.person()?;
+    let (so_far, _) = reminders(&card.lock, every, now);
+    if card.gone.is_some() || card.lock.until.is_some() || so_far == 0 {
+        return None;
+    }
+    let from = card.lock.kept.unwrap_or(card.lock.since).timestamp_micros();
+    Some(Report {
+        id: ReportId::of(card.event.0, &format!("reminder {from} {so_far}")),
+        to: To::Person(owner.clone()),
+        went_wrong: true,
+        fact: Fact::LockForgotten { card: Box::new(card.clone()), project: project.map(str::to_owned) },
+    })
 }

@@ -14,8 +14,8 @@ pub struct Standing {
     pub name: String,
     /// Whether a press for it is asked back first.
     pub protected: bool,
-    /// Who keeps others out of it.
-    pub lock: Option<Lock>,
+    /// Who keeps others out of it: its own lock, its project's, that of everything.
+    pub locks: Vec<Lock>,
     /// What went well there last.
     pub good: Option<Timed>,
     /// What ended there last, if that is another one: what runs there may be half of it.
@@ -26,8 +26,9 @@ pub struct Standing {
 
 impl Standing {
     /// How the open environments of a project stand, in the order of their buttons. `deployments` are those that are
-    /// open there, and of each environment the last that ended and the last that went well, in any order.
-    pub fn of(project: &Project, deployments: &[Timed]) -> Vec<Self> {
+    /// open there, and of each environment the last that ended and the last that went well, in any order; `everything` is the
+    /// lock on everything.
+    pub fn of(project: &Project, everything: Option<&Lock>, deployments: &[Timed]) -> Vec<Self> {
         let stands = |e: &crate::domain::project::Environment| {
             let here = deployments.iter().filter(|d| d.deployment.of.environment_id == e.id);
             let (mut open, mut ended): (Vec<&Timed>, Vec<&Timed>) = here.partition(|d| d.deployment.state().is_open());
@@ -39,7 +40,7 @@ impl Standing {
                 environment: e.id,
                 name: e.name.clone(),
                 protected: e.protected,
-                lock: e.lock.clone(),
+                locks: [e.lock.as_ref(), project.lock.as_ref(), everything].into_iter().flatten().cloned().collect(),
                 good: ended.iter().rev().find(is_good).map(|d| (**d).clone()),
                 failed: ended.last().filter(|d| !is_good(d)).map(|d| (**d).clone()),
                 open: open.into_iter().cloned().collect(),

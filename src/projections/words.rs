@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::deployment::{Deployment, Person, Stand, StopReason, cut_off, stop_words};
-use crate::domain::lock::{Holder, Lock};
+use crate::domain::lock::{Lock, Scope, Somebody};
 
 /// A piece of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,15 +110,30 @@ impl Words {
     }
 }
 
+/// What a lock that lies on an environment lies on beside it; fits behind "locked".
+pub fn locked_with(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Environment => "",
+        Scope::Project => " with the whole project",
+        Scope::Everything => " with everything",
+    }
+}
+
 /// That somebody's lock is waited for.
 fn waits_for(lock: &Lock) -> Vec<Part> {
     let who = match &lock.holder {
-        Holder::Person(person) => Part::Who(person.clone()),
-        Holder::Operator { login } => Part::Said(login.clone()),
+        Somebody::Person(person) => Part::Who(person.clone()),
+        Somebody::Operator { login } => Part::Said(login.clone()),
     };
+    let on = match lock.scope {
+        Scope::Environment => None,
+        Scope::Project => Some(Part::Ours(" on the whole project")),
+        Scope::Everything => Some(Part::Ours(" on everything")),
+    };
+    let build = lock.build.iter().flat_map(|build| [Part::Ours(" for "), Part::Build(build.clone())]);
     let reason = lock.reason.iter().flat_map(|r| [Part::Ours(" ("), Part::Said(r.clone()), Part::Ours(")")]);
     let until = lock.until.iter().flat_map(|until| [Part::Ours(", until "), Part::At(*until)]);
-    [Part::Ours("waits for the lock of "), who].into_iter().chain(reason).chain(until).collect()
+    [Part::Ours("waits for the lock of "), who].into_iter().chain(on).chain(build).chain(reason).chain(until).collect()
 }
 
 /// Which image runs, where the registry could not say whether there is a newer one.

@@ -9,15 +9,17 @@ use slack_morphism::prelude::*;
 
 use super::button::{self, Button, Choice};
 use super::command::{COMMANDS, Misunderstood};
+use super::line::said;
 use super::mrkdwn;
-use super::render::{context, markdown, plain, said, units};
+use super::render::{context, markdown, plain, units};
 use crate::domain::deployment::Person;
-use crate::domain::ids::{EnvironmentId, ProjectId};
-use crate::domain::lock::{Holder, Lock};
+use crate::domain::ids::{LockableId, ProjectId};
+use crate::domain::lock::{Lock, Scope, Somebody};
 use crate::domain::person_events::Wants;
 use crate::domain::rights::{Denied, Right, Rights, Rule, Who};
 use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
+use crate::projections::words::locked_with;
 
 /// Slack: 3,000 characters in a section's text.
 const SECTION_UNITS: usize = 2_900;
@@ -99,19 +101,19 @@ pub enum Answer {
         /// Where it is.
         url: Option<String>,
     },
-    /// An environment was locked: everybody in the channel hears so.
+    /// Something was locked: everybody in the channel hears so.
     Locked {
-        /// Its name.
-        environment: String,
+        /// What it is called.
+        what: String,
         /// What the button that takes it away carries.
-        id: EnvironmentId,
+        id: LockableId,
         /// The lock.
         lock: Lock,
     },
     /// A lock was taken away: everybody in the channel hears so, and whose it was is called.
     Unlocked {
-        /// The environment's name.
-        environment: String,
+        /// What it lay on.
+        what: String,
         /// The lock.
         lock: Lock,
         /// Who took it away.
@@ -119,14 +121,19 @@ pub enum Answer {
     },
     /// A lock that is somebody else's: the person is asked whether it shall be taken away.
     TheirLock {
-        /// The environment's name.
-        environment: String,
+        /// What it lies on.
+        what: String,
         /// What the button carries.
-        id: EnvironmentId,
+        id: LockableId,
         /// The lock.
         lock: Lock,
     },
-    /// The locks that there are, with their environments.
+    /// A lock stays, as its holder said.
+    Kept {
+        /// What it lies on.
+        what: String,
+    },
+    /// The locks that there are, with what they lie on.
     Locks(Vec<(String, Lock)>),
     /// Who may do what in an environment.
     Who {
@@ -173,28 +180,30 @@ impl Answer {
         let for_all = matches!(self, Self::Shown { .. });
         let (text, blocks) = match self {
             Self::Silence => return None,
-            Self::Locked { environment, id, lock } => {
+            Self::Locked { what, id, lock } => {
                 let text = format!(
-                    ":lock: {} is yours{}. Your deployments go through, those of others wait; the channel is told.",
-                    bold(environment),
-                    terms(lock)
+                    ":lock: {} is yours{}. Your deployments go through, those of others wait; {}.",
+                    bold(&capital(what)),
+                    terms(lock),
+                    if lock.scope == Scope::Everything { "every channel is told" } else { "the channel is told" }
                 );
-                (text.clone(), vec![section(text), unlock_button(environment, *id, lock)])
+                (text.clone(), vec![section(text), unlock_button(what, *id, lock)])
             }
-            Self::Unlocked { environment, lock, by } => {
-                (unlocked(environment, lock, Some(&Holder::Person(by.clone()))), vec![])
-            }
-            Self::TheirLock { environment, id, lock } => {
+            Self::Unlocked { what, lock, by } => (unlocked(what, lock, Some(&Somebody::Person(by.clone()))), vec![]),
+            Self::TheirLock { what, id, lock } => {
                 let holder = who(&lock.holder);
-                let text =
-                    format!("{} is locked by {holder}{}. Shall it be taken away?", bold(environment), terms(lock));
-                (text.clone(), vec![section(text), unlock_button(environment, *id, lock)])
+                let what_is = bold(&capital(what));
+                let text = format!("{what_is} is locked by {holder}{}. Shall it be taken away?", terms(lock));
+                (text.clone(), vec![section(text), unlock_button(what, *id, lock)])
+            }
+            Self::Kept { what } => {
+                (format!(":lock: Your lock of {} stays. You are asked again in the same time.", bold(what)), vec![])
             }
             Self::Locks(locks) if locks.is_empty() => ("Nothing is locked here.".to_owned(), vec![]),
             Self::Locks(locks) => {
-                let line = |(environment, lock): &(String, Lock)| {
+                let line = |(what, lock): &(String, Lock)| {
                     let since = mrkdwn::local_time(lock.since);
-                    format!(":lock: {} by {} since {since}{}", bold(environment), who(&lock.holder), terms(lock))
+                    format!(":lock: {} by {} since {since}{}", bold(&capital(what)), who(&lock.holder), terms(lock))
                 };
                 let mut lines: Vec<String> = locks.iter().take(LOCKS_SHOWN).map(line).collect();
                 if locks.len() > LOCKS_SHOWN {
@@ -282,40 +291,65 @@ fn code(text: &str) -> String {
     format!("`{}`", mrkdwn::escape(&mrkdwn::cut(&mrkdwn::clean(text), 200, 400).replace('`', "'")))
 }
 
-fn who(holder: &Holder) -> String {
+fn who(holder: &Somebody) -> String {
     mrkdwn::word(holder.name(), 80, 160)
 }
 
-/// Why and until when.
+/// What for, why and until when.
 fn terms(lock: &Lock) -> String {
+    let build = lock.build.as_ref().map(|build| format!(" for {}", bold(build))).unwrap_or_default();
     let reason =
         lock.reason.as_ref().map(|reason| format!(" ({})", mrkdwn::word(reason, 300, 600))).unwrap_or_default();
     let until = lock.until.map(|until| format!(", until {}", mrkdwn::local_time(until))).unwrap_or_default();
-    format!("{reason}{until}")
+    format!("{build}{reason}{until}")
 }
 
-/// *Unlock*, which asks back first and names whose lock it is.
-pub(super) fn unlock_button(environment: &str, id: EnvironmentId, lock: &Lock) -> SlackBlock {
+/// A text as the beginning of a sentence.
+pub fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}", chars.as_str())
+}
+
+fn buttons_of_lock(buttons: Vec<SlackBlockButtonElement>) -> SlackBlock {
+    SlackActionsBlock::new(buttons.into_iter().map(Into::into).collect())
+        .with_block_id(button::answer_block().into())
+        .into()
+}
+
+fn unlock(what: &str, id: LockableId, lock: &Lock) -> SlackBlockButtonElement {
     let until = lock.until.map(|until| format!(", until {}", until.format("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
     let reason = lock.reason.as_ref().map(|reason| format!(" ({})", mrkdwn::cut(reason, 150, 150))).unwrap_or_default();
     let text = format!("It is the lock of {}{reason}{until}.", lock.holder.name());
-    let asked = super::render::asked_back(&format!("Unlock {environment}?"), &text, "Unlock", "Let it be");
-    let button = SlackBlockButtonElement::new(plain("Unlock".to_owned()))
+    let asked = super::render::asked_back(&format!("Unlock {what}?"), &text, "Unlock", "Let it be");
+    SlackBlockButtonElement::new(plain("Unlock".to_owned()))
         .with_action_id(button::unlock_action().into())
         .with_value(Choice::Unlock(id, lock.since.timestamp_micros()).value())
-        .with_confirm(asked);
-    SlackActionsBlock::new(vec![button.into()]).with_block_id(button::answer_block().into()).into()
+        .with_confirm(asked)
 }
 
-/// That somebody has an environment for themselves.
-pub(super) fn locked(environment: &str, lock: &Lock) -> String {
-    let (name, who, terms) = (bold(environment), who(&lock.holder), terms(lock));
+/// *Unlock*, which asks back first and names whose lock it is.
+pub(super) fn unlock_button(what: &str, id: LockableId, lock: &Lock) -> SlackBlock {
+    buttons_of_lock(vec![unlock(what, id, lock)])
+}
+
+/// The same beside *Keep*.
+pub(super) fn keep_buttons(what: &str, id: LockableId, lock: &Lock) -> SlackBlock {
+    let keep = SlackBlockButtonElement::new(plain("Keep".to_owned()))
+        .with_action_id(button::keep_action().into())
+        .with_value(Choice::Keep(id, lock.since.timestamp_micros()).value());
+    buttons_of_lock(vec![unlock(what, id, lock), keep])
+}
+
+/// That somebody has something for themselves.
+pub(super) fn locked(what: &str, lock: &Lock) -> String {
+    let (name, who, terms) = (bold(&capital(what)), who(&lock.holder), terms(lock));
     format!(":lock: {name} is locked by {who}{terms}. Their deployments go through, those of others wait.")
 }
 
 /// How a lock went: who took it away, or that it ran out.
-pub(super) fn unlocked(environment: &str, lock: &Lock, by: Option<&Holder>) -> String {
-    let name = bold(environment);
+pub(super) fn unlocked(what: &str, lock: &Lock, by: Option<&Somebody>) -> String {
+    let name = bold(&capital(what));
     let Some(by) = by else {
         return format!(":unlock: {name} is unlocked: the lock of {}{} ran out.", who(&lock.holder), terms(lock));
     };
@@ -323,8 +357,8 @@ pub(super) fn unlocked(environment: &str, lock: &Lock, by: Option<&Holder>) -> S
         return format!(":unlock: {name} is unlocked by {}.", who(&lock.holder));
     }
     let holder = match &lock.holder {
-        Holder::Person(person) => mrkdwn::mention(&person.user),
-        Holder::Operator { .. } => who(&lock.holder),
+        Somebody::Person(person) => mrkdwn::mention(&person.user),
+        Somebody::Operator { .. } => who(&lock.holder),
     };
     format!(":unlock: {name} is unlocked by {}; it was the lock of {holder}{}.", who(by), terms(lock))
 }
@@ -391,7 +425,7 @@ fn whereabouts(of: &Whereabouts) -> String {
 }
 
 fn standing_of(s: &Standing) -> String {
-    let by = |d: &Timed| mrkdwn::word(&d.deployment.requested_by.name, 80, 160);
+    let by = |d: &Timed| mrkdwn::word(d.deployment.requested_by.name(), 80, 160);
     let protected = if s.protected { " (protected)" } else { "" };
     let mut text = match &s.good {
         Some(good) => {
@@ -400,8 +434,9 @@ fn standing_of(s: &Standing) -> String {
         }
         None => format!("\n{}{protected}: nothing yet", bold(&s.name)),
     };
-    if let Some(lock) = &s.lock {
-        text.push_str(&format!("\n    :lock: locked by {}{}", who(&lock.holder), terms(lock)));
+    for lock in &s.locks {
+        let with = locked_with(lock.scope);
+        text.push_str(&format!("\n    :lock: locked{with} by {}{}", who(&lock.holder), terms(lock)));
     }
     let shown = 5;
     for d in s.open.iter().take(shown).chain(&s.failed) {
@@ -496,7 +531,8 @@ fn who_may(environment: &str, rights: &Rights, own: &[(Right, Result<Rule, Denie
     for (right, may) in own {
         let who = match rights.named(*right) {
             None => "everybody who sees the build's message".to_owned(),
-            Some([]) => "operators alone".to_owned(),
+            Some([]) if rights.administer.is_empty() => "operators alone".to_owned(),
+            Some([]) => "who administers it".to_owned(),
             Some(all) => {
                 let mut names: Vec<String> = all.iter().take(NAMED_SHOWN).map(name).collect();
                 if all.len() > NAMED_SHOWN {

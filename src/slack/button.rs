@@ -3,12 +3,14 @@
 //! **Invariant:** what is in a message stays there for years, so every version of a value that was ever sent can be
 //! read. A value is constant for the message's life: a press acts on the present, never on what the message showed.
 
-use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, ProjectId};
+use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, LockableId, ProjectId};
 
 /// Id of the block of buttons; a menu's block has a version behind it.
 const BLOCK: &str = "deploy";
 /// Begins the id of a line's block.
 const LINE: &str = "line";
+/// Ends the action id of a button that opens a log.
+const LOGS: &str = ".logs";
 /// Begins the id of a block in the answer to a command.
 const ANSWER: &str = "answer";
 
@@ -21,12 +23,16 @@ pub enum Choice {
     Again(Button),
     /// That the build before the present one is back somewhere; asked back.
     Rollback(EnvironmentId),
-    /// That a deployment ends.
+    /// That a deployment ends, having been asked back.
     Cancel(DeploymentId),
+    /// To be asked whether a deployment shall end, and why.
+    AskCancel(DeploymentId),
     /// That everybody in the channel sees what is where, in one project or in all of the channel.
     Show(Option<ProjectId>),
-    /// That an environment's lock is taken away: the one that was taken at this time, in microseconds since 1970.
-    Unlock(EnvironmentId, i64),
+    /// That a lock is taken away: the one that was taken at this time, in microseconds since 1970.
+    Unlock(LockableId, i64),
+    /// That it stays, says its holder.
+    Keep(LockableId, i64),
 }
 
 impl Choice {
@@ -37,8 +43,10 @@ impl Choice {
             Self::Again(Button { build, environment }) => format!("v1.again.{build}.{environment}"),
             Self::Rollback(environment) => format!("v1.rollback.{environment}"),
             Self::Cancel(deployment) => format!("v1.cancel.{deployment}"),
+            Self::AskCancel(deployment) => format!("v1.ask_cancel.{deployment}"),
             Self::Show(Some(project)) => format!("v1.show.{project}"),
-            Self::Unlock(environment, since) => format!("v1.unlock.{environment}.{since}"),
+            Self::Unlock(lockable, since) => format!("v1.unlock.{lockable}.{since}"),
+            Self::Keep(lockable, since) => format!("v1.keep.{lockable}.{since}"),
             Self::Show(None) => "v1.show.all".to_owned(),
         }
     }
@@ -49,15 +57,24 @@ impl Choice {
         if let Some(deployment) = behind("v1.cancel.") {
             return Some(Self::Cancel(deployment.parse().ok()?));
         }
+        if let Some(deployment) = behind("v1.ask_cancel.") {
+            return Some(Self::AskCancel(deployment.parse().ok()?));
+        }
         if let Some(button) = behind("v1.again.") {
             return Button::read(&format!("v1.{button}")).map(Self::Again);
         }
         if let Some(environment) = behind("v1.rollback.") {
             return Some(Self::Rollback(environment.parse().ok()?));
         }
-        if let Some(lock) = behind("v1.unlock.") {
-            let (environment, since) = lock.split_once('.')?;
-            return Some(Self::Unlock(environment.parse().ok()?, since.parse().ok()?));
+        let lock = |text: &str| {
+            let (lockable, since) = text.split_once('.')?;
+            Some((lockable.parse().ok()?, since.parse().ok()?))
+        };
+        if let Some(text) = behind("v1.unlock.") {
+            return lock(text).map(|(lockable, since)| Self::Unlock(lockable, since));
+        }
+        if let Some(text) = behind("v1.keep.") {
+            return lock(text).map(|(lockable, since)| Self::Keep(lockable, since));
         }
         match behind("v1.show.") {
             Some("all") => Some(Self::Show(None)),
@@ -115,6 +132,16 @@ pub fn line(deployment: DeploymentId) -> String {
     format!("{LINE}.{deployment}")
 }
 
+/// Action id of the button that opens a deployment's log.
+pub fn logs_action(deployment: DeploymentId) -> String {
+    format!("{LINE}.{deployment}{LOGS}")
+}
+
+/// Whether a press only opened an address, of which Slack tells all the same.
+pub fn only_opens(action: &str) -> bool {
+    action.starts_with(LINE) && action.ends_with(LOGS)
+}
+
 /// Id of the block of buttons in the answer to a command.
 pub fn answer_block() -> String {
     ANSWER.to_owned()
@@ -123,6 +150,11 @@ pub fn answer_block() -> String {
 /// Action id of the button that takes a lock away.
 pub fn unlock_action() -> String {
     format!("{ANSWER}.unlock")
+}
+
+/// Action id of the button that lets a lock stay.
+pub fn keep_action() -> String {
+    format!("{ANSWER}.keep")
 }
 
 /// Action id of the button that shows an answer to everybody.
@@ -158,9 +190,11 @@ mod tests {
         for choice in [
             Choice::Deploy(button),
             cancel,
+            Choice::AskCancel(DeploymentId(Uuid::from_u128(5))),
             Choice::Show(Some(project)),
             Choice::Show(None),
-            Choice::Unlock(button.environment, 1_700_000_000_000_000),
+            Choice::Unlock(button.environment.into(), 1_700_000_000_000_000),
+            Choice::Keep(LockableId::everything(), 1_700_000_000_000_000),
             Choice::Again(button),
             Choice::Rollback(button.environment),
         ] {

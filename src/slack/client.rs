@@ -96,6 +96,12 @@ struct Ephemeral<'a> {
 }
 
 #[derive(Serialize)]
+struct OpenView<'a> {
+    trigger_id: &'a str,
+    view: &'a SlackView,
+}
+
+#[derive(Serialize)]
 struct Open<'a> {
     users: &'a str,
 }
@@ -301,6 +307,14 @@ impl Slack {
     /// See [`SlackError`].
     pub async fn whisper(&self, channel: &str, user: &str, text: &str) -> Result<(), SlackError> {
         self.post_json::<Nothing>("chat.postEphemeral", &Ephemeral { channel, user, text }).await.map(|_| ())
+    }
+
+    /// `views.open`: a dialog for whoever pressed, within three seconds of the press.
+    ///
+    /// # Errors
+    /// See [`SlackError`]; `expired_trigger_id` when it took longer.
+    pub async fn open_view(&self, trigger_id: &str, view: &SlackView) -> Result<(), SlackError> {
+        self.post_json::<Nothing>("views.open", &OpenView { trigger_id, view }).await.map(|_| ())
     }
 
     /// Looks for a message of ours between two times, by its metadata, in a channel or in a thread there.

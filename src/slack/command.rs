@@ -8,13 +8,12 @@ use serde::Deserialize;
 
 use super::when;
 use crate::domain::deployment::Person;
+use crate::domain::names::REASON_MAX;
 use crate::domain::person_events::Wants;
 use crate::domain::project::{Environment, Project};
 
 /// Characters in a command; Slack's own limit for a message is above that.
 const TEXT_MAX: usize = 2_000;
-/// Characters in a reason.
-const REASON_MAX: usize = 500;
 
 /// A command as Slack sends it (docs.slack.dev, "Implementing slash commands").
 #[derive(Debug, Clone)]
@@ -107,9 +106,9 @@ pub enum Command {
     Rollback(String),
     /// The newest log of a place.
     Logs(String),
-    /// A lock on an environment.
+    /// A lock.
     Lock {
-        /// Which one.
+        /// On which environment or project, or on everything.
         place: String,
         /// Until when.
         until: Option<DateTime<Utc>>,
@@ -136,10 +135,10 @@ pub const COMMANDS: [(&str, &str, &str); 12] = [
     ("logs", "<environment>", "the newest log of a place"),
     (
         "lock",
-        "<environment> [for 2h | until 18:00 Europe/Berlin] [because <reason>]",
+        "<environment | project | all> [for 2h | until 18:00 Europe/Berlin] [because <reason>]",
         "keeps the deployments of others waiting",
     ),
-    ("unlock", "<environment>", "takes a lock away; somebody else's is asked back first"),
+    ("unlock", "<environment | project | all>", "takes a lock away; somebody else's is asked back first"),
     ("locks", "", "what is locked, by whom, until when and why"),
     ("who", "<environment>", "who may do what there, and by which rule"),
     ("notify", "off | failures | all", "what you are told in direct messages"),
@@ -378,12 +377,72 @@ pub fn place<'a>(
     named: &str,
     form: impl Fn(&str) -> String,
 ) -> Result<Place<'a>, Misunderstood> {
-    let all = || {
-        projects.iter().flat_map(|project| {
-            project.open_environments().into_iter().map(move |environment| Place { project, environment })
-        })
-    };
-    let fits = |place: &Place<'_>, compare: fn(&str, &str) -> bool| {
+    let exact = places(projects, named, same);
+    let fit = if exact.is_empty() { places(projects, named, begins) } else { exact };
+    let forms = |of: Vec<Place<'_>>| of.iter().take(5).map(|p| form(&p.named(projects))).collect::<Vec<_>>();
+    match fit[..] {
+        [only] => Ok(only),
+        [] => {
+            let all = || places(projects, "", begins).into_iter();
+            let names: Vec<String> = all().map(|p| p.named(projects)).collect();
+            let near = nearest(named, names.iter().map(String::as_str));
+            let instead = all().filter(|p| near.is_none_or(|near| p.named(projects) == near)).collect();
+            Err(Misunderstood::new(format!("No environment here begins with \"{named}\"."), forms(instead)))
+        }
+        _ => Err(Misunderstood::new(format!("\"{named}\" can be several environments."), forms(fit))),
+    }
+}
+
+/// What can be locked, as somebody names it in a channel.
+#[derive(Debug, Clone, Copy)]
+pub enum Named<'a> {
+    /// An environment.
+    Environment(Place<'a>),
+    /// A project.
+    Project(&'a Project),
+    /// Everything there is.
+    Everything,
+}
+
+/// The environment or project that is named, or everything: `all`. `all of` before a project's name tells it from an
+/// environment that is called the same.
+///
+/// # Errors
+/// When nothing or several things begin so.
+pub fn lockable<'a>(projects: &'a [Project], named: &str, verb: &str) -> Result<Named<'a>, Misunderstood> {
+    if ["all", "everything"].iter().any(|word| same(word, named)) {
+        return Ok(Named::Everything);
+    }
+    let all_of = named.get(..7).filter(|before| same(before, "all of ")).and_then(|_| named.get(7..));
+    if let Some(project) = all_of {
+        return self::project(projects, &format!("{verb} all of"), project).map(Named::Project);
+    }
+    let is = |p: &&Project, fits: fn(&str, &str) -> bool| fits(&p.slug, named) || fits(&p.name, named);
+    let (exact, begin) = (places(projects, named, same), places(projects, named, begins));
+    let projects_begin: Vec<&Project> = projects.iter().filter(|p| is(p, begins)).collect();
+    if exact.is_empty()
+        && let Some(project) = projects.iter().find(|p| is(p, same))
+    {
+        return Ok(Named::Project(project));
+    }
+    match (begin.is_empty(), &projects_begin[..]) {
+        (true, [only]) => Ok(Named::Project(only)),
+        (false, [_, ..]) if exact.is_empty() => {
+            let forms = begin.iter().map(|place| format!("{verb} {}", place.named(projects)));
+            let of = projects_begin.iter().map(|project| format!("{verb} all of {}", project.slug));
+            let wrong = format!("\"{named}\" can be an environment or a project.");
+            Err(Misunderstood::new(wrong, forms.chain(of).take(5)))
+        }
+        _ => place(projects, named, |place| format!("{verb} {place}")).map(Named::Environment),
+    }
+}
+
+/// The open environments whose names are compared so with what somebody wrote, with or without their projects' before.
+fn places<'a>(projects: &'a [Project], named: &str, compare: fn(&str, &str) -> bool) -> Vec<Place<'a>> {
+    let all = projects.iter().flat_map(|project| {
+        project.open_environments().into_iter().map(move |environment| Place { project, environment })
+    });
+    let fits = |place: &Place<'_>| {
         let own = compare(&place.environment.name, named);
         // The project's name may have blanks, and the environment's too.
         let behind = named.match_indices(' ').any(|(at, _)| {
@@ -393,19 +452,7 @@ pub fn place<'a>(
         });
         own || behind
     };
-    let exact: Vec<Place<'_>> = all().filter(|p| fits(p, same)).collect();
-    let fit = if exact.is_empty() { all().filter(|p| fits(p, begins)).collect() } else { exact };
-    let forms = |of: Vec<Place<'_>>| of.iter().take(5).map(|p| form(&p.named(projects))).collect::<Vec<_>>();
-    match fit[..] {
-        [only] => Ok(only),
-        [] => {
-            let names: Vec<String> = all().map(|p| p.named(projects)).collect();
-            let near = nearest(named, names.iter().map(String::as_str));
-            let instead = all().filter(|p| near.is_none_or(|near| p.named(projects) == near)).collect();
-            Err(Misunderstood::new(format!("No environment here begins with \"{named}\"."), forms(instead)))
-        }
-        _ => Err(Misunderstood::new(format!("\"{named}\" can be several environments."), forms(fit))),
-    }
+    all.filter(fits).collect()
 }
 
 /// The build that is named among those whose names begin so, the newest first.

@@ -3,9 +3,10 @@
 use serde::Deserialize;
 
 use super::button::{self, Button, Choice};
+use super::dialog::{self, About, Submitted};
 use crate::domain::deployment::Person;
 use crate::domain::ids::DeploymentId;
-use crate::domain::press::{CancelDeployment, RequestDeployment};
+use crate::domain::press::{CancelDeployment, Pressed, RequestDeployment};
 
 /// What Slack sends when somebody does something with a message of ours.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub enum Asks {
     Press(Box<Press>),
     /// Nothing that somebody waits for: a link button, another kind of interaction. Acknowledged and left alone.
     Nothing,
+    /// A dialog of ours was filled in.
+    Submission(Box<Submission>),
     /// A button that we can't make anything of: of an older product, or with a value that was never ours. The presser
     /// hears so.
     Stale,
@@ -39,6 +42,27 @@ pub struct Press {
     pub channel: String,
     /// It is not on a message of this app in its own workspace.
     pub foreign: bool,
+    /// What a dialog can be opened with, for three seconds.
+    pub trigger: Option<String>,
+}
+
+/// A dialog that was filled in: a deployment shall end.
+#[derive(Debug)]
+pub struct Submission {
+    /// What it is about.
+    pub about: About,
+    /// Why, in their words.
+    pub reason: Option<String>,
+    /// Who filled it in.
+    pub by: Person,
+}
+
+impl Submission {
+    /// The request for a deployment's end that it is.
+    pub fn cancel(self) -> CancelDeployment {
+        let Self { about: About { deployment, channel, foreign }, reason, by } = self;
+        CancelDeployment { deployment_id: deployment, requested_by: by, reason, channel, foreign }
+    }
 }
 
 impl Press {
@@ -49,9 +73,8 @@ impl Press {
             deployment_id,
             build_id: build,
             environment_id: environment,
-            requested_by: by,
-            channel,
-            foreign,
+            requested_by: by.into(),
+            pressed: Some(Pressed { channel, foreign }),
         }
     }
 
@@ -83,8 +106,10 @@ struct Payload {
     channel: Option<Channel>,
     container: Option<Container>,
     response_url: Option<String>,
+    trigger_id: Option<String>,
     #[serde(default)]
     actions: Vec<Action>,
+    view: Option<Submitted>,
 }
 
 /// Whose message the button is on, as Slack keeps it.
@@ -123,6 +148,8 @@ struct Container {
 struct Action {
     #[serde(default)]
     block_id: String,
+    #[serde(default, rename = "action_id")]
+    id: String,
     value: Option<String>,
     selected_option: Option<Chosen>,
 }
@@ -143,6 +170,7 @@ pub fn parse(body: &[u8], home: Option<&str>) -> Result<Interaction, Unreadable>
     let response_url = payload.response_url.take();
     let asks = match payload.kind.as_str() {
         "block_actions" => pressed(payload, home)?,
+        "view_submission" => filled_in(payload)?,
         // The buttons of coolOps.io, and of others before blocks.
         "interactive_message" => Asks::Stale,
         _ => Asks::Nothing,
@@ -150,27 +178,41 @@ pub fn parse(body: &[u8], home: Option<&str>) -> Result<Interaction, Unreadable>
     Ok(Interaction { asks, response_url })
 }
 
+fn filled_in(payload: Payload) -> Result<Asks, Unreadable> {
+    let Some((about, reason)) = payload.view.as_ref().and_then(dialog::submitted) else { return Ok(Asks::Nothing) };
+    let by = person(payload.user, payload.team)?;
+    Ok(Asks::Submission(Box::new(Submission { about, reason, by })))
+}
+
+/// Who did it. In a channel that is shared between workspaces, the payload's team need not be the person's.
+fn person(user: Option<User>, team: Option<Team>) -> Result<Person, Unreadable> {
+    let missing = |what: &str| Unreadable(format!("the press has no {what}"));
+    let user = user.ok_or_else(|| missing("user"))?;
+    let team = user.team_id.or(team.map(|t| t.id)).ok_or_else(|| missing("team"))?;
+    let name = if user.username.is_empty() { user.name } else { user.username };
+    Ok(Person { team: short(&team), user: short(&user.id), name: short(&name) })
+}
+
 fn pressed(payload: Payload, home: Option<&str>) -> Result<Asks, Unreadable> {
-    let Some(action) = payload.actions.into_iter().find(|action| button::is_ours(&action.block_id)) else {
+    let asks = |action: &Action| button::is_ours(&action.block_id) && !button::only_opens(&action.id);
+    let Some(action) = payload.actions.into_iter().find(asks) else {
         return Ok(Asks::Nothing);
     };
     let missing = |what: &str| Unreadable(format!("the press has no {what}"));
     let value = action.selected_option.map(|o| o.value).or(action.value).unwrap_or_default();
     let Some(choice) = Choice::read(&value) else { return Ok(Asks::Stale) };
-    let user = payload.user.ok_or_else(|| missing("user"))?;
     let channel = payload.channel.map(|c| c.id).or_else(|| payload.container.and_then(|c| c.channel_id));
-    // In a channel that is shared between workspaces, the payload's team need not be the person's.
-    let team = user.team_id.or(payload.team.map(|t| t.id)).ok_or_else(|| missing("team"))?;
-    let name = if user.username.is_empty() { user.name } else { user.username };
+    let by = person(payload.user, payload.team)?;
     let differ = |a: Option<&str>, b: Option<&str>| a.zip(b).is_some_and(|(a, b)| a != b);
     let foreign = payload
         .message
         .is_some_and(|m| differ(m.app_id.as_deref(), payload.api_app_id.as_deref()) || differ(m.team.as_deref(), home));
     Ok(Asks::Press(Box::new(Press {
         choice,
-        by: Person { team: short(&team), user: short(&user.id), name: short(&name) },
+        by,
         channel: short(&channel.ok_or_else(|| missing("channel"))?),
         foreign,
+        trigger: payload.trigger_id,
     })))
 }
 

@@ -7,26 +7,22 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use slack_morphism::prelude::*;
 
-use super::button::{self, Button, Choice};
-use super::mrkdwn;
+use super::button::{self, Button};
+use super::line::{attachment, brief, fact, full};
+use super::{facts, mrkdwn};
 use crate::domain::build::ButtonFor;
-use crate::domain::deployment::{Deployment, Person, State, duration};
 use crate::domain::ids::{BuildId, ReportId};
 use crate::domain::project::Project;
 use crate::keys::Links;
 use crate::projections::build_card::BuildCard;
-use crate::projections::changes;
 use crate::projections::timed::Timed;
-use crate::projections::words::{self, Part, Words};
 
 /// Raised whenever the same card gives other bytes; messages remember which version rendered them.
-pub const RENDER_VERSION: i32 = 4;
+pub const RENDER_VERSION: i32 = 5;
 /// Up to so many environments get buttons; more get a menu. Slack: 25 elements in an actions block.
 const BUTTONS_MAX: usize = 25;
 /// Slack: 100 options in a menu, and 100 groups of them.
 const OPTIONS_MAX: usize = 100;
-/// Slack: 10 fields in a section.
-const FIELDS_MAX: usize = 10;
 /// Attachments in a message. Slack allows 100 and refused more than 20 with blocks in the wild.
 const ATTACHMENTS_MAX: usize = 20;
 /// Slack: 50 blocks in a message, those of attachments included.
@@ -112,23 +108,13 @@ pub fn project_url(public_url: &str, links: &Links, project: &Project) -> String
 
 /// Renders a card.
 pub fn render(card: &BuildCard, links: &Links) -> Payload {
+    let page = build_url(&card.public_url, links, card.build_id);
+    let all = || mrkdwn::link(&page, "see all");
     let mut blocks = vec![header(card)];
-    let all = || mrkdwn::link(&build_url(&card.public_url, links, card.build_id), "see all");
-    if !card.metadata.is_empty() {
-        let fields = card.metadata.iter().take(FIELDS_MAX).map(|entry| {
-            let title = mrkdwn::word(&entry.name, 60, 120);
-            let value = mrkdwn::rich(&entry.value, 300, 900);
-            markdown(format!("*{title}*\n{}", if value.trim().is_empty() { "–" } else { &value }))
-        });
-        blocks.push(SlackSectionBlock::new().with_fields(fields.collect()).into());
-    }
-    if card.metadata.len() > FIELDS_MAX {
-        blocks.push(context(format!("and {} more fields: {}", card.metadata.len() - FIELDS_MAX, all())));
-    }
+    blocks.extend(facts::blocks(card, &page));
     if !card.environments.is_empty() {
         blocks.push(actions(card));
     }
-    blocks.push(context(mrkdwn::link(&build_url(&card.public_url, links, card.build_id), "All about this build")));
     let room = Room { attachments: ATTACHMENTS_MAX, blocks: BLOCKS_MAX - blocks.len(), units: LINES_UNITS };
     let Shown { attachments, hidden } = room.full(card, links).unwrap_or_else(|| room.brief(card, links));
     let told = (hidden > 0).then(|| {
@@ -185,34 +171,59 @@ struct Shown {
     hidden: usize,
 }
 
+/// Blocks of a line with a colour.
+const LINE_BLOCKS: usize = 3;
+
 impl Room {
-    /// Every open line and the newest finished ones that fit, each with a colour; the newest press stands directly under
-    /// the buttons. Nothing when the open ones alone don't fit.
+    /// Every open line and, of each environment, the newest that has ended, each with a colour and what can be done with
+    /// it, the newest press first; those that ended before in one piece beneath, a line of text each. Nothing when the
+    /// open ones alone don't fit.
     fn full(self, card: &BuildCard, links: &Links) -> Option<Shown> {
         let length = |line: &Timed| {
-            let (sentence, detail) = full(line, &card.public_url, links);
+            let (sentence, detail) = full(line);
             units(&sentence) + units(&detail)
         };
-        let lines = |shown: usize, hidden: bool| {
-            shown + usize::from(hidden) <= self.attachments && 2 * shown + usize::from(hidden) <= self.blocks
-        };
-        let open: Vec<bool> = card.lines.iter().map(|l| !l.deployment.state().is_over()).collect();
-        let mut kept = open.clone();
-        let mut shown = open.iter().filter(|o| **o).count();
-        let mut used: usize = card.lines.iter().zip(&open).filter(|(_, open)| **open).map(|(l, _)| length(l)).sum();
-        if !lines(shown, shown < card.lines.len()) || used > self.units {
+        let is_open = |line: &Timed| !line.deployment.state().is_over();
+        // What is left beneath may be one piece of text, and one that counts what is not shown.
+        let fits = |shown: usize| shown + 2 <= self.attachments && LINE_BLOCKS * shown + 2 <= self.blocks;
+        let open = card.lines.iter().filter(|line| is_open(line));
+        let (mut shown, mut used) = open.fold((0, 0), |(n, used), line| (n + 1, used + length(line)));
+        if !fits(shown) || used > self.units {
             return None;
         }
-        for (n, line) in card.lines.iter().enumerate().rev().filter(|(n, _)| !open[*n]) {
+        let mut ended_in = std::collections::HashSet::new();
+        let (mut whole, mut older) = (Vec::new(), Vec::new());
+        for line in card.lines.iter().rev() {
+            if is_open(line) {
+                whole.push(attachment(line, card, links));
+                continue;
+            }
             let more = length(line);
-            if !lines(shown + 1, shown + 1 < card.lines.len()) || used + more > self.units {
+            let is_newest = ended_in.insert(line.deployment.of.environment_id);
+            if is_newest && fits(shown + 1) && used + more <= self.units {
+                (shown, used) = (shown + 1, used + more);
+                whole.push(attachment(line, card, links));
+            } else {
+                older.push(brief(line, &card.public_url, links));
+            }
+        }
+        let mut folded = String::new();
+        let mut told = 0;
+        for text in &older {
+            let most = SECTION_UNITS.min(self.units - used);
+            if units(&folded) + units(text) + 1 > most {
                 break;
             }
-            (kept[n], shown, used) = (true, shown + 1, used + more);
+            if told > 0 {
+                folded.push('\n');
+            }
+            folded.push_str(text);
+            told += 1;
         }
-        let newest = card.lines.iter().zip(&kept).rev().filter(|(_, kept)| **kept).map(|(line, _)| line);
-        let attachments = newest.map(|line| attachment(line, card, links)).collect();
-        Some(Shown { attachments, hidden: card.lines.len() - shown })
+        if told > 0 {
+            whole.push(SlackMessageAttachment::new().with_blocks(vec![context(folded)]));
+        }
+        Some(Shown { attachments: whole, hidden: older.len() - told })
     }
 
     /// So many are open that each gets one line of text: the newest that fit, several to a section.
@@ -306,183 +317,6 @@ pub(super) fn asked_back(title: &str, text: &str, yes: &str, no: &str) -> SlackB
     )
 }
 
-/// A line as one line of text.
-fn brief(line: &Timed, public_url: &str, links: &Links) -> String {
-    let d = &line.deployment;
-    format!(
-        "{}: {}{} · {}",
-        pressed(d),
-        said(d, 60, &mentioned),
-        not_checked(d),
-        mrkdwn::link(&log_url(public_url, links, d.of.deployment_id), "logs")
-    )
-}
-
-fn mentioned(person: &Person) -> String {
-    mrkdwn::mention(&person.user)
-}
-
-/// Who pressed, and for which environment.
-fn pressed(deployment: &Deployment) -> String {
-    let environment = mrkdwn::word(&deployment.environment_name, 60, 120);
-    format!("{} → *{environment}*", mrkdwn::mention(&deployment.requested_by.user))
-}
-
-/// A line's sentence, and what stands smaller beneath it.
-fn full(line: &Timed, public_url: &str, links: &Links) -> (String, String) {
-    let d = &line.deployment;
-    let sentence = format!("{}: {}{}", pressed(d), said(d, 300, &mentioned), printed(d));
-    let detail = format!(
-        "{}{}{} · {}",
-        from_to(d),
-        times(line),
-        not_checked(d),
-        mrkdwn::link(&log_url(public_url, links, d.of.deployment_id), "See logs")
-    );
-    (sentence, detail)
-}
-
-/// Which build it takes the place of, from when that is known.
-pub(super) fn from_to(deployment: &Deployment) -> String {
-    let before = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces.as_ref());
-    let word = |name: &str| mrkdwn::word(name, 60, 120);
-    match before.filter(|before| **before != deployment.build_name) {
-        Some(before) => {
-            format!("{} → {} · {}", word(before), word(&deployment.build_name), changes(deployment))
-        }
-        None => String::new(),
-    }
-}
-
-/// Where what changed since then can be looked at, where that is known.
-fn changes(deployment: &Deployment) -> String {
-    let before = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces_source.as_ref());
-    let url = before.zip(deployment.source.as_ref()).and_then(|(from, to)| changes::url(from, to));
-    url.map(|url| format!("{} · ", mrkdwn::link(&url, "Changes"))).unwrap_or_default()
-}
-
-/// What it printed last when it failed.
-pub(super) fn printed(deployment: &Deployment) -> String {
-    match &Words::of(deployment).last_lines[..] {
-        [] => String::new(),
-        lines => format!("\n{}", code(lines)),
-    }
-}
-
-/// Lines as code in which nothing has a meaning.
-pub(super) fn code(lines: &[String]) -> String {
-    let plain = |line: &String| mrkdwn::escape(&mrkdwn::cut(&mrkdwn::clean(line), 150, 300).replace('`', "'"));
-    format!("```{}```", lines.iter().map(plain).collect::<Vec<_>>().join("\n"))
-}
-
-/// When what the line says came about, and how long its container ran.
-pub(super) fn times(line: &Timed) -> String {
-    let at = mrkdwn::local_time;
-    match (line.deployment.state(), line.started_at) {
-        (state, started) if state.is_over() => {
-            let ran = line.ran(line.since).filter(|_| started.is_some());
-            format!("ended {}{}", at(line.since), ran.map(|s| format!(" · ran {}", duration(s))).unwrap_or_default())
-        }
-        (State::Unknown, _) => format!("since {}", at(line.since)),
-        (_, Some(started)) => format!("started {}", at(started)),
-        (_, None) => format!("pressed {}", at(line.requested_at)),
-    }
-}
-
-/// Which image runs, where nobody could ask whether it is still the one that is meant.
-fn not_checked(deployment: &Deployment) -> String {
-    let told = |image| {
-        format!(" · runs {}, which the registry could not be asked about", mrkdwn::word(&short_digest(image), 100, 200))
-    };
-    words::unchecked(deployment).map(told).unwrap_or_default()
-}
-
-/// A digest as people compare it: `name@sha256:` and the first twelve digits.
-fn short_digest(image: &str) -> String {
-    let hex = image.rfind("sha256:").map_or(image.len(), |at| at + "sha256:".len() + 12);
-    image.get(..hex).unwrap_or(image).to_owned()
-}
-
-fn attachment(line: &Timed, card: &BuildCard, links: &Links) -> SlackMessageAttachment {
-    let (sentence, detail) = full(line, &card.public_url, links);
-    let section = SlackSectionBlock::new().with_text(markdown(sentence));
-    let section = match menu(&line.deployment, card) {
-        Some(menu) => section.with_block_id(button::line(line.deployment.of.deployment_id).into()).with_accessory(menu),
-        None => section,
-    };
-    let attachment = SlackMessageAttachment::new().with_blocks(vec![section.into(), context(detail)]);
-    match colour(line.deployment.state()) {
-        Some(colour) => attachment.with_color(colour.to_owned()),
-        None => attachment,
-    }
-}
-
-/// What can be done with a line: *Cancel* while it is open, a menu when it has ended; nothing while it stops, or when
-/// only an operator can tell how it stands. Slack documented two entries as the least for a menu, so one is a button.
-fn menu(deployment: &Deployment, card: &BuildCard) -> Option<SlackSectionBlockElement> {
-    let action = || button::line(deployment.of.deployment_id).into();
-    let stop = |what: String| {
-        let build = mrkdwn::cut(&deployment.build_name, 100, 100);
-        let text = format!("{build} on {}: {what}", deployment.environment_name);
-        SlackBlockButtonElement::new(plain("Cancel".to_owned()))
-            .with_action_id(action())
-            .with_value(Choice::Cancel(deployment.of.deployment_id).value())
-            .with_confirm(asked_back("Cancel it?", &text, "Cancel it", "Let it be").with_style("danger".to_owned()))
-            .into()
-    };
-    match deployment.state() {
-        State::Queued => Some(stop("it waits, and will not start.".to_owned())),
-        State::Ready | State::Pulling | State::Starting => Some(stop("it will not start.".to_owned())),
-        State::Running => Some(stop(format!(
-            "its container gets SIGTERM, and SIGKILL {} later. What it did stays done.",
-            duration(deployment.stop_grace_seconds.into())
-        ))),
-        State::Cancelling | State::Unknown => None,
-        State::Succeeded | State::Failed | State::TimedOut | State::Cancelled | State::Refused => {
-            let environment = deployment.of.environment_id;
-            let entry =
-                |label: &str, choice: Choice| SlackBlockChoiceItem::new(plain(label.to_owned()), choice.value());
-            let entries = vec![
-                entry("Deploy again", Choice::Again(Button { build: card.build_id, environment })),
-                entry("Roll back …", Choice::Rollback(environment)),
-            ];
-            Some(SlackBlockOverflowElement::new(entries).with_action_id(action()).into())
-        }
-    }
-}
-
-/// The colour bar of a line: it repeats what the words say.
-fn colour(state: State) -> Option<&'static str> {
-    match state {
-        State::Queued | State::Ready => None,
-        State::Pulling | State::Starting | State::Running | State::Cancelling => Some("warning"),
-        State::TimedOut | State::Cancelled | State::Refused | State::Failed | State::Unknown => Some("danger"),
-        State::Succeeded => Some("good"),
-    }
-}
-
-/// How a deployment goes, with what others wrote cut to so many characters, and people as `who` tells them.
-pub(super) fn said(deployment: &Deployment, longest: usize, who: &dyn Fn(&Person) -> String) -> String {
-    let icon = match deployment.state() {
-        State::TimedOut | State::Failed => ":x: ",
-        State::Cancelled | State::Refused => ":no_entry_sign: ",
-        State::Succeeded => ":white_check_mark: ",
-        State::Unknown => ":warning: ",
-        _ => "",
-    };
-    let Words { state, completed, joint, reason, afterwards, last_lines: _ } = Words::of(deployment);
-    let part = |part: &Part| match part {
-        Part::Build(_) => format!("*{}*", plainly(part, longest)),
-        Part::Who(person) => who(person),
-        Part::At(at) => mrkdwn::local_time(*at),
-        Part::Ours(_) | Part::Said(_) => plainly(part, longest),
-    };
-    let reason: String = reason.iter().map(part).collect();
-    let joint = if reason.is_empty() { "" } else { joint };
-    let afterwards = afterwards.map(|text| format!(". {text}")).unwrap_or_default();
-    format!("{icon}*{state}*{completed}{joint}{reason}{afterwards}")
-}
-
 /// What notifications, phones and screen readers say: the latest fact whole, or that there is a new build.
 fn fallback(card: &BuildCard) -> String {
     let (project, build) = (mrkdwn::word(&card.project_name, 60, 120), mrkdwn::word(&card.build_name, 200, 400));
@@ -490,39 +324,6 @@ fn fallback(card: &BuildCard) -> String {
         return format!("{project} has a new build: {build}");
     };
     format!("{project} {build}: {}", fact(line, true))
-}
-
-/// How a line stands in one sentence of plain text, with or without who pressed.
-pub(super) fn fact(line: &Timed, with_who: bool) -> String {
-    let d = &line.deployment;
-    let who = if with_who { format!(", {}", mrkdwn::word(&d.requested_by.name, 80, 160)) } else { String::new() };
-    let words = Words::of(d);
-    let reason: String = words.reason.iter().map(|part| plainly(part, 300)).collect();
-    let reason = match words.joint {
-        _ if reason.is_empty() => reason,
-        ": " if !reason.contains('(') => format!(" ({})", reason.trim_end_matches('.')),
-        joint => format!("{joint}{reason}"),
-    };
-    let ran = line.ran(line.since).filter(|_| d.state().is_over());
-    let after = ran.map(|seconds| format!(" after {}", duration(seconds))).unwrap_or_default();
-    format!(
-        "{} {}{}{after}{reason}{who}{}",
-        mrkdwn::word(&d.environment_name, 60, 120),
-        words.state,
-        words.completed,
-        words.afterwards.map(|text| format!(". {text}")).unwrap_or_default()
-    )
-}
-
-/// A piece of a sentence without any emphasis.
-fn plainly(part: &Part, longest: usize) -> String {
-    match part {
-        Part::Ours(text) => (*text).to_owned(),
-        Part::Said(text) => mrkdwn::word(text, longest, 2 * longest),
-        Part::Build(name) => mrkdwn::word(name, 100, 200),
-        Part::Who(person) => mrkdwn::word(&person.name, 80, 160),
-        Part::At(at) => at.format("%Y-%m-%d %H:%M UTC").to_string(),
-    }
 }
 
 pub(super) fn plain(text: String) -> SlackBlockPlainTextOnly {

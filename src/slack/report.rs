@@ -5,13 +5,11 @@
 use slack_morphism::prelude::*;
 
 use super::answer;
+use super::line::{code, fact, from_to, printed, said, times};
 use super::mrkdwn;
-use super::render::{
-    Metadata, Payload, SECTION_UNITS, build_url, code, context, fact, from_to, log_url, markdown, printed, said, times,
-    units,
-};
+use super::render::{Metadata, Payload, SECTION_UNITS, build_url, context, log_url, markdown, units};
 use crate::domain::deployment::Person;
-use crate::domain::lock::{Holder, Lock};
+use crate::domain::lock::{Lock, Somebody};
 use crate::keys::Links;
 use crate::projections::build_card::BuildCard;
 use crate::projections::lock_card::LockCard;
@@ -33,7 +31,7 @@ pub fn of_deployment(report: &Report, line: &Timed, card: &BuildCard, links: &Li
         }
         To::Thread | To::Channel(_) => {
             let how = said(d, 300, &|person: &Person| mrkdwn::word(&person.name, 80, 160));
-            let who = mrkdwn::word(&d.requested_by.name, 80, 160);
+            let who = mrkdwn::word(d.requested_by.name(), 80, 160);
             let mut blocks = vec![section(format!("{who} → *{environment}*: {how}"))];
             blocks.extend(newest_that_fit(lines).map(|lines| section(code(lines))));
             blocks
@@ -51,14 +49,23 @@ pub fn of_deployment(report: &Report, line: &Timed, card: &BuildCard, links: &Li
     }
 }
 
+/// What a lock lies on, and of which project that is.
+fn place(what: &str, project: Option<&str>) -> String {
+    let of = project.map(|project| format!(" ({})", mrkdwn::word(project, 60, 120))).unwrap_or_default();
+    format!("*{}*{of}", mrkdwn::word(what, 100, 200))
+}
+
+fn reason(lock: &Lock) -> String {
+    lock.reason.as_ref().map(|r| format!(": {}", mrkdwn::word(r, 300, 600))).unwrap_or_default()
+}
+
 /// That somebody took a lock away.
-pub fn of_lock(report: &Report, lock: &Lock, by: &Holder, project: &str, environment: &str) -> Payload {
-    let place = format!("*{}* ({})", mrkdwn::word(environment, 60, 120), mrkdwn::word(project, 60, 120));
-    let reason = lock.reason.as_ref().map(|r| format!(": {}", mrkdwn::word(r, 300, 600))).unwrap_or_default();
-    let told = |who: &str, place: &str| format!("{who} took away your lock of {place}{reason}. It was there since ");
+fn of_lock_taken(report: &Report, lock: &Lock, by: &Somebody, place: &str) -> Payload {
+    let told =
+        |who: &str, place: &str| format!("{who} took away your lock of {place}{}. It was there since ", reason(lock));
     let mentioned = match by {
-        Holder::Person(person) => mrkdwn::mention(&person.user),
-        Holder::Operator { login } => format!("{}, an operator,", mrkdwn::word(login, 80, 160)),
+        Somebody::Person(person) => mrkdwn::mention(&person.user),
+        Somebody::Operator { login } => format!("{}, an operator,", mrkdwn::word(login, 80, 160)),
     };
     let since = mrkdwn::local_time(lock.since);
     Payload {
@@ -67,24 +74,42 @@ pub fn of_lock(report: &Report, lock: &Lock, by: &Holder, project: &str, environ
             told(&mrkdwn::word(by.name(), 80, 160), &place.replace('*', "")),
             lock.since.format("%Y-%m-%d %H:%M UTC")
         ),
-        blocks: vec![section(format!("{}{since}.", told(&mentioned, &place)))],
+        blocks: vec![section(format!("{}{since}.", told(&mentioned, place)))],
+        attachments: Vec::new(),
+        metadata: Metadata::report(report.id),
+    }
+}
+
+/// That a lock may have been forgotten; it can be taken away, or stay for another while.
+fn of_lock_forgotten(report: &Report, card: &LockCard, place: &str) -> Payload {
+    let told = |place: &str, since: &str| {
+        format!(
+            "You hold a lock of {place} since {since}{}. Others wait for as long as it is there.",
+            reason(&card.lock)
+        )
+    };
+    let since = card.lock.since.format("%Y-%m-%d %H:%M UTC").to_string();
+    Payload {
+        text: told(&place.replace('*', ""), &since),
+        blocks: vec![
+            section(told(place, &mrkdwn::local_time(card.lock.since))),
+            answer::keep_buttons(&card.what, card.lockable, &card.lock),
+        ],
         attachments: Vec::new(),
         metadata: Metadata::report(report.id),
     }
 }
 
 /// The message of a lock: who has it, or how it went.
-pub fn of_lock_card(report: &Report, card: &LockCard) -> Payload {
+fn of_lock_card(report: &Report, card: &LockCard) -> Payload {
     let (text, blocks) = match &card.gone {
         None => {
-            let text = answer::locked(&card.environment, &card.lock);
-            (
-                text.clone(),
-                vec![section(text), answer::unlock_button(&card.environment, card.environment_id, &card.lock)],
-            )
+            let text = answer::locked(&card.what, &card.lock);
+            let since = context(format!("since {}", mrkdwn::local_time(card.lock.since)));
+            (text.clone(), vec![section(text), since, answer::unlock_button(&card.what, card.lockable, &card.lock)])
         }
         Some(gone) => {
-            let text = answer::unlocked(&card.environment, &card.lock, gone.by.as_ref());
+            let text = answer::unlocked(&card.what, &card.lock, gone.by.as_ref());
             (text.clone(), vec![section(text)])
         }
     };
@@ -97,8 +122,11 @@ pub fn render(report: &Report, card: Option<(&BuildCard, &Links)>, lines: &[Stri
         (Fact::Deployment(line), Some((card, links))) => Some(of_deployment(report, line, card, links, lines)),
         (Fact::Deployment(_), None) => None,
         (Fact::Lock(card), _) => Some(of_lock_card(report, card)),
-        (Fact::LockTaken { lock, by, environment, project }, _) => {
-            Some(of_lock(report, lock, by, project, environment))
+        (Fact::LockTaken { lock, by, what, project }, _) => {
+            Some(of_lock_taken(report, lock, by, &place(what, project.as_deref())))
+        }
+        (Fact::LockForgotten { card, project }, _) => {
+            Some(of_lock_forgotten(report, card, &place(&card.what, project.as_deref())))
         }
     }
 }

@@ -7,7 +7,7 @@ use super::directory::Seen;
 use crate::domain::deployment::{Deployment, DeploymentOf, State};
 use crate::domain::ids::*;
 use crate::domain::line::{Line, Ran};
-use crate::domain::lock::{Holder, Lock};
+use crate::domain::lock::{Lock, Somebody};
 use crate::projections::timed::Timed;
 
 /// A deployment's neighbours in its environment.
@@ -32,7 +32,7 @@ impl Store {
 }
 
 impl Deployments<'_> {
-    /// The line of an environment under a lock, as far as a decision about a build's deployment there needs it, whatever
+    /// The line of an environment under locks, as far as a decision about a build's deployment there needs it, whatever
     /// its length; or with all that wait, two hundred of them at most.
     ///
     /// # Errors
@@ -40,16 +40,14 @@ impl Deployments<'_> {
     pub async fn line(
         self,
         environment: EnvironmentId,
-        lock: Option<Lock>,
+        locks: Vec<Lock>,
         build: Option<BuildId>,
         around: Option<DeploymentId>,
         all_that_wait: bool,
     ) -> Result<Seen<Line>, sqlx::Error> {
-        let owner = lock.as_ref().and_then(|lock| match &lock.holder {
-            Holder::Person(person) => Some(person.clone()),
-            Holder::Operator { .. } => None,
-        });
-        let (user, team) = owner.map(|person| (person.user, person.team)).unzip();
+        // Whom all of them let through: nobody, where they are of several people.
+        let owner = locks.first().map(|lock| &lock.holder).filter(|own| locks.iter().all(|l| l.holder.same(own)));
+        let (user, team) = (owner.map(Somebody::id), owner.and_then(|owner| Some(owner.person()?.team.as_str())));
         // One statement, so one snapshot: the position belongs to the line.
         let row = sqlx::query!(
             r#"with open as not materialized (
@@ -61,8 +59,8 @@ impl Deployments<'_> {
                  (select * from open where build_id = $2) union all
                  (select * from open where holds) union all
                  (select * from open where $6 and state = 'queued' order by requested limit 200) union all
-                 (select * from open where state = 'queued' and (doc->'requested_by')->>'user' = $4 and (doc->'requested_by')->>'team' = $5 order by requested limit 1) union all
-                 (select * from open where state = 'queued' and (doc->'requested_by')->>'user' = $4 and (doc->'requested_by')->>'team' = $5 order by requested desc limit 1) union all
+                 (select * from open where state = 'queued' and coalesce((doc->'requested_by')->>'user', (doc->'requested_by')->>'login') = $4 and (doc->'requested_by')->>'team' is not distinct from $5 order by requested limit 1) union all
+                 (select * from open where state = 'queued' and coalesce((doc->'requested_by')->>'user', (doc->'requested_by')->>'login') = $4 and (doc->'requested_by')->>'team' is not distinct from $5 order by requested desc limit 1) union all
                  (select * from open where requested < (select requested from deployment where id = $3) order by requested desc limit 1) union all
                  (select * from open where state = 'queued' and requested > (select requested from deployment where id = $3) order by requested limit 1))
                select coalesce((select position from boundary where key = $1), 0) as "position!",
@@ -80,7 +78,7 @@ impl Deployments<'_> {
         )
         .fetch_one(&self.0.pool)
         .await?;
-        Ok(Seen { position: row.position, value: Line { open: row.line.0, lock, runs: row.runs.map(|ran| ran.0) } })
+        Ok(Seen { position: row.position, value: Line { open: row.line.0, locks, runs: row.runs.map(|ran| ran.0) } })
     }
 
     /// Every deployment that is not over by its row.
@@ -90,6 +88,29 @@ impl Deployments<'_> {
     pub async fn open(self) -> Result<Vec<DeploymentId>, sqlx::Error> {
         let ids = sqlx::query_scalar!("select id from deployment where is_open");
         Ok(ids.fetch_all(&self.0.pool).await?.into_iter().map(DeploymentId).collect())
+    }
+
+    /// Environments where something waits; of one project or all.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn waited_for(self, project: Option<ProjectId>) -> Result<Vec<EnvironmentId>, sqlx::Error> {
+        let ids = sqlx::query_scalar!(
+            "select distinct environment_id from deployment where is_open and state = 'queued' and ($1::uuid is null or project_id = $1)",
+            project.map(|p| p.0)
+        );
+        Ok(ids.fetch_all(&self.0.pool).await?.into_iter().map(EnvironmentId).collect())
+    }
+
+    /// Environments where something waits and nothing holds them: a lock keeps it waiting, or nobody gave it its turn.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn held_by_nobody(self) -> Result<Vec<EnvironmentId>, sqlx::Error> {
+        let ids = sqlx::query_scalar!(
+            "select environment_id from deployment where is_open group by environment_id having not bool_or(holds)"
+        );
+        Ok(ids.fetch_all(&self.0.pool).await?.into_iter().map(EnvironmentId).collect())
     }
 
     /// Deployments of an environment that have not begun, the last in its line first: none of them gets another's turn

@@ -7,7 +7,7 @@ use crate::domain::ids::*;
 use crate::domain::project::Project;
 
 /// A project with the position at which it was read: the guard for what is decided on it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Seen<T> {
     /// Position of the last event that moved its boundary.
     pub position: i64,
@@ -82,13 +82,40 @@ impl Directory<'_> {
         .map(|docs| docs.into_iter().filter_map(readable).filter(|project| !project.archived).collect())
     }
 
+    /// Environments and projects that somebody in Slack has locked without an end.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn locked_for_good(self) -> Result<Vec<uuid::Uuid>, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select id as "id!" from (
+                 select (e->>'id')::uuid as id, e->'lock' as lock from project p, json_array_elements(p.doc->'environments') e union all
+                 select id, doc->'lock' from project) lockable
+                where lock->'holder'->>'kind' = 'person' and lock->>'until' is null"#
+        )
+        .fetch_all(&self.0.pool)
+        .await
+    }
+
+    /// The channels that the builds of open projects come to.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn channels(self) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select distinct doc->>'channel' as "channel!" from project where not (doc->>'archived')::boolean order by 1"#
+        )
+        .fetch_all(&self.0.pool)
+        .await
+    }
+
     /// The project of an environment.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn project_of(self, environment: EnvironmentId) -> Result<Option<ProjectId>, sqlx::Error> {
         let id = sqlx::query_scalar!(
-            r#"select correlation_id as "id!" from event where stream_id = $1 and stream_version = 1"#,
+            r#"select correlation_id as "id!" from event where stream_id = $1 and stream_version = 1 and stream_type = 'environment'"#,
             environment.0
         );
         Ok(id.fetch_optional(&self.0.pool).await?.map(ProjectId))

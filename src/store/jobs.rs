@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Store;
 use super::cursor::Look;
-use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, JobId};
+use crate::domain::ids::{BuildId, DeploymentId, JobId, LockableId};
 use crate::domain::react::{Task, TaskKind};
 
 /// How long a worker holds a job without renewing it.
@@ -499,14 +499,16 @@ impl Jobs<'_> {
         .fetch_all(&self.0.pool)
         .await?;
         let locks = sqlx::query_scalar!(
-            r#"select (e->>'id')::uuid as "id!" from project p, json_array_elements(p.doc->'environments') e
-                where e->'lock'->>'until' is not null
-                  and not exists (select 1 from job j where j.kind = 'end_lock' and j.key = (e->>'id')::uuid and j.state in ('ready', 'leased'))"#
+            r#"select id as "id!" from (
+                 select (e->>'id')::uuid as id, e->'lock' as lock from project p, json_array_elements(p.doc->'environments') e union all
+                 select id, doc->'lock' from project) lockable
+                where lock->>'until' is not null
+                  and not exists (select 1 from job j where j.kind = 'end_lock' and j.key = lockable.id and j.state in ('ready', 'leased'))"#
         )
         .fetch_all(&self.0.pool)
         .await?;
         let runs = runs.into_iter().map(|id| Task::RunDeployment(DeploymentId(id)));
         let messages = messages.into_iter().map(|id| Task::SyncMessage(BuildId(id)));
-        Ok(runs.chain(messages).chain(locks.into_iter().map(|id| Task::EndLock(EnvironmentId(id)))).collect())
+        Ok(runs.chain(messages).chain(locks.into_iter().map(|id| Task::EndLock(LockableId(id)))).collect())
     }
 }

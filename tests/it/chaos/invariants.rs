@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use coolops::domain::deployment::{Deployment, State};
-use coolops::domain::event::{DeploymentEvent, Event, Recorded, SettingsEvent};
-use coolops::domain::ids::{DeploymentId, EnvironmentId};
+use coolops::domain::event::{DeploymentEvent, Event, Recorded};
+use coolops::domain::ids::{DeploymentId, EnvironmentId, LockableId};
+use coolops::domain::lock::Lock;
+use coolops::projections::lock_card::{self, Change};
 use coolops::store::Store;
 
 use super::{CANARY, Chaos};
@@ -126,23 +128,21 @@ fn environments_are_held_by_one_at_a_time(events: &[Recorded]) {
 
 /// I11.
 fn locks_are_one_at_a_time_and_nobody_has_their_turn_under_anothers(events: &[Recorded]) {
-    let (mut locks, mut pressers) = (BTreeMap::new(), BTreeMap::new());
+    let (mut locks, mut pressers): (BTreeMap<uuid::Uuid, Lock>, BTreeMap<_, _>) = (BTreeMap::new(), BTreeMap::new());
     for recorded in events {
-        let at = recorded.position;
+        let (at, on) = (recorded.position, recorded.event.address().stream);
+        match lock_card::change(&recorded.event) {
+            Some(Change::Locked(lock)) => {
+                let before = locks.insert(on, lock.clone());
+                assert!(before.is_none_or(|b| b.holder.same(&lock.holder)), "I11: two locks on one thing at {at}");
+            }
+            Some(Change::Unlocked { lock, .. }) => {
+                let gone = locks.remove(&on);
+                assert_eq!(gone.as_ref(), Some(lock), "I11: a lock that was not there was taken away at {at}");
+            }
+            None => {}
+        }
         let turn = match &recorded.event {
-            Event::Settings(SettingsEvent::EnvironmentLocked(e)) => {
-                let before = locks.insert(e.environment_id, e.lock.clone());
-                assert!(
-                    before.is_none_or(|b| b.holder.same(&e.lock.holder)),
-                    "I11: two locks on one environment at {at}"
-                );
-                continue;
-            }
-            Event::Settings(SettingsEvent::EnvironmentUnlocked(e)) => {
-                let gone = locks.remove(&e.environment_id);
-                assert_eq!(gone.as_ref(), Some(&e.lock), "I11: a lock that was not there was taken away at {at}");
-                continue;
-            }
             Event::Deployment(DeploymentEvent::Requested(e)) => {
                 pressers.insert(e.of.deployment_id, e.requested_by.clone());
                 if e.behind.is_some() || e.lock.is_some() {
@@ -153,7 +153,8 @@ fn locks_are_one_at_a_time_and_nobody_has_their_turn_under_anothers(events: &[Re
             Event::Deployment(DeploymentEvent::Promoted(e)) => e.of,
             _ => continue,
         };
-        let lets = locks.get(&turn.environment_id).is_none_or(|lock| lock.lets(&pressers[&turn.deployment_id]));
+        let around = [turn.environment_id.0, turn.project_id.0, LockableId::everything().0];
+        let lets = around.iter().filter_map(|on| locks.get(on)).all(|lock| lock.lets(&pressers[&turn.deployment_id]));
         assert!(lets, "I11: {} has its turn under another's lock at {at}", turn.deployment_id);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Chaos, chaos, counted, counting};
 use crate::story::proxy::{Mode, Proxy};
 
-async fn behind_a_proxy(s: &mut Chaos<'_>) -> Proxy {
+pub(super) async fn behind_a_proxy(s: &mut Chaos<'_>) -> Proxy {
     let (proxy, url) = Proxy::postgres(&s.database.url).await;
     s.stop("-TERM");
     let direct = s.database.url.clone();

@@ -60,9 +60,11 @@ fn soak(time: Duration, seed: u64) {
                     s.standin.shared().deliver(press).await.ok();
                 }
                 // Somebody keeps an environment for themselves, or gives it back; faults may eat either.
-                let command = match dice.roll(8) {
+                let command = match dice.roll(12) {
                     0 => Some("lock staging because of the soak"),
-                    1..4 => Some("unlock staging"),
+                    1 => Some("lock all of api for 5m"),
+                    2..5 => Some("unlock staging"),
+                    5..7 => Some("unlock all of api"),
                     _ => None,
                 };
                 if let Some(command) = command {
@@ -119,10 +121,13 @@ fn soak(time: Duration, seed: u64) {
         }
         s.set("DATABASE_URL", &direct);
         postgres.swallow_answers(0);
-        let locked = "select count(*) from event l where l.type = 'environment_locked' and not exists (
-            select 1 from event u where u.type = 'environment_unlocked' and u.position > l.position)";
+        let locked =
+            "select count(*) from event l where l.type in ('environment_locked', 'project_locked') and not exists (
+            select 1 from event u where u.type = replace(l.type, '_locked', '_unlocked') and u.position > l.position)";
         while s.database.count(locked).await > 0 {
-            s.standin.shared().command("C0DEPLOYS1", "U0ANA00001", "unlock staging").await.ok();
+            for command in ["unlock staging", "unlock all of api"] {
+                s.standin.shared().command("C0DEPLOYS1", "U0ANA00001", command).await.ok();
+            }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         s.until_long("every deployment has ended", Duration::from_mins(10), async || s.database.count(open).await == 0)

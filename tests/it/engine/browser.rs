@@ -12,7 +12,7 @@ fn a_person_presses_deploy_and_reads_the_log_while_it_runs() {
     // Each line carries the machine's uptime when it was printed, so that the page's delay can be measured.
     let script = r#"printf '\033[32mready\033[0m <b>not bold</b>\n'; i=0; while [ $i -lt 20 ]; do i=$((i+1)); read up idle < /proc/uptime; echo "at $up"; sleep 0.4; done"#;
     service_story(script, "info", async |s| {
-        s.cli(&["build:new", "master-1", "-m", "Commit=fix <script> & *stars*"]);
+        s.cli(&["build:new", "master-1", "-m", "Message=fix <script> & *stars*"]);
         s.shows("# Api: master-1").await;
         let (page, standin) = (s.standin.page_url(), s.standin.address);
         let service = s.url.clone();

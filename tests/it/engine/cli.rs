@@ -86,7 +86,7 @@ fn who_may_do_what_is_said_and_shown_at_the_command_line() {
         for line in [
             "deploy      @ops                                    U0ANA00001",
             "            ben                                     a person",
-            "stop        operators alone",
+            "stop        who administers it",
             "administer  S0GONE0001                              a group that is empty or gone: nobody",
             "People of other workspaces may not, guests may not, unless they are named.",
         ] {
@@ -211,6 +211,80 @@ fn doctor_finds_what_is_missing_and_says_what_to_do() {
         assert!(
             code == 1 && said.contains("coolops is not a member of #random; invite it there: /invite @coolops"),
             "{said}"
+        );
+    });
+}
+
+#[test]
+fn a_build_goes_where_an_operator_says_and_back_from_the_command_line() {
+    service_story("echo hello; exit 0", "info", async |s| {
+        for build in ["main-1", "main-2"] {
+            s.cli(&["build:new", build]);
+            s.shows(&format!("# Api: {build}")).await;
+        }
+        let (code, said) = s.cli_fails(&["deploy", "api", "main-7", "Staging"], "");
+        assert!(code == 1 && said.contains("No build begins with \"main-7\"."), "{said}");
+        let (_, said) = s.cli_fails(&["deploy", "api", "main", "Staging"], "");
+        assert!(
+            said.contains("\"main\" can be several builds.\nIt could be:\n  coolops deploy api main-2 \"Staging\""),
+            "{said}"
+        );
+        let (_, said) = s.cli_fails(&["rollback", "api", "Staging"], "");
+        assert!(said.contains("Nothing was deployed to Staging with success yet."), "{said}");
+        let said = s.cli(&["deploy", "api", "main-1", "staging"]);
+        assert!(
+            said.starts_with("main-1 is on its way to Staging.\nHow it goes: coolops deployment logs --follow "),
+            "{said}"
+        );
+        s.shows("test (operator) → *Staging*: :white_check_mark: *succeeded*").await;
+        s.cli(&["deploy", "api", "latest", "Staging"]);
+        s.shows_times("test (operator) → *Staging*: :white_check_mark: *succeeded*", 2).await;
+        // What a press would be asked back about is asked here too: nobody sits at this terminal.
+        let (code, said) = s.cli_fails(&["deploy", "api", "main-1", "Staging"], "");
+        assert!(code == 1 && said.contains("Staging runs main-2, and main-1 is older."), "{said}");
+        assert!(said.contains("Nothing was started; give --yes when it shall be"), "{said}");
+        s.cli(&["rollback", "api", "Staging", "--yes"]);
+        s.shows_times("test (operator) → *Staging*: :white_check_mark: *succeeded*", 3).await;
+        let list: serde_json::Value = serde_json::from_str(&s.cli(&["deployment", "list", "--json"])).unwrap();
+        assert_eq!(list[0]["build_name"], "main-1");
+        assert_eq!(list[0]["requested_by"], serde_json::json!({"kind": "operator", "login": "test"}));
+        let again = list[0]["of"]["deployment_id"].as_str().unwrap();
+        s.cli(&["deployment", "again", again]);
+        s.shows_times("test (operator) → *Staging*: :white_check_mark: *succeeded*", 3).await;
+        // Somebody's lock keeps an operator waiting as well, and theirs lets them through.
+        s.cli(&["project", "lock", "api", "--reason", "freeze"]);
+        let all = s.cli(&["status"]);
+        assert_eq!(all.matches("locked with the whole project by test").count(), 2, "{all}");
+        assert!(s.cli(&["project", "show", "api"]).contains("all of it is locked by test (freeze) since"));
+        s.presses("ana", "main-2", "Production").await;
+        s.shows("*queued*, waits for the lock of test on the whole project (freeze)").await;
+        s.cli(&["project", "unlock", "api"]);
+        s.shows("<@U0ANA00001> → *Production*: :white_check_mark: *succeeded*").await;
+        let (code, said) = s.cli_fails(&["project", "unlock", "api"], "");
+        assert!(code == 1 && said.contains("all of Api is not locked: test took the lock of test away at"), "{said}");
+        assert_eq!(
+            s.cli(&["installation", "show"]),
+            "Operators alone administer everything.\nNot everything is locked.\n"
+        );
+        assert_eq!(s.cli(&["installation", "administrators", "@ops"]), "Everything is administered by @ops now.\n");
+        assert_eq!(
+            s.cli(&["installation", "lock", "--for", "2h"]).split(" until").next(),
+            Some("Everything is locked")
+        );
+        assert!(s.cli(&["installation", "show"]).contains("Administered by @ops.\nEverything is locked by test since"));
+        assert_eq!(s.cli(&["installation", "unlock"]), "Everything is unlocked; it was the lock of test.\n");
+        // What somebody is told directly can be chosen for them.
+        assert!(
+            s.cli(&["notify", "U0BEN00001", "failures"]).contains("U0BEN00001 is told directly of what went wrong.")
+        );
+        assert!(s.cli(&["notify", "U0BEN00001"]).contains("of what went wrong"));
+        let (code, said) = s.cli_fails(&["notify", "ben", "off"], "");
+        assert!(code == 1 && said.contains("\"ben\" is no person's id in Slack"), "{said}");
+        let (code, said) = s.cli_fails(&["project", "set", "api", "--lock-reminder", "0"], "");
+        assert!(code == 1 && said.contains("give a number from 1 to 672"), "{said}");
+        assert!(s.cli(&["project", "set", "api", "--lock-reminder", "never"]).contains("without an end: no reminder"));
+        assert!(
+            s.cli(&["environment", "set", "api", "Staging", "--locking", "yes"]).contains("each deployment locks it")
         );
     });
 }

@@ -1,7 +1,7 @@
 //! Rendering for any input: what comes out is always something that Slack takes.
 
 use chrono::DateTime;
-use coolops::domain::build::{ButtonFor, Entry};
+use coolops::domain::build::{ButtonFor, Entry, Source};
 use coolops::domain::deployment::{Failure, State};
 use coolops::domain::ids::{BuildId, EnvironmentId, ProjectId};
 use coolops::keys::{Keyring, Links};
@@ -31,6 +31,7 @@ fn card(environments: usize, metadata: Vec<(String, String)>, lines: Vec<Timed>,
         project_name: "Api".into(),
         build_name: name.into(),
         metadata: metadata.into_iter().map(|(name, value)| Entry { name, value }).collect(),
+        source: None,
         environments: (0..environments)
             .map(|n| ButtonFor {
                 id: EnvironmentId(Uuid::from_u128(100 + n as u128)),
@@ -79,6 +80,7 @@ const RENDERED: &[(i32, &str)] = &[
     (2, "6a9b167c9ab0986cf4e558dc856e32f219cdea989534cc7406ec44e76be0bd82"),
     (3, "7684141cc336dd08eed7eb63d73e98664768728222d56bc5bd1ad324ae450400"),
     (4, "5559d48805ee0fa24f0e04e50004061c119a1f894e986ebbb1bde646b2a70a83"),
+    (5, "852387cf6bba0b0a2e0287fd2f257551664650c8cd580eb03f6d33620042751d"),
 ];
 
 #[test]
@@ -121,18 +123,18 @@ fn what_a_phone_says_of_every_state_is_the_latest_fact_whole() {
 fn what_is_told_beside_a_state_as_slack_gets_it() {
     let payload = judge(&card(2, vec![], given::with_more_to_tell(), "master-42"));
     let lines =
-        payload["attachments"].as_array().unwrap().iter().map(|a| a["blocks"][0]["text"]["text"].as_str().unwrap());
+        payload["attachments"].as_array().unwrap().iter().filter_map(|a| a["blocks"][0]["text"]["text"].as_str());
     snapshot!("lines_with_more_to_tell", lines.collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
 fn sixty_environments_are_a_menu_and_two_hundred_and_fifty_are_groups() {
     let menu = judge(&card(60, vec![], vec![], "m"));
-    assert_eq!(menu["blocks"][1]["elements"][0]["options"].as_array().unwrap().len(), 60);
+    assert_eq!(menu["blocks"][2]["elements"][0]["options"].as_array().unwrap().len(), 60);
     let groups = judge(&card(250, vec![], vec![], "m"));
-    assert_eq!(groups["blocks"][1]["elements"][0]["option_groups"].as_array().unwrap().len(), 3);
+    assert_eq!(groups["blocks"][2]["elements"][0]["option_groups"].as_array().unwrap().len(), 3);
     let buttons = judge(&card(25, vec![], vec![], "m"));
-    assert_eq!(buttons["blocks"][1]["elements"].as_array().unwrap().len(), 25);
+    assert_eq!(buttons["blocks"][2]["elements"].as_array().unwrap().len(), 25);
     judge(&card(0, vec![], vec![], "m"));
 }
 
@@ -140,11 +142,53 @@ fn sixty_environments_are_a_menu_and_two_hundred_and_fifty_are_groups() {
 fn eighty_fields_of_three_kilobytes_fit() {
     let metadata = (0..80).map(|n| (format!("Field {n}"), "&".repeat(3_000))).collect();
     let payload = judge(&card(20, metadata, vec![], "m"));
-    assert!(payload.to_string().contains("and 70 more fields"));
+    assert!(payload.to_string().contains("and 74 more fields"), "{payload}");
     let emoji = (0..80).map(|n| (format!("Field {n}"), "👨‍👩‍👧‍👦".repeat(300))).collect();
     let payload = judge(&card(25, emoji, vec![], &"👨‍👩‍👧‍👦".repeat(200)));
     assert!(!payload.to_string().contains('\u{fffd}'));
 }
+
+#[test]
+fn what_ci_told_in_short_is_one_line_with_links_and_a_commits_message_is_whole() {
+    let known = [
+        ("Branch", "feature/login"),
+        ("Run", "https://ci.example.com/runs/7?a=1&b=2"),
+        ("Commit", "9c3f1a2"),
+        ("Author", "*Ada* <!channel>"),
+        ("Pull request", "https://github.com/o/r/pull/42"),
+        ("Message", "Fix the fog\n\nIt was foggy."),
+        ("Cost", "3"),
+        ("branch", "another"),
+    ];
+    let metadata: Vec<_> = known.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let repository = Some("https://github.com/o/r".to_owned());
+    let source = Some(Source { repository, commit: Some("9c3f1a2b4d".into()) });
+    let payload = judge(&BuildCard { source, ..card(1, metadata, vec![], "main-42") });
+    let text = |n: usize| payload["blocks"][n].clone();
+    let line = text(1)["elements"][0]["text"].as_str().unwrap().to_owned();
+    let said = "<https://github.com/o/r/tree/feature/login|feature/login> · <https://github.com/o/r/commit/9c3f1a2b4d|9c3f1a2> · \u{2217}Ada\u{2217} &lt;!channel&gt; · <https://github.com/o/r/pull/42|PR 42> · <https://ci.example.com/runs/7?a=1&amp;b=2|CI run> · ";
+    assert!(line.starts_with(said), "{line}");
+    assert!(line.ends_with("|All about this build>"), "{line}");
+    assert_eq!(text(2)["text"]["text"], "Fix the fog\n\nIt was foggy.");
+    let fields: Vec<&str> =
+        payload["blocks"][3]["fields"].as_array().unwrap().iter().map(|f| f["text"].as_str().unwrap()).collect();
+    assert_eq!(fields, ["*Cost*\n3", "*branch*\nanother"], "the second of two with one name is a field");
+    // Whatever is said under those names, Slack takes it.
+    let hostile = |value: &str| IN_LINE.iter().map(|name| ((*name).to_owned(), value.to_owned())).collect::<Vec<_>>();
+    for value in [
+        format!("https://ci.example.com/?{}", "&".repeat(470)),
+        format!("https://ci.example.com/?{}", "&".repeat(3_000)),
+        "<".repeat(80),
+        "👨‍👩‍👧‍👦".repeat(300),
+        "a\nb".to_owned(),
+        "*~_`".to_owned(),
+    ] {
+        judge(&card(25, [hostile(&value), hostile(&value)].concat(), vec![], "m"));
+    }
+}
+
+/// Names that CI gives to what stands in one line.
+const IN_LINE: [&str; 8] = ["Workflow", "Branch", "Tag", "Commit", "Author", "Pull request", "Run", "Message"];
 
 #[test]
 fn thirty_environments_that_all_run_are_all_told() {
@@ -166,10 +210,13 @@ fn five_hundred_deployments_show_the_open_ones_and_the_newest() {
     lines[5] = line(6, State::Running);
     let payload = judge(&card(2, vec![], lines, "m"));
     let attachments = payload["attachments"].as_array().unwrap();
-    assert_eq!(attachments.len(), 20, "18 finished, 1 running, 1 for the rest: Slack takes no more");
+    assert_eq!(attachments.len(), 17, "15 whole, older ones folded, the rest counted: Slack takes 50 blocks");
     assert!(attachments[0].to_string().contains("Environment 500"), "the newest is first: {}", attachments[0]);
-    assert!(attachments[18].to_string().contains("*running*"), "and one that runs stays: {}", attachments[18]);
-    assert!(attachments[19].to_string().contains("and 481 other deployments"), "{}", attachments[19]);
+    assert!(attachments[14].to_string().contains("*running*"), "and one that runs stays: {}", attachments[14]);
+    let folded = attachments[15]["blocks"][0]["elements"][0]["text"].as_str().unwrap();
+    let (shown, rest) = (folded.lines().count(), 500 - 15 - folded.lines().count());
+    assert!(shown > 10 && folded.contains("Environment 486"), "{folded}");
+    assert!(attachments[16].to_string().contains(&format!("and {rest} other deployments")), "{}", attachments[16]);
     let open = (1..=300).map(|n| line(n, State::Queued)).collect();
     judge(&card(2, vec![], open, "m"));
 }
@@ -178,10 +225,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn any_text_at_all_gives_a_message_that_slack_takes(
-        name in "\\PC{1,200}", key in "\\PC{1,100}", value in any::<String>(), found in any::<String>(), environments in 0_usize..40
+        name in "\\PC{1,200}", key in "\\PC{1,100}", value in any::<String>(), found in any::<String>(), environments in 0_usize..40,
+        known in proptest::sample::select(vec!["Workflow", "Branch", "TAG", "commit", "Author", "Pull request", "Run", "Message"]),
     ) {
         let failed = given::failed(1, &key, Failure::PullFailed { detail: found });
-        let payload = judge(&card(environments, vec![(key, value), ("empty".into(), String::new())], vec![failed], &name)).to_string();
+        let payload = judge(&card(environments, vec![(key, value.clone()), (known.to_owned(), value), ("empty".into(), String::new())], vec![failed], &name)).to_string();
         let hidden = ['\u{202e}', '\u{200b}'];
         prop_assert!(!payload.contains(hidden));
     }
@@ -193,7 +241,7 @@ fn an_answer_stays_within_what_slack_takes_however_much_there_is() {
         environment: EnvironmentId(Uuid::from_u128(n as u128)),
         name: format!("{} {n}", "&".repeat(50)),
         protected: true,
-        lock: None,
+        locks: vec![],
         good: Some(line(1, State::Succeeded)),
         failed: Some(line(2, State::Failed)),
         open: vec![line(3, State::Running), line(4, State::Queued)],

@@ -1,6 +1,7 @@
 //! Stories of a team that shares environments.
 
 use coolops::domain::settings::EnvironmentChange;
+use coolops_lab::standin::workspace::Fault;
 
 use crate::snapshot;
 use crate::story::{Story, build, operator, read, story};
@@ -12,9 +13,10 @@ async fn protects(s: &Story, environment: &str, protected: bool) {
         .unwrap();
 }
 
-/// What is asked back before a choice in the menu of the newest line with these words counts.
-fn asked_back_by(s: &Story, words: &str) -> Option<String> {
-    s.standin.workspace().channels[0].messages.iter().rev().find_map(|m| read::asked_back_by_line(m, words))
+/// What somebody is asked who presses *Cancel …* on the newest line with these words.
+async fn asked_back_by(s: &Story, user: &str, words: &str) -> Option<String> {
+    assert_eq!(s.deliver(&s.choice_of(user, words, "Cancel …")).await, 200);
+    read::dialog(&s.standin.workspace(), user)
 }
 
 /// What is asked back before the n-th button of the newest message counts.
@@ -28,11 +30,7 @@ fn a_protected_environment_has_a_red_button_that_asks_back() {
         s.ci_announces(build("master-1")).await;
         protects(s, "Production", true).await;
         s.ci_announces(build("mas<!channel>*ter-2")).await;
-        assert!(
-            s.channel().ends_with("[Deploy to Production!] [Deploy to Staging]\n(All about this build)"),
-            "{}",
-            s.channel()
-        );
+        assert!(s.channel().ends_with("[Deploy to Production!] [Deploy to Staging]"), "{}", s.channel());
         assert_eq!(s.channel().matches("!]").count(), 1, "an older message keeps its buttons");
         assert_eq!(
             asked_back(s, 0).unwrap(),
@@ -81,17 +79,17 @@ fn what_waits_is_cancelled_from_its_line_and_what_runs_is_told_to_stop() {
             s.presses("ana", &format!("master-{n}"), "Staging").await;
         }
         assert_eq!(
-            asked_back_by(s, "behind *master-1*").unwrap(),
+            asked_back_by(s, "ben", "behind *master-1*").await.unwrap(),
             "Cancel it? master-2 on Staging: it waits, and will not start. [Cancel it] [Let it be]"
         );
         assert_eq!(
-            asked_back_by(s, "*running*").unwrap(),
+            asked_back_by(s, "ben", "*running*").await.unwrap(),
             "Cancel it? master-1 on Staging: its container gets SIGTERM, and SIGKILL 10 s later. What it did stays done. [Cancel it] [Let it be]"
         );
-        s.chooses("ben", "behind *master-1*", "Cancel").await;
+        s.cancels("ben", "behind *master-1*", "").await;
         assert!(s.channel().contains("*Staging*: :no_entry_sign: *cancelled* by <@U0BEN00001>"), "{}", s.channel());
         assert!(s.channel().contains("*queued* behind *master-1*"), "the third moved up:\n{}", s.channel());
-        s.chooses("ben", "*running*", "Cancel").await;
+        s.cancels("ben", "*running*", "").await;
         s.comes_to_show("*cancelled* by <@U0BEN00001> (exit code 143)").await;
         s.settle().await;
         assert_eq!(s.channel().matches("*running*").count(), 1, "the third has its turn:\n{}", s.channel());
@@ -107,9 +105,10 @@ fn a_cancel_that_comes_too_late_or_second_says_what_happened() {
         s.ci_announces(build("master-1")).await;
         s.runner.hold();
         s.presses("ana", "master-1", "Staging").await;
-        let (first, late) = (s.choice_of("ben", "*running*", "Cancel"), s.choice_of("chi", "*running*", "Cancel"));
+        let (first, late) = (s.cancel_of("ben", "*running*", "").await, s.cancel_of("chi", "*running*", "").await);
+        let second = s.cancel_of("ana", "*running*", "").await;
         assert_eq!(s.deliver(&first).await, 200);
-        assert_eq!(s.deliver(&s.choice_of("ana", "*running*", "Cancel")).await, 200);
+        assert_eq!(s.deliver(&second).await, 200);
         s.comes_to_show("*cancelled* by <@U0BEN00001>").await;
         s.settle().await;
         assert_eq!(s.deliver(&first).await, 200, "the same bytes again");
@@ -141,7 +140,8 @@ fn a_finished_line_deploys_its_build_again_where_that_is_still_possible() {
         s.presses("ana", "master-2", "Staging").await;
         protects(s, "Staging", true).await;
         // It is asked back as a command is: of an older build, and of a protected environment.
-        s.chooses("chi", "*failed*", "Deploy again").await;
+        let first = "<@U0BEN00001> → *Staging*: :white_check_mark: *succeeded*";
+        s.chooses("chi", first, "Deploy again").await;
         s.told_only("chi", "Staging runs master-2, and master-1 is older. Shall it go from master-2 to master-1?")
             .await;
         let second = "<@U0ANA00001> → *Staging*: :white_check_mark: *succeeded*";
@@ -152,7 +152,7 @@ fn a_finished_line_deploys_its_build_again_where_that_is_still_possible() {
         s.presses_in_answer("chi", "Deploy master-1 to Staging").await;
         assert!(s.channel().contains("<@U0CHI00001> → *Staging*: :white_check_mark: *succeeded*"), "{}", s.channel());
         s.app.change_environment(s.project(), "Staging", EnvironmentChange::Archive, &operator()).await.unwrap();
-        s.chooses("ben", "<@U0BEN00001> → *Staging*: :white_check_mark: *succeeded*", "Deploy again").await;
+        s.chooses("ben", "<@U0CHI00001> → *Staging*: :white_check_mark: *succeeded*", "Deploy again").await;
         assert!(s.private_notes_of("ben")[0].starts_with("The environment Staging does not exist any more"));
     });
 }
@@ -164,7 +164,7 @@ fn a_choice_in_a_menu_that_is_not_ours_or_elsewhere_changes_nothing() {
         s.ci_announces(build("master-1")).await;
         s.runner.hold();
         s.presses("ana", "master-1", "Staging").await;
-        let choice = |s: &Story| s.choice_of("ben", "*running*", "Cancel");
+        let choice = |s: &Story| s.choice_of("ben", "*running*", "Cancel …");
         s.deliver_changed(&choice(s), |p| p["message"]["app_id"] = "A0FOREIGN1".into()).await;
         s.deliver_changed(&choice(s), |p| p["channel"]["id"] = "C0FORMER01".into()).await;
         s.deliver_changed(&choice(s), |p| p["actions"][0]["value"] = "v1.cancel.5".into()).await;
@@ -179,7 +179,7 @@ fn a_choice_in_a_menu_that_is_not_ours_or_elsewhere_changes_nothing() {
         assert_eq!(s.channel().matches("*running*").count(), 1, "{}", s.channel());
         // What takes away stays possible, whatever was archived.
         s.archive_project().await;
-        s.chooses("ben", "*running*", "Cancel").await;
+        s.cancels("ben", "*running*", "").await;
         s.comes_to_show("*cancelled* by <@U0BEN00001>").await;
     });
 }
@@ -220,5 +220,89 @@ fn a_newer_press_takes_the_place_of_those_that_wait_where_that_is_wanted() {
         for n in 1..=3 {
             s.container_ends(&format!("master-{n}"), 0).await;
         }
+    });
+}
+
+#[test]
+fn a_deployment_is_cancelled_with_a_reason_that_a_dialog_asks_for() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.cancels("ben", "*running*", "wrong <!channel> *branch*").await;
+        s.comes_to_show("*cancelled* by <@U0BEN00001>: wrong <!channel> ∗branch∗ (exit code 143)").await;
+        assert_eq!(s.standin.workspace().calls.iter().filter(|c| c.method == "views.open").count(), 1);
+        // Of what has ended nobody is asked why it shall end.
+        s.presses("ana", "master-1", "Production").await;
+        let late = s.choice_of("chi", "*running*", "Cancel …");
+        s.container_ends("master-1", 0).await;
+        assert_eq!(s.deliver(&late).await, 200);
+        s.settle().await;
+        assert_eq!(read::dialog(&s.standin.workspace(), "chi"), None);
+        let over = "master-1 on Production has ended already (succeeded): there is nothing to stop.";
+        assert_eq!(s.private_notes_of("chi"), [over]);
+    });
+}
+
+#[test]
+fn a_dialog_that_slack_does_not_open_or_that_is_filled_in_too_late_says_so() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        for word in ["expired_trigger_id", "internal_error"] {
+            s.standin.workspace().plan("views.open", Fault::Error(word.into()), 1);
+            assert_eq!(s.deliver(&s.choice_of("ben", "*running*", "Cancel …")).await, 200);
+            s.told_only("ben", "Slack did not open the dialog, so nothing was cancelled. Press again, or write: /coolops cancel Staging because …").await;
+            s.standin.workspace().channels[0].messages.retain(|m| m.only_for.is_none());
+        }
+        assert_eq!(s.channel().matches("*running*").count(), 1, "{}", s.channel());
+        // Longer than a client of Slack's lets through.
+        let long = s.cancel_of("ben", "*running*", &"y".repeat(501)).await;
+        let (status, said) = s.deliver_and_read(&long).await;
+        assert_eq!((status.as_u16(), &said["response_action"]), (200, &"errors".into()));
+        assert_eq!(said["errors"]["reason"], "That is too long: 500 characters at most.");
+        let late = s.cancel_of("ben", "*running*", "late").await;
+        s.container_ends("master-1", 0).await;
+        assert_eq!(s.deliver(&late).await, 200);
+        s.settle().await;
+        let over = "master-1 on Staging has ended already (succeeded): there is nothing to stop.";
+        assert_eq!(s.private_notes_of("ben"), [over]);
+        // A dialog of somebody else's app, and one that says nothing of ours.
+        for (callback, about) in [("other", "{}"), ("cancel", "{}"), ("cancel", "nonsense")] {
+            let view =
+                serde_json::json!({ "callback_id": callback, "private_metadata": about, "state": { "values": {} } });
+            let user = serde_json::json!({ "id": "U0BEN00001", "username": "ben", "team_id": "T0DEMO0001" });
+            let payload = serde_json::json!({ "type": "view_submission", "user": user, "view": view });
+            let body = serde_urlencoded::to_string([("payload", payload.to_string())]).unwrap();
+            assert_eq!(s.deliver(&s.standin.shared().sign(body)).await, 200, "{callback} {about}");
+        }
+    });
+}
+
+#[test]
+fn a_cancel_button_of_an_older_message_goes_on_working() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        let press = s.choice_of("ben", "*running*", "Cancel …");
+        let as_before = |p: &mut serde_json::Value| {
+            let value = p["actions"][0]["value"].as_str().unwrap().replace("v1.ask_cancel.", "v1.cancel.");
+            p["actions"][0]["value"] = value.into();
+        };
+        s.deliver_changed(&press, as_before).await;
+        s.comes_to_show("*cancelled* by <@U0BEN00001> (exit code 143)").await;
+    });
+}
+
+#[test]
+fn who_only_opens_a_log_is_told_nothing() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        assert_eq!(s.deliver(&s.choice_of("ben", "*succeeded*", "See logs")).await, 200);
+        s.settle().await;
+        assert_eq!(s.last_seen_only_by("ben"), "");
     });
 }

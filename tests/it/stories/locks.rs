@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use coolops::domain::lock::{Holder, Lock, Unlocking};
+use coolops::app::App;
+use coolops::app::locks::Target;
+use coolops::domain::lock::{Lock, Somebody, Unlocking};
 use coolops::domain::settings::EnvironmentChange;
 use coolops::store::jobs::Via;
 use coolops_lab::standin::workspace::Fault;
@@ -81,7 +83,7 @@ fn what_a_lock_keeps_waiting_can_be_cancelled_and_the_next_says_so() {
             s.presses(user, build, "Staging").await;
         }
         let waits = "waits for the lock of <@U0ANA00001> (<!channel> ∗no∗)";
-        s.chooses("ben", waits, "Cancel").await;
+        s.cancels("ben", waits, "").await;
         assert_eq!(
             (times(s, waits), times(s, "behind *master-2*")),
             (1, 1),
@@ -90,7 +92,7 @@ fn what_a_lock_keeps_waiting_can_be_cancelled_and_the_next_says_so() {
         );
         s.runner.hold();
         s.presses("ana", "master-1", "Staging").await;
-        s.chooses("chi", waits, "Cancel").await;
+        s.cancels("chi", waits, "").await;
         assert_eq!(times(s, waits), 1, "the third is first now, while the owner's runs:\n{}", s.channel());
         s.container_ends("master-1", 0).await;
         s.writes("ana", "unlock staging").await;
@@ -112,6 +114,29 @@ fn two_lock_at_once_and_one_has_it() {
         assert_eq!((won, lost), (1, 1), "{answers:?}");
         s.settle().await;
         assert_eq!(times(s, ":lock: *Staging* is locked by"), 1, "one lock, one message:\n{}", s.channel());
+    });
+}
+
+#[test]
+fn of_two_processes_that_lock_at_once_one_does() {
+    story(async |s| {
+        announced(s, 1).await;
+        let other = App::new(s.app.store.clone(), s.keyring(), "https://coolops.test");
+        let staging = s.app.project_named("api").await.unwrap().environment_named("Staging").unwrap().id;
+        let target = Target::Environment(s.project(), staging);
+        let by =
+            |login: &str| Lock::new(Somebody::Operator { login: login.into() }, None, s.app.store.clock().now(), None);
+        // Both know the environment as it is.
+        other.unlock(target, &Unlocking::RanOut).await.ok();
+        for round in 0..10 {
+            let (one, two) = tokio::join!(s.app.lock(target, by("one")), other.lock(target, by("two")));
+            let said = format!("{round}: {one:?} {two:?}");
+            assert!(one.is_ok() != two.is_ok(), "{said}");
+            let refused = one.err().or(two.err()).unwrap().to_string();
+            assert!(refused.starts_with("Staging is locked by "), "{said}");
+            let root = Somebody::Operator { login: "root".into() };
+            s.app.unlock(target, &Unlocking::Any(root)).await.unwrap();
+        }
     });
 }
 
@@ -146,7 +171,7 @@ fn a_lock_runs_out_once_and_who_waited_goes_on() {
         s.app.store.keep_clock().await.unwrap();
         // Several notice at once.
         let environment = s.app.project_named("api").await.unwrap().environment_named("Staging").unwrap().id;
-        let (one, other) = tokio::join!(s.app.end_lock(environment), s.app.end_lock(environment));
+        let (one, other) = tokio::join!(s.app.end_lock(environment.into()), s.app.end_lock(environment.into()));
         assert_eq!((one.unwrap(), other.unwrap()), (None, None));
         s.comes_to_show("*succeeded*").await;
         let recorded = "select count(*) from event where type = 'environment_unlocked'";
@@ -193,7 +218,7 @@ fn a_lock_that_can_not_be_is_refused_with_what_to_write() {
                 "lock staging until 2027-03-28 02:30 Europe/Berlin",
                 "2027-03-28 02:30 does not exist in Europe/Berlin: the clocks are changed then.",
             ),
-            ("lock", "Where? Name the environment.\nTry: `/coolops lock <environment>"),
+            ("lock", "Where? Name the environment.\nTry: `/coolops lock <environment | project | all>"),
             (&long, "The reason has 600 characters; it has 500 at most."),
         ] {
             let told = s.writes("ana", written).await;
@@ -217,13 +242,13 @@ fn an_operator_s_lock_keeps_everybody_waiting() {
         announced(s, 1).await;
         let project = s.app.project_named("api").await.unwrap();
         let staging = project.environment_named("Staging").unwrap().id;
-        let holder = Holder::Operator { login: "root".into() };
-        let lock = Lock { holder: holder.clone(), reason: None, since: s.app.store.clock().now(), until: None };
-        s.app.lock(project.id, staging, lock).await.unwrap();
+        let holder = Somebody::Operator { login: "root".into() };
+        let lock = Lock::new(holder.clone(), None, s.app.store.clock().now(), None);
+        s.app.lock(Target::Environment(project.id, staging), lock).await.unwrap();
         s.presses("ana", "master-1", "Staging").await;
         assert_eq!(times(s, "*queued*, waits for the lock of root"), 1, "{}", s.channel());
         assert_eq!(times(s, ":lock: *Staging* is locked by root"), 1, "the channel is told:\n{}", s.channel());
-        s.app.unlock(project.id, staging, &Unlocking::Own(holder)).await.unwrap();
+        s.app.unlock(Target::Environment(project.id, staging), &Unlocking::Own(holder)).await.unwrap();
         s.settle().await;
         assert_eq!(times(s, "*succeeded*"), 1, "{}", s.channel());
     });
@@ -271,7 +296,7 @@ fn what_ended_last_runs_there_whoever_pressed_first() {
         s.runner.hold();
         s.presses("ana", "master-1", "Staging").await;
         s.presses("ben", "master-2", "Staging").await;
-        s.chooses("ben", "behind *master-1*", "Cancel").await;
+        s.cancels("ben", "behind *master-1*", "").await;
         s.container_ends("master-1", 3).await;
         let told = s.writes("chi", "status").await;
         assert!(told.contains("*master-3* since") && told.contains("*master-1* :x: *failed*: exit code 3"), "{told}");

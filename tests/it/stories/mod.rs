@@ -19,3 +19,4 @@ mod standing;
 mod states;
 mod stopping;
 mod turns;
+mod wide_locks;

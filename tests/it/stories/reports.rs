@@ -1,6 +1,7 @@
 //! Stories of people who are told directly, and of the thread under a build's message.
 
-use coolops::domain::lock::{Holder, Unlocking};
+use coolops::app::locks::Target;
+use coolops::domain::lock::{Somebody, Unlocking};
 use coolops::domain::settings::EnvironmentChange;
 use coolops_lab::standin::workspace::Fault;
 
@@ -98,12 +99,12 @@ fn who_is_cancelled_by_somebody_else_or_superseded_hears_of_it_and_who_did_it_th
             told.starts_with("Api *master-2* → *Staging*: :no_entry_sign: *cancelled*: superseded by master-3"),
             "{told}"
         );
-        s.chooses("ben", "<@U0ANA00001> → *Staging*: *running*", "Cancel").await;
+        s.cancels("ben", "<@U0ANA00001> → *Staging*: *running*", "").await;
         s.comes_to_show("*cancelled* by <@U0BEN00001>").await;
         s.settle().await;
         let told = steady(&s.direct("ana"));
         assert_eq!(times(&told, "*master-1* → *Staging*: :no_entry_sign: *cancelled* by <@U0BEN00001>"), 1, "{told}");
-        s.chooses("ben", "<@U0BEN00001> → *Staging*: *running*", "Cancel").await;
+        s.cancels("ben", "<@U0BEN00001> → *Staging*: *running*", "").await;
         s.comes_to_show("<@U0BEN00001> → *Staging*: :no_entry_sign: *cancelled*").await;
         s.settle().await;
         assert_eq!(s.direct("ben"), "", "who did it knows");
@@ -155,8 +156,8 @@ fn what_is_not_so_any_more_is_not_told() {
         s.writes("ana", "lock staging").await;
         s.only_presses("ben", "master-1", "Staging").await;
         let staging = s.app.project_named("api").await.unwrap().environment_named("Staging").unwrap().id;
-        let taken = Unlocking::Any(Holder::Operator { login: "root".to_owned() });
-        s.app.unlock(s.project(), staging, &taken).await.unwrap();
+        let taken = Unlocking::Any(Somebody::Operator { login: "root".to_owned() });
+        s.app.unlock(Target::Environment(s.project(), staging), &taken).await.unwrap();
         s.settle().await;
         assert_eq!(times(&s.direct("ben"), "waits"), 0, "{}", s.direct("ben"));
         assert_eq!(times(&s.direct("ben"), "*succeeded*"), 1, "{}", s.direct("ben"));

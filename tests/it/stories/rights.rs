@@ -1,6 +1,7 @@
 //! Stories of who may do what.
 
 use coolops::domain::deployment::Person;
+use coolops::domain::installation::Installation;
 use coolops::domain::rights::{Rights, Who};
 use coolops::domain::settings::EnvironmentChange;
 use coolops_lab::standin::workspace::{Fault, TEAM};
@@ -67,23 +68,23 @@ fn who_may_lock_and_stop_is_named_as_well_and_who_administers_is_not_asked_back(
             ..Rights::default()
         };
         allow(s, "Staging", rights).await;
-        assert_eq!(s.writes("chi", "lock staging").await, "You may not lock Staging: only U0BEN00001 may.");
+        assert_eq!(s.writes("chi", "lock staging").await, "You may not lock Staging: only U0BEN00001 and @ops may.");
         s.writes("ben", "lock staging because of a release").await;
         let told = s.writes("chi", "unlock staging").await;
-        assert_eq!(told, "You may not lock Staging: only U0BEN00001 may.", "nor take it away");
+        assert_eq!(told, "You may not lock Staging: only U0BEN00001 and @ops may.", "nor take it away");
         s.runner.hold();
         s.writes("ana", "unlock staging").await;
         assert!(s.channel().contains(":unlock: *Staging* is unlocked by ana"), "not asked back:\n{}", s.channel());
         assert!(s.direct("ben").contains("took away your lock of *Staging*"), "{}", s.direct("ben"));
         s.presses("ben", "master-1", "Staging").await;
-        s.chooses("chi", "<@U0BEN00001> → *Staging*: *running*", "Cancel").await;
-        s.settle().await;
-        let note = "You may not stop the deployments of others on Staging: only operators may.";
+        // Who may not is told so, and is not asked why.
+        s.chooses("chi", "<@U0BEN00001> → *Staging*: *running*", "Cancel …").await;
+        let note = "You may not stop the deployments of others on Staging: only @ops may.";
         assert_eq!(s.private_notes_of("chi").last().unwrap(), note);
-        s.chooses("ben", "<@U0BEN00001> → *Staging*: *running*", "Cancel").await;
+        s.cancels("ben", "<@U0BEN00001> → *Staging*: *running*", "").await;
         s.comes_to_show("*cancelled* by <@U0BEN00001>").await;
         s.presses("chi", "master-1", "Staging").await;
-        s.chooses("ana", "<@U0CHI00001> → *Staging*: *running*", "Cancel").await;
+        s.cancels("ana", "<@U0CHI00001> → *Staging*: *running*", "").await;
         s.comes_to_show("*cancelled* by <@U0ANA00001>").await;
     });
 }
@@ -108,6 +109,30 @@ fn who_may_not_any_more_when_their_turn_comes_is_refused_and_the_next_one_runs()
             "{}",
             s.direct("ben")
         );
+        assert_eq!(s.runner.starts(), vec![1, 1], "what was refused never ran");
+        s.container_ends("master-3", 0).await;
+    });
+}
+
+#[test]
+fn who_lost_the_workspace_between_press_and_start_is_refused_and_the_next_one_runs() {
+    story(async |s| {
+        for n in 1..=3 {
+            s.ci_announces(build(&format!("master-{n}"))).await;
+        }
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ben", "master-2", "Staging").await;
+        s.presses("ana", "master-3", "Staging").await;
+        s.standin.workspace().users[1].has_left = true;
+        // What Slack said of somebody counts for five minutes.
+        s.database.set_clock(301).await;
+        s.app.store.keep_clock().await.unwrap();
+        s.container_ends("master-1", 0).await;
+        let refused =
+            "<@U0BEN00001> → *Staging*: :no_entry_sign: *refused*: guests, bots and people who have left may not";
+        s.comes_to_show(refused).await;
+        s.comes_to_show("<@U0ANA00001> → *Staging*: *running*").await;
         assert_eq!(s.runner.starts(), vec![1, 1], "what was refused never ran");
         s.container_ends("master-3", 0).await;
     });
@@ -186,7 +211,15 @@ fn slack_is_asked_who_is_in_a_group_once_in_five_minutes() {
         s.app.store.keep_clock().await.unwrap();
         let project = s.app.project_named("api").await.unwrap();
         let ana = Person { team: TEAM.to_owned(), user: "U0ANA00001".to_owned(), name: "ana".to_owned() };
-        let known = s.app.known(project.environment_named("Staging").unwrap(), &ana).await.unwrap();
+        let known = s
+            .app
+            .known(
+                &Installation::default(),
+                std::slice::from_ref(&project.environment_named("Staging").unwrap().rights),
+                &ana,
+            )
+            .await
+            .unwrap();
         assert_eq!((asked(s, "usergroups.users.list"), known.groups[OPS]), (2, false), "and no longer");
     });
 }

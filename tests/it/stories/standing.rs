@@ -51,10 +51,10 @@ fn the_project_s_page_says_what_is_where_who_did_it_and_what_is_on_its_way() {
         snapshot!("what_is_where", text);
         // It is told from rows that the log makes anew.
         let project = s.app.project_named("api").await.unwrap();
-        let before = status::of(&s.app.store, &project).await.unwrap();
+        let before = status::of(&s.app.store, &project, None).await.unwrap();
         s.database.execute("delete from deployment").await;
         s.app.rebuild().await.unwrap();
-        assert_eq!(status::of(&s.app.store, &project).await.unwrap(), before);
+        assert_eq!(status::of(&s.app.store, &project, None).await.unwrap(), before);
         s.container_ends("master-3", 0).await;
         s.container_ends("master-4", 0).await;
     });

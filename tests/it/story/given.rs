@@ -5,7 +5,7 @@ use coolops::domain::build::Source;
 use coolops::domain::deployment::*;
 use coolops::domain::event::{DeploymentEvent, Event};
 use coolops::domain::ids::{BuildId, DeploymentId, EnvironmentId, ProjectId};
-use coolops::domain::lock::{Holder, Lock};
+use coolops::domain::lock::Lock;
 use coolops::domain::names::ImageRef;
 use coolops::domain::project::Unchecked;
 use coolops::domain::rights::{Denied, Right};
@@ -126,7 +126,7 @@ fn last_lines() -> Vec<String> {
 fn lock() -> Lock {
     let ben = Person { team: "T1".into(), user: "U2".into(), name: "ben".into() };
     let reason = Some("database <migration>".to_owned());
-    Lock { holder: Holder::Person(ben), reason, since: at(0), until: Some(at(7_200)) }
+    Lock::new(ben.into(), reason, at(0), Some(at(7_200)))
 }
 
 fn prepared(of: DeploymentOf) -> Event {
@@ -152,7 +152,7 @@ fn to(n: u128, environment: &str, waits: bool, happens: &[Event]) -> Timed {
         of: of(n),
         build_name: "master-42".into(),
         environment_name: environment.to_owned(),
-        requested_by: Person { team: "T1".into(), user: "U1".into(), name: "ana".into() },
+        requested_by: Person { team: "T1".into(), user: "U1".into(), name: "ana".into() }.into(),
         image: ImageRef::parse("registry.test/deploy:1").unwrap(),
         time_limit_minutes: 60,
         log_limit_mebibytes: 8,

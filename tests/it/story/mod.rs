@@ -53,9 +53,9 @@ use runner::FakeRunner;
 
 pub const CHANNEL: &str = "C0DEPLOYS1";
 const OWED_TO_SLACK: &str = "select count(*) from job where state in ('ready', 'leased') and kind in ('sync_message', 'reply_privately', 'report', 'report_lock')";
-const TO_BE_RUN: &str = "select count(*) from job where state = 'ready' and kind = 'run_deployment'";
+const TO_BE_RUN: &str = "select count(*) from job where state = 'ready' and kind in ('run_deployment', 'move_lines')";
 /// A run that is over may still have to be tidied up after.
-const RUNS_NOT_DONE: &str = "select count(*) from job j where j.kind = 'run_deployment' and (j.state = 'ready' or j.state = 'leased'
+const RUNS_NOT_DONE: &str = "select count(*) from job j where j.kind = 'move_lines' and j.state <> 'done' or j.kind = 'run_deployment' and (j.state = 'ready' or j.state = 'leased'
   and exists (select 1 from deployment d where d.id = j.key and d.state in ('succeeded', 'failed', 'timed_out', 'cancelled', 'refused', 'unknown')))";
 const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
@@ -128,7 +128,7 @@ impl Announcement {
 impl Story {
     async fn begin(database: Database) -> Self {
         let store = Store::open(&database.url, 12).await.expect("the test's database opens");
-        let keyring = Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), &[]).unwrap();
+        let keyring = keyring();
         store.keep_clock().await.unwrap();
         let options = Options {
             port: 0,
@@ -170,6 +170,11 @@ impl Story {
             self.app.create_environment(self.project(), name, None, &actor).await.unwrap();
         }
         self.token = self.app.issue_token(self.project(), "CI", &actor).await.unwrap().expose_secret().to_owned();
+    }
+
+    /// The keys that a story's service has, for another process beside it.
+    pub fn keyring(&self) -> Keyring {
+        keyring()
     }
 
     pub fn project(&self) -> ProjectId {
@@ -242,6 +247,24 @@ impl Story {
     /// Somebody chooses an entry of a line's menu; everything that follows happens.
     pub async fn chooses(&self, user: &str, words: &str, entry: &str) {
         let signed = self.choice_of(user, words, entry);
+        assert_eq!(self.deliver(&signed).await, StatusCode::OK);
+        self.settle().await;
+    }
+
+    /// The dialog that asks whether the newest line with these words shall be cancelled, filled in: as Slack would send it.
+    pub async fn cancel_of(&self, user: &str, words: &str, reason: &str) -> Signed {
+        assert_eq!(self.deliver(&self.choice_of(user, words, "Cancel …")).await, StatusCode::OK);
+        let id = {
+            let workspace = self.standin.workspace();
+            let user = &workspace.users.iter().find(|u| u.name == user).unwrap().id;
+            workspace.dialogs.iter().find(|d| d.user == *user).expect("a dialog").id.clone()
+        };
+        self.standin.shared().signed_submission(&id, &[("reason", reason)]).unwrap()
+    }
+
+    /// Somebody cancels the newest line with these words, with or without a reason; everything that follows happens.
+    pub async fn cancels(&self, user: &str, words: &str, reason: &str) {
+        let signed = self.cancel_of(user, words, reason).await;
         assert_eq!(self.deliver(&signed).await, StatusCode::OK);
         self.settle().await;
     }
@@ -325,6 +348,26 @@ impl Story {
         self.standin.shared().signed_press(&press).unwrap()
     }
 
+    /// Somebody presses a button in the newest direct message to them that has it.
+    pub async fn presses_in_direct(&self, user: &str, label: &str) {
+        let press = {
+            let workspace = self.standin.workspace();
+            let user = workspace.users.iter().find(|u| u.name == user).unwrap().id.clone();
+            let channel = workspace.channels.iter().find(|c| c.with.as_ref() == Some(&user)).unwrap();
+            let mut all = channel.messages.iter().rev().filter(|m| m.only_for.is_none());
+            let (ts, action_id) = all
+                .find_map(|m| Some((m.ts.clone(), read::labelled(m, label)?)))
+                .unwrap_or_else(|| panic!("no {label}"));
+            Press { channel: channel.id.clone(), ts, user, action_id, option: None }
+        };
+        let mut signed = self.standin.shared().signed_press(&press).unwrap();
+        // The story's clock may be ahead of this machine's.
+        let now = u64::try_from(self.app.store.clock().now().timestamp()).unwrap();
+        signed = self.standin.shared().sign_at(signed.body, now);
+        assert_eq!(self.deliver(&signed).await, StatusCode::OK);
+        self.settle().await;
+    }
+
     /// Waits until what only this person sees at last begins so: it comes through Slack's address for the choice.
     pub async fn told_only(&self, user: &str, words: &str) {
         let told = async {
@@ -355,14 +398,19 @@ impl Story {
         self.settle().await;
     }
 
-    pub async fn deliver(&self, signed: &Signed) -> StatusCode {
+    /// Delivers a signed request; tells what came back.
+    pub async fn deliver_and_read(&self, signed: &Signed) -> (StatusCode, serde_json::Value) {
         let request = Request::post("/slack/interactions")
             .header("content-type", "application/x-www-form-urlencoded")
             .header("x-slack-request-timestamp", &signed.timestamp)
             .header("x-slack-signature", &signed.signature)
             .body(Body::from(signed.body.clone()))
             .unwrap();
-        self.send(request).await.0
+        self.send(request).await
+    }
+
+    pub async fn deliver(&self, signed: &Signed) -> StatusCode {
+        self.deliver_and_read(signed).await.0
     }
 
     /// Somebody presses a button; everything that follows happens.
@@ -405,7 +453,9 @@ impl Story {
                     State::Queued | State::Unknown => false,
                     over => !over.is_over(),
                 });
-                let owed = self.database.count(OWED_TO_SLACK).await + self.database.count(RUNS_NOT_DONE).await;
+                // Runs make Slack's work, and never the other way round.
+                let runs = self.database.count(RUNS_NOT_DONE).await;
+                let owed = runs + self.database.count(OWED_TO_SLACK).await;
                 if !moving && owed == 0 {
                     return;
                 }
@@ -499,7 +549,7 @@ impl Story {
             .to_string();
         let start =
             text.find("https://coolops.test/deployments/").expect("a line with a link") + "https://coolops.test".len();
-        text[start..].split('|').next().unwrap().to_owned()
+        text[start..].split(['|', '"']).next().unwrap().to_owned()
     }
 
     /// What every story is checked for when it has been told.
@@ -512,6 +562,7 @@ impl Story {
         assert_eq!(report.findings, Vec::<String>::new());
         self.every_message_is_what_the_log_says().await;
         self.every_event_fits_the_contract().await;
+        assert_eq!(self.app.store.jobs().missing().await.unwrap(), [], "work is owed that no job stands for");
         let rebuilt = self.app.rebuild().await.unwrap();
         for table in &rebuilt.tables {
             assert_eq!((table.removed, table.written), (0, 0), "{} differs from the fold of the log", table.table);
@@ -566,6 +617,10 @@ impl Story {
 }
 
 /// Who sets things up in stories.
+fn keyring() -> Keyring {
+    Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), &[]).unwrap()
+}
+
 pub fn operator() -> Actor {
     Actor::Operator { login: "test".to_owned() }
 }

@@ -82,6 +82,11 @@ fn block(b: &Value) -> String {
         "context" => list("elements").iter().map(text).collect::<Vec<_>>().join(" "),
         "actions" => {
             let element = |e: &Value| match e["type"].as_str() {
+                Some("overflow") => {
+                    let entries: Vec<String> =
+                        e["options"].as_array().into_iter().flatten().map(|o| text(&o["text"])).collect();
+                    format!("[⋯ {}]", entries.join(" | "))
+                }
                 Some("button") => {
                     format!("[{}{}]", text(&e["text"]), if e["style"] == "danger" { "!" } else { "" })
                 }
@@ -116,25 +121,35 @@ pub fn labelled(m: &Message, label: &str) -> Option<String> {
     Some(button["action_id"].as_str()?.to_owned())
 }
 
-/// The newest line whose words hold these, with its menu.
-fn line<'a>(m: &'a Message, words: &str) -> Option<&'a Value> {
-    let lines = m.attachments.as_array()?.iter().filter_map(|a| a["blocks"].as_array()).flatten();
-    lines.into_iter().find(|b| b["accessory"].is_object() && text(&b["text"]).contains(words))
+/// What can be done with the newest line whose words hold these.
+fn line<'a>(m: &'a Message, words: &str) -> Option<&'a [Value]> {
+    let mut lines = m.attachments.as_array()?.iter().filter_map(|a| a["blocks"].as_array());
+    let blocks = lines.find(|blocks| {
+        blocks.iter().any(|b| b["type"] == "actions") && blocks.iter().any(|b| text(&b["text"]).contains(words))
+    })?;
+    blocks.iter().find(|b| b["type"] == "actions")?["elements"].as_array().map(Vec::as_slice)
 }
 
 /// The action and the value of an entry in the menu of the newest line whose words hold these.
 pub fn entry(m: &Message, words: &str, entry: &str) -> Option<(String, Option<String>)> {
-    let menu = &line(m, words)?["accessory"];
-    if menu["text"]["text"] == entry {
-        return Some((menu["action_id"].as_str()?.to_owned(), None));
-    }
-    let chosen = menu["options"].as_array()?.iter().find(|o| o["text"]["text"] == entry)?;
-    Some((menu["action_id"].as_str()?.to_owned(), Some(chosen["value"].as_str()?.to_owned())))
+    line(m, words)?.iter().find_map(|element| {
+        let action = element["action_id"].as_str()?.to_owned();
+        if element["text"]["text"] == entry {
+            return Some((action, None));
+        }
+        let chosen = element["options"].as_array()?.iter().find(|o| o["text"]["text"] == entry)?;
+        Some((action, Some(chosen["value"].as_str()?.to_owned())))
+    })
 }
 
-/// What is asked back before a choice in that menu counts.
-pub fn asked_back_by_line(m: &Message, words: &str) -> Option<String> {
-    asks(line(m, words)?["accessory"].get("confirm")?)
+/// What a dialog says above what is to be filled in.
+pub fn dialog(workspace: &Workspace, user: &str) -> Option<String> {
+    let id = &workspace.users.iter().find(|u| u.name == user)?.id;
+    let view = &workspace.dialogs.iter().find(|d| d.user == *id)?.view;
+    let blocks: Vec<String> =
+        view["blocks"].as_array()?.iter().map(|b| text(&b["text"])).filter(|t| !t.is_empty()).collect();
+    let part = |name: &str| text(&view[name]);
+    Some(format!("{} {} [{}] [{}]", part("title"), blocks.join(" "), part("submit"), part("close")))
 }
 
 /// What is asked back before the n-th element of the buttons' block counts.

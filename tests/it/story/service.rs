@@ -369,7 +369,7 @@ impl Service {
             .attachments
             .to_string();
         let start = text.find(&format!("{}/deployments/", self.url)).expect("a line with a link");
-        text[start..].split('|').next().unwrap().to_owned()
+        text[start..].split(['|', '"']).next().unwrap().to_owned()
     }
 
     /// The newest line's log.

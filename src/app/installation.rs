@@ -1,0 +1,139 @@
+//! What goes for everything there is: who administers it, and the lock on all of it.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
+use crate::domain::event::{Actor, Event};
+use crate::domain::ids::installation_stream;
+use crate::domain::installation::Installation;
+use crate::domain::lock::Lock;
+use crate::domain::project::{LOCK_REMINDER_HOURS, Project};
+use crate::domain::rights::{AdministratorsChanged, Who};
+use crate::store::Store;
+use crate::store::append::{Append, AppendError};
+use crate::store::directory::Seen;
+use crate::store::log::ReadError;
+
+/// People and groups that administer everything, at most.
+const ADMINISTRATORS_MAX: usize = 100;
+
+/// Why nobody was made an administrator.
+#[derive(Debug, thiserror::Error)]
+#[error("at most {ADMINISTRATORS_MAX} people and groups can administer everything; name a group instead")]
+pub struct TooManyAdministrators;
+
+/// What decides about an environment beside its own line, as it was seen.
+#[derive(Clone, Default)]
+pub(super) struct Surroundings {
+    /// Its project; none when it is unknown.
+    pub project: Option<Arc<Seen<Project>>>,
+    /// What goes for everything.
+    pub installation: Arc<Seen<Installation>>,
+}
+
+impl Surroundings {
+    /// The locks that lie on an environment: its own, its project's, that of everything.
+    pub fn locks(&self, environment: crate::domain::ids::EnvironmentId) -> Vec<Lock> {
+        let project = self.project.as_deref().map(|seen| &seen.value);
+        let own = project.and_then(|p| p.environment(environment)?.lock.clone());
+        let of_project = project.and_then(|p| p.lock.clone());
+        [own, of_project, self.installation.value.lock.clone()].into_iter().flatten().collect()
+    }
+
+    /// Both after an event of theirs, at the positions that they were seen at.
+    pub fn after(&self, event: &Event) -> Self {
+        let project = self
+            .project
+            .as_ref()
+            .map(|seen| Arc::new(Seen { position: seen.position, value: seen.value.clone().evolve(event) }));
+        let seen = &self.installation;
+        let installation = Arc::new(Seen { position: seen.position, value: seen.value.clone().evolve(event) });
+        Self { project, installation }
+    }
+
+    /// The positions that both were seen at.
+    pub fn positions(&self) -> (Option<i64>, i64) {
+        (self.project.as_ref().map(|project| project.position), self.installation.position)
+    }
+
+    /// How often whoever forgot a lock is reminded of it; never without.
+    pub fn remind_every(&self) -> Option<TimeDelta> {
+        let hours = match &self.project {
+            Some(project) => project.value.lock_reminder_hours,
+            None => Some(LOCK_REMINDER_HOURS),
+        };
+        hours.map(|hours| TimeDelta::hours(hours.into()))
+    }
+
+    /// An append holds only while both are as they were seen.
+    pub fn guard(&self, append: &mut Append) {
+        if let Some(project) = &self.project {
+            append.guard(project.value.id.0, project.position);
+        }
+        append.guard(installation_stream(), self.installation.position);
+    }
+}
+
+/// What goes for everything, as the log has it.
+///
+/// # Errors
+/// When the database does not answer, or an event can't be read.
+pub(super) async fn of(store: &Store) -> Result<Seen<Installation>, ReadError> {
+    let mut seen = Seen { position: 0, value: Installation::default() };
+    for recorded in store.log().stream(installation_stream()).await? {
+        seen = Seen { position: recorded.position, value: seen.value.evolve(&recorded.event) };
+    }
+    Ok(seen)
+}
+
+impl App {
+    /// What goes for everything, from memory if it was read before.
+    pub(super) async fn installation(&self) -> Result<Arc<Seen<Installation>>, ReadError> {
+        let known = self.directory.installation.read().expect("no holder of the lock panics").clone();
+        match known {
+            Some(installation) => Ok(installation),
+            None => self.installation_anew().await,
+        }
+    }
+
+    /// What goes for everything, read anew.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event can't be read.
+    pub async fn installation_anew(&self) -> Result<Arc<Seen<Installation>>, ReadError> {
+        let seen = Arc::new(of(&self.store).await?);
+        *self.directory.installation.write().expect("no holder of the lock panics") = Some(Arc::clone(&seen));
+        Ok(seen)
+    }
+
+    /// Says who administers everything.
+    ///
+    /// # Errors
+    /// When there are too many, or the database is away.
+    pub async fn appoint(
+        &self,
+        administrators: Vec<Who>,
+        actor: &Actor,
+    ) -> Result<(), CommandError<TooManyAdministrators>> {
+        if administrators.len() > ADMINISTRATORS_MAX {
+            return Err(CommandError::Refused(TooManyAdministrators));
+        }
+        let event = Event::from(AdministratorsChanged { administrators });
+        for _ in 0..ATTEMPTS {
+            let seen = self.installation_anew().await?;
+            let mut append = Append::default();
+            record(&mut append, new_event_id(), &event, actor, seen.value.version);
+            match self.store.append(append).await {
+                Ok(_) => {
+                    self.installation_anew().await?;
+                    return Ok(());
+                }
+                Err(AppendError::Conflict) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(too_busy())
+    }
+}

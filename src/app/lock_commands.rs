@@ -1,0 +1,144 @@
+//! `/coolops lock`, `unlock` and `locks`, and the buttons on a lock.
+
+use std::convert::Infallible;
+
+use chrono::DateTime;
+
+use super::commands::{Answered, not_here};
+use super::locks::Target;
+use super::{App, CommandError};
+use crate::domain::deployment::Person;
+use crate::domain::ids::LockableId;
+use crate::domain::lock::{Lock, LockRefusal, Lockable, Somebody, Unlocking};
+use crate::domain::project::Project;
+use crate::slack::answer::{Answer, capital};
+use crate::slack::command::{self, Misunderstood, Place};
+
+/// A refusal as a sentence of its own.
+fn sentence(refusal: &LockRefusal) -> String {
+    format!("{}.", capital(&refusal.to_string()))
+}
+
+/// What is answered to a change of a lock.
+fn answered(
+    changed: Result<Lock, CommandError<LockRefusal>>,
+    target: Target,
+    what: &str,
+    answer: impl FnOnce(Lock) -> Answer,
+) -> Result<Answer, CommandError<Infallible>> {
+    match changed {
+        Ok(lock) => Ok(answer(lock)),
+        Err(CommandError::Refused(LockRefusal::Theirs { lock, .. })) => {
+            Ok(Answer::TheirLock { what: what.to_owned(), id: target.id(), lock: *lock })
+        }
+        Err(CommandError::Refused(refusal)) => Ok(Answer::Nothing(sentence(&refusal))),
+        Err(CommandError::Unavailable(e)) => Err(CommandError::Unavailable(e)),
+        Err(CommandError::Impossible(e)) => Err(CommandError::Impossible(e)),
+    }
+}
+
+/// The locks of a channel's projects, that of everything before them.
+pub(super) fn locks_of(projects: &[Project], everything: Option<Lock>) -> Answer {
+    let of = |project: &Project| {
+        let named = |name: &str| if projects.len() == 1 { name.to_owned() } else { format!("{} {name}", project.name) };
+        let open = project.open_environments();
+        let whole = project.lock.clone().map(|lock| (Lockable::Project(project).name(), lock));
+        whole
+            .into_iter()
+            .chain(open.into_iter().filter_map(|e| Some((named(&e.name), e.lock.clone()?))))
+            .collect::<Vec<_>>()
+    };
+    let everything = everything.map(|lock| ("everything".to_owned(), lock));
+    Answer::Locks(everything.into_iter().chain(projects.iter().flat_map(of)).collect())
+}
+
+impl App {
+    /// What somebody names to be locked or unlocked in a channel: where it is, and what it is called.
+    fn target_named(projects: &[Project], named: &str, verb: &str) -> Result<(Target, String), Misunderstood> {
+        Ok(match command::lockable(projects, named, verb)? {
+            command::Named::Environment(Place { project, environment }) => {
+                (Target::Environment(project.id, environment.id), environment.name.clone())
+            }
+            command::Named::Project(project) => (Target::Project(project.id), Lockable::Project(project).name()),
+            command::Named::Everything => (Target::Everything, "everything".to_owned()),
+        })
+    }
+
+    pub(super) async fn told_to_lock(&self, projects: &[Project], named: &str, lock: Lock) -> Answered {
+        let (target, what) = match Self::target_named(projects, named, "lock") {
+            Ok(named) => named,
+            Err(misunderstood) => return Ok(Err(misunderstood)),
+        };
+        Ok(Ok(match self.lock(target, lock).await {
+            Ok(lock) => Answer::Locked { what, id: target.id(), lock },
+            // Whoever wants it for themselves is not asked whether it shall be taken from another.
+            Err(CommandError::Refused(refusal)) => Answer::Nothing(sentence(&refusal)),
+            Err(CommandError::Unavailable(e)) => return Err(CommandError::Unavailable(e)),
+            Err(CommandError::Impossible(e)) => return Err(CommandError::Impossible(e)),
+        }))
+    }
+
+    pub(super) async fn told_to_unlock(&self, projects: &[Project], named: &str, by: Person) -> Answered {
+        let (target, what) = match Self::target_named(projects, named, "unlock") {
+            Ok(named) => named,
+            Err(misunderstood) => return Ok(Err(misunderstood)),
+        };
+        let unlocked = self.unlock(target, &Unlocking::Own(by.clone().into())).await;
+        let answer = |lock| Answer::Unlocked { what: what.clone(), lock, by: by.clone() };
+        Ok(Ok(answered(unlocked, target, &what, answer)?))
+    }
+
+    /// What a button on a lock is about, where it may be pressed: in the channel of its project, and wherever its own
+    /// holder finds it.
+    async fn target_pressed(
+        &self,
+        channel: &str,
+        id: LockableId,
+        by: &Somebody,
+    ) -> Result<Option<(Target, String)>, CommandError<Infallible>> {
+        let Some(target) = self.lockable(id).await? else { return Ok(None) };
+        let around = self.around_anew(target.project()).await?;
+        let Some(what) = target.in_what(&around) else { return Ok(None) };
+        // What was theirs is told to be gone.
+        let is_theirs = what.lock_there().or(what.last_lock()).is_some_and(|lock| lock.holder.same(by));
+        let is_here = match &around.project {
+            Some(project) => project.value.channel == channel,
+            None => !self.store.directory().projects_of_channel(channel).await?.is_empty(),
+        };
+        Ok((is_theirs || is_here).then(|| (target, what.name())))
+    }
+
+    /// Somebody pressed *Unlock*, having been asked back about a lock: that one is taken away, whosever it is. Another one
+    /// that is there by now is another question.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn pressed_unlock(
+        &self,
+        channel: &str,
+        (id, since): (LockableId, i64),
+        by: Person,
+    ) -> Result<Answer, CommandError<Infallible>> {
+        let who = Somebody::from(by.clone());
+        let Some((target, what)) = self.target_pressed(channel, id, &who).await? else { return Ok(not_here()) };
+        let since = DateTime::from_timestamp_micros(since).unwrap_or_default();
+        let unlocked = self.unlock(target, &Unlocking::Asked(who, since)).await;
+        answered(unlocked, target, &what, |lock| Answer::Unlocked { what: what.clone(), lock, by })
+    }
+
+    /// Somebody pressed *Keep* on the lock that they were reminded of.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn pressed_keep(
+        &self,
+        channel: &str,
+        (id, since): (LockableId, i64),
+        by: Person,
+    ) -> Result<Answer, CommandError<Infallible>> {
+        let who = Somebody::from(by);
+        let Some((target, what)) = self.target_pressed(channel, id, &who).await? else { return Ok(not_here()) };
+        let since = DateTime::from_timestamp_micros(since).unwrap_or_default();
+        answered(self.keep_lock(target, &who, since).await, target, &what, |_| Answer::Kept { what: what.clone() })
+    }
+}

@@ -1,0 +1,138 @@
+//! Which build shall be where: the one that is named, what is asked back before it goes there, and the way back.
+
+use std::convert::Infallible;
+
+use super::commands::Answered;
+use super::{App, CommandError};
+use crate::domain::deployment::Deployment;
+use crate::domain::ids::BuildId;
+use crate::projections::sites;
+use crate::projections::standing::Standing;
+use crate::slack::command::{self, Misunderstood, Place};
+use crate::store::directory::Announced;
+
+/// Builds in a list.
+pub(super) const BUILDS_SHOWN: i64 = 10;
+
+/// What is asked before a build goes somewhere.
+pub struct Question {
+    /// Why, and what; of plain text.
+    pub why: String,
+    /// Where what would change can be looked at.
+    pub changes: Option<String>,
+}
+
+/// The build that the way back leads to.
+pub struct Before {
+    /// Its id.
+    pub build: BuildId,
+    /// Its name.
+    pub build_name: String,
+    /// What is asked before it goes back.
+    pub question: Question,
+}
+
+impl App {
+    /// The build of a project that somebody names; `form` makes the command of another one.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn build_named(
+        &self,
+        place: Place<'_>,
+        named: &str,
+        form: impl Fn(&str) -> String,
+    ) -> Answered<Announced> {
+        let directory = self.store.directory();
+        let newest = directory.builds_like(place.project.id, "", BUILDS_SHOWN).await?;
+        if command::is_latest(named) {
+            let none = || Misunderstood::new(format!("{} has no build yet.", place.project.name), []);
+            return Ok(newest.into_iter().next().ok_or_else(none));
+        }
+        let mut found = directory.builds_like(place.project.id, named, BUILDS_SHOWN).await?;
+        // Whose name is just that may be older than many whose names begin so.
+        if let Some(exact) = directory.build_named(place.project.id, named).await? {
+            found.insert(0, exact);
+        }
+        let names = |builds: &[Announced]| builds.iter().map(|b| b.name.clone()).collect::<Vec<_>>();
+        let (all, known) = (names(&found), names(&newest));
+        Ok(command::build(&all, named, &known, form).map(|name| {
+            let at = all.iter().position(|n| n == name).unwrap_or_default();
+            found.swap_remove(at)
+        }))
+    }
+
+    /// How an environment stands.
+    pub(super) async fn standing(&self, place: Place<'_>) -> Result<Option<Standing>, CommandError<Infallible>> {
+        let here = self.store.deployments().standing(&[place.environment.id]).await?;
+        let everything = self.installation_anew().await?.value.lock.clone();
+        Ok(Standing::of(place.project, everything.as_ref(), &here)
+            .into_iter()
+            .find(|s| s.environment == place.environment.id))
+    }
+
+    /// What is asked before a build goes somewhere; nothing where it may just go: where the environment is protected, or runs
+    /// a newer build, it is asked back.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn asked_before(
+        &self,
+        place: Place<'_>,
+        build: &Announced,
+    ) -> Result<Option<Question>, CommandError<Infallible>> {
+        let name = &place.environment.name;
+        let runs = self.standing(place).await?.and_then(|s| s.good).map(|d| d.deployment);
+        let runs = runs.filter(|d| d.of.build_id != build.id);
+        let newer = match &runs {
+            Some(there) => self.store.directory().build(there.of.build_id).await?,
+            None => None,
+        };
+        let ours = self.store.directory().build(build.id).await?;
+        let is_older = newer.zip(ours).is_some_and(|(there, ours)| there.position > ours.position);
+        let why = match &runs {
+            Some(Deployment { build_name: there, .. }) if is_older => {
+                let build = &build.name;
+                format!("{name} runs {there}, and {build} is older. Shall it go from {there} to {build}?")
+            }
+            _ if place.environment.protected => format!("{name} is protected, so a press is asked back first."),
+            _ => return Ok(None),
+        };
+        let changes = self.changes_since(runs.as_ref(), build.id).await?;
+        Ok(Some(Question { why, changes }))
+    }
+
+    /// The build that went well somewhere before the present one; or a sentence on why there is none.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn before_present(&self, place: Place<'_>) -> Result<Result<Before, String>, CommandError<Infallible>> {
+        let environment = &place.environment.name;
+        let Some(present) = self.standing(place).await?.and_then(|s| s.good).map(|d| d.deployment) else {
+            return Ok(Err(format!("Nothing was deployed to {environment} with success yet.")));
+        };
+        let Some(before) = self.store.deployments().good_before(&present.of).await? else {
+            let runs = &present.build_name;
+            return Ok(Err(format!("{environment} runs {runs}; no other build went well there before.")));
+        };
+        let why = format!(
+            "{environment} runs {}. Before it, {} went well there. Shall it go from {} to {}?",
+            present.build_name, before.build_name, present.build_name, before.build_name
+        );
+        let changes =
+            present.source.as_ref().zip(before.source.as_ref()).and_then(|(from, to)| sites::changes(from, to));
+        let question = Question { why, changes };
+        Ok(Ok(Before { build: before.of.build_id, build_name: before.build_name, question }))
+    }
+
+    /// Where the changes between what runs and a build can be looked at.
+    async fn changes_since(
+        &self,
+        runs: Option<&Deployment>,
+        build: BuildId,
+    ) -> Result<Option<String>, CommandError<Infallible>> {
+        let Some(from) = runs.and_then(|d| d.source.as_ref()) else { return Ok(None) };
+        let to = self.build(build).await?.and_then(|build| build.source);
+        Ok(to.and_then(|to| sites::changes(from, &to)))
+    }
+}
