@@ -1,14 +1,18 @@
 #!/bin/sh
-# Installs the coolops command for CI from a place that you keep it at:
+# Installs the coolops command for CI. Your own coolops hands it out:
 #
-#   curl -fsSL -o install.sh https://downloads.example.com/coolops/install.sh
-#   COOLOPS_DOWNLOAD_URL=https://downloads.example.com/coolops sh install.sh
+#   curl -fsSL https://coolops.example.com/install.sh | sh
 #
-# COOLOPS_DOWNLOAD_URL  folder with coolops-x86_64-linux and coolops-x86_64-linux.sha256 (what ./just client makes)
-# COOLOPS_INSTALL_DIR   where to; ~/.local/bin otherwise. No root is needed.
+# COOLOPS_DOWNLOAD_URL  folder with coolops-x86_64-linux and coolops-x86_64-linux.sha256 (what ./just client makes); that of
+#                       the coolops that handed this script out otherwise
+# COOLOPS_INSTALL_DIR   where to; otherwise the first of /usr/local/bin, ~/.local/bin and ~/bin that programs are found in and
+#                       that can be written to, or else ~/.local/bin. No root is needed.
 #
 # Everything is in functions, so that a download of this script that breaks off runs nothing.
 set -eu
+
+# Filled in by whoever hands the script out.
+handed_out_by=''
 
 fail() {
   echo "coolops install: $*" >&2
@@ -40,6 +44,16 @@ sum() { # sum FILE
   fi
 }
 
+# Where programs are found, if it can be written to; else the usual place of people's own programs.
+place() {
+  for folder in /usr/local/bin "${HOME:-/nowhere}/.local/bin" "${HOME:-/nowhere}/bin"; do
+    case ":${PATH:-}:" in
+      *":$folder:"*) if [ -d "$folder" ] && [ -w "$folder" ]; then echo "$folder" && return; fi ;;
+    esac
+  done
+  [ -z "${HOME:-}" ] || echo "$HOME/.local/bin"
+}
+
 work=""
 new=""
 tidy() {
@@ -55,14 +69,12 @@ main() {
     fail "there is a program for Linux on x86_64 only, and this is $system on $machine;" \
       "announce builds with curl instead, or build coolops here: cargo build --package coolops-client --profile client"
   fi
-  base=${COOLOPS_DOWNLOAD_URL:-}
+  base=${COOLOPS_DOWNLOAD_URL:-$handed_out_by}
   [ -n "$base" ] || fail "COOLOPS_DOWNLOAD_URL is not set; set it to the folder that holds coolops-x86_64-linux"
   base=${base%/}
   folder=${COOLOPS_INSTALL_DIR:-}
-  if [ -z "$folder" ]; then
-    [ -n "${HOME:-}" ] || fail "neither COOLOPS_INSTALL_DIR nor HOME is set; say where to install"
-    folder=$HOME/.local/bin
-  fi
+  [ -n "$folder" ] || folder=$(place)
+  [ -n "$folder" ] || fail "neither COOLOPS_INSTALL_DIR nor HOME is set; say where to install"
   name=coolops-x86_64-linux
   trap tidy EXIT
   # A shell that is killed does not run the trap of its exit by itself.

@@ -97,6 +97,12 @@ pub const VARIABLES: &[Variable] = &[
         uses: [O, O, I, I, I],
     },
     Variable {
+        name: "COOLOPS_CLIENT_DIR",
+        help: "folder with the program for CI that is handed out (what ./just client makes); the folder client beside the program where it isn't set",
+        default: None,
+        uses: [O, O, I, I, I],
+    },
+    Variable {
         name: "COOLOPS_ADMIN_LISTEN",
         help: "address of /metrics, which has no login; none where it isn't set",
         default: None,
@@ -177,6 +183,8 @@ pub struct Config {
     pub redis_url: String,
     /// Docker, unless it is the machine's own.
     pub docker_host: Option<String>,
+    /// The folder of the program for CI, unless it is beside this one.
+    pub client_dir: Option<std::path::PathBuf>,
     /// The web server.
     pub listen: SocketAddr,
     /// Metrics.
@@ -199,6 +207,17 @@ pub struct Config {
     pub slack_signing_secret: SecretString,
 }
 
+/// What can be in a file: the variable with `_FILE` at its end names it. Secrets are handed to containers so.
+const IN_FILES: &[&str] = &[
+    "DATABASE_URL",
+    "COOLOPS_MIGRATE_DATABASE_URL",
+    "REDIS_URL",
+    "COOLOPS_MASTER_KEY",
+    "COOLOPS_MASTER_KEY_PREVIOUS",
+    "SLACK_BOT_TOKEN",
+    "SLACK_SIGNING_SECRET",
+];
+
 /// Everything that is wrong with the environment, one line each.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration is wrong:\n{}", .0.iter().map(|l| format!("  {l}")).collect::<Vec<_>>().join("\n"))]
@@ -207,13 +226,24 @@ pub struct ConfigError(pub Vec<String>);
 struct Reading<'a> {
     role: usize,
     variable: &'a dyn Fn(&str) -> Option<String>,
+    file: &'a dyn Fn(&str) -> std::io::Result<String>,
     problems: Vec<String>,
 }
 
 impl Reading<'_> {
     fn text(&mut self, name: &str) -> Option<String> {
         let variable = VARIABLES.iter().find(|v| v.name == name).expect("only listed variables are read");
-        let given = (self.variable)(name).filter(|v| !v.trim().is_empty());
+        if variable.uses[self.role] == Use::Ignored {
+            return None;
+        }
+        let given = match (self.set(name), self.set(&format!("{name}_FILE")).filter(|_| IN_FILES.contains(&name))) {
+            (Some(_), Some(_)) => {
+                self.problems.push(format!("{name} and {name}_FILE are both set; set one of them"));
+                return None;
+            }
+            (given, None) => given,
+            (None, Some(path)) => Some(self.read(name, &path)?),
+        };
         match variable.uses[self.role] {
             Use::Ignored => None,
             Use::Required if given.is_none() => {
@@ -222,6 +252,21 @@ impl Reading<'_> {
             }
             _ => given.or_else(|| variable.default.map(str::to_owned)),
         }
+    }
+
+    fn set(&self, name: &str) -> Option<String> {
+        (self.variable)(name).filter(|v| !v.trim().is_empty())
+    }
+
+    /// What a file holds, without the line's end that editors put behind it.
+    fn read(&mut self, name: &str, path: &str) -> Option<String> {
+        let problem = match (self.file)(path) {
+            Ok(text) if text.trim().is_empty() => format!("{name}_FILE names an empty file: {path}"),
+            Ok(text) => return Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(e) => format!("{name}_FILE names a file that can't be read: {path}: {e}"),
+        };
+        self.problems.push(problem);
+        None
     }
 
     /// A value of a certain form, which a person is told when it has another.
@@ -241,9 +286,13 @@ impl Config {
     ///
     /// # Errors
     /// All problems at once.
-    pub fn read(role: Role, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+    pub fn read(
+        role: Role,
+        variable: &dyn Fn(&str) -> Option<String>,
+        file: &dyn Fn(&str) -> std::io::Result<String>,
+    ) -> Result<Self, ConfigError> {
         let index = Role::ALL.iter().position(|r| *r == role).expect("every role is listed");
-        let mut r = Reading { role: index, variable, problems: Vec::new() };
+        let mut r = Reading { role: index, variable, file, problems: Vec::new() };
         let postgres = |url: &str| url.starts_with("postgres://") || url.starts_with("postgresql://");
         const POSTGRES: &str = "an address of Postgres such as postgres://coolops@localhost/coolops";
         const LISTEN: &str = "an IP address and a port such as 0.0.0.0:3000";
@@ -263,6 +312,7 @@ impl Config {
             ["unix://", "tcp://", "http://"].iter().any(|p| h.starts_with(p)).then(|| h.to_owned())
         });
         let listen = r.parsed("COOLOPS_LISTEN", LISTEN, |a| a.parse().ok());
+        let client_dir = r.text("COOLOPS_CLIENT_DIR").map(std::path::PathBuf::from);
         let admin_listen = r.parsed("COOLOPS_ADMIN_LISTEN", LISTEN, |a| a.parse().ok());
         let http =
             |u: &str| url::Url::parse(u).ok().filter(|u| ["http", "https"].contains(&u.scheme()) && u.has_host());
@@ -314,6 +364,7 @@ impl Config {
             database_url,
             redis_url,
             docker_host,
+            client_dir,
             listen: listen.unwrap_or_else(|| ([127, 0, 0, 1], 3000).into()),
             admin_listen,
             public_url,
@@ -333,7 +384,7 @@ impl Config {
     /// All problems at once.
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
     pub fn from_environment(role: Role) -> Result<Self, ConfigError> {
-        Self::read(role, &|name| std::env::var(name).ok())
+        Self::read(role, &|name| std::env::var(name).ok(), &|path| std::fs::read_to_string(path))
     }
 }
 
@@ -360,12 +411,57 @@ pub fn reference() -> String {
         }
         text.push('\n');
     }
+    let in_files: Vec<String> = IN_FILES.iter().map(|name| format!("`{name}`")).collect();
+    let (last, first) = in_files.split_last().expect("there are some");
+    text.push_str(&format!(
+        "\n{} and {last} can each be in a file that the variable with `_FILE` at its end names, such as `COOLOPS_MASTER_KEY_FILE=/run/secrets/key`.\n",
+        first.join(", ")
+    ));
     text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn no_file(_: &str) -> std::io::Result<String> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+
+    #[test]
+    fn what_is_secret_can_be_in_a_file() {
+        let key = crate::keys::new_master_key();
+        let given = |name: &str| match name {
+            "DATABASE_URL_FILE" => Some("/run/secrets/database".to_owned()),
+            "COOLOPS_MASTER_KEY_FILE" => Some("/run/secrets/key".to_owned()),
+            _ => None,
+        };
+        let file = |path: &str| match path {
+            "/run/secrets/database" => Ok("postgres://x\n".to_owned()),
+            "/run/secrets/key" => Ok(format!("{key}\r\n")),
+            _ => no_file(path),
+        };
+        let Ok(config) = Config::read(Role::Worker, &given, &file) else { panic!("refused") };
+        assert_eq!(config.database_url, "postgres://x");
+        for (key_file, key_itself, problem) in [
+            ("/gone", None, "COOLOPS_MASTER_KEY_FILE names a file that can't be read: /gone: entity not found"),
+            ("/empty", None, "COOLOPS_MASTER_KEY_FILE names an empty file: /empty"),
+            (
+                "/run/secrets/key",
+                Some("x"),
+                "COOLOPS_MASTER_KEY and COOLOPS_MASTER_KEY_FILE are both set; set one of them",
+            ),
+        ] {
+            let given = |name: &str| match name {
+                "COOLOPS_MASTER_KEY_FILE" => Some(key_file.to_owned()),
+                "COOLOPS_MASTER_KEY" => key_itself.map(str::to_owned),
+                other => given(other),
+            };
+            let file = |path: &str| if path == "/empty" { Ok("\n".to_owned()) } else { file(path) };
+            let Err(error) = Config::read(Role::Worker, &given, &file) else { panic!("accepted") };
+            assert_eq!(error.to_string(), format!("the configuration is wrong:\n  {problem}"));
+        }
+    }
 
     #[test]
     fn every_problem_is_told_at_once() {
@@ -375,7 +471,7 @@ mod tests {
             "COOLOPS_MASTER_KEY" => Some("short".to_owned()),
             _ => None,
         };
-        let Err(error) = Config::read(Role::Serve, &given) else { panic!("accepted") };
+        let Err(error) = Config::read(Role::Serve, &given, &no_file) else { panic!("accepted") };
         let text = error.to_string();
         for name in [
             "DATABASE_URL",
@@ -403,7 +499,7 @@ mod tests {
             ("coolops.example.com", false),
         ] {
             let variable = |name: &str| (name == "COOLOPS_PUBLIC_URL").then(|| given.to_owned());
-            let Err(error) = Config::read(Role::Serve, &variable) else { panic!("accepted") };
+            let Err(error) = Config::read(Role::Serve, &variable, &no_file) else { panic!("accepted") };
             assert_eq!(!error.to_string().contains("COOLOPS_PUBLIC_URL is not"), fits, "{given}");
         }
     }
@@ -416,7 +512,7 @@ mod tests {
             "COOLOPS_MASTER_KEY" => Some(key.clone()),
             _ => None,
         };
-        let Ok(config) = Config::read(Role::Worker, &given) else { panic!("refused") };
+        let Ok(config) = Config::read(Role::Worker, &given, &no_file) else { panic!("refused") };
         assert_eq!((config.slots, config.docker_host.as_deref()), (4, Some("unix:///var/run/docker.sock")));
     }
 }

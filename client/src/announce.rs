@@ -1,6 +1,6 @@
 //! Sends a build to coolops: the request, its tries and what went wrong.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ struct Common {
     /// Print what would be sent, and send nothing
     #[arg(long)]
     dry_run: bool,
+    /// Don't say that it is announced; otherwise that is said once on standard error, at a terminal and in CI
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 /// Arguments of `build:new`.
@@ -136,7 +139,8 @@ pub fn run_named(args: &NamedArgs) -> ExitCode {
     let named = args.name.clone().filter(|n| !n.is_empty()).ok_or_else(|| {
         "name is mandatory: coolops build:new NAME, or coolops build:new:auto in a job of a CI system".to_owned()
     });
-    ended(named.and_then(|name| announce(&name, &args.common, &[], (None, None))))
+    let in_ci = variable("CI").is_some();
+    ended(named.and_then(|name| announce(&name, &args.common, &[], (None, None), in_ci)))
 }
 
 /// Announces a build of this CI job; of whatever CI system it is when none is named.
@@ -163,16 +167,17 @@ pub fn run_preset(name: Option<&str>, args: &Args) -> ExitCode {
             Some(name) => name,
             None => preset.build_name(&here)?,
         };
-        announce(&name, &args.common, &preset.metadata(&here), preset.source(&here))
+        announce(&name, &args.common, &preset.metadata(&here), preset.source(&here), true)
     }))
 }
 
-/// `told` is what the CI system says of the repository and the commit.
+/// `told` is what the CI system says of the repository and the commit; in CI it is said what became of it.
 fn announce(
     name: &str,
     args: &Common,
     metadata: &[(String, String)],
     told: (Option<String>, Option<String>),
+    in_ci: bool,
 ) -> Result<(), String> {
     let flag = |given: &Option<String>| given.clone().filter(|text| !text.trim().is_empty());
     let invalid = |e: limits::Invalid| format!("Invalid request: {e}");
@@ -222,7 +227,12 @@ fn announce(
     let mut retries = RETRIES.iter();
     loop {
         let problem = match send(&agent, &address, &token, &body) {
-            Ok(()) => return Ok(()),
+            Ok(taken) => {
+                if !args.quiet && (in_ci || std::io::stderr().is_terminal()) {
+                    taken.tell(name);
+                }
+                return Ok(());
+            }
             Err(Problem::Final(reason)) => return Err(reason),
             Err(Problem::Passing(reason)) => reason,
         };
@@ -314,7 +324,22 @@ fn agent() -> Result<ureq::Agent, String> {
     Ok(config.max_redirects_will_error(false).tls_config(tls.build()).build().new_agent())
 }
 
-fn send(agent: &ureq::Agent, address: &str, token: &str, body: &str) -> Result<(), Problem> {
+/// What coolops answered to a build that it took.
+struct Taken {
+    new: bool,
+    url: Option<String>,
+}
+
+impl Taken {
+    /// Says what became of it. Standard output stays empty: a job may use it.
+    fn tell(&self, name: &str) {
+        let what = if self.new { "is announced" } else { "was announced before" };
+        let url = self.url.as_deref().map(|url| format!(": {}", limits::on_a_line(url))).unwrap_or_default();
+        let _ = writeln!(std::io::stderr(), "{} {what}{url}", limits::on_a_line(name));
+    }
+}
+
+fn send(agent: &ureq::Agent, address: &str, token: &str, body: &str) -> Result<Taken, Problem> {
     let request = agent
         .post(address)
         .header("authorization", format!("Token {token}"))
@@ -340,14 +365,11 @@ fn send(agent: &ureq::Agent, address: &str, token: &str, body: &str) -> Result<(
     match status {
         200 | 201 => {
             let text = answer.body_mut().read_to_string().unwrap_or_default();
-            let notes = serde_json::from_str::<Value>(&text)
-                .ok()
-                .and_then(|v| v["notes"].as_array().cloned())
-                .unwrap_or_default();
-            for note in notes.iter().filter_map(Value::as_str) {
+            let said: Value = serde_json::from_str(&text).unwrap_or_default();
+            for note in said["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
                 let _ = writeln!(std::io::stderr(), "{}", limits::on_a_line(note));
             }
-            Ok(())
+            Ok(Taken { new: status == 201, url: said["url"].as_str().map(str::to_owned) })
         }
         300..=399 => {
             let to = answer.headers().get("location").and_then(|l| l.to_str().ok()).unwrap_or("another address");

@@ -115,6 +115,7 @@ pub async fn run(role: Role) -> Result<()> {
         signing_secret: config.slack_signing_secret.expose_secret().to_owned().into(),
         response_hosts: slack_host.into_iter().chain(["hooks.slack.com".to_owned()]).collect(),
         home,
+        client: config.client_dir.clone().unwrap_or_else(beside_the_program),
         readiness: http::health::Readiness { doorbell: doorbells.first().cloned(), runner },
         room: Arc::default(),
         logs: http::Logs::default(),
@@ -230,4 +231,10 @@ async fn signalled() -> Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// Where the program for CI is looked for unless the configuration says: in the folder `client` beside this program.
+fn beside_the_program() -> std::path::PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    program.parent().map(|folder| folder.join("client")).unwrap_or_default()
 }

@@ -4,6 +4,7 @@
 
 pub mod build_page;
 pub mod ci_webhook;
+pub mod client_program;
 pub mod compare_page;
 pub mod deployment_page;
 pub mod error;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub response_hosts: Vec<String>,
     /// The workspace that the app's token is of, once Slack has said so.
     pub home: Arc<OnceLock<String>>,
+    /// The folder of the program for CI.
+    pub client: std::path::PathBuf,
     /// What `/readyz` asks.
     pub readiness: health::Readiness,
     /// How much is answered at a time.
@@ -118,6 +121,8 @@ pub fn router(web: Web) -> Router {
         .route("/slack/interactions", post(slack_interaction::handle))
         .route("/slack/events", post(slack_events::handle))
         .route("/slack/commands", post(slack_command::handle))
+        .route("/install.sh", get(client_program::installer))
+        .route("/client/{name}", get(client_program::file))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/assets/{name}", get(page::asset))

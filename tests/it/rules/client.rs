@@ -209,7 +209,7 @@ fn a_circleci_job_announces_what_the_original_announced() {
     for command in ["build:new:circleci", "build:new:auto"] {
         let (code, out, said) =
             run(&program(), &[command, "-p", "B=1", "-p", "A=2", "-p", "B=3", "-m", "Note=x"], &job, &folder.0);
-        assert_eq!((code, out.as_str(), said.as_str()), (0, "", ""));
+        assert_eq!((code, out.as_str(), said.as_str()), (0, "", "feature-fog-17 is announced\n"));
         let (headers, body) = server.heard.lock().unwrap().pop().unwrap();
         assert_eq!(headers["authorization"], "Token cops_x");
         assert_eq!(headers["x-coolops-cli-version"], "0.1.0");
@@ -415,6 +415,40 @@ fn it_is_installed_by_a_script_that_checks_what_it_got() {
 }
 
 #[test]
+fn coolops_hands_out_its_program_for_ci_with_one_line() {
+    service_story("true", "info", async |s| {
+        let folder = Folder::new();
+        let bin = folder.path("bin");
+        std::fs::create_dir(&bin).unwrap();
+        let (url, token) = (s.url.clone(), s.token.clone());
+        let job = |line: &str, path: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", line]).env_clear().env("PATH", path).env("HOME", &folder.0).current_dir(&folder.0);
+            command.envs([("COOLOPS_URL", &url), ("COOLOPS_PROJECT_API_TOKEN", &token)]);
+            shown(&command.stdin(Stdio::null()).output().unwrap())
+        };
+        // There is none at first: the job hears so, and does not go on.
+        let line = format!("curl -fsSL {}/install.sh | sh && coolops build:new main-1", s.url);
+        let path = format!("{bin}:/usr/bin:/bin");
+        let (code, _, said) = job(&line, &path);
+        assert!(code == 1 && said.contains("coolops install: this coolops has no program for CI at hand"), "{said}");
+        s.stop("-TERM");
+        s.set("COOLOPS_CLIENT_DIR", root().join("dist").to_str().unwrap());
+        s.start().await;
+        // Into a folder that programs are found in.
+        let (code, said, wrong) = job(&line, &path);
+        assert_eq!((code, wrong.as_str()), (0, ""), "{said}");
+        assert!(said.contains(&format!("as {bin}/coolops")) && !said.contains("PATH"), "{said}");
+        s.shows("# Api: main-1").await;
+        let own = format!("curl -fsSL {}/install.sh | sh", s.url);
+        let (code, said, _) = job(&own, "/usr/bin:/bin");
+        assert!(code == 0 && said.contains("is not in your PATH; add it"), "{said}");
+        let (_, _, wrong) = job(&format!("curl -fsS {}/client/..%2fCargo.toml", s.url), "/usr/bin:/bin");
+        assert!(wrong.contains("404"), "{wrong}");
+    });
+}
+
+#[test]
 fn nothing_is_installed_when_something_is_wrong() {
     let (folder, dist) = (Folder::new(), Folder::new());
     let server = Server::start(&dist.0);
@@ -602,6 +636,18 @@ fn the_small_program_speaks_with_the_service() {
         let (code, out, said) = run(&program(), &["build:new", "master-7", "-p", "A=1"], &variables, &folder.0);
         assert_eq!((code, out.as_str(), said.as_str()), (0, "", ""));
         s.shows("# Api: master-7").await;
+        // In CI it says what became of it, where people look for it; standard output is the job's own.
+        let in_ci = [&variables[..], &[("CI", "true")]].concat();
+        let (code, out, said) = run(&program(), &["build:new", "master-8"], &in_ci, &folder.0);
+        assert_eq!((code, out.as_str()), (0, ""));
+        assert!(
+            said.starts_with(&format!("master-8 is announced: {}/builds/", s.url)) && !said.contains("key="),
+            "{said}"
+        );
+        let (_, _, said) = run(&program(), &["build:new", "master-8"], &in_ci, &folder.0);
+        assert!(said.starts_with("master-8 was announced before: "), "{said}");
+        let (code, out, said) = run(&program(), &["build:new", "master-9", "--quiet"], &in_ci, &folder.0);
+        assert_eq!((code, out.as_str(), said.as_str()), (0, "", ""));
         let (code, _, said) = run(&program(), &["build:new", "master-7", "-p", "A=2"], &variables, &folder.0);
         assert!(code == 1 && said.starts_with("Invalid request: the build master-7 is registered already"), "{said}");
     });

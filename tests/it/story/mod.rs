@@ -153,6 +153,7 @@ impl Story {
             signing_secret: SIGNING_SECRET.to_owned().into(),
             response_hosts: vec!["127.0.0.1".to_owned()],
             home,
+            client: std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("dist"),
             readiness: http::health::Readiness::default(),
             room: Arc::default(),
             logs: http::Logs::default(),
