@@ -32,7 +32,8 @@ pub enum StepError {
 impl App {
     /// Decides a step on a deployment and its environment's line as they stand, and records it with what follows.
     ///
-    /// Event ids follow from the deployment, where it stood and the step, so a step repeated after a crash is the same step.
+    /// Event ids follow from the deployment, where it stood and the step, so what is sent again because its outcome was lost is
+    /// the same; a step that was recorded is refused, or is nothing, by where the deployment stands then.
     ///
     /// # Errors
     /// See [`StepError`], or that the database is away.

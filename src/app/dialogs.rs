@@ -6,10 +6,10 @@ use std::time::Duration;
 use slack_morphism::prelude::SlackView;
 
 use super::{App, CommandError};
-use crate::domain::deployment::Deployment;
+use crate::domain::deployment::{Deployment, DeploymentOf, PressRefusal, StopReason};
+use crate::domain::line::Line;
 use crate::domain::press::{self, CancelDeployment};
 use crate::domain::rights::Known;
-use crate::domain::state::State;
 
 impl App {
     /// Asks Slack to open a dialog for whoever pressed; waits so long at most.
@@ -24,18 +24,13 @@ impl App {
         }
     }
 
-    /// A deployment that somebody may end now, so that it makes sense to ask them why; without it they are told at once.
+    /// A deployment that somebody may end now, so that it makes sense to ask them why; or why it can't be. Nothing when there
+    /// is no such deployment.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn to_be_cancelled(
-        &self,
-        command: &CancelDeployment,
-    ) -> Result<Option<Deployment>, CommandError<Infallible>> {
+    pub async fn to_be_cancelled(&self, command: &CancelDeployment) -> Result<Option<Asked>, CommandError<Infallible>> {
         let Some(deployment) = self.store.deployments().get(command.deployment_id).await? else { return Ok(None) };
-        if !deployment.state().is_open() || matches!(deployment.state(), State::Cancelling | State::Unknown) {
-            return Ok(None);
-        }
         let (build, posted_in) = self.announced(deployment.of.build_id).await?;
         let around = self.around_anew(Some(deployment.of.project_id)).await?;
         let known = build.as_ref().zip(around.project.as_deref().map(|p| &p.value));
@@ -46,7 +41,20 @@ impl App {
             }
             None => Known::default(),
         };
-        let may = press::may_cancel(known, posted_in.as_deref(), &deployment, &of_person, command);
-        Ok(may.is_ok().then_some(deployment))
+        let reason = StopReason::Person { by: command.requested_by.clone(), reason: None };
+        let may = press::may_cancel(known, posted_in.as_deref(), &deployment, &of_person, command)
+            .and_then(|()| deployment.request_stop(reason, &Line::default()));
+        Ok(Some(match may {
+            Ok(_) => Asked::Why(Box::new(deployment)),
+            Err(refusal) => Asked::Refused(deployment.of, refusal),
+        }))
     }
+}
+
+/// What somebody is told who wants a deployment to end.
+pub enum Asked {
+    /// Why it shall: it can be ended.
+    Why(Box<Deployment>),
+    /// That it can't be.
+    Refused(DeploymentOf, PressRefusal),
 }

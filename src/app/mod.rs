@@ -241,12 +241,29 @@ impl App {
 
     /// The project, read anew.
     async fn project_anew(&self, id: ProjectId) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
-        Ok(self.remember(id, self.project_of_log(id).await?))
+        let known = self.directory.projects.read().expect("no holder of the lock panics").get(&id).cloned();
+        let Some(known) = known else { return Ok(self.remember(id, self.project_of_log(id).await?)) };
+        // What was remembered is a fold of the log up to a position, and the log only grows.
+        let since = self.store.log().about_since(id.0, known.position).await?;
+        if since.is_empty() {
+            return Ok(Some(known));
+        }
+        let begun = Seen { position: known.position, value: known.value.clone() };
+        let folded = since.into_iter().fold(begun, |seen, recorded| Seen {
+            position: recorded.position,
+            value: seen.value.evolve(&recorded.event),
+        });
+        Ok(self.remember(id, Some(folded)))
     }
 
     fn remember(&self, id: ProjectId, seen: Option<Seen<Project>>) -> Option<Arc<Seen<Project>>> {
         let seen = Arc::new(seen?);
-        self.directory.projects.write().expect("no holder of the lock panics").insert(id, Arc::clone(&seen));
+        let mut projects = self.directory.projects.write().expect("no holder of the lock panics");
+        // Who read earlier may come later.
+        let known = projects.entry(id).or_insert_with(|| Arc::clone(&seen));
+        if known.position < seen.position {
+            *known = Arc::clone(&seen);
+        }
         Some(seen)
     }
 

@@ -7,7 +7,7 @@ use super::installation::Surroundings;
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
 use crate::domain::build::BuildRegistered;
 use crate::domain::deployment::{
-    Deployment, DeploymentRefused, DeploymentRequested, Person, PressRefusal, Somebody, Stand, StopReason,
+    Deployment, DeploymentOf, DeploymentRefused, DeploymentRequested, Person, PressRefusal, Somebody, Stand, StopReason,
 };
 use crate::domain::event::{Actor, DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId, EventId};
@@ -85,19 +85,37 @@ impl App {
             }
             Err(refusal) => Err(refusal),
         };
-        let refusal = match stopped {
-            Ok(()) => return Ok(Cancelled::Yes),
+        match stopped {
+            Ok(()) => Ok(Cancelled::Yes),
+            Err(refusal) => self.not_cancelled(press, of, command, refusal).await,
+        }
+    }
+
+    /// Records why a deployment was not ended, which its presser is told; nothing where what they wanted is so.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn not_cancelled(
+        &self,
+        press: DeploymentId,
+        of: DeploymentOf,
+        command: CancelDeployment,
+        refusal: PressRefusal,
+    ) -> Result<Cancelled, CommandError<Infallible>> {
+        let person = command.requested_by;
+        let actor = Actor::from(&person);
+        match &refusal {
             // What they wanted is under way.
-            Err(PressRefusal::Stopping { reason, .. }) if matches!(&*reason, StopReason::Person { by, .. } if by.is(&person)) =>
+            PressRefusal::Stopping { reason, .. } if matches!(&**reason, StopReason::Person { by, .. } if by.is(&person)) =>
             {
                 return Ok(Cancelled::Yes);
             }
             // The same press again, of what it has ended already.
-            Err(PressRefusal::Over { .. }) if self.was_ended_by(&person, of.deployment_id).await? => {
+            PressRefusal::Over { .. } if self.was_ended_by(&person, of.deployment_id).await? => {
                 return Ok(Cancelled::Yes);
             }
-            Err(refusal) => refusal,
-        };
+            _ => {}
+        }
         let refused = DeploymentRefused {
             deployment_id: press,
             build_id: of.build_id,
@@ -178,15 +196,17 @@ impl App {
         let event_id = new_event_id();
         // Slack may be asked for it, and nobody else is to wait for that.
         let mut of_person = self.known_here(&around, command).await?;
-        let _turn = self.turns.wait(command.environment_id).await;
+        let mut turn = self.turns.wait(command.environment_id).await;
         for _ in 0..ATTEMPTS {
             let environment = command.environment_id;
             let locks = around.locks(environment);
             let now = self.store.clock().now();
             if let (Some(project), true) = (of_project, locks.iter().any(|lock| lock.is_over(now))) {
+                drop(turn);
                 self.end_locks_on(project, environment).await?;
                 around = self.around_anew(of_project).await?;
                 of_person = self.known_here(&around, command).await?;
+                turn = self.turns.wait(environment).await;
                 continue;
             }
             let known = build.as_ref().zip(around.project.as_deref().map(|p| &p.value));
@@ -238,8 +258,10 @@ impl App {
                     if let Some(before) = self.store.log().stream(command.deployment_id.0).await?.into_iter().next() {
                         return Ok(Ok(before.event));
                     }
+                    drop(turn);
                     around = self.around_anew(of_project).await?;
                     of_person = self.known_here(&around, command).await?;
+                    turn = self.turns.wait(environment).await;
                 }
                 Err(e) => return Err(e.into()),
             }

@@ -42,7 +42,7 @@ pub enum LockRefusal {
     TooLong,
     #[error("the reason has {0} characters; it has {REASON_MAX} at most")]
     ReasonTooLong(usize),
-    #[error("your lock of {0} is another one by now; nobody has to keep it")]
+    #[error("your lock of {0} is another one by now, so nothing was done; its own message has a button")]
     Newer(String),
     #[error("{0} is not there any more")]
     Gone(String),
@@ -266,8 +266,9 @@ impl<'a> Lockable<'a> {
                 self.may(Right::Lock, who, known)?;
                 return Err(theirs(&lock));
             }
-            Unlocking::Asked(who, since) if !lock.is_of(*since) && !who.same(&lock.holder) => {
-                return Err(theirs(&lock));
+            Unlocking::Asked(who, since) if !lock.is_of(*since) => {
+                let own = who.same(&lock.holder);
+                return Err(if own { LockRefusal::Newer(self.name()) } else { theirs(&lock) });
             }
             Unlocking::Own(who) | Unlocking::Any(who) | Unlocking::Asked(who, _) => {
                 if !who.same(&lock.holder) {

@@ -98,12 +98,15 @@ impl Deployment {
         Ok(vec![DeploymentDelayed { of: self.of, problem: problem.to_owned(), times: self.delays + 1 }.into()])
     }
 
-    /// Its container was found running after its end, and was stopped.
+    /// Its container was found running after its end, and was stopped. Nothing when that is known already.
     ///
     /// # Errors
     /// When it has not ended: then its worker sees to the container.
     pub fn stray(&self, container_id: &str) -> Result<Vec<Event>, WrongState> {
         self.in_any(State::is_over, "found to run on")?;
+        if self.stray {
+            return Ok(vec![]);
+        }
         Ok(vec![DeploymentStrayStopped { of: self.of, container_id: container_id.to_owned() }.into()])
     }
 

@@ -12,6 +12,7 @@ use super::error::Answer;
 use super::slack_request::verified;
 use super::{Parts, Web, response_url, traced};
 use crate::app::CommandError;
+use crate::app::dialogs::Asked;
 use crate::app::presses::Cancelled;
 use crate::domain::ids::DeploymentId;
 use crate::domain::names::REASON_MAX;
@@ -85,8 +86,10 @@ async fn ask_why(
     let begun = Instant::now();
     let trigger = press.trigger.clone().unwrap_or_default();
     let command = press.cancel(deployment);
-    let Some(there) = web.app.to_be_cancelled(&command).await? else {
-        return web.app.cancel(id, command).await;
+    let there = match web.app.to_be_cancelled(&command).await? {
+        None => return Ok(Cancelled::Unknown),
+        Some(Asked::Refused(of, refusal)) => return web.app.not_cancelled(id, of, command, refusal).await,
+        Some(Asked::Why(there)) => there,
     };
     let about = About { deployment, channel: command.channel, foreign: command.foreign };
     // Whoever asked Slack who somebody is has waited already.

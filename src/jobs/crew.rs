@@ -177,11 +177,13 @@ impl Crew {
     /// Does a chore. What may take long does not hold up the rest.
     async fn keep_house(&self, chore: Chore) {
         match chore {
-            Chore::FindOwedWork => housekeeping::find_owed_work(&self.0.app).await,
+            Chore::FindOwedWork => {
+                let app = Arc::clone(&self.0.app);
+                self.0.tracker.spawn(async move { housekeeping::find_owed_work(&app).await });
+            }
             Chore::RemindOfLocks => {
-                if let Tools::Slack(..) = &self.0.tools {
-                    housekeeping::remind_of_locks(&self.0.app).await;
-                }
+                let (app, Tools::Slack(..)) = (Arc::clone(&self.0.app), &self.0.tools) else { return };
+                self.0.tracker.spawn(async move { housekeeping::remind_of_locks(&app).await });
             }
             Chore::Forget => housekeeping::forget(&self.0.app).await,
             Chore::AskAfterGroups => {

@@ -66,6 +66,8 @@ enum Step {
     Wait(Outcome),
     /// What it needs is not there yet, and why: the others don't wait for that.
     NotYet(String),
+    /// What is in the way is in its channel's way alone: neither do the others wait for that.
+    Aside(Outcome),
 }
 
 /// Tells the first that was not told yet; the job comes back for the others, so that each has a turn of its own.
@@ -75,7 +77,7 @@ pub(super) async fn tell(
     owed: &[Report],
     of: Option<(BuildId, &BuildCard)>,
 ) -> anyhow::Result<Outcome> {
-    let mut not_yet = None;
+    let (mut not_yet, mut aside) = (None, None);
     for report in owed {
         let told = job.app.store.reports().get(report.id).await?;
         if matches!(told, Some(Told::Over | Told::Sent { .. })) {
@@ -85,11 +87,12 @@ pub(super) async fn tell(
             Step::Over => return Ok(Outcome::Later(Duration::ZERO, None)),
             Step::Wait(outcome) => return Ok(outcome),
             Step::NotYet(why) => not_yet = Some(why),
+            Step::Aside(outcome) => aside = Some(outcome),
         }
     }
     Ok(match not_yet {
         Some(why) => Outcome::retry(job.claim.attempts, why),
-        None => Outcome::Done,
+        None => aside.unwrap_or(Outcome::Done),
     })
 }
 
@@ -265,7 +268,9 @@ async fn post(job: SlackJob<'_>, draft: Draft<'_>) -> anyhow::Result<Step> {
         }
         Err(e) => {
             reports.not_posted(job.claim, id).await?;
-            Ok(Step::Wait(job.trouble(POSTS, e).await?))
+            let is_of_channel = matches!(&e, SlackError::Refused(word) if is_one_of(word, FOR_NOW));
+            let outcome = job.trouble(POSTS, e).await?;
+            Ok(if is_of_channel { Step::Aside(outcome) } else { Step::Wait(outcome) })
         }
     }
 }

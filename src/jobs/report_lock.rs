@@ -1,6 +1,8 @@
 //! Makes the messages of the locks of one thing say what the log says, and tells people that somebody else took theirs
 //! away, or that they may have forgotten one.
 
+use std::time::Duration;
+
 use super::slack_calls::{REMOVED, SlackJob, is_one_of};
 use super::sync_message::UPDATE;
 use super::{Outcome, report};
@@ -31,19 +33,32 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
     let cards = lock_card::of_stream(&events, (lockable, what));
     let forgotten =
         cards.last().zip(about.remind_every).and_then(|(card, every)| reports::of_forgotten(card, every, now, project));
-    let is_told = |card: &LockCard| card.gone.as_ref().is_none_or(|gone| gone.at >= since);
-    let messages: Vec<Report> = cards
-        .into_iter()
-        .filter(is_told)
-        .flat_map(|card| about.channels.iter().map(|channel| message(&card, channel)).collect::<Vec<_>>())
-        .collect();
-    for message in &messages {
-        if let Some(wait) = edit(job, lockable, message).await? {
-            return Ok(wait);
+    let mut messages = Vec::new();
+    for card in cards.into_iter().filter(|card| card.gone.as_ref().is_none_or(|gone| gone.at >= since)) {
+        for channel in &about.channels {
+            messages.push((message(&card, channel), card.gone.is_none() || card.lock.scope != Scope::Everything));
+        }
+        // Where it stands although no builds come there any more it is edited all the same.
+        for channel in store.reports().channels_about(lockable.0).await? {
+            if card.lock.scope == Scope::Everything && !about.channels.contains(&channel) {
+                messages.push((message(&card, &channel), false));
+            }
         }
     }
-    let taken = reports::of_locks(&events, since, what, project);
-    let owed: Vec<Report> = messages.into_iter().chain(taken).chain(forgotten).collect();
+    let mut owed = Vec::new();
+    for (message, is_new) in messages {
+        let told = store.reports().get(message.id).await?;
+        if let Some(Told::Sent { channel, ts, digest }) = &told
+            && let Some(wait) = edit(job, lockable, &message, (channel, ts, digest.as_deref())).await?
+        {
+            return Ok(wait);
+        }
+        // What is over where nobody was told of it is nobody's news.
+        if is_new || matches!(told, Some(Told::Posting { .. })) {
+            owed.push(message);
+        }
+    }
+    owed.extend(reports::of_locks(&events, since, what, project).into_iter().chain(forgotten));
     report::tell(job, lockable.0, &owed, None).await
 }
 
@@ -62,13 +77,18 @@ fn message(card: &LockCard, channel: &str) -> Report {
     }
 }
 
-/// Edits a message that is there and says something else; comes back with what the job has to wait for.
-async fn edit(job: SlackJob<'_>, lockable: LockableId, message: &Report) -> anyhow::Result<Option<Outcome>> {
+/// Edits a message that is there and says something else; comes back with what the job has to wait for, or with a turn of
+/// its own for the next one.
+async fn edit(
+    job: SlackJob<'_>,
+    lockable: LockableId,
+    message: &Report,
+    (channel, ts, digest): (&str, &str, Option<&[u8]>),
+) -> anyhow::Result<Option<Outcome>> {
     let reports = job.app.store.reports();
-    let Some(Told::Sent { channel, ts, digest }) = reports.get(message.id).await? else { return Ok(None) };
     let Some(payload) = rendered::render(message, None, &[]) else { return Ok(None) };
     let wanted = render::digest(&payload.bytes());
-    if digest.as_deref() == Some(&wanted[..]) {
+    if digest == Some(&wanted[..]) {
         return Ok(None);
     }
     if let Some(wait) = job.turn(UPDATE, job.paces.update).await? {
@@ -77,7 +97,7 @@ async fn edit(job: SlackJob<'_>, lockable: LockableId, message: &Report) -> anyh
     if !job.app.store.jobs().renew(job.claim).await? {
         return Ok(Some(Outcome::Lost));
     }
-    match job.slack.update(&channel, &ts, &payload).await {
+    match job.slack.update(channel, ts, &payload).await {
         Ok(posted) => {
             let place = Place { channel: &posted.channel, ts: &posted.ts };
             if !reports.sent(job.claim, message.id, place, Some(&wanted)).await? {
@@ -86,7 +106,7 @@ async fn edit(job: SlackJob<'_>, lockable: LockableId, message: &Report) -> anyh
                 job.app.store.jobs().want(Task::ReportLock(lockable)).await?;
                 return Ok(Some(Outcome::Lost));
             }
-            Ok(None)
+            Ok(Some(Outcome::Later(Duration::ZERO, None)))
         }
         // Somebody deleted it, or it can't be edited any more: what it said is in the log.
         Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {

@@ -175,13 +175,14 @@ pub fn of_locks(events: &[Recorded], since: DateTime<Utc>, what: &str, project: 
 /// That the holder of a lock without an end may have forgotten it: the last time that they were to be reminded.
 pub fn of_forgotten(card: &LockCard, every: TimeDelta, now: DateTime<Utc>, project: Option<&str>) -> Option<Report> {
     let owner = card.lock.holder.person()?;
-    let (so_far, _) = reminders(&card.lock, every, now);
+    let (so_far, next) = reminders(&card.lock, every, now);
     if card.gone.is_some() || card.lock.until.is_some() || so_far == 0 {
         return None;
     }
-    let from = card.lock.kept.unwrap_or(card.lock.since).timestamp_micros();
+    // Made of when it was due: another setting makes other times, and no time is told twice.
+    let due = (next - every).timestamp_micros();
     Some(Report {
-        id: ReportId::of(card.event.0, &format!("reminder {from} {so_far}")),
+        id: ReportId::of(card.event.0, &format!("reminder {due}")),
         to: To::Person(owner.clone()),
         went_wrong: true,
         fact: Fact::LockForgotten { card: Box::new(card.clone()), project: project.map(str::to_owned) },

@@ -101,7 +101,7 @@ pub enum Answer {
         /// Where it is.
         url: Option<String>,
     },
-    /// Something was locked: everybody in the channel hears so.
+    /// Something was locked; its own message tells everybody in the channel.
     Locked {
         /// What it is called.
         what: String,
@@ -110,7 +110,7 @@ pub enum Answer {
         /// The lock.
         lock: Lock,
     },
-    /// A lock was taken away: everybody in the channel hears so, and whose it was is called.
+    /// A lock was taken away; its own message tells everybody in the channel, and whose it was is told directly.
     Unlocked {
         /// What it lay on.
         what: String,

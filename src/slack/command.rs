@@ -347,7 +347,7 @@ pub fn project<'a>(projects: &'a [Project], verb: &str, named: &str) -> Result<&
     if let ([only], true) = (projects, named.is_empty()) {
         return Ok(only);
     }
-    if let Some(exact) = projects.iter().find(|p| is(p, same)).filter(|_| !named.is_empty()) {
+    if let Some(exact) = exact_project(projects, named) {
         return Ok(exact);
     }
     let fit: Vec<&Project> = projects.iter().filter(|p| is(p, begins)).collect();
@@ -365,6 +365,13 @@ pub fn project<'a>(projects: &'a [Project], verb: &str, named: &str) -> Result<&
         }
         _ => Err(Misunderstood::new(format!("\"{named}\" can be several projects."), forms(&fit))),
     }
+}
+
+/// The project that is called just so: by its slug, which only one has, or by its name where only one has that.
+fn exact_project<'a>(projects: &'a [Project], named: &str) -> Option<&'a Project> {
+    let mut by_name = projects.iter().filter(|p| same(&p.name, named));
+    let only = by_name.next().filter(|_| by_name.next().is_none());
+    projects.iter().find(|p| same(&p.slug, named)).or(only)
 }
 
 /// The environment that is named, with its project before it where there is a choice. `form` makes the command of a
@@ -421,17 +428,18 @@ pub fn lockable<'a>(projects: &'a [Project], named: &str, verb: &str) -> Result<
     let (exact, begin) = (places(projects, named, same), places(projects, named, begins));
     let projects_begin: Vec<&Project> = projects.iter().filter(|p| is(p, begins)).collect();
     if exact.is_empty()
-        && let Some(project) = projects.iter().find(|p| is(p, same))
+        && let Some(project) = exact_project(projects, named)
     {
         return Ok(Named::Project(project));
     }
-    match (begin.is_empty(), &projects_begin[..]) {
-        (true, [only]) => Ok(Named::Project(only)),
-        (false, [_, ..]) if exact.is_empty() => {
-            let forms = begin.iter().map(|place| format!("{verb} {}", place.named(projects)));
-            let of = projects_begin.iter().map(|project| format!("{verb} all of {}", project.slug));
+    let of_places = begin.iter().take(3).map(|place| format!("{verb} {}", place.named(projects)));
+    let of_projects = projects_begin.iter().take(3).map(|project| format!("{verb} all of {}", project.slug));
+    match (&begin[..], &projects_begin[..]) {
+        ([], [only]) => Ok(Named::Project(only)),
+        ([], [_, _, ..]) => Err(Misunderstood::new(format!("\"{named}\" can be several projects."), of_projects)),
+        ([_, ..], [_, ..]) if exact.is_empty() => {
             let wrong = format!("\"{named}\" can be an environment or a project.");
-            Err(Misunderstood::new(wrong, forms.chain(of).take(5)))
+            Err(Misunderstood::new(wrong, of_places.chain(of_projects)))
         }
         _ => place(projects, named, |place| format!("{verb} {place}")).map(Named::Environment),
     }

@@ -82,7 +82,7 @@ impl Directory<'_> {
         .map(|docs| docs.into_iter().filter_map(readable).filter(|project| !project.archived).collect())
     }
 
-    /// Environments and projects that somebody in Slack has locked without an end.
+    /// Environments and projects that somebody in Slack has locked without an end, an hour ago or longer.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -91,7 +91,8 @@ impl Directory<'_> {
             r#"select id as "id!" from (
                  select (e->>'id')::uuid as id, e->'lock' as lock from project p, json_array_elements(p.doc->'environments') e union all
                  select id, doc->'lock' from project) lockable
-                where lock->'holder'->>'kind' = 'person' and lock->>'until' is null"#
+                where lock->'holder'->>'kind' = 'person' and lock->>'until' is null
+                  and (lock->>'since')::timestamptz < coolops_now() - interval '1 hour'"#
         )
         .fetch_all(&self.0.pool)
         .await

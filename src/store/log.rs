@@ -168,6 +168,22 @@ impl Log<'_> {
         recorded!(rows)
     }
 
+    /// The same behind a position.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn about_since(self, correlation: Uuid, position: i64) -> Result<Vec<Recorded>, ReadError> {
+        let rows = sqlx::query!(
+            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
+                 from event where correlation_id = $1 and position > $2 order by position"#,
+            correlation,
+            position
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
+        recorded!(rows)
+    }
+
     /// At most `limit` events after a position, in order and without gaps; what can't be read is told in its place.
     ///
     /// # Errors

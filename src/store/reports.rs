@@ -77,6 +77,20 @@ impl Reports<'_> {
         }))
     }
 
+    /// The channels where something about a thing was told.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn channels_about(self, about: Uuid) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select distinct channel as "channel!" from slack_report
+                where about = $1 and person is null and channel is not null and state in ('sent', 'posting') order by 1"#,
+            about
+        )
+        .fetch_all(&self.0.pool)
+        .await
+    }
+
     /// The channel of the direct messages with a person, where it is known from an earlier one.
     ///
     /// # Errors

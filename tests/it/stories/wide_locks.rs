@@ -117,6 +117,51 @@ fn everything_is_locked_by_an_administrator_alone_and_every_channel_is_told() {
 }
 
 #[test]
+fn a_channel_that_can_not_be_posted_to_keeps_no_other_from_being_told() {
+    story(async |s| {
+        for (slug, channel) in [("aaa", "C0AAAAAAA1"), ("zzz", "C0ZZZZZZZ1")] {
+            s.standin.workspace().add_channel(channel, slug);
+            s.app.create_project(slug, slug, "registry.test/deploy:1", channel, &operator()).await.unwrap();
+        }
+        s.standin.workspace().channel("C0AAAAAAA1").unwrap().is_member = false;
+        s.ci_announces(build("master-1")).await;
+        administered_by(s, "U0ANA00001").await;
+        // What waits for an operator to mend it never comes to rest: so often Slack's work is looked for.
+        let tries = async || {
+            for _ in 0..10 {
+                s.slack_works_once().await;
+            }
+        };
+        s.writes_in("C0DEPLOYS1", "ana", "lock all because incident").await;
+        tries().await;
+        let shown = |s: &Story, channel: &str| {
+            crate::story::read::channel(s.standin.workspace().channel(channel).unwrap(), None)
+        };
+        assert!(shown(s, "C0ZZZZZZZ1").contains(":lock: *Everything* is locked by ana (incident)."));
+        assert_eq!(shown(s, "C0AAAAAAA1"), "");
+        // Where no builds come any more the message is brought up to date all the same.
+        let zzz = s.app.project_named("zzz").await.unwrap().id;
+        s.app.change_project(zzz, ProjectChange::Archive, &operator()).await.unwrap();
+        let root = Somebody::Operator { login: "root".into() };
+        s.app.unlock(Target::Everything, &Unlocking::Any(root)).await.unwrap();
+        tries().await;
+        assert!(
+            shown(s, "C0ZZZZZZZ1").contains(":unlock: *Everything* is unlocked by root"),
+            "{}",
+            shown(s, "C0ZZZZZZZ1")
+        );
+        assert!(s.direct("ana").contains("took away your lock of *everything*"), "{}", s.direct("ana"));
+        // What is over is no news where nobody heard of it.
+        s.standin.workspace().channel("C0AAAAAAA1").unwrap().is_member = true;
+        s.database
+            .execute("update job set run_at = clock_timestamp() where kind = 'report_lock' and state = 'ready'")
+            .await;
+        s.settle().await;
+        assert_eq!(shown(s, "C0AAAAAAA1"), "");
+    });
+}
+
+#[test]
 fn an_administrator_of_everything_may_do_everything_everywhere() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
@@ -276,6 +321,16 @@ fn a_forgotten_lock_reminds_its_owner_once_a_day_with_unlock_and_keep() {
             s.presses_in_direct("ana", label).await;
             s.told_only("ana", "Staging is not locked: ana took the lock of ana away at 20").await;
         }
+        // Nor is it about a newer one of hers.
+        let staging = s.app.project_named("api").await.unwrap().environment_named("Staging").unwrap().id;
+        let ana = Person { team: "T0DEMO0001".into(), user: "U0ANA00001".into(), name: "ana".into() };
+        let newer = Lock::new(ana.into(), Some("migration".into()), s.app.store.clock().now(), None);
+        s.app.lock(Target::Environment(s.project(), staging), newer).await.unwrap();
+        for label in ["Keep", "Unlock"] {
+            s.presses_in_direct("ana", label).await;
+            s.told_only("ana", "Your lock of Staging is another one by now, so nothing was done").await;
+        }
+        assert_eq!(times(s, ":lock: *Staging* is locked by ana (migration)."), 1, "it stays:\n{}", s.channel());
     });
 }
 
