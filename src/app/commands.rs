@@ -123,8 +123,9 @@ impl App {
         // One question for all of them.
         let environments: Vec<EnvironmentId> =
             shown.iter().flat_map(|project| project.open_environments()).map(|e| e.id).collect();
-        let deployments = self.store.deployments().standing(&environments).await?;
-        let everything = self.installation_anew().await?.value.lock.clone();
+        let (deployments, installation) =
+            futures::join!(self.store.deployments().standing(&environments), self.installation_anew());
+        let (deployments, everything) = (deployments?, installation?.value.lock.clone());
         let whereabouts = |project: &&Project| Whereabouts {
             project: project.name.clone(),
             url: self.keys.links(&project.link_key).map(|links| project_url(&self.public_url, &links, project)),
