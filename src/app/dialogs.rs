@@ -8,8 +8,7 @@ use slack_morphism::prelude::SlackView;
 use super::{App, CommandError};
 use crate::domain::deployment::{Deployment, DeploymentOf, PressRefusal, StopReason};
 use crate::domain::line::Line;
-use crate::domain::press::{self, CancelDeployment};
-use crate::domain::rights::Known;
+use crate::domain::press::CancelDeployment;
 
 impl App {
     /// Asks Slack to open a dialog for whoever pressed; waits so long at most.
@@ -31,19 +30,9 @@ impl App {
     /// When the database is away.
     pub async fn to_be_cancelled(&self, command: &CancelDeployment) -> Result<Option<Asked>, CommandError<Infallible>> {
         let Some(deployment) = self.store.deployments().get(command.deployment_id).await? else { return Ok(None) };
-        let (build, posted_in) = self.announced(deployment.of.build_id).await?;
-        let around = self.around_anew(Some(deployment.of.project_id)).await?;
-        let known = build.as_ref().zip(around.project.as_deref().map(|p| &p.value));
-        let of_person = match known.and_then(|(_, project)| project.environment(deployment.of.environment_id)) {
-            Some(environment) => {
-                let rights = std::slice::from_ref(&environment.rights);
-                self.known(&around.installation.value, rights, &command.requested_by).await?
-            }
-            None => Known::default(),
-        };
         let reason = StopReason::Person { by: command.requested_by.clone(), reason: None };
-        let may = press::may_cancel(known, posted_in.as_deref(), &deployment, &of_person, command)
-            .and_then(|()| deployment.request_stop(reason, &Line::default()));
+        let may = self.may_cancel(&deployment, command).await?;
+        let may = may.and_then(|()| deployment.request_stop(reason, &Line::default()));
         Ok(Some(match may {
             Ok(_) => Asked::Why(Box::new(deployment)),
             Err(refusal) => Asked::Refused(deployment.of, refusal),

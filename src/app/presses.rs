@@ -56,22 +56,11 @@ impl App {
             return Ok(Cancelled::Unknown);
         };
         let of = deployment.of;
-        let (build, posted_in) = self.announced(of.build_id).await?;
-        // Nothing guards on it: what was remembered may be old.
-        let around = self.around_anew(Some(of.project_id)).await?;
-        let known = build.as_ref().zip(around.project.as_deref().map(|p| &p.value));
-        let person = command.requested_by.clone();
-        let actor = Actor::from(&person);
-        let of_person = match known.and_then(|(_, project)| project.environment(of.environment_id)) {
-            Some(environment) => {
-                let rights = std::slice::from_ref(&environment.rights);
-                self.known(&around.installation.value, rights, &person).await?
-            }
-            None => Known::default(),
-        };
-        let stopped = match press::may_cancel(known, posted_in.as_deref(), &deployment, &of_person, &command) {
+        let stopped = match self.may_cancel(&deployment, &command).await? {
             Ok(()) => {
-                let reason = StopReason::Person { by: person.clone(), reason: command.reason.clone() };
+                let person = command.requested_by.clone();
+                let actor = Actor::from(&person);
+                let reason = StopReason::Person { by: person, reason: command.reason.clone() };
                 match self.stop(of.deployment_id, &reason, &actor).await {
                     Ok(_) => Ok(()),
                     Err(CommandError::Refused(StepError::Stop(refusal))) => Err(refusal),
@@ -89,6 +78,26 @@ impl App {
             Ok(()) => Ok(Cancelled::Yes),
             Err(refusal) => self.not_cancelled(press, of, command, refusal).await,
         }
+    }
+
+    /// Whether somebody may end a deployment from where they press, as things stand now.
+    pub(super) async fn may_cancel(
+        &self,
+        deployment: &Deployment,
+        command: &CancelDeployment,
+    ) -> Result<Result<(), PressRefusal>, CommandError<Infallible>> {
+        let (build, posted_in) = self.announced(deployment.of.build_id).await?;
+        // Nothing guards on it: what was remembered may be old.
+        let around = self.around_anew(Some(deployment.of.project_id)).await?;
+        let known = build.as_ref().zip(around.project.as_deref().map(|p| &p.value));
+        let of_person = match known.and_then(|(_, project)| project.environment(deployment.of.environment_id)) {
+            Some(environment) => {
+                let rights = std::slice::from_ref(&environment.rights);
+                self.known(&around.installation.value, rights, &command.requested_by).await?
+            }
+            None => Known::default(),
+        };
+        Ok(press::may_cancel(known, posted_in.as_deref(), deployment, &of_person, command))
     }
 
     /// Records why a deployment was not ended, which its presser is told; nothing where what they wanted is so.

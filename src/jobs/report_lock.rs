@@ -33,16 +33,18 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
     let cards = lock_card::of_stream(&events, (lockable, what));
     let forgotten =
         cards.last().zip(about.remind_every).and_then(|(card, every)| reports::of_forgotten(card, every, now, project));
+    let elsewhere: Vec<String> = match lockable == LockableId::everything() {
+        true => store.reports().channels_about(lockable.0).await?,
+        false => vec![],
+    };
     let mut messages = Vec::new();
     for card in cards.into_iter().filter(|card| card.gone.as_ref().is_none_or(|gone| gone.at >= since)) {
         for channel in &about.channels {
             messages.push((message(&card, channel), card.gone.is_none() || card.lock.scope != Scope::Everything));
         }
         // Where it stands although no builds come there any more it is edited all the same.
-        for channel in store.reports().channels_about(lockable.0).await? {
-            if card.lock.scope == Scope::Everything && !about.channels.contains(&channel) {
-                messages.push((message(&card, &channel), false));
-            }
+        for channel in elsewhere.iter().filter(|channel| !about.channels.contains(channel)) {
+            messages.push((message(&card, channel), false));
         }
     }
     let mut owed = Vec::new();
