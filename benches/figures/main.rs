@@ -403,6 +403,7 @@ fn story_of(n: u128) -> Vec<Event> {
         events.push(
             DeploymentPrepared {
                 replaces_source: None,
+                replaces_since: None,
                 of,
                 image_id: format!("sha256:{}", "0".repeat(64)),
                 container: format!("coolops-{}", of.deployment_id),

@@ -13,7 +13,7 @@ use super::installation::Surroundings;
 use super::{ATTEMPTS, App, CommandError, following, new_event_id, record, too_busy};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{EnvironmentId, EventId, LockableId, ProjectId};
-use crate::domain::lock::{Lock, LockRefusal, Lockable, Somebody, Unlocking};
+use crate::domain::lock::{Lock, LockRefusal, LockTaken, Lockable, Somebody, Unlocking};
 use crate::domain::react::Task;
 use crate::domain::rights::Known;
 use crate::projections::reports::{self, Report};
@@ -313,7 +313,7 @@ impl App {
             append.row(rows::of_project(project.value.clone()));
         }
         if let Target::Environment(_, environment) = target {
-            self.line_moves(environment, &after, Some(event_id), actor, &mut append).await?;
+            self.line_moves(environment, &after, (Some(event_id), lock_card::taken(event)), actor, &mut append).await?;
         }
         around.guard(&mut append);
         self.store.append(append).await?;
@@ -325,7 +325,7 @@ impl App {
         &self,
         environment: EnvironmentId,
         around: &Surroundings,
-        cause: Option<EventId>,
+        (cause, taken): (Option<EventId>, Option<LockTaken>),
         actor: &Actor,
         append: &mut Append,
     ) -> Result<bool, AppendError> {
@@ -333,7 +333,7 @@ impl App {
         let locks = around.locks(environment);
         let line = self.store.deployments().line(environment, locks, None, None, false).await.map_err(unavailable)?;
         append.guard(environment.0, line.position);
-        let Some(next) = line.value.locked_anew() else { return Ok(false) };
+        let Some(next) = line.value.locked_anew(taken.as_ref()) else { return Ok(false) };
         let stream = next.address().stream;
         let waiting = line.value.iter().find(|d| d.of.deployment_id.0 == stream).expect("it is in the line");
         record(append, following(&next, waiting.version), &next, actor, waiting.version);
@@ -345,17 +345,21 @@ impl App {
     }
 
     /// Whoever waits in an environment, and is not kept waiting by a lock any more, has their turn; or it is said what they
-    /// wait for.
+    /// wait for. A lock that somebody took from its holder is told with it.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn move_line(&self, environment: EnvironmentId) -> Result<(), CommandError<Infallible>> {
+    async fn move_line(
+        &self,
+        environment: EnvironmentId,
+        taken: Option<&LockTaken>,
+    ) -> Result<(), CommandError<Infallible>> {
         let project = self.store.directory().project_of(environment).await?;
         let mut around = self.around_anew(project).await?;
         let _turn = self.turns.wait(environment).await;
         for _ in 0..ATTEMPTS {
             let mut append = Append::default();
-            if !self.line_moves(environment, &around, None, &Actor::System, &mut append).await? {
+            if !self.line_moves(environment, &around, (None, taken.cloned()), &Actor::System, &mut append).await? {
                 return Ok(());
             }
             around.guard(&mut append);
@@ -378,17 +382,23 @@ impl App {
             Some(Target::Everything) => None,
             Some(Target::Environment(..)) | None => return Ok(()),
         };
-        self.move_all(&self.store.deployments().waited_for(project).await?).await
+        let events = self.store.log().stream(id.0).await?;
+        let taken = events.iter().rev().find_map(|e| lock_card::taken(&e.event));
+        self.move_all(&self.store.deployments().waited_for(project).await?, taken.as_ref()).await
     }
 
     /// The same for these environments; what is in the way of one line holds up no other.
     ///
     /// # Errors
     /// What was in the way of the first that did not move.
-    pub async fn move_all(&self, environments: &[EnvironmentId]) -> Result<(), CommandError<Infallible>> {
+    pub async fn move_all(
+        &self,
+        environments: &[EnvironmentId],
+        taken: Option<&LockTaken>,
+    ) -> Result<(), CommandError<Infallible>> {
         let mut first = Ok(());
         for environment in environments {
-            let moved = self.move_line(*environment).await;
+            let moved = self.move_line(*environment, taken).await;
             first = first.and(moved);
         }
         first

@@ -3,6 +3,7 @@
 //! **Invariant:** a deployment has exactly one end; an unknown one holds its environment until a person decides. How it
 //! begins is in [`press`](super::press), which steps it takes in [`step`](super::step).
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::build_events::Source;
@@ -118,6 +119,8 @@ pub struct Prepared {
     pub replaces: Option<String>,
     #[serde(default)]
     pub replaces_source: Option<Source>,
+    #[serde(default)]
+    pub replaces_since: Option<DateTime<Utc>>,
     /// None before it was started.
     pub container_id: Option<String>,
 }
@@ -223,6 +226,7 @@ impl Deployment {
                     engine_id: e.engine_id.clone(),
                     replaces: e.replaces.clone(),
                     replaces_source: e.replaces_source.clone(),
+                    replaces_since: e.replaces_since,
                     container_id: None,
                 });
             }

@@ -2,13 +2,14 @@
 //!
 //! **Invariant:** these are the bytes of the log. What they mean is in [`deployment`](super::deployment).
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::build_events::{Source, source};
 use super::ids::*;
-use super::lock_events::{self, Lock};
+use super::lock_events::{self, Lock, LockTaken};
 use super::names::ImageRef;
 use super::payload::Payload;
 use super::project_events::Unchecked;
@@ -87,11 +88,14 @@ pub struct DeploymentRefused {
     pub refusal: PressRefusal,
 }
 
-/// Recorded when a waiting deployment's turn came because the one before it ended.
+/// Recorded when a waiting deployment's turn came: the one before it ended, or the lock that it waited for went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeploymentPromoted {
     #[expect(missing_docs, reason = "see DeploymentOf")]
     pub of: DeploymentOf,
+    /// The lock that it waited for, where somebody else took that away from its holder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_taken: Option<Box<LockTaken>>,
 }
 
 /// Recorded when the one right before a waiting deployment left the line: what it waits behind now.
@@ -101,6 +105,9 @@ pub struct DeploymentMovedUp {
     pub of: DeploymentOf,
     /// The build right before it in the line.
     pub behind: Ahead,
+    /// The lock that it waited for, where somebody else took that away from its holder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_taken: Option<Box<LockTaken>>,
 }
 
 /// Recorded when it would be a waiting deployment's turn and somebody else's lock keeps it waiting, or that lock has
@@ -161,6 +168,9 @@ pub struct DeploymentPrepared {
     /// What that was built of, as far as that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces_source: Option<Source>,
+    /// Since when that is there: when it had gone well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces_since: Option<DateTime<Utc>>,
 }
 
 /// Recorded when the container was started, or found started after a crash.
@@ -687,10 +697,11 @@ mod examples {
                 by_operator: true,
             },
         }
-        DeploymentPromoted { of: OF }
+        DeploymentPromoted { of: OF, lock_taken: Some(Box::new(lock_events::lock_taken())) }
         DeploymentMovedUp {
             of: OF,
             behind: Ahead { deployment_id: DeploymentId(Uuid::from_u128(0x6)), build_name: "master-94657535".into() },
+            lock_taken: None,
         }
         DeploymentLockedOut { of: OF, lock: lock_events::lock() }
         DeploymentPullStarted { of: OF }
@@ -709,6 +720,7 @@ mod examples {
             engine_id: "b4a9c0de-0000-0000-0000-000000000000".into(),
             replaces: Some("master-94657534".into()),
             replaces_source: Some(source()),
+            replaces_since: Some(DateTime::UNIX_EPOCH),
         }
         DeploymentStarted { of: OF, container_id: "c".repeat(64) }
         DeploymentStopRequested { of: OF, reason: StopReason::TimeLimit { minutes: 60 } }

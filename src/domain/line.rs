@@ -3,13 +3,14 @@
 //! **Invariant:** at most one deployment holds an environment (is ready, pulling, starting, running, cancelling or
 //! unknown); the rest wait in the order of their presses. Nobody has their turn whom any lock keeps out.
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::build_events::Source;
 use super::deployment::*;
 use super::event::Event;
 use super::ids::*;
-use super::lock_events::Lock;
+use super::lock_events::{Lock, LockTaken};
 
 /// The open deployments of one environment in the order of their presses, and the locks that lie on it. One of them at
 /// most holds it: the first, unless a lock lets later ones through. Of a long line only what decisions need: its holder,
@@ -31,6 +32,9 @@ pub struct Ran {
     pub build_name: String,
     #[serde(default)]
     pub source: Option<Source>,
+    /// When it had gone well.
+    #[serde(default)]
+    pub since: Option<DateTime<Utc>>,
 }
 
 impl std::ops::Deref for Line {
@@ -53,10 +57,15 @@ impl Line {
     /// What follows when nobody but, perhaps, one that ends holds the environment: the first that may has its turn; where
     /// a lock keeps the first one waiting, it says so.
     pub(super) fn next(&self, but: Option<DeploymentId>) -> Vec<Event> {
+        self.next_when(but, None)
+    }
+
+    /// The same when somebody took a lock away, which is told of who waited for it.
+    fn next_when(&self, but: Option<DeploymentId>, taken: Option<&LockTaken>) -> Vec<Event> {
         let waiting = || self.iter().filter(|d| Some(d.of.deployment_id) != but && d.state() == State::Queued);
         let Some(first) = waiting().next() else { return vec![] };
         let turn = waiting().find(|d| self.lets(d));
-        let promoted = turn.map(|d| DeploymentPromoted { of: d.of }.into());
+        let promoted = turn.map(|d| DeploymentPromoted { of: d.of, lock_taken: taken_from_before(d, taken) }.into());
         promoted.into_iter().chain(self.kept_out(first)).collect()
     }
 
@@ -64,16 +73,17 @@ impl Line {
         self.iter().find(|d| d.state().holds())
     }
 
-    /// What follows from another lock, or from none: the first waiting one has its turn, or says what it waits for.
-    pub fn locked_anew(&self) -> Option<Event> {
-        let Some(holder) = self.holder() else { return self.next(None).into_iter().next() };
+    /// What follows from another lock, or from none: the first waiting one has its turn, or says what it waits for. A lock
+    /// that somebody took away is told with it.
+    pub fn locked_anew(&self, taken: Option<&LockTaken>) -> Option<Event> {
+        let Some(holder) = self.holder() else { return self.next_when(None, taken).into_iter().next() };
         // What waited for a lock waits for what runs.
         let first = self.iter().find(|d| matches!(d.stand, Stand::Locked { .. }))?;
         if !self.lets(first) {
             return self.kept_out(first);
         }
         let behind = Ahead { deployment_id: holder.of.deployment_id, build_name: holder.build_name.clone() };
-        Some(DeploymentMovedUp { of: first.of, behind }.into())
+        Some(DeploymentMovedUp { of: first.of, behind, lock_taken: taken_from_before(first, taken) }.into())
     }
 
     /// That a lock keeps one waiting, if one does and that is not what it says already.
@@ -82,4 +92,10 @@ impl Line {
         let says_so = matches!(&deployment.stand, Stand::Locked { lock: there } if there.says_the_same(lock));
         (!says_so).then(|| DeploymentLockedOut { of: deployment.of, lock: lock.clone() }.into())
     }
+}
+
+/// The lock that was taken away, if it is the one that a deployment said it waits for.
+fn taken_from_before(waiting: &Deployment, taken: Option<&LockTaken>) -> Option<Box<LockTaken>> {
+    let Stand::Locked { lock } = &waiting.stand else { return None };
+    taken.filter(|taken| taken.lock.is_the_same(lock)).cloned().map(Box::new)
 }

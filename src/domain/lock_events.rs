@@ -55,6 +55,15 @@ pub struct Lock {
     pub kept: Option<DateTime<Utc>>,
 }
 
+/// A lock that somebody else took away from its holder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LockTaken {
+    /// The lock.
+    pub lock: Lock,
+    /// Who took it away.
+    pub by: Somebody,
+}
+
 impl Lock {
     /// A lock of somebody; what it lies on is told where it is decided.
     pub fn new(holder: Somebody, reason: Option<String>, since: DateTime<Utc>, until: Option<DateTime<Utc>>) -> Self {
@@ -69,6 +78,11 @@ impl Lock {
     /// Whether it was taken at this time: what tells one lock of a thing from another.
     pub fn is_of(&self, since: DateTime<Utc>) -> bool {
         self.since.timestamp_micros() == since.timestamp_micros()
+    }
+
+    /// Whether it is one lock, whatever its reason and end are by now.
+    pub fn is_the_same(&self, other: &Self) -> bool {
+        self.scope == other.scope && self.holder.same(&other.holder) && self.is_of(other.since)
     }
 
     /// Whether people read the same of both.
@@ -132,6 +146,11 @@ pub(super) fn lock() -> Lock {
         build: Some("main-42".into()),
         kept: Some(at(3_600)),
     }
+}
+
+/// An example of one that somebody took away.
+pub(super) fn lock_taken() -> LockTaken {
+    LockTaken { lock: lock(), by: Somebody::Operator { login: "root".into() } }
 }
 
 /// Recorded when somebody locked all environments of a project, or gave that lock another reason or end.

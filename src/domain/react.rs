@@ -123,9 +123,12 @@ pub fn react(event: &Event) -> Vec<Task> {
                 vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)]
             }
             DeploymentEvent::Promoted(e) => {
-                vec![Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)]
+                let taken = e.lock_taken.as_ref().map(|_| Task::Report(e.of.deployment_id));
+                let begins = [Task::RunDeployment(e.of.deployment_id), Task::SyncMessage(e.of.build_id)];
+                begins.into_iter().chain(taken).collect()
             }
             DeploymentEvent::Refused(e) => vec![Task::ReplyPrivately(e.deployment_id)],
+            DeploymentEvent::MovedUp(e) if e.lock_taken.is_some() => told(&e.of),
             DeploymentEvent::MovedUp(e) => vec![Task::SyncMessage(e.of.build_id)],
             DeploymentEvent::LockedOut(e) => told(&e.of),
             DeploymentEvent::PullStarted(e) => vec![Task::SyncMessage(e.of.build_id)],

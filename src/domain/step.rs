@@ -62,8 +62,7 @@ impl Deployment {
     pub fn prepare(&self, image: ImageFound, engine_id: String, line: &Line) -> Result<Event, WrongState> {
         self.in_state(&[State::Ready, State::Pulling], "prepared")?;
         let ImageFound { image_id, digest, unchecked } = image;
-        let (replaces, replaces_source) =
-            line.runs.clone().map_or((None, None), |ran| (Some(ran.build_name), ran.source));
+        let ran = line.runs.clone();
         Ok(DeploymentPrepared {
             of: self.of,
             image_id,
@@ -71,8 +70,9 @@ impl Deployment {
             unchecked,
             container: self.container_name(),
             engine_id,
-            replaces,
-            replaces_source,
+            replaces: ran.as_ref().map(|ran| ran.build_name.clone()),
+            replaces_since: ran.as_ref().and_then(|ran| ran.since),
+            replaces_source: ran.and_then(|ran| ran.source),
         }
         .into())
     }
@@ -138,7 +138,7 @@ impl Deployment {
                         .map(|next| {
                             let build_name = before.build_name.clone();
                             let behind = Ahead { deployment_id: before.of.deployment_id, build_name };
-                            DeploymentMovedUp { of: next.of, behind }.into()
+                            DeploymentMovedUp { of: next.of, behind, lock_taken: None }.into()
                         })
                         .collect(),
                 };
@@ -343,7 +343,7 @@ mod tests {
         let waiting = accepted(&press(&project, &build(&project, "m-2"), &line([running.clone()]), 2));
         let line = line([running.clone(), waiting.clone()]);
         let ended = running.end(Ending::Succeeded, seal(), &line).unwrap();
-        assert_eq!(ended[1], DeploymentPromoted { of: waiting.of }.into());
+        assert_eq!(ended[1], DeploymentPromoted { of: waiting.of, lock_taken: None }.into());
         let lost = running.end(Ending::Lost(Loss::ContainerRemoved), seal(), &line).unwrap();
         assert_eq!(lost.len(), 1);
         let unknown = running.evolve(&lost[0]);

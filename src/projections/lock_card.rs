@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::event::{Event, InstallationEvent, Recorded, SettingsEvent};
 use crate::domain::ids::{EventId, LockableId};
-use crate::domain::lock::{Lock, Somebody};
+use crate::domain::lock::{Lock, LockTaken, Somebody};
 
 /// A lock's message as data.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +72,12 @@ pub enum Change<'a> {
         /// When.
         at: DateTime<Utc>,
     },
+}
+
+/// The lock that an event takes away from its holder, by somebody else.
+pub fn taken(event: &Event) -> Option<LockTaken> {
+    let Some(Change::Unlocked { lock, by: Some(by), .. }) = change(event) else { return None };
+    (!by.same(&lock.holder)).then(|| LockTaken { lock: lock.clone(), by: by.clone() })
 }
 
 /// What an event does to a lock, whatever that lies on; nothing when it is about something else.

@@ -5,12 +5,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::lock_card::{self, Change, LockCard};
+use super::lock_card::{self, LockCard};
 use super::timed::Timed;
-use crate::domain::deployment::{DeploymentRequested, Person, Stand, State, StopReason, Verdict};
+use super::words;
+use crate::domain::deployment::{
+    DeploymentMovedUp, DeploymentPromoted, DeploymentRequested, Person, Stand, State, StopReason, Verdict,
+};
 use crate::domain::event::{DeploymentEvent, Event, Recorded};
 use crate::domain::ids::{EventId, ReportId};
-use crate::domain::lock::{Lock, Somebody};
+use crate::domain::lock::{Lock, LockTaken, Somebody};
 
 /// Something to be told.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,10 +48,8 @@ pub enum Fact {
     Lock(Box<LockCard>),
     /// Somebody else took a lock away.
     LockTaken {
-        /// The lock.
-        lock: Box<Lock>,
-        /// Who took it.
-        by: Somebody,
+        /// The lock, and who took it.
+        taken: Box<LockTaken>,
         /// What it lay on.
         what: String,
         /// Of which project that is.
@@ -76,6 +77,17 @@ pub fn of_deployment(events: &[Recorded], locks: &[Lock]) -> Vec<Report> {
             (Some(timed), event) => timed.apply(event, *recorded_at),
         }
         let (Some(timed), Event::Deployment(event)) = (&timed, event) else { continue };
+        if let DeploymentEvent::Promoted(DeploymentPromoted { lock_taken: Some(taken), .. })
+        | DeploymentEvent::MovedUp(DeploymentMovedUp { lock_taken: Some(taken), .. }) = event
+        {
+            reports.push(of_lock_taken(
+                *event_id,
+                To::Thread,
+                taken,
+                (words::locked(taken.lock.scope, &timed.deployment), None),
+            ));
+            continue;
+        }
         let presser = &timed.deployment.requested_by;
         // Whether it went wrong, whether the presser hears of it, whether it has a place in the thread.
         let (went_wrong, to_presser, in_thread) = match event {
@@ -152,24 +164,24 @@ fn cause(event: &DeploymentEvent, timed: &Timed, id: EventId) -> uuid::Uuid {
 /// than a time.
 pub fn of_locks(events: &[Recorded], since: DateTime<Utc>, what: &str, project: Option<&str>) -> Vec<Report> {
     let taken = |recorded: &Recorded| {
-        let Some(Change::Unlocked { lock, by: Some(by), .. }) = lock_card::change(&recorded.event) else { return None };
-        let owner = lock.holder.person()?;
-        if by.is(owner) || recorded.recorded_at < since {
-            return None;
-        }
-        Some(Report {
-            id: ReportId::of(recorded.event_id.0, "person"),
-            to: To::Person(owner.clone()),
-            went_wrong: true,
-            fact: Fact::LockTaken {
-                lock: Box::new(lock.clone()),
-                by: by.clone(),
-                what: what.to_owned(),
-                project: project.map(str::to_owned),
-            },
-        })
+        let taken = lock_card::taken(&recorded.event).filter(|_| recorded.recorded_at >= since)?;
+        let owner = To::Person(taken.lock.holder.person()?.clone());
+        Some(of_lock_taken(recorded.event_id, owner, &taken, (what, project)))
     };
     events.iter().filter_map(taken).collect()
+}
+
+fn of_lock_taken(event: EventId, to: To, taken: &LockTaken, (what, project): (&str, Option<&str>)) -> Report {
+    Report {
+        id: ReportId::of(event.0, if to == To::Thread { "thread" } else { "person" }),
+        to,
+        went_wrong: true,
+        fact: Fact::LockTaken {
+            taken: Box::new(taken.clone()),
+            what: what.to_owned(),
+            project: project.map(str::to_owned),
+        },
+    }
 }
 
 /// That the holder of a lock without an end may have forgotten it: the last time that they were to be reminded.

@@ -110,6 +110,15 @@ impl Words {
     }
 }
 
+/// What a lock that keeps a deployment waiting lies on.
+pub fn locked(scope: Scope, waiting: &Deployment) -> &str {
+    match scope {
+        Scope::Environment => &waiting.environment_name,
+        Scope::Project => "the whole project",
+        Scope::Everything => "everything",
+    }
+}
+
 /// What a lock that lies on an environment lies on beside it; fits behind "locked".
 pub fn locked_with(scope: Scope) -> &'static str {
     match scope {

@@ -45,13 +45,15 @@ pub(super) fn full(line: &Timed) -> (String, String) {
     (sentence, format!("{}{}{}", from_to(d), times(line), not_checked(d)))
 }
 
-/// Which build it takes the place of, from when that is known.
+/// Which build it takes the place of, and since when that was there, from when that is known.
 pub(super) fn from_to(deployment: &Deployment) -> String {
-    let before = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces.as_ref());
+    let Some(prepared) = &deployment.prepared else { return String::new() };
     let word = |name: &str| mrkdwn::word(name, 60, 120);
-    match before.filter(|before| **before != deployment.build_name) {
+    match prepared.replaces.as_ref().filter(|before| **before != deployment.build_name) {
         Some(before) => {
-            format!("{} → {} · {}", word(before), word(&deployment.build_name), changes(deployment))
+            let since = prepared.replaces_since.map(|at| format!(" (since {})", mrkdwn::local_time(at)));
+            let (before, after) = (word(before), word(&deployment.build_name));
+            format!("{before}{} → {after} · {}", since.unwrap_or_default(), changes(deployment))
         }
         None => String::new(),
     }

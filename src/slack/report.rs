@@ -9,7 +9,7 @@ use super::line::{code, fact, from_to, printed, said, times};
 use super::mrkdwn;
 use super::render::{Metadata, Payload, SECTION_UNITS, build_url, context, log_url, markdown, units};
 use crate::domain::deployment::Person;
-use crate::domain::lock::{Lock, Somebody};
+use crate::domain::lock::{Lock, LockTaken, Somebody};
 use crate::keys::Links;
 use crate::projections::build_card::BuildCard;
 use crate::projections::lock_card::LockCard;
@@ -60,21 +60,22 @@ fn reason(lock: &Lock) -> String {
 }
 
 /// That somebody took a lock away.
-fn of_lock_taken(report: &Report, lock: &Lock, by: &Somebody, place: &str) -> Payload {
-    let told =
-        |who: &str, place: &str| format!("{who} took away your lock of {place}{}. It was there since ", reason(lock));
-    let mentioned = match by {
-        Somebody::Person(person) => mrkdwn::mention(&person.user),
-        Somebody::Operator { login } => format!("{}, an operator,", mrkdwn::word(login, 80, 160)),
+fn of_lock_taken(report: &Report, LockTaken { lock, by }: &LockTaken, place: &str) -> Payload {
+    let is_owners = matches!(report.to, To::Person(_));
+    let name = |who: &Somebody| mrkdwn::word(who.name(), 80, 160);
+    let whose = if is_owners { "your".to_owned() } else { format!("{}'s", name(&lock.holder)) };
+    let told = |who: &str, place: &str| {
+        format!("{who} took away {whose} lock of {place}{}. It was there since ", reason(lock))
+    };
+    let who = match by {
+        Somebody::Person(person) if is_owners => mrkdwn::mention(&person.user),
+        Somebody::Person(_) => name(by),
+        Somebody::Operator { .. } => format!("{}, an operator,", name(by)),
     };
     let since = mrkdwn::local_time(lock.since);
     Payload {
-        text: format!(
-            "{}{}.",
-            told(&mrkdwn::word(by.name(), 80, 160), &place.replace('*', "")),
-            lock.since.format("%Y-%m-%d %H:%M UTC")
-        ),
-        blocks: vec![section(format!("{}{since}.", told(&mentioned, place)))],
+        text: format!("{}{}.", told(&name(by), &place.replace('*', "")), lock.since.format("%Y-%m-%d %H:%M UTC")),
+        blocks: vec![section(format!("{}{since}.", told(&who, place)))],
         attachments: Vec::new(),
         metadata: Metadata::report(report.id),
     }
@@ -122,8 +123,8 @@ pub fn render(report: &Report, card: Option<(&BuildCard, &Links)>, lines: &[Stri
         (Fact::Deployment(line), Some((card, links))) => Some(of_deployment(report, line, card, links, lines)),
         (Fact::Deployment(_), None) => None,
         (Fact::Lock(card), _) => Some(of_lock_card(report, card)),
-        (Fact::LockTaken { lock, by, what, project }, _) => {
-            Some(of_lock_taken(report, lock, by, &place(what, project.as_deref())))
+        (Fact::LockTaken { taken, what, project }, _) => {
+            Some(of_lock_taken(report, taken, &place(what, project.as_deref())))
         }
         (Fact::LockForgotten { card, project }, _) => {
             Some(of_lock_forgotten(report, card, &place(&card.what, project.as_deref())))

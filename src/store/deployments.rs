@@ -66,9 +66,9 @@ impl Deployments<'_> {
                select coalesce((select position from boundary where key = $1), 0) as "position!",
                       coalesce((select json_agg(doc order by requested) from (select distinct on (id) requested, doc from needed order by id) one), '[]')
                         as "line!: Json<Vec<Deployment>>",
-                      (select json_build_object('build_name', doc->'build_name', 'source', doc->'source') from deployment
-                        where environment_id = $1 and not is_open and state = 'succeeded'
-                        order by since desc limit 1) as "runs: Json<Ran>""#,
+                      (select json_build_object('build_name', d.doc->'build_name', 'source', d.doc->'source', 'since', e.recorded_at)
+                         from (select doc, since from deployment where environment_id = $1 and not is_open and state = 'succeeded'
+                                order by since desc limit 1) d join event e on e.position = d.since) as "runs: Json<Ran>""#,
             environment.0,
             build.map(|b| b.0),
             around.map(|d| d.0),

@@ -291,7 +291,8 @@ fn what_ended_last_runs_there_whoever_pressed_first() {
         let asked = s.writes("chi", "rollback staging").await;
         assert!(asked.starts_with("Staging runs master-2. Before it, master-1 went well there."), "{asked}");
         s.presses("chi", "master-3", "Staging").await;
-        assert!(s.channel().contains("master-2 → master-3 · ended"), "{}", s.channel());
+        let line = s.channel().lines().find(|line| line.contains("→ master-3 · ended")).map(str::to_owned);
+        assert!(line.is_some_and(|line| line.contains(" / master-2 (since <!date^")), "{}", s.channel());
         // What was cancelled before it began has left no trace there.
         s.runner.hold();
         s.presses("ana", "master-1", "Staging").await;

@@ -143,9 +143,32 @@ fn who_waits_for_a_lock_hears_once_of_whom_and_why_and_who_loses_a_lock_hears_of
             "<@U0CHI00001> took away your lock of *Staging* (Api): of another one. It was there since (time)."
         );
         assert_eq!(times(&s.direct("ben"), "*succeeded*"), 1, "{}", s.direct("ben"));
+        // Those who read along see why he had his turn.
+        let thread = steady(&s.threads());
+        let taken = "chi took away ana's lock of *Staging*: of another one. It was there since (time).";
+        assert_eq!(times(&thread, taken), 1, "{thread}");
         s.writes("ben", "lock staging").await;
         s.writes("ben", "unlock staging").await;
         assert_eq!(times(&s.direct("ben"), "took away"), 0, "one's own lock is given back, not lost");
+        assert_eq!(times(&s.threads(), "took away"), 1, "{}", s.threads());
+    });
+}
+
+#[test]
+fn a_lock_that_somebody_took_away_is_told_to_those_who_go_on_waiting_for_what_runs() {
+    story(async |s| {
+        announced(s, 2).await;
+        s.writes("ana", "lock staging because database migration").await;
+        s.presses("ben", "master-1", "Staging").await;
+        s.runner.hold();
+        s.presses("ana", "master-2", "Staging").await;
+        s.writes("chi", "unlock staging").await;
+        s.presses_in_answer("chi", "Unlock").await;
+        s.comes_to_show("*queued* behind *master-2*").await;
+        s.slack_works_once().await;
+        let taken = "chi took away ana's lock of *Staging*: database migration.";
+        s.settle().await;
+        assert_eq!(times(&s.threads(), taken), 1, "{}", s.threads());
     });
 }
 

@@ -111,6 +111,8 @@ fn everything_is_locked_by_an_administrator_alone_and_every_channel_is_told() {
         assert_eq!(shown(s, ":unlock: *Everything* is unlocked by root"), [1, 1]);
         let told = "root, an operator, took away your lock of *everything*: incident.";
         assert!(s.direct("ben").contains(told), "{}", s.direct("ben"));
+        let told = "root, an operator, took away ben's lock of *everything*: incident.";
+        assert_eq!(s.threads().matches(told).count(), 1, "{}", s.threads());
         let again = s.writes("ben", "unlock all").await;
         assert!(again.starts_with("Everything is not locked: root took the lock of ben away at 20"), "{again}");
     });

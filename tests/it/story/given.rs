@@ -140,6 +140,7 @@ fn prepared(of: DeploymentOf) -> Event {
         container,
         engine_id: "engine".into(),
         replaces: Some("master-40".into()),
+        replaces_since: Some(chrono::DateTime::UNIX_EPOCH),
     }
     .into()
 }
