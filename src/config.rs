@@ -88,7 +88,7 @@ pub const VARIABLES: &[Variable] = &[
         name: "DOCKER_HOST",
         help: "Docker Engine: unix:///path, or tcp://host:port, which is not encrypted: keep it on a private network",
         default: Some("unix:///var/run/docker.sock"),
-        uses: [O, I, O, I, I],
+        uses: [O, I, O, I, O],
     },
     Variable {
         name: "COOLOPS_LISTEN",

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bollard::Docker;
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveImageOptions,
+    BuildImageOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder,
+    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
 };
 use futures::StreamExt;
 
@@ -53,6 +53,31 @@ impl Engine {
         let mut progress = self.0.create_image(Some(options), Some(bollard::body_full(tar.into())), None);
         while let Some(step) = progress.next().await {
             step?;
+        }
+        Ok(())
+    }
+
+    /// Makes an image (`name:tag`) as a `Dockerfile` of a folder says, the folder being a tar archive.
+    ///
+    /// # Errors
+    /// What the engine says of the step that failed.
+    pub async fn build(
+        &self,
+        image: &str,
+        dockerfile: &str,
+        folder: Vec<u8>,
+        arguments: &HashMap<String, String>,
+    ) -> Result<()> {
+        let options = BuildImageOptionsBuilder::new().dockerfile(dockerfile).t(image).rm(true).forcerm(true);
+        // Nothing may come from elsewhere: each step has what was handed over.
+        let options = options.networkmode("none").buildargs(arguments).build();
+        let mut steps = self.0.build_image(options, None, Some(bollard::body_full(folder.into())));
+        let mut said = String::new();
+        while let Some(step) = steps.next().await {
+            let step = step.with_context(|| said.clone())?;
+            said.push_str(&step.stream.unwrap_or_default());
+            let failed = step.error_detail.and_then(|e| e.message);
+            ensure!(failed.is_none(), "{said}\n{}", failed.unwrap_or_default());
         }
         Ok(())
     }

@@ -37,6 +37,14 @@ pub fn archive() -> Result<Vec<u8>> {
 /// # Errors
 /// When no static busybox is on this machine.
 pub fn busybox_with(scripts: &[(&str, &str)]) -> Result<Vec<u8>> {
+    busybox_and(&scripts.iter().map(|(name, script)| (*name, script.as_bytes())).collect::<Vec<_>>())
+}
+
+/// A root file system of busybox and files that can be run.
+///
+/// # Errors
+/// When no static busybox is on this machine.
+pub fn busybox_and(files: &[(&str, &[u8])]) -> Result<Vec<u8>> {
     let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().map(Path::new).find(|p| p.exists());
     let busybox = busybox.context("busybox is not installed; install it with: apt-get install busybox-static")?;
     let program = std::fs::read(busybox).context("busybox can't be read")?;
@@ -49,14 +57,47 @@ pub fn busybox_with(scripts: &[(&str, &str)]) -> Result<Vec<u8>> {
         Ok(tar.append_data(&mut header, path, content)?)
     };
     file("bin/busybox", &program)?;
-    for (name, script) in scripts {
-        file(name, script.as_bytes())?;
+    for (name, content) in files {
+        file(name, content)?;
     }
-    file("etc/passwd", b"root:x:0:0:root:/:/bin/sh\n")?;
+    file("etc/passwd", b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")?;
     file("tmp/.keep", b"")?;
     for applet in [
-        "sh", "sleep", "env", "cat", "echo", "printf", "seq", "yes", "head", "tail", "date", "base64", "true", "false",
-        "test", "tr", "wc", "dd", "od", "ls", "id", "kill",
+        "sh",
+        "sleep",
+        "env",
+        "cat",
+        "echo",
+        "printf",
+        "seq",
+        "yes",
+        "head",
+        "tail",
+        "date",
+        "base64",
+        "true",
+        "false",
+        "test",
+        "tr",
+        "wc",
+        "dd",
+        "od",
+        "ls",
+        "id",
+        "kill",
+        "awk",
+        "cp",
+        "dirname",
+        "find",
+        "grep",
+        "mkdir",
+        "mktemp",
+        "mv",
+        "rm",
+        "sed",
+        "gzip",
+        "sha256sum",
+        "tar",
     ] {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Symlink);

@@ -8,7 +8,7 @@ use super::{ATTEMPTS, App, CommandError, new_event_id, new_id, record, too_busy}
 use crate::ci::Provider;
 use crate::domain::event::{Actor, Event, SettingsEvent};
 use crate::domain::ids::*;
-use crate::domain::names::{self, Invalid};
+use crate::domain::names::{self, ImageRef, Invalid};
 use crate::domain::project::*;
 use crate::domain::settings::{EnvironmentChange, ProjectChange, create, registry_host};
 use crate::keys::{self, KeyError, SealedValue};
@@ -353,6 +353,21 @@ impl App {
         }
     }
 
+    /// The login of a project for the registry that an image comes from, where it has one.
+    ///
+    /// # Errors
+    /// The database's; or that the password can't be opened, or was erased.
+    pub async fn registry_login(
+        &self,
+        project: &Project,
+        image: &ImageRef,
+    ) -> Result<Option<(Registry, Result<SecretString, KeyError>)>, sqlx::Error> {
+        let is_its = |registry: &&Registry| names::registry(&registry.host) == image.registry();
+        let Some(registry) = project.registries.iter().find(is_its) else { return Ok(None) };
+        let password = self.secret(project.id.0, &registry_place(&registry.host), &registry.secret).await?;
+        Ok(Some((registry.clone(), password)))
+    }
+
     /// The value of a secret.
     ///
     /// # Errors
@@ -431,7 +446,7 @@ impl App {
 }
 
 /// The name that a registry's password is kept under.
-pub fn registry_place(registry: &str) -> String {
+fn registry_place(registry: &str) -> String {
     format!("registry {registry}")
 }
 

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::output::{self, Format};
-use super::{lock, operate, operator, who};
+use super::{environment_check, lock, operate, operator, who};
 use crate::app::App;
 use crate::app::locks::Target;
 use crate::domain::names;
@@ -49,6 +49,15 @@ enum Command {
     },
     /// Show an environment with its variables; secrets by fingerprint only
     Show {
+        /// The project's slug
+        project: String,
+        /// The environment's name
+        environment: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Say which variables that the project's image reads are missing, and which are set that it does not read
+    Check {
         /// The project's slug
         project: String,
         /// The environment's name
@@ -239,6 +248,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Show { project, environment, format } => {
             show(app.project_named(&project).await?.environment_named(&environment)?, format);
+        }
+        Command::Check { project, environment, format } => {
+            let project = app.project_named(&project).await?;
+            let environment = project.environment_named(&environment)?;
+            return environment_check::run(&app, &project, environment, format).await;
         }
         Command::Set {
             project,

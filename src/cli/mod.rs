@@ -10,7 +10,9 @@ pub mod deployment;
 mod deployment_logs;
 pub mod doctor;
 pub mod environment;
+mod environment_check;
 pub mod events;
+pub mod images;
 pub mod installation;
 mod lock;
 pub mod notify;
@@ -81,6 +83,8 @@ pub enum Command {
     Project(project::Args),
     /// Environments: order, variables, secrets
     Environment(environment::Args),
+    /// The deployment images that come with coolops, and their variables
+    Images(images::Args),
     /// Webhooks of CI systems: secrets, rules, deliveries
     Ci(ci::Args),
     /// Deployments: list, show, logs, stop, resolve
@@ -163,6 +167,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(format) => doctor::run(format).await,
         Command::Project(args) => project::run(args).await,
         Command::Environment(args) => environment::run(args).await,
+        Command::Images(args) => images::run(&args),
         Command::Ci(args) => ci::run(args).await,
         Command::Deployment(args) => deployment::run(args).await,
         Command::Deploy(args) => deploy::deploy(args).await,

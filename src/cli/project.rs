@@ -28,7 +28,7 @@ enum Command {
     Create {
         /// What people read, such as Api
         name: String,
-        /// The image that a deployment runs
+        /// The image that a deployment runs; coolops images lists some that are ready
         #[arg(long)]
         image: String,
         /// The Slack channel's id, such as C0123456789

@@ -10,6 +10,7 @@ pub mod actor;
 pub mod build;
 pub mod build_events;
 pub mod ci_rules;
+pub mod declared;
 pub mod deployment;
 pub mod deployment_events;
 pub mod event;

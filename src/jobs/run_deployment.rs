@@ -20,12 +20,11 @@ use super::Outcome;
 use super::last_words::LastWords;
 use super::stop::Stop;
 use crate::app::deployments::StepError;
-use crate::app::{App, CommandError, projects};
+use crate::app::{App, CommandError};
 use crate::domain::deployment::*;
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::DeploymentId;
 use crate::domain::line::Line;
-use crate::domain::names;
 use crate::domain::output::Piece;
 use crate::domain::project::{Project, VariableValue};
 use crate::domain::rights::Right;
@@ -552,20 +551,16 @@ impl Run<'_> {
         deployment: &Deployment,
         secrets: &mut Vec<SecretString>,
     ) -> Result<Option<Credentials>, Break> {
-        let Some(registry) =
-            project.registries.iter().find(|r| names::registry(&r.host) == deployment.image.registry())
-        else {
-            return Ok(None);
-        };
-        let opened = self.app.secret(project.id.0, &projects::registry_place(&registry.host), &registry.secret).await?;
-        let password = match opened {
-            Ok(password) => password,
+        match self.app.registry_login(project, &deployment.image).await? {
+            None => Ok(None),
+            Some((registry, Ok(password))) => {
+                secrets.push(password.clone());
+                Ok(Some(Credentials { registry: registry.host, username: registry.username, password }))
+            }
             // Erased when the project was archived, and not needed any more by what has begun.
-            Err(_) if project.archived => return Ok(None),
-            Err(_) => return Err(unreadable(deployment, format!("for {}", registry.host))),
-        };
-        secrets.push(password.clone());
-        Ok(Some(Credentials { registry: registry.host.clone(), username: registry.username.clone(), password }))
+            Some((_, Err(_))) if project.archived => Ok(None),
+            Some((registry, Err(_))) => Err(unreadable(deployment, format!("for {}", registry.host))),
+        }
     }
 
     /// Fetches the image, its progress going into the journal.

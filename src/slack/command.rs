@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::when;
 use crate::domain::deployment::Person;
-use crate::domain::names::REASON_MAX;
+use crate::domain::names::{REASON_MAX, nearest};
 use crate::domain::person_events::Wants;
 use crate::domain::project::{Environment, Project};
 
@@ -297,14 +297,6 @@ fn words(text: &str) -> Vec<String> {
         all.push(word);
     }
     all
-}
-
-/// The one of these that a person who wrote something else most likely meant.
-fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let wrong = wrong.to_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(&wrong, &name.to_lowercase());
-    let best = known.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) > 0.75).then_some(best)
 }
 
 /// An environment of a project that builds come to this channel of.

@@ -16,5 +16,6 @@ mod story;
 mod chaos;
 mod ci;
 mod engine;
+mod images;
 mod rules;
 mod stories;

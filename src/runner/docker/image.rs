@@ -22,6 +22,28 @@ const PULL_TRIES: u32 = 3;
 const PULL_PAUSE: Duration = Duration::from_secs(2);
 
 impl DockerRunner {
+    /// What an image says in a label, where it has that; it is fetched where it is not at hand.
+    ///
+    /// # Errors
+    /// When it can't be fetched, or the engine does not answer.
+    pub async fn label(
+        &self,
+        image: &ImageRef,
+        credentials: Option<Credentials>,
+        label: &str,
+    ) -> Result<Option<String>, Trouble> {
+        let (progress, mut told) = mpsc::channel(64);
+        let heard = async { while told.recv().await.is_some() {} };
+        let prepared = async {
+            let prepared = self.prepared(image, credentials, Unchecked::Run, &progress).await;
+            drop(progress);
+            prepared
+        };
+        let (prepared, ()) = tokio::join!(prepared, heard);
+        let there = within(CALL, self.docker.inspect_image(&prepared?.id)).await.map_err(|e| engine_trouble(&e))?;
+        Ok(there.config.and_then(|config| config.labels).and_then(|mut labels| labels.remove(label)))
+    }
+
     /// Makes sure that an image is there, and tells which one it is.
     pub(super) async fn prepared(
         &self,

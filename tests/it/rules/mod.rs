@@ -2,7 +2,6 @@
 
 mod client;
 mod contract;
-mod deploy_image;
 mod limits;
 mod slack_sdk;
 mod standin_refuses;

@@ -123,6 +123,7 @@ const FLOORS: &[&[&str]] = &[
     &[
         "actor",
         "ci_rules",
+        "declared",
         "build_events",
         "deployment_events",
         "lock_events",
