@@ -6,3 +6,4 @@ pub mod announce;
 pub mod command;
 pub mod limits;
 pub mod presets;
+pub mod told;

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::limits;
+use crate::{limits, told};
 
 /// Where git keeps what it knows of others' branches.
 const REMOTES: &str = "refs/remotes/";
@@ -45,7 +45,7 @@ impl<'a> Surroundings<'a> {
         Some(text.trim().to_owned()).filter(|t| !t.is_empty())
     }
 
-    fn of_event(&self, pointers: &[&str]) -> Option<String> {
+    pub(crate) fn of_event(&self, pointers: &[&str]) -> Option<String> {
         let text = |pointer: &&str| {
             Some(self.event.as_ref()?.pointer(pointer)?.as_str()?.to_owned()).filter(|t| !t.is_empty())
         };
@@ -66,7 +66,7 @@ pub struct Preset {
     /// Counts the attempts, beginning with this number; later ones go into the name.
     attempt: Option<(&'static str, u32)>,
     commit: &'static [&'static str],
-    /// The repository's address; of GitHub it is made of two.
+    /// The repository's address: the first of these that is told.
     repository: &'static [&'static str],
     /// Only where there is no checkout that has the commit.
     message: &'static [&'static str],
@@ -75,8 +75,10 @@ pub struct Preset {
     /// What is not part of a branch's name.
     strip: &'static [&'static str],
     shows: Shows,
-    url: fn(&Surroundings<'_>) -> Option<String>,
-    pull_request: fn(&Surroundings<'_>) -> Option<String>,
+    /// The run's address: the first of these that is told.
+    url: &'static [&'static str],
+    /// The pull request: the same.
+    pull_request: &'static [&'static str],
 }
 
 /// Which entries the message gets.
@@ -100,32 +102,16 @@ pub const PRESETS: &[Preset] = &[
         number: &["GITHUB_RUN_NUMBER"],
         attempt: Some(("GITHUB_RUN_ATTEMPT", 1)),
         commit: &["GITHUB_SHA"],
-        repository: &[],
+        repository: &["{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}"],
         message: &[],
         author: &["GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR"],
         strip: &[],
         shows: Shows::All,
-        url: |s| {
-            let of = |name| (s.variable)(name);
-            Some(format!(
-                "{}/{}/actions/runs/{}",
-                of("GITHUB_SERVER_URL")?,
-                of("GITHUB_REPOSITORY")?,
-                of("GITHUB_RUN_ID")?
-            ))
-        },
-        pull_request: |s| {
-            let of_reference = || {
-                let reference = (s.variable)("GITHUB_REF")?;
-                let number = reference.strip_prefix("refs/pull/")?.split('/').next()?;
-                Some(format!(
-                    "{}/{}/pull/{number}",
-                    (s.variable)("GITHUB_SERVER_URL")?,
-                    (s.variable)("GITHUB_REPOSITORY")?
-                ))
-            };
-            s.of_event(&["/pull_request/html_url"]).or_else(of_reference)
-        },
+        url: &["{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_ID}"],
+        pull_request: &[
+            "{event:/pull_request/html_url}",
+            "{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/pull/{GITHUB_REF:pull}",
+        ],
     },
     Preset {
         name: "woodpecker",
@@ -135,13 +121,13 @@ pub const PRESETS: &[Preset] = &[
         number: &["CI_PIPELINE_NUMBER"],
         attempt: Some(("CI_PIPELINE_RERUNS", 0)),
         commit: &["CI_COMMIT_SHA"],
-        repository: &["CI_REPO_URL"],
+        repository: &["{CI_REPO_URL}"],
         message: &["CI_COMMIT_MESSAGE"],
         author: &["CI_COMMIT_AUTHOR"],
         strip: &[],
         shows: Shows::All,
-        url: |s| (s.variable)("CI_PIPELINE_URL"),
-        pull_request: |s| (s.variable)("CI_COMMIT_PULL_REQUEST").map(|n| format!("#{n}")),
+        url: &["{CI_PIPELINE_URL}"],
+        pull_request: &["#{CI_COMMIT_PULL_REQUEST}"],
     },
     Preset {
         name: "gitlab",
@@ -151,13 +137,13 @@ pub const PRESETS: &[Preset] = &[
         number: &["CI_JOB_ID"],
         attempt: None,
         commit: &["CI_COMMIT_SHA"],
-        repository: &["CI_PROJECT_URL"],
+        repository: &["{CI_PROJECT_URL}"],
         message: &["CI_COMMIT_MESSAGE"],
         author: &["CI_COMMIT_AUTHOR", "GITLAB_USER_NAME"],
         strip: &[],
         shows: Shows::GitLab,
-        url: |s| (s.variable)("CI_JOB_URL"),
-        pull_request: |s| (s.variable)("CI_MERGE_REQUEST_IID").map(|n| format!("!{n}")),
+        url: &["{CI_JOB_URL}"],
+        pull_request: &["!{CI_MERGE_REQUEST_IID}"],
     },
     Preset {
         name: "circleci",
@@ -167,13 +153,13 @@ pub const PRESETS: &[Preset] = &[
         number: &["CIRCLE_BUILD_NUM"],
         attempt: None,
         commit: &["CIRCLE_SHA1"],
-        repository: &["CIRCLE_REPOSITORY_URL"],
+        repository: &["{CIRCLE_REPOSITORY_URL}"],
         message: &[],
         author: &["CIRCLE_USERNAME"],
         strip: &[],
         shows: Shows::CircleCi,
-        url: |s| (s.variable)("CIRCLE_BUILD_URL"),
-        pull_request: |s| (s.variable)("CIRCLE_PULL_REQUEST"),
+        url: &["{CIRCLE_BUILD_URL}"],
+        pull_request: &["{CIRCLE_PULL_REQUEST}"],
     },
     Preset {
         name: "buildkite",
@@ -184,13 +170,13 @@ pub const PRESETS: &[Preset] = &[
         // A job that is retried is the same build: its name counts the retries.
         attempt: Some(("BUILDKITE_RETRY_COUNT", 0)),
         commit: &["BUILDKITE_COMMIT"],
-        repository: &["BUILDKITE_REPO"],
+        repository: &["{BUILDKITE_REPO}"],
         message: &["BUILDKITE_MESSAGE"],
         author: &["BUILDKITE_BUILD_AUTHOR", "BUILDKITE_BUILD_CREATOR"],
         strip: &[],
         shows: Shows::All,
-        url: |s| (s.variable)("BUILDKITE_BUILD_URL"),
-        pull_request: |s| (s.variable)("BUILDKITE_PULL_REQUEST").filter(|n| n != "false").map(|n| format!("#{n}")),
+        url: &["{BUILDKITE_BUILD_URL}"],
+        pull_request: &["#{BUILDKITE_PULL_REQUEST:number}"],
     },
     Preset {
         name: "bitbucket",
@@ -200,16 +186,13 @@ pub const PRESETS: &[Preset] = &[
         number: &["BITBUCKET_BUILD_NUMBER"],
         attempt: Some(("BITBUCKET_STEP_RUN_NUMBER", 1)),
         commit: &["BITBUCKET_COMMIT"],
-        repository: &["BITBUCKET_GIT_HTTP_ORIGIN"],
+        repository: &["{BITBUCKET_GIT_HTTP_ORIGIN}"],
         message: &[],
         author: &[],
         strip: &[],
         shows: Shows::All,
-        url: |s| {
-            let origin = (s.variable)("BITBUCKET_GIT_HTTP_ORIGIN")?;
-            Some(format!("{origin}/pipelines/results/{}", (s.variable)("BITBUCKET_BUILD_NUMBER")?))
-        },
-        pull_request: |s| (s.variable)("BITBUCKET_PR_ID").map(|n| format!("#{n}")),
+        url: &["{BITBUCKET_GIT_HTTP_ORIGIN}/pipelines/results/{BITBUCKET_BUILD_NUMBER}"],
+        pull_request: &["#{BITBUCKET_PR_ID}"],
     },
     Preset {
         name: "drone",
@@ -219,13 +202,13 @@ pub const PRESETS: &[Preset] = &[
         number: &["DRONE_BUILD_NUMBER"],
         attempt: None,
         commit: &["DRONE_COMMIT_SHA"],
-        repository: &["DRONE_REPO_LINK"],
+        repository: &["{DRONE_REPO_LINK}"],
         message: &["DRONE_COMMIT_MESSAGE"],
         author: &["DRONE_COMMIT_AUTHOR_NAME", "DRONE_COMMIT_AUTHOR"],
         strip: &[],
         shows: Shows::All,
-        url: |s| (s.variable)("DRONE_BUILD_LINK"),
-        pull_request: |s| (s.variable)("DRONE_PULL_REQUEST").map(|n| format!("#{n}")),
+        url: &["{DRONE_BUILD_LINK}"],
+        pull_request: &["#{DRONE_PULL_REQUEST}"],
     },
     Preset {
         name: "travis",
@@ -240,8 +223,8 @@ pub const PRESETS: &[Preset] = &[
         author: &[],
         strip: &[],
         shows: Shows::All,
-        url: |s| s.first(&["TRAVIS_BUILD_WEB_URL", "TRAVIS_JOB_WEB_URL"]),
-        pull_request: |s| (s.variable)("TRAVIS_PULL_REQUEST").filter(|n| n != "false").map(|n| format!("#{n}")),
+        url: &["{TRAVIS_BUILD_WEB_URL}", "{TRAVIS_JOB_WEB_URL}"],
+        pull_request: &["#{TRAVIS_PULL_REQUEST:number}"],
     },
     Preset {
         name: "azure",
@@ -252,20 +235,13 @@ pub const PRESETS: &[Preset] = &[
         number: &["BUILD_BUILDNUMBER", "BUILD_BUILDID"],
         attempt: Some(("SYSTEM_JOBATTEMPT", 1)),
         commit: &["BUILD_SOURCEVERSION"],
-        repository: &["BUILD_REPOSITORY_URI"],
+        repository: &["{BUILD_REPOSITORY_URI}"],
         message: &["BUILD_SOURCEVERSIONMESSAGE"],
         author: &["BUILD_REQUESTEDFOR"],
         strip: &["refs/heads/", "refs/tags/", REMOTES, "refs/"],
         shows: Shows::All,
-        url: |s| {
-            let (collection, project) = ((s.variable)("SYSTEM_COLLECTIONURI")?, (s.variable)("SYSTEM_TEAMPROJECT")?);
-            let (collection, project) = (collection.trim_end_matches('/'), in_a_path(&project));
-            Some(format!("{collection}/{project}/_build/results?buildId={}", (s.variable)("BUILD_BUILDID")?))
-        },
-        pull_request: |s| {
-            s.first(&["SYSTEM_PULLREQUEST_PULLREQUESTNUMBER", "SYSTEM_PULLREQUEST_PULLREQUESTID"])
-                .map(|n| format!("#{n}"))
-        },
+        url: &["{SYSTEM_COLLECTIONURI:trimmed}/{SYSTEM_TEAMPROJECT:path}/_build/results?buildId={BUILD_BUILDID}"],
+        pull_request: &["#{SYSTEM_PULLREQUEST_PULLREQUESTNUMBER}", "#{SYSTEM_PULLREQUEST_PULLREQUESTID}"],
     },
     Preset {
         name: "jenkins",
@@ -275,13 +251,13 @@ pub const PRESETS: &[Preset] = &[
         number: &["BUILD_NUMBER"],
         attempt: None,
         commit: &["GIT_COMMIT"],
-        repository: &["GIT_URL"],
+        repository: &["{GIT_URL}"],
         message: &["CHANGE_TITLE"],
         author: &["CHANGE_AUTHOR"],
         strip: &["origin/", "refs/heads/", "refs/tags/", REMOTES],
         shows: Shows::All,
-        url: |s| (s.variable)("BUILD_URL"),
-        pull_request: |s| (s.variable)("CHANGE_URL"),
+        url: &["{BUILD_URL}"],
+        pull_request: &["{CHANGE_URL}"],
     },
 ];
 
@@ -351,12 +327,15 @@ impl Preset {
         let entry = |title: &str, value: Option<String>| value.map(|v| (title.to_owned(), v));
         let entries = match self.shows {
             Shows::CircleCi => vec![
-                entry("Pull Request", Some((self.pull_request)(s).unwrap_or_else(|| "_No Pull Request_".to_owned()))),
+                entry(
+                    "Pull Request",
+                    Some(told::first(self.pull_request, s).unwrap_or_else(|| "_No Pull Request_".to_owned())),
+                ),
                 // Without a checkout there is none to show, and an empty fence would be six backticks.
                 entry("Last Commit", message().map(|m| format!("```{m}```"))),
             ],
             Shows::GitLab => vec![
-                entry("Job Url", Some((self.url)(s).unwrap_or_default())),
+                entry("Job Url", Some(told::first(self.url, s).unwrap_or_default())),
                 entry("Last Commit", message().map(|m| format!("```{m}```"))),
             ],
             Shows::All => vec![
@@ -364,8 +343,8 @@ impl Preset {
                 entry("Commit", commit.as_ref().map(|c| c.chars().take(7).collect())),
                 entry("Author", self.author_here(s, logged("%an"))),
                 entry("Message", message()),
-                entry("Pull request", (self.pull_request)(s)),
-                entry("Run", (self.url)(s)),
+                entry("Pull request", told::first(self.pull_request, s)),
+                entry("Run", told::first(self.url, s)),
             ],
         };
         entries.into_iter().flatten().collect()
@@ -373,11 +352,8 @@ impl Preset {
 
     /// The repository's address on the web, and the commit's hash, as far as they are told.
     pub fn source(&self, s: &Surroundings<'_>) -> (Option<String>, Option<String>) {
-        let of_github =
-            || Some(format!("{}/{}", (s.variable)("GITHUB_SERVER_URL")?, (s.variable)("GITHUB_REPOSITORY")?));
-        let told = if self.name == "github" { of_github() } else { s.first(self.repository) };
         let of_git = || (s.git)(&["remote", "get-url", "origin"]);
-        let repository = told.or_else(of_git).and_then(|url| limits::repository(&url).ok());
+        let repository = told::first(self.repository, s).or_else(of_git).and_then(|url| limits::repository(&url).ok());
         (repository, self.commit_here(s).and_then(|commit| limits::commit(&commit).ok()))
     }
 
@@ -422,12 +398,6 @@ impl Preset {
 /// The original's rule, `/` to `-`, and no more than fits.
 fn in_a_name(text: &str) -> String {
     text.replace('/', "-").chars().take(PART_MAX).collect()
-}
-
-/// A part of an address.
-fn in_a_path(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 fn cut(text: &str) -> String {
