@@ -3,8 +3,11 @@
 #
 #   curl -fsSL https://coolops.example.com/install.sh | sh
 #
-# COOLOPS_DOWNLOAD_URL  folder with coolops-x86_64-linux and coolops-x86_64-linux.sha256 (what ./just client makes); that of
-#                       the coolops that handed this script out otherwise
+# On Linux on x86_64 that is a program; elsewhere (ARM, macOS, Alpine, Windows' git bash) a script with the same commands,
+# which needs curl or GNU wget, and awk.
+#
+# COOLOPS_DOWNLOAD_URL  folder with coolops-x86_64-linux, coolops.sh and their .sha256 (what ./just client makes); that of the
+#                       coolops that handed this script out otherwise
 # COOLOPS_INSTALL_DIR   where to; otherwise the first of /usr/local/bin, ~/.local/bin and ~/bin that programs are found in and
 #                       that can be written to, or else ~/.local/bin. No root is needed.
 #
@@ -13,6 +16,7 @@ set -eu
 
 # Filled in by whoever hands the script out.
 handed_out_by=''
+has_program='yes'
 
 fail() {
   echo "coolops install: $*" >&2
@@ -54,6 +58,14 @@ place() {
   [ -z "${HOME:-}" ] || echo "$HOME/.local/bin"
 }
 
+# Whether this is Alpine, or another Linux without glibc.
+is_musl() {
+  for loader in /lib/ld-musl-*; do
+    [ ! -e "$loader" ] || return 0
+  done
+  return 1
+}
+
 work=""
 new=""
 tidy() {
@@ -63,19 +75,16 @@ tidy() {
 
 main() {
   unset CDPATH
-  system=$(uname -s)
-  machine=$(uname -m)
-  if [ "$system" != Linux ] || { [ "$machine" != x86_64 ] && [ "$machine" != amd64 ]; }; then
-    fail "there is a program for Linux on x86_64 only, and this is $system on $machine;" \
-      "announce builds with curl instead, or build coolops here: cargo build --package coolops-client --profile client"
-  fi
+  case "$has_program $(uname -s) $(uname -m)" in
+    'yes Linux x86_64' | 'yes Linux amd64') if is_musl; then name=coolops.sh; else name=coolops-x86_64-linux; fi ;;
+    *) name=coolops.sh ;;
+  esac
   base=${COOLOPS_DOWNLOAD_URL:-$handed_out_by}
-  [ -n "$base" ] || fail "COOLOPS_DOWNLOAD_URL is not set; set it to the folder that holds coolops-x86_64-linux"
+  [ -n "$base" ] || fail "COOLOPS_DOWNLOAD_URL is not set; set it to the folder that holds $name"
   base=${base%/}
   folder=${COOLOPS_INSTALL_DIR:-}
   [ -n "$folder" ] || folder=$(place)
   [ -n "$folder" ] || fail "neither COOLOPS_INSTALL_DIR nor HOME is set; say where to install"
-  name=coolops-x86_64-linux
   trap tidy EXIT
   # A shell that is killed does not run the trap of its exit by itself.
   trap 'exit 130' INT

@@ -54,6 +54,9 @@ pub enum Command {
     /// Announce a build from Woodpecker
     #[command(name = "build:new:woodpecker")]
     Woodpecker(Args),
+    /// Print these commands as a POSIX script, for machines that there is no program for
+    #[command(name = "portable", hide = true)]
+    Portable,
 }
 
 /// Announce builds to coolops from CI.
@@ -113,6 +116,10 @@ fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
 pub fn run(command: &Command) -> ExitCode {
     let (preset, args) = match command {
         Command::New(args) => return announce::run_named(args),
+        Command::Portable => {
+            let _ = write!(std::io::stdout(), "{}", crate::portable::script());
+            return ExitCode::SUCCESS;
+        }
         Command::Auto(args) => (None, args),
         Command::Azure(args) => (Some("azure"), args),
         Command::Bitbucket(args) => (Some("bitbucket"), args),

@@ -5,5 +5,6 @@
 pub mod announce;
 pub mod command;
 pub mod limits;
+pub mod portable;
 pub mod presets;
 pub mod told;

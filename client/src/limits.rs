@@ -469,7 +469,7 @@ pub fn value<'a>(of: &str, text: &'a str) -> Result<&'a str, Invalid> {
 }
 
 /// Longest address of a repository, in characters.
-const REPOSITORY_MAX: usize = 300;
+pub const REPOSITORY_MAX: usize = 300;
 
 /// A commit's hash, as CI tells it: 7 to 64 hexadecimal digits.
 ///

@@ -60,36 +60,47 @@ pub struct Preset {
     /// How people call it.
     pub title: &'static str,
     /// The variable, and the value where one is needed, by which it is recognised.
-    sign: (&'static str, Option<&'static str>),
-    branch: &'static [&'static str],
-    number: &'static [&'static str],
+    pub(crate) sign: (&'static str, Option<&'static str>),
+    pub(crate) branch: &'static [&'static str],
+    pub(crate) number: &'static [&'static str],
     /// Counts the attempts, beginning with this number; later ones go into the name.
-    attempt: Option<(&'static str, u32)>,
-    commit: &'static [&'static str],
+    pub(crate) attempt: Option<(&'static str, u32)>,
+    pub(crate) commit: &'static [&'static str],
     /// The repository's address: the first of these that is told.
-    repository: &'static [&'static str],
+    pub(crate) repository: &'static [&'static str],
     /// Only where there is no checkout that has the commit.
-    message: &'static [&'static str],
+    pub(crate) message: &'static [&'static str],
     /// The same.
-    author: &'static [&'static str],
+    pub(crate) author: &'static [&'static str],
     /// What is not part of a branch's name.
-    strip: &'static [&'static str],
-    shows: Shows,
+    pub(crate) strip: &'static [&'static str],
+    pub(crate) shows: Shows,
     /// The run's address: the first of these that is told.
-    url: &'static [&'static str],
+    pub(crate) url: &'static [&'static str],
     /// The pull request: the same.
-    pull_request: &'static [&'static str],
+    pub(crate) pull_request: &'static [&'static str],
 }
 
 /// Which entries the message gets.
 #[derive(Clone, Copy)]
-enum Shows {
+pub(crate) enum Shows {
     /// Pull Request and Last Commit, as the original.
     CircleCi,
     /// Job Url and Last Commit, as the original.
     GitLab,
     /// What a webhook's message shows, under the same titles.
     All,
+}
+
+impl Shows {
+    /// What the script calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::CircleCi => "circleci",
+            Self::GitLab => "gitlab",
+            Self::All => "all",
+        }
+    }
 }
 
 /// In the order in which they are recognised: some set the variables of others too.

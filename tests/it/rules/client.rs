@@ -17,28 +17,28 @@ use serde_json::Value;
 use crate::story::random_name;
 use crate::story::service::service_story;
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// What `./just client` made.
-fn program() -> PathBuf {
+pub(super) fn program() -> PathBuf {
     let path = root().join("dist/coolops-x86_64-linux");
     assert!(path.exists(), "run the tests with ./just test, which builds it");
     path
 }
 
 /// A folder of this test's own.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let path = std::env::temp_dir().join(format!("coolops-client-{}", random_name()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.0.join(name).to_string_lossy().into_owned()
     }
 }
@@ -49,17 +49,17 @@ impl Drop for Folder {
     }
 }
 
-type Heard = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
+pub(super) type Heard = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
 
 /// A server that serves a folder and takes builds; what it heard is kept.
-struct Server {
-    url: String,
-    heard: Heard,
+pub(super) struct Server {
+    pub(super) url: String,
+    pub(super) heard: Heard,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Server {
-    fn start(folder: &Path) -> Self {
+    pub(super) fn start(folder: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let heard = Heard::default();
         let file = |name: &'static str| {
@@ -78,6 +78,8 @@ impl Server {
         let router = Router::new()
             .route("/coolops-x86_64-linux", file("coolops-x86_64-linux"))
             .route("/coolops-x86_64-linux.sha256", file("coolops-x86_64-linux.sha256"))
+            .route("/coolops.sh", file("coolops.sh"))
+            .route("/coolops.sh.sha256", file("coolops.sh.sha256"))
             .route("/install.sh", file("install.sh"))
             .route("/builds", post(take))
             .with_state(Arc::clone(&heard));
@@ -87,7 +89,7 @@ impl Server {
         Self { url, heard, _runtime: runtime }
     }
 
-    fn heard(&self) -> Value {
+    pub(super) fn heard(&self) -> Value {
         self.heard.lock().unwrap().pop().expect("a build was announced").1
     }
 }
@@ -97,7 +99,12 @@ async fn take(State(heard): State<Heard>, headers: HeaderMap, body: Bytes) -> St
     StatusCode::CREATED
 }
 
-fn run(program: &Path, arguments: &[&str], variables: &[(&str, &str)], folder: &Path) -> (i32, String, String) {
+pub(super) fn run(
+    program: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+    folder: &Path,
+) -> (i32, String, String) {
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -108,7 +115,7 @@ fn run(program: &Path, arguments: &[&str], variables: &[(&str, &str)], folder: &
     shown(&command.output().unwrap())
 }
 
-fn shown(output: &Output) -> (i32, String, String) {
+pub(super) fn shown(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
@@ -168,7 +175,7 @@ fn the_server_has_every_command_of_ci_too() {
 }
 
 /// A checkout with one commit.
-fn checkout() -> (Folder, String) {
+pub(super) fn checkout() -> (Folder, String) {
     let folder = Folder::new();
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
@@ -427,11 +434,14 @@ fn coolops_hands_out_its_program_for_ci_with_one_line() {
             command.envs([("COOLOPS_URL", &url), ("COOLOPS_PROJECT_API_TOKEN", &token)]);
             shown(&command.stdin(Stdio::null()).output().unwrap())
         };
-        // There is none at first: the job hears so, and does not go on.
-        let line = format!("curl -fsSL {}/install.sh | sh && coolops build:new main-1", s.url);
+        // There is no program at first: then a script with the same commands is installed.
+        let line = |name: &str| format!("curl -fsSL {}/install.sh | sh && coolops build:new {name}", s.url);
         let path = format!("{bin}:/usr/bin:/bin");
-        let (code, _, said) = job(&line, &path);
-        assert!(code == 1 && said.contains("coolops install: this coolops has no program for CI at hand"), "{said}");
+        let (code, said, wrong) = job(&line("main-0"), &path);
+        assert_eq!((code, wrong.as_str()), (0, ""), "{said}");
+        assert!(said.contains("(portable) as ") && said.contains(&format!("{bin}/coolops")), "{said}");
+        s.shows("# Api: main-0").await;
+        let line = line("main-1");
         s.stop("-TERM");
         s.set("COOLOPS_CLIENT_DIR", root().join("dist").to_str().unwrap());
         s.start().await;
@@ -439,6 +449,7 @@ fn coolops_hands_out_its_program_for_ci_with_one_line() {
         let (code, said, wrong) = job(&line, &path);
         assert_eq!((code, wrong.as_str()), (0, ""), "{said}");
         assert!(said.contains(&format!("as {bin}/coolops")) && !said.contains("PATH"), "{said}");
+        assert!(!said.contains("portable"), "the program takes the script's place: {said}");
         s.shows("# Api: main-1").await;
         let own = format!("curl -fsSL {}/install.sh | sh", s.url);
         let (code, said, _) = job(&own, "/usr/bin:/bin");
@@ -446,6 +457,27 @@ fn coolops_hands_out_its_program_for_ci_with_one_line() {
         let (_, _, wrong) = job(&format!("curl -fsS {}/client/..%2fCargo.toml", s.url), "/usr/bin:/bin");
         assert!(wrong.contains("404"), "{wrong}");
     });
+}
+
+#[test]
+fn where_there_is_no_program_a_script_is_installed_with_the_same_commands() {
+    for (system, machine) in [("Darwin", "arm64"), ("Linux", "aarch64"), ("MINGW64_NT-10.0-19045", "x86_64")] {
+        let folder = Folder::new();
+        let server = Server::start(&root().join("dist"));
+        let fake = folder.0.join("fake");
+        std::fs::create_dir_all(&fake).unwrap();
+        let uname = format!("#!/bin/sh\n[ \"$1\" = -s ] && echo {system} || echo {machine}\n");
+        std::fs::write(fake.join("uname"), uname).unwrap();
+        Command::new("chmod").arg("+x").arg(fake.join("uname")).status().unwrap();
+        let (code, said, wrong) = install(&folder, &server.url, &[]);
+        assert_eq!((code, wrong.as_str()), (0, ""), "{said}");
+        assert!(said.starts_with("Installed coolops 0.1.0 (portable) as "), "{said}");
+        let place = folder.path(".local/bin/coolops");
+        let job = [("COOLOPS_URL", server.url.as_str()), ("COOLOPS_PROJECT_API_TOKEN", "cops_x")];
+        let (code, _, said) = run(Path::new(&place), &["build:new", "main-1", "-p", "A=1"], &job, &folder.0);
+        assert_eq!((code, said.as_str()), (0, ""));
+        assert_eq!(server.heard(), serde_json::json!({ "name": "main-1", "params": { "A": "1" } }));
+    }
 }
 
 #[test]
@@ -474,7 +506,7 @@ fn nothing_is_installed_when_something_is_wrong() {
     std::fs::create_dir_all(&fake).unwrap();
     std::fs::write(fake.join("uname"), "#!/bin/sh\n[ \"$1\" = -s ] && echo Darwin || echo arm64\n").unwrap();
     Command::new("chmod").arg("+x").arg(fake.join("uname")).status().unwrap();
-    fails(&server.url, "there is a program for Linux on x86_64 only, and this is Darwin on arm64");
+    fails(&server.url, "coolops.sh can't be fetched");
 }
 
 /// A step of an example: its script, and the variables that the CI system would set for it, with `fill` for every place

@@ -3,6 +3,7 @@
 mod client;
 mod contract;
 mod limits;
+mod portable_client;
 mod slack_sdk;
 mod standin_refuses;
 mod terminal;
