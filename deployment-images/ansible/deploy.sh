@@ -19,6 +19,15 @@ health_variables
 yes_or_no ROLLBACK_ON_FAILURE
 ssh_variables
 [ -f "$PLAYBOOK" ] || problem 'PLAYBOOK is no file of this image'
+case $PLAYBOOK,$PLAYBOOK_ROLLBACK in
+  /*,/* | /*,) ;;
+  *) problem 'PLAYBOOK and PLAYBOOK_ROLLBACK begin with /' ;;
+esac
+case $PLAYBOOK_INVENTORY in
+  */*[[:blank:]]* | *"
+"*) ;;
+  /*) [ -e "$PLAYBOOK_INVENTORY" ] || problem 'PLAYBOOK_INVENTORY is no file and no folder of this image' ;;
+esac
 if [ -n "$ROLLBACK_ON_FAILURE" ]; then
   [ -n "$PLAYBOOK_ROLLBACK" ] || problem 'ROLLBACK_ON_FAILURE needs PLAYBOOK_ROLLBACK: what is the way back?'
   [ -z "$PLAYBOOK_ROLLBACK" ] || [ -f "$PLAYBOOK_ROLLBACK" ] || problem 'PLAYBOOK_ROLLBACK is no file of this image'
@@ -40,7 +49,7 @@ ANSIBLE_SSH_COMMON_ARGS="-F none -o UserKnownHostsFile=$work/known_hosts -o Stri
 ANSIBLE_SSH_CONTROL_PATH_DIR=$work/cp
 export HOME ANSIBLE_HOME ANSIBLE_LOCAL_TEMP ANSIBLE_RETRY_FILES_ENABLED ANSIBLE_HOST_KEY_CHECKING ANSIBLE_SSH_COMMON_ARGS ANSIBLE_SSH_CONTROL_PATH_DIR
 set --
-if [ -f "$PLAYBOOK_INVENTORY" ]; then
+if [ -e "$PLAYBOOK_INVENTORY" ]; then
   set -- "$@" --inventory "$PLAYBOOK_INVENTORY"
 else
   printf '%s\n' "$PLAYBOOK_INVENTORY" >"$work/inventory"
@@ -57,15 +66,22 @@ json_of_build VALUES_FROM_BUILD >"$work/values.json"
 set -- "$@" --extra-vars "@$work/values.json"
 
 step "Looking at ${PLAYBOOK##*/}"
-run ansible-playbook "$@" --syntax-check "$PLAYBOOK" || fail 'Ansible can not read the playbook. Nothing was touched.'
+# An ansible.cfg beside it counts.
+cd "$(dirname "$PLAYBOOK")" || fail "its folder can't be entered. Nothing was touched."
+run ansible-playbook "$@" --list-hosts "$PLAYBOOK" >"$work/hosts" || {
+  cat "$work/hosts"
+  fail 'Ansible can not read the playbook. Nothing was touched.'
+}
+cat "$work/hosts"
+grep -q 'hosts ([1-9]' "$work/hosts" || fail 'no machine of the inventory is one of the playbook. Nothing was touched.'
 step "Playing ${PLAYBOOK##*/}"
 left='The playbook was played as far as the log says.'
 why=''
 run ansible-playbook "$@" "$PLAYBOOK" || why='the playbook failed; Ansible says above where'
-[ -n "$why" ] || healthy || why="$HEALTH_URL is not well"
+[ -n "$why" ] || healthy || why="$(health_place) is not well"
 if [ -z "$why" ]; then
   step 'Done'
-  echo "${COOLOPS_BUILD_NAME:-The build} is there."
+  printf '%s is there.\n' "${COOLOPS_BUILD_NAME:-The build}"
   exit
 fi
 [ -n "$ROLLBACK_ON_FAILURE" ] || fail "$why. It stays as it is."

@@ -19,11 +19,9 @@ yes_or_no ROLLBACK_ON_FAILURE
 checked
 aws_access
 
-# service FILTER [ID]: what ECS says of the service, as jq reads it.
-service() {
-  aws_json "$work/service.json" ecs describe-services --cluster "$ECS_CLUSTER" --services "$ECS_SERVICE" || return 1
-  jq -r --arg id "${2:-}" "$1" "$work/service.json"
-}
+# service: what ECS says of the service; `told` reads it. The one is run by itself, so that it hears SIGTERM.
+service() { aws_json "$work/service.json" ecs describe-services --cluster "$ECS_CLUSTER" --services "$ECS_SERVICE"; }
+told() { jq -r --arg id "${2:-}" "$1" "$work/service.json"; }
 
 # deploy ARN: has the service take a task definition. ECS calls that a deployment, and tells its id.
 deploy() {
@@ -34,17 +32,17 @@ deploy() {
 # settled: waits until nothing but that deployment runs, in the number that is wanted. 1 when it does not come to that, 2 when
 # another one has taken its place.
 settled() {
-  waited=0
+  until_then=$(($(date +%s) + WAIT_SECONDS))
   said=''
   while :; do
+    how='unanswered 0 0 0'
     # shellcheck disable=SC2016
-    how=$(service '.services[0] | .desiredCount as $wanted | .deployments as $all
+    ! service || how=$(told '.services[0] | .desiredCount as $wanted | .deployments as $all
       | ([$all[] | select(.id == $id and .status == "PRIMARY")][0]) as $own
-      | if $own then "\($own.rolloutState // "-") \($own.runningCount) \($wanted) \($all | length)" else "replaced 0 0 0" end' "$id") ||
-      how='unanswered 0 0 0'
+      | if $own then "\($own.rolloutState // "-") \($own.runningCount) \($wanted) \($all | length)" else "replaced 0 0 0" end' "$id")
     # shellcheck disable=SC2086
     set -- $how
-    [ "$how" = "$said" ] || [ "$1" = unanswered ] || echo "$2 of $3 run, rollout $1"
+    [ "$how" = "$said" ] || [ "$1" = unanswered ] || [ "$1" = replaced ] || echo "$2 of $3 run, rollout $1"
     said=$how
     case $1 in
       COMPLETED) return 0 ;;
@@ -53,15 +51,14 @@ settled() {
       # Of a service that something else deploys ECS tells no state.
       -) [ "$2" -lt "$3" ] || [ "$4" -gt 1 ] || return 0 ;;
     esac
-    [ "$waited" -lt "$WAIT_SECONDS" ] || return 1
-    waited=$((waited + POLL_SECONDS))
+    [ "$(date +%s)" -lt "$until_then" ] || return 1
     run sleep "$POLL_SECONDS"
   done
 }
 
 step "Looking at what runs as $ECS_SERVICE on $ECS_CLUSTER"
-before=$(service '.services[0] | select(.status == "ACTIVE") | .taskDefinition // empty') ||
-  fail "the service can't be read. Nothing was touched."
+service || fail "the service can't be read. Nothing was touched."
+before=$(told '.services[0] | select(.status == "ACTIVE") | .taskDefinition // empty')
 [ -n "$before" ] || fail "there is no active service $ECS_SERVICE on $ECS_CLUSTER. Nothing was touched."
 aws_json "$work/before.json" ecs describe-task-definition --task-definition "$before" --include TAGS ||
   fail "its task definition can't be read. Nothing was touched."
@@ -90,32 +87,30 @@ echo "${after##*/}"
 
 step "Updating $ECS_SERVICE"
 left="The service may be on its way to ${after##*/} (it had ${before##*/})."
-deploy "$after" || fail "the service can't be updated. It is as it was."
+deploy "$after" || fail "the service was not updated, as far as can be told. $left"
 
 step "Waiting for $ECS_SERVICE, $WAIT_SECONDS seconds at most"
 outcome=0
 settled || outcome=$?
-case $outcome in
-  0)
-    step 'What runs now'
-    echo "$ECS_SERVICE ($container): $ran → $DOCKER_IMAGE"
-    exit
-    ;;
-  2)
-    now=$(jq -r '.services[0].taskDefinition' "$work/service.json")
-    fail "the service has ${now##*/} by now: ECS has put it back, or somebody else has changed it meanwhile."
-    ;;
-esac
+if [ "$outcome" -eq 0 ]; then
+  step 'What runs now'
+  echo "$ECS_SERVICE ($container): $ran → $DOCKER_IMAGE"
+  exit
+fi
 echo "--- What ECS says of $ECS_SERVICE" >&2
-jq -r '.services[0] | (.deployments[]? | .rolloutStateReason // empty), (.events[:5][]? | .message)' "$work/service.json" >&2
+told '.services[0] | (.deployments[]? | .rolloutStateReason // empty), (.events[:5][]? | .message)' >&2
 if aws_json "$work/stopped.json" ecs list-tasks --cluster "$ECS_CLUSTER" --service-name "$ECS_SERVICE" --desired-status STOPPED; then
-  tasks=$(jq -r '.taskArns[:10][]' "$work/stopped.json")
+  tasks=$(jq -r '(.taskArns // [])[:10][]' "$work/stopped.json")
   # shellcheck disable=SC2086
   [ -z "$tasks" ] || ! aws_json "$work/tasks.json" ecs describe-tasks --cluster "$ECS_CLUSTER" --tasks $tasks ||
     jq -r '.tasks[] | "\(.taskArn | split("/")[-1]): \(.stoppedReason // "-")", (.containers[]? | select(.reason or .exitCode) | "  \(.name): \(.reason // "") exit code \(.exitCode // "-")")' "$work/tasks.json" >&2
 fi
+if [ "$outcome" -eq 2 ]; then
+  now=$(told '.services[0].taskDefinition')
+  fail "the service has ${now##*/} by now: ECS has put it back, or somebody else has changed it meanwhile."
+fi
 [ -n "$ROLLBACK_ON_FAILURE" ] || fail "$ECS_SERVICE is not well with $DOCKER_IMAGE. It stays as it is (ROLLBACK_ON_FAILURE=true puts back what ran)."
 echo '--- Putting back what ran' >&2
-deploy "$before" || fail "$ECS_SERVICE is not well with $DOCKER_IMAGE, and ${before##*/} could not be put back."
+deploy "$before" || fail "$ECS_SERVICE is not well with $DOCKER_IMAGE, and ${before##*/} was not put back, as far as can be told."
 settled >&2 || fail "$ECS_SERVICE is not well with $DOCKER_IMAGE; ${before##*/} was put back, and is not well either."
 fail "$ECS_SERVICE is not well with $DOCKER_IMAGE. ${before##*/} was put back, and runs."

@@ -9,7 +9,7 @@ of_environment HELM_RELEASE HELM_CHART VALUES_FROM_BUILD
 cluster_variables
 fits HELM_RELEASE 53 'a-z0-9-' 'name of a release'
 fits HELM_CHART 500 'A-Za-z0-9._/:@-' 'chart: a folder of this image, oci://… or https://…'
-optional HELM_CHART_VERSION
+read_value HELM_CHART_VERSION
 fits HELM_CHART_VERSION 100 'A-Za-z0-9.+_-' 'version of a chart'
 optional HELM_VALUES
 from_build VALUES_FROM_BUILD
@@ -36,12 +36,16 @@ done
 
 in_release() { run helm "$@" "$HELM_RELEASE" --namespace "$KUBERNETES_NAMESPACE"; }
 step "Looking at what $HELM_RELEASE is in $KUBERNETES_NAMESPACE"
-in_release history --max 5 || echo "$HELM_RELEASE is not there yet."
+if ! in_release history --max 5 2>"$work/said"; then
+  cat "$work/said" >&2
+  grep -q 'release: not found' "$work/said" || fail 'the cluster can not be asked for it. Nothing was touched.'
+  echo "$HELM_RELEASE is not there yet."
+fi
 step "Upgrading $HELM_RELEASE, $WAIT_SECONDS seconds at most"
 left="The release $HELM_RELEASE may be half upgraded: helm history $HELM_RELEASE -n $KUBERNETES_NAMESPACE says so."
 if ! run helm "$@"; then
   echo "--- What Kubernetes says" >&2
-  in_namespace get events --field-selector type=Warning --sort-by=.lastTimestamp >"$work/events" || :
+  in_namespace get events --field-selector type=Warning --sort-by=.metadata.creationTimestamp >"$work/events" || :
   tail -n 20 "$work/events" >&2
   if [ -n "$ROLLBACK_ON_FAILURE" ]; then
     fail "$HELM_RELEASE could not be upgraded. Helm was to put back what ran; its history says whether it did."

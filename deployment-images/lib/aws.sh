@@ -35,7 +35,9 @@ aws_access() {
   unset AWS_ROLE_ARN
 }
 
+# A network that is gone is found out before a deployment's patience is.
 as_role() {
+  set -- --cli-connect-timeout 10 --cli-read-timeout 60 "$@"
   if [ -n "$profile" ]; then run aws --profile "$profile" "$@"; else run aws "$@"; fi
 }
 

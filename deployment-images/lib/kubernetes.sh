@@ -13,6 +13,9 @@ cluster_variables() {
   yes_or_no ROLLBACK_ON_FAILURE
   fits KUBERNETES_SERVER 500 'A-Za-z0-9._:/-' 'address of a cluster, such as https://203.0.113.7:6443'
   fits KUBERNETES_TOKEN 8000 'A-Za-z0-9._~+/=-' 'token of Kubernetes'
+  if [ -n "$KUBERNETES_CONFIG" ] && [ -n "$KUBERNETES_SERVER" ]; then
+    problem 'KUBERNETES_CONFIG and KUBERNETES_SERVER are both set: which cluster is meant?'
+  fi
   if [ -z "$KUBERNETES_CONFIG" ]; then
     of_environment 'KUBERNETES_CONFIG|KUBERNETES_SERVER'
     [ -z "$KUBERNETES_SERVER" ] || of_environment KUBERNETES_TOKEN
@@ -70,8 +73,11 @@ workloads() {
       cj | cronjob | cronjobs) kind=cronjob ;;
       *) problem "$1: there are deployment/, statefulset/, daemonset/ and cronjob/ before a name" ;;
     esac
+    case $workload,$container in
+      ,* | -* | *,-* | *,*,*) problem "$1 names nothing in Kubernetes: write NAME, or NAME=CONTAINER" ;;
+    esac
     case $workload$container in
-      '' | -* | *[!a-z0-9.-]*) problem "$1 names nothing in Kubernetes: small letters, digits, '.' and '-' are in a name" ;;
+      '' | *[!a-z0-9.-]*) problem "$1 names nothing in Kubernetes: small letters, digits, '.' and '-' are in a name" ;;
     esac
     echo "$kind $workload $container" >>"$work/workloads"
   done <"$work/listed"
@@ -114,6 +120,7 @@ set_images() { # set_images IMAGE
       not_well "$1 could not be set on $kind/$name" "$kind" "$name"
     fi
   done 4<"$work/plan"
+  begin_waiting
   while read -r kind name container before <&4; do
     wait_for "$kind" "$name" || not_well "$kind/$name is not well with $1" "$kind" "$name"
   done 4<"$work/plan"
@@ -126,39 +133,66 @@ set_images() { # set_images IMAGE
   done 4<"$work/plan"
 }
 
+# The seconds that are left of those that all of it may take, one at least.
+begin_waiting() { until_then=$(($(date +%s) + WAIT_SECONDS)); }
+seconds_left() {
+  seconds=$((until_then - $(date +%s)))
+  [ "$seconds" -ge 1 ] || seconds=1
+  printf '%s' "$seconds"
+}
+
 wait_for() { # wait_for KIND NAME
   if [ "$1" = cronjob ]; then
     echo "$1/$2 takes it from its next run on."
     return
   fi
-  step "Waiting for $1/$2, $WAIT_SECONDS seconds at most"
-  in_namespace rollout status "$1/$2" --timeout="${WAIT_SECONDS}s"
+  step "Waiting for $1/$2, $(seconds_left) seconds at most"
+  in_namespace rollout status "$1/$2" --timeout="$(seconds_left)s"
 }
 
-# put_back WHY: what ran before, on all that was changed.
+# put_back WHY: what ran before, on all that was changed; first all of it, then it is waited for.
 put_back() {
+  trouble=''
   while read -r kind name container before <&5; do
-    in_namespace set image "$kind/$name" "$container=$before" >&2 || fail "$1. $before could not be put back on $kind/$name."
-    if [ "$kind" != cronjob ]; then
-      in_namespace rollout status "$kind/$name" --timeout="${WAIT_SECONDS}s" >&2 ||
-        fail "$1. $before was put back on $kind/$name, which is not well either."
-    fi
+    in_namespace set image "$kind/$name" "$container=$before" >&2 || trouble="$trouble $before could not be put back on $kind/$name."
   done 5<"$work/changed"
+  begin_waiting
+  while read -r kind name container before <&5; do
+    [ "$kind" = cronjob ] || in_namespace rollout status "$kind/$name" --timeout="$(seconds_left)s" >&2 ||
+      trouble="$trouble $kind/$name is not well with $before either."
+  done 5<"$work/changed"
+  [ -z "$trouble" ] || fail "$1. What ran before was put back, but:$trouble"
   fail "$1. What ran before was put back, and runs."
+}
+
+# The lines of a file that are about a workload, or about a pod of it: its name, and at most two parts more.
+about() { # about NAME FILE
+  awk -v name="$1" '
+    $1 == name { print; next }
+    index($1, name "-") == 1 { rest = substr($1, length(name) + 2); if (split(rest, parts, "-") <= 2) print }' "$2"
 }
 
 # not_well WHY KIND NAME: in the cluster's own words; then back to what ran, where that is wanted.
 not_well() {
   echo "--- What Kubernetes says of $2/$3" >&2
-  in_namespace get events --field-selector type=Warning \
+  in_namespace get events --field-selector type=Warning --sort-by=.metadata.creationTimestamp \
     -o "jsonpath={range .items[*]}{.involvedObject.name}{' '}{.reason}{': '}{.message}{'\n'}{end}" >"$work/events" ||
     echo 'Its events can not be read.' >&2
-  awk -v name="$3" '$1 == name || index($1, name "-") == 1' "$work/events" | tail -n 20 >&2
+  about "$3" "$work/events" | tail -n 20 >&2
+  each="{.state.waiting.reason}{' '}{.state.waiting.message}{' '}{.state.terminated.reason}{' '}{.lastState.terminated.reason}"
   in_namespace get pods \
-    -o "jsonpath={range .items[*]}{.metadata.name}{' '}{range .status.containerStatuses[*]}{.state.waiting.reason}{' '}{.state.waiting.message}{' '}{.state.terminated.reason}{end}{'\n'}{end}" >"$work/pods" || :
-  awk -v name="$3" 'index($1, name "-") == 1 && NF > 1' "$work/pods" | tail -n 20 >&2
+    -o "jsonpath={range .items[*]}{.metadata.name}{' '}{range .status.initContainerStatuses[*]}$each{' '}{end}{range .status.containerStatuses[*]}$each{end}{'\n'}{end}" >"$work/pods" || :
+  about "$3" "$work/pods" | awk 'NF > 1' | tail -n 20 >"$work/troubled"
+  cat "$work/troubled" >&2
+  # Why a container crashed is in what it printed.
+  awk '{ print $1 }' "$work/troubled" | head -n 2 >"$work/crashed"
+  while read -r pod <&4; do
+    in_namespace logs "$pod" --all-containers --tail=20 --previous >"$work/printed" 2>/dev/null ||
+      in_namespace logs "$pod" --all-containers --tail=20 >"$work/printed" 2>/dev/null || continue
+    sed "s/^/$pod | /" "$work/printed" >&2
+  done 4<"$work/crashed"
   if [ -z "$ROLLBACK_ON_FAILURE" ]; then
-    fail "$1. It stays as it is (ROLLBACK_ON_FAILURE=true puts back what ran)."
+    fail "$1. It stays as it is (ROLLBACK_ON_FAILURE=true puts back what ran). $left"
   fi
   echo '--- Putting back what ran' >&2
   put_back "$1"

@@ -11,7 +11,7 @@ ssh_variables() {
 # machine's own ssh_host_…_key.pub.
 machine_keys() {
   printf '%s\n' "$DEPLOY_HOST_KEY" |
-    sed -n 's/^#.*//; s/^\(.*[[:blank:]]\)\{0,1\}\(ssh-[a-z0-9@.-]*\|ecdsa-sha2-[a-z0-9-]*\|sk-[a-z0-9@.-]*\)[[:blank:]]\{1,\}\([A-Za-z0-9+/]\{20,\}=*\).*/\2 \3/p' >"$work/machine"
+    sed -n '/^[[:blank:]]*[#@]/d; s/^\(.*[[:blank:]]\)\{0,1\}\(ssh-[a-z0-9@.-]*\|ecdsa-sha2-[a-z0-9-]*\|sk-[a-z0-9@.-]*\)[[:blank:]]\{1,\}\([A-Za-z0-9+/]\{20,\}=*\).*/\2 \3/p' >"$work/machine"
   [ -z "$DEPLOY_HOST_KEY" ] || [ -s "$work/machine" ] ||
     problem 'DEPLOY_HOST_KEY holds no public key of a machine; ssh-keyscan HOST prints it, to be compared with the machine itself'
 }

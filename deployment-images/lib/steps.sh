@@ -19,6 +19,8 @@ stopped=''
 child=''
 problems=''
 
+# Two folders that go with the script: `work` for keys, in memory where there is such a place; `scratch` for all that may be
+# large or has to be run (in a container /dev/shm has 64 MB, and nothing there can be run).
 work=''
 for place in "${TMPDIR:-}" /dev/shm /tmp; do
   if [ -d "$place" ] && [ -w "$place" ]; then
@@ -26,10 +28,10 @@ for place in "${TMPDIR:-}" /dev/shm /tmp; do
   fi
 done
 [ -n "$work" ] || { echo "$image: there is no folder for keys: neither /dev/shm nor /tmp can be written to" >&2; exit 1; }
-# What the tools need for a while goes with the script too.
-TMPDIR=$work
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/coolops.XXXXXX" 2>/dev/null) || scratch=$(mktemp -d "$work/scratch.XXXXXX")
+trap 'rm -rf "$work" "$scratch"' EXIT
+TMPDIR=$scratch
 export TMPDIR
-trap 'rm -rf "$work"' EXIT
 trap 'told_to_stop 143' TERM
 trap 'told_to_stop 130' INT HUP
 
@@ -60,6 +62,8 @@ run() {
   # In the background a program has no input, but for what is handed to it.
   { "$@" <&3 3<&- & } 3<&0
   child=$!
+  # The signal may have come just before it was known whom to tell.
+  [ -z "$stopped" ] || kill -TERM "$child" 2>/dev/null || :
   while :; do
     code=0
     wait "$child" || code=$?
@@ -71,34 +75,48 @@ run() {
   return "$code"
 }
 
-# The value of a variable, without the carriage returns and the ends of lines that editors leave behind it.
+# The value of a variable, without the carriage returns and the ends of lines that editors leave at its lines' ends.
 value_of() {
-  eval "printf '%s' \"\${$1:-}\"" | tr -d '\r'
+  eval "printf '%s\\n' \"\${$1:-}\"" | sed "s/$return\$//"
 }
+return=$(printf '\r')
 
 problem() {
+  case $problems in
+    *"$*"*) return ;;
+  esac
   problems="$problems
   $*"
 }
 
 # of_build NAME…, of_environment NAME…: each has to be there; NAME|OTHER is one of two.
-of_build() { require 'the build names it: -p' "$@"; }
-of_environment() { require 'coolops environment set PROJECT ENVIRONMENT' "$@"; }
+of_build() { require 'the build names it: -p' read_value "$@"; }
+of_environment() { require 'coolops environment set PROJECT ENVIRONMENT' optional "$@"; }
 require() {
   how=$1
-  shift
+  reads=$2
+  shift 2
   for names in "$@"; do
     found=''
     for name in $(echo "$names" | tr '|' ' '); do
-      optional "$name"
+      "$reads" "$name"
       eval "[ -z \"\$$name\" ]" || found=$name
     done
     [ -n "$found" ] || problem "$(echo "$names" | sed 's/|/ or /g') is not set ($how ${names%%|*}=…)"
   done
 }
 
-# optional NAME [DEFAULT]
+# optional NAME [DEFAULT]: a variable of the environment. A build does not bring it: whoever may announce one would say where
+# things go, and which keys are believed. coolops tells what a build brings that no operator has named.
 optional() {
+  case " ${COOLOPS_BUILD_PARAMS:-} " in
+    *" $1 "*) problem "$1 is a variable of the environment, and this build brings it (coolops environment set, or: coolops project params PROJECT $1 …)" ;;
+  esac
+  read_value "$@"
+}
+
+# read_value NAME [DEFAULT]
+read_value() {
   eval "$1=\$(value_of $1)"
   eval "[ -n \"\$$1\" ] || $1=\${2:-}"
 }
@@ -118,7 +136,13 @@ fits() {
 image_reference() { fits "$1" 500 'A-Za-z0-9._/:@-' "name of an image: letters, digits and . _ / : @ - are in one"; }
 kubernetes_name() { fits "$1" 253 'a-z0-9.-' "name in Kubernetes: small letters, digits, '.' and '-' are in one"; }
 host_name() { fits "$1" 253 'A-Za-z0-9.:-' "name or address of a machine"; }
-folder() { fits "$1" 500 'A-Za-z0-9._/~-' "path: letters, digits and . _ / ~ - are in one here"; }
+folder() {
+  fits "$1" 500 'A-Za-z0-9._/~-' "path: letters, digits and . _ / ~ - are in one here"
+  eval "value=/\${$1:-}/"
+  case $value in
+    */../*) problem "$1 leads out of its place: leave .. out" ;;
+  esac
+}
 # What may stand in a value that other languages read (templates, expressions), and means nothing in any of them.
 plain() { fits "$1" 1000 'A-Za-z0-9._/:@+=,~ -' "plain word: letters, digits, blanks and . _ / : @ + = , ~ - may be in it"; }
 
@@ -152,7 +176,7 @@ limit() {
   optional "$1" "$2"
   eval "value=\$$1"
   case $value in
-    *[!0-9]* | ??????*) problem "$1 is no number of seconds, 1 to 86400" ;;
+    0* | *[!0-9]* | ??????*) problem "$1 is no number of seconds, 1 to 86400" ;;
     *)
       if [ "$value" -lt 1 ] || [ "$value" -gt 86400 ]; then
         problem "$1 is no number of seconds, 1 to 86400"
@@ -167,14 +191,15 @@ parts() {
 }
 
 # from_build NAME: checks a list of KEY=PARAM, in which the environment says what becomes of which params of the build, and
-# the params that it names.
+# the params that it names. Their names are capitals: small ones are the scripts' own.
 from_build() {
   fits "$1" 5000 'A-Za-z0-9._, =-' "list of KEY=PARAM, such as tag=DOCKER_TAG"
   eval "list=\${$1:-}"
   for entry in $(parts "$list"); do
     param=${entry#*=}
     case $entry in
-      *=*=* | =* | *= | *=[0-9]* | *=*[!A-Za-z0-9_]*) problem "$1 is no list of KEY=PARAM, such as tag=DOCKER_TAG" && return ;;
+      *=*=* | =* | *= | *=[!A-Z]* | *=*[!A-Z0-9_]*) problem "$1 is no list of KEY=PARAM, such as tag=DOCKER_TAG; a param has capitals" && return ;;
+      *=PATH | *=HOME | *=TMPDIR | *=LC_ALL | *=IFS) problem "$1: ${entry#*=} is no param of a build" && return ;;
       *=*) ;;
       *) problem "$1 is no list of KEY=PARAM, such as tag=DOCKER_TAG" && return ;;
     esac
@@ -206,19 +231,30 @@ health_variables() {
     *) problem 'HEALTH_URL begins with neither https:// nor http://' ;;
   esac
 }
+# What of it may be told: not its query, which may be a key.
+health_place() { printf '%s' "${HEALTH_URL%%\?*}"; }
 healthy() {
   [ -n "$HEALTH_URL" ] || return 0
-  step "Waiting for ${HEALTH_URL%%\?*}, $WAIT_SECONDS seconds at most"
+  step "Waiting for $(health_place), $WAIT_SECONDS seconds at most"
+  printf 'url = "%s"\n' "$HEALTH_URL" >"$work/health"
   until_then=$(($(date +%s) + WAIT_SECONDS))
   said=''
-  until run curl -fsS -o "$work/health" --max-time 10 "$HEALTH_URL" 2>"$work/said"; do
+  while :; do
+    answer=000
+    if run curl -q -sS -o /dev/null -w '%{http_code}' --max-time 10 -K "$work/health" >"$work/answer" 2>"$work/said"; then
+      answer=$(cat "$work/answer")
+    fi
+    case $answer in
+      2??) echo 'It is well.' && return 0 ;;
+      000) now=$(tail -n 1 "$work/said") ;;
+      *) now="it answers $answer" ;;
+    esac
     # What it says each time is said once.
-    [ "$(cat "$work/said")" = "$said" ] || cat "$work/said" >&2
-    said=$(cat "$work/said")
+    [ "$now" = "$said" ] || printf '%s\n' "$now" >&2
+    said=$now
     [ "$(date +%s)" -lt "$until_then" ] || return 1
     run sleep 2
   done
-  echo 'It is well.'
 }
 
 # Ends it when anything is wrong, before anything is touched.

@@ -8,21 +8,21 @@ image=s3-site
 of_build SITE_ARCHIVE
 of_environment S3_BUCKET
 aws_variables
-optional SITE_ARCHIVE_SHA256
+read_value SITE_ARCHIVE_SHA256
 optional S3_PREFIX
 optional S3_BUCKET_OWNER
-optional SITE_ASSETS assets
+optional SITE_ASSETS
 optional SITE_ASSETS_MAX_AGE 31536000
 optional CLOUDFRONT_DISTRIBUTION_ID
 fits SITE_ARCHIVE 2000 'A-Za-z0-9._/:@+=,~?&%-' 'address of an archive'
 fits SITE_ARCHIVE_SHA256 64 'a-f0-9' 'SHA-256 checksum, 64 digits'
 fits S3_BUCKET 63 'a-z0-9.-' 'name of a bucket'
-fits S3_PREFIX 500 'A-Za-z0-9._/-' 'folder of a bucket'
+folder S3_PREFIX
 fits S3_BUCKET_OWNER 12 '0-9' "account's number"
-fits SITE_ASSETS 200 'A-Za-z0-9._/-' 'folder of the archive'
+folder SITE_ASSETS
 fits SITE_ASSETS_MAX_AGE 10 '0-9' 'number of seconds'
 fits CLOUDFRONT_DISTRIBUTION_ID 32 'A-Z0-9' "distribution's id"
-limit WAIT_SECONDS 600
+health_variables
 limit POLL_SECONDS 5
 yes_or_no ROLLBACK_ON_FAILURE
 case ${SITE_ARCHIVE:-} in
@@ -38,18 +38,23 @@ target=s3://$S3_BUCKET${prefix:+/$prefix}
 
 step 'Fetching the archive'
 case $SITE_ARCHIVE in
-  s3://*) as_role s3 cp --only-show-errors "$SITE_ARCHIVE" "$work/site.tar.gz" ;;
-  *) run curl -fsS --proto =https --proto-redir =https -L --retry 2 --max-time 600 -o "$work/site.tar.gz" "$SITE_ARCHIVE" ;;
+  s3://*) as_role s3 cp --only-show-errors "$SITE_ARCHIVE" "$scratch/site.tar.gz" ;;
+  *)
+    # Its query may be a key.
+    printf 'url = "%s"\n' "$SITE_ARCHIVE" >"$work/archive"
+    run curl -q -fsS --proto =https --proto-redir =https -L --retry 2 --max-time 600 -o "$scratch/site.tar.gz" -K "$work/archive"
+    ;;
 esac || fail "the archive can't be fetched. Nothing was touched."
-found=$(sha256sum <"$work/site.tar.gz")
+[ -s "$scratch/site.tar.gz" ] || fail "the archive is empty. Nothing was touched."
+found=$(sha256sum <"$scratch/site.tar.gz")
 found=${found%% *}
 echo "$found"
 [ -z "$SITE_ARCHIVE_SHA256" ] || [ "$found" = "$SITE_ARCHIVE_SHA256" ] ||
   fail "its checksum should be $SITE_ARCHIVE_SHA256. Nothing was touched."
-mkdir "$work/site"
-run tar -xzf "$work/site.tar.gz" -C "$work/site" --no-same-owner || fail "it is no .tar.gz, or there is no room for it. Nothing was touched."
+mkdir "$scratch/site"
+run tar -xzf "$scratch/site.tar.gz" -C "$scratch/site" --no-same-owner || fail "it is no .tar.gz, or there is no room for it. Nothing was touched."
 # An archive with one folder, as most are made, is that folder.
-site=$work/site
+site=$scratch/site
 find "$site" -mindepth 1 -maxdepth 1 >"$work/top"
 if [ "$(wc -l <"$work/top")" -eq 1 ] && read -r inner <"$work/top" && [ -d "$inner" ] && [ ! -L "$inner" ]; then
   site=$inner
@@ -64,21 +69,28 @@ step "Looking at $target"
 set -- s3api head-bucket --bucket "$S3_BUCKET"
 [ -z "$S3_BUCKET_OWNER" ] || set -- "$@" --expected-bucket-owner "$S3_BUCKET_OWNER"
 aws_json "$work/head.json" "$@" || fail "the bucket $S3_BUCKET is not there, or not ours${S3_BUCKET_OWNER:+ (of account $S3_BUCKET_OWNER)}. Nothing was touched."
-mkdir "$work/before"
+mkdir "$scratch/before"
+before=$(aws_json "$work/index.json" s3api head-object --bucket "$S3_BUCKET" --key "${prefix:+$prefix/}index.html" 2>/dev/null &&
+  jq -r '"index.html of \(.LastModified)"' "$work/index.json") || before='no index.html'
+echo "$target has $before"
+assets=${SITE_ASSETS:-}
+assets=${assets%/}
+# Without such a folder nothing is left out: no path begins so.
+short_lived="${assets:-/}/*"
 if [ -n "$ROLLBACK_ON_FAILURE" ]; then
-  as_role s3 sync --only-show-errors --exclude "$SITE_ASSETS/*" "$target" "$work/before" ||
+  as_role s3 sync --only-show-errors --exclude "$short_lived" "$target" "$scratch/before" ||
     fail "what is there can't be read. Nothing was touched."
 fi
 
 # Long-lived files have names of their own for each version: they are there before anything points to them, and stay for
 # those who still read the version before.
 publish() { # publish FOLDER
-  if [ -d "$1/$SITE_ASSETS" ]; then
+  if [ -n "$assets" ] && [ -d "$1/$assets" ]; then
     as_role s3 sync --only-show-errors --cache-control "public, max-age=$SITE_ASSETS_MAX_AGE, immutable" \
-      "$1/$SITE_ASSETS" "$target/$SITE_ASSETS" || return 1
+      "$1/$assets" "$target/$assets" || return 1
   fi
   # Of two files with one size and time `sync` would leave the old one: what is short-lived goes up each time.
-  as_role s3 cp --recursive --only-show-errors --cache-control 'no-cache' --exclude "$SITE_ASSETS/*" --exclude '*.html' "$1" "$target" &&
+  as_role s3 cp --recursive --only-show-errors --cache-control 'no-cache' --exclude "$short_lived" --exclude '*.html' "$1" "$target" &&
     as_role s3 cp --recursive --only-show-errors --cache-control 'no-cache' --exclude '*' --include '*.html' --exclude index.html "$1" "$target" &&
     as_role s3 cp --only-show-errors --cache-control 'no-cache' "$1/index.html" "$target/index.html"
 }
@@ -89,10 +101,10 @@ invalidate() {
   aws_json "$work/invalidation.json" cloudfront create-invalidation --distribution-id "$CLOUDFRONT_DISTRIBUTION_ID" \
     --paths "/${prefix:+$prefix/}*" || return 1
   id=$(jq -r .Invalidation.Id "$work/invalidation.json")
-  waited=0
+  until_then=$(($(date +%s) + WAIT_SECONDS))
   until jq -r .Invalidation.Status "$work/invalidation.json" | grep -qix completed; do
-    [ "$waited" -lt "$WAIT_SECONDS" ] || return 1
-    waited=$((waited + POLL_SECONDS))
+    # It was told, and goes on: that is no reason to take the site back.
+    [ "$(date +%s)" -lt "$until_then" ] || fail "CloudFront was told, and is not through with it after $WAIT_SECONDS seconds. The site is published."
     run sleep "$POLL_SECONDS"
     aws_json "$work/invalidation.json" cloudfront get-invalidation --distribution-id "$CLOUDFRONT_DISTRIBUTION_ID" --id "$id" || return 1
   done
@@ -100,9 +112,9 @@ invalidate() {
 
 failed() {
   [ -n "$ROLLBACK_ON_FAILURE" ] || fail "$1. $left"
-  [ -f "$work/before/index.html" ] || fail "$1. There was no site before to put back."
+  [ -f "$scratch/before/index.html" ] || fail "$1. There was no site before to put back."
   echo '--- Putting back what was there' >&2
-  if ! publish "$work/before" >&2 || ! invalidate >&2; then
+  if ! publish "$scratch/before" >&2 || ! invalidate >&2; then
     fail "$1, and what was there before could not be put back."
   fi
   fail "$1. What was there before was put back."
@@ -112,6 +124,6 @@ step "Publishing to $target"
 left="$target may have some files of this build, and its index.html."
 publish "$site" || failed 'the site could not be published'
 invalidate || failed 'CloudFront could not be told'
+healthy || failed "$(health_place) is not well"
 step 'What is there now'
-as_role s3 ls "$target/index.html"
-echo "$target: ${COOLOPS_BUILD_NAME:-$found}"
+printf '%s: %s → %s\n' "$target" "$before" "${COOLOPS_BUILD_NAME:-$found}"

@@ -28,26 +28,31 @@ ssh_access
 
 # Runs there what stands beside this script: it is the shell's input, and its arguments are checked, so that none of them
 # holds a quote.
-there() {
+on_it() {
   run ssh -F none -i "$work/key" -p "$DEPLOY_PORT" -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=yes \
     -o UserKnownHostsFile="$work/known_hosts" -o HostKeyAlias=there -o ConnectTimeout=15 -o ServerAliveInterval=15 \
-    "$DEPLOY_USER@$DEPLOY_HOST" "sh -s -- '$1' '$COMPOSE_FOLDER' '$COMPOSE_VARIABLE' '$DOCKER_TAG' '$WAIT_SECONDS' '$SETTLE_SECONDS' '$ROLLBACK_ON_FAILURE' '$COMPOSE_SERVICES'" \
+    "$DEPLOY_USER@$DEPLOY_HOST" "$@"
+}
+there() {
+  on_it "sh -s -- '$1' '$COMPOSE_FOLDER' '$COMPOSE_VARIABLE' '$DOCKER_TAG' '$WAIT_SECONDS' '$SETTLE_SECONDS' '$ROLLBACK_ON_FAILURE' '$COMPOSE_SERVICES'" \
     <"$(dirname "$0")/there.sh"
 }
 
 step "Reaching $DEPLOY_HOST"
-left="What was begun on $DEPLOY_HOST goes on there to its end; COMPOSE_FOLDER/.env says which tag it is at."
+on_it true ||
+  fail "$DEPLOY_HOST can't be reached, or is not the machine of DEPLOY_HOST_KEY, or does not take DEPLOY_KEY; ssh says which. Nothing was touched."
+left="What was begun on $DEPLOY_HOST goes on there to its end."
 code=0
 there up || code=$?
 case $code in
   0) ;;
-  255) fail "$DEPLOY_HOST can't be reached, or is not the machine of DEPLOY_HOST_KEY, or does not take DEPLOY_KEY; ssh says which." ;;
-  *) exit "$code" ;;
+  255) fail "the connection to $DEPLOY_HOST was lost. $left" ;;
+  *) exit 1 ;;
 esac
 if ! healthy; then
   echo "--- What $DEPLOY_HOST says" >&2
   there explain >&2 || :
-  [ -n "$ROLLBACK_ON_FAILURE" ] || fail "$HEALTH_URL is not well with $DOCKER_TAG. It stays as it is (ROLLBACK_ON_FAILURE=true puts back what ran)."
-  there back >&2 || fail "$HEALTH_URL is not well with $DOCKER_TAG, and what ran before could not be put back."
-  fail "$HEALTH_URL is not well with $DOCKER_TAG. What ran before was put back, and runs."
+  [ -n "$ROLLBACK_ON_FAILURE" ] || fail "$(health_place) is not well with $DOCKER_TAG. It stays as it is (ROLLBACK_ON_FAILURE=true puts back what ran)."
+  there back >&2 || fail "$(health_place) is not well with $DOCKER_TAG, and what ran before could not be put back, or is not well."
+  fail "$(health_place) is not well with $DOCKER_TAG. What ran before was put back, and runs."
 fi

@@ -16,15 +16,23 @@ from_build VALUES_FROM_BUILD
 limit TERRAFORM_LOCK_SECONDS 300
 health_variables
 yes_or_no ROLLBACK_ON_FAILURE
-[ -d "$TERRAFORM_FOLDER" ] || problem 'TERRAFORM_FOLDER is no folder of this image'
+if [ ! -d "$TERRAFORM_FOLDER" ]; then
+  problem 'TERRAFORM_FOLDER is no folder of this image'
+elif [ ! -f "$TERRAFORM_FOLDER/.terraform.lock.hcl" ] && [ ! -w "$TERRAFORM_FOLDER" ]; then
+  problem 'TERRAFORM_FOLDER has no .terraform.lock.hcl, and Terraform may not write one: keep it in your repository'
+fi
 if [ -n "$TERRAFORM_PLAN" ]; then
-  [ -f "$TERRAFORM_PLAN" ] || problem 'TERRAFORM_PLAN is no file of this image'
+  case $TERRAFORM_PLAN in
+    /*) [ -f "$TERRAFORM_PLAN" ] || problem 'TERRAFORM_PLAN is no file of this image' ;;
+    *) problem 'TERRAFORM_PLAN does not begin with /' ;;
+  esac
   [ -z "$VALUES_FROM_BUILD" ] || problem 'TERRAFORM_PLAN has its values in it: VALUES_FROM_BUILD can not be set too'
   [ -z "$ROLLBACK_ON_FAILURE" ] || problem 'TERRAFORM_PLAN has no way back: ROLLBACK_ON_FAILURE can not be set too'
 fi
 checked
 
-TF_DATA_DIR=$work/data
+# Providers are large, and are run.
+TF_DATA_DIR=$scratch/data
 TF_IN_AUTOMATION=1
 TF_INPUT=0
 HOME=$work
@@ -54,12 +62,16 @@ values() {
 }
 values "$work/before.json" || fail 'the state can not be read. Nothing was touched.'
 cp "$work/before.json" "$work/before.tfvars.json"
-told() { jq -r 'to_entries[] | "\(.key): \(.value)"' "$1"; }
+# Of what is sensitive only the names are told.
+told() {
+  jq -r --slurpfile chosen "$1" 'to_entries[] | .key as $key | select($chosen[0] | has($key))
+    | "\(.key): \(if .value.sensitive then "(sensitive)" else .value.value end)"' "$work/outputs"
+}
 told "$work/before.json"
 
 if [ -z "$TERRAFORM_PLAN" ]; then
   step 'Planning'
-  plan=$work/plan
+  plan=$scratch/plan
   code=0
   tf plan -no-color -detailed-exitcode -lock-timeout="${TERRAFORM_LOCK_SECONDS}s" -out "$plan" -var-file "$work/values.tfvars.json" || code=$?
   case $code in
@@ -78,7 +90,7 @@ if [ -n "$plan" ]; then
   tf apply -no-color -lock-timeout="${TERRAFORM_LOCK_SECONDS}s" "$plan" || well='' why='the plan was not applied as a whole; Terraform says above how far it came'
 fi
 if [ -n "$well" ] && ! healthy; then
-  well='' why="$HEALTH_URL is not well"
+  well='' why="$(health_place) is not well"
 fi
 if [ -n "$well" ]; then
   step 'What is there now'

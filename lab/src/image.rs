@@ -85,6 +85,7 @@ pub fn busybox_and(files: &[(&str, &[u8])]) -> Result<Vec<u8>> {
         "ls",
         "id",
         "kill",
+        "ln",
         "awk",
         "cp",
         "dirname",

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use coolops_client::limits;
 use serde_json::json;
 
 use super::output::{self, Format};
@@ -52,7 +53,14 @@ pub async fn run(app: &App, project: &Project, environment: &Environment, format
     let variables: Vec<&str> = environment.variables.iter().map(|v| v.name.as_str()).collect();
     let is_there = |name: &str| variables.contains(&name) || params.contains(&name) || name.starts_with(OURS);
     let missing = declared.missing(is_there);
-    let unknown = declared.unknown(variables.iter().copied().filter(|name| !name.starts_with(OURS)));
+    // What programs read by themselves no image declares: proxies, time zones, languages.
+    let is_of_programs = |name: &str| {
+        limits::changes_programs(name)
+            || ["TZ", "LANG", "TERM", "NO_COLOR", "DEBUG"].contains(&name)
+            || name.starts_with("LC_")
+    };
+    let is_told = |name: &&str| !name.starts_with(OURS) && !is_of_programs(name);
+    let unknown = declared.unknown(variables.iter().copied().filter(is_told));
     let findings = missing.len() + unknown.len();
     if format.json {
         let unknown: Vec<_> = unknown.iter().map(|(name, near)| json!({ "name": name, "near": near })).collect();

@@ -524,7 +524,16 @@ impl Run<'_> {
             };
             variables.push((variable.name.clone(), value));
         }
+        // A param of that name is overruled; one that an operator has named is theirs.
+        let is_build_s = |name: &String| {
+            !variables[build.params.len()..].iter().any(|(own, _)| own == name)
+                && project.params.as_ref().is_none_or(|named| !named.contains(name))
+        };
+        let of_build: Vec<&str> =
+            build.params.iter().map(|p| &p.name).filter(|name| is_build_s(name)).map(String::as_str).collect();
+        let of_build = of_build.join(" ");
         for (name, value) in [
+            ("COOLOPS_BUILD_PARAMS", of_build),
             ("COOLOPS_DEPLOYER_NAME", deployment.requested_by.name().to_owned()),
             ("COOLOPS_DEPLOYER_EXTERNAL_ID", deployment.requested_by.id().to_owned()),
             ("COOLOPS_DEPLOYMENT_ID", of.deployment_id.to_string()),

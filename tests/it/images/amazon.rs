@@ -201,6 +201,22 @@ fn ecs_fails_in_amazon_s_words_and_puts_back_what_ran_where_that_is_wanted() {
             assert_eq!(runs(&amazon), "web:1");
         }
     }
+    // It is put back by ECS itself, or never comes to rest: both are told, in ECS' words.
+    let said = |state: &str, id: &str| {
+        format!(
+            "case \"$*\" in *describe-services*) if [ -f updated ]; then '{}' --endpoint-url {} \"$@\" | sed 's/\"COMPLETED\"/\"{state}\"/; s/\"ecs-svc/\"{id}/; s/ completed\\./ was circuit broken./'; exit; fi ;; *update-service*) : >updated ;; *list-tasks*) echo '{{}}'; exit ;; esac",
+            amazon.aws, amazon.url
+        )
+    };
+    for (state, id, words) in
+        [("COMPLETED", "other", "by now: ECS has put it back"), ("IN_PROGRESS", "ecs-svc", "is not well with web:2.")]
+    {
+        std::fs::remove_file(bench.path("updated")).ok();
+        amazon.answers(&bench, &said(state, id));
+        let began = std::time::Instant::now();
+        bench.deploys("ecs", SHELLS[0], &of_ecs()).failed().says("was circuit broken").says(words);
+        assert!(began.elapsed().as_secs() < 30);
+    }
     amazon.answers(&bench, "case \"$*\" in *register*) echo 'An error occurred (AccessDenied)' >&2; exit 255 ;; esac");
     bench
         .deploys("ecs", SHELLS[0], &of_ecs())
@@ -289,7 +305,11 @@ fn a_site_is_published_with_its_long_lived_files_first_and_its_index_last() {
         "text",
     ]);
     for (shell, name) in SHELLS.into_iter().zip(["one", "two", "three"]) {
-        let all = ours(&[("S3_BUCKET", "www.example.com"), ("CLOUDFRONT_DISTRIBUTION_ID", distribution.trim())]);
+        let all = ours(&[
+            ("S3_BUCKET", "www.example.com"),
+            ("CLOUDFRONT_DISTRIBUTION_ID", distribution.trim()),
+            ("SITE_ASSETS", "assets/"),
+        ]);
         let all = with(&all, "SITE_ARCHIVE", &archive(&bench, &amazon, name));
         bench
             .deploys("s3-site", shell, &all)
@@ -373,7 +393,7 @@ fn an_archive_that_is_not_what_it_should_be_publishes_nothing_and_a_failure_puts
 #[test]
 fn s3_site_checks_every_value_and_hears_sigterm() {
     let bench = Bench::new();
-    bench.tool("aws", "case $1 in s3) : >began; exec sleep 20 ;; esac");
+    bench.tool("aws", "case \" $* \" in *' s3 '*) : >began; exec sleep 20 ;; esac");
     let all = ours(&[("SITE_ARCHIVE", "s3://builds/one.tar.gz"), ("S3_BUCKET", "www.example.com")]);
     for shell in SHELLS {
         std::fs::remove_file(bench.path("began")).ok();

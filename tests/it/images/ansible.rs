@@ -87,6 +87,16 @@ fn ansible_checks_every_value_and_hears_sigterm() {
         .deploys("ansible", SHELLS[0], &with(&all, "DEPLOY_KEY", "nonsense"))
         .failed()
         .says("neither a private key nor the base64 of one");
+    let elsewhere = bench
+        .file("elsewhere.yml", "- hosts: web\n  gather_facts: false\n  tasks: [{ansible.builtin.debug: {msg: x}}]\n");
+    bench
+        .deploys("ansible", SHELLS[0], &with(&all, "PLAYBOOK", &elsewhere))
+        .failed()
+        .says("no machine of the inventory is one of the playbook. Nothing was touched.");
+    bench
+        .deploys("ansible", SHELLS[0], &with(&all, "PLAYBOOK_INVENTORY", "/nowhere/hosts"))
+        .failed()
+        .says("PLAYBOOK_INVENTORY is no file and no folder");
     let broken = bench.file("broken.yml", "- hosts: all\n  tasks: [\n");
     bench
         .deploys("ansible", SHELLS[0], &with(&all, "PLAYBOOK", &broken))

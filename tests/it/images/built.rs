@@ -89,6 +89,7 @@ case $* in
 esac
 "#;
 const TERRAFORM: &str = "#!/bin/sh\ncase $* in *' output '*) echo '{}' ;; *' plan '*) exit 2 ;; *' apply '*) echo 'Apply complete!' ;; esac\n";
+const ANSIBLE: &str = "#!/bin/sh\ncase $* in *--list-hosts*) echo '    hosts (1):' ;; *) echo \"$@\" ;; esac\n";
 /// Takes what it is to run, and says what it would have been.
 const SSH: &str = "#!/bin/sh\ncat >/dev/null; for a in \"$@\"; do last=$a; done; echo \"$last\"\n";
 
@@ -145,12 +146,12 @@ const RUNS: [(&str, &[&str], &[&str], &str); 8] = [
         "s3-site",
         &["SITE_ARCHIVE=s3://builds/1.tar.gz"],
         &["S3_BUCKET=www.example.com", "AWS_ACCESS_KEY_ID=A", "AWS_SECRET_ACCESS_KEY=s", "AWS_REGION=eu-west-1"],
-        "s3://www.example.com: build-s3-site",
+        "s3://www.example.com: no index.html → build-s3-site",
     ),
     (
         "terraform",
         &["DOCKER_IMAGE=web:2"],
-        &["VALUES_FROM_BUILD=image=DOCKER_IMAGE", "TERRAFORM_FOLDER=/tmp"],
+        &["VALUES_FROM_BUILD=image=DOCKER_IMAGE", "TERRAFORM_FOLDER=/live"],
         "Apply complete!",
     ),
     (
@@ -182,14 +183,18 @@ fn each_image_is_built_from_its_dockerfile_and_deploys_from_the_press_to_the_lin
             ("bin/gcloud", "#!/bin/sh\n"),
             ("bin/kubectl", KUBECTL),
             ("usr/bin/helm", echo),
-            ("bin/aws", AWS),
+            ("usr/local/aws-cli/v2/current/bin/aws", AWS),
+            ("usr/local/bin/.keep", ""),
+            ("live/.terraform.lock.hcl", ""),
+            ("bin/gke-gcloud-auth-plugin", echo),
+            ("bin/curl", echo),
             ("bin/terraform", TERRAFORM),
             ("bin/ssh", SSH),
-            ("bin/ansible-playbook", echo),
+            ("bin/ansible-playbook", ANSIBLE),
         ];
         files.extend(tools.iter().map(|(name, script)| (*name, script.as_bytes())));
         docker.import(&base, busybox_and(&files).unwrap()).await.unwrap();
-        let bases = ["BASE", "KUBECTL", "HELM", "TERRAFORM"].map(|name| (name.to_owned(), base.clone()));
+        let bases = ["BASE", "KUBECTL", "HELM", "TERRAFORM", "AWSCLI"].map(|name| (name.to_owned(), base.clone()));
         for (name, params, variables, words) in RUNS {
             let image = format!("coolops-test-{run}-{name}:1");
             let dockerfile = format!("{name}/Dockerfile");
@@ -244,6 +249,22 @@ fn each_image_is_built_from_its_dockerfile_and_deploys_from_the_press_to_the_lin
             (&json["missing"], &json["unknown"][0]["name"]),
             (&serde_json::json!(["DOCKER_IMAGE"]), &serde_json::json!("KUBERNETES_NAMESPCE"))
         );
+        // What the environment leaves open a build can't choose, unless the operators let it.
+        for (name, ends) in [("chooses", "*failed*: exit code 1"), ("may-choose", "*succeeded*")] {
+            let announced = ["build:new", name, "-p", "DOCKER_IMAGE=web:3", "-p", "KUBERNETES_NAMESPACE=kube-system"];
+            s.cli(&announced);
+            s.shows(&format!("# Api: {name}")).await;
+            let before = s.channel().matches(ends).count();
+            s.presses("ana", name, "For kubectl").await;
+            s.until("it ended", async || s.channel().matches(ends).count() > before).await;
+            let list = s.cli(&["deployment", "list"]);
+            let id = list.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+            // Its exit code is the deployment's.
+            let log = String::from_utf8(s.run(&["deployment", "logs", &id], "").stdout).unwrap();
+            let refused = "KUBERNETES_NAMESPACE is a variable of the environment, and this build brings it";
+            assert_eq!(log.contains(refused), name == "chooses", "{log}");
+            s.cli(&["project", "params", "api", "DOCKER_IMAGE", "KUBERNETES_NAMESPACE"]);
+        }
         s.cli(&["project", "set", "api", "--image", &base]);
         assert!(s.cli(&["environment", "check", "api", "For kubectl"]).contains("nothing is checked"));
         for image in [image, base] {

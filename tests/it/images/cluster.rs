@@ -217,6 +217,12 @@ async fn answer(
         ["api", "v1", "namespaces", "shop"] => {
             axum::Json(json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "shop"}})).into_response()
         }
+        ["api", "v1", "namespaces", "shop", "pods", pod] => {
+            let containers = json!([{"name": "web", "image": "web"}]);
+            let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": pod, "namespace": "shop"}, "spec": {"containers": containers}});
+            axum::Json(pod).into_response()
+        }
+        ["api", "v1", "namespaces", "shop", "pods", _, "log"] => "starting\nno such table: users\n".into_response(),
         ["api", "v1", "namespaces", "shop", list @ ("pods" | "events")] => trouble(&world, list),
         ["apis", _, _, "namespaces", "shop", plural] if method == Method::GET => {
             let name =
@@ -331,7 +337,7 @@ fn trouble(world: &Arc<Mutex<World>>, list: &str) -> Response {
         "events" => bad
             .iter()
             .map(|name| {
-                json!({"metadata": {"name": format!("{name}.1"), "namespace": "shop"}, "type": "Warning", "reason": "Failed",
+                json!({"metadata": {"name": format!("{name}.1"), "namespace": "shop", "creationTimestamp": "2026-01-01T00:00:00Z"}, "type": "Warning", "reason": "Failed",
                        "message": "Failed to pull image \"web:bad\": manifest unknown",
                        "involvedObject": {"kind": "Pod", "name": format!("{name}-7d4b9-x2x")}})
             })

@@ -48,7 +48,7 @@ fn kubectl_sets_the_image_on_every_kind_of_workload_and_says_what_ran_before() {
             .says("cronjob/nightly takes it from its next run on.");
         assert_eq!(images(&cluster), ["registry.example.com/web:2"; 4]);
         assert_eq!(cluster.image("deployment", "web", "proxy"), "proxy:1", "the others stay as they are");
-        assert!(cluster.was_asked_for("fieldManager=kubectl-set") || cluster.was_asked_for("PATCH /apis/apps/v1"));
+        assert_eq!(cluster.changes(), 4, "each was changed once");
     }
 }
 
@@ -194,21 +194,71 @@ fn kubectl_applies_manifests_with_the_build_s_image_after_a_trial() {
         "KUBERNETES_TOKEN",
         "t",
     );
-    let applies = "case \"$*\" in *dry-run*) cat \"${6}\"/web.yaml ;; *'-o name'*) echo deployment.apps/web; echo service/web ;; *status*) exit ${STATUS:-0} ;; esac";
+    let applies = r#"case "$*" in
+      *dry-run*) cat "$6"/web.yaml >&2; echo deployment.apps/web; echo deployment.apps/worker; echo service/new ;;
+      *view-last-applied*new*) echo 'error: no last-applied-configuration annotation found' >&2; exit 1 ;;
+      *view-last-applied*) echo '{}' ;;
+      *'rollout status deployment/web'*) exit ${STATUS:-0} ;;
+    esac"#;
     for shell in SHELLS {
         bench.tool("kubectl", applies);
         bench.deploys("kubectl", shell, &all).succeeded().says("image: web:2").says("--- What runs now");
         let asked = bench.asked();
         let trial = asked.find("--dry-run=server").unwrap();
         assert!(asked[trial..].contains("apply -f") && asked.contains("rollout status deployment/web"), "{asked}");
-        assert!(!asked.contains("service/web"), "nothing waits for what has no rollout: {asked}");
+        assert!(!asked.contains("rollout status service"), "nothing waits for what has no rollout: {asked}");
         let bad = with(&with(&all, "STATUS", "1"), "ROLLBACK_ON_FAILURE", "yes");
-        bench.deploys("kubectl", shell, &bad).failed().says("which is not well either");
-        assert!(bench.asked().contains("rollout undo deployment/web"));
+        let ran = bench.deploys("kubectl", shell, &bad).failed();
+        ran.says("deployment/web is not well with it either.").says("What was not applied before stays: service/new.");
+        let asked = bench.asked();
+        assert!(asked.contains("apply -f (bench)/keys") && !asked.contains("rollout undo"), "{asked}");
         bench.tool("kubectl", "echo 'unknown field' >&2; exit 1");
         bench.deploys("kubectl", shell, &all).failed().says("unknown field").says("Nothing was touched");
         assert_eq!(bench.asked().lines().count(), 1);
     }
+}
+
+#[test]
+fn kubectl_puts_back_every_workload_and_says_which_is_not_well_then_either() {
+    let bench = Bench::new();
+    let cluster = Cluster::start(&bench);
+    for name in ["web", "api", "worker"] {
+        cluster.has("deployment", name, &[(name, &format!("{name}:1"))]);
+    }
+    // What ran before is not well either.
+    cluster.has("deployment", "web", &[("web", "web:bad-1")]);
+    let all = with(&with(&on(&cluster), "KUBERNETES_WORKLOADS", "web, api, worker"), "DOCKER_IMAGE", "x:bad-2");
+    let all = with(&with(&all, "ROLLBACK_ON_FAILURE", "true"), "WAIT_SECONDS", "1");
+    let ran =
+        bench.deploys("kubectl", SHELLS[0], &all).failed().says("deployment/web is not well with web:bad-1 either.");
+    let ran = ran.says("web-7d4b9-x2x | no such table: users");
+    drop(ran);
+    for (name, image) in [("web", "web:bad-1"), ("api", "api:1"), ("worker", "worker:1")] {
+        assert_eq!(cluster.image("deployment", name, name), image);
+    }
+}
+
+#[test]
+fn a_build_does_not_bring_what_is_the_environment_s() {
+    let (bench, cluster) = on_bench();
+    let config = "apiVersion: v1\nkind: Config\nclusters: []\nusers: [{name: u, user: {exec: {command: id}}}]";
+    let all = with(&on(&cluster), "KUBERNETES_CONFIG", "");
+    let all = with(&with(&all, "KUBERNETES_SERVER", &cluster.url), "KUBERNETES_TOKEN", cluster.token());
+    let hostile = with(&all, "KUBERNETES_CONFIG", config);
+    bench.deploys("kubectl", SHELLS[0], &hostile).failed().says("which cluster is meant?");
+    for shell in SHELLS {
+        for name in ["KUBERNETES_NAMESPACE", "WAIT_SECONDS", "ROLLBACK_ON_FAILURE", "KUBERNETES_WORKLOADS"] {
+            let brought = with(&all, "COOLOPS_BUILD_PARAMS", &format!("DOCKER_IMAGE {name}"));
+            let ran = bench.deploys("kubectl", shell, &brought).failed();
+            assert_eq!(
+                ran.err.matches(&format!("{name} is a variable of the environment, and this build brings it")).count(),
+                1,
+                "{}",
+                ran.err
+            );
+        }
+    }
+    assert_eq!(cluster.changes(), 0);
 }
 
 /// A service account's key, as Google hands it out.

@@ -84,9 +84,9 @@ tag=$(sed -n 's/^DOCKER_TAG=//p' .env 2>/dev/null)
 case "$1 $2" in
   'compose version') ;;
   'compose pull') case $tag in none*) echo 'manifest unknown' >&2; exit 1 ;; esac ;;
-  'compose up') case $tag in slow*) : >../began; exec sleep 30 ;; esac ;;
+  'compose up') case $tag in slow*) : >../began; sleep 1.5; : >../ended ;; esac ;;
   'compose ps') echo 4f1c ;;
-  'compose logs') echo "web_1 | no such table: users" ;;
+  'compose logs') echo "web_1 | no such table: users"; [ ! -f ../no-logs ] || exit 1 ;;
   'inspect -f') case $tag in
     bad*) echo "/shop_web_1 exited - 1 0" ;;
     sick*) echo "/shop_web_1 running unhealthy 0 0" ;;
@@ -145,9 +145,20 @@ fn what_is_not_well_is_told_with_its_last_lines_and_the_tag_of_before_comes_back
         let back = with(&with(&all, "DOCKER_TAG", "bad"), "ROLLBACK_ON_FAILURE", "true");
         bench.deploys("ssh-compose", shell, &back).failed().says("bad is not well. v1 was put back, and runs.");
         assert_eq!(tag(), "DOCKER_TAG=v1\n");
-        let unhealthy = with(&with(&back, "DOCKER_TAG", "v2"), "HEALTH_URL", "http://127.0.0.1:1/healthz");
+        let unhealthy = with(&with(&back, "DOCKER_TAG", "v2"), "HEALTH_URL", "http://127.0.0.1:1/healthz?key=secret");
+        let ran =
+            bench.deploys("ssh-compose", shell, &unhealthy).failed().says("What ran before was put back, and runs.");
+        assert!(!ran.err.contains("secret") && !ran.out.contains("secret"), "a query may be a key: {ran:?}");
+        assert_eq!(tag(), "DOCKER_TAG=v1\n");
+        // Neither logs that can't be read nor an old tag that is not well either begin it all again.
+        bench.file("no-logs", "");
         bench.deploys("ssh-compose", shell, &unhealthy).failed().says("What ran before was put back, and runs.");
         assert_eq!(tag(), "DOCKER_TAG=v1\n");
+        std::fs::remove_file(bench.path("no-logs")).unwrap();
+        bench.file("shop/.env", "DOCKER_TAG=sick\n");
+        bench.asked();
+        bench.deploys("ssh-compose", shell, &unhealthy).failed().says("could not be put back, or is not well.");
+        assert_eq!((tag().as_str(), bench.asked().matches("compose pull").count()), ("DOCKER_TAG=sick\n", 1));
     }
 }
 
@@ -203,6 +214,8 @@ fn ssh_compose_checks_every_value_and_hears_sigterm() {
             .failed()
             .says("DOCKER_TAG is no tag of an image");
     }
+    let revoked = with(&all, "DEPLOY_HOST_KEY", "@revoked * ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI");
+    bench.deploys("ssh-compose", SHELLS[0], &revoked).failed().says("holds no public key of a machine");
     bench
         .deploys("ssh-compose", SHELLS[0], &with(&all, "DEPLOY_HOST_KEY", "nonsense"))
         .failed()
@@ -214,6 +227,12 @@ fn ssh_compose_checks_every_value_and_hears_sigterm() {
         let all = with(&deploys_to(&bench, machine.port), "DOCKER_TAG", "slow");
         let ran = bench.is_stopped("ssh-compose", shell, &all, || bench.path("began").exists());
         assert_eq!(ran.code, Some(143), "{ran:?}");
-        ran.says("ssh-compose: stopped. What was begun on 127.0.0.1 goes on there to its end");
+        ran.says("ssh-compose: stopped. What was begun on 127.0.0.1 goes on there to its end.");
+        let began = std::time::Instant::now();
+        while !bench.path("ended").exists() {
+            assert!(began.elapsed().as_secs() < 20, "it did not go on there");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        std::fs::remove_file(bench.path("ended")).unwrap();
     }
 }

@@ -17,7 +17,7 @@ apply() {
 }
 case $1 in
   init) [ -z "${BACKEND_FAILS:-}" ] || { echo 'Error: no such bucket' >&2; exit 1; } ;;
-  output) if [ -f state ] && [ -z "${NO_OUTPUTS:-}" ]; then printf '{"image": {"sensitive": false, "value": "%s"}}' "$(cat state)"; else echo '{}'; fi ;;
+  output) if [ -f state ] && [ -z "${NO_OUTPUTS:-}" ]; then printf '{"image": {"sensitive": %s, "value": "%s"}}' "${SENSITIVE:-false}" "$(cat state)"; else echo '{}'; fi ;;
   plan)
     [ ! -f lock ] || { echo 'Error acquiring the state lock' >&2; exit 1; }
     for a in "$@"; do case $last in -out) of "$vars" >"$a" ;; esac; last=$a; done
@@ -111,6 +111,19 @@ fn told_to_stop_terraform_lets_go_of_its_lock_and_every_value_is_checked() {
         &["DOCKER_IMAGE"],
         &["DOCKER_IMAGE", "TERRAFORM_FOLDER", "TERRAFORM_WORKSPACE", "VALUES_FROM_BUILD", "TERRAFORM_LOCK_SECONDS"],
     );
+    bench.file("live/state", "web:1\n");
+    let ran =
+        bench.deploys("terraform", SHELLS[0], &with(&all, "SENSITIVE", "true")).succeeded().says("image: (sensitive)");
+    assert!(!ran.out.contains("image: web"), "{}", ran.out);
+    // A signal that comes just as a program begins is not lost.
+    bench.tool("terraform", "kill -TERM $PPID; exec sleep 20");
+    for shell in SHELLS {
+        for _ in 0..15 {
+            let began = std::time::Instant::now();
+            let ran = bench.deploys("terraform", shell, &all);
+            assert!(ran.code == Some(143) && began.elapsed().as_secs() < 10, "{:?} {ran:?}", began.elapsed());
+        }
+    }
     let both = with(&with(&all, "TERRAFORM_PLAN", &bench.file("live/plan", "")), "ROLLBACK_ON_FAILURE", "true");
     bench
         .deploys("terraform", SHELLS[0], &both)
