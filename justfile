@@ -21,6 +21,7 @@ demo *args: (needs "demo")
 test *args: (needs "test")
     cargo build --quiet --workspace --features failpoints --bins --bench figures
     scripts/client
+    COOLOPS_IMAGE_PROFILE=dev scripts/image
     target/debug/coolops-lab with-services -- scripts/nextest "$@"
 
 # Build the service for production: target/release/coolops
@@ -39,6 +40,10 @@ fuzz *args: (needs "test")
 chaos *args: (needs "test")
     cargo build --quiet --workspace --features failpoints --bins
     target/debug/coolops-lab with-services -- scripts/chaos "$@"
+
+# Build the service as a container: coolops:latest, or a name of yours
+image name="coolops:latest":
+    scripts/image build "$1"
 
 # Check everything but behaviour: formatting, lints, documentation, scripts, generated files, queries
 check: (needs "check")

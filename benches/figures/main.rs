@@ -230,8 +230,40 @@ async fn client() -> Vec<Row> {
     let (middle, high) = (percentile(&mut times, 0.5), percentile(&mut times, 0.99));
     let memory = peak.load(std::sync::atomic::Ordering::Relaxed) as f64 / 1_024.0;
     let size = std::fs::metadata(program).unwrap().len() as f64 / 1e6;
+    let dist = concat!(env!("CARGO_MANIFEST_DIR"), "/dist");
+    let (mut scripted, mut installed) = (Vec::new(), Vec::new());
+    let folder = std::env::temp_dir().join(format!("coolops-bench-{}", std::process::id()));
+    for round in 0..25 {
+        let before = Instant::now();
+        let script = format!("{dist}/coolops.sh");
+        let arguments = [&script, "build:new", "m", "-t", "x", "-p", "A=1", "--url", &url];
+        let run = tokio::process::Command::new("sh").args(arguments).status().await;
+        assert!(run.expect("./just client made it").success());
+        let sent = before.elapsed().as_secs_f64() * 1_000.0;
+        let before = Instant::now();
+        let mut install = tokio::process::Command::new("sh");
+        install.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/install.sh")).stdout(std::process::Stdio::null());
+        install.envs([
+            ("COOLOPS_DOWNLOAD_URL", format!("file://{dist}")),
+            ("COOLOPS_INSTALL_DIR", folder.display().to_string()),
+        ]);
+        assert!(install.status().await.unwrap().success());
+        if round >= 5 {
+            scripted.push(sent);
+            installed.push(before.elapsed().as_secs_f64() * 1_000.0);
+        }
+    }
+    std::fs::remove_dir_all(&folder).ok();
+    let (script, installer) = (percentile(&mut scripted, 0.5), percentile(&mut installed, 0.5));
     let row = |name, measured, target, met| Row { name, measured, target, met };
-    vec![
+    let mut rows = vec![
+        row("coolops.sh build:new, start to end, median", format!("{script:.0} ms"), "under 150 ms", script < 150.0),
+        row(
+            "install.sh, warm, from this machine, median",
+            format!("{installer:.0} ms"),
+            "under 1 s",
+            installer < 1_000.0,
+        ),
         row(
             "coolops build:new, start to end, median and 99th percentile",
             format!("{middle:.1} ms, {high:.1} ms"),
@@ -245,7 +277,20 @@ async fn client() -> Vec<Row> {
             memory > 0.0 && memory < 8.0,
         ),
         row("coolops build:new, size of the program", format!("{size:.1} MB"), "under 5 MB", size < 5.0),
-    ]
+    ];
+    // What `./just image` made, where it did.
+    if let Ok(listed) = std::process::Command::new("du").args(["-sb", &format!("{dist}/image")]).output()
+        && let Some(bytes) =
+            String::from_utf8_lossy(&listed.stdout).split_whitespace().next().and_then(|n| n.parse::<f64>().ok())
+    {
+        rows.push(row(
+            "size of the service's container image",
+            format!("{:.1} MB", bytes / 1e6),
+            "under 40 MB",
+            bytes < 40e6,
+        ));
+    }
+    rows
 }
 
 /// A press until its 200, at 50 presses a second.

@@ -18,6 +18,7 @@ mod lock;
 pub mod notify;
 pub mod output;
 pub mod project;
+mod ready;
 pub mod serve;
 pub mod status;
 pub mod who;
@@ -70,6 +71,8 @@ pub enum Command {
     Worker,
     /// Bring the database's tables up to date
     Migrate,
+    /// Ask the web server of this machine, at COOLOPS_LISTEN, whether it is ready (for the probes of containers)
+    Ready,
     /// Check Postgres, Redis, Docker, Slack and what is stuck; say what to fix
     Doctor(output::Format),
     /// Try everything on this machine, with a stand-in for Slack (coolops-lab, beside this program; --help says what it takes)
@@ -130,6 +133,7 @@ pub fn main(commit: Option<&str>) -> ExitCode {
     match &cli.command {
         Command::Client(command) => return command::run(command),
         Command::Demo { arguments } => return fail(&demo::run(arguments)),
+        Command::Ready => return ready::run().unwrap_or_else(|e| fail(&e)),
         _ => {}
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build() {
@@ -159,7 +163,9 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Client(_) | Command::Demo { .. } => unreachable!("it is run before the runtime starts"),
+        Command::Client(_) | Command::Demo { .. } | Command::Ready => {
+            unreachable!("it is run before the runtime starts")
+        }
         Command::Serve => serve::run(Role::Serve).await.map(|()| ExitCode::SUCCESS),
         Command::Web => serve::run(Role::Web).await.map(|()| ExitCode::SUCCESS),
         Command::Worker => serve::run(Role::Worker).await.map(|()| ExitCode::SUCCESS),

@@ -3,6 +3,7 @@
 mod browser;
 mod canary;
 mod cli;
+mod container;
 mod crowds;
 mod demo;
 mod end_to_end;

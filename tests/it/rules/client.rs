@@ -652,11 +652,18 @@ fn the_program_of_2018_keeps_working() {
         assert_eq!(raw(&address, &request(&s.token, circleci)), 201);
         assert_eq!(raw(&address, &request(&s.token, circleci)), 200);
         assert_eq!(raw(&address, &request(&s.token, r#"{"name":"bare","params":{}}"#)), 201);
+        // Each of its three commands; Go's JSON writes three signs by number, and sorts what it was given.
+        let gitlab = r#"{"name":"feature-x-99","params":{"A":"1","B":"x=y"},"metadata":{"Job Url":"https://gl.example.com/99","Last Commit":"```a \u003c b \u0026 c```"}}"#;
+        assert_eq!(raw(&address, &request(&s.token, gitlab)), 201);
+        let named = r#"{"name":"release 7","params":{"DOCKER_TAG":""},"metadata":{"Who":"mira"}}"#;
+        assert_eq!(raw(&address, &request(&s.token, named)), 201);
         assert_eq!(raw(&address, &request("nobody", circleci)), 401);
         assert_eq!(raw(&address, &request(&s.token, r#"{"params":{}}"#)), 400);
         s.shows("# Api: master-1").await;
         s.shows("# Api: bare").await;
         s.shows("_No Pull Request_").await;
+        s.shows("# Api: release 7").await;
+        s.shows("a < b & c").await;
     });
 }
 

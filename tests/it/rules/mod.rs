@@ -2,6 +2,7 @@
 
 mod client;
 mod contract;
+mod deploy_files;
 mod limits;
 mod portable_client;
 mod slack_sdk;
