@@ -266,7 +266,7 @@ impl World {
         object["metadata"]["generation"] = generation.into();
         let text = object.pointer(pointer).unwrap().to_string();
         let after = match () {
-            () if text.contains("bad") => Duration::from_secs(3_600),
+            () if text.contains("bad") => Duration::from_hours(1),
             () if text.contains("slow") => Duration::from_millis(1_500),
             () => Duration::ZERO,
         };
