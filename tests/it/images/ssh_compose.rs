@@ -236,3 +236,105 @@ fn ssh_compose_checks_every_value_and_hears_sigterm() {
         std::fs::remove_file(bench.path("ended")).unwrap();
     }
 }
+
+/// A registry without logins on loopback, and images that were pushed there; all of it goes at the end.
+struct Real {
+    registry: Child,
+    address: String,
+    host: String,
+    project: String,
+}
+
+impl Real {
+    fn start(bench: &Bench) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let config = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: \"{}\"}}}}\nhttp: {{addr: \"{address}\"}}\n",
+            bench.path("registry").display()
+        );
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(bench.file("registry.yml", &config)).stdout(Stdio::null()).stderr(Stdio::null());
+        let registry = command.spawn().unwrap();
+        let began = std::time::Instant::now();
+        while std::net::TcpStream::connect(&address).is_err() {
+            assert!(began.elapsed().as_secs() < 20, "the registry does not answer");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let host = crate::story::database::service("TEST_DOCKER_HOST");
+        Self { registry, address, host, project: format!("shop{}", crate::story::random_name()) }
+    }
+
+    fn docker(&self, arguments: &[&str]) -> String {
+        let output = Command::new("docker").args(arguments).env("DOCKER_HOST", &self.host).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// An image that runs this, in the registry alone.
+    fn has(&self, bench: &Bench, tag: &str, script: &str) {
+        let tar = bench.path("image.tar").display().to_string();
+        std::fs::write(&tar, coolops_lab::image::busybox_with(&[("deploy", script)]).unwrap()).unwrap();
+        let name = format!("{}/web:{tag}", self.address);
+        self.docker(&["import", "--change", "CMD [\"/bin/sh\", \"/deploy\"]", &tar, &name]);
+        self.docker(&["push", &name]);
+        self.docker(&["rmi", &name]);
+    }
+
+    /// The tag that the service runs.
+    fn runs(&self) -> String {
+        let filter = format!("label=com.docker.compose.project={}", self.project);
+        self.docker(&["ps", "--filter", &filter, "--format", "{{.Image}}"])
+            .trim()
+            .rsplit(':')
+            .next()
+            .unwrap()
+            .to_owned()
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        let script = format!(
+            "docker ps -aq --filter label=com.docker.compose.project={0} | xargs -r docker rm -f; docker network rm {0}_default; docker images -q '{1}/web' | xargs -r docker rmi -f",
+            self.project, self.address
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).env("DOCKER_HOST", &self.host).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().ok();
+        self.registry.kill().ok();
+        self.registry.wait().ok();
+    }
+}
+
+/// Runs until it is told to stop, and stops then.
+const STAYS: &str = "trap 'exit 0' TERM; while :; do sleep 0.2; done";
+
+#[test]
+fn real_compose_pulls_starts_and_comes_back() {
+    let bench = Bench::new();
+    let real = Real::start(&bench);
+    for (tag, script) in [("v1", STAYS), ("v2", STAYS), ("bad", "echo no such table: users; exit 3")] {
+        real.has(&bench, tag, script);
+    }
+    let machine = Machine::start(&bench, &format!("DOCKER_HOST={} COMPOSE_PROJECT_NAME={}", real.host, real.project));
+    let all = with(&deploys_to(&bench, machine.port), "WAIT_SECONDS", "30");
+    let image = format!("{}/web:${{DOCKER_TAG}}", real.address);
+    let compose = format!(
+        "services:\n  web: {{image: \"{image}\"}}\n  once: {{image: \"{image}\", command: [\"/bin/sh\", \"-c\", \"echo migrated\"]}}\n"
+    );
+    bench.file("shop/compose.yaml", &compose);
+    bench.deploys("ssh-compose", SHELLS[0], &with(&all, "DOCKER_TAG", "v1")).succeeded().says("nothing → v1");
+    let ran = bench.deploys("ssh-compose", SHELLS[1], &with(&all, "DOCKER_TAG", "v2")).succeeded();
+    ran.says("v1 → v2").says("exited - 0 0");
+    assert_eq!(real.runs(), "v2");
+    let back = with(&with(&all, "DOCKER_TAG", "bad"), "ROLLBACK_ON_FAILURE", "true");
+    let ran = bench.deploys("ssh-compose", SHELLS[2], &back).failed();
+    ran.says("no such table: users").says("bad is not well. v2 was put back, and runs.");
+    assert_eq!(real.runs(), "v2");
+    bench
+        .deploys("ssh-compose", SHELLS[0], &with(&all, "DOCKER_TAG", "none"))
+        .failed()
+        .says("manifest unknown")
+        .says("What runs was not touched.");
+    assert_eq!(real.runs(), "v2");
+}

@@ -481,6 +481,76 @@ fn where_there_is_no_program_a_script_is_installed_with_the_same_commands() {
 }
 
 #[test]
+fn the_installer_says_what_it_lacks_leaves_nothing_half_and_goes_through_a_proxy() {
+    let folder = Folder::new();
+    let server = Server::start(&root().join("dist"));
+    // Neither curl nor wget.
+    let bare = folder.0.join("bare");
+    std::fs::create_dir(&bare).unwrap();
+    for tool in ["sh", "uname", "mktemp", "tr", "grep", "head", "mkdir", "cat", "chmod", "mv", "rm", "sha256sum"] {
+        std::os::unix::fs::symlink(format!("/usr/bin/{tool}"), bare.join(tool)).unwrap();
+    }
+    let (code, _, said) = install(&folder, &server.url, &[("PATH", bare.to_str().unwrap())]);
+    assert_eq!(
+        (code, said.lines().next()),
+        (1, Some("coolops install: neither curl nor wget is there; install one of them"))
+    );
+    // Nowhere to write to, whoever asks.
+    let (code, _, said) = install(&folder, &server.url, &[("COOLOPS_INSTALL_DIR", "/proc/coolops")]);
+    assert!(
+        code == 1 && said.contains("/proc/coolops can't be made; set COOLOPS_INSTALL_DIR to a folder of yours"),
+        "{said}"
+    );
+    // Interrupted while it fetches: what had begun is gone.
+    let fake = folder.0.join("fake");
+    std::fs::create_dir_all(&fake).unwrap();
+    let began = folder.0.join("began");
+    let stalls = format!(
+        "#!/bin/sh\nfor a in \"$@\"; do case $a in /*) echo half >\"$a\" ;; esac; done\n: >'{}'\nexec sleep 20\n",
+        began.display()
+    );
+    std::fs::write(fake.join("curl"), stalls).unwrap();
+    Command::new("chmod").arg("+x").arg(fake.join("curl")).status().unwrap();
+    let (temporary, home) = (folder.0.join("tmp"), folder.0.join("home"));
+    std::fs::create_dir(&temporary).unwrap();
+    let mut command = Command::new("sh");
+    command
+        .arg(root().join("install.sh"))
+        .env_clear()
+        .current_dir(&folder.0)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.env("PATH", format!("{}:/usr/bin:/bin", fake.display())).env("TMPDIR", &temporary).env("HOME", &home);
+    let mut child = command.env("COOLOPS_DOWNLOAD_URL", &server.url).spawn().unwrap();
+    let patience = std::time::Instant::now();
+    while !began.exists() {
+        assert!(patience.elapsed().as_secs() < 20, "it never began");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    // As a terminal does: everybody in the group hears it.
+    let children = Command::new("pkill").args(["-TERM", "-P", &child.id().to_string()]).status().unwrap();
+    assert!(children.success());
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "nothing half is left");
+    assert!(!home.exists());
+    std::fs::remove_file(fake.join("curl")).unwrap();
+    // A proxy is asked for what is elsewhere.
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let heard = std::thread::spawn(move || {
+        let (mut stream, _) = proxy.accept().unwrap();
+        let mut request = [0; 4096];
+        let n = stream.read(&mut request).unwrap();
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        String::from_utf8_lossy(&request[..n]).into_owned()
+    });
+    let (code, _, said) = install(&folder, "http://coolops.example.com/client", &[("http_proxy", &address)]);
+    assert!(code == 1 && said.contains("coolops-x86_64-linux can't be fetched"), "{said}");
+    assert!(heard.join().unwrap().starts_with("GET http://coolops.example.com/client/coolops-x86_64-linux HTTP/1.1"));
+}
+
+#[test]
 fn nothing_is_installed_when_something_is_wrong() {
     let (folder, dist) = (Folder::new(), Folder::new());
     let server = Server::start(&dist.0);
