@@ -7,6 +7,5 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     COOLOPS_CLIENT_DIR=/usr/share/coolops/client
 USER 65532:65532
 EXPOSE 3000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["/coolops", "ready"]
 ENTRYPOINT ["/coolops"]
 CMD ["serve"]

@@ -25,9 +25,9 @@ fail() {
 
 fetch() { # fetch URL FILE
   if command -v curl >/dev/null 2>&1; then
-    curl -fsSL --retry 3 -o "$2" "$1"
+    curl -fsSL --retry 3 --connect-timeout 15 --max-time 300 -o "$2" "$1"
   elif command -v wget >/dev/null 2>&1; then
-    wget -q -O "$2" "$1"
+    wget -q -T 60 -O "$2" "$1"
   else
     fail "neither curl nor wget is there; install one of them"
   fi

@@ -22,10 +22,16 @@ secret migrate_database_url "postgres://coolops_owner:$(cat secrets/postgres_pas
 secret database_url "postgres://coolops_login:$(cat secrets/coolops_password)@postgres/coolops"
 secret master_key "$(head -c 32 /dev/urandom | base64 | tr -d '\n')"
 
+# It is read in Postgres' container, by somebody else.
+chmod 0644 login.sh
 [ -f .env ] || : >.env
+# A last line without its end would run into the next.
+[ -z "$(tail -c 1 .env)" ] || echo >>.env
 # setting NAME VALUE: a line of .env, unless there is one.
 setting() { grep -q "^$1=" .env || echo "$1=$2" >>.env; }
-socket=${DOCKER_SOCKET:-/var/run/docker.sock}
+[ -z "${DOCKER_SOCKET:-}" ] || setting DOCKER_SOCKET "$DOCKER_SOCKET"
+socket=$(sed -n 's/^DOCKER_SOCKET=//p' .env | tail -n 1)
+socket=${socket:-/var/run/docker.sock}
 if [ -S "$socket" ]; then
   setting DOCKER_GROUP "$(stat -c %g "$socket")"
 else
@@ -34,6 +40,7 @@ fi
 
 todo=''
 for name in slack_bot_token slack_signing_secret; do
+  [ ! -s "secrets/$name" ] || chmod 0444 "secrets/$name"
   [ -s "secrets/$name" ] || todo="$todo
   printf %s '…' >deploy/secrets/$name && chmod 0444 deploy/secrets/$name"
 done

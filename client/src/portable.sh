@@ -39,7 +39,7 @@ Usage: coolops build:new [OPTIONS] <BUILD NAME>
       --commit <HASH>         The hash of the commit that it was built of
   -t, --token <TOKEN>         The project's token [env: COOLOPS_PROJECT_API_TOKEN]
       --url <URL>             Where coolops is reached [env: COOLOPS_URL]
-      --dry-run               Print what would be sent, and send nothing
+      --dry-run               Print what would be sent, and send nothing; names and values are checked by coolops alone
   -q, --quiet                 Don't say that it is announced
 HELP
 }
@@ -139,7 +139,8 @@ cut_message() {
 
 # json_texts POINTER…: reads JSON and writes `NAME=VALUE` for the shell, with the texts at these places as text_1, text_2 and
 # so on; of what is no text, or is empty, nothing.
-text_1='' text_2='' text_3='' text_4='' text_5='' text_6='' text_7='' text_8='' text_9='' text_10='' text_11=''
+text_1='' text_2='' text_3='' text_4='' text_5='' text_6='' text_7='' text_8='' text_9='' text_10='' text_11='' text_12=''
+text_13='' text_14='' text_15='' text_16='' text_17='' text_18=''
 json_texts() {
   awk -v wanted="$*" '
     function quoted(text) { gsub(/\047/, "\047\\\047\047", text); return "\047" text "\047" }
@@ -149,23 +150,28 @@ json_texts() {
       if (n < 65536) return sprintf("%c%c%c", 224 + int(n / 4096), 128 + int(n / 64) % 64, 128 + n % 64)
       return sprintf("%c%c%c%c", 240 + int(n / 262144), 128 + int(n / 4096) % 64, 128 + int(n / 64) % 64, 128 + n % 64)
     }
+    # In blocks: some measure the whole text each time that they look at a piece of it.
+    function char(at) {
+      if (at < from || at >= from + 512) { from = at; block = substr(all, at, 512) }
+      return substr(block, at - from + 1, 1)
+    }
     function hex4(at,   i, n) {
-      for (i = 0; i < 4; i++) n = n * 16 + index("0123456789abcdef", tolower(substr(all, at + i, 1))) - 1
+      for (i = 0; i < 4; i++) n = n * 16 + index("0123456789abcdef", tolower(char(at + i))) - 1
       return n
     }
-    function blanks() { while (substr(all, place, 1) ~ /[ \t\n\r]/) place++ }
+    function blanks() { while (char(place) ~ /[ \t\n\r]/) place++ }
     function text(   out, c, n) {
       place++
-      while (place <= length(all)) {
-        c = substr(all, place, 1)
+      while (place <= total) {
+        c = char(place)
         if (c == "\"") { place++; return out }
         if (c != "\\") { out = out c; place++; continue }
-        c = substr(all, place + 1, 1)
+        c = char(place + 1)
         place += 2
         if (c == "u") {
           n = hex4(place)
           place += 4
-          if (n >= 55296 && n < 56320 && substr(all, place, 2) == "\\u") {
+          if (n >= 55296 && n < 56320 && char(place) == "\\" && char(place + 1) == "u") {
             n = 65536 + (n - 55296) * 1024 + hex4(place + 2) - 56320
             place += 6
           }
@@ -176,25 +182,27 @@ json_texts() {
     }
     function value(pointer,   c, n, key) {
       blanks()
-      c = substr(all, place, 1)
+      c = char(place)
       if (c == "\"") { found[pointer] = text(); return }
       if (c == "{" || c == "[") {
         place++
-        for (n = 0; place <= length(all); n++) {
+        for (n = 0; place <= total; n++) {
           blanks()
-          if (substr(all, place, 1) == (c == "{" ? "}" : "]")) { place++; return }
+          if (char(place) == (c == "{" ? "}" : "]")) { place++; return }
           if (c == "{") { key = text(); blanks(); place++ } else key = n
           value(pointer "/" key)
           blanks()
-          if (substr(all, place, 1) == ",") place++
+          if (char(place) == ",") place++
         }
         return
       }
-      do place++; while (place <= length(all) && substr(all, place, 1) !~ /[],} \t\n\r]/)
+      do place++; while (place <= total && char(place) !~ /[],} \t\n\r]/)
     }
     NR > 1 { all = all "\n" }
     { all = all $0 }
     END {
+      total = length(all)
+      from = -512
       place = 1
       value("")
       n = split(wanted, pointers, " ")
@@ -323,9 +331,23 @@ without_return() {
 # body: what is sent, as JSON, from the environment: no value is an argument of a program.
 body() {
   awk '
-    function text(value,   i, n, c, out) {
+    # How many bytes of a character follow, by its first one; -1 where none begins so.
+    function follow(c) {
+      return c ~ /[\302-\337]/ ? 1 : c ~ /[\340-\357]/ ? 2 : c ~ /[\360-\364]/ ? 3 : -1
+    }
+    function text(value,   i, j, n, c, out, more) {
       n = length(value)
-      for (i = 1; i <= n; i++) { c = substr(value, i, 1); out = out (c in escaped ? escaped[c] : c) }
+      for (i = 1; i <= n; i++) {
+        c = substr(value, i, 1)
+        if (c in escaped) { out = out escaped[c]; continue }
+        if (c !~ /[\200-\377]/) { out = out c; continue }
+        more = follow(c)
+        for (j = 1; j <= more && substr(value, i + j, 1) ~ /[\200-\277]/; j++) c = c substr(value, i + j, 1)
+        # What is no character stands there as one that says so: JSON has nothing else.
+        if (more < 0 || j <= more) out = out "\357\277\275"
+        else out = out c
+        i += length(c) - 1
+      }
       return "\"" out "\""
     }
     function line(depth) { return pretty ? "\n" substr("        ", 1, 2 * depth) : "" }
@@ -369,7 +391,7 @@ post() {
       [ -z "${SSL_CERT_FILE:-}" ] || printf 'cacert = "%s"\n' "$(printf '%s' "$SSL_CERT_FILE" | sed 's/[\\"]/\\&/g')"
     } >"$work/config"
     code=0
-    status=$(curl -q -sS --config "$work/config" --max-time 10 -o "$work/answer" -w '%{http_code} %{redirect_url}' \
+    status=$(curl -q -g -sS --config "$work/config" --max-time 10 -o "$work/answer" -w '%{http_code} %{redirect_url}' \
       -H "X-CoolOps-Cli-Version: $version" -H 'Content-Type: application/json' -H 'Expect:' \
       --data-binary "@$work/body" "$1" 2>"$work/said") || code=$?
     to=${status#* }
@@ -382,25 +404,18 @@ post() {
     return
   fi
   command -v wget >/dev/null 2>&1 || fail 'neither curl nor wget is there; install one of them'
-  if wget --help 2>&1 | grep -qi busybox; then
-    case $1 in
-      https:*) fail 'this wget does not check certificates, and gets no token; install curl, or GNU wget' ;;
-    esac
-    # Some of them crash when they are told a time limit (Debian's static one, 1.35).
-    limited=''
-    ! timeout 10 true 2>/dev/null || limited='timeout 10'
-    $limited wget -S -q -O "$work/answer" --header "Authorization: Token $token" --header "X-CoolOps-Cli-Version: $version" \
-      --header 'Content-Type: application/json' --post-file "$work/body" "$1" 2>"$work/said" || :
-  else
-    {
-      printf 'header = Authorization: Token %s\n' "$token"
-      [ -z "${SSL_CERT_FILE:-}" ] || printf 'ca_certificate = %s\n' "$SSL_CERT_FILE"
-    } >"$work/config"
-    code=0
-    WGETRC=$work/config wget -S -q --tries=1 --timeout=10 --max-redirect=0 --content-on-error -O "$work/answer" \
-      --header "X-CoolOps-Cli-Version: $version" --header 'Content-Type: application/json' --post-file "$work/body" "$1" 2>"$work/said" || code=$?
-    [ "$code" -ne 5 ] || fail "$1 has a certificate that isn't trusted; name the file of your authority in \$SSL_CERT_FILE"
+  # BusyBox's tells the token to whoever it is sent on to, and wget2 reads no file with it.
+  if wget --version 2>&1 | grep -qi 'wget2' || ! wget --version 2>&1 | grep -qi 'gnu wget'; then
+    fail 'this wget can not be trusted with a token; install curl, or GNU wget'
   fi
+  {
+    printf 'header = Authorization: Token %s\n' "$token"
+    [ -z "${SSL_CERT_FILE:-}" ] || printf 'ca_certificate = %s\n' "$SSL_CERT_FILE"
+  } >"$work/config"
+  code=0
+  WGETRC=$work/config wget -S -q --tries=1 --timeout=10 --max-redirect=0 --content-on-error -O "$work/answer" \
+    --header "X-CoolOps-Cli-Version: $version" --header 'Content-Type: application/json' --post-file "$work/body" "$1" 2>"$work/said" || code=$?
+  [ "$code" -ne 5 ] || fail "$1 has a certificate that isn't trusted; name the file of your authority in \$SSL_CERT_FILE"
   status=$(sed -n 's/.*HTTP\/[0-9.]* \([0-9]\{3\}\).*/\1/p' "$work/said" | tail -n 1)
   to=$(sed -n 's/^ *[Ll]ocation: *//p' "$work/said" | tr -d '\r' | tail -n 1)
   [ -n "$status" ] || status=000
@@ -436,17 +451,23 @@ announce() {
     *) url='' ;;
   esac
   [ -n "$url" ] || fail 'The address of coolops can'"'"'t be read; write it like https://coolops.example.com, without user and query'
+  if [ -n "${SSL_CERT_FILE:-}" ] && [ ! -r "$SSL_CERT_FILE" ]; then
+    fail "\$SSL_CERT_FILE: $SSL_CERT_FILE can't be read"
+  fi
   address=$(no_slashes "$url")/builds
   work=$(mktemp -d)
   (exported && pretty='' && export pretty && body) >"$work/body"
   for pause in 1 2 ''; do
     : >"$work/answer"
     post "$address"
-    eval "$(json_texts /url /error /notes/0 /notes/1 /notes/2 /notes/3 /notes/4 /notes/5 /notes/6 /notes/7 <"$work/answer" 2>/dev/null || :)"
+    eval "$(json_texts /url /error /notes/0 /notes/1 /notes/2 /notes/3 /notes/4 /notes/5 /notes/6 /notes/7 /notes/8 /notes/9 /notes/10 /notes/11 /notes/12 /notes/13 /notes/14 /notes/15 <"$work/answer" 2>/dev/null || :)"
     case $status in
       200 | 201)
-        for note in "$text_3" "$text_4" "$text_5" "$text_6" "$text_7" "$text_8" "$text_9" "$text_10"; do
+        number=3
+        while [ "$number" -le 18 ]; do
+          eval "note=\$text_$number"
           [ -z "$note" ] || say "$(shown "$note")"
+          number=$((number + 1))
         done
         if [ -z "$quiet" ] && { [ -n "$in_ci" ] || [ -t 2 ]; }; then
           what='is announced'
@@ -606,6 +627,10 @@ main() {
       exit 2
       ;;
   esac
+  for flag in "$@"; do
+    case $flag in -h | --help) usage && exit ;; esac
+  done
+  command -v awk >/dev/null 2>&1 || fail 'awk is not there; install it'
   name='' flag_token='' flag_url='' flag_repository='' flag_commit='' dry_run='' quiet='' positional=''
   lines params COOLOPS_PARAMS
   lines metadata COOLOPS_METADATA

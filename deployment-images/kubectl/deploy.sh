@@ -56,16 +56,17 @@ if [ -n "$ROLLBACK_ON_FAILURE" ]; then
   done 4<"$work/objects"
 fi
 put_back() {
-  [ -z "$new" ] || new=" What was not applied before stays:$new."
-  [ -n "$(ls "$work/before")" ] || fail "$1. There is nothing to put back.$new"
-  in_namespace apply -f "$work/before" >&2 || fail "$1. What was applied before could not be put back.$new"
+  stays=''
+  [ -z "$new" ] || stays=" What was not applied before stays:$new."
+  [ -n "$(ls "$work/before")" ] || fail "$1. There is nothing to put back.$stays"
+  in_namespace apply -f "$work/before" >&2 || fail "$1. What was applied before could not be put back.$stays"
   begin_waiting
   while read -r kind name <&5; do
-    case " $new " in *"$name"*) continue ;; esac
+    case "$new " in *" $kind.apps/$name "* | *" $kind/$name "*) continue ;; esac
     in_namespace rollout status "$kind/$name" --timeout="$(seconds_left)s" >&2 ||
-      fail "$1. What was applied before was put back; $kind/$name is not well with it either.$new"
+      fail "$1. What was applied before was put back; $kind/$name is not well with it either.$stays"
   done 5<"$work/plan"
-  fail "$1. What was applied before was put back.$new"
+  fail "$1. What was applied before was put back.$stays"
 }
 step 'Applying the manifests'
 left='The manifests may have been applied, all or some of them.'

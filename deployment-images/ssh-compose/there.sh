@@ -20,12 +20,15 @@ compose() {
 
 # Writes a tag into .env and leaves everything else there as it is; nobody ever reads half of it.
 write() {
-  { [ ! -f .env ] || grep -v "^$variable=" .env || :; } >.env.coolops
-  [ "$1" = '-' ] || echo "$variable=$1" >>.env.coolops
-  if [ -f .env ]; then
-    chmod --reference=.env .env.coolops 2>/dev/null || chmod 600 .env.coolops
-  fi
-  mv -f .env.coolops .env
+  # It may hold passwords, and may be a link to where it really is.
+  real=$(readlink -f .env 2>/dev/null) || real=.env
+  (
+    umask 077
+    { [ ! -f .env ] || grep -v "^$variable=" .env || :; } >"$real.coolops"
+    [ "$1" = '-' ] || echo "$variable=$1" >>"$real.coolops"
+  )
+  [ ! -f .env ] || chmod --reference=.env "$real.coolops" 2>/dev/null || :
+  mv -f "$real.coolops" "$real"
 }
 
 # The containers of the services: name, state, health, exit code, restarts. What `compose run` left behind is none of them,
@@ -83,9 +86,23 @@ back() {
   compose up -d $services && well
 }
 
+# One deployment at a time: one whose connection was lost still comes to its end here.
+alone() {
+  if ! mkdir .coolops.lock 2>/dev/null; then
+    other=$(cat .coolops.lock/pid 2>/dev/null) || other=''
+    if [ -n "$other" ] && kill -0 "$other" 2>/dev/null; then
+      fail "another deployment still goes on in $folder on this machine. Nothing was touched by this one."
+    fi
+  fi
+  # Told by who began: this shell's number is not that of its parts.
+  sh -c 'echo $PPID' >.coolops.lock/pid
+  trap 'rm -rf .coolops.lock' EXIT
+}
+
 up() {
   [ -f compose.yaml ] || [ -f compose.yml ] || [ -f docker-compose.yaml ] || [ -f docker-compose.yml ] ||
     fail "there is no compose.yaml in $folder. Nothing was touched."
+  alone
   before=$(sed -n "s/^$variable=//p" .env 2>/dev/null | tail -n 1)
   echo "$folder runs ${before:-nothing that is known of}"
   echo "${before:--}" >.env.before-coolops
@@ -121,7 +138,7 @@ trap '' HUP
 {
   case $what in
     up) up ;;
-    back) back ;;
+    back) alone && back ;;
     explain) explain ;;
   esac
 } >"$told/out" 2>"$told/err" &

@@ -132,7 +132,7 @@ impl App {
             append.row(rows::of_project(project.value.clone()));
         }
         let line = Line { locks: after.locks(environment_id), ..line.clone() };
-        if let Some(next) = line.locked_anew(None) {
+        if let Some(next) = line.locked_anew(&[]) {
             let waiting = line.iter().find(|d| d.of.deployment_id.0 == next.address().stream);
             let waiting = waiting.expect("it is in the line");
             record(append, following(&next, waiting.version), &next, &actor, waiting.version);

@@ -313,7 +313,14 @@ impl App {
             append.row(rows::of_project(project.value.clone()));
         }
         if let Target::Environment(_, environment) = target {
-            self.line_moves(environment, &after, (Some(event_id), lock_card::taken(event)), actor, &mut append).await?;
+            self.line_moves(
+                environment,
+                &after,
+                (Some(event_id), lock_card::taken(event).as_slice()),
+                actor,
+                &mut append,
+            )
+            .await?;
         }
         around.guard(&mut append);
         self.store.append(append).await?;
@@ -325,7 +332,7 @@ impl App {
         &self,
         environment: EnvironmentId,
         around: &Surroundings,
-        (cause, taken): (Option<EventId>, Option<LockTaken>),
+        (cause, taken): (Option<EventId>, &[LockTaken]),
         actor: &Actor,
         append: &mut Append,
     ) -> Result<bool, AppendError> {
@@ -333,7 +340,7 @@ impl App {
         let locks = around.locks(environment);
         let line = self.store.deployments().line(environment, locks, None, None, false).await.map_err(unavailable)?;
         append.guard(environment.0, line.position);
-        let Some(next) = line.value.locked_anew(taken.as_ref()) else { return Ok(false) };
+        let Some(next) = line.value.locked_anew(taken) else { return Ok(false) };
         let stream = next.address().stream;
         let waiting = line.value.iter().find(|d| d.of.deployment_id.0 == stream).expect("it is in the line");
         record(append, following(&next, waiting.version), &next, actor, waiting.version);
@@ -349,17 +356,13 @@ impl App {
     ///
     /// # Errors
     /// When the database is away.
-    async fn move_line(
-        &self,
-        environment: EnvironmentId,
-        taken: Option<&LockTaken>,
-    ) -> Result<(), CommandError<Infallible>> {
+    async fn move_line(&self, environment: EnvironmentId, taken: &[LockTaken]) -> Result<(), CommandError<Infallible>> {
         let project = self.store.directory().project_of(environment).await?;
         let mut around = self.around_anew(project).await?;
         let _turn = self.turns.wait(environment).await;
         for _ in 0..ATTEMPTS {
             let mut append = Append::default();
-            if !self.line_moves(environment, &around, (None, taken.cloned()), &Actor::System, &mut append).await? {
+            if !self.line_moves(environment, &around, (None, taken), &Actor::System, &mut append).await? {
                 return Ok(());
             }
             around.guard(&mut append);
@@ -382,19 +385,43 @@ impl App {
             Some(Target::Everything) => None,
             Some(Target::Environment(..)) | None => return Ok(()),
         };
+        let taken = self.taken_last(id).await?;
+        self.move_all(&self.store.deployments().waited_for(project).await?, taken.as_slice()).await
+    }
+
+    /// The same for the environments in which something waits and nothing has its turn, whatever it waited for.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn move_what_waits(&self) -> Result<(), CommandError<Infallible>> {
+        let mut first = Ok(());
+        for environment in self.store.deployments().held_by_nobody().await? {
+            let project = self.store.directory().project_of(environment).await?;
+            let over = [Some(environment.into()), project.map(Into::into), Some(LockableId::everything())];
+            let mut taken = Vec::new();
+            for id in over.into_iter().flatten() {
+                taken.extend(self.taken_last(id).await?);
+            }
+            let moved = self.move_line(environment, &taken).await;
+            first = first.and(moved);
+        }
+        first
+    }
+
+    /// The last lock of something that somebody took from its holder.
+    async fn taken_last(&self, id: LockableId) -> Result<Option<LockTaken>, ReadError> {
         let events = self.store.log().stream(id.0).await?;
-        let taken = events.iter().rev().find_map(|e| lock_card::taken(&e.event));
-        self.move_all(&self.store.deployments().waited_for(project).await?, taken.as_ref()).await
+        Ok(events.iter().rev().find_map(|e| lock_card::taken(&e.event)))
     }
 
     /// The same for these environments; what is in the way of one line holds up no other.
     ///
     /// # Errors
     /// What was in the way of the first that did not move.
-    pub async fn move_all(
+    async fn move_all(
         &self,
         environments: &[EnvironmentId],
-        taken: Option<&LockTaken>,
+        taken: &[LockTaken],
     ) -> Result<(), CommandError<Infallible>> {
         let mut first = Ok(());
         for environment in environments {

@@ -51,7 +51,12 @@ pub async fn run(app: &App, project: &Project, environment: &Environment, format
     };
     let params: Vec<&str> = build.iter().flat_map(|b| &b.params).map(|param| param.name.as_str()).collect();
     let variables: Vec<&str> = environment.variables.iter().map(|v| v.name.as_str()).collect();
-    let is_there = |name: &str| variables.contains(&name) || params.contains(&name) || name.starts_with(OURS);
+    // What the operators let builds bring, they may.
+    let may_bring = |name: &str| {
+        declared.takes_of_build(name) || project.params.as_ref().is_some_and(|named| named.iter().any(|n| n == name))
+    };
+    let brings = |name: &str| params.contains(&name) && may_bring(name);
+    let is_there = |name: &str| variables.contains(&name) || brings(name) || name.starts_with(OURS);
     let missing = declared.missing(is_there);
     // What programs read by themselves no image declares: proxies, time zones, languages.
     let is_of_programs = |name: &str| {
@@ -61,12 +66,14 @@ pub async fn run(app: &App, project: &Project, environment: &Environment, format
     };
     let is_told = |name: &&str| !name.starts_with(OURS) && !is_of_programs(name);
     let unknown = declared.unknown(variables.iter().copied().filter(is_told));
-    let findings = missing.len() + unknown.len();
+    let brought: Vec<&str> =
+        params.iter().copied().filter(|name| !variables.contains(name) && !may_bring(name)).collect();
+    let findings = missing.len() + unknown.len() + brought.len();
     if format.json {
         let unknown: Vec<_> = unknown.iter().map(|(name, near)| json!({ "name": name, "near": near })).collect();
         let build = build.as_ref().map(|b| &b.name);
         output::json(
-            &json!({ "image": image, "checked": true, "build": build, "missing": missing, "unknown": unknown }),
+            &json!({ "image": image, "checked": true, "build": build, "missing": missing, "unknown": unknown, "brought": brought }),
         );
     } else {
         let (image, environment) = (image.as_str(), output::safe(&environment.name));
@@ -80,6 +87,11 @@ pub async fn run(app: &App, project: &Project, environment: &Environment, format
         for (name, near) in unknown {
             let near = near.map(|near| format!("; is {near} meant?")).unwrap_or_default();
             output::line(&format!("UNKNOWN  {name}: the image does not read it{near}"));
+        }
+        for name in brought {
+            output::line(&format!(
+                "BROUGHT  {name}: the newest build brings it, and it is the environment's; coolops environment set, or let builds: coolops project params"
+            ));
         }
         output::line(&match findings {
             0 => format!("{environment} has what {image} reads."),

@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 
 use super::output;
 
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Longer than the server asks what it needs.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where that server is reached from here, by the address that it listens on.
 fn reached(listen: SocketAddr) -> SocketAddr {

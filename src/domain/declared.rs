@@ -1,7 +1,8 @@
 //! The variables that a deployment image says it reads, in its label [`LABEL`], and what of them is there. Pure.
 //!
 //! In the label, names stand with blanks between them: `NAME` has to be there, `NAME?` need not be, of `NAME|OTHER` one has
-//! to be, and `*` says that the image reads others too.
+//! to be, `NAME@build` is for builds to bring and the others are the environment's, and `*` (`*@build`) says that the image
+//! reads others too. Where nothing is marked so, builds may bring anything.
 
 /// The label of an image.
 pub const LABEL: &str = "io.coolops.variables";
@@ -12,6 +13,10 @@ pub struct Declared {
     /// What has to be there: one of the names of each.
     needed: Vec<Vec<String>>,
     optional: Vec<String>,
+    /// What builds bring.
+    of_build: Vec<String>,
+    /// Whether the label tells that at all.
+    marked: bool,
     /// Whether it reads others too.
     open: bool,
 }
@@ -22,17 +27,23 @@ impl Declared {
     /// # Errors
     /// The word that is no name of a variable, as a sentence.
     pub fn parse(label: &str) -> Result<Self, String> {
-        let mut declared = Self { needed: vec![], optional: vec![], open: false };
+        let mut declared = Self { needed: vec![], optional: vec![], of_build: vec![], marked: false, open: false };
         for word in label.split_whitespace() {
-            if word == "*" {
+            if matches!(word, "*" | "*@build") {
                 declared.open = true;
+                declared.marked |= word != "*";
                 continue;
             }
             let (names, is_optional) = word.strip_suffix('?').map_or((word, false), |names| (names, true));
+            let (names, is_build_s) = names.strip_suffix("@build").map_or((names, false), |names| (names, true));
             let names: Vec<String> = names.split('|').map(str::to_owned).collect();
             if let Some(wrong) = names.iter().find(|name| !is_name(name)) {
                 let wrong = super::names::printable(wrong);
                 return Err(format!("the image's label {LABEL} holds \"{wrong}\", which is no name of a variable"));
+            }
+            if is_build_s {
+                declared.of_build.extend(names.iter().cloned());
+                declared.marked = true;
             }
             if is_optional {
                 declared.optional.extend(names);
@@ -41,6 +52,12 @@ impl Declared {
             }
         }
         Ok(declared)
+    }
+
+    /// Whether the image takes a variable from a build.
+    pub fn takes_of_build(&self, name: &str) -> bool {
+        let is_known = || self.needed.iter().flatten().chain(&self.optional).any(|known| known == name);
+        !self.marked || self.of_build.iter().any(|own| own == name) || (self.open && !is_known())
     }
 
     /// What has to be there and is not, `|` between the names of one.
@@ -78,6 +95,16 @@ mod tests {
             [("LIMTI", Some("LIMIT")), ("OTHER", None)]
         );
         assert_eq!(Declared::parse("TAG *").unwrap().unknown(["OTHER"].into_iter()), []);
+    }
+
+    #[test]
+    fn what_a_build_may_bring_is_marked() {
+        let declared = Declared::parse("TAG@build ZONE SUM@build?").unwrap();
+        let taken = |name| declared.takes_of_build(name);
+        assert_eq!((taken("TAG"), taken("SUM"), taken("ZONE"), taken("OTHER")), (true, true, false, false));
+        assert!(Declared::parse("TAG ZONE").unwrap().takes_of_build("ZONE"), "where nothing is marked, all may");
+        let open = Declared::parse("ZONE *@build").unwrap();
+        assert!(open.takes_of_build("OTHER") && !open.takes_of_build("ZONE"));
     }
 
     #[test]

@@ -118,6 +118,9 @@ pub struct DeploymentLockedOut {
     pub of: DeploymentOf,
     /// The lock.
     pub lock: Lock,
+    /// The lock that it waited for before, where somebody else took that away from its holder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_taken: Option<Box<LockTaken>>,
 }
 
 /// Recorded when its image has to be fetched first.
@@ -703,7 +706,7 @@ mod examples {
             behind: Ahead { deployment_id: DeploymentId(Uuid::from_u128(0x6)), build_name: "master-94657535".into() },
             lock_taken: None,
         }
-        DeploymentLockedOut { of: OF, lock: lock_events::lock() }
+        DeploymentLockedOut { of: OF, lock: lock_events::lock(), lock_taken: None }
         DeploymentPullStarted { of: OF }
         DeploymentDelayed {
             of: OF,

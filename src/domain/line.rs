@@ -57,30 +57,30 @@ impl Line {
     /// What follows when nobody but, perhaps, one that ends holds the environment: the first that may has its turn; where
     /// a lock keeps the first one waiting, it says so.
     pub(super) fn next(&self, but: Option<DeploymentId>) -> Vec<Event> {
-        self.next_when(but, None)
+        self.next_when(but, &[])
     }
 
-    /// The same when somebody took a lock away, which is told of who waited for it.
-    fn next_when(&self, but: Option<DeploymentId>, taken: Option<&LockTaken>) -> Vec<Event> {
+    /// The same when somebody took locks away, which is told of who waited for them.
+    fn next_when(&self, but: Option<DeploymentId>, taken: &[LockTaken]) -> Vec<Event> {
         let waiting = || self.iter().filter(|d| Some(d.of.deployment_id) != but && d.state() == State::Queued);
         let Some(first) = waiting().next() else { return vec![] };
         let turn = waiting().find(|d| self.lets(d));
         let promoted = turn.map(|d| DeploymentPromoted { of: d.of, lock_taken: taken_from_before(d, taken) }.into());
-        promoted.into_iter().chain(self.kept_out(first)).collect()
+        promoted.into_iter().chain(self.kept_out_when(first, taken)).collect()
     }
 
     pub(super) fn holder(&self) -> Option<&Deployment> {
         self.iter().find(|d| d.state().holds())
     }
 
-    /// What follows from another lock, or from none: the first waiting one has its turn, or says what it waits for. A lock
-    /// that somebody took away is told with it.
-    pub fn locked_anew(&self, taken: Option<&LockTaken>) -> Option<Event> {
+    /// What follows from another lock, or from none: the first waiting one has its turn, or says what it waits for. That
+    /// somebody took away the one that it waited for is told with it, where that is one of these.
+    pub fn locked_anew(&self, taken: &[LockTaken]) -> Option<Event> {
         let Some(holder) = self.holder() else { return self.next_when(None, taken).into_iter().next() };
         // What waited for a lock waits for what runs.
         let first = self.iter().find(|d| matches!(d.stand, Stand::Locked { .. }))?;
         if !self.lets(first) {
-            return self.kept_out(first);
+            return self.kept_out_when(first, taken);
         }
         let behind = Ahead { deployment_id: holder.of.deployment_id, build_name: holder.build_name.clone() };
         Some(DeploymentMovedUp { of: first.of, behind, lock_taken: taken_from_before(first, taken) }.into())
@@ -88,14 +88,21 @@ impl Line {
 
     /// That a lock keeps one waiting, if one does and that is not what it says already.
     pub(super) fn kept_out(&self, deployment: &Deployment) -> Option<Event> {
+        self.kept_out_when(deployment, &[])
+    }
+
+    fn kept_out_when(&self, deployment: &Deployment, taken: &[LockTaken]) -> Option<Event> {
         let lock = self.keeps(&deployment.requested_by)?;
         let says_so = matches!(&deployment.stand, Stand::Locked { lock: there } if there.says_the_same(lock));
-        (!says_so).then(|| DeploymentLockedOut { of: deployment.of, lock: lock.clone() }.into())
+        (!says_so).then(|| {
+            let lock_taken = taken_from_before(deployment, taken);
+            DeploymentLockedOut { of: deployment.of, lock: lock.clone(), lock_taken }.into()
+        })
     }
 }
 
-/// The lock that was taken away, if it is the one that a deployment said it waits for.
-fn taken_from_before(waiting: &Deployment, taken: Option<&LockTaken>) -> Option<Box<LockTaken>> {
+/// The lock that a deployment said it waits for, if it is one of those that were taken away.
+fn taken_from_before(waiting: &Deployment, taken: &[LockTaken]) -> Option<Box<LockTaken>> {
     let Stand::Locked { lock } = &waiting.stand else { return None };
-    taken.filter(|taken| taken.lock.is_the_same(lock)).cloned().map(Box::new)
+    taken.iter().find(|taken| taken.lock.is_the_same(lock)).cloned().map(Box::new)
 }

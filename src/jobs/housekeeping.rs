@@ -79,7 +79,7 @@ async fn find_locked_lines(app: &App) -> anyhow::Result<()> {
     if lock.is_some_and(|lock| lock.until.is_some()) && app.store.jobs().is_idle(ends).await? {
         app.store.jobs().want(ends).await?;
     }
-    app.move_all(&app.store.deployments().held_by_nobody().await?, None).await?;
+    app.move_what_waits().await?;
     Ok(())
 }
 

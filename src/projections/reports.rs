@@ -8,9 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::lock_card::{self, LockCard};
 use super::timed::Timed;
 use super::words;
-use crate::domain::deployment::{
-    DeploymentMovedUp, DeploymentPromoted, DeploymentRequested, Person, Stand, State, StopReason, Verdict,
-};
+use crate::domain::deployment::{DeploymentRequested, Person, Stand, State, StopReason, Verdict};
 use crate::domain::event::{DeploymentEvent, Event, Recorded};
 use crate::domain::ids::{EventId, ReportId};
 use crate::domain::lock::{Lock, LockTaken, Somebody};
@@ -77,17 +75,17 @@ pub fn of_deployment(events: &[Recorded], locks: &[Lock]) -> Vec<Report> {
             (Some(timed), event) => timed.apply(event, *recorded_at),
         }
         let (Some(timed), Event::Deployment(event)) = (&timed, event) else { continue };
-        if let DeploymentEvent::Promoted(DeploymentPromoted { lock_taken: Some(taken), .. })
-        | DeploymentEvent::MovedUp(DeploymentMovedUp { lock_taken: Some(taken), .. }) = event
-        {
-            reports.push(of_lock_taken(
-                *event_id,
-                To::Thread,
-                taken,
-                (words::locked(taken.lock.scope, &timed.deployment), None),
-            ));
-            continue;
-        }
+        let taken = match event {
+            DeploymentEvent::Promoted(e) => e.lock_taken.as_deref(),
+            DeploymentEvent::MovedUp(e) => e.lock_taken.as_deref(),
+            DeploymentEvent::LockedOut(e) => e.lock_taken.as_deref(),
+            _ => None,
+        };
+        let told = |taken: &LockTaken| {
+            let place = (words::locked(taken.lock.scope, &timed.deployment), None);
+            of_lock_taken(*event_id, To::Thread, taken, place)
+        };
+        reports.extend(taken.map(told));
         let presser = &timed.deployment.requested_by;
         // Whether it went wrong, whether the presser hears of it, whether it has a place in the thread.
         let (went_wrong, to_presser, in_thread) = match event {

@@ -32,6 +32,19 @@ fn the_container_serves_without_root_without_a_shell_and_without_writing_anythin
         let engine = Engine::connect(Some(&service("TEST_DOCKER_HOST"))).unwrap();
         let name = format!("coolops-test-{}", s.database.name);
         let image = format!("{name}:1");
+        // The program, certificates, what CI runs, and nothing else.
+        let inside = Command::new("find")
+            .args([".", "-type", "f"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/dist/image"))
+            .output();
+        let inside = String::from_utf8(inside.unwrap().stdout).unwrap();
+        let mut inside: Vec<&str> = inside.lines().collect();
+        inside.sort_unstable();
+        let of_ci = ["coolops-x86_64-linux", "coolops-x86_64-linux.sha256", "coolops.sh", "coolops.sh.sha256"];
+        let of_ci = of_ci.map(|file| format!("./usr/share/coolops/client/{file}"));
+        let expected =
+            ["./coolops", "./etc/ssl/certs/ca-certificates.crt"].into_iter().chain(of_ci.iter().map(String::as_str));
+        assert_eq!(inside, expected.collect::<Vec<_>>());
         engine.build(&image, "Dockerfile", context(), &std::collections::HashMap::new()).await.unwrap();
         // Secrets come in files; Postgres and Redis by their sockets, here.
         let folder = std::env::temp_dir().join(&name);

@@ -34,8 +34,9 @@ fn each_image_says_the_same_variables_in_its_readme_its_label_and_its_script() {
     for (image, readme) in IMAGES {
         let dockerfile = read(&format!("{image}/Dockerfile"));
         let label = dockerfile.split(&format!("LABEL {LABEL}=\"")).nth(1).unwrap().split('"').next().unwrap();
-        let words = label.split_whitespace().filter(|word| *word != "*");
-        let mut labelled: Vec<&str> = words.flat_map(|word| word.trim_end_matches('?').split('|')).collect();
+        let words = label.split_whitespace().filter(|word| !word.starts_with('*'));
+        let mut labelled: Vec<&str> =
+            words.flat_map(|word| word.trim_end_matches('?').trim_end_matches("@build").split('|')).collect();
         let told = variables(readme);
         let mut named: Vec<&str> = told.iter().map(|v| v.name.as_str()).collect();
         labelled.sort_unstable();
@@ -254,6 +255,8 @@ fn each_image_is_built_from_its_dockerfile_and_deploys_from_the_press_to_the_lin
             let announced = ["build:new", name, "-p", "DOCKER_IMAGE=web:3", "-p", "KUBERNETES_NAMESPACE=kube-system"];
             s.cli(&announced);
             s.shows(&format!("# Api: {name}")).await;
+            let (_, checked) = s.cli_fails(&["environment", "check", "api", "For kubectl"], "");
+            assert_eq!(checked.contains("BROUGHT  KUBERNETES_NAMESPACE"), name == "chooses", "{checked}");
             let before = s.channel().matches(ends).count();
             s.presses("ana", name, "For kubectl").await;
             s.until("it ended", async || s.channel().matches(ends).count() > before).await;

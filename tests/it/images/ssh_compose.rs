@@ -228,6 +228,9 @@ fn ssh_compose_checks_every_value_and_hears_sigterm() {
         let ran = bench.is_stopped("ssh-compose", shell, &all, || bench.path("began").exists());
         assert_eq!(ran.code, Some(143), "{ran:?}");
         ran.says("ssh-compose: stopped. What was begun on 127.0.0.1 goes on there to its end.");
+        // Until then there is no room for another.
+        let busy = with(&all, "DOCKER_TAG", "v9");
+        bench.deploys("ssh-compose", shell, &busy).failed().says("another deployment still goes on");
         let began = std::time::Instant::now();
         while !bench.path("ended").exists() {
             assert!(began.elapsed().as_secs() < 20, "it did not go on there");

@@ -64,7 +64,8 @@ fn a_new_host_gets_secrets_by_chance_and_hears_what_is_its_own_to_fill_in() {
     assert_ne!(secret("coolops_password"), secret("postgres_password"));
     let mode = |name: &str| std::fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("secrets"), mode("secrets/master_key"), mode(".env")), (0o700, 0o444, 0o600));
-    assert!(std::fs::read_to_string(folder.join(".env")).unwrap().starts_with("DOCKER_GROUP="));
+    let settings = std::fs::read_to_string(folder.join(".env")).unwrap();
+    assert!(settings.starts_with("DOCKER_SOCKET=") && settings.contains("\nDOCKER_GROUP="), "{settings}");
     // What is compose.yaml's is there, or is what it says.
     let compose: Value = serde_yaml_ng::from_str(&read("deploy/compose.yaml")).unwrap();
     let names = |value: &Value| -> BTreeSet<String> {
@@ -88,7 +89,7 @@ fn a_new_host_gets_secrets_by_chance_and_hears_what_is_its_own_to_fill_in() {
         std::fs::write(folder.join("secrets").join(name), "x").unwrap();
     }
     let env = std::fs::read_to_string(folder.join(".env")).unwrap();
-    std::fs::write(folder.join(".env"), format!("{env}COOLOPS_PUBLIC_URL=https://c.example.com\n")).unwrap();
+    std::fs::write(folder.join(".env"), format!("{env}COOLOPS_PUBLIC_URL=https://c.example.com")).unwrap();
     assert!(prepares().contains("All is there: docker compose"));
     assert_eq!(secret("master_key"), key);
     std::fs::remove_dir_all(&folder).unwrap();

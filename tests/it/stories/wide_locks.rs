@@ -119,6 +119,33 @@ fn everything_is_locked_by_an_administrator_alone_and_every_channel_is_told() {
 }
 
 #[test]
+fn a_lock_that_somebody_took_away_is_told_where_another_one_still_lies() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.writes("ana", "lock staging because database migration").await;
+        s.writes("chi", "lock api because audit").await;
+        s.presses("ben", "master-1", "Staging").await;
+        let staging = s.app.project_named("api").await.unwrap().environment_named("Staging").unwrap().id;
+        let root = Somebody::Operator { login: "root".into() };
+        s.app.unlock(Target::Environment(s.project(), staging), &Unlocking::Any(root.clone())).await.unwrap();
+        s.settle().await;
+        let first = "root, an operator, took away ana's lock of *Staging*: database migration.";
+        assert_eq!(s.threads().matches(first).count(), 1, "{}", s.threads());
+        let waits = "waits for the lock of chi on the whole project (audit)";
+        assert_eq!(s.threads().matches(waits).count(), 1, "{}", s.threads());
+        // Whoever comes first, the job of that lock or the sweep, says so.
+        let job = "delete from job where kind = 'move_lines'";
+        s.app.unlock(Target::Project(s.project()), &Unlocking::Any(root)).await.unwrap();
+        s.database.execute(job).await;
+        s.app.move_what_waits().await.unwrap();
+        s.settle().await;
+        let second = "root, an operator, took away chi's lock of *the whole project*: audit.";
+        assert_eq!(s.threads().matches(second).count(), 1, "{}", s.threads());
+        assert_eq!(times(s, "*succeeded*"), 1, "{}", s.channel());
+    });
+}
+
+#[test]
 fn a_channel_that_can_not_be_posted_to_keeps_no_other_from_being_told() {
     story(async |s| {
         for (slug, channel) in [("aaa", "C0AAAAAAA1"), ("zzz", "C0ZZZZZZZ1")] {

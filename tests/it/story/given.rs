@@ -97,7 +97,7 @@ pub fn with_more_to_tell() -> Vec<Timed> {
                 DeploymentStrayStopped { of: of(26), container_id: "c".repeat(64) }.into(),
             ],
         ),
-        to(29, "Special 29", true, &[DeploymentLockedOut { of: of(29), lock: lock() }.into()]),
+        to(29, "Special 29", true, &[DeploymentLockedOut { of: of(29), lock: lock(), lock_taken: None }.into()]),
         tell(27, &[prepared(of(27)), started(of(27)), stop(of(27), Some("wrong branch"))]),
         tell(28, &[prepared(of(28)), started(of(28)), stop(of(28), None), stopped(of(28), Some("wrong branch"))]),
     ]
