@@ -59,6 +59,7 @@ bench *args: (needs "test")
 events:
     cargo run --quiet -- events events
     cargo run --quiet -- reference > docs/CONFIGURATION.md
+    cargo run --quiet -- reference events > docs/EVENTS.md
 
 # Format the code
 fmt:

@@ -121,7 +121,11 @@ pub enum Command {
     },
     /// Print a generated reference (for developers: ./just events)
     #[command(hide = true)]
-    Reference,
+    Reference {
+        /// Of the configuration, or of the events
+        #[arg(value_parser = ["configuration", "events"], default_value = "configuration")]
+        of: String,
+    },
 }
 
 /// Parses the process's arguments and runs.
@@ -189,8 +193,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Events { folder } => events::write(&folder).map(|()| ExitCode::SUCCESS),
-        Command::Reference => {
-            output::line(&reference());
+        Command::Reference { of } => {
+            output::line(&if of == "events" { events::reference() } else { reference() });
             Ok(ExitCode::SUCCESS)
         }
     }
