@@ -389,23 +389,28 @@ impl App {
         self.move_all(&self.store.deployments().waited_for(project).await?, taken.as_slice()).await
     }
 
-    /// The same for the environments in which something waits and nothing has its turn, whatever it waited for.
+    /// The same for the environments in which something waits and nothing has its turn, whatever it waited for; what
+    /// is in the way of one line holds up no other.
     ///
     /// # Errors
-    /// When the database is away.
+    /// What was in the way of the first that did not move.
     pub async fn move_what_waits(&self) -> Result<(), CommandError<Infallible>> {
         let mut first = Ok(());
         for environment in self.store.deployments().held_by_nobody().await? {
-            let project = self.store.directory().project_of(environment).await?;
-            let over = [Some(environment.into()), project.map(Into::into), Some(LockableId::everything())];
-            let mut taken = Vec::new();
-            for id in over.into_iter().flatten() {
-                taken.extend(self.taken_last(id).await?);
-            }
-            let moved = self.move_line(environment, &taken).await;
+            let moved = self.move_what_waits_in(environment).await;
             first = first.and(moved);
         }
         first
+    }
+
+    async fn move_what_waits_in(&self, environment: EnvironmentId) -> Result<(), CommandError<Infallible>> {
+        let project = self.store.directory().project_of(environment).await?;
+        let over = [Some(environment.into()), project.map(Into::into), Some(LockableId::everything())];
+        let mut taken = Vec::new();
+        for id in over.into_iter().flatten() {
+            taken.extend(self.taken_last(id).await?);
+        }
+        self.move_line(environment, &taken).await
     }
 
     /// The last lock of something that somebody took from its holder.
