@@ -96,7 +96,7 @@ impl App {
                     around = self.around_anew(Some(of.project_id)).await?;
                     continue;
                 }
-                self.lock_by(&after, &around, &line.value, &mut append);
+                self.lock_by(&after, &around, &line.value, cause, &mut append);
             }
             // Whose turn it is depends on the locks, and whether it takes one on the settings.
             if events.len() > 1 || begins {
@@ -116,7 +116,14 @@ impl App {
     }
 
     /// Adds the lock that a deployment takes as it begins, where each does, and what it makes those say who wait for it.
-    fn lock_by(&self, deployment: &Deployment, around: &Surroundings, line: &Line, append: &mut Append) {
+    fn lock_by(
+        &self,
+        deployment: &Deployment,
+        around: &Surroundings,
+        line: &Line,
+        cause: Option<EventId>,
+        append: &mut Append,
+    ) {
         let environment_id = deployment.of.environment_id;
         let Some(project) = around.project.as_deref() else { return };
         let Some(environment) = project.value.environment(environment_id) else { return };
@@ -127,6 +134,9 @@ impl App {
         let actor = Actor::from(&deployment.requested_by);
         let id = EventId::following(deployment.of.deployment_id.0, event.kind().0);
         record(append, id, &event, &actor, environment.version);
+        if let Some(cause) = cause {
+            append.because(cause);
+        }
         let after = around.after(&event);
         if let Some(project) = &after.project {
             append.row(rows::of_project(project.value.clone()));

@@ -122,7 +122,8 @@ impl Append {
         self
     }
 
-    /// Says which event the one added last follows from.
+    /// Says which event the one added last follows from, where that is another one than the one before it in its stream,
+    /// or, for the first of a stream, the one that began what it is about: those the database fills in.
     pub fn because(&mut self, cause: EventId) -> &mut Self {
         if let Some(event) = self.events.last_mut() {
             event.causation_id = Some(cause.0);

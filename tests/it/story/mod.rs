@@ -57,6 +57,7 @@ const TO_BE_RUN: &str = "select count(*) from job where state = 'ready' and kind
 /// A run that is over may still have to be tidied up after.
 const RUNS_NOT_DONE: &str = "select count(*) from job j where j.kind = 'move_lines' and j.state <> 'done' or j.kind = 'run_deployment' and (j.state = 'ready' or j.state = 'leased'
   and exists (select 1 from deployment d where d.id = j.key and d.state in ('succeeded', 'failed', 'timed_out', 'cancelled', 'refused', 'unknown')))";
+const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
 /// Everything a story works with.
@@ -180,6 +181,27 @@ impl Story {
 
     pub fn project(&self) -> ProjectId {
         ProjectId::of_slug("api")
+    }
+
+    /// Runs a command of the program on the story's database: its exit code, what it printed, and what it said of errors.
+    pub fn coolops(&self, arguments: &[&str]) -> (i32, String, String) {
+        self.coolops_with(arguments, &[])
+    }
+
+    /// The same with more variables.
+    pub fn coolops_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_coolops"))
+            .args(arguments)
+            .env_clear()
+            .env("DATABASE_URL", &self.database.url)
+            .env("COOLOPS_MASTER_KEY", MASTER_KEY)
+            .env("COOLOPS_PUBLIC_URL", "https://coolops.test")
+            .env("USER", "test")
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
     }
 
     /// CI announces a build, and what follows from it is done.
@@ -563,6 +585,7 @@ impl Story {
         assert_eq!(report.findings, Vec::<String>::new());
         self.every_message_is_what_the_log_says().await;
         self.every_event_fits_the_contract().await;
+        self.every_event_says_what_it_follows_from().await;
         assert_eq!(self.app.store.jobs().missing().await.unwrap(), [], "work is owed that no job stands for");
         let rebuilt = self.app.rebuild().await.unwrap();
         for table in &rebuilt.tables {
@@ -597,6 +620,15 @@ impl Story {
         }
     }
 
+    async fn every_event_says_what_it_follows_from(&self) {
+        let without = "select count(*) from event e where e.causation_id is null
+                          and (e.stream_version > 1 or exists (select from event b where b.stream_id = e.correlation_id and b.position < e.position))";
+        assert_eq!(self.database.count(without).await, 0, "something follows from nothing");
+        let later = "select count(*) from event e left join event c on c.event_id = e.causation_id
+                      where e.causation_id is not null and (c.position is null or c.position >= e.position)";
+        assert_eq!(self.database.count(later).await, 0, "something follows from what came later");
+    }
+
     async fn every_event_fits_the_contract(&self) {
         let actors = Schema::published("actor.schema.json");
         let mut schemas = std::collections::HashMap::new();
@@ -619,7 +651,7 @@ impl Story {
 
 /// Who sets things up in stories.
 fn keyring() -> Keyring {
-    Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), &[]).unwrap()
+    Keyring::new(&MASTER_KEY.to_owned().into(), &[]).unwrap()
 }
 
 pub fn operator() -> Actor {
