@@ -9,6 +9,7 @@ pub mod ci;
 pub mod commands;
 pub mod deployments;
 pub mod dialogs;
+pub mod history;
 pub mod installation;
 pub mod lock_commands;
 pub mod locks;

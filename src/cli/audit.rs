@@ -1,12 +1,12 @@
-//! `coolops audit verify`, `coolops replay` and `coolops replay --verify`.
+//! `coolops audit …`, `coolops replay` and `coolops replay --verify`.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::operate;
 use super::output::{self, Format};
+use super::{audit_show, operate};
 use crate::app::audit::Report;
 
 /// Arguments of `replay`.
@@ -30,6 +30,8 @@ pub struct AuditArgs {
 enum AuditCommand {
     /// Check every event's hash, the chain, every log chunk and every sent payload
     Verify(Format),
+    /// Show an event, a deployment or a build: what led to it, and what followed
+    Show(audit_show::Args),
 }
 
 /// Runs `audit`.
@@ -37,9 +39,13 @@ enum AuditCommand {
 /// # Errors
 /// When the database is away.
 pub async fn audit(args: AuditArgs) -> Result<ExitCode> {
-    let AuditCommand::Verify(format) = args.command;
-    let report = operate().await?.audit(false).await?;
-    Ok(tell(&report, format, false))
+    match args.command {
+        AuditCommand::Verify(format) => {
+            let report = operate().await?.audit(false).await?;
+            Ok(tell(&report, format, false))
+        }
+        AuditCommand::Show(args) => audit_show::run(args).await,
+    }
 }
 
 /// Runs `replay`.

@@ -227,7 +227,7 @@ fn words(deployment: &Deployment) -> String {
 }
 
 /// The words that people read, and those that are stored.
-fn state_names() -> Vec<&'static str> {
+pub(super) fn state_names() -> Vec<&'static str> {
     let mut names: Vec<&str> =
         State::ALL.iter().flat_map(|state| [state.as_str(), state.word()]).filter(|n| !n.contains(' ')).collect();
     let mut seen = std::collections::HashSet::new();
@@ -235,7 +235,7 @@ fn state_names() -> Vec<&'static str> {
     names
 }
 
-fn states_named(name: Option<&str>) -> Vec<State> {
+pub(super) fn states_named(name: Option<&str>) -> Vec<State> {
     State::ALL.into_iter().filter(|state| name == Some(state.as_str()) || name == Some(state.word())).collect()
 }
 

@@ -3,6 +3,7 @@
 //! **How to add a command:** write its file, add a variant to [`Command`] and an arm to `run`.
 
 pub mod audit;
+mod audit_show;
 pub mod ci;
 pub mod demo;
 pub mod deploy;
@@ -12,6 +13,7 @@ pub mod doctor;
 pub mod environment;
 mod environment_check;
 pub mod events;
+pub mod history;
 pub mod images;
 pub mod installation;
 mod lock;
@@ -102,6 +104,8 @@ pub enum Command {
     Notify(notify::Args),
     /// What is where: of each environment the build that runs, since when, by whom, and what is on its way
     Status(status::Args),
+    /// Who deployed what where and when, and how it ended; or who changed which setting
+    History(history::Args),
     /// Who may do what in an environment, and by which rule
     Who(who::Args),
     /// Rebuild everything that is derived from the log, or check that it fits
@@ -185,6 +189,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Installation(args) => installation::run(args).await,
         Command::Notify(args) => notify::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::History(args) => history::run(args).await,
         Command::Who(args) => who::run(args).await,
         Command::Replay(args) => audit::replay(args).await,
         Command::Audit(args) => audit::audit(args).await,

@@ -20,6 +20,7 @@ pub mod line;
 pub mod lock;
 pub mod lock_events;
 pub mod message;
+pub mod moment;
 pub mod names;
 pub mod output;
 pub mod payload;

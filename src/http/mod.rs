@@ -9,6 +9,7 @@ pub mod compare_page;
 pub mod deployment_page;
 pub mod error;
 pub mod health;
+pub mod history_page;
 pub mod live;
 mod log_numbers;
 mod log_search;
@@ -107,6 +108,7 @@ pub fn router(web: Web) -> Router {
         .route("/builds", post(notify_build::handle))
         .route("/builds/{id}", get(build_page::handle))
         .route("/projects/{slug}", get(project_page::handle))
+        .route("/projects/{slug}/history", get(history_page::handle))
         .route("/ci/{provider}/{project}", post(ci_webhook::to_project))
         .route("/ci/{provider}", post(ci_webhook::to_server))
         .route("/deployments/{id}", get(deployment_page::page))

@@ -33,6 +33,11 @@ async fn shown(web: &Web, slug: &str, key: &Key) -> Result<Response, Answer> {
     let body = html! {
         main.plain #renewed {
             h1 { (project.name) }
+            nav.choices aria-label="What is shown" {
+                a href=(format!("/projects/{slug}?key={}", key.value())) aria-current="page" { "What is where" }
+                a href=(format!("/projects/{slug}/history?key={}", key.value())) { "Deployments" }
+                a href=(format!("/projects/{slug}/history?key={}&show=settings", key.value())) { "Settings" }
+            }
             @if project.archived { p.facts { "This project is archived: nothing is deployed any more." } }
             @if standings.is_empty() { p { "This project has no environment yet." } }
             @for standing in &standings { (environment(standing, links.as_ref(), now)) }

@@ -3,6 +3,7 @@
 //! **Invariant:** the same events give the same result, whenever and wherever they are folded.
 
 pub mod build_card;
+pub mod happened;
 pub mod lock_card;
 pub mod reports;
 pub mod rows;

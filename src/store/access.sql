@@ -2,11 +2,14 @@
 -- database's name in its own, so that the login of one installation is nobody in another's database.
 do $$
 declare
-  app text := case when octet_length(current_database()) <= 50 then 'coolops_app_' || current_database() else 'coolops_app_' || md5(current_database()) end;
+  name text := case when octet_length(current_database()) <= 50 then current_database() else md5(current_database()) end;
+  app text := 'coolops_app_' || name;
+  reader text := 'coolops_reader_' || name;
 begin
   -- Two at once would change the same things, which Postgres refuses to the second.
   perform pg_advisory_xact_lock(hashtextextended('coolops migrate ' || current_database(), 0));
   execute format('create or replace function public.coolops_app_role() returns text language sql immutable as %L', format('select %L::text', app));
+  execute format('create or replace function public.coolops_reader_role() returns text language sql immutable as %L', format('select %L::text', reader));
   begin execute format('create role %I nologin', app);
   exception when duplicate_object or unique_violation then null; end;
   -- A failed grant means that this login can't drop to the role; `coolops doctor` explains what to do.
@@ -24,4 +27,11 @@ begin
   execute format('grant insert, update, delete on public.project, public.token, public.build, public.deployment, public.boundary to %I', app);
   execute format('grant insert, update, delete on public.job, public.slack_message, public.slack_stray, public.slack_report, public.slack_person, public.rate_bucket, public.secret_value,
                     public.worker, public.clock, public.ci_delivery, public.ci_refusal, public.log_tail, public.log_begun to %I', app);
+  -- Whoever looks at the history with tools of their own: the views, and nothing that they are made of.
+  begin execute format('create role %I nologin', reader);
+  exception when duplicate_object or unique_violation then null; end;
+  begin execute format('grant connect on database %I to %I', current_database(), reader);
+  exception when insufficient_privilege then null; end;
+  execute format('grant usage on schema public to %I', reader);
+  execute format('grant select on public.history_deployments, public.history_events, public.history_messages to %I', reader);
 end $$;

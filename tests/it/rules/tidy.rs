@@ -119,7 +119,7 @@ fn no_arrow_turns_back_and_each_is_drawn() {
 
 /// The floors of `domain`, the lowest first: a file knows those below it, and its neighbours only where they are facts.
 const FLOORS: &[&[&str]] = &[
-    &["ids", "names", "somebody", "state", "payload"],
+    &["ids", "moment", "names", "somebody", "state", "payload"],
     &[
         "actor",
         "ci_rules",

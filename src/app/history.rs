@@ -1,0 +1,287 @@
+//! What happened: moments of the log, what is named in it, and what an event follows from and led to.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::App;
+use crate::domain::event::{Event, Recorded, SettingsEvent, StreamKind};
+use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, EventId, ProjectId, installation_stream};
+use crate::domain::moment::Moment;
+use crate::projections::sites;
+use crate::store::history::{Deployed, Entry};
+use crate::store::log::ReadError;
+
+/// Why there is no such moment in the log.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the sentence says it")]
+pub enum NoSuchMoment {
+    #[error("the log is empty: nothing has happened yet")]
+    Empty,
+    #[error("{} is before the first event, which was recorded at {}", shown(*.asked), shown(*.first))]
+    BeforeTheFirst { asked: DateTime<Utc>, first: DateTime<Utc> },
+    #[error("{} is in the future; the last event was recorded at {}", shown(*.asked), shown(*.last))]
+    InTheFuture { asked: DateTime<Utc>, last: DateTime<Utc> },
+    #[error("there is no event {asked}; the log has the positions 1 to {head}")]
+    PastTheHead { asked: i64, head: i64 },
+    #[error("the database does not answer")]
+    Database(#[from] sqlx::Error),
+}
+
+fn shown(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A moment that is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct When {
+    /// The last event that had happened.
+    pub position: i64,
+    /// The time that was asked for; of a position, when its event was recorded.
+    pub at: DateTime<Utc>,
+}
+
+/// What somebody named.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// An event, by its position or its id.
+    Event(Box<Entry>),
+    /// A deployment, by its id or the beginning of it.
+    Deployment(DeploymentId),
+    /// A build, by its id, its name, or both its project's slug and its name.
+    Build(BuildId),
+}
+
+/// Why nothing is named so.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the sentence says it")]
+pub enum NoSubject {
+    #[error(
+        "there is no event, deployment or build {0}; give an event's position or id, a deployment's id (coolops deployment list), or a build's id or name"
+    )]
+    Unknown(String),
+    #[error("{text} could be several: {}", found.join(", "))]
+    Several { text: String, found: Vec<String> },
+    #[error("the database does not answer")]
+    Database(#[from] sqlx::Error),
+}
+
+/// An event among those that it belongs with, and how deep it stands below what it follows from.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// How many stories of other things it is away from the first.
+    pub depth: usize,
+    /// The event.
+    pub entry: Entry,
+}
+
+/// What is told of a subject.
+#[derive(Debug, Clone)]
+pub struct Trail {
+    /// What led to it, the first cause first.
+    pub causes: Vec<Entry>,
+    /// It, and what followed.
+    pub followed: Vec<Step>,
+    /// There is more than is told.
+    pub is_cut: bool,
+}
+
+/// A setting that somebody changed.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// What happened.
+    pub recorded: Recorded,
+    /// The slug of its project; none of what goes for everything.
+    pub project: Option<String>,
+    /// The environment, and its name then.
+    pub environment: Option<(EnvironmentId, String)>,
+}
+
+/// Where it can be seen what came with a deployment, beside the build that ran there before.
+pub fn changes(deployed: &Deployed) -> Option<String> {
+    let deployment = &deployed.timed.deployment;
+    let before = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces_source.as_ref())?;
+    sites::changes(before, deployment.source.as_ref()?)
+}
+
+/// A deployment of the history for machines, as it stands at a time; `cursor` is its place for ever.
+pub fn as_json(deployed: &Deployed, now: DateTime<Utc>) -> Value {
+    let (timed, deployment) = (&deployed.timed, &deployed.timed.deployment);
+    let prepared = deployment.prepared.as_ref();
+    json!({
+        "cursor": deployed.position, "deployment": deployment.of.deployment_id, "project": deployed.project,
+        "environment": deployment.environment_name, "build": deployment.build_name, "build_id": deployment.of.build_id,
+        "replaces": prepared.and_then(|prepared| prepared.replaces.as_ref()), "by": deployment.requested_by,
+        "requested_at": timed.requested_at, "started_at": timed.started_at,
+        "ended_at": deployment.state().is_over().then_some(timed.since), "seconds": timed.ran(now),
+        "state": deployment.state(), "exit_code": deployment.stand.exit_code(),
+        "image_id": prepared.map(|prepared| &prepared.image_id), "image_digest": prepared.and_then(|prepared| prepared.digest.as_ref()),
+        "repository": deployment.source.as_ref().and_then(|source| source.repository.as_ref()),
+        "commit": deployment.source.as_ref().and_then(|source| source.commit.as_ref()),
+        "changes": changes(deployed),
+    })
+}
+
+/// Events of one story that are read, at most.
+const STORY_MAX: i64 = 5_000;
+
+impl App {
+    /// The position that the log had come to at a moment.
+    ///
+    /// # Errors
+    /// See [`NoSuchMoment`].
+    pub async fn when(&self, moment: Moment) -> Result<When, NoSuchMoment> {
+        let history = self.readers().history();
+        let Some((first, last, head)) = history.span().await? else { return Err(NoSuchMoment::Empty) };
+        match moment {
+            Moment::Position(asked) => {
+                let missing = NoSuchMoment::PastTheHead { asked, head };
+                let entry = history.at(asked).await?.ok_or(missing)?;
+                Ok(When { position: asked, at: entry.recorded_at })
+            }
+            Moment::Time(asked) if asked < first => Err(NoSuchMoment::BeforeTheFirst { asked, first }),
+            Moment::Time(asked) if asked > self.store.clock().now().max(last) => {
+                Err(NoSuchMoment::InTheFuture { asked, last })
+            }
+            Moment::Time(at) => Ok(When { position: history.position_at(at).await?, at }),
+        }
+    }
+
+    /// Who changed which setting, the newest first: of one project, or of all and of what goes for everything.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event can't be read.
+    pub async fn settings_changed(&self, project: Option<ProjectId>) -> Result<Vec<Changed>, ReadError> {
+        let log = self.readers().log();
+        let mut changed = Vec::new();
+        for of in self.readers().directory().projects().await? {
+            if project.is_some_and(|id| id != of.id) {
+                continue;
+            }
+            let mut names: HashMap<Uuid, String> = HashMap::new();
+            for recorded in log.about(of.id.0).await? {
+                let address = recorded.event.address();
+                let named = match &recorded.event {
+                    Event::Settings(SettingsEvent::EnvironmentCreated(e)) => Some(&e.name),
+                    Event::Settings(SettingsEvent::EnvironmentRenamed(e)) => Some(&e.name),
+                    _ => None,
+                };
+                names.extend(named.map(|name| (address.stream, name.clone())));
+                let environment = (address.kind == StreamKind::Environment)
+                    .then(|| (EnvironmentId(address.stream), names.get(&address.stream).cloned().unwrap_or_default()));
+                changed.push(Changed { recorded, project: Some(of.slug.clone()), environment });
+            }
+        }
+        if project.is_none() {
+            let all = log.about(installation_stream()).await?.into_iter();
+            changed.extend(all.map(|recorded| Changed { recorded, project: None, environment: None }));
+        }
+        changed.sort_by_key(|change| std::cmp::Reverse(change.recorded.position));
+        Ok(changed)
+    }
+
+    /// What a text names.
+    ///
+    /// # Errors
+    /// See [`NoSubject`].
+    pub async fn named(&self, text: &str) -> Result<Subject, NoSubject> {
+        let text = text.trim();
+        let history = self.readers().history();
+        let unknown = || NoSubject::Unknown(text.to_owned());
+        if let Ok(position) = text.trim_start_matches('#').parse::<i64>()
+            && let Some(entry) = history.at(position).await?
+        {
+            return Ok(Subject::Event(Box::new(entry)));
+        }
+        if let Ok(id) = text.parse::<Uuid>() {
+            if let Some(entry) = history.with_id(EventId(id)).await? {
+                return Ok(Subject::Event(Box::new(entry)));
+            }
+            let first = history.stream(id).await?.into_iter().next().ok_or_else(unknown)?;
+            return match first.stream_type.as_str() {
+                "build" => Ok(Subject::Build(BuildId(id))),
+                "deployment" => Ok(Subject::Deployment(DeploymentId(id))),
+                _ => Ok(Subject::Event(Box::new(first))),
+            };
+        }
+        let (slug, name) = text.split_once('/').map_or((None, text), |(slug, name)| (Some(slug), name));
+        let mut found = Vec::new();
+        for project in self.readers().directory().projects().await? {
+            for (slug, name) in [(slug, name), (None, text)] {
+                if slug.is_none_or(|slug| slug == project.slug)
+                    && let Some(build) = self.readers().directory().build_named(project.id, name).await?
+                {
+                    found.push((build.id, format!("{}/{}", project.slug, build.name)));
+                }
+            }
+        }
+        found.sort();
+        found.dedup();
+        match &found[..] {
+            [] => {}
+            [(id, _)] => return Ok(Subject::Build(*id)),
+            several => {
+                let found = several.iter().map(|(_, name)| name.clone()).collect();
+                return Err(NoSubject::Several { text: text.to_owned(), found });
+            }
+        }
+        let is_beginning = text.len() >= 4 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        let like = if is_beginning { self.readers().deployments().like(&text.to_lowercase()).await? } else { vec![] };
+        match &like[..] {
+            [] => Err(unknown()),
+            [id] => Ok(Subject::Deployment(*id)),
+            several => {
+                let found = several.iter().map(ToString::to_string).collect();
+                Err(NoSubject::Several { text: text.to_owned(), found })
+            }
+        }
+    }
+
+    /// What led to a subject, and what followed from it. Nothing when there is none.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn trail(&self, subject: &Subject) -> Result<Option<Trail>, sqlx::Error> {
+        let history = self.readers().history();
+        let first = match subject {
+            Subject::Event(entry) => Some((**entry).clone()),
+            Subject::Deployment(id) => history.stream(id.0).await?.into_iter().next(),
+            Subject::Build(id) => history.stream(id.0).await?.into_iter().next(),
+        };
+        let Some(first) = first else { return Ok(None) };
+        let mut causes = history.causes(&first).await?;
+        causes.reverse();
+        let story = history.about(first.correlation_id, STORY_MAX).await?;
+        let is_cut = i64::try_from(story.len()).unwrap_or(i64::MAX) >= STORY_MAX;
+        Ok(Some(Trail { causes, followed: tree(first, story), is_cut }))
+    }
+}
+
+/// An event and what follows from it, in the order of the log below each. What goes on in the same story stands beside it;
+/// what it led to elsewhere stands deeper.
+fn tree(first: Entry, story: Vec<Entry>) -> Vec<Step> {
+    let mut after: HashMap<Uuid, Vec<Entry>> = HashMap::new();
+    let mut seen = HashSet::from([first.event_id]);
+    for entry in story {
+        if let Some(cause) = entry.causation_id
+            && seen.insert(entry.event_id)
+        {
+            after.entry(cause).or_default().push(entry);
+        }
+    }
+    let mut steps = Vec::new();
+    // The last one is told next; what follows elsewhere is told before the story goes on.
+    let mut next = vec![Step { depth: 0, entry: first }];
+    while let Some(step) = next.pop() {
+        let mut following = after.remove(&step.entry.event_id).unwrap_or_default();
+        following.sort_by_key(|entry| (entry.stream_id == step.entry.stream_id, entry.position));
+        for entry in following.into_iter().rev() {
+            let deeper = usize::from(entry.stream_id != step.entry.stream_id);
+            next.push(Step { depth: step.depth + deeper, entry });
+        }
+        steps.push(step);
+    }
+    steps
+}

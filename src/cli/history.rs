@@ -1,0 +1,207 @@
+//! `coolops history`: who deployed what where and when, and how it ended; or who changed which setting.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::builder::PossibleValuesParser;
+use serde_json::{Value, json};
+
+use super::deployment::{state_names, states_named};
+use super::operate;
+use super::output;
+use crate::app::App;
+use crate::app::history::{Changed, as_json, changes};
+use crate::domain::deployment::duration;
+use crate::domain::moment::Moment;
+use crate::projections::happened::{actor, happened};
+use crate::projections::words::Words;
+use crate::slack::render::log_url;
+use crate::store::history::{Asked, Deployed};
+
+/// Arguments of `history`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this project's
+    #[arg(long)]
+    project: Option<String>,
+    /// Only to this environment
+    #[arg(long, requires = "project")]
+    environment: Option<String>,
+    /// Only by whoever is called so, or has this id in Slack
+    #[arg(long)]
+    user: Option<String>,
+    /// Only from this moment on: a time with its zone, how long ago (7d), or a position
+    #[arg(long)]
+    since: Option<String>,
+    /// Only until this moment
+    #[arg(long)]
+    until: Option<String>,
+    /// Only what ended so, or stands so
+    #[arg(long, value_parser = PossibleValuesParser::new(state_names()), conflicts_with = "settings")]
+    outcome: Option<String>,
+    /// Only builds whose names begin so
+    #[arg(long, conflicts_with = "settings")]
+    build: Option<String>,
+    /// Who changed which setting, in place of what was deployed
+    #[arg(long)]
+    settings: bool,
+    /// Print the addresses of the logs and of the changes as well: whoever has a log's address can read it
+    #[arg(long)]
+    links: bool,
+    /// At most so many, the newest
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    limit: i64,
+    /// Only what is older than this position, the `cursor` of the last line before
+    #[arg(long)]
+    before: Option<i64>,
+    /// Print JSON for machines, an object in each line
+    #[arg(long)]
+    json: bool,
+}
+
+/// So many are read at a time, so that a long history takes no memory.
+const PAGE: i64 = 500;
+
+/// Runs it.
+///
+/// # Errors
+/// When there is no such project or environment, a moment can't be read, or the database is away.
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let app = operate().await?;
+    let project = match &args.project {
+        Some(slug) => Some(app.project_named(slug).await?),
+        None => None,
+    };
+    let environment = match (&project, &args.environment) {
+        (Some(project), Some(name)) => Some(project.environment_named(name)?.id),
+        _ => None,
+    };
+    let asked = Asked {
+        project: project.as_ref().map(|project| project.id),
+        environment,
+        user: args.user.clone(),
+        build: args.build.clone(),
+        after: position(&app, args.since.as_deref()).await?.map(|position| position.saturating_sub(1)),
+        until: position(&app, args.until.as_deref()).await?,
+        states: states_named(args.outcome.as_deref()),
+    };
+    if args.settings { settings(&app, &args, &asked).await } else { deployments(&app, &args, &asked).await }
+}
+
+/// The position of a moment; the first one after it, where it is a time.
+async fn position(app: &App, written: Option<&str>) -> Result<Option<i64>> {
+    let Some(written) = written else { return Ok(None) };
+    Ok(Some(match Moment::parse(written, app.store.clock().now())? {
+        Moment::Position(position) => position,
+        Moment::Time(at) => app.readers().history().position_at(at).await?,
+    }))
+}
+
+async fn deployments(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
+    let (mut before, mut left, mut rows) = (args.before, args.limit, Vec::new());
+    while left > 0 {
+        let page = app.readers().history().deployments(asked, before, left.min(PAGE)).await?;
+        let Some(last) = page.last() else { break };
+        before = Some(last.position);
+        left -= i64::try_from(page.len()).unwrap_or(left);
+        for deployed in &page {
+            if args.json {
+                output::line(&deployed_as_json(app, deployed, args.links).to_string());
+            } else {
+                rows.push(row(app, deployed, args.links));
+            }
+        }
+    }
+    if args.json {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut headings = vec!["ID", "PRESSED", "PROJECT", "ENVIRONMENT", "BUILD", "BEFORE IT", "BY", "TOOK", "ENDED"];
+    if args.links {
+        headings.extend(["LOG", "CHANGES"]);
+    }
+    output::table(&headings, &rows);
+    if let (0, Some(last)) = (left, before) {
+        output::hint(&format!("There may be more: --before {last}, or a greater --limit."));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(app: &App, deployed: &Deployed, links: bool) -> Vec<String> {
+    let (timed, deployment) = (&deployed.timed, &deployed.timed.deployment);
+    let none = || "–".to_owned();
+    let id = deployment.of.deployment_id.to_string();
+    let replaces = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces.as_deref());
+    let mut row = vec![
+        id[..8].to_owned(),
+        output::time(timed.requested_at),
+        deployed.project.clone(),
+        output::safe(&deployment.environment_name),
+        output::safe(&deployment.build_name),
+        replaces.map_or_else(none, output::safe),
+        output::safe(deployment.requested_by.name()),
+        timed.ran(app.store.clock().now()).map_or_else(none, duration),
+        Words::of(deployment).sentence(output::safe),
+    ];
+    if links {
+        row.push(log(app, deployed).unwrap_or_else(none));
+        row.push(changes(deployed).map_or_else(none, |url| output::safe(&url)));
+    }
+    row
+}
+
+fn log(app: &App, deployed: &Deployed) -> Option<String> {
+    let links = app.keys.links(deployed.link_key.as_deref()?)?;
+    Some(log_url(&app.public_url, &links, deployed.timed.deployment.of.deployment_id))
+}
+
+fn deployed_as_json(app: &App, deployed: &Deployed, links: bool) -> Value {
+    let mut value = as_json(deployed, app.store.clock().now());
+    if links {
+        value["log"] = json!(log(app, deployed));
+    }
+    value
+}
+
+async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
+    let mut changed = app.settings_changed(asked.project).await?;
+    changed.retain(|change| {
+        let position = change.recorded.position;
+        let who = actor(&change.recorded.actor);
+        asked.after.is_none_or(|after| position > after)
+            && asked.until.is_none_or(|until| position <= until)
+            && args.before.is_none_or(|before| position < before)
+            && asked.environment.is_none_or(|id| change.environment.as_ref().is_some_and(|(of, _)| *of == id))
+            && asked.user.as_deref().is_none_or(|user| is_called(&who, user.trim_start_matches('@')))
+    });
+    changed.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
+    if args.json {
+        for change in &changed {
+            output::line(&json!({
+                "cursor": change.recorded.position, "at": change.recorded.recorded_at, "project": change.project, "environment": change.environment.as_ref().map(|(_, name)| name),
+                "by": change.recorded.actor, "type": change.recorded.event.kind().0, "said": happened(&change.recorded.event), "payload": change.recorded.event,
+            }).to_string());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let row = |change: &Changed| {
+        vec![
+            change.recorded.position.to_string(),
+            output::time(change.recorded.recorded_at),
+            change.project.clone().unwrap_or_else(|| "–".to_owned()),
+            change.environment.as_ref().map_or_else(|| "–".to_owned(), |(_, name)| output::safe(name)),
+            output::safe(&actor(&change.recorded.actor)),
+            output::safe(&happened(&change.recorded.event)),
+        ]
+    };
+    output::table(
+        &["EVENT", "WHEN", "PROJECT", "ENVIRONMENT", "BY", "WHAT"],
+        &changed.iter().map(row).collect::<Vec<_>>(),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether somebody is called so: by name or login, in any case.
+fn is_called(who: &str, name: &str) -> bool {
+    let login = who.strip_suffix(" (operator)").unwrap_or(who);
+    login.eq_ignore_ascii_case(name)
+}

@@ -1,0 +1,283 @@
+//! What happened, to be told: deployments in the order of their presses, and events with all their columns.
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::Store;
+use super::chain::Header;
+use super::log::{Raw, ReadError};
+use crate::domain::deployment::{Deployment, State};
+use crate::domain::event::{Actor, Event};
+use crate::domain::ids::*;
+use crate::projections::timed::Timed;
+
+/// What is asked for of the history of deployments; what is none goes for all.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Of this project.
+    pub project: Option<ProjectId>,
+    /// To this environment.
+    pub environment: Option<EnvironmentId>,
+    /// By whoever is called so, or has this id.
+    pub user: Option<String>,
+    /// Of builds whose names begin so, in any case.
+    pub build: Option<String>,
+    /// Pressed after this position.
+    pub after: Option<i64>,
+    /// Pressed at this position or before.
+    pub until: Option<i64>,
+    /// That stand so; none stand for all.
+    pub states: Vec<State>,
+}
+
+/// A deployment of the history.
+#[derive(Debug, Clone)]
+pub struct Deployed {
+    /// Position of its press: its place in the history, for ever.
+    pub position: i64,
+    /// Its project's slug.
+    pub project: String,
+    /// Id of the key that its build's links are made with.
+    pub link_key: Option<String>,
+    /// The deployment and its times.
+    pub timed: Timed,
+}
+
+/// An event with all its columns.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "columns of the event table")]
+pub struct Entry {
+    pub position: i64,
+    pub event_id: Uuid,
+    pub tenant_id: Uuid,
+    pub stream_type: String,
+    pub stream_id: Uuid,
+    pub stream_version: i32,
+    pub kind: String,
+    pub schema_version: i16,
+    pub actor: String,
+    pub correlation_id: Uuid,
+    pub causation_id: Option<Uuid>,
+    pub fence: Option<i64>,
+    pub recorded_at: DateTime<Utc>,
+    pub payload: String,
+    pub body_hash: Vec<u8>,
+    pub chain_hash: Vec<u8>,
+}
+
+impl Entry {
+    /// What the chain covers beside position, time and payload.
+    pub fn header(&self) -> Header<'_> {
+        Header {
+            event_id: self.event_id,
+            tenant_id: self.tenant_id,
+            stream_type: &self.stream_type,
+            stream_id: self.stream_id,
+            stream_version: self.stream_version,
+            kind: &self.kind,
+            schema_version: self.schema_version,
+            actor: &self.actor,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            fence: self.fence,
+        }
+    }
+
+    /// What happened.
+    ///
+    /// # Errors
+    /// When type or payload can't be read.
+    pub fn event(&self) -> Result<Event, ReadError> {
+        Raw {
+            position: self.position,
+            event_id: self.event_id,
+            stream_version: self.stream_version,
+            recorded_at: self.recorded_at,
+            kind: &self.kind,
+            schema_version: self.schema_version,
+            actor: &self.actor,
+            payload: &self.payload,
+        }
+        .event()
+    }
+
+    /// Who did it.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn actor(&self) -> Result<Actor, ReadError> {
+        Actor::parse(&self.actor).map_err(|why| ReadError::Actor { position: self.position, why })
+    }
+}
+
+/// What happened, to be told.
+#[derive(Clone, Copy)]
+pub struct History<'a>(&'a Store);
+
+impl Store {
+    /// What happened, to be told.
+    pub fn history(&self) -> History<'_> {
+        History(self)
+    }
+}
+
+impl History<'_> {
+    /// Deployments, newest press first: at most `limit` pressed before a position. The position of the last one is where to
+    /// go on, whatever was pressed meanwhile.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn deployments(
+        self,
+        asked: &Asked,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<Deployed>, sqlx::Error> {
+        let states: Vec<&str> = asked.states.iter().map(|state| state.as_str()).collect();
+        let rows = sqlx::query!(
+            r#"select d.requested as position, p.slug, d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,
+                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
+                      (select a.payload->>'link_key' from event a where a.stream_id = d.build_id and a.stream_version = 1) as link_key
+                 from deployment d join project p on p.id = d.project_id
+                 join event r on r.position = d.requested join event l on l.position = d.since
+                where ($1::uuid is null or d.project_id = $1) and ($2::uuid is null or d.environment_id = $2)
+                  and d.requested < $3 and d.requested > $4 and d.requested <= $5
+                  and (cardinality($6::text[]) = 0 or d.state = any($6))
+                  and ($7::text is null or lower($7) in (lower(d.doc->'requested_by'->>'name'), lower(d.doc->'requested_by'->>'user'), lower(d.doc->'requested_by'->>'login')))
+                  and ($8::text is null or starts_with(lower(d.doc->>'build_name'), lower($8)))
+                order by d.requested desc limit $9"#,
+            asked.project.map(|p| p.0),
+            asked.environment.map(|e| e.0),
+            before.unwrap_or(i64::MAX),
+            asked.after.unwrap_or(0),
+            asked.until.unwrap_or(i64::MAX),
+            &states as &[&str],
+            asked.user.as_deref().map(|user| user.trim_start_matches('@')),
+            asked.build.as_deref(),
+            limit
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
+        let deployed = rows.into_iter().map(|r| Deployed {
+            position: r.position,
+            project: r.slug,
+            link_key: r.link_key,
+            timed: Timed {
+                deployment: r.doc.0,
+                requested_at: r.requested_at,
+                started_at: r.started_at,
+                since: r.since,
+            },
+        });
+        Ok(deployed.collect())
+    }
+
+    /// The position of the last event recorded at a time or before; 0 when there is none.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn position_at(self, at: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+        // Positions have no gaps and times never go back, so halving finds it.
+        sqlx::query_scalar!(
+            r#"with recursive halving(low, high) as (
+                 select 0::bigint, (select position from event_head)
+                 union all
+                 select case when m.early then m.middle else h.low end, case when m.early then h.high else m.middle - 1 end
+                   from halving h cross join lateral (
+                     select (h.low + h.high + 1) / 2 as middle,
+                            coalesce((select e.recorded_at from event e where e.position = (h.low + h.high + 1) / 2), '-infinity') <= $1 as early) m
+                  where h.low < h.high)
+               select low as "low!" from halving where low = high"#,
+            at
+        )
+        .fetch_one(&self.0.pool)
+        .await
+    }
+
+    /// When the first event and the last were recorded; nothing in an empty log.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn span(self) -> Result<Option<(DateTime<Utc>, DateTime<Utc>, i64)>, sqlx::Error> {
+        let row = sqlx::query!(
+            "select f.recorded_at as first, h.last_at as last, h.position from event f cross join event_head h where f.position = 1"
+        );
+        Ok(row.fetch_optional(&self.0.pool).await?.map(|r| (r.first, r.last, r.position)))
+    }
+}
+
+macro_rules! entries {
+    ($self:ident, $tail:literal, $($argument:expr),*) => {
+        sqlx::query_as!(
+            Entry,
+            r#"select e.position as "position!", e.event_id as "event_id!", e.tenant_id as "tenant_id!", e.stream_type as "stream_type!",
+                      e.stream_id as "stream_id!", e.stream_version as "stream_version!", e.type as "kind!", e.schema_version as "schema_version!",
+                      e.actor::text as "actor!", e.correlation_id as "correlation_id!", e.causation_id, e.fence, e.recorded_at as "recorded_at!",
+                      e.payload::text as "payload!", e.body_hash as "body_hash!", e.chain_hash as "chain_hash!" "# + $tail,
+            $($argument),*
+        )
+        .fetch_all(&$self.0.pool)
+        .await
+    };
+}
+
+impl History<'_> {
+    /// The event at a position.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn at(self, position: i64) -> Result<Option<Entry>, sqlx::Error> {
+        Ok(entries!(self, "from event e where e.position = $1", position)?.pop())
+    }
+
+    /// The event with this id.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn with_id(self, id: EventId) -> Result<Option<Entry>, sqlx::Error> {
+        Ok(entries!(self, "from event e where e.event_id = $1", id.0)?.pop())
+    }
+
+    /// The events of a stream, oldest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn stream(self, stream: Uuid) -> Result<Vec<Entry>, sqlx::Error> {
+        entries!(self, "from event e where e.stream_id = $1 order by e.position", stream)
+    }
+
+    /// The events about a build or a project, and what was recorded with them and follows from them elsewhere; oldest
+    /// first, at most `limit` of them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn about(self, correlation: Uuid, limit: i64) -> Result<Vec<Entry>, sqlx::Error> {
+        // What follows in another's story is recorded in the same append, so it stands close behind.
+        entries!(
+            self,
+            "from (select position from event where correlation_id = $1
+                   union
+                   select f.position from event c join event f on f.position between c.position + 1 and c.position + 256
+                          and f.causation_id = c.event_id and f.correlation_id <> $1
+                    where c.correlation_id = $1) p join event e using (position) order by e.position limit $2",
+            correlation,
+            limit
+        )
+    }
+
+    /// What an event follows from, and so on: its causes, the nearest first, at most fifty.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn causes(self, of: &Entry) -> Result<Vec<Entry>, sqlx::Error> {
+        let mut causes: Vec<Entry> = Vec::new();
+        while let Some(cause) = causes.last().unwrap_or(of).causation_id
+            && causes.len() < 50
+        {
+            let Some(found) = self.with_id(EventId(cause)).await? else { break };
+            causes.push(found);
+        }
+        Ok(causes)
+    }
+}

@@ -1,0 +1,222 @@
+//! Stories of people who ask what happened.
+
+use axum::http::StatusCode;
+use coolops::domain::settings::EnvironmentChange;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection};
+
+use crate::story::{Story, build, operator, story};
+
+/// Three deployments: one that went well, one that failed, and one that waited for it and ran then.
+async fn three(s: &Story) {
+    for name in ["master-1", "master-2", "fix-3"] {
+        s.ci_announces(build(name)).await;
+    }
+    s.presses("ana", "master-1", "Staging").await;
+    s.runner.hold();
+    s.presses("ben", "master-2", "Staging").await;
+    s.presses("ana", "fix-3", "Staging").await;
+    s.container_ends("master-2", 3).await;
+    s.container_ends("fix-3", 0).await;
+}
+
+/// What a command printed, when it went well.
+fn printed(s: &Story, arguments: &[&str]) -> String {
+    let (code, printed, said) = s.coolops(arguments);
+    assert_eq!(code, 0, "{arguments:?}: {said}");
+    printed
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+#[test]
+fn the_history_tells_who_deployed_what_in_place_of_what_and_how_it_ended() {
+    story(async |s| {
+        three(s).await;
+        let told = printed(s, &["history"]);
+        let row = |n: usize| {
+            told.lines().nth(n).unwrap().split("  ").filter(|c| !c.is_empty()).map(str::trim).collect::<Vec<_>>()
+        };
+        assert_eq!(row(0), ["ID", "PRESSED", "PROJECT", "ENVIRONMENT", "BUILD", "BEFORE IT", "BY", "TOOK", "ENDED"]);
+        assert_eq!(row(1)[2..7], ["api", "Staging", "fix-3", "master-1", "ana"]);
+        assert_eq!(row(1)[8], "succeeded");
+        assert_eq!(row(2)[2..7], ["api", "Staging", "master-2", "master-1", "ben"]);
+        assert!(row(2)[8].starts_with("failed: "), "{told}");
+        assert_eq!(row(3)[2..7], ["api", "Staging", "master-1", "–", "ana"]);
+        // Each thing that can be asked for leaves out the others.
+        let builds = |arguments: &[&str]| {
+            let all = lines(&printed(s, &[&["history", "--json"], arguments].concat()));
+            all.iter().map(|d| d["build"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(builds(&[]), ["fix-3", "master-2", "master-1"]);
+        assert_eq!(builds(&["--user", "@Ana"]), ["fix-3", "master-1"]);
+        assert_eq!(builds(&["--outcome", "failed"]), ["master-2"]);
+        assert_eq!(builds(&["--build", "MASTER"]), ["master-2", "master-1"]);
+        assert_eq!(builds(&["--project", "api", "--environment", "Production"]), Vec::<String>::new());
+        assert_eq!(builds(&["--since", "1h"]), ["fix-3", "master-2", "master-1"]);
+        assert_eq!(builds(&["--until", "1h"]), Vec::<String>::new());
+        let all = lines(&printed(s, &["history", "--json", "--links"]));
+        assert_eq!(all[0]["replaces"], "master-1");
+        assert_eq!(all[1]["exit_code"], 3);
+        assert!(all[0]["log"].as_str().unwrap().starts_with("https://coolops.test/deployments/"), "{}", all[0]);
+        // A cursor stays where it is, whatever comes after.
+        let cursor = all[0]["cursor"].to_string();
+        s.presses("ana", "master-1", "Production").await;
+        assert_eq!(builds(&["--before", &cursor]), ["master-2", "master-1"]);
+        assert_eq!(builds(&["--limit", "1"]), ["master-1"]);
+    });
+}
+
+#[test]
+fn a_moment_that_could_be_several_is_refused_before_anything_is_told() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        for (written, says) in [
+            ("2026-11-27", "has no zone; write 2026-11-27T00:00Z for UTC"),
+            ("2026-11-27 14:00", "has no zone"),
+            ("yesterday", "is no moment; write a position (1234), a time with its zone"),
+            ("2026-10-25T02:30 Europe/Berlin", "is no moment"),
+        ] {
+            let (code, printed, said) = s.coolops(&["history", "--since", written]);
+            assert!(code == 1 && printed.is_empty() && said.contains(says), "{written}: {said}");
+        }
+        let (code, _, said) = s.coolops(&["history", "--project", "api", "--environment", "Nowhere"]);
+        assert!(code == 1 && said.contains("Nowhere"), "{said}");
+    });
+}
+
+#[test]
+fn the_history_of_settings_tells_who_changed_what_and_no_secret() {
+    story(async |s| {
+        let password = "hunter2 and more of it".to_owned();
+        s.app.change_environment(s.project(), "Staging", EnvironmentChange::Protect(true), &operator()).await.unwrap();
+        s.app.set_secret(s.project(), "Staging", "PASSWORD", &password.clone().into(), &operator()).await.unwrap();
+        let told = printed(s, &["history", "--settings", "--project", "api"]);
+        assert!(
+            told.contains("Staging      test (operator)  set the secret PASSWORD: version 1, fingerprint "),
+            "{told}"
+        );
+        assert!(told.contains("Staging      test (operator)  switched on protection"), "{told}");
+        assert!(
+            told.contains("made the project Api (api): image registry.test/deploy:1, channel C0DEPLOYS1"),
+            "{told}"
+        );
+        assert!(!told.contains("hunter2"), "{told}");
+        let all = lines(&printed(s, &["history", "--settings", "--json", "--user", "test", "--limit", "1"]));
+        assert_eq!((all[0]["type"].as_str(), all[0]["environment"].as_str()), (Some("secret_set"), Some("Staging")));
+    });
+}
+
+#[test]
+fn what_led_to_an_event_and_what_followed_is_told_as_a_tree() {
+    story(async |s| {
+        three(s).await;
+        let shown = printed(s, &["audit", "show", "master-2"]);
+        let said: Vec<&str> =
+            shown.lines().filter_map(|line| line.split_once("UTC  #")).map(|(_, rest)| rest).collect();
+        let told =
+            |text: &str| said.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}:\n{shown}"));
+        assert!(told("announced the build master-2 of Api") < told("ben: asked for master-2 on Staging"));
+        assert!(told("ben: asked for master-2") < told("coolops: it failed: "));
+        // Another build's turn came of it: it stands below what gave it.
+        let turn = shown.lines().find(|line| line.contains("gave it its turn")).unwrap();
+        let failed = shown.lines().find(|line| line.contains("it failed: ")).unwrap();
+        let depth = |line: &str| line.len() - line.trim_start().len();
+        assert!(depth(turn) > depth(failed), "{shown}");
+        // An event by its position: its causes, itself in words, and whole.
+        let position = failed.split('#').nth(1).unwrap().split(' ').next().unwrap();
+        let shown = printed(s, &["audit", "show", position]);
+        assert!(shown.starts_with("It follows from\n"), "{shown}");
+        assert!(shown.contains("\"type\": \"deployment_failed\""), "{shown}");
+        let json: Value = serde_json::from_str(&printed(s, &["audit", "show", position, "--json"])).unwrap();
+        assert_eq!(json["event"]["payload"]["failure"]["code"], 3);
+        assert_eq!(json["causes"][0]["type"], "build_registered");
+        for (unknown, says) in [("999999", "there is no event, deployment or build 999999"), ("", "there is no event")]
+        {
+            let (code, _, said) = s.coolops(&["audit", "show", unknown]);
+            assert!(code == 1 && said.contains(says), "{said}");
+        }
+    });
+}
+
+#[test]
+fn the_history_is_a_page_of_its_project_and_json_with_a_cursor_that_stays() {
+    story(async |s| {
+        three(s).await;
+        let project = s.app.project_named("api").await.unwrap();
+        let links = s.app.keys.links(&project.link_key).unwrap();
+        let path = coolops::slack::render::project_url("", &links, &project)
+            .replace("/projects/api?", "/projects/api/history?");
+        let (code, html) = s.get(&path).await;
+        assert_eq!(code, StatusCode::OK);
+        for said in ["fix-3", "in place of master-1", "succeeded", "failed", "exit code 3", "See logs"] {
+            assert!(html.contains(said), "{said}: {html}");
+        }
+        let (_, html) = s.get(&format!("{path}&outcome=failed")).await;
+        assert!(html.contains("master-2") && !html.contains("<strong>fix-3"), "{html}");
+        let (code, json) = s.get(&format!("{path}&format=json")).await;
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            (code, json["deployments"][0]["build"].as_str(), &json["next"]),
+            (StatusCode::OK, Some("fix-3"), &Value::Null)
+        );
+        let cursor = json["deployments"][0]["cursor"].to_string();
+        let (_, older) = s.get(&format!("{path}&format=json&before={cursor}")).await;
+        let older: Value = serde_json::from_str(&older).unwrap();
+        assert_eq!(older["deployments"][0]["build"], "master-2");
+        // Settings are told without the values of variables: the page is for everybody in the channel.
+        let variable = EnvironmentChange::SetVariable { name: "TARGET".into(), value: "staging-7".into() };
+        s.app.change_environment(s.project(), "Staging", variable, &operator()).await.unwrap();
+        let (_, html) = s.get(&format!("{path}&show=settings")).await;
+        assert!(html.contains("set TARGET") && !html.contains("staging-7"), "{html}");
+        for (wrong, code) in
+            [("&before=x", 400), ("&since=yesterday", 400), ("&environment=Nowhere", 400), ("&outcome=great", 400)]
+        {
+            assert_eq!(s.get(&format!("{path}{wrong}")).await.0.as_u16(), code, "{wrong}");
+        }
+        assert_eq!(s.get("/projects/api/history?key=wrong").await.0, StatusCode::NOT_FOUND);
+        assert_eq!(s.get("/projects/api/history").await.0, StatusCode::NOT_FOUND);
+    });
+}
+
+#[test]
+fn people_s_own_tools_read_the_views_and_nothing_else() {
+    story(async |s| {
+        three(s).await;
+        let mut owner = s.database.owner().await;
+        let role: String = sqlx::query_scalar("select coolops_reader_role()").fetch_one(&mut owner).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(format!("set role {role}"))).execute(&mut owner).await.unwrap();
+        let row: (String, String, String, Option<String>) = sqlx::query_as(
+            "select environment, build, state, replaces from history_deployments order by position desc limit 1",
+        )
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+        assert_eq!(row, ("Staging".into(), "fix-3".into(), "succeeded".into(), Some("master-1".into())));
+        let events: i64 =
+            sqlx::query_scalar("select count(*) from history_events").fetch_one(&mut owner).await.unwrap();
+        assert!(events > 15);
+        let messages: i64 = sqlx::query_scalar("select count(*) from history_messages where state = 'live'")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+        assert_eq!(messages, 3);
+        for hidden in ["secret_value", "token", "event", "project", "ci_delivery", "slack_person", "log_chunk", "job"] {
+            let refused = sqlx::raw_sql(AssertSqlSafe(format!("select * from {hidden}"))).execute(&mut owner).await;
+            assert!(refused.unwrap_err().to_string().contains("permission denied"), "{hidden} can be read");
+        }
+        // Every column is documented where tools show it.
+        sqlx::raw_sql("reset role").execute(&mut owner).await.unwrap();
+        let bare: Vec<String> = sqlx::query_scalar(
+            "select c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
+              where c.relname like 'history\\_%' and c.relkind = 'v' and a.attnum > 0 and col_description(c.oid, a.attnum) is null",
+        )
+        .fetch_all(&mut owner)
+        .await
+        .unwrap();
+        assert_eq!(bare, Vec::<String>::new());
+        owner.close().await.unwrap();
+    });
+}
