@@ -1,7 +1,17 @@
 -- Each event says what it follows from: what its writer names, else the event before it in its stream, else, for the first of a
 -- stream, the event that began what it is about (a press: its build; an environment: its project). Only what came from outside
 -- and is about nothing older has no cause: a project, a build, the first setting of everything, a person's first choice.
--- `append_batch` is as it was but for that.
+--
+-- And nothing is recorded while the log is closed, because somebody keeps a checkpoint of another one: until an operator decides.
+-- `append_batch` is as it was but for these.
+
+alter table event_head add column closed text;               -- why
+
+create function close_log(why text) returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$ update public.event_head set closed = why where closed is null $$;
+create function open_log() returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$ update public.event_head set closed = null where closed is not null $$;
+revoke all on function close_log, open_log from public;
 
 create or replace function append_batch(
   e_request int[], e_id uuid[], e_stream uuid[], e_correlation uuid[], e_causation uuid[], e_fence bigint[], e_expected int[],
@@ -55,9 +65,10 @@ begin
     bodies[i] := sha256('\x00'::bytea || convert_to(e_payload[i], 'UTF8'));
     items[i] := public.item_hash(e_id[i], the_tenant, e_stream_type[i], e_stream[i], e_expected[i] + 1, e_type[i], e_version[i], e_actor[i], e_correlation[i], causes[i], e_fence[i], bodies[i]);
   end loop;
-  select v.position, v.chain_hash, v.last_at,
+  select v.position, v.chain_hash, v.last_at, v.closed,
          exists (select from unnest(e_type, e_version) t(k, v) where not exists (select from public.event_type y where y.name = t.k and y.version = t.v)) as unknown
     into h from public.event_head v where v.id for update;         -- each later statement reads a new snapshot: authoritative
+  if h.closed is not null then raise exception 'the log is closed: %', h.closed using errcode = 'CO003'; end if;
   if h.unknown then raise exception 'an event type is unknown to this database; run: coolops migrate'; end if;
   if cardinality(f_request) > 0 then
     select array_agg(distinct t.r) into fenced from unnest(f_request, f_job, f_fence, f_lease) t(r, j, f, l)

@@ -6,6 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 
 use crate::keys::Keyring;
+use crate::places::Place;
+use crate::proof::checkpoint::{LogKey, PublicKey};
 use crate::telemetry;
 
 /// A role of the program.
@@ -127,6 +129,24 @@ pub const VARIABLES: &[Variable] = &[
         uses: [O, O, O, I, O],
     },
     Variable {
+        name: "COOLOPS_CHECKPOINT_KEY",
+        help: "what signs checkpoints of the log (coolops audit key NAME makes one): keep it out of the database and its backups",
+        default: None,
+        uses: [O, O, I, I, O],
+    },
+    Variable {
+        name: "COOLOPS_CHECKPOINT_PUBLIC_KEYS",
+        help: "public keys that checkpoints are believed by as well, separated by commas: those before the present one, or all where nobody signs",
+        default: None,
+        uses: [O, O, I, I, O],
+    },
+    Variable {
+        name: "COOLOPS_CHECKPOINTS",
+        help: "where checkpoints are kept, separated by commas: folders (/srv/checkpoints), buckets (s3://bucket/prefix, with AWS_ACCESS_KEY_ID and the like), git repositories (git:/srv/checkpoints)",
+        default: None,
+        uses: [O, O, I, I, O],
+    },
+    Variable {
         name: "COOLOPS_WORKER_SLOTS",
         help: "deployments at a time in one process, 1 to 1000",
         default: Some("4"),
@@ -193,6 +213,12 @@ pub struct Config {
     pub public_url: String,
     /// The keys, where the role uses them.
     pub keys: Option<Keyring>,
+    /// What signs checkpoints.
+    pub checkpoint_key: Option<LogKey>,
+    /// What they are believed by: the present key first.
+    pub checkpoint_keys: Vec<PublicKey>,
+    /// Where they are kept.
+    pub checkpoints: Vec<Place>,
     /// Deployments at a time.
     pub slots: usize,
     /// Whether deployments are kept from the Docker host.
@@ -214,9 +240,16 @@ const IN_FILES: &[&str] = &[
     "REDIS_URL",
     "COOLOPS_MASTER_KEY",
     "COOLOPS_MASTER_KEY_PREVIOUS",
+    "COOLOPS_CHECKPOINT_KEY",
     "SLACK_BOT_TOKEN",
     "SLACK_SIGNING_SECRET",
 ];
+
+/// What is separated by commas.
+fn listed(text: Option<String>) -> Vec<String> {
+    let text = text.unwrap_or_default();
+    text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+}
 
 /// Everything that is wrong with the environment, one line each.
 #[derive(Debug, thiserror::Error)]
@@ -356,6 +389,32 @@ impl Config {
             };
             Keyring::new(&key, &previous).map_err(|e| r.problems.push(format!("{wrong} can't be read: {e}"))).ok()
         });
+        let checkpoint_key = r.text("COOLOPS_CHECKPOINT_KEY").and_then(|key| {
+            LogKey::read(&key.into()).map_err(|e| r.problems.push(format!("COOLOPS_CHECKPOINT_KEY: {e}"))).ok()
+        });
+        let mut checkpoint_keys: Vec<PublicKey> = checkpoint_key.iter().map(|key| key.public().clone()).collect();
+        for key in listed(r.text("COOLOPS_CHECKPOINT_PUBLIC_KEYS")) {
+            match PublicKey::read(&key) {
+                Ok(key) => checkpoint_keys.push(key),
+                Err(e) => r.problems.push(format!("COOLOPS_CHECKPOINT_PUBLIC_KEYS: {e}")),
+            }
+        }
+        let mut checkpoints = Vec::new();
+        for place in listed(r.text("COOLOPS_CHECKPOINTS")) {
+            match Place::read(&place) {
+                Ok(place) => checkpoints.push(place),
+                Err(e) => r.problems.push(format!("COOLOPS_CHECKPOINTS: {e}")),
+            }
+        }
+        if checkpoint_key.is_some() && checkpoints.is_empty() {
+            r.problems.push(
+                "COOLOPS_CHECKPOINTS is not set: a checkpoint that is kept in the database alone proves nothing"
+                    .to_owned(),
+            );
+        }
+        if checkpoint_keys.is_empty() && !checkpoints.is_empty() {
+            r.problems.push("COOLOPS_CHECKPOINT_KEY is not set, and COOLOPS_CHECKPOINTS is; make a key with: coolops audit key NAME".to_owned());
+        }
         if !r.problems.is_empty() {
             return Err(ConfigError(r.problems));
         }
@@ -369,6 +428,9 @@ impl Config {
             admin_listen,
             public_url,
             keys,
+            checkpoint_key,
+            checkpoint_keys,
+            checkpoints,
             slots: slots as usize,
             network_guard: network_guard.unwrap_or(true),
             slack_api_url,

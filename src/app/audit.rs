@@ -8,14 +8,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::Serialize;
 
 use super::App;
+use super::anchors::Anchors;
+use super::finding::{Finding, Kind};
 use crate::domain::deployment::LogSeal;
 use crate::domain::ids::{BuildId, DeploymentId, ProjectId, TokenId};
 use crate::domain::project::Project;
 use crate::keys;
 use crate::projections::build_card::BuildCard;
+use crate::proof::{chain, tree};
 use crate::slack::render::{self, RENDER_VERSION};
 use crate::store::Store;
-use crate::store::chain;
 use crate::store::copy_out::Row;
 use crate::store::log::ReadError;
 use crate::store::messages::Audited;
@@ -28,6 +30,12 @@ pub struct Report {
     pub events: i64,
     /// The chain's head, hex: what to compare with one kept elsewhere.
     pub head: String,
+    /// Checkpoints that are of this log, and how many events the newest of them covers.
+    pub checkpoints: usize,
+    /// See there.
+    pub covered: u64,
+    /// Whether any place outside was looked at.
+    pub kept_outside: bool,
     /// Output journals checked.
     pub journals: usize,
     /// Messages rendered anew and compared with what Slack was last sent.
@@ -39,7 +47,7 @@ pub struct Report {
     /// Messages that can't be compared because a master key is missing, by the missing key's id.
     pub unchecked: BTreeMap<String, usize>,
     /// What is not as it was written: position or place, and field. Empty when all is well.
-    pub findings: Vec<String>,
+    pub findings: Vec<Finding>,
     /// Findings beside those.
     pub more_findings: usize,
 }
@@ -48,7 +56,7 @@ pub struct Report {
 const FINDINGS_MAX: usize = 20;
 
 impl Report {
-    fn find(&mut self, finding: String) {
+    fn find(&mut self, finding: Finding) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
         } else {
@@ -71,6 +79,7 @@ struct Audit<'a> {
     seals: HashMap<DeploymentId, LogSeal>,
     projects: HashSet<ProjectId>,
     open: HashSet<DeploymentId>,
+    anchors: Anchors,
 }
 
 impl App {
@@ -79,8 +88,13 @@ impl App {
     /// # Errors
     /// When the database does not answer.
     pub async fn audit(&self, messages: bool) -> Result<Report, sqlx::Error> {
+        let (found, problems) = match self.keeping.believed.is_empty() {
+            true => Default::default(),
+            false => self.checkpoints_found().await?,
+        };
         let mut audit = Audit {
             app: self,
+            anchors: Anchors::of(found, problems),
             report: Report::default(),
             previous: chain::genesis(),
             broken: false,
@@ -94,7 +108,8 @@ impl App {
         };
         for sent in self.store.messages().all().await? {
             if sent.payload_digest != sent.sent_digest {
-                audit.report.find(format!("message of build {}: sent_payload", sent.build_id));
+                let said = format!("message of build {}: sent_payload", sent.build_id);
+                audit.report.find(Finding::of(Kind::ChangedMessage, said));
             }
             if messages && sent.render_version == RENDER_VERSION {
                 audit.sent.insert(sent.build_id, sent);
@@ -103,26 +118,44 @@ impl App {
             }
         }
         self.store.log().scan(0, |row| audit.event(row)).await?;
-        let Audit { mut report, previous, broken, head, sent, with_journal, seals, projects, open, .. } = audit;
+        let Audit { mut report, previous, broken, head, sent, with_journal, seals, projects, open, anchors, .. } =
+            audit;
         report.head = hex::encode(previous);
+        report.kept_outside = !self.keeping.places.is_empty();
         if !broken {
+            let next = report.events + 1;
             if report.events < head.0 {
-                report.find(format!(
-                    "event {}: missing (event_head says that there are {})",
-                    report.events + 1,
-                    head.0
-                ));
+                let said = format!("event {next}: missing (event_head says that there are {})", head.0);
+                report.find(Finding::at(Kind::CutTail, next, said));
+            }
+            // What was appended since the head was read moved it.
+            let now = self.store.log().head().await?;
+            if report.events > now.0 {
+                let (first, there) = (now.0 + 1, now.0);
+                let said = format!("event {first}: inserted (event_head says that there are {there})");
+                report.find(Finding::at(Kind::InsertedEvent, first, said));
             }
             for (build, _) in sent {
-                report.find(format!("message of build {build}: sent_position is not in the log"));
+                let said = format!("message of build {build}: sent_position is not in the log");
+                report.find(Finding::of(Kind::ChangedMessage, said));
             }
+        }
+        let installation = self.installation_anew().await.map(|seen| seen.value.clone()).unwrap_or_default();
+        let judged = anchors.judge(&installation, broken);
+        (report.checkpoints, report.covered) = (judged.fitting, judged.covered);
+        judged.findings.into_iter().for_each(|finding| report.find(finding));
+        for trigger in self.store.log().unguarded().await? {
+            let said = format!(
+                "the trigger {trigger} is gone or switched off: the database does not refuse changes any more; coolops migrate makes no other one, restore it from a dump of the schema"
+            );
+            report.find(Finding::of(Kind::Unguarded, said));
         }
         let sealed = seals.keys().copied();
         let journals: HashSet<DeploymentId> = with_journal.into_iter().chain(sealed).collect();
         for deployment in journals {
             report.journals += 1;
-            if let Some(finding) = self.store.journals().verify(deployment, seals.get(&deployment)).await? {
-                report.find(finding);
+            if let Some(said) = self.store.journals().verify(deployment, seals.get(&deployment)).await? {
+                report.find(Finding::of(Kind::ChangedOutput, said));
             }
         }
         if !broken {
@@ -141,6 +174,7 @@ impl App {
         report: &mut Report,
     ) -> Result<(), sqlx::Error> {
         let next = "coolops replay makes it right again";
+        let changed = |said: String| Finding::of(Kind::ChangedRow, said);
         let rows: HashSet<ProjectId> = self.store.directory().projects().await?.into_iter().map(|p| p.id).collect();
         let mut tokens: HashMap<(ProjectId, TokenId), (String, bool)> = HashMap::new();
         for id in projects.union(&rows) {
@@ -154,10 +188,12 @@ impl App {
                 .await?;
             match row {
                 None => {}
-                Some(None) => report.find(format!("project {id}: its row is missing, or can't be read; {next}")),
+                Some(None) => {
+                    report.find(changed(format!("project {id}: its row is missing, or can't be read; {next}")))
+                }
                 Some(Some(row)) => {
                     let what = of_log.as_ref().map(|told| differing(&told.value, &row.value)).unwrap_or_default();
-                    report.find(format!("project {id}: its row is not what the log says{what}; {next}"));
+                    report.find(changed(format!("project {id}: its row is not what the log says{what}; {next}")));
                 }
             }
             let listed = of_log.into_iter().flat_map(|told| told.value.tokens);
@@ -167,11 +203,13 @@ impl App {
             match tokens.remove(&(project, token)) {
                 Some(known) if known == (digest, revoked) => {}
                 Some(_) => {
-                    report
-                        .find(format!("token {token} of project {project}: its row is not what the log says; {next}"));
+                    report.find(changed(format!(
+                        "token {token} of project {project}: its row is not what the log says; {next}"
+                    )));
                 }
-                None => report
-                    .find(format!("token {token} of project {project}: it is in its table and not in the log; {next}")),
+                None => report.find(changed(format!(
+                    "token {token} of project {project}: it is in its table and not in the log; {next}"
+                ))),
             }
         }
         let rows: HashSet<DeploymentId> = self.store.deployments().open().await?.into_iter().collect();
@@ -185,7 +223,7 @@ impl App {
                 )
                 .await?;
             if row.is_some() {
-                report.find(format!("deployment {id}: its row is not what the log says; {next}"));
+                report.find(changed(format!("deployment {id}: its row is not what the log says; {next}")));
             }
         }
         Ok(())
@@ -247,27 +285,29 @@ impl Audit<'_> {
     }
 
     /// Where the chain does not hold; else it is one event longer.
-    fn break_at(&mut self, row: &Row<'_>) -> Option<String> {
+    fn break_at(&mut self, row: &Row<'_>) -> Option<Finding> {
         let expected = self.report.events + 1;
         if row.position != expected {
-            return Some(format!("event {expected}: missing (the next one is {})", row.position));
+            let said = format!("event {expected}: missing (the next one is {})", row.position);
+            return Some(Finding::at(Kind::MissingEvent, expected, said));
         }
         let body = chain::body_hash(row.payload.as_bytes());
         if row.body_hash != body {
-            return Some(format!("event {expected}: payload"));
+            return Some(Finding::at(Kind::EditedBody, expected, format!("event {expected}: payload")));
         }
-        let item = chain::item_hash(&row.header, &body);
-        let link = chain::link(&self.previous, row.position, row.micros_since_2000, &item);
+        let entry = chain::entry(row.position, row.micros_since_2000, &chain::item_hash(&row.header, &body));
+        let link = chain::link(&self.previous, &entry);
         if row.chain_hash != link {
-            return Some(format!(
-                "event {expected}: chain_hash (its header or time was changed, or an event before it)"
-            ));
+            let said = format!("event {expected}: chain_hash (its header or time was changed, or an event before it)");
+            return Some(Finding::at(Kind::EditedHeader, expected, said));
         }
         if expected == self.head.0 && self.head.1 != link {
-            return Some(format!("event {expected}: event_head has another chain_hash"));
+            let said = format!("event {expected}: event_head has another chain_hash");
+            return Some(Finding::at(Kind::RewrittenHead, expected, said));
         }
         self.previous = link;
         self.report.events = expected;
+        self.anchors.leaf(tree::leaf(&entry));
         None
     }
 
@@ -294,7 +334,7 @@ impl Audit<'_> {
         // What can't be read was not written by this program, whatever it is about.
         let event = match row.actor().and_then(|_| row.event()) {
             Ok(event) => event,
-            Err(e) => return self.report.find(causes(&e)),
+            Err(e) => return self.report.find(Finding::at(Kind::Unreadable, row.position, causes(&e))),
         };
         // What printed nothing has nothing to check, unless there are chunks that the seal does not know.
         if let Some((deployment, seal)) = event.seal()
@@ -316,7 +356,8 @@ impl Audit<'_> {
     fn compare(&mut self, build: BuildId, card: Option<BuildCard>) {
         let Some(sent) = self.sent.remove(&build) else { return };
         let Some(card) = card else {
-            return self.report.find(format!("message of build {build}: its registration is not in the log"));
+            let said = format!("message of build {build}: its registration is not in the log");
+            return self.report.find(Finding::of(Kind::ChangedMessage, said));
         };
         let Some(links) = self.app.keys.links(&card.link_key) else {
             *self.report.unchecked.entry(keys::master_key_of(&card.link_key).to_owned()).or_default() += 1;
@@ -326,7 +367,8 @@ impl Audit<'_> {
         let payload = if sent.plain { render::render_plainly(&card, &links) } else { render::render(&card, &links) };
         let digest = render::digest(&payload.bytes());
         if sent.sent_digest != digest {
-            self.report.find(format!("message of build {build}: sent_digest (rendered anew it is different)"));
+            let said = format!("message of build {build}: sent_digest (rendered anew it is different)");
+            self.report.find(Finding::of(Kind::ChangedMessage, said));
         }
     }
 }

@@ -3,12 +3,15 @@
 //! **Invariant:** no decision is made here. What may happen is in `domain`, what follows is `react`, and both are
 //! recorded in one append.
 
+pub mod anchors;
 pub mod audit;
 pub mod builds;
+pub mod checkpoints;
 pub mod ci;
 pub mod commands;
 pub mod deployments;
 pub mod dialogs;
+pub mod finding;
 pub mod history;
 pub mod installation;
 pub mod lock_commands;
@@ -59,6 +62,7 @@ pub struct App {
     turns: Turns,
     posts: Option<Pace>,
     people: rights::People,
+    keeping: checkpoints::Keeping,
 }
 
 /// Whoever decides on an environment's line in this process takes turns: under a burst of presses everybody would
@@ -122,9 +126,11 @@ impl<R: std::error::Error> From<AppendError> for CommandError<R> {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::TooLarge { .. } | AppendError::Refused(_) => Self::Impossible(error.into()),
-            AppendError::Conflict | AppendError::Fenced | AppendError::Unavailable(_) | AppendError::Stopped => {
-                Self::Unavailable(error.into())
-            }
+            AppendError::Conflict
+            | AppendError::Fenced
+            | AppendError::Closed(_)
+            | AppendError::Unavailable(_)
+            | AppendError::Stopped => Self::Unavailable(error.into()),
         }
     }
 }
@@ -207,6 +213,7 @@ impl App {
             turns: Turns::default(),
             posts: None,
             people: rights::People::default(),
+            keeping: checkpoints::Keeping::default(),
         }
     }
 
@@ -223,6 +230,13 @@ impl App {
     #[must_use]
     pub fn asking(mut self, slack: Slack, home: Arc<OnceLock<String>>) -> Self {
         self.people = rights::People::asked_of(slack, home);
+        self
+    }
+
+    /// The same, where checkpoints are made and kept, or are believed.
+    #[must_use]
+    pub fn keeping(mut self, keeping: checkpoints::Keeping) -> Self {
+        self.keeping = keeping;
         self
     }
 

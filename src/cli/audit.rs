@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::output::{self, Format};
-use super::{audit_show, operate};
+use super::{audit_export, audit_proof, audit_show, operate};
 use crate::app::audit::Report;
 
 /// Arguments of `replay`.
@@ -28,10 +28,36 @@ pub struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
-    /// Check every event's hash, the chain, every log chunk and every sent payload
-    Verify(Format),
+    /// Check every event's hash, the chain, the checkpoints that are kept outside, every log chunk and every sent payload
+    Verify(VerifyArgs),
     /// Show an event, a deployment or a build: what led to it, and what followed
     Show(audit_show::Args),
+    /// Write the events, with everything that their hashes are made of; with --follow also those to come
+    Export(audit_export::Args),
+    /// Check an export without the database, and against a checkpoint
+    CheckExport(audit_export::CheckArgs),
+    /// Write a proof that an event stands in the log that a checkpoint was signed of
+    Prove(audit_proof::ProveArgs),
+    /// Check a proof with the log's public key alone, without the database
+    CheckProof(audit_proof::CheckArgs),
+    /// Make a key that signs checkpoints
+    Key(audit_proof::KeyArgs),
+    /// Sign a checkpoint now, and keep it wherever checkpoints are kept
+    Checkpoint(Format),
+    /// Decide that this log goes on, although checkpoints outside are of another one
+    Fork(audit_proof::ForkArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct VerifyArgs {
+    /// Public keys that checkpoints are believed by, in place of those of the configuration
+    #[arg(long)]
+    key: Vec<String>,
+    /// Places where checkpoints are kept, in place of those of the configuration
+    #[arg(long)]
+    checkpoints: Vec<String>,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// Runs `audit`.
@@ -40,11 +66,18 @@ enum AuditCommand {
 /// When the database is away.
 pub async fn audit(args: AuditArgs) -> Result<ExitCode> {
     match args.command {
-        AuditCommand::Verify(format) => {
-            let report = operate().await?.audit(false).await?;
-            Ok(tell(&report, format, false))
+        AuditCommand::Verify(args) => {
+            let app = audit_proof::believing(operate().await?, &args.key, &args.checkpoints)?;
+            Ok(tell(&app.audit(false).await?, args.format, false))
         }
         AuditCommand::Show(args) => audit_show::run(args).await,
+        AuditCommand::Export(args) => audit_export::export(args).await,
+        AuditCommand::CheckExport(args) => audit_export::check(&args),
+        AuditCommand::Prove(args) => audit_proof::prove(args).await,
+        AuditCommand::CheckProof(args) => audit_proof::check(&args),
+        AuditCommand::Key(args) => audit_proof::key(&args),
+        AuditCommand::Checkpoint(format) => audit_proof::checkpoint(format).await,
+        AuditCommand::Fork(args) => audit_proof::fork(args).await,
     }
 }
 
@@ -107,6 +140,16 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
         return code;
     }
     output::line(&format!("The chain of {} events is whole. Head: {}", report.events, report.head));
+    if report.checkpoints > 0 {
+        let fit = if report.checkpoints == 1 { "is" } else { "are" };
+        let checkpoints = count(report.checkpoints as i64, "checkpoint");
+        output::line(&format!("{checkpoints} {fit} of this log; the newest covers {} events.", report.covered));
+    }
+    if !report.kept_outside {
+        output::line(
+            "No checkpoints are kept outside: somebody who computes the whole chain anew is not found out (docs/PROOF.md).",
+        );
+    }
     output::line(&format!("The output of {} is as it was written.", count(report.journals as i64, "deployment")));
     if messages {
         let messages = count(report.messages as i64, "message");

@@ -3,6 +3,8 @@
 //! **How to add a command:** write its file, add a variant to [`Command`] and an arm to `run`.
 
 pub mod audit;
+mod audit_export;
+mod audit_proof;
 mod audit_show;
 pub mod ci;
 pub mod demo;
@@ -36,6 +38,7 @@ use coolops_client::command;
 use secrecy::ExposeSecret;
 
 use crate::app::App;
+use crate::app::checkpoints::Keeping;
 use crate::config::{Config, ConfigError, Role};
 use crate::domain::event::Actor;
 use crate::slack::client::Slack;
@@ -253,12 +256,22 @@ async fn operate() -> anyhow::Result<App> {
     let config = Config::from_environment(Role::Operate)?;
     let store = Store::open(&config.database_url, 4).await?;
     let slack = slack(&config)?;
+    let keeping = keeping(&config);
     let keys = config.keys.context("COOLOPS_MASTER_KEY is not set")?;
-    let app = App::new(store, keys, &config.public_url);
+    let app = App::new(store, keys, &config.public_url).keeping(keeping);
     Ok(match slack {
         Some(slack) => app.asking(slack, Arc::default()),
         None => app,
     })
+}
+
+/// What checkpoints are made and kept with.
+fn keeping(config: &Config) -> Keeping {
+    Keeping {
+        signer: config.checkpoint_key.clone(),
+        believed: config.checkpoint_keys.clone(),
+        places: config.checkpoints.clone(),
+    }
 }
 
 /// The way to Slack, where there is a token.

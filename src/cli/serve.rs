@@ -18,7 +18,7 @@ use crate::http::server::Room;
 use crate::jobs::crew::{Crew, Tools};
 use crate::jobs::queue::Doorbell;
 use crate::jobs::slack_calls::Paces;
-use crate::jobs::{RUNNER_KINDS, SLACK_KINDS, relay};
+use crate::jobs::{RUNNER_KINDS, SLACK_KINDS, checkpointer, relay};
 use crate::runner::Runner;
 use crate::runner::docker::DockerRunner;
 use crate::slack::client::Slack;
@@ -55,10 +55,11 @@ pub async fn run(role: Role) -> Result<()> {
         signalled = signalled() => return signalled,
     };
     let slack = super::slack(&config)?;
+    let keeping = super::keeping(&config);
     let keys = config.keys.context("COOLOPS_MASTER_KEY is not set")?;
     let paces = Paces::slack(config.slack_speed);
     let home: Arc<OnceLock<String>> = Arc::default();
-    let app = App::new(store, keys, &config.public_url).pacing_posts(paces.post);
+    let app = App::new(store, keys, &config.public_url).pacing_posts(paces.post).keeping(keeping);
     let app = Arc::new(match slack {
         Some(slack) => app.asking(slack, Arc::clone(&home)),
         None => app,
@@ -108,6 +109,9 @@ pub async fn run(role: Role) -> Result<()> {
             tasks.spawn(async move { sweeping.sweep(|| watched.is_well()).await });
         }
         doorbells.push(doorbell);
+    }
+    if role != Role::Worker && config.checkpoint_key.is_some() {
+        tasks.spawn(checkpointer::run(Arc::clone(&app), stop.clone()));
     }
     let slack_host = url::Url::parse(&config.slack_api_url).ok().and_then(|u| u.host_str().map(str::to_owned));
     let web = http::Web::new(http::Parts {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 pub use super::actor::Actor;
 use super::build_events::*;
 use super::deployment_events::*;
+use super::fork_events::ForkDecided;
 use super::ids::*;
 use super::lock_events::*;
 use super::message::*;
@@ -157,6 +158,7 @@ events! {
         EverythingLocked(EverythingLocked) "everything_locked" 1,
         EverythingUnlocked(EverythingUnlocked) "everything_unlocked" 1,
         AdministratorsChanged(AdministratorsChanged) "administrators_changed" 1,
+        ForkDecided(ForkDecided) "fork_decided" 1,
     }
     /// What happens to one press and its deployment.
     Deployment(DeploymentEvent) {

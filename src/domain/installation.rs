@@ -1,6 +1,7 @@
 //! What goes for everything there is: who administers it, and the lock on all of it.
 
 use super::event::{Event, InstallationEvent};
+use super::fork_events::Abandoned;
 use super::lock_events::{Lock, Unlocked};
 use super::rights::Who;
 
@@ -13,6 +14,8 @@ pub struct Installation {
     pub lock: Option<Lock>,
     /// How the last such lock went.
     pub unlocked: Option<Unlocked>,
+    /// Checkpoints of histories that don't go on, as operators decided.
+    pub abandoned: Vec<Abandoned>,
     /// Events in its stream.
     pub version: i32,
 }
@@ -24,6 +27,7 @@ impl Installation {
         let Event::Installation(event) = event else { return self };
         match event {
             InstallationEvent::AdministratorsChanged(e) => self.administrators.clone_from(&e.administrators),
+            InstallationEvent::ForkDecided(e) => self.abandoned.extend(e.abandoned.iter().cloned()),
             InstallationEvent::EverythingLocked(e) => self.lock = Some(e.lock.clone()),
             InstallationEvent::EverythingUnlocked(e) => {
                 self.lock = None;

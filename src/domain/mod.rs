@@ -14,6 +14,7 @@ pub mod declared;
 pub mod deployment;
 pub mod deployment_events;
 pub mod event;
+pub mod fork_events;
 pub mod ids;
 pub mod installation;
 pub mod line;

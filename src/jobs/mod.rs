@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** Postgres says what is owed and who does it; Redis only rings. Losing Redis costs seconds, never work.
 
+pub mod checkpointer;
 pub mod crew;
 mod end_lock;
 mod follow;

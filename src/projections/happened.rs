@@ -23,6 +23,10 @@ pub fn happened(event: &Event) -> String {
         Event::Installation(event) => match event {
             InstallationEvent::EverythingLocked(e) => format!("locked everything{}", lock(&e.lock)),
             InstallationEvent::EverythingUnlocked(e) => unlocked("everything", &e.lock, e.by.as_ref()),
+            InstallationEvent::ForkDecided(e) => {
+                let (n, s) = (e.abandoned.len(), if e.abandoned.len() == 1 { "" } else { "s" });
+                format!("decided that this log goes on, and gave up {n} checkpoint{s} of another one: {}", e.reason)
+            }
             InstallationEvent::AdministratorsChanged(e) => {
                 format!("made these administer everything: {}", names(&e.administrators))
             }

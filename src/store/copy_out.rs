@@ -6,9 +6,9 @@ use futures::StreamExt;
 use sqlx::Connection;
 use uuid::Uuid;
 
-use super::chain::Header;
 use super::log::{Log, Raw, ReadError};
 use crate::domain::event::{Actor, Event};
+use crate::proof::chain::Header;
 
 /// An event with all its columns, borrowed from the stream.
 #[derive(Debug, Clone, Copy)]

@@ -5,12 +5,12 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
-use super::chain::Header;
 use super::log::{Raw, ReadError};
 use crate::domain::deployment::{Deployment, State};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::*;
 use crate::projections::timed::Timed;
+use crate::proof::chain::{self, Header};
 
 /// What is asked for of the history of deployments; what is none goes for all.
 #[derive(Debug, Clone, Default)]
@@ -82,6 +82,17 @@ impl Entry {
             causation_id: self.causation_id,
             fence: self.fence,
         }
+    }
+
+    /// When it was recorded, as the chain counts.
+    pub fn micros_since_2000(&self) -> i64 {
+        self.recorded_at.timestamp_micros() - 946_684_800_000_000
+    }
+
+    /// Its entry in chain and tree, computed anew from everything that it says.
+    pub fn chained(&self) -> [u8; 48] {
+        let body = chain::body_hash(self.payload.as_bytes());
+        chain::entry(self.position, self.micros_since_2000(), &chain::item_hash(&self.header(), &body))
     }
 
     /// What happened.
@@ -264,6 +275,14 @@ impl History<'_> {
             correlation,
             limit
         )
+    }
+
+    /// The events after a position, up to another one.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn between(self, after: i64, until: i64) -> Result<Vec<Entry>, sqlx::Error> {
+        entries!(self, "from event e where e.position > $1 and e.position <= $2 order by e.position", after, until)
     }
 
     /// What an event follows from, and so on: its causes, the nearest first, at most fifty.

@@ -5,11 +5,11 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Store;
-use super::chain::{self, Hash};
 use super::jobs::Claim;
 use crate::domain::deployment::{DeploymentLogged, LeftOut, LogCursor, LogSeal};
 use crate::domain::ids::{DeploymentId, JobId};
 use crate::domain::output::Piece;
+use crate::proof::chain::{self, Hash};
 
 /// A chunk is stored when its body has so many bytes before compression. A last line that is long makes it larger.
 pub const CHUNK: usize = 64 * 1024;

@@ -210,4 +210,18 @@ impl Log<'_> {
             .await
             .map(|r| (r.position, r.chain_hash))
     }
+
+    /// The triggers that refuse changes of the log and are gone, or switched off, or can be by the settings of a session.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn unguarded(self) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select wanted as "name!" from unnest(array['event_is_append_only', 'event_is_never_truncated', 'log_chunk_is_append_only', 'log_chunk_is_never_truncated']) wanted
+                where not exists (select from pg_trigger t where t.tgname = wanted and t.tgenabled = 'A'
+                                   and t.tgrelid in ('public.event'::regclass, 'public.log_chunk'::regclass))"#
+        )
+        .fetch_all(&self.0.pool)
+        .await
+    }
 }

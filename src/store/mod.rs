@@ -5,7 +5,7 @@
 //! found again.
 
 pub mod append;
-pub mod chain;
+pub mod checkpoints;
 pub mod clock;
 pub mod copy_out;
 mod cursor;

@@ -10,7 +10,6 @@ use tracing::{Instrument, field};
 use uuid::Uuid;
 
 use super::Store;
-use super::chain::{self, Hash};
 use super::deliveries::PackedDelivery;
 use super::jobs::Claim;
 use super::limits::Turn;
@@ -18,6 +17,7 @@ use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{EventId, JobId};
 use crate::domain::react::Task;
 use crate::projections::rows::Row;
+use crate::proof::chain::{self, Hash};
 
 pub(super) use writer::Appender;
 
@@ -85,6 +85,9 @@ pub enum AppendError {
     /// The database refused the content: it will do so for ever.
     #[error("the database refused the events")]
     Refused(#[source] Arc<sqlx::Error>),
+    /// Nothing is recorded until an operator has decided which history goes on.
+    #[error("{0}; an operator has to decide which history goes on: coolops audit fork")]
+    Closed(String),
     /// The database can't be reached; it is not known whether the events were recorded. Repeating is safe.
     #[error("the database does not answer")]
     Unavailable(#[source] Arc<sqlx::Error>),

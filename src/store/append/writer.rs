@@ -103,6 +103,7 @@ async fn write(mut inbox: mpsc::Receiver<Request>, options: PgConnectOptions, wa
                     held.splice(0..0, batch.drain(1..));
                 }
                 Err(e) if is_refused(&e) => break Err(AppendError::Refused(Arc::new(e))),
+                Err(e) if is_closed(&e).is_some() => break Err(AppendError::Closed(is_closed(&e).unwrap_or_default())),
                 Err(e) => {
                     connection = None;
                     metrics::counter!("coolops_append_retries_total").increment(1);
@@ -164,6 +165,12 @@ fn is_refused(error: &sqlx::Error) -> bool {
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)
         .is_some_and(|code| code.starts_with("22") || code.starts_with("23") || code == "P0001")
+}
+
+/// What the database says of a log that is closed.
+fn is_closed(error: &sqlx::Error) -> Option<String> {
+    let said = error.as_database_error().filter(|said| said.code().as_deref() == Some("CO003"))?;
+    Some(said.message().to_owned())
 }
 
 async fn attempt(

@@ -126,6 +126,7 @@ const FLOORS: &[&[&str]] = &[
         "declared",
         "build_events",
         "deployment_events",
+        "fork_events",
         "lock_events",
         "message",
         "person_events",

@@ -9,13 +9,13 @@ fn tampered(statement: &str, expected: &str) {
         s.ci_announces(build("master-1")).await;
         s.runner.will_print(&["one", "two"], 0);
         s.presses("ana", "master-1", "Staging").await;
-        assert_eq!(s.app.audit(true).await.unwrap().findings, Vec::<String>::new());
+        assert_eq!(s.app.audit(true).await.unwrap().findings, []);
         let off = "alter table event disable trigger all; alter table log_chunk disable trigger all";
         s.database.execute(&format!("{off}; {statement}")).await;
         s.tampered = true;
         for messages in [true, false] {
             let findings = s.app.audit(messages).await.unwrap().findings;
-            assert!(findings.iter().any(|f| f.contains(expected)), "{statement} gave {findings:?}");
+            assert!(findings.iter().any(|f| f.said.contains(expected)), "{statement} gave {findings:?}");
         }
     });
 }
@@ -94,7 +94,7 @@ fn removed_output_of_a_stopped_deployment_is_found() {
         s.database.execute("alter table log_chunk disable trigger all; delete from log_chunk").await;
         s.tampered = true;
         let findings = s.app.audit(false).await.unwrap().findings;
-        assert!(findings.iter().any(|f| f.contains("it does not match its seal")), "{findings:?}");
+        assert!(findings.iter().any(|f| f.said.contains("it does not match its seal")), "{findings:?}");
     });
 }
 
@@ -107,7 +107,10 @@ fn a_message_that_says_something_else_than_the_log_is_found_by_rendering_it_anew
         s.database.execute(change).await;
         s.tampered = true;
         let findings = s.app.audit(true).await.unwrap().findings;
-        assert!(findings.iter().any(|f| f.contains("sent_digest (rendered anew it is different)")), "{findings:?}");
+        assert!(
+            findings.iter().any(|f| f.said.contains("sent_digest (rendered anew it is different)")),
+            "{findings:?}"
+        );
     });
 }
 

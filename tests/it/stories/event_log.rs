@@ -85,7 +85,7 @@ fn an_append_survives_the_loss_of_its_connection() {
                 outcome.unwrap();
             }
         }
-        assert_eq!(s.app.audit(false).await.unwrap().findings, Vec::<String>::new());
+        assert_eq!(s.app.audit(false).await.unwrap().findings, []);
     });
 }
 

@@ -107,10 +107,10 @@ fn an_event_that_nobody_wrote_is_named_and_stops_neither_audit_nor_replay() {
             s.ci_announces(build("master-2")).await;
             let report = s.app.audit(true).await.unwrap();
             assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
-            assert!(report.findings[0].contains(words), "{:?}", report.findings);
+            assert!(report.findings[0].said.contains(words), "{:?}", report.findings);
             assert_eq!(report.messages, 2, "the rest is checked");
             let rebuilt = s.app.rebuild().await.unwrap();
-            assert_eq!(rebuilt.damaged, report.findings);
+            assert_eq!(rebuilt.damaged, [report.findings[0].said.clone()]);
             // What else was changed is named beside it, and put right.
             s.database
                 .execute("update project set doc = replace(doc::text, doc->>'image', 'evil.example/steal:1')::json")
@@ -118,7 +118,7 @@ fn an_event_that_nobody_wrote_is_named_and_stops_neither_audit_nor_replay() {
             s.database.execute("update build set name = 'changed'").await;
             let report = s.app.audit(true).await.unwrap();
             assert_eq!(report.findings.len(), 2, "{:?}", report.findings);
-            assert!(report.findings[1].contains("image says evil.example/steal:1"), "{:?}", report.findings);
+            assert!(report.findings[1].said.contains("image says evil.example/steal:1"), "{:?}", report.findings);
             s.app.rebuild().await.unwrap();
             assert_eq!(
                 s.database.text("select string_agg(name, ' ' order by name) from build").await,
@@ -138,7 +138,7 @@ fn an_event_of_a_newer_program_stops_a_replay_and_is_named_by_the_audit() {
         plants(s, "project_renamed", "gen_random_uuid()", r#"{"v":2,"kind":"robot","id":"7"}"#, whole).await;
         let error = coolops::telemetry::causes(&s.app.rebuild().await.unwrap_err());
         assert!(error.contains("run the version that wrote it, or a newer one"), "{error}");
-        assert!(s.app.audit(true).await.unwrap().findings[0].contains("is unknown to this version"));
+        assert!(s.app.audit(true).await.unwrap().findings[0].said.contains("is unknown to this version"));
     });
 }
 

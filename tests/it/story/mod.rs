@@ -4,6 +4,7 @@
 //! runs: every message is folded and rendered again and compared with the last call, every event is validated against
 //! `events/`, the chain is verified, the projections are rebuilt and must not differ.
 
+pub mod anchored;
 pub mod browser;
 pub mod database;
 pub mod given;
@@ -57,7 +58,7 @@ const TO_BE_RUN: &str = "select count(*) from job where state = 'ready' and kind
 /// A run that is over may still have to be tidied up after.
 const RUNS_NOT_DONE: &str = "select count(*) from job j where j.kind = 'move_lines' and j.state <> 'done' or j.kind = 'run_deployment' and (j.state = 'ready' or j.state = 'leased'
   and exists (select 1 from deployment d where d.id = j.key and d.state in ('succeeded', 'failed', 'timed_out', 'cancelled', 'refused', 'unknown')))";
-const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+pub const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
 /// Everything a story works with.
@@ -582,7 +583,7 @@ impl Story {
         }
         self.settle().await;
         let report = self.app.audit(true).await.unwrap();
-        assert_eq!(report.findings, Vec::<String>::new());
+        assert_eq!(report.findings, []);
         self.every_message_is_what_the_log_says().await;
         self.every_event_fits_the_contract().await;
         self.every_event_says_what_it_follows_from().await;

@@ -1,4 +1,4 @@
-//! The recipe of the hash chains, as published in `events/CHAIN.md`. Pure.
+//! The recipe of the hash chains, as published in `events/CHAIN.md`.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -61,12 +61,19 @@ pub fn item_hash(header: &Header<'_>, body: &Hash) -> Hash {
     hash.finalize().into()
 }
 
-/// The next link: previous link, position, time in microseconds since 2000-01-01T00:00:00Z, item.
-pub fn link(previous: &Hash, position: i64, micros_since_2000: i64, item: &Hash) -> Hash {
-    let mut hash = Sha256::new().chain_update([1]).chain_update(previous);
-    hash.update(position.to_be_bytes());
-    hash.update(micros_since_2000.to_be_bytes());
-    hash.chain_update(item).finalize().into()
+/// What a link covers beside the link before it, and what a leaf of the tree is made of: position, time in microseconds
+/// since 2000-01-01T00:00:00Z, item.
+pub fn entry(position: i64, micros_since_2000: i64, item: &Hash) -> [u8; 48] {
+    let mut entry = [0; 48];
+    entry[..8].copy_from_slice(&position.to_be_bytes());
+    entry[8..16].copy_from_slice(&micros_since_2000.to_be_bytes());
+    entry[16..].copy_from_slice(item);
+    entry
+}
+
+/// The next link: previous link and entry.
+pub fn link(previous: &Hash, entry: &[u8; 48]) -> Hash {
+    Sha256::new().chain_update([1]).chain_update(previous).chain_update(entry).finalize().into()
 }
 
 /// Hash of a deployment's output journal before its first chunk.
@@ -101,7 +108,7 @@ mod tests {
             fence: Some(7),
         };
         let item = item_hash(&header, &body);
-        let chain = link(&genesis(), 1, 846_000_000_000_000, &item);
+        let chain = link(&genesis(), &entry(1, 846_000_000_000_000, &item));
         assert_eq!(
             [hex::encode(body), hex::encode(item), hex::encode(chain)],
             include_str!("../../events/chain-vector.txt").lines().map(str::to_owned).collect::<Vec<_>>()[..],

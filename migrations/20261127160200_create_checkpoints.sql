@@ -1,0 +1,25 @@
+-- Checkpoints of the log (docs/PROOF.md). None of this is believed: what counts is what is kept outside, and the key is not here.
+
+-- Hashes of whole tiles of 256 events, so that a root costs no pass over the log. Disposable: made again from the events.
+create table tree_tile (
+  n    bigint primary key,
+  hash bytea  not null check (octet_length(hash) = 32)
+);
+
+-- What was signed.
+create table checkpoint (
+  size      bigint      not null,
+  root      bytea       not null check (octet_length(root) = 32),
+  note      text        not null,
+  signed_at timestamptz not null default coolops_now(),
+  primary key (size, root)
+);
+
+-- How far each place outside got.
+create table checkpoint_place (
+  place         text        primary key,
+  size          bigint      not null default 0,
+  kept_at       timestamptz,
+  problem       text,
+  failing_since timestamptz
+);

@@ -1,0 +1,278 @@
+//! `coolops audit export` and `check-export`: the log as a file that is checked without the database.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+
+use super::audit_proof::keys;
+use super::operate;
+use super::output;
+use crate::domain::moment::Moment;
+use crate::proof::chain::{self, Hash};
+use crate::proof::checkpoint;
+use crate::proof::exported::{COLUMNS, Exported};
+use crate::proof::tree::{self, Growing};
+
+/// How an export is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// A JSON object in each line
+    Jsonl,
+    /// Comma-separated values, with a line of headings
+    Csv,
+}
+
+/// Arguments of `audit export`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How it is written
+    #[arg(long, value_enum, default_value = "jsonl")]
+    format: Form,
+    /// From this moment on: a time with its zone, how long ago (7d), or a position
+    #[arg(long)]
+    since: Option<String>,
+    /// Until this moment
+    #[arg(long, conflicts_with = "follow")]
+    until: Option<String>,
+    /// Go on with what happens, until it is stopped
+    #[arg(long)]
+    follow: bool,
+    /// Write to this file; one that is there is gone on with, behind its last whole line
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+/// Arguments of `audit check-export`.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The export
+    file: PathBuf,
+    /// How it is written; by default what its name says
+    #[arg(long, value_enum)]
+    format: Option<Form>,
+    /// A checkpoint that it has to reach; the export begins with the first event then
+    #[arg(long, requires = "key")]
+    checkpoint: Option<PathBuf>,
+    /// The log's public key
+    #[arg(long)]
+    key: Vec<String>,
+}
+
+/// Where an export is written, and how far it is.
+struct Writing {
+    form: Form,
+    to: BufWriter<Box<dyn Write + Send>>,
+    position: i64,
+    link: Vec<u8>,
+    until: i64,
+    /// Nobody reads any more, or nothing can be written.
+    failed: Option<std::io::Error>,
+}
+
+impl Writing {
+    fn row(&mut self, row: &crate::store::copy_out::Row<'_>) -> bool {
+        if row.position > self.until {
+            return false;
+        }
+        let hashes = (row.body_hash, &self.link[..], row.chain_hash);
+        let exported = Exported::new(row.position, row.micros_since_2000, &row.header, row.payload, hashes);
+        let written = match self.form {
+            Form::Jsonl => serde_json::to_writer(&mut self.to, &exported)
+                .map_err(std::io::Error::from)
+                .and_then(|()| self.to.write_all(b"\n")),
+            Form::Csv => csv_line(&exported).and_then(|line| self.to.write_all(&line)),
+        };
+        (self.position, self.link) = (row.position, row.chain_hash.to_vec());
+        self.failed = written.err();
+        self.failed.is_none()
+    }
+}
+
+fn csv_line(exported: &Exported<'_>) -> std::io::Result<Vec<u8>> {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    writer.serialize(exported).map_err(std::io::Error::other)?;
+    writer.into_inner().map_err(|e| std::io::Error::other(e.to_string()))
+}
+
+/// Runs `audit export`.
+///
+/// # Errors
+/// When a moment can't be read, the file can't be written or is of another log, or the database is away.
+pub async fn export(args: Args) -> Result<ExitCode> {
+    let app = operate().await?;
+    let position = async |written: Option<&str>| -> Result<Option<i64>> {
+        let Some(written) = written else { return Ok(None) };
+        Ok(Some(match Moment::parse(written, app.store.clock().now())? {
+            Moment::Position(position) => position,
+            Moment::Time(at) => app.readers().history().position_at(at).await?,
+        }))
+    };
+    let since = position(args.since.as_deref()).await?.map_or(0, |position| (position - 1).max(0));
+    let until = position(args.until.as_deref()).await?.unwrap_or(i64::MAX);
+    let (to, after) = match &args.output {
+        None => (Box::new(std::io::stdout()) as Box<dyn Write + Send>, since),
+        Some(path) => {
+            let (file, last) =
+                opened(path, args.format).with_context(|| format!("{} can't be used", path.display()))?;
+            if let Some(last) = &last {
+                let there = app.readers().history().at(last.position).await?.map(|entry| hex::encode(entry.chain_hash));
+                ensure!(
+                    there.as_deref() == Some(&last.chain_hash),
+                    "{} is an export of another log: nothing is written",
+                    path.display()
+                );
+            }
+            let after = last.map_or(since, |last| last.position);
+            (Box::new(file) as Box<dyn Write + Send>, after)
+        }
+    };
+    let link = match after {
+        0 => chain::genesis().to_vec(),
+        after => app.readers().history().at(after).await?.map(|before| before.chain_hash).unwrap_or_default(),
+    };
+    let mut writing = Writing {
+        form: args.format,
+        to: BufWriter::with_capacity(1 << 16, to),
+        position: after,
+        link,
+        until,
+        failed: None,
+    };
+    if args.format == Form::Csv && after == since {
+        writing.to.write_all(format!("{}\n", COLUMNS.join(",")).as_bytes())?;
+    }
+    let began = after;
+    loop {
+        let mut events = app.store.wake().events();
+        app.store.log().scan(writing.position, |row| writing.row(row)).await?;
+        let flushed = writing.to.flush();
+        match writing.failed.take().or(flushed.err()) {
+            Some(e) if e.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            Some(e) => return Err(e).context("the export can't be written"),
+            None => {}
+        }
+        if !args.follow {
+            break;
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(1), events.changed()).await;
+    }
+    told(began, &writing);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what was written, to whoever sits there.
+fn told(began: i64, writing: &Writing) {
+    let (first, last) = (began + 1, writing.position);
+    output::hint(&if last < first {
+        "There is nothing to export.".to_owned()
+    } else {
+        format!("Events {first} to {last}. The last link of the chain: {}", hex::encode(&writing.link))
+    });
+}
+
+/// Opens a file to go on behind its last whole line, which is told; what was cut off is taken away.
+fn opened(path: &Path, form: Form) -> Result<(File, Option<Exported<'static>>)> {
+    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    let length = file.metadata()?.len();
+    let mut tail = Vec::new();
+    // An event has at most 512 KiB, and each byte of it may be written as six.
+    file.seek(SeekFrom::Start(length.saturating_sub(8 << 20)))?;
+    file.read_to_end(&mut tail)?;
+    let whole = tail.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+    file.set_len(length - (tail.len() - whole) as u64)?;
+    let mut lines = tail[..whole].split(|b| *b == b'\n').rev().filter(|line| !line.is_empty());
+    let Some(last) = lines.next() else { return Ok((file, None)) };
+    if form == Form::Csv && last == COLUMNS.join(",").as_bytes() {
+        file.set_len(0)?;
+        return Ok((file, None));
+    }
+    let last = read_line(last, form).context("its last line is no line of an export in this form")?;
+    Ok((file, Some(last)))
+}
+
+fn read_line(line: &[u8], form: Form) -> Result<Exported<'static>> {
+    Ok(match form {
+        Form::Jsonl => serde_json::from_slice(line)?,
+        Form::Csv => {
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
+            let record = reader.records().next().context("it is empty")??;
+            record.deserialize(None)?
+        }
+    })
+}
+
+/// Runs `audit check-export`.
+///
+/// # Errors
+/// When something is not as it was recorded: which line, and what.
+pub fn check(args: &CheckArgs) -> Result<ExitCode> {
+    let by_name = if args.file.extension().is_some_and(|end| end == "csv") { Form::Csv } else { Form::Jsonl };
+    let form = args.format.unwrap_or(by_name);
+    let signed = match &args.checkpoint {
+        None => None,
+        Some(path) => {
+            let note = std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+            Some(checkpoint::open(&note, &keys(&args.key)?).with_context(|| path.display().to_string())?)
+        }
+    };
+    let file = File::open(&args.file).with_context(|| format!("{} can't be read", args.file.display()))?;
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let (mut line, mut number, mut first, mut last) = (Vec::new(), 0_usize, None, None::<(i64, String)>);
+    let (mut growing, mut at_size): (Growing, Option<Hash>) = (Growing::default(), None);
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        number += 1;
+        ensure!(line.pop() == Some(b'\n'), "line {number} is cut off: the export is not whole");
+        if form == Form::Csv && number == 1 {
+            ensure!(line == COLUMNS.join(",").as_bytes(), "line 1 is not the headings of an export");
+            continue;
+        }
+        let exported = read_line(&line, form).with_context(|| format!("line {number} is no line of an export"))?;
+        let position = exported.position;
+        let entry = exported.checked().with_context(|| format!("line {number}, event {position}, was changed"))?;
+        match &last {
+            Some((before, link)) => {
+                let next = before + 1;
+                ensure!(position == next, "line {number}: event {next} is missing, the next one is {position}");
+                ensure!(
+                    exported.previous == *link,
+                    "line {number}, event {position}: it does not follow from the line before"
+                );
+            }
+            None => {
+                let begins = position == 1 && exported.previous != hex::encode(chain::genesis());
+                ensure!(!begins, "line {number}: event 1 does not follow from the beginning of a log");
+                first = Some(position);
+            }
+        }
+        if first == Some(1) {
+            growing.leaf(tree::leaf(&entry));
+            if signed.as_ref().is_some_and(|signed| signed.size == growing.size()) {
+                at_size = Some(growing.root());
+            }
+        }
+        last = Some((position, exported.chain_hash));
+    }
+    let (Some(first), Some((last, link))) = (first, last) else { bail!("there is no event in it") };
+    output::line(&format!("Events {first} to {last} are as they were recorded. The last link of the chain: {link}"));
+    if let Some(signed) = signed {
+        ensure!(
+            first == 1,
+            "it begins with event {first}, so it can't be held against the checkpoint; export from the first event on"
+        );
+        let size = signed.size;
+        let root = at_size
+            .with_context(|| format!("it ends with event {last}, and the checkpoint covers {size}: it was cut off"))?;
+        ensure!(root == signed.root, "the first {size} events are not those of the checkpoint");
+        output::line(&format!("The first {size} are those of the checkpoint."));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,192 @@
+//! `coolops audit prove`, `check-proof`, `key`, `checkpoint` and `fork`: what proves the log to others.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use super::output::{self, Format};
+use super::{operate, operator};
+use crate::app::App;
+use crate::app::checkpoints::Keeping;
+use crate::app::history::Subject;
+use crate::domain::event::{Actor, Event};
+use crate::keys;
+use crate::places::Place;
+use crate::projections::happened::{actor, happened};
+use crate::proof::checkpoint::{LogKey, PublicKey};
+use crate::proof::statement::Statement;
+
+/// Arguments of `audit prove`.
+#[derive(Debug, clap::Args)]
+pub struct ProveArgs {
+    /// An event's position or id, or a deployment's id or the beginning of it (what is proved is how it went last)
+    what: String,
+    /// Write it to this file
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+/// Arguments of `audit check-proof`.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The proof
+    file: PathBuf,
+    /// The log's public key, as `coolops audit key` printed it; several where it was changed
+    #[arg(long, required = true)]
+    key: Vec<String>,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// Arguments of `audit key`.
+#[derive(Debug, clap::Args)]
+pub struct KeyArgs {
+    /// The log's name, such as coolops.example.com/log
+    name: String,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// Arguments of `audit fork`.
+#[derive(Debug, clap::Args)]
+pub struct ForkArgs {
+    /// Why this log goes on; it is recorded
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    format: Format,
+}
+
+pub(super) fn keys(texts: &[String]) -> Result<Vec<PublicKey>> {
+    texts.iter().map(|text| PublicKey::read(text).with_context(|| format!("--key {text}"))).collect()
+}
+
+/// The shell with other keys and places than those of the configuration, where any are given.
+///
+/// # Errors
+/// When one can't be read.
+pub(super) fn believing(app: App, given: &[String], places: &[String]) -> Result<App> {
+    if given.is_empty() && places.is_empty() {
+        return Ok(app);
+    }
+    anyhow::ensure!(!given.is_empty(), "give --key as well: the public key that these checkpoints are believed by");
+    let places = places.iter().map(|place| Ok(Place::read(place)?)).collect::<Result<Vec<_>>>()?;
+    Ok(app.keeping(Keeping { signer: None, believed: keys(given)?, places }))
+}
+
+/// Runs `audit prove`.
+///
+/// # Errors
+/// When nothing is named so, no checkpoint covers it, or the database is away.
+pub async fn prove(args: ProveArgs) -> Result<ExitCode> {
+    let app = operate().await?;
+    let event = match app.named(&args.what).await? {
+        Subject::Event(event) => *event,
+        Subject::Deployment(id) => app.readers().history().stream(id.0).await?.pop().context("it is not in the log")?,
+        Subject::Build(id) => app.readers().history().stream(id.0).await?.pop().context("it is not in the log")?,
+    };
+    let proof = app.prove(&event).await?;
+    let text = serde_json::to_string_pretty(&proof)?;
+    match args.output {
+        Some(path) => {
+            std::fs::write(&path, text + "\n").with_context(|| format!("{} can't be written", path.display()))?;
+            output::line(&format!("{}: event {} of {}", path.display(), event.position, proof.log));
+        }
+        None => output::line(&text),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `audit check-proof`.
+///
+/// # Errors
+/// When the proof proves nothing, and why.
+pub fn check(args: &CheckArgs) -> Result<ExitCode> {
+    let keys = keys(&args.key)?;
+    let path = &args.file;
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+    let proof = Statement::read(&text)?;
+    let opened = proof.check(&keys)?;
+    let event = &proof.event;
+    if args.format.json {
+        output::json(&json!({ "log": proof.log, "position": event.position, "events": opened.size, "event": event }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let who = Actor::parse(&event.actor).map_or_else(|_| "somebody".to_owned(), |who| actor(&who));
+    let said = Event::parse(&event.kind, event.schema_version, &event.payload);
+    let said = said.map_or_else(|_| event.kind.clone().into_owned(), |event| happened(&event));
+    output::line(&format!("Proved: event {} of the {} in {}.", event.position, opened.size, proof.log));
+    output::line(&format!("{}  {}: {}", event.recorded_at, output::safe(&who), output::safe(&said)));
+    if let Some(seal) = &proof.seal {
+        output::line(&format!("What it printed is sealed by {}.", seal["head"].as_str().unwrap_or_default()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `audit key`.
+///
+/// # Errors
+/// When the name is none.
+pub fn key(args: &KeyArgs) -> Result<ExitCode> {
+    let private = LogKey::form(&args.name, &keys::random::<32>())?;
+    let public = LogKey::read(&private)?.public().text().to_owned();
+    if args.format.json {
+        output::json(&json!({ "private": private.expose_secret(), "public": public }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::line(private.expose_secret());
+    output::hint(&format!(
+        "This is COOLOPS_CHECKPOINT_KEY: keep it out of the database and its backups. What others believe it by:\n{public}"
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `audit checkpoint`.
+///
+/// # Errors
+/// When nothing can be signed, or a place can't be written to.
+pub async fn checkpoint(format: Format) -> Result<ExitCode> {
+    let app = operate().await?;
+    let signed = app.checkpoint().await?;
+    let newest = app.store.checkpoints().newest().await?;
+    let places = app.store.checkpoints().places().await?;
+    let failing: Vec<_> = places.iter().filter(|place| place.problem.is_some()).collect();
+    if format.json {
+        let failing: Vec<_> =
+            failing.iter().map(|place| json!({ "place": place.place, "problem": place.problem })).collect();
+        output::json(
+            &json!({ "new": signed.is_some(), "size": newest.as_ref().map(|n| n.size), "checkpoint": newest.map(|n| n.note), "failing": failing }),
+        );
+    } else {
+        if let Some(newest) = newest {
+            output::line(newest.note.trim_end());
+        }
+        for place in &failing {
+            output::hint(&format!("{}: {}", place.place, place.problem.as_deref().unwrap_or_default()));
+        }
+    }
+    Ok(if failing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Runs `audit fork`.
+///
+/// # Errors
+/// When there is nothing to decide, a place can't be read, or the database is away.
+pub async fn fork(args: ForkArgs) -> Result<ExitCode> {
+    let app = operate().await?;
+    let decided = app.decide_fork(&args.reason, &operator()).await?;
+    if args.format.json {
+        output::json(&decided);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for gone in &decided.abandoned {
+        output::line(&format!("Given up: the checkpoint of {} events with the root {}", gone.size, gone.root));
+    }
+    output::line(
+        "This log goes on. What happened in the other one since they parted is not in it: compare with Slack and with what runs.",
+    );
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,221 @@
+//! Checkpoints: how far the log went and its tree's root, as a C2SP `tlog-checkpoint` in a C2SP `signed-note`.
+//!
+//! The name of the key is the log's origin. Sources: <https://c2sp.org/tlog-checkpoint>, <https://c2sp.org/signed-note>.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::SigningKey;
+use secrecy::{ExposeSecret, SecretString};
+use signed_note::{Note, NoteError, StandardSigner, StandardVerifier, Verifier, VerifierList};
+use tlog_tiles::checkpoint::Checkpoint;
+use tlog_tiles::tlog::Hash as TreeHash;
+
+use super::chain::Hash;
+
+/// The key that signs an installation's checkpoints.
+#[derive(Clone)]
+pub struct LogKey {
+    signer: StandardSigner,
+    public: PublicKey,
+}
+
+/// The key that checkpoints are believed by.
+#[derive(Clone)]
+pub struct PublicKey {
+    verifier: StandardVerifier,
+    text: String,
+}
+
+/// Why a key can't be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadKey {
+    /// The name has what a name can't have.
+    #[error("the name of a log is like coolops.example.com/log: without spaces and plus signs, at most 200 characters")]
+    Name,
+    /// Not the form of a private key.
+    #[error("it is no signing key (PRIVATE+KEY+name+…); make one with: coolops audit key NAME")]
+    Private,
+    /// Not the form of a public key.
+    #[error("it is no public key (name+hash+key), as coolops audit key prints it")]
+    Public,
+}
+
+impl std::fmt::Debug for LogKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LogKey({})", self.public.text)
+    }
+}
+
+impl std::fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PublicKey({})", self.text)
+    }
+}
+
+impl LogKey {
+    /// A key of this name, made of 32 random bytes: in the form that it is read in.
+    ///
+    /// # Errors
+    /// When the name is none.
+    pub fn form(name: &str, seed: &[u8; 32]) -> Result<SecretString, BadKey> {
+        if !signed_note::is_key_name_valid(name) || name.chars().count() > 200 || name.chars().any(char::is_control) {
+            return Err(BadKey::Name);
+        }
+        let public = [&[1], SigningKey::from_bytes(seed).verifying_key().as_bytes().as_slice()].concat();
+        let id = signed_note::key_id(name, &public);
+        let private = STANDARD.encode([&[1], seed.as_slice()].concat());
+        Ok(format!("PRIVATE+KEY+{name}+{id:08x}+{private}").into())
+    }
+
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// When it has another form.
+    pub fn read(text: &SecretString) -> Result<Self, BadKey> {
+        let text = text.expose_secret().trim();
+        let signer = StandardSigner::new(text).map_err(|_| BadKey::Private)?;
+        // The signer keeps the key that its public part is made of to itself.
+        let mut parts = text.splitn(5, '+').skip(2);
+        let (name, key) = (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
+        let seed = STANDARD.decode(key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes.get(1..)?).ok());
+        let key = SigningKey::from_bytes(&seed.ok_or(BadKey::Private)?).verifying_key();
+        Ok(Self { signer, public: PublicKey::read(&signed_note::new_ed25519_verifier_key(name, &key))? })
+    }
+
+    /// What others believe it by.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Signs how far the log went.
+    pub fn sign(&self, size: u64, root: Hash) -> String {
+        let text = Checkpoint::new(self.public.name(), size, TreeHash(root), "").expect("an origin without lines");
+        let mut note = Note::new(&text.to_bytes(), &[]).expect("a checkpoint is a note's text");
+        note.add_sigs(&[&self.signer]).expect("an Ed25519 key signs everything");
+        String::from_utf8(note.to_bytes()).expect("a note is text")
+    }
+}
+
+impl PublicKey {
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// When it has another form.
+    pub fn read(text: &str) -> Result<Self, BadKey> {
+        let text = text.trim();
+        let verifier = StandardVerifier::new(text).map_err(|_| BadKey::Public)?;
+        Ok(Self { verifier, text: text.to_owned() })
+    }
+
+    /// The name, which is the log's origin.
+    pub fn name(&self) -> &str {
+        self.verifier.name()
+    }
+
+    /// The form that it is read in.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// A checkpoint that a key bears out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// How many events it covers.
+    pub size: u64,
+    /// The root of their tree.
+    pub root: Hash,
+}
+
+/// Why a text is no checkpoint of a log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotBelieved {
+    /// Not a signed checkpoint at all.
+    #[error("it is no checkpoint")]
+    Malformed,
+    /// Its text was changed after it was signed.
+    #[error("its signature does not fit what it says: it was changed")]
+    Edited,
+    /// Somebody else signed it.
+    #[error("it is not signed by {0}")]
+    AnotherKey(String),
+    /// It is of another log.
+    #[error("it is a checkpoint of {found}, not of {wanted}")]
+    AnotherLog {
+        /// Whose it is.
+        found: String,
+        /// Whose was wanted.
+        wanted: String,
+    },
+}
+
+/// Reads a checkpoint, and believes it if one of the keys signed it: the present one, or one before it.
+///
+/// # Errors
+/// See [`NotBelieved`]; of several keys, what the first says unless it was edited.
+pub fn open(note: &str, keys: &[PublicKey]) -> Result<Opened, NotBelieved> {
+    let mut told = Err(NotBelieved::Malformed);
+    for (n, key) in keys.iter().enumerate() {
+        match open_with(note, key) {
+            Ok(opened) => return Ok(opened),
+            Err(why) if n == 0 || why == NotBelieved::Edited => told = Err(why),
+            Err(_) => {}
+        }
+    }
+    told
+}
+
+fn open_with(note: &str, key: &PublicKey) -> Result<Opened, NotBelieved> {
+    let note = Note::from_bytes(note.as_bytes()).map_err(|_| NotBelieved::Malformed)?;
+    let said = Checkpoint::from_bytes(note.text()).map_err(|_| NotBelieved::Malformed)?;
+    let verifiers = VerifierList::new(vec![Box::new(key.verifier.clone())]);
+    match note.verify(&verifiers) {
+        Ok(_) => {}
+        Err(NoteError::InvalidSignature { .. }) => return Err(NotBelieved::Edited),
+        Err(_) if said.origin() != key.name() => {
+            return Err(NotBelieved::AnotherLog { found: said.origin().to_owned(), wanted: key.name().to_owned() });
+        }
+        Err(_) => return Err(NotBelieved::AnotherKey(key.text().to_owned())),
+    }
+    if said.origin() != key.name() {
+        return Err(NotBelieved::AnotherLog { found: said.origin().to_owned(), wanted: key.name().to_owned() });
+    }
+    Ok(Opened { size: said.size(), root: said.hash().0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str, seed: u8) -> LogKey {
+        LogKey::read(&LogKey::form(name, &[seed; 32]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_was_signed_is_read_again_and_nothing_else() {
+        let log = key("coolops.example.com/log", 7);
+        let note = log.sign(42, [9; 32]);
+        assert_eq!(open_with(&note, log.public()), Ok(Opened { size: 42, root: [9; 32] }));
+        assert_eq!(open_with(&note.replace("\n42\n", "\n43\n"), log.public()), Err(NotBelieved::Edited));
+        let other = key("coolops.example.com/log", 8);
+        assert!(matches!(open_with(&note, other.public()), Err(NotBelieved::AnotherKey(_))));
+        let elsewhere = key("other.example.com/log", 7);
+        assert!(matches!(open_with(&note, elsewhere.public()), Err(NotBelieved::AnotherLog { .. })));
+        for nothing in ["", "x", "a\nb\nc\n", "\n\n", &note[..note.len() - 2]] {
+            assert_eq!(open_with(nothing, log.public()), Err(NotBelieved::Malformed), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_one_form_and_its_public_part_is_told() {
+        let log = key("coolops.example.com/log", 7);
+        assert!(log.public().text().starts_with("coolops.example.com/log+"), "{}", log.public().text());
+        assert_eq!(PublicKey::read(log.public().text()).unwrap().name(), "coolops.example.com/log");
+        assert!(!format!("{log:?}").contains("PRIVATE"));
+        for name in ["", "a b", "a+b", "a\u{7}b"] {
+            assert_eq!(LogKey::form(name, &[7; 32]).err(), Some(BadKey::Name), "{name:?}");
+        }
+        assert_eq!(LogKey::read(&log.public().text().to_owned().into()).err(), Some(BadKey::Private));
+        assert_eq!(PublicKey::read("x+y+z").err(), Some(BadKey::Public));
+    }
+}

@@ -1,0 +1,181 @@
+//! An event as `coolops audit export` writes it: everything that its hashes are made of, so that it is checked without
+//! the database.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::chain::{self, Hash, Header};
+
+/// A line of an export. Payload and actor are texts: the exact bytes that were hashed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns of the event table; events/CHAIN.md says how they are hashed")]
+pub struct Exported<'a> {
+    pub position: i64,
+    pub recorded_at: String,
+    #[serde(rename = "type")]
+    pub kind: Cow<'a, str>,
+    pub schema_version: i16,
+    pub event_id: Uuid,
+    pub tenant_id: Uuid,
+    pub stream_type: Cow<'a, str>,
+    pub stream_id: Uuid,
+    pub stream_version: i32,
+    pub correlation_id: Uuid,
+    pub causation_id: Option<Uuid>,
+    pub fence: Option<i64>,
+    pub actor: Cow<'a, str>,
+    pub payload: Cow<'a, str>,
+    pub body_hash: String,
+    /// The link before.
+    pub previous: String,
+    pub chain_hash: String,
+}
+
+/// The columns, in the order of a CSV file.
+pub const COLUMNS: [&str; 17] = [
+    "position",
+    "recorded_at",
+    "type",
+    "schema_version",
+    "event_id",
+    "tenant_id",
+    "stream_type",
+    "stream_id",
+    "stream_version",
+    "correlation_id",
+    "causation_id",
+    "fence",
+    "actor",
+    "payload",
+    "body_hash",
+    "previous",
+    "chain_hash",
+];
+
+/// How times are written: UTC, with microseconds.
+const TIME: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
+
+/// What in a line is not as it was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Changed {
+    /// What the event says.
+    #[error("its payload is not what was hashed")]
+    Body,
+    /// Anything else of it.
+    #[error("its header, its time or its place is not what was hashed")]
+    Header,
+    /// A time that can't be read.
+    #[error("its time can't be read")]
+    Time,
+}
+
+/// 2000-01-01T00:00:00Z, from where the chain counts.
+fn epoch() -> DateTime<Utc> {
+    DateTime::from_timestamp(946_684_800, 0).unwrap_or_default()
+}
+
+/// A time as exports write it.
+pub fn time(micros_since_2000: i64) -> String {
+    (epoch() + TimeDelta::microseconds(micros_since_2000)).format(TIME).to_string()
+}
+
+impl<'a> Exported<'a> {
+    /// The line of an event.
+    pub fn new(
+        position: i64,
+        micros_since_2000: i64,
+        header: &Header<'a>,
+        payload: &'a str,
+        (body, previous, link): (&[u8], &[u8], &[u8]),
+    ) -> Self {
+        Self {
+            position,
+            recorded_at: time(micros_since_2000),
+            kind: header.kind.into(),
+            schema_version: header.schema_version,
+            event_id: header.event_id,
+            tenant_id: header.tenant_id,
+            stream_type: header.stream_type.into(),
+            stream_id: header.stream_id,
+            stream_version: header.stream_version,
+            correlation_id: header.correlation_id,
+            causation_id: header.causation_id,
+            fence: header.fence,
+            actor: header.actor.into(),
+            payload: payload.into(),
+            body_hash: hex::encode(body),
+            previous: hex::encode(previous),
+            chain_hash: hex::encode(link),
+        }
+    }
+
+    fn header(&self) -> Header<'_> {
+        Header {
+            event_id: self.event_id,
+            tenant_id: self.tenant_id,
+            stream_type: &self.stream_type,
+            stream_id: self.stream_id,
+            stream_version: self.stream_version,
+            kind: &self.kind,
+            schema_version: self.schema_version,
+            actor: &self.actor,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            fence: self.fence,
+        }
+    }
+
+    /// The same, on its own.
+    pub fn into_owned(self) -> Exported<'static> {
+        Exported {
+            kind: self.kind.into_owned().into(),
+            stream_type: self.stream_type.into_owned().into(),
+            actor: self.actor.into_owned().into(),
+            payload: self.payload.into_owned().into(),
+            recorded_at: self.recorded_at,
+            body_hash: self.body_hash,
+            previous: self.previous,
+            chain_hash: self.chain_hash,
+            position: self.position,
+            schema_version: self.schema_version,
+            event_id: self.event_id,
+            tenant_id: self.tenant_id,
+            stream_id: self.stream_id,
+            stream_version: self.stream_version,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            fence: self.fence,
+        }
+    }
+
+    /// Microseconds since 2000.
+    ///
+    /// # Errors
+    /// When the time can't be read.
+    pub fn micros_since_2000(&self) -> Result<i64, Changed> {
+        let at = chrono::NaiveDateTime::parse_from_str(&self.recorded_at, "%Y-%m-%dT%H:%M:%S%.fZ");
+        let since = at.map_err(|_| Changed::Time)?.and_utc() - epoch();
+        since.num_microseconds().ok_or(Changed::Time)
+    }
+
+    /// Computes every hash anew; what is told is the event's entry in chain and tree.
+    ///
+    /// # Errors
+    /// What is not as it was recorded.
+    pub fn checked(&self) -> Result<[u8; 48], Changed> {
+        let body = chain::body_hash(self.payload.as_bytes());
+        if hex::encode(body) != self.body_hash {
+            return Err(Changed::Body);
+        }
+        let previous: Hash = hex::decode(&self.previous).ok().and_then(|b| b.try_into().ok()).ok_or(Changed::Header)?;
+        let item = chain::item_hash(&self.header(), &body);
+        let entry = chain::entry(self.position, self.micros_since_2000()?, &item);
+        if hex::encode(chain::link(&previous, &entry)) != self.chain_hash {
+            return Err(Changed::Header);
+        }
+        Ok(entry)
+    }
+}

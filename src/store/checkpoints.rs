@@ -1,0 +1,217 @@
+//! Checkpoints as this database knows them: tiles of the tree, what was signed, how far each place outside got. And whether
+//! the log is closed.
+
+use chrono::{DateTime, Utc};
+
+use super::Store;
+use super::history::Entry;
+use crate::proof::chain::Hash;
+use crate::proof::tree::TILE;
+
+/// A checkpoint that was signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "columns of the table")]
+pub struct Signed {
+    pub size: u64,
+    pub root: Hash,
+    pub note: String,
+    pub at: DateTime<Utc>,
+}
+
+/// How far a place outside got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "columns of the table")]
+pub struct PlaceState {
+    pub place: String,
+    pub size: i64,
+    pub kept_at: Option<DateTime<Utc>>,
+    pub problem: Option<String>,
+    pub failing_since: Option<DateTime<Utc>>,
+}
+
+/// Checkpoints.
+#[derive(Clone, Copy)]
+pub struct Checkpoints<'a>(&'a Store);
+
+impl Store {
+    /// Checkpoints.
+    pub fn checkpoints(&self) -> Checkpoints<'_> {
+        Checkpoints(self)
+    }
+}
+
+fn hash(bytes: &[u8]) -> Result<Hash, sqlx::Error> {
+    bytes.try_into().map_err(|e: std::array::TryFromSliceError| sqlx::Error::Decode(e.into()))
+}
+
+impl Checkpoints<'_> {
+    /// The hashes of the first whole tiles, up to the first one that is missing.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn tiles(self) -> Result<Vec<Hash>, sqlx::Error> {
+        let rows = sqlx::query!("select n, hash from tree_tile order by n").fetch_all(&self.0.pool).await?;
+        let whole = (0..).zip(rows).take_while(|(n, row)| *n == row.n);
+        whole.map(|(_, row)| hash(&row.hash)).collect()
+    }
+
+    /// Keeps the hashes of tiles from a number on.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn keep_tiles(self, first: u64, hashes: &[Hash]) -> Result<(), sqlx::Error> {
+        let hashes: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
+        sqlx::query!(
+            "insert into tree_tile (n, hash) select $1 + ord - 1, h from unnest($2::bytea[]) with ordinality t(h, ord)
+             on conflict (n) do update set hash = excluded.hash",
+            i64::try_from(first).unwrap_or(i64::MAX),
+            &hashes
+        )
+        .execute(&self.0.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Forgets all tiles: they are made again from the events.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_tiles(self) -> Result<(), sqlx::Error> {
+        sqlx::query!("delete from tree_tile").execute(&self.0.pool).await.map(|_| ())
+    }
+
+    /// The events of a tile, as far as the log has them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn tile(self, n: u64) -> Result<Vec<Entry>, sqlx::Error> {
+        let first = i64::try_from(n * TILE).unwrap_or(i64::MAX);
+        self.0.history().between(first, first.saturating_add(TILE as i64)).await
+    }
+
+    /// The newest checkpoint that was signed; of two of one size, the one that was signed last.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn newest(self) -> Result<Option<Signed>, sqlx::Error> {
+        let row = sqlx::query!(
+            "select size, root, note, signed_at from checkpoint order by signed_at desc, size desc limit 1"
+        );
+        let row = row.fetch_optional(&self.0.pool).await?;
+        row.map(|r| signed(r.size, &r.root, r.note, r.signed_at)).transpose()
+    }
+
+    /// Every checkpoint that was signed, the smallest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn all(self) -> Result<Vec<Signed>, sqlx::Error> {
+        let rows = sqlx::query!("select size, root, note, signed_at from checkpoint order by size, signed_at");
+        let rows = rows.fetch_all(&self.0.pool).await?;
+        rows.into_iter().map(|r| signed(r.size, &r.root, r.note, r.signed_at)).collect()
+    }
+
+    /// What was signed after the checkpoint of a size, the oldest first, and so many at most: what a place lacks.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn after(self, at: Option<DateTime<Utc>>, limit: i64) -> Result<Vec<Signed>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "select size, root, note, signed_at from checkpoint where $1::timestamptz is null or signed_at > $1 order by signed_at, size limit $2",
+            at,
+            limit
+        );
+        let rows = rows.fetch_all(&self.0.pool).await?;
+        rows.into_iter().map(|r| signed(r.size, &r.root, r.note, r.signed_at)).collect()
+    }
+
+    /// Notes what was signed. Safe to repeat.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn sign(self, size: u64, root: &Hash, note: &str) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into checkpoint (size, root, note) values ($1, $2, $3) on conflict (size, root) do update set note = excluded.note, signed_at = coolops_now()",
+            i64::try_from(size).unwrap_or(i64::MAX),
+            &root[..],
+            note
+        )
+        .execute(&self.0.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// How far the places outside got.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn places(self) -> Result<Vec<PlaceState>, sqlx::Error> {
+        sqlx::query_as!(
+            PlaceState,
+            "select place, size, kept_at, problem, failing_since from checkpoint_place order by place"
+        )
+        .fetch_all(&self.0.pool)
+        .await
+    }
+
+    /// Notes that a place has a checkpoint.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn kept(self, place: &str, signed: &Signed) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into checkpoint_place (place, size, kept_at) values ($1, $2, $3)
+             on conflict (place) do update set size = excluded.size, kept_at = excluded.kept_at, problem = null, failing_since = null",
+            place,
+            i64::try_from(signed.size).unwrap_or(i64::MAX),
+            signed.at
+        )
+        .execute(&self.0.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Notes that a place could not be used.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn failed(self, place: &str, problem: &str) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into checkpoint_place (place, problem, failing_since) values ($1, $2, coolops_now())
+             on conflict (place) do update set problem = excluded.problem, failing_since = coalesce(checkpoint_place.failing_since, excluded.failing_since)",
+            place,
+            problem
+        )
+        .execute(&self.0.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Why the log is closed; nothing while it is open.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn closed(self) -> Result<Option<String>, sqlx::Error> {
+        sqlx::query_scalar!("select closed from event_head").fetch_one(&self.0.pool).await
+    }
+
+    /// Lets nothing be recorded any more, until the log is opened.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn close_log(self, why: &str) -> Result<(), sqlx::Error> {
+        sqlx::query!(r#"select close_log($1) is null as "done""#, why).fetch_one(&self.0.pool).await.map(|_| ())
+    }
+
+    /// Lets events be recorded again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn open_log(self) -> Result<(), sqlx::Error> {
+        sqlx::query!(r#"select open_log() is null as "done""#).fetch_one(&self.0.pool).await.map(|_| ())
+    }
+}
+
+fn signed(size: i64, root: &[u8], note: String, at: DateTime<Utc>) -> Result<Signed, sqlx::Error> {
+    Ok(Signed { size: u64::try_from(size).unwrap_or(0), root: hash(root)?, note, at })
+}

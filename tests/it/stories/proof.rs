@@ -1,0 +1,410 @@
+//! Stories of people who don't trust us: checkpoints, proofs, exports, and other people's tools that check them.
+
+use std::process::Command;
+
+use coolops::proof::statement::Statement;
+use serde_json::Value;
+
+use crate::story::anchored::{Anchored, LOG};
+use crate::story::{Story, build, random_name, story};
+
+/// A file of its own, which goes with it.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("coolops-proof-{}", random_name()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+async fn deployed(s: &Story) {
+    s.ci_announces(build("master-1")).await;
+    s.runner.will_print(&["one", "two"], 0);
+    s.presses("ana", "master-1", "Staging").await;
+}
+
+#[test]
+fn a_checkpoint_is_signed_when_something_happened_and_kept_in_every_place() {
+    story(async |s| {
+        let scratch = Scratch::new();
+        let repository = scratch.0.join("clone");
+        let git = |arguments: &[&str]| {
+            let output = Command::new("git").arg("-C").arg(&scratch.0).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        git(&["init", "--quiet", "--bare", "remote.git"]);
+        git(&["clone", "--quiet", "remote.git", "clone"]);
+        let (folder, git_place) = (scratch.0.join("folder"), format!("git:{}", repository.display()));
+        let anchored = Anchored::at(s, folder.clone(), &[folder.to_str().unwrap(), &git_place], 7);
+        deployed(s).await;
+        let size = anchored.signs().await;
+        assert_eq!(anchored.app.checkpoint().await.unwrap(), None, "nothing has happened since");
+        s.presses("ana", "master-1", "Production").await;
+        let then = anchored.signs().await;
+        assert!(then > size);
+        // The folder has both, the newest under the name that others look for.
+        assert_eq!(anchored.files().len(), 2);
+        let newest = std::fs::read_to_string(folder.join("checkpoint")).unwrap();
+        assert!(newest.starts_with(&format!("{LOG}\n{then}\n")), "{newest}");
+        // So has whoever cloned the repository.
+        let log = git(&["-C", "remote.git", "log", "--format=%s"]);
+        assert_eq!(log, format!("Checkpoint of {then} events\nCheckpoint of {size} events\n"));
+        assert_eq!(git(&["-C", "remote.git", "show", "HEAD:checkpoint"]), newest);
+        let report = anchored.app.audit(false).await.unwrap();
+        assert_eq!((report.findings.len(), report.covered), (0, then));
+        assert_eq!(report.checkpoints, 2 * 3 + 2, "two places with two and the newest, and the database's own");
+        // Another key takes over; what the one before signed is believed as long as somebody says so.
+        let variables =
+            [("COOLOPS_CHECKPOINT_KEY", anchored.private.as_str()), ("COOLOPS_CHECKPOINTS", folder.to_str().unwrap())];
+        let (code, said, _) = s.coolops_with(&["audit", "verify"], &variables);
+        assert!(code == 0 && said.contains(&format!("are of this log; the newest covers {then} events.")), "{said}");
+        let (code, said, _) = s.coolops(&["audit", "verify"]);
+        assert!(code == 0 && said.contains("No checkpoints are kept outside"), "{said}");
+    });
+}
+
+#[test]
+fn a_place_that_is_full_or_gone_holds_nothing_up_and_is_told() {
+    story(async |s| {
+        let scratch = Scratch::new();
+        let (good, bad) = (scratch.0.join("good"), scratch.file("bad", "a file where a folder should be"));
+        let anchored = Anchored::at(s, good.clone(), &[&bad, good.to_str().unwrap(), "git:/nowhere/at/all"], 7);
+        deployed(s).await;
+        anchored.signs().await;
+        assert_eq!(anchored.files().len(), 1, "the other place has it");
+        let places = s.app.store.checkpoints().places().await.unwrap();
+        let failing: Vec<_> = places.iter().filter(|p| p.problem.is_some() && p.failing_since.is_some()).collect();
+        assert_eq!(failing.len(), 2, "{places:?}");
+        // What happens is recorded all the same, and what a place missed it is sent when it is back.
+        s.presses("ana", "master-1", "Production").await;
+        std::fs::remove_file(&bad).unwrap();
+        anchored.signs().await;
+        let places = s.app.store.checkpoints().places().await.unwrap();
+        let back = places.iter().find(|p| p.place == bad).unwrap();
+        assert_eq!((&back.problem, back.failing_since), (&None, None));
+        let days = std::fs::read_dir(std::path::Path::new(&bad).join("checkpoints")).unwrap();
+        assert_eq!(days.map(|day| std::fs::read_dir(day.unwrap().path()).unwrap().count()).sum::<usize>(), 2);
+    });
+}
+
+#[test]
+fn a_restored_backup_closes_the_log_until_an_operator_decides() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        let before = anchored.signs().await;
+        s.presses("ana", "master-1", "Production").await;
+        let lost = anchored.signs().await;
+        s.tampered = true;
+        s.database.execute(&format!(
+            "alter table event disable trigger all; alter table log_chunk disable trigger all;
+             delete from event where position > {before}; delete from checkpoint where size > {before}; delete from slack_message;
+             delete from log_chunk c where not exists (select from event e where e.stream_id = c.deployment_id);
+             update event_head set (position, chain_hash) = (select position, chain_hash from event where position = {before});
+             alter table event enable always trigger event_is_append_only; alter table event enable always trigger event_is_never_truncated;
+             alter table log_chunk enable always trigger log_chunk_is_append_only; alter table log_chunk enable always trigger log_chunk_is_never_truncated"
+        )).await;
+        s.app.rebuild().await.unwrap();
+        let refused = anchored.app.checkpoint().await.unwrap_err().to_string();
+        assert!(
+            refused.contains(&format!(
+                "has a checkpoint of {lost} events, and this log has {before}: a backup was restored"
+            )),
+            "{refused}"
+        );
+        // Nothing is recorded meanwhile, and whoever tries hears why.
+        let (status, body) = s.post_build(&build("master-2").body()).await;
+        assert_eq!(status.as_u16(), 503, "{body}");
+        let (code, _, said) = s.coolops(&["project", "set", "api", "--name", "Other"]);
+        assert!(code == 1 && said.contains("the log is closed: ") && said.contains("coolops audit fork"), "{said}");
+        // Without a reason nothing is decided; with one, what was given up is in the log for ever.
+        let (code, _, said) = s.coolops_with(&["audit", "fork", "--reason", " "], &anchored.variables());
+        assert!(code == 1 && said.contains("say why"), "{said}");
+        let long = "x".repeat(10_000);
+        let (code, _, said) = s.coolops_with(&["audit", "fork", "--reason", &long], &anchored.variables());
+        assert!(code == 1 && said.contains("at most 2000 characters"), "{said}");
+        let (code, told, said) =
+            s.coolops_with(&["audit", "fork", "--reason", "Restored from the backup of 14:00"], &anchored.variables());
+        assert!(code == 0 && told.contains(&format!("Given up: the checkpoint of {lost} events")), "{told}{said}");
+        assert_eq!(s.post_build(&build("master-2").body()).await.0.as_u16(), 201);
+        s.settle().await;
+        anchored.signs().await;
+        assert_eq!(anchored.app.audit(false).await.unwrap().findings, [], "what was decided is no finding");
+        let (code, _, said) = s.coolops_with(&["audit", "fork", "--reason", "again"], &anchored.variables());
+        assert!(code == 1 && said.contains("there is nothing to decide"), "{said}");
+    });
+}
+
+#[test]
+fn a_tampered_log_is_not_signed() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        anchored.signs().await;
+        s.presses("ana", "master-1", "Production").await;
+        s.tampered = true;
+        s.database.execute("alter table event disable trigger all; update event set recorded_at = recorded_at - interval '1 us' where position = (select max(position) from event)").await;
+        let refused = anchored.app.checkpoint().await.unwrap_err().to_string();
+        assert!(refused.contains("is not as it was written; nothing is signed"), "{refused}");
+        assert_eq!(anchored.files().len(), 1);
+        // What is remembered of the tree is not believed either.
+        s.database
+            .execute("insert into tree_tile values (0, sha256('x')) on conflict (n) do update set hash = excluded.hash")
+            .await;
+        assert!(anchored.app.checkpoint().await.is_err());
+    });
+}
+
+#[test]
+fn an_event_is_proved_to_somebody_who_has_the_public_key_alone() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        let id = s.app.store.deployments().list(None, &[], 1).await.unwrap()[0].deployment.of.deployment_id.to_string();
+        let (code, _, said) = s.coolops_with(&["audit", "prove", &id], &anchored.variables());
+        assert!(code == 1 && said.contains("is not covered by a checkpoint yet"), "{said}");
+        anchored.signs().await;
+        let (code, text, said) = s.coolops_with(&["audit", "prove", &id[..8]], &anchored.variables());
+        assert_eq!(code, 0, "{said}");
+        let scratch = Scratch::new();
+        let file = scratch.file("proof.json", &text);
+        let check = |file: &str, key: &str| {
+            let output = Command::new(env!("CARGO_BIN_EXE_coolops"))
+                .args(["audit", "check-proof", file, "--key", key])
+                .env_clear()
+                .output()
+                .unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+        };
+        let (code, told, said) = check(&file, &anchored.public);
+        assert!(
+            code == 0
+                && told.contains("coolops: it succeeded, with 2 lines of output")
+                && told.contains("What it printed is sealed by"),
+            "{told}{said}"
+        );
+        // A proof of something else, by somebody else, or changed, proves nothing and says why.
+        let proof: Value = serde_json::from_str(&text).unwrap();
+        let changed = |change: &dyn Fn(&mut Value)| {
+            let mut proof = proof.clone();
+            change(&mut proof);
+            check(&scratch.file("changed.json", &proof.to_string()), &anchored.public).2
+        };
+        let other = Anchored::at(s, scratch.0.join("other"), &[], 8);
+        let says = check(&file, &other.public).2;
+        assert!(says.contains("the checkpoint is not believed: it is not signed by"), "{says}");
+        let elsewhere = coolops::proof::checkpoint::LogKey::read(
+            &coolops::proof::checkpoint::LogKey::form("other.test/log", &[7; 32]).unwrap(),
+        )
+        .unwrap();
+        let says = check(&file, elsewhere.public().text()).2;
+        assert!(says.contains("it is a checkpoint of coolops.test/log, not of other.test/log"), "{says}");
+        let payload = proof["event"]["payload"].as_str().unwrap().replace("\"lines\":2", "\"lines\":3");
+        for (says, told) in [
+            (changed(&|p| p["event"]["payload"] = payload.clone().into()), "its payload is not what was hashed"),
+            (
+                changed(&|p| p["event"]["actor"] = "{}".into()),
+                "its header, its time or its place is not what was hashed",
+            ),
+            (changed(&|p| p["event"]["recorded_at"] = "2020-01-01T00:00:00.000000Z".into()), "its header, its time"),
+            (changed(&|p| p["index"] = 0.into()), "is not in the log of that checkpoint"),
+            (changed(&|p| p["seal"]["lines"] = 9.into()), "the seal is not the one that the event carries"),
+            (changed(&|p| p["inclusion"] = serde_json::json!([])), "is not in the log of that checkpoint"),
+            (changed(&|p| p["inclusion"][0] = "x".into()), "a hash of its proof can't be read"),
+            (changed(&|p| p["format"] = "other".into()), "it is no proof of coolops"),
+            (check(&scratch.file("empty.json", ""), &anchored.public).2, "it is no proof of coolops"),
+            (check(&file, "x").2, "it is no public key"),
+        ] {
+            assert!(says.contains(told), "{told}: {says}");
+        }
+    });
+}
+
+#[test]
+fn a_verifier_that_nobody_here_wrote_accepts_our_checkpoints_and_proofs() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        let old = std::fs::read_to_string({
+            anchored.signs().await;
+            anchored.folder.join("checkpoint")
+        })
+        .unwrap();
+        for n in 2..=90 {
+            s.post_build(&build(&format!("master-{n}")).body()).await;
+        }
+        s.settle().await;
+        anchored.signs().await;
+        let new = std::fs::read_to_string(anchored.folder.join("checkpoint")).unwrap();
+        let scratch = Scratch::new();
+        let mut proofs = Vec::new();
+        for position in ["1", "7", "100", "150"] {
+            let (code, text, said) = s.coolops_with(&["audit", "prove", position], &anchored.variables());
+            assert_eq!(code, 0, "{said}");
+            let proof = Statement::read(&text).unwrap();
+            let entry = proof.event.checked().unwrap();
+            proofs.push(
+                serde_json::json!({ "entry": hex::encode(entry), "index": proof.index, "inclusion": proof.inclusion }),
+            );
+        }
+        let given = serde_json::json!({ "key": anchored.public, "old": old, "new": new, "proofs": proofs });
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/stories/with_aics_tlog.py");
+        let library = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
+        let output = Command::new("python3")
+            .args([program, &scratch.file("given.json", &given.to_string())])
+            .env("PYTHONPATH", library)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "2 checkpoints, 4 proofs\n");
+    });
+}
+
+#[test]
+fn an_export_is_checked_without_the_database_and_against_a_checkpoint() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        let scratch = Scratch::new();
+        let path = |name: &str| scratch.0.join(name).to_str().unwrap().to_owned();
+        for form in ["jsonl", "csv"] {
+            let size = anchored.signs().await;
+            let file = path(&format!("log.{form}"));
+            let (code, _, said) = s.coolops(&["audit", "export", "--format", form, "--output", &file]);
+            assert!(code == 0 && said.contains("Events 1 to "), "{said}");
+            let checkpoint = anchored.folder.join("checkpoint");
+            let check = |file: &str| {
+                s.coolops(&[
+                    "audit",
+                    "check-export",
+                    file,
+                    "--checkpoint",
+                    checkpoint.to_str().unwrap(),
+                    "--key",
+                    &anchored.public,
+                ])
+            };
+            let (code, told, said) = check(&file);
+            assert!(
+                code == 0 && told.contains(&format!("The first {size} are those of the checkpoint.")),
+                "{told}{said}"
+            );
+            let whole = std::fs::read_to_string(&file).unwrap();
+            let ends = format!(".{form}");
+            let headings = usize::from(form == "csv");
+            let lines: Vec<&str> = whole.lines().collect();
+            let without = |n: usize| [&lines[..n], &lines[n + 1..]].concat().join("\n") + "\n";
+            for (changed, says) in [
+                (whole[..whole.len() - 20].to_owned(), "is cut off: the export is not whole"),
+                (lines[..lines.len() - 2].join("\n") + "\n", "it was cut off"),
+                (whole.replacen("Staging", "Stagung", 1), "was changed: its payload is not what was hashed"),
+                (without(headings + 2), "event 3 is missing, the next one is 4"),
+                (without(headings), "it can't be held against the checkpoint"),
+                (
+                    whole
+                        .replace("\"kind\":\"operator\"", "\"kind\":\"operatar\"")
+                        .replace("\\\"kind\\\":\\\"operator\\\"", "\\\"kind\\\":\\\"operatar\\\"")
+                        .replace("\"\"kind\"\":\"\"operator\"\"", "\"\"kind\"\":\"\"operatar\"\""),
+                    "its header, its time or its place",
+                ),
+                ("nonsense\n".to_owned(), "line 1 is no"),
+                (String::new(), "there is no event in it"),
+            ] {
+                let says = if form == "csv" && changed == "nonsense\n" { "line 1 is not the headings" } else { says };
+                let (code, _, said) = check(&scratch.file(&format!("changed{ends}"), &changed));
+                assert!(code == 1 && said.contains(says), "{form}: {says}: {said}");
+            }
+            // A file is gone on with: what was cut off in a crash is written again, and nothing twice.
+            std::fs::write(&file, &whole[..whole.len() - 20]).unwrap();
+            s.post_build(&build(&format!("later-{form}")).body()).await;
+            s.settle().await;
+            let (code, _, said) = s.coolops(&["audit", "export", "--format", form, "--output", &file]);
+            assert_eq!(code, 0, "{said}");
+            assert_eq!(check(&file).0, 0);
+            assert!(std::fs::read_to_string(&file).unwrap().starts_with(&whole[..whole.len() - 20]));
+            let (code, _, said) =
+                s.coolops(&["audit", "check-export", &scratch.file("other.txt", &whole), "--format", form]);
+            assert_eq!(code, 0, "{said}");
+        }
+        // From the middle on it is checked by itself.
+        let (_, text, _) = s.coolops(&["audit", "export", "--since", "5", "--until", "8"]);
+        assert_eq!(text.lines().count(), 4);
+        let (code, told, _) = s.coolops(&["audit", "check-export", &scratch.file("middle.jsonl", &text)]);
+        assert!(code == 0 && told.starts_with("Events 5 to 8 are as they were recorded."), "{told}");
+        // A file of another log is not written to.
+        let line = text.replace("\"position\":8", "\"position\":7");
+        let (code, _, said) = s.coolops(&["audit", "export", "--output", &scratch.file("foreign.jsonl", &line)]);
+        assert!(code == 1 && said.contains("is an export of another log: nothing is written"), "{said}");
+    });
+}
+
+#[test]
+fn an_export_that_follows_tells_what_happens_as_it_happens() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let scratch = Scratch::new();
+        let file = scratch.0.join("log.jsonl");
+        let mut follower = Command::new(env!("CARGO_BIN_EXE_coolops"))
+            .args(["audit", "export", "--follow", "--output", file.to_str().unwrap()])
+            .env_clear()
+            .env("DATABASE_URL", &s.database.url)
+            .env("COOLOPS_MASTER_KEY", crate::story::MASTER_KEY)
+            .spawn()
+            .unwrap();
+        let comes = async |words: &str| {
+            let began = std::time::Instant::now();
+            while !std::fs::read_to_string(&file).unwrap_or_default().contains(words) {
+                assert!(began.elapsed().as_secs() < 20, "{words} does not come");
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        comes("master-1").await;
+        s.ci_announces(build("master-2")).await;
+        comes("master-2").await;
+        follower.kill().unwrap();
+        follower.wait().unwrap();
+        assert_eq!(s.coolops(&["audit", "check-export", file.to_str().unwrap()]).0, 0);
+    });
+}
+
+#[test]
+fn a_key_is_made_for_a_name_and_its_secret_part_is_printed_alone() {
+    story(async |s| {
+        let (code, private, said) = s.coolops(&["audit", "key", "coolops.example.com/log"]);
+        assert!(code == 0 && private.starts_with("PRIVATE+KEY+coolops.example.com/log+"), "{private}");
+        assert!(said.contains("\ncoolops.example.com/log+") && !said.contains("PRIVATE"), "{said}");
+        let (code, _, said) = s.coolops(&["audit", "key", "a name"]);
+        assert!(code == 1 && said.contains("without spaces and plus signs"), "{said}");
+        for (variables, says) in [
+            (
+                [("COOLOPS_CHECKPOINT_KEY", private.trim()), ("COOLOPS_CHECKPOINTS", "")],
+                "COOLOPS_CHECKPOINTS is not set",
+            ),
+            ([("COOLOPS_CHECKPOINT_KEY", ""), ("COOLOPS_CHECKPOINTS", "/srv/x")], "COOLOPS_CHECKPOINT_KEY is not set"),
+            ([("COOLOPS_CHECKPOINT_KEY", "x"), ("COOLOPS_CHECKPOINTS", "/srv/x")], "it is no signing key"),
+            (
+                [("COOLOPS_CHECKPOINT_KEY", private.trim()), ("COOLOPS_CHECKPOINTS", "srv/x")],
+                "is no place for checkpoints; write a folder",
+            ),
+        ] {
+            let (code, _, said) = s.coolops_with(&["audit", "verify"], &variables);
+            assert!(code == 2 && said.contains(says), "{says}: {said}");
+        }
+    });
+}

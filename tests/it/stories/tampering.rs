@@ -1,0 +1,289 @@
+//! Twenty kinds of tampering by somebody with full power over the database, and over what is kept beside it: each is
+//! found, with its kind and the first event that it concerns.
+
+use coolops::app::finding::Kind;
+
+use crate::story::anchored::Anchored;
+use crate::story::{Story, build, story};
+
+/// A log that was signed twice: up to where `before` says, and to its end.
+struct Signed {
+    anchored: Anchored,
+    before: i64,
+    end: i64,
+}
+
+/// Two deployments with output; a checkpoint between them, and one at the end.
+async fn signed(s: &mut Story) -> Signed {
+    let anchored = Anchored::new(s);
+    s.ci_announces(build("master-1")).await;
+    s.runner.will_print(&["one", "two"], 0);
+    s.presses("ana", "master-1", "Staging").await;
+    let before = anchored.signs().await as i64;
+    s.runner.will_print(&["three", "four"], 0);
+    s.presses("ben", "master-1", "Production").await;
+    let end = anchored.signs().await as i64;
+    assert_eq!(anchored.app.audit(true).await.unwrap().findings, []);
+    s.tampered = true;
+    Signed { anchored, before, end }
+}
+
+const OFF: &str = "alter table event disable trigger all; alter table log_chunk disable trigger all;";
+const ON: &str = "alter table event enable always trigger event_is_append_only; alter table event enable always trigger event_is_never_truncated;
+                  alter table log_chunk enable always trigger log_chunk_is_append_only; alter table log_chunk enable always trigger log_chunk_is_never_truncated;";
+/// Computes every hash anew, as somebody would who knows how.
+const RECHAIN: &str = r"do $$ declare h bytea := sha256('coolops-genesis'); b bytea; r record; begin
+    for r in select * from event order by position loop
+      b := sha256('\x00'::bytea || convert_to(r.payload::text, 'UTF8'));
+      h := sha256('\x01'::bytea || h || int8send(r.position) || timestamptz_send(r.recorded_at)
+             || item_hash(r.event_id, r.tenant_id, r.stream_type, r.stream_id, r.stream_version, r.type, r.schema_version, r.actor::text, r.correlation_id, r.causation_id, r.fence, b));
+      update event set body_hash = b, chain_hash = h where position = r.position;
+    end loop;
+    update event_head set chain_hash = h, position = (select max(position) from event);
+  end $$;";
+
+/// What was done while nobody looked is found, and is of that kind; the position follows from the log's own.
+fn found(kind: Kind, tamper: impl AsyncFnOnce(&Story, &Signed) -> Option<i64>) {
+    story(async |s| {
+        let signed = signed(s).await;
+        let position = tamper(s, &signed).await;
+        let report = signed.anchored.app.audit(true).await.unwrap();
+        let of_kind: Vec<_> = report.findings.iter().filter(|finding| finding.kind == kind).collect();
+        assert!(!of_kind.is_empty(), "{kind:?} is not among {:#?}", report.findings);
+        assert_eq!(of_kind[0].position, position, "{:#?}", report.findings);
+        // It is told to people too, with an exit code.
+        let (code, said, _) = s.coolops_with(&["audit", "verify"], &signed.anchored.variables());
+        assert!(code == 1 && said.contains(&of_kind[0].said), "{said}");
+    });
+}
+
+async fn changes(s: &Story, statement: &str) {
+    s.database.execute(&format!("{OFF} {statement}; {ON}")).await;
+}
+
+#[test]
+fn a_payload_is_edited() {
+    found(Kind::EditedBody, async |s, _| {
+        changes(s, "update event set payload = replace(payload::text, 'Staging', 'Stagung')::json where position = (select min(position) from event where type = 'deployment_requested')").await;
+        Some(s.database.count("select min(position) from event where type = 'deployment_requested'").await)
+    });
+}
+
+#[test]
+fn a_header_is_edited() {
+    found(Kind::EditedHeader, async |s, _| {
+        changes(s, "update event set correlation_id = gen_random_uuid() where position = 4").await;
+        Some(4)
+    });
+}
+
+#[test]
+fn two_events_change_places() {
+    found(Kind::EditedHeader, async |s, _| {
+        changes(s, "update event set position = -5 where position = 5; update event set position = 5 where position = 6; update event set position = 6 where position = -5").await;
+        Some(5)
+    });
+}
+
+#[test]
+fn an_event_in_the_middle_is_deleted() {
+    found(Kind::MissingEvent, async |s, _| {
+        changes(s, "delete from event where position = 6").await;
+        Some(6)
+    });
+}
+
+#[test]
+fn the_tail_is_cut_off() {
+    found(Kind::CutTail, async |s, signed| {
+        changes(s, "delete from event where position > (select max(position) - 2 from event)").await;
+        Some(signed.end - 1)
+    });
+}
+
+#[test]
+fn the_tail_is_cut_off_and_the_head_rewritten() {
+    found(Kind::RewrittenHead, async |s, signed| {
+        changes(s, "delete from event where position > (select max(position) - 2 from event);
+                    update event_head h set (position, chain_hash) = (select e.position, e.chain_hash from event e order by e.position desc limit 1)").await;
+        Some(signed.end - 1)
+    });
+}
+
+#[test]
+fn the_whole_chain_is_computed_anew() {
+    found(Kind::RewrittenHistory, async |s, signed| {
+        let edit = format!(
+            "update event set actor = replace(actor::text, 'ben', 'eve')::json, payload = replace(payload::text, 'ben', 'eve')::json where position > {}",
+            signed.before
+        );
+        changes(s, &format!("{edit}; {RECHAIN}")).await;
+        Some(signed.before + 1)
+    });
+}
+
+#[test]
+fn output_is_edited() {
+    found(Kind::ChangedOutput, async |s, _| {
+        changes(s, "update log_chunk set body = set_byte(body, length(body) - 5, (get_byte(body, length(body) - 5) + 1) % 256)").await;
+        None
+    });
+}
+
+#[test]
+fn output_is_deleted() {
+    found(Kind::ChangedOutput, async |s, _| {
+        changes(s, "delete from log_chunk").await;
+        None
+    });
+}
+
+#[test]
+fn the_clock_is_rewritten() {
+    found(Kind::EditedHeader, async |s, _| {
+        changes(s, "update event set recorded_at = recorded_at - interval '1 us' where position = 3").await;
+        Some(3)
+    });
+}
+
+#[test]
+fn an_event_is_inserted() {
+    found(Kind::InsertedEvent, async |s, signed| {
+        let columns = "event_id, tenant_id, stream_id, correlation_id, causation_id, recorded_at, fence, stream_version, schema_version, stream_type, type, actor, payload";
+        s.database.execute(&format!(
+            r"insert into event (position, {columns}, body_hash, chain_hash)
+              select e.position + 1, gen_random_uuid(), e.tenant_id, e.stream_id, e.correlation_id, e.event_id, e.recorded_at, null, e.stream_version + 1, e.schema_version,
+                     e.stream_type, e.type, e.actor, e.payload, e.body_hash, sha256('') from event e where e.position = {end};
+              do $$ declare r record; p bytea; begin
+                select * into r from event where position = {end} + 1; select chain_hash into p from event where position = {end};
+                {OFF}
+                update event set chain_hash = sha256('\x01'::bytea || p || int8send(r.position) || timestamptz_send(r.recorded_at)
+                  || item_hash(r.event_id, r.tenant_id, r.stream_type, r.stream_id, r.stream_version, r.type, r.schema_version, r.actor::text, r.correlation_id, r.causation_id, r.fence, r.body_hash)) where position = {end} + 1;
+                {ON}
+              end $$",
+            end = signed.end
+        ))
+        .await;
+        Some(signed.end + 1)
+    });
+}
+
+#[test]
+fn what_refuses_changes_is_switched_off() {
+    found(Kind::Unguarded, async |s, _| {
+        s.database.execute("alter table event disable trigger event_is_append_only").await;
+        None
+    });
+}
+
+#[test]
+fn what_refuses_changes_is_switched_on_again_so_that_a_session_can_switch_it_off() {
+    found(Kind::Unguarded, async |s, _| {
+        s.database.execute("alter table event disable trigger event_is_append_only; alter table event enable trigger event_is_append_only").await;
+        None
+    });
+}
+
+#[test]
+fn a_projection_is_edited() {
+    found(Kind::ChangedRow, async |s, _| {
+        s.database
+            .execute("update project set doc = replace(doc::text, doc->>'image', 'evil.example/steal:1')::json")
+            .await;
+        None
+    });
+}
+
+#[test]
+fn what_slack_was_sent_is_edited() {
+    found(Kind::ChangedMessage, async |s, _| {
+        s.database
+            .execute("update slack_message set sent_payload = replace(sent_payload, 'succeeded', 'succeedad')")
+            .await;
+        None
+    });
+}
+
+#[test]
+fn a_checkpoint_is_edited() {
+    found(Kind::BadCheckpoint, async |_, signed| {
+        let file = &signed.anchored.files()[0];
+        let note = std::fs::read_to_string(file).unwrap();
+        let size = format!("\n{}\n", signed.before);
+        std::fs::write(file, note.replace(&size, &format!("\n{}\n", signed.before - 1))).unwrap();
+        None
+    });
+}
+
+#[test]
+fn a_checkpoint_is_deleted() {
+    found(Kind::MissingCheckpoint, async |_, signed| {
+        std::fs::remove_file(&signed.anchored.files()[0]).unwrap();
+        None
+    });
+}
+
+#[test]
+fn a_checkpoint_is_another_key_s() {
+    found(Kind::BadCheckpoint, async |s, signed| {
+        let elsewhere = std::env::temp_dir().join(format!("coolops-anchored-{}", crate::story::random_name()));
+        let place = elsewhere.to_str().unwrap().to_owned();
+        let other = Anchored::at(s, elsewhere, &[&place], 8);
+        s.database.execute("create table kept as select * from checkpoint; delete from checkpoint").await;
+        other.signs().await;
+        s.database.execute("delete from checkpoint; insert into checkpoint select * from kept; delete from checkpoint_place where place like '%anchored%' and size = 0").await;
+        std::fs::copy(&other.files()[0], signed.anchored.folder.join("checkpoint")).unwrap();
+        None
+    });
+}
+
+#[test]
+fn an_old_backup_is_restored_and_goes_on() {
+    found(Kind::RewrittenHistory, async |s, signed| {
+        // As it was when the first checkpoint was signed, and then something else happened, and more of it.
+        changes(s, &format!(
+            "delete from event where position > {before}; delete from log_chunk c where not exists (select from event e where e.stream_id = c.deployment_id);
+             delete from checkpoint where size > {before}; delete from deployment d where not exists (select from event e where e.stream_id = d.id);
+             update event_head set (position, chain_hash) = (select position, chain_hash from event where position = {before});
+             delete from slack_message; delete from job; delete from boundary", before = signed.before)).await;
+        s.app.rebuild().await.unwrap();
+        for name in 2..=12 {
+            let (code, _, said) = s.coolops(&["project", "set", "api", "--name", &format!("Api {name}")]);
+            assert_eq!(code, 0, "{said}");
+        }
+        Some(signed.before + 1)
+    });
+}
+
+#[test]
+fn the_output_of_two_deployments_is_swapped() {
+    found(Kind::ChangedOutput, async |s, _| {
+        changes(s, "update log_chunk set chunk_no = chunk_no + 100 where deployment_id = (select min(deployment_id::text)::uuid from log_chunk);
+                    update log_chunk set deployment_id = (select min(deployment_id::text)::uuid from log_chunk) where chunk_no < 100;
+                    update log_chunk set deployment_id = (select id from deployment where id not in (select deployment_id from log_chunk) limit 1), chunk_no = chunk_no - 100 where chunk_no >= 100").await;
+        None
+    });
+}
+
+#[test]
+fn an_actor_is_renamed() {
+    found(Kind::EditedHeader, async |s, _| {
+        changes(s, "update event set actor = replace(actor::text, 'ana', 'eve')::json where position = (select min(position) from event where actor::text like '%ana%')").await;
+        Some(s.database.count("select min(position) from event where actor::text like '%eve%'").await)
+    });
+}
+
+#[test]
+fn a_history_that_was_signed_twice_is_a_fork() {
+    story(async |s| {
+        let signed = signed(s).await;
+        // Somebody with the key signs another history of the same length, and puts it beside the first.
+        let root = [9; 32];
+        let key = coolops::proof::checkpoint::LogKey::read(&signed.anchored.private.clone().into()).unwrap();
+        let file = signed.anchored.files()[0].with_file_name("00000000000000000000-forged");
+        std::fs::write(file, key.sign(signed.before as u64, root)).unwrap();
+        let findings = signed.anchored.app.audit(false).await.unwrap().findings;
+        assert_eq!(findings.len(), 1, "{findings:#?}");
+        assert_eq!((findings[0].kind, findings[0].position), (Kind::Fork, Some(1)));
+    });
+}
