@@ -136,6 +136,12 @@ impl Keyring {
         format!("{}-{}", self.keys[0].id, hex::encode(random::<4>()))
     }
 
+    /// The maker and checker of links to what shows every project. Another master key makes them void.
+    pub fn board_links(&self) -> Links {
+        let (_, key) = self.current("links board");
+        Links { mac: <HmacSha256 as Mac>::new_from_slice(&key).expect("HMAC takes keys of any length") }
+    }
+
     /// The maker and checker of links under a link key; none when its master key isn't set any more.
     pub fn links(&self, link_key: &str) -> Option<Links> {
         let key = self.derive(master_key_of(link_key), &format!("links {link_key}"))?;

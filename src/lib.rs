@@ -4,7 +4,7 @@
 //! is **derived** from those facts. A module may know what stands to its right, never to its left:
 //!
 //! ```text
-//! cli → { http, jobs } → app → { store, slack, runner, ci } → projections → domain
+//! cli → { http, jobs } → app → { store, slack, runner, ci, places } → { projections, proof } → domain
 //! ```
 //!
 //! `docs/ARCHITECTURE.md` walks one deployment through the files; `tests/it/rules/tidy.rs` holds the arrows.

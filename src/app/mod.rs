@@ -24,6 +24,7 @@ pub mod questions;
 pub mod replay;
 pub mod rights;
 pub mod status;
+pub mod travel;
 pub mod way_back;
 
 use std::collections::HashMap;

@@ -51,6 +51,7 @@ pub async fn run(format: Format) -> Result<ExitCode> {
     docker(&config, store.as_ref(), &mut checks).await;
     slack(&config, store.as_ref(), &mut checks).await;
     if let Some(store) = &store {
+        checkpoints(&config, store, &mut checks).await?;
         stuck(store, &mut checks).await?;
     }
     if format.json {
@@ -221,6 +222,38 @@ async fn may_ask_who_people_are(slack: &Slack, user: &str, checks: &mut Checks) 
 }
 
 /// Things that wait for a person.
+/// Whether the log is open, and whether what proves it is kept outside.
+async fn checkpoints(config: &Config, store: &Store, checks: &mut Checks) -> Result<()> {
+    if let Some(why) = store.checkpoints().closed().await? {
+        let text = format!("nothing is recorded: {why}. See docs/PROOF.md, \"Two histories\"");
+        checks.note("Log", false, text);
+    }
+    if config.checkpoint_key.is_none() {
+        let text = "are not signed: whoever can rewrite the whole database is not found out. docs/PROOF.md says how (that is no finding)";
+        checks.note("Checkpoints", true, text);
+        return Ok(());
+    }
+    let states = store.checkpoints().places().await?;
+    for place in &config.checkpoints {
+        let what = format!("Checkpoints in {}", place.name());
+        match states.iter().find(|state| state.place == place.name()) {
+            None => checks.note(
+                what,
+                false,
+                "none is there yet; is a coolops serve (or web) running with this configuration?",
+            ),
+            Some(state) => match &state.problem {
+                Some(problem) => {
+                    let since = state.failing_since.map(output::time).unwrap_or_default();
+                    checks.note(what, false, format!("can't be kept since {since}: {problem}"));
+                }
+                None => checks.note(what, true, format!("cover {} events", state.size)),
+            },
+        }
+    }
+    Ok(())
+}
+
 async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
     for unknown in store.deployments().list(None, &[State::Unknown], 100).await? {
         let d = &unknown.deployment;

@@ -2,6 +2,7 @@
 //!
 //! **How to add a command:** write its file, add a variant to [`Command`] and an arm to `run`.
 
+pub mod at;
 pub mod audit;
 mod audit_export;
 mod audit_proof;
@@ -107,6 +108,8 @@ pub enum Command {
     Notify(notify::Args),
     /// What is where: of each environment the build that runs, since when, by whom, and what is on its way
     Status(status::Args),
+    /// What was where at a moment: what ran, who held it, what waited and why; or what changed between two
+    At(at::Args),
     /// Who deployed what where and when, and how it ended; or who changed which setting
     History(history::Args),
     /// Who may do what in an environment, and by which rule
@@ -192,6 +195,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Installation(args) => installation::run(args).await,
         Command::Notify(args) => notify::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::At(args) => at::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Who(args) => who::run(args).await,
         Command::Replay(args) => audit::replay(args).await,

@@ -59,7 +59,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(project: &Project, s: &Standing) -> Vec<String> {
+pub(super) fn row(project: &Project, s: &Standing) -> Vec<String> {
     let told = |d: &Timed| {
         let words = Words::of(&d.deployment).sentence(output::safe);
         format!(
@@ -86,7 +86,7 @@ fn row(project: &Project, s: &Standing) -> Vec<String> {
     ]
 }
 
-fn as_json(project: &Project, s: &Standing) -> Value {
+pub(super) fn as_json(project: &Project, s: &Standing) -> Value {
     let told = |d: &Timed| {
         json!({
             "deployment": d.deployment.of.deployment_id, "build": d.deployment.build_name, "state": d.deployment.state(),

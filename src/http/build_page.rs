@@ -3,43 +3,67 @@
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use super::Web;
-use super::deployment_page::{Key, message_url, sentence};
+use super::board_page::moment;
+use super::deployment_page::{message_url, sentence};
 use super::error::Answer;
 use super::page;
 use super::traced;
 use crate::app::questions::Opens;
 use crate::domain::build::Entry;
 use crate::domain::deployment::duration;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::BuildId;
 use crate::keys::Links;
 use crate::projections::build_card::BuildCard;
+use crate::projections::happened::{actor, happened};
 use crate::projections::timed::Timed;
 use crate::projections::words::{Words, unchecked};
 use crate::slack::render::log_url;
 use coolops_client::limits::visible;
 
-/// Handles the request.
-///
-/// 503 when the database is away, and 404 for a wrong link, each as a page.
-pub async fn handle(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Response {
-    shown(&web, &id, &key).await.unwrap_or_else(|answer| page::for_people(&answer))
+/// What is asked for in the address.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Wanted {
+    key: String,
+    /// A moment of the log; the page is as it was then.
+    at: String,
 }
 
-async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
+/// Handles the request.
+///
+/// 400 for what is no moment of the log, 503 when the database is away, and 404 for a wrong link, each as a page.
+pub async fn handle(State(web): State<Web>, Path(id): Path<String>, Query(wanted): Query<Wanted>) -> Response {
+    shown(&web, &id, &wanted).await.unwrap_or_else(|answer| page::for_people(&answer))
+}
+
+async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer> {
     let Ok(id) = id.parse::<BuildId>() else { return Ok(page::not_found()) };
     traced::about("build.id", id);
-    let Some(links) = web.app.opened(Opens::Build, id.0, id, key.value()).await? else { return Ok(page::not_found()) };
+    let Some(links) = web.app.opened(Opens::Build, id.0, id, &wanted.key).await? else { return Ok(page::not_found()) };
     let events = web.app.unproven().log().build(id).await?;
-    let Some(card) = BuildCard::fold(&events) else { return Ok(page::not_found()) };
+    let then = match wanted.at.trim() {
+        "" => None,
+        at => Some(moment(web, at).await?),
+    };
+    let so_far = events.iter().filter(|event| then.is_none_or(|then| event.position <= then.position));
+    let Some(card) = BuildCard::fold(so_far) else {
+        return match events.first() {
+            Some(first) => {
+                Err(Answer::malformed(format!("this build was announced later, by event {}", first.position)))
+            }
+            None => Ok(page::not_found()),
+        };
+    };
     let params = events.iter().find_map(|recorded| match &recorded.event {
         Event::BuildRegistered(build) => Some(&build.params[..]),
         _ => None,
     });
     let message = web.app.readers().messages().get(id).await?;
-    let now = web.app.store.clock().now();
+    let now = then.map_or_else(|| web.app.store.clock().now(), |then| then.at);
     // Environments in the order of the buttons, and those that are gone since after them.
     let mut environments: Vec<(uuid::Uuid, &str)> =
         card.environments.iter().map(|e| (e.id.0, e.name.as_str())).collect();
@@ -66,13 +90,17 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
     let newest = card.lines.iter().map(|line| line.deployment.state()).find(|state| !state.is_over());
     let state = newest.or(card.lines.last().map(|line| line.deployment.state()));
     let body = html! {
-        main.plain #renewed data-open=(card.lines.iter().any(|line| !line.deployment.state().is_over())) {
+        main.plain #renewed data-open=(then.is_none() && card.lines.iter().any(|line| !line.deployment.state().is_over())) {
             h1 { (card.project_name) ": " (card.build_name) }
             p.facts {
                 "Announced " (page::time(card.registered_at))
                 @if let Some(url) = message.and_then(|m| m.ts.map(|ts| message_url(&m.channel, &ts))) {
                     " · " a href=(url) rel="noopener noreferrer" { "Message in Slack" }
                 }
+            }
+            @if let Some(then) = then {
+                p.reason { "As it was at event " (then.position) ", " (page::time(then.at)) ". " a href=(format!("?key={}", wanted.key)) { "How it is now" } }
+                (slider(&events, then.position))
             }
             h2 { "Environments" }
             @for environment in &environments { (row(environment)) }
@@ -82,10 +110,40 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
                 p.facts { "Each container gets them as variables." }
                 (entries(params))
             }
+            details.happened open[then.is_some()] {
+                summary { "What happened" }
+                (happenings(&events, &wanted.key, then.map(|then| then.position)))
+            }
         }
     };
     let word = state.map_or_else(String::new, |state| format!("{} · ", state.word()));
-    Ok(page::framed(&format!("{word}{}: {}", card.project_name, card.build_name), state, page::Script::Renewed, &body))
+    let script = if then.is_some() { page::Script::Slider } else { page::Script::Renewed };
+    Ok(page::framed(&format!("{word}{}: {}", card.project_name, card.build_name), state, script, &body))
+}
+
+/// A slider over the events, shown where there is a script; the list of what happened has the same as links.
+fn slider(events: &[Recorded], position: i64) -> Markup {
+    let positions: Vec<String> = events.iter().map(|event| event.position.to_string()).collect();
+    let here = events.iter().filter(|event| event.position <= position).count().saturating_sub(1);
+    html! {
+        input #slider type="range" min="0" max=(events.len().saturating_sub(1)) value=(here) data-positions=(positions.join(" ")) aria-label="Event" hidden;
+    }
+}
+
+/// Every event about the build, as links to how it was then.
+fn happenings(events: &[Recorded], key: &str, position: Option<i64>) -> Markup {
+    let here =
+        position.and_then(|position| events.iter().rfind(|event| event.position <= position)).map(|e| e.position);
+    html! {
+        ol.events {
+            @for event in events {
+                li {
+                    a href=(format!("?key={key}&at={}", event.position)) aria-current=[(here == Some(event.position)).then_some("true")] { (page::time(event.recorded_at)) }
+                    " " (visible(&actor(&event.actor))) ": " (visible(&happened(&event.event)))
+                }
+            }
+        }
+    }
 }
 
 /// One deployment: how it went, who, when, how long.

@@ -75,6 +75,18 @@ async fn metrics(State((recorder, web)): State<(Recorder, Web)>) -> Response {
             ("coolops_channels_blocked", "Slack channels that can't be posted to.", lags.blocked_channels as f64),
             ("coolops_slack_paused", "1 while Slack takes nothing from us.", f64::from(u8::from(lags.slack_paused))),
             ("coolops_log_position", "Position of the last event.", lags.position as f64),
+            (
+                "coolops_log_closed",
+                "1 while nothing is recorded because of two histories.",
+                f64::from(u8::from(lags.closed)),
+            ),
+            ("coolops_checkpoint_size", "Events that the newest checkpoint covers.", lags.signed as f64),
+            (
+                "coolops_checkpoint_lag_seconds",
+                "How long the oldest event is there that no checkpoint covers; 0 where none was ever signed.",
+                lags.oldest_unsigned_seconds,
+            ),
+            ("coolops_checkpoint_failing", "Places where checkpoints can't be kept.", lags.places_failing as f64),
         ];
         for (name, help, value) in rows {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");

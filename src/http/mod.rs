@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** the query part of an address is never logged, because it may hold a capability.
 
+pub mod board_page;
 pub mod build_page;
 pub mod ci_webhook;
 pub mod client_program;
@@ -107,6 +108,7 @@ pub fn router(web: Web) -> Router {
     Router::new()
         .route("/builds", post(notify_build::handle))
         .route("/builds/{id}", get(build_page::handle))
+        .route("/board", get(board_page::handle))
         .route("/projects/{slug}", get(project_page::handle))
         .route("/projects/{slug}/history", get(history_page::handle))
         .route("/ci/{provider}/{project}", post(ci_webhook::to_project))

@@ -26,6 +26,7 @@ pub const HEADERS: [(HeaderName, &str); 5] = [
 const CSS: &str = include_str!("assets/page.css");
 const JS: &str = include_str!("assets/log.js");
 const RENEWED_JS: &str = include_str!("assets/renewed.js");
+const SLIDER_JS: &str = include_str!("assets/slider.js");
 /// The page's own rules, and those of the palette of 256 colours.
 static STYLES: LazyLock<String> = LazyLock::new(|| format!("{CSS}{}", crate::terminal::html::style_sheet()));
 const ICON: &str = include_str!("assets/icon.svg");
@@ -39,6 +40,8 @@ pub enum Script {
     Log,
     /// A build, or what is where: the page renews itself.
     Renewed,
+    /// A build as it was: a slider over its events.
+    Slider,
 }
 
 /// A page in its frame; its icon has the colour of a state.
@@ -54,6 +57,7 @@ pub fn framed(title: &str, state: Option<State>, script: Script, body: &Markup) 
                 link rel="icon" href=(icon(state));
                 link rel="stylesheet" href="/assets/page.css";
                 @if script == Script::Log { script type="module" src="/assets/log.js" {} }
+                @if script == Script::Slider { script type="module" src="/assets/slider.js" {} }
                 @if script == Script::Renewed { script type="module" src="/assets/renewed.js" {} }
             }
             body { (body) }
@@ -137,6 +141,7 @@ pub async fn asset(Path(name): Path<String>) -> Response {
         "page.css" => ("text/css; charset=utf-8", STYLES.clone()),
         "log.js" => (script, JS.to_owned()),
         "renewed.js" => (script, RENEWED_JS.to_owned()),
+        "slider.js" => (script, SLIDER_JS.to_owned()),
         "icon.svg" => ("image/svg+xml", ICON.to_owned()),
         other => {
             let state = other.strip_prefix("icon-").and_then(|name| name.strip_suffix(".svg"));

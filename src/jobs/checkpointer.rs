@@ -17,10 +17,7 @@ const EVERY: Duration = Duration::from_mins(1);
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
     loop {
         match app.checkpoint().await {
-            Ok(Some(signed)) => {
-                metrics::gauge!("coolops_checkpoint_size").set(signed.size as f64);
-                tracing::debug!(events = signed.size, "a checkpoint was signed");
-            }
+            Ok(Some(signed)) => tracing::debug!(events = signed.size, "a checkpoint was signed"),
             Ok(None) => {}
             Err(e @ (NoCheckpoint::Tampered(_) | NoCheckpoint::Fork(_))) => {
                 tracing::error!(error = causes(&e), "there is no checkpoint");

@@ -74,7 +74,7 @@ pub enum PlaceError {
 
 impl From<object_store::Error> for PlaceError {
     fn from(error: object_store::Error) -> Self {
-        Self::Trouble(crate::places::causes(&error))
+        Self::Trouble(causes(&error))
     }
 }
 

@@ -184,6 +184,29 @@ impl History<'_> {
         Ok(deployed.collect())
     }
 
+    /// The deployments that told how some environments stood at a position: what was open there, the last that had ended,
+    /// and the last that had gone well. Rows only find them: what they were is in the log.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn told_at(self, environments: &[Uuid], position: i64) -> Result<Vec<Uuid>, sqlx::Error> {
+        // What is over stays as it is, since the event that ended it.
+        sqlx::query_scalar!(
+            r#"select id as "id!" from deployment where environment_id = any($1) and is_open and requested <= $2 union
+               select id from deployment where environment_id = any($1) and not is_open and since > $2 and requested <= $2 union
+               select last.id from unnest($1::uuid[]) e cross join lateral (
+                 select id from deployment where environment_id = e and not is_open and since <= $2 and not (state in ('cancelled', 'refused') and doc->>'prepared' is null)
+                  order by since desc limit 1) last union
+               select good.id from unnest($1::uuid[]) e cross join lateral (
+                 select id from deployment where environment_id = e and not is_open and since <= $2 and state = 'succeeded'
+                  order by since desc limit 1) good"#,
+            environments,
+            position
+        )
+        .fetch_all(&self.0.pool)
+        .await
+    }
+
     /// The position of the last event recorded at a time or before; 0 when there is none.
     ///
     /// # Errors

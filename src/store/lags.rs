@@ -15,6 +15,10 @@ pub struct Lags {
     pub blocked_channels: i64,
     pub slack_paused: bool,
     pub position: i64,
+    pub signed: i64,
+    pub oldest_unsigned_seconds: f64,
+    pub places_failing: i64,
+    pub closed: bool,
 }
 
 impl Store {
@@ -35,7 +39,11 @@ impl Store {
                       (select count(*) from deployment where holds and state = 'unknown') as "unknown!",
                       (select count(distinct channel) from slack_message where state = 'blocked') as "blocked_channels!",
                       exists (select 1 from rate_bucket where scope = 'slack' and blocked_until > coolops_now()) as "slack_paused!",
-                      (select position from event_head) as "position!""#
+                      (select position from event_head) as "position!",
+                      coalesce((select max(size) from checkpoint), 0) as "signed!",
+                      coalesce((select extract(epoch from coolops_now() - e.recorded_at) from event e where e.position = (select max(size) from checkpoint) + 1), 0)::float8 as "oldest_unsigned_seconds!",
+                      (select count(*) from checkpoint_place where problem is not null) as "places_failing!",
+                      (select closed is not null from event_head) as "closed!""#
         )
         .fetch_one(&self.work)
         .await

@@ -184,6 +184,38 @@ impl Log<'_> {
         recorded!(rows)
     }
 
+    /// All events about a build or a project up to a position, oldest first.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn about_until(self, correlation: Uuid, position: i64) -> Result<Vec<Recorded>, ReadError> {
+        let rows = sqlx::query!(
+            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
+                 from event where correlation_id = $1 and position <= $2 order by position"#,
+            correlation,
+            position
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
+        recorded!(rows)
+    }
+
+    /// All events of some streams up to a position, oldest first.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn streams_until(self, streams: &[Uuid], position: i64) -> Result<Vec<Recorded>, ReadError> {
+        let rows = sqlx::query!(
+            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
+                 from event where stream_id = any($1) and position <= $2 order by position"#,
+            streams,
+            position
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
+        recorded!(rows)
+    }
+
     /// At most `limit` events after a position, in order and without gaps; what can't be read is told in its place.
     ///
     /// # Errors

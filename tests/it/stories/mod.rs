@@ -21,5 +21,6 @@ mod standing;
 mod states;
 mod stopping;
 mod tampering;
+mod travel;
 mod turns;
 mod wide_locks;

@@ -1,0 +1,135 @@
+//! What was where at a moment of the log, and what changed between two.
+//!
+//! **Invariant:** everything is folded from events up to that moment; rows only say which streams to read.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::history::When;
+use super::{App, fold_project};
+use crate::domain::event::Recorded;
+use crate::domain::ids::{ProjectId, installation_stream};
+use crate::domain::installation::Installation;
+use crate::domain::lock::Lock;
+use crate::domain::project::Project;
+use crate::projections::standing::Standing;
+use crate::projections::timed::Timed;
+use crate::projections::words::{Words, locked_with};
+use crate::store::log::ReadError;
+
+/// How everything stood at a moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Board {
+    /// When.
+    pub when: When,
+    /// Each project that there was, with its environments.
+    pub projects: Vec<(Project, Vec<Standing>)>,
+}
+
+/// What is other than before in an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The project's slug.
+    pub project: String,
+    /// The environment's name.
+    pub environment: String,
+    /// In words; what others wrote is in it as it is.
+    pub what: String,
+}
+
+impl App {
+    /// How everything stood at a moment: all projects, or one.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event can't be read.
+    pub async fn board(&self, when: When, only: Option<ProjectId>) -> Result<Board, ReadError> {
+        let log = self.readers().log();
+        let told = log.streams_until(&[installation_stream()], when.position).await?;
+        let installation = told.iter().fold(Installation::default(), |so_far, r| so_far.evolve(&r.event));
+        let everything = installation.lock.filter(|lock| !lock.is_over(when.at));
+        let mut projects = Vec::new();
+        for row in self.readers().directory().projects().await? {
+            if only.is_some_and(|id| id != row.id) {
+                continue;
+            }
+            let Some(seen) = fold_project(log.about_until(row.id.0, when.position).await?) else { continue };
+            let mut project = seen.value;
+            if project.archived && only.is_none() {
+                continue;
+            }
+            let is_over = |lock: &Lock| lock.is_over(when.at);
+            project.lock = project.lock.filter(|lock| !is_over(lock));
+            for environment in &mut project.environments {
+                environment.lock = environment.lock.take().filter(|lock| !is_over(lock));
+            }
+            let environments: Vec<Uuid> = project.open_environments().into_iter().map(|e| e.id.0).collect();
+            let streams = self.readers().history().told_at(&environments, when.position).await?;
+            let mut stories: HashMap<Uuid, Vec<Recorded>> = HashMap::new();
+            for recorded in log.streams_until(&streams, when.position).await? {
+                stories.entry(recorded.event.address().stream).or_default().push(recorded);
+            }
+            let deployments: Vec<Timed> = stories.values().filter_map(|story| Timed::fold(story)).collect();
+            let standings = Standing::of(&project, everything.as_ref(), &deployments);
+            projects.push((project, standings));
+        }
+        Ok(Board { when, projects })
+    }
+}
+
+/// What is other on the second board than on the first, in the order of the second.
+pub fn between(before: &Board, after: &Board) -> Vec<Difference> {
+    let known: HashMap<Uuid, &Standing> =
+        before.projects.iter().flat_map(|(_, all)| all).map(|standing| (standing.environment.0, standing)).collect();
+    let mut differences = Vec::new();
+    for (project, standings) in &after.projects {
+        for standing in standings {
+            let differs =
+                |what: String| Difference { project: project.slug.clone(), environment: standing.name.clone(), what };
+            match known.get(&standing.environment.0) {
+                None => differences.push(differs("is new".to_owned())),
+                Some(before) => differences.extend(changes(before, standing).into_iter().map(differs)),
+            }
+        }
+    }
+    for (project, standings) in &before.projects {
+        let still = after.projects.iter().find(|(other, _)| other.id == project.id).map(|(_, all)| &all[..]);
+        for gone in standings {
+            if !still.unwrap_or_default().iter().any(|standing| standing.environment == gone.environment) {
+                let (project, environment) = (project.slug.clone(), gone.name.clone());
+                differences.push(Difference { project, environment, what: "is archived".to_owned() });
+            }
+        }
+    }
+    differences
+}
+
+fn changes(before: &Standing, after: &Standing) -> Vec<String> {
+    let mut changes = Vec::new();
+    if before.name != after.name {
+        changes.push(format!("was called {}", before.name));
+    }
+    let id = |d: &Timed| d.deployment.of.deployment_id;
+    match (&before.good, &after.good) {
+        (Some(was), Some(is)) if id(was) != id(is) => {
+            changes.push(format!("runs {}, in place of {}", is.deployment.build_name, was.deployment.build_name));
+        }
+        (None, Some(is)) => changes.push(format!("runs {}", is.deployment.build_name)),
+        _ => {}
+    }
+    let new = after.open.iter().chain(&after.failed).filter(|d| {
+        let there = before.open.iter().chain(&before.failed).find(|other| id(other) == id(d));
+        there.is_none_or(|other| other.deployment.stand != d.deployment.stand)
+    });
+    changes.extend(
+        new.map(|d| format!("{} {}", d.deployment.build_name, Words::of(&d.deployment).sentence(str::to_owned))),
+    );
+    let same = |lock: &Lock, locks: &[Lock]| locks.iter().any(|other| other.is_the_same(lock));
+    for lock in after.locks.iter().filter(|lock| !same(lock, &before.locks)) {
+        changes.push(format!("is locked{} by {}", locked_with(lock.scope), lock.holder.name()));
+    }
+    for lock in before.locks.iter().filter(|lock| !same(lock, &after.locks)) {
+        changes.push(format!("is not locked{} by {} any more", locked_with(lock.scope), lock.holder.name()));
+    }
+    changes
+}

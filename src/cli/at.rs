@@ -1,0 +1,83 @@
+//! `coolops at`: what was where at a moment, and what changed between two.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::output::{self, Format};
+use super::{operate, status};
+use crate::app::App;
+use crate::app::history::When;
+use crate::app::travel::between;
+use crate::domain::moment::Moment;
+
+/// Arguments of `at`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A position in the log, a time with its zone (2026-11-27T14:00Z), or how long ago (30m, 12h, 7d)
+    moment: String,
+    /// Only this project's environments
+    #[arg(long)]
+    project: Option<String>,
+    /// What changed from that moment to this one, in place of how it stood
+    #[arg(long)]
+    until: Option<String>,
+    /// Print the address of the page with all projects as well: whoever has it sees what is printed here
+    #[arg(long)]
+    link: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+async fn when(app: &App, written: &str) -> Result<When> {
+    Ok(app.when(Moment::parse(written, app.store.clock().now())?).await?)
+}
+
+fn shown(when: When) -> String {
+    format!("event {}, {}", when.position, output::time(when.at))
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When a moment can't be read or is not in the log, there is no such project, or the database is away.
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let app = operate().await?;
+    let only = match &args.project {
+        Some(slug) => Some(app.project_named(slug).await?.id),
+        None => None,
+    };
+    let board = app.board(when(&app, &args.moment).await?, only).await?;
+    if let Some(until) = &args.until {
+        let after = app.board(when(&app, until).await?, only).await?;
+        let differences = between(&board, &after);
+        if args.format.json {
+            let row = |d: &crate::app::travel::Difference| json!({ "project": d.project, "environment": d.environment, "what": d.what });
+            let all: Vec<Value> = differences.iter().map(row).collect();
+            output::json(&json!({ "from": board.when.position, "until": after.when.position, "changed": all }));
+        } else {
+            output::line(&format!("From {} to {}:", shown(board.when), shown(after.when)));
+            let rows: Vec<_> = differences
+                .iter()
+                .map(|d| vec![d.project.clone(), output::safe(&d.environment), output::safe(&d.what)])
+                .collect();
+            output::table(&["PROJECT", "ENVIRONMENT", "WHAT CHANGED"], &rows);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.format.json {
+        let all: Vec<Value> =
+            board.projects.iter().flat_map(|(p, all)| all.iter().map(|s| status::as_json(p, s))).collect();
+        output::json(&json!({ "position": board.when.position, "at": board.when.at, "environments": all }));
+    } else {
+        output::line(&format!("As of {}:", shown(board.when)));
+        let rows: Vec<_> = board.projects.iter().flat_map(|(p, all)| all.iter().map(|s| status::row(p, s))).collect();
+        output::table(&["PROJECT", "ENVIRONMENT", "RAN", "SINCE", "BY", "THEN"], &rows);
+    }
+    if args.link {
+        let key = app.keys.board_links().capability("board", uuid::Uuid::nil());
+        output::line(&format!("\n{}/board?at={}&key={key}", app.public_url, board.when.position));
+    }
+    Ok(ExitCode::SUCCESS)
+}

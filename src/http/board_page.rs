@@ -1,0 +1,137 @@
+//! `GET /board`: all projects by environments, now or at a moment; and what changed between two.
+
+use axum::extract::{Query, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::error::Answer;
+use super::{Web, page};
+use crate::app::history::{NoSuchMoment, When};
+use crate::app::travel::{Board, between};
+use crate::domain::moment::Moment;
+use crate::projections::standing::Standing;
+use crate::projections::words::{Words, locked_with};
+use coolops_client::limits::visible;
+
+/// What is asked for in the address; what is empty is not.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Wanted {
+    key: String,
+    at: String,
+    since: String,
+}
+
+/// Handles the request.
+///
+/// 400 for what is no moment of the log, 503 when the database is away, and 404 for a wrong link, each as a page.
+pub async fn handle(State(web): State<Web>, Query(wanted): Query<Wanted>) -> Response {
+    shown(&web, &wanted).await.unwrap_or_else(|answer| page::for_people(&answer))
+}
+
+/// The moment that somebody wrote; now where nothing is.
+///
+/// # Errors
+/// When it is none, or not of this log.
+pub(super) async fn moment(web: &Web, written: &str) -> Result<When, Answer> {
+    let now = web.app.store.clock().now();
+    let moment = match written.trim() {
+        "" => Moment::Time(now),
+        text => Moment::parse(text, now).map_err(|e| Answer::malformed(e.to_string()))?,
+    };
+    match web.app.when(moment).await {
+        Ok(when) => Ok(when),
+        Err(NoSuchMoment::Database(e)) => Err(e.into()),
+        Err(NoSuchMoment::Empty) if written.trim().is_empty() => Ok(When { position: 0, at: now }),
+        Err(e) => Err(Answer::malformed(e.to_string())),
+    }
+}
+
+async fn shown(web: &Web, wanted: &Wanted) -> Result<Response, Answer> {
+    if !web.app.keys.board_links().allows("board", uuid::Uuid::nil(), &wanted.key) {
+        return Ok(page::not_found());
+    }
+    let board = web.app.board(moment(web, &wanted.at).await?, None).await?;
+    let before = match wanted.since.trim() {
+        "" => None,
+        since => Some(web.app.board(moment(web, since).await?, None).await?),
+    };
+    let is_now = wanted.at.trim().is_empty();
+    let position = board.when.position;
+    let body = html! {
+        main.plain #renewed {
+            h1 { "All projects" }
+            p.facts { @if is_now { "Now" } @else { "As of " (page::time(board.when.at)) } " · event " (position) }
+            nav.choices aria-label="Moment" {
+                a href=(address(wanted, "1", "")) { "first event" }
+                @if position > 1 { a href=(address(wanted, &(position - 1).to_string(), "")) { "an event earlier" } }
+                @for (ago, words) in [("1h", "an hour ago"), ("1d", "a day ago"), ("7d", "a week ago")] { a href=(address(wanted, ago, "")) { (words) } }
+                @if !is_now {
+                    a href=(address(wanted, &(position + 1).to_string(), "")) { "an event later" }
+                    a href=(address(wanted, "", "")) { "now" }
+                    a href=(address(wanted, "", &position.to_string())) { "what changed since" }
+                }
+            }
+            @if let Some(before) = &before { (differences(before, &board)) }
+            @if board.projects.is_empty() { p { "There was no project." } }
+            @for (project, standings) in &board.projects { (table(&project.name, standings)) }
+        }
+    };
+    let script = if is_now { page::Script::Renewed } else { page::Script::None };
+    Ok(page::framed("All projects", None, script, &body))
+}
+
+fn address(wanted: &Wanted, at: &str, since: &str) -> String {
+    let given =
+        [("key", wanted.key.as_str()), ("at", at), ("since", since)].into_iter().filter(|(_, value)| !value.is_empty());
+    format!("/board?{}", url::form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish())
+}
+
+fn differences(before: &Board, after: &Board) -> Markup {
+    let all = between(before, after);
+    html! {
+        h2 { "What changed since event " (before.when.position) }
+        @if all.is_empty() { p.facts { "Nothing." } }
+        ol.history {
+            @for one in &all { li { strong { (one.project) ", " (one.environment) } span { (visible(&one.what)) } } }
+        }
+    }
+}
+
+fn table(name: &str, standings: &[Standing]) -> Markup {
+    html! {
+        h2 { (name) }
+        @if standings.is_empty() { p.facts { "This project has no environment." } }
+        @if !standings.is_empty() {
+            div.wide tabindex="0" role="region" aria-label=(name) {
+                table {
+                    thead { tr { th scope="col" { "Environment" } th scope="col" { "Runs" } th scope="col" { "Since" } th scope="col" { "By" } th scope="col" { "Held, waiting, failed" } } }
+                    tbody { @for standing in standings { (row(standing)) } }
+                }
+            }
+        }
+    }
+}
+
+fn row(s: &Standing) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (s.name) }
+            @match &s.good {
+                Some(good) => {
+                    td { (good.deployment.build_name) }
+                    td { (page::time(good.since)) }
+                    td { (good.deployment.requested_by.name()) }
+                }
+                None => { td { "–" } td { "–" } td { "–" } }
+            }
+            td {
+                @for lock in &s.locks { p { "Locked" (locked_with(lock.scope)) " by " (lock.holder.name()) @if let Some(reason) = &lock.reason { ": " (visible(reason)) } } }
+                @for d in s.open.iter().chain(&s.failed) {
+                    p { (d.deployment.build_name) " " (page::badge(d.deployment.state())) @if Words::of(&d.deployment).says_more() { " " (visible(&Words::of(&d.deployment).sentence(str::to_owned))) } }
+                }
+            }
+        }
+    }
+}

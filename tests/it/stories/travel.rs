@@ -1,0 +1,192 @@
+//! Stories of people who ask how it was.
+
+use std::collections::HashMap;
+
+use axum::http::StatusCode;
+use coolops::app::history::When;
+use coolops::app::status;
+use coolops::domain::event::{Event, Recorded, SettingsEvent};
+use coolops::domain::installation::Installation;
+use coolops::domain::moment::Moment;
+use coolops::domain::project::Project;
+use coolops::domain::state::State;
+use coolops::projections::standing::Standing;
+use coolops::projections::timed::Timed;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::story::{Story, build, story};
+
+/// Presses, a failure, a line, a lock that keeps somebody waiting, one who cancels, an environment that comes and one that goes.
+async fn a_busy_day(s: &Story) {
+    for n in 1..=4 {
+        s.ci_announces(build(&format!("master-{n}"))).await;
+    }
+    s.presses("ana", "master-1", "Staging").await;
+    s.runner.will_print(&["no"], 3);
+    s.presses("ben", "master-2", "Production").await;
+    s.runner.will_print(&["yes"], 0);
+    s.runner.hold();
+    s.presses("chi", "master-3", "Staging").await;
+    s.presses("ben", "master-4", "Staging").await;
+    s.presses("ana", "master-1", "Staging").await;
+    s.cancels("ben", "behind *master-3*", "not yet").await;
+    s.container_ends("master-3", 0).await;
+    s.container_ends("master-1", 0).await;
+    s.writes("ana", "lock api Production until tomorrow because of the audit").await;
+    s.presses("ben", "master-3", "Production").await;
+    s.app.create_environment(s.project(), "Canary", None, &crate::story::operator()).await.unwrap();
+    s.writes("ana", "unlock api Production").await;
+    s.container_ends("master-3", 0).await;
+    s.app
+        .change_environment(
+            s.project(),
+            "Canary",
+            coolops::domain::settings::EnvironmentChange::Archive,
+            &crate::story::operator(),
+        )
+        .await
+        .unwrap();
+}
+
+/// The same from the first events alone, with everything in memory and no row asked.
+fn folded(events: &[Recorded]) -> Option<(Project, Vec<Standing>)> {
+    let mut project: Option<Project> = None;
+    let mut installation = Installation::default();
+    let mut stories: HashMap<Uuid, Vec<Recorded>> = HashMap::new();
+    for recorded in events {
+        installation = installation.evolve(&recorded.event);
+        project = match (project, &recorded.event) {
+            (None, Event::Settings(SettingsEvent::ProjectCreated(e))) => Some(Project::created(e)),
+            (Some(project), event) => Some(project.evolve(event)),
+            (None, _) => None,
+        };
+        stories.entry(recorded.event.address().stream).or_default().push(recorded.clone());
+    }
+    // What was cancelled before it began has left no trace.
+    let left_no_trace = |d: &Timed| {
+        matches!(d.deployment.state(), State::Cancelled | State::Refused) && d.deployment.prepared.is_none()
+    };
+    let all: Vec<Timed> = stories.values().filter_map(Timed::fold).filter(|d| !left_no_trace(d)).collect();
+    let project = project?;
+    let standings = Standing::of(&project, installation.lock.as_ref(), &all);
+    Some((project, standings))
+}
+
+#[test]
+fn at_each_position_it_is_what_the_events_until_then_fold_to_and_at_the_head_what_is_live() {
+    story(async |s| {
+        a_busy_day(s).await;
+        let log: Vec<Recorded> =
+            s.app.store.log().after(0, 10_000).await.unwrap().into_iter().map(Result::unwrap).collect();
+        assert!(log.len() > 30, "{}", log.len());
+        for n in 1..=log.len() {
+            let when = s.app.when(Moment::Position(log[n - 1].position)).await.unwrap();
+            let board = s.app.board(when, None).await.unwrap();
+            let expected: Vec<_> = folded(&log[..n]).into_iter().collect();
+            assert_eq!(board.projects, expected, "after event {n}: {:?}", log[n - 1].event);
+        }
+        let head = s.app.when(Moment::Time(s.app.store.clock().now())).await.unwrap();
+        let project = s.app.project_named("api").await.unwrap();
+        let live = status::of(&s.app.store, &project, None).await.unwrap();
+        assert_eq!(s.app.board(head, None).await.unwrap().projects, [(project, live)]);
+    });
+}
+
+#[test]
+fn a_moment_is_a_position_or_a_time_and_one_that_is_not_in_the_log_is_refused() {
+    story(async |s| {
+        a_busy_day(s).await;
+        let log: Vec<Recorded> =
+            s.app.store.log().after(0, 10_000).await.unwrap().into_iter().map(Result::unwrap).collect();
+        for recorded in &log {
+            let by_time = s.app.when(Moment::Time(recorded.recorded_at)).await.unwrap();
+            let last = log.iter().rfind(|other| other.recorded_at <= recorded.recorded_at).unwrap();
+            assert_eq!(by_time, When { position: last.position, at: recorded.recorded_at });
+        }
+        let failed = log.iter().find(|r| r.event.kind().0 == "deployment_failed").unwrap().position.to_string();
+        let (code, told, _) = s.coolops(&["at", &failed]);
+        assert!(code == 0 && told.starts_with(&format!("As of event {failed}, ")), "{told}");
+        assert!(told.contains("master-2 failed: exit code 3 (ben)"), "{told}");
+        let (_, json, _) = s.coolops(&["at", &failed, "--json", "--project", "api"]);
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["environments"][0]["failed"]["build"], "master-2");
+        for (written, says) in [
+            ("999999", "there is no event 999999; the log has the positions 1 to "),
+            ("0", "there is no event 0"),
+            ("2001-01-01T00:00Z", "is before the first event, which was recorded at "),
+            ("2199-01-01T00:00Z", "is in the future; the last event was recorded at "),
+            ("2026-11-27 14:00", "has no zone; write 2026-11-27T14:00Z"),
+            ("tomorrow", "is no moment"),
+        ] {
+            let (code, told, said) = s.coolops(&["at", written]);
+            assert!(code == 1 && told.is_empty() && said.contains(says), "{written}: {said}");
+        }
+        // Between two moments: what changed.
+        let (_, told, _) = s.coolops(&["at", "5", "--until", &log.last().unwrap().position.to_string()]);
+        assert!(told.contains("Staging      runs master-1") && told.contains("Production   runs master-3"), "{told}");
+        let (_, same, _) = s.coolops(&["at", &failed, "--until", &failed]);
+        assert!(same.ends_with("None.\n"), "{same}");
+    });
+}
+
+#[test]
+fn a_build_s_page_is_as_it_was_and_every_event_is_a_link_to_how_it_was_then() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.container_ends("master-1", 3).await;
+        let id = coolops::domain::ids::BuildId::of_name(s.project(), "master-1");
+        let project = s.app.project_named("api").await.unwrap();
+        let links = s.app.keys.links(&project.link_key).unwrap();
+        let path = coolops::slack::render::build_url("", &links, id);
+        let (_, now) = s.get(&path).await;
+        assert!(now.contains("exit code 3"), "{now}");
+        let addresses: Vec<String> = regex::Regex::new("href=\"(\\?key=[^\"]*at=[0-9]+)\"")
+            .unwrap()
+            .captures_iter(&now)
+            .map(|c| c[1].replace("&amp;", "&"))
+            .collect();
+        assert!(addresses.len() >= 6, "{addresses:?}");
+        let mut said = Vec::new();
+        for address in &addresses {
+            let (code, then) = s.get(&format!("/builds/{id}{address}")).await;
+            assert_eq!(code, StatusCode::OK);
+            assert!(then.contains("As it was at event ") && then.contains("id=\"slider\""), "{then}");
+            said.extend(["failed", "running", "not deployed"].into_iter().find(|word| {
+                then.contains(&format!("<span class=\"badge {word}")) || then.contains(&format!(">{word}<"))
+            }));
+        }
+        said.dedup();
+        assert_eq!(said, ["not deployed", "running", "failed"]);
+        let (code, text) = s.get(&format!("{path}&at=1")).await;
+        assert!(
+            code == StatusCode::BAD_REQUEST && text.contains("this build was announced later, by event "),
+            "{text}"
+        );
+        let (code, text) = s.get(&format!("{path}&at=yesterday")).await;
+        assert!(code == StatusCode::BAD_REQUEST && text.contains("is no moment"), "{text}");
+    });
+}
+
+#[test]
+fn the_board_shows_all_projects_now_and_then_to_whoever_has_its_link() {
+    story(async |s| {
+        a_busy_day(s).await;
+        let (_, told, _) = s.coolops(&["at", "5", "--link"]);
+        let link = told.lines().last().unwrap().strip_prefix("https://coolops.test").unwrap().to_owned();
+        let (code, then) = s.get(&link).await;
+        assert_eq!(code, StatusCode::OK);
+        assert!(then.contains("event 5") && !then.contains("master-1"), "{then}");
+        let now = link.replace("at=5&", "");
+        let (_, page) = s.get(&now).await;
+        assert!(page.contains("<h2>Api</h2>") && page.contains("<td>master-3</td>"), "{page}");
+        let (_, page) = s.get(&format!("{now}&since=5")).await;
+        assert!(page.contains("What changed since event 5") && page.contains("runs master-3"), "{page}");
+        for wrong in ["/board".to_owned(), "/board?key=x".to_owned(), link.replace("key=", "key=x")] {
+            assert_eq!(s.get(&wrong).await.0, StatusCode::NOT_FOUND, "{wrong}");
+        }
+        assert_eq!(s.get(&link.replace("at=5", "at=999999")).await.0, StatusCode::BAD_REQUEST);
+    });
+}
