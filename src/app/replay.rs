@@ -47,11 +47,20 @@ impl App {
     /// # Errors
     /// When the database does not answer, or an event is of a type that this version doesn't know: then nothing is swapped.
     pub async fn rebuild(&self) -> Result<Rebuilt, ReadError> {
+        self.rebuild_telling(&|_, _| {}).await
+    }
+
+    /// The same; tells now and then how many events of how many are folded.
+    ///
+    /// # Errors
+    /// As [`App::rebuild`].
+    pub async fn rebuild_telling(&self, tell: &(impl Fn(i64, i64) + Sync)) -> Result<Rebuilt, ReadError> {
+        let (head, _) = self.store.log().head().await?;
         let mut staging = self.store.stage().await?;
         let mut fold = Fold::default();
-        let mut position = self.fold_from(0, &mut fold, &mut staging).await?;
+        let mut position = self.fold_from(0, &mut fold, &mut staging, &|done| tell(done, head)).await?;
         staging.lock().await?;
-        position = self.fold_from(position, &mut fold, &mut staging).await?;
+        position = self.fold_from(position, &mut fold, &mut staging, &|_| {}).await?;
         let tables = staging.swap().await?;
         let work = self.store.jobs().missing().await?;
         for task in &work {
@@ -60,7 +69,13 @@ impl App {
         Ok(Rebuilt { events: position, tables, work_found: work.len(), damaged: fold.damaged })
     }
 
-    async fn fold_from(&self, mut position: i64, fold: &mut Fold, staging: &mut Staging) -> Result<i64, ReadError> {
+    async fn fold_from(
+        &self,
+        mut position: i64,
+        fold: &mut Fold,
+        staging: &mut Staging,
+        tell: &(impl Fn(i64) + Sync),
+    ) -> Result<i64, ReadError> {
         loop {
             let page = self.store.log().after(position, PAGE).await?;
             if page.is_empty() {
@@ -88,6 +103,7 @@ impl App {
                     staging.flush().await?;
                 }
             }
+            tell(position);
         }
         staging.flush().await?;
         Ok(position)

@@ -91,7 +91,9 @@ pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
         let report = app.audit(true).await?;
         return Ok(tell(&report, args.format, true));
     }
-    let rebuilt = app.rebuild().await?;
+    let progress = output::Progress::begin("Folding events");
+    let rebuilt = app.rebuild_telling(&|done, of| progress.tell(done, of)).await?;
+    progress.end();
     if args.format.json {
         output::json(&rebuilt);
     } else {

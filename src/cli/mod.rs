@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod environment;
 mod environment_check;
 pub mod events;
+pub mod explain;
 pub mod history;
 pub mod images;
 pub mod installation;
@@ -108,6 +109,8 @@ pub enum Command {
     Notify(notify::Args),
     /// What is where: of each environment the build that runs, since when, by whom, and what is on its way
     Status(status::Args),
+    /// The story of a build's message: each event, what it changed there, and when Slack was sent it
+    Explain(explain::Args),
     /// What was where at a moment: what ran, who held it, what waited and why; or what changed between two
     At(at::Args),
     /// Who deployed what where and when, and how it ended; or who changed which setting
@@ -195,6 +198,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Installation(args) => installation::run(args).await,
         Command::Notify(args) => notify::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Explain(args) => explain::run(args).await,
         Command::At(args) => at::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Who(args) => who::run(args).await,

@@ -68,3 +68,60 @@ pub fn time(at: DateTime<Utc>) -> String {
 pub fn safe(text: &str) -> String {
     on_a_line(text)
 }
+
+/// How far something is, on one line of a person's terminal: a bar, the rate, the time left. Nothing elsewhere.
+pub struct Progress {
+    what: &'static str,
+    begun: std::time::Instant,
+    shown: bool,
+}
+
+impl Progress {
+    /// Begins.
+    pub fn begin(what: &'static str) -> Self {
+        Self { what, begun: std::time::Instant::now(), shown: std::io::stderr().is_terminal() }
+    }
+
+    /// So many of so many are done.
+    pub fn tell(&self, done: i64, of: i64) {
+        if self.shown {
+            let line = progress(self.what, (done, of), self.begun.elapsed().as_secs_f64());
+            let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
+        }
+    }
+
+    /// Takes the line away.
+    pub fn end(self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn progress(what: &str, (done, of): (i64, i64), seconds: f64) -> String {
+    const WIDTH: usize = 24;
+    let share = if of > 0 { (done as f64 / of as f64).clamp(0.0, 1.0) } else { 1.0 };
+    #[expect(clippy::cast_sign_loss, reason = "a share is not negative")]
+    let full = (share * WIDTH as f64) as usize;
+    let bar = format!("{}{}", "#".repeat(full), ".".repeat(WIDTH - full));
+    let rate = if seconds > 0.0 { done as f64 / seconds } else { 0.0 };
+    let left = if rate > 0.0 { format!(", {:.0} s left", (of - done).max(0) as f64 / rate) } else { String::new() };
+    format!("{what} [{bar}] {:3.0} %, {rate:.0} a second{left}", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_tells_how_far_how_fast_and_how_long() {
+        assert_eq!(
+            progress("Folding events", (250_000, 1_000_000), 2.0),
+            "Folding events [######..................]  25 %, 125000 a second, 6 s left"
+        );
+        assert_eq!(
+            progress("Folding events", (0, 0), 0.0),
+            "Folding events [########################] 100 %, 0 a second"
+        );
+    }
+}

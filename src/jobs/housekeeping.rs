@@ -95,6 +95,7 @@ pub(super) async fn forget(app: &App) {
     let forgotten = async {
         app.store.deliveries().forget_old().await?;
         app.store.jobs().forget_done().await?;
+        app.store.messages().forget_sends().await?;
         app.erase_archived().await?;
         anyhow::Ok(())
     };

@@ -12,6 +12,7 @@ mod facts;
 pub mod interaction;
 mod line;
 pub mod mrkdwn;
+pub mod plain;
 pub mod render;
 pub mod report;
 pub mod signature;

@@ -180,10 +180,11 @@ impl Messages<'_> {
         sqlx::query!(
             // Whoever gets through opens Slack for everybody; not what was on its way when the app was taken away.
             "with open as (delete from rate_bucket where scope = 'slack' and (reason is null or blocked_until <= coolops_now()))
-             update slack_message set state = 'live', channel = $2, ts = $3, 
+             , noted as (update slack_message set state = 'live', channel = $2, ts = $3, 
                     sent_payload = case when doubts = $10 then $4 end, sent_digest = case when doubts = $10 then $5::bytea end, render_version = $6,
                     sent_position = greatest(sent_position, $7), sent_at = coolops_now(), problem = $12, plain = $12::text is not null
-              where build_id = $1 and holds($8, $9, $11)",
+              where build_id = $1 and holds($8, $9, $11) returning build_id, sent_at)
+             insert into slack_sent (build_id, position, sent_at) select build_id, $7, sent_at from noted",
             build.0,
             place.channel,
             place.ts,
@@ -200,6 +201,27 @@ impl Messages<'_> {
         .execute(&self.0.pool)
         .await
         .map(|done| done.rows_affected() == 1)
+    }
+
+    /// What Slack was sent of a build's message, and when: the position that it told of, and a time; the newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn sends(self, build: BuildId) -> Result<Vec<(i64, DateTime<Utc>)>, sqlx::Error> {
+        let rows =
+            sqlx::query!("select position, sent_at from slack_sent where build_id = $1 order by sent_at desc", build.0);
+        Ok(rows.fetch_all(&self.0.pool).await?.into_iter().map(|r| (r.position, r.sent_at)).collect())
+    }
+
+    /// Forgets what was sent when, after 30 days.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_sends(self) -> Result<(), sqlx::Error> {
+        sqlx::query!("delete from slack_sent where sent_at < coolops_now() - interval '30 days'")
+            .execute(&self.0.work)
+            .await
+            .map(|_| ())
     }
 
     /// A message landed when this process had no right to post it any more: it may be a second one of its build.

@@ -6,14 +6,14 @@ use super::{Bench, SHELLS, Variables, variables, with};
 use crate::story::service::free_port;
 
 /// Amazon, as far as moto is it.
-struct Amazon {
+pub struct Amazon {
     moto: Child,
-    url: String,
+    pub url: String,
     aws: String,
 }
 
 impl Amazon {
-    fn start(bench: &Bench) -> Self {
+    pub fn start(bench: &Bench) -> Self {
         let port = free_port();
         let library = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
         let program = format!(
@@ -40,7 +40,7 @@ impl Amazon {
         bench.tool("aws", &format!("{before}\nexec '{}' --endpoint-url {} \"$@\"", self.aws, self.url));
     }
 
-    fn says(&self, arguments: &[&str]) -> String {
+    pub fn says(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(&self.aws);
         command.args(["--endpoint-url", &self.url, "--region", "eu-west-1"]).args(arguments);
         command.envs([("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_PAGER", "")]);

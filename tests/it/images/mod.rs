@@ -1,7 +1,7 @@
 //! The deployment images' entry points, as a container would run them: with real tools where they can be had, and
 //! recording stand-ins for what can't (`gcloud`, `helm`, `terraform`).
 
-mod amazon;
+pub mod amazon;
 mod ansible;
 mod built;
 mod cluster;

@@ -195,6 +195,7 @@ const PURE: &[&str] = &[
     "runner/mask.rs",
     "runner/parts.rs",
     "jobs/last_words.rs",
+    "slack/plain.rs",
     "slack/answer.rs",
     "slack/button.rs",
     "slack/command.rs",

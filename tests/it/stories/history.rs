@@ -142,6 +142,26 @@ fn what_led_to_an_event_and_what_followed_is_told_as_a_tree() {
 }
 
 #[test]
+fn a_message_s_story_is_each_event_with_what_it_changed_and_when_that_was_sent() {
+    story(async |s| {
+        three(s).await;
+        let told = printed(s, &["explain", "api/master-2"]);
+        let at = |words: &str| told.find(words).unwrap_or_else(|| panic!("{words}:\n{told}"));
+        assert!(at("    + [Deploy to Staging]") < at("ben: asked for master-2 on Staging"), "{told}");
+        assert!(at("ben: asked for master-2 on Staging") < at("coolops: it failed: "), "{told}");
+        let failed = &told[at("coolops: it failed: ")..];
+        assert!(failed.lines().any(|line| line.starts_with("    - ") && line.contains("running")), "{failed}");
+        assert!(failed.lines().any(|line| line.starts_with("    + ") && line.contains("failed")), "{failed}");
+        assert!(failed.contains("    sent 20"), "{failed}");
+        assert!(told.contains("The message: C0DEPLOYS1 ("), "{told}");
+        let json: Value = serde_json::from_str(&printed(s, &["explain", "master-2", "--json"])).unwrap();
+        assert_eq!(json[0]["said"].as_str().unwrap().contains("announced the build master-2"), true);
+        let (code, _, said) = s.coolops(&["explain", "nothing"]);
+        assert!(code == 1 && said.contains("there is no event, deployment or build nothing"), "{said}");
+    });
+}
+
+#[test]
 fn the_history_is_a_page_of_its_project_and_json_with_a_cursor_that_stays() {
     story(async |s| {
         three(s).await;

@@ -103,6 +103,59 @@ fn a_place_that_is_full_or_gone_holds_nothing_up_and_is_told() {
 }
 
 #[test]
+fn checkpoints_are_kept_in_a_bucket() {
+    story(async |s| {
+        let bench = crate::images::Bench::new();
+        let amazon = crate::images::amazon::Amazon::start(&bench);
+        let address = amazon.url.clone();
+        amazon.says(&["s3", "mb", "s3://checkpoints"]);
+        let anchored = Anchored::new(s);
+        let places = format!("s3://checkpoints/coolops/log,{}", anchored.folder.display());
+        let with = |secret: &'static str| {
+            [
+                ("COOLOPS_CHECKPOINT_KEY", anchored.private.as_str()),
+                ("COOLOPS_CHECKPOINTS", places.as_str()),
+                ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+                ("AWS_SECRET_ACCESS_KEY", secret),
+                ("AWS_REGION", "eu-west-1"),
+                ("AWS_ENDPOINT", address.as_str()),
+                ("AWS_ALLOW_HTTP", "true"),
+            ]
+        };
+        deployed(s).await;
+        let (code, note, said) = s.coolops_with(&["audit", "checkpoint"], &with("secret"));
+        assert_eq!(code, 0, "{note}{said}");
+        let (code, again, _) = s.coolops_with(&["audit", "checkpoint"], &with("secret"));
+        assert_eq!((code, &again), (0, &note), "nothing new");
+        let listed = amazon.says(&["s3", "ls", "--recursive", "s3://checkpoints/coolops/log/"]);
+        assert_eq!(listed.lines().count(), 2, "{listed}");
+        let kept = amazon.says(&["s3", "cp", "s3://checkpoints/coolops/log/checkpoint", "-"]);
+        assert_eq!(kept, note);
+        let (code, told, said) = s.coolops_with(&["audit", "verify"], &with("secret"));
+        assert!(code == 0 && told.contains("5 checkpoints are of this log"), "{told}{said}");
+        // What was put there by somebody else is found.
+        let forged = bench.path("forged");
+        std::fs::write(&forged, note.replacen("/log\n", "/log2\n", 1)).unwrap();
+        amazon.says(&[
+            "s3",
+            "cp",
+            forged.to_str().unwrap(),
+            "s3://checkpoints/coolops/log/checkpoints/2026-01-01/forged",
+        ]);
+        let (code, told, _) = s.coolops_with(&["audit", "verify"], &with("secret"));
+        assert!(code == 1 && told.contains("checkpoints/2026-01-01/forged: "), "{told}");
+        // A bucket that is gone is told, without its key, and the other place is kept up to date.
+        drop(amazon);
+        s.presses("ana", "master-1", "Production").await;
+        let (code, newer, said) = s.coolops_with(&["audit", "checkpoint"], &with("hunter2"));
+        assert!(code == 1 && newer != note && said.contains("s3://checkpoints/coolops/log: "), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+        assert_eq!(std::fs::read_to_string(anchored.folder.join("checkpoint")).unwrap(), newer);
+        s.tampered = true;
+    });
+}
+
+#[test]
 fn a_restored_backup_closes_the_log_until_an_operator_decides() {
     story(async |s| {
         let anchored = Anchored::new(s);
