@@ -148,7 +148,12 @@ impl Staging {
     /// When the database does not answer; nothing is replaced then.
     pub async fn swap(mut self) -> Result<Vec<Swapped>, sqlx::Error> {
         let mut swapped = Vec::new();
+        // Nobody has counted what was staged, and the live tables may be empty: a plan that goes through one of them for each row of
+        // the other would take hours for a long log.
+        sqlx::query("set local enable_nestloop = off").execute(&mut self.connection).await?;
         for (table, key) in TABLES {
+            let statement = format!("analyze next_{table}");
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut self.connection).await?;
             let run = async |connection: &mut PgConnection, statement: String| {
                 sqlx::query(sqlx::AssertSqlSafe(statement)).execute(connection).await.map(|done| done.rows_affected())
             };
