@@ -1,4 +1,5 @@
--- Each event says what it follows from: what its writer names, else the event before it in its stream, else, for the first of a
+-- Each event says what it follows from: what its writer names; else, of a deployment and of a message, the event before it in its
+-- stream, and of other things the event that made them (a setting does not follow from the one before it); else, for the first of a
 -- stream, the event that began what it is about (a press: its build; an environment: its project). Only what came from outside
 -- and is about nothing older has no cause: a project, a build, the first setting of everything, a person's first choice.
 --
@@ -6,6 +7,10 @@
 -- `append_batch` is as it was but for these.
 
 alter table event_head add column closed text;               -- why
+alter table event add check (position >= 1);                 -- nothing stands before the first
+-- What may follow from another story than its own, by what it follows from.
+create index event_by_cause on event (causation_id)
+  where type in ('deployment_promoted', 'deployment_moved_up', 'deployment_locked_out', 'deployment_stopped', 'environment_locked');
 
 create function close_log(why text) returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$ update public.event_head set closed = why where closed is null $$;
@@ -55,12 +60,12 @@ begin
   causes := array(
     select coalesce(t.ca,
         case when t.x > 0 then coalesce(
-               (select v.event_id from public.event v where v.stream_id = t.s and v.stream_version = t.x),
-               (select u.e from unnest(e_id, e_stream, e_expected) u(e, s, x) where u.s = t.s and u.x = t.x - 1 limit 1))
+               (select v.event_id from public.event v where v.stream_id = t.s and v.stream_version = case when t.k in ('deployment', 'message') then t.x else 1 end),
+               (select u.e from unnest(e_id, e_stream, e_expected) u(e, s, x) where u.s = t.s and u.x = case when t.k in ('deployment', 'message') then t.x - 1 else 0 end limit 1))
              when t.s <> t.c then coalesce(
                (select v.event_id from public.event v where v.stream_id = t.c and v.stream_version = 1),
                (select u.e from unnest(e_id, e_stream, e_expected) u(e, s, x) where u.s = t.c and u.x = 0 limit 1)) end)
-      from unnest(e_causation, e_stream, e_correlation, e_expected) with ordinality t(ca, s, c, x, n) order by t.n);
+      from unnest(e_causation, e_stream, e_correlation, e_expected, e_stream_type) with ordinality t(ca, s, c, x, k, n) order by t.n);
   for i in 1 .. cardinality(e_request) loop
     bodies[i] := sha256('\x00'::bytea || convert_to(e_payload[i], 'UTF8'));
     items[i] := public.item_hash(e_id[i], the_tenant, e_stream_type[i], e_stream[i], e_expected[i] + 1, e_type[i], e_version[i], e_actor[i], e_correlation[i], causes[i], e_fence[i], bodies[i]);

@@ -2,6 +2,7 @@
 -- else (src/store/access.sql). A column is never taken away or given another meaning; docs/HISTORY.md says the same as here.
 
 create index deployment_of_project on deployment (project_id, requested desc);
+create index deployment_of_presser on deployment (lower(coalesce(doc->'requested_by'->>'name', doc->'requested_by'->>'login')), requested desc);
 
 create view history_events as
 select e.position, e.recorded_at, e.type, e.schema_version,

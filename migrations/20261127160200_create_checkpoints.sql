@@ -6,20 +6,23 @@ create table tree_tile (
   hash bytea  not null check (octet_length(hash) = 32)
 );
 
--- What was signed.
+-- What was signed, in the order in which it was.
 create table checkpoint (
+  n         bigint      primary key generated always as identity,
   size      bigint      not null,
   root      bytea       not null check (octet_length(root) = 32),
+  key_id    text        not null,
   note      text        not null,
   signed_at timestamptz not null default coolops_now(),
-  primary key (size, root)
+  unique (size, root, key_id)
 );
 
 -- How far each place outside got.
 create table checkpoint_place (
   place         text        primary key,
-  size          bigint      not null default 0,
-  kept_at       timestamptz,
+  size          bigint      not null default 0,              -- of the newest that is there
+  kept          bigint      not null default 0,              -- all up to this n are there
+  asked_at      timestamptz not null default coolops_now(),
   problem       text,
   failing_since timestamptz
 );

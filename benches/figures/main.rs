@@ -17,6 +17,7 @@ mod backlog;
 #[expect(dead_code, reason = "the stories need more of it")]
 mod browser;
 mod controls;
+mod history;
 mod load;
 mod logs;
 mod service;
@@ -392,9 +393,14 @@ pub fn engine() -> Docker {
 
 /// The events of a build with 5 deployments.
 fn story_of(n: u128) -> Vec<Event> {
+    let environments: Vec<Uuid> = (10..13).map(Uuid::from_u128).collect();
+    story_in(n, ProjectId(Uuid::from_u128(1)), &environments)
+}
+
+/// The same in a project with its environments.
+fn story_in(n: u128, project_id: ProjectId, environments: &[Uuid]) -> Vec<Event> {
     let build_id = BuildId(Uuid::from_u128(1_000_000_000 + n));
-    let project_id = ProjectId(Uuid::from_u128(1));
-    let environment = |e: u128| EnvironmentId(Uuid::from_u128(10 + e));
+    let environment = |e: u128| EnvironmentId(environments[e as usize % environments.len()]);
     let entry = |name: &str, value: String| Entry { name: name.into(), value };
     let mut events: Vec<Event> = vec![
         BuildRegistered {
@@ -467,6 +473,13 @@ fn story_of(n: u128) -> Vec<Event> {
         });
     }
     events
+}
+
+/// An append of one build.
+fn registered(n: u128) -> Append {
+    let mut append = Append::default();
+    append.event(EventId(Uuid::from_u128(n + (1 << 120))), &story_of(n + (1 << 100)).swap_remove(0), &Actor::System, 0);
+    append
 }
 
 /// Folding from stored bytes, rendering and digesting, on one core.
@@ -567,6 +580,7 @@ async fn million() -> Vec<Row> {
         peak = peak.max(megabytes);
     }
     let (a, b) = (median(&mut ours), median(&mut theirs));
+    let answers = history::over_a_million(&mut service, b).await;
     let mut starts = Vec::new();
     for n in 0..5 {
         let before = Instant::now();
@@ -591,18 +605,22 @@ async fn million() -> Vec<Row> {
             met: start <= 0.3,
         },
     ]
+    .into_iter()
+    .chain(answers)
+    .collect()
 }
 
 /// Writes builds with 5 deployments each until the log has a million events, and what Slack was sent for each.
 async fn seed_million(service: &Service) -> i64 {
     let store = Store::open(&service.database.url, 4).await.unwrap();
     let builds = 1_000_000_u128.div_ceil(21);
+    let environments = service.environments().await;
     let mut pending = futures::stream::iter((0..builds).map(|n| {
-        let store = store.clone();
+        let (store, environments) = (store.clone(), environments.clone());
         async move {
             let mut append = Append::default();
             let mut versions = std::collections::HashMap::new();
-            for (k, event) in story_of(n).iter().enumerate() {
+            for (k, event) in story_in(n, ProjectId::of_slug("api"), &environments).iter().enumerate() {
                 let version = versions.entry(event.address().stream).or_insert(0);
                 append.event(
                     EventId(Uuid::from_u128((n << 16) + k as u128 + (1 << 90))),

@@ -181,6 +181,30 @@ impl Service {
         (seconds, peak, String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// A command that goes on meanwhile.
+    pub fn in_background(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// The same with its output to nowhere, and with more variables.
+    pub async fn timed_to_nowhere(&self, arguments: &[&str], variables: &[(&str, &str)]) -> (f64, f64) {
+        let before = Instant::now();
+        let mut command = self.command(arguments);
+        let mut child =
+            command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0.0_f64;
+        let ended = loop {
+            peak = peak.max(kilobytes(&std::fs::read_to_string(&status).unwrap_or_default(), "VmHWM:") as f64 / 1024.0);
+            match child.try_wait().unwrap() {
+                Some(ended) => break ended,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        assert!(ended.success(), "{arguments:?}");
+        (before.elapsed().as_secs_f64(), peak)
+    }
+
     /// Slack takes no part in what is measured: messages are not brought up to date meanwhile.
     pub async fn quiet(&self) {
         self.standin.workspace().plan(

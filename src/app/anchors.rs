@@ -3,19 +3,22 @@
 
 use std::collections::BTreeMap;
 
-use super::checkpoints::{Found, is_abandoned};
+use super::checkpoints::{Evidence, Found};
 use super::finding::{Finding, Kind};
-use crate::domain::installation::Installation;
 use crate::proof::chain::Hash;
+use crate::proof::checkpoint::Fork;
 use crate::proof::tree::Growing;
 
 /// Checkpoints by their size, and the tree as far as the log was read.
 #[derive(Default)]
 pub struct Anchors {
     tree: Growing,
-    waiting: BTreeMap<u64, Vec<(String, Hash)>>,
+    waiting: BTreeMap<u64, Vec<(String, bool, Hash)>>,
     fitting: BTreeMap<u64, usize>,
-    misfits: Vec<(u64, Hash, String)>,
+    outside: usize,
+    misfits: Vec<(u64, String)>,
+    forks: Vec<Fork>,
+    given_up: usize,
     findings: Vec<Finding>,
 }
 
@@ -23,20 +26,24 @@ pub struct Anchors {
 pub struct Judged {
     /// How many are of this log.
     pub fitting: usize,
+    /// How many of these are kept outside.
+    pub outside: usize,
     /// How many events the newest of these covers.
     pub covered: u64,
+    /// How many are of histories that were given up, as somebody with the key decided.
+    pub given_up: usize,
     /// What is not as it should be.
     pub findings: Vec<Finding>,
 }
 
 impl Anchors {
     /// Takes what was found; what is not believed is told.
-    pub fn of(found: Vec<Found>, problems: Vec<(Kind, String)>) -> Self {
-        let mut anchors = Self::default();
-        anchors.findings.extend(problems.into_iter().map(|(kind, said)| Finding::of(kind, said)));
-        for Found { at, opened } in found {
+    pub fn of(evidence: Evidence) -> Self {
+        let mut anchors = Self { forks: evidence.forks, ..Self::default() };
+        anchors.findings.extend(evidence.problems.into_iter().map(|said| Finding::of(Kind::MissingCheckpoint, said)));
+        for Found { at, outside, opened } in evidence.found {
             match opened {
-                Ok(opened) => anchors.waiting.entry(opened.size).or_default().push((at, opened.root)),
+                Ok(opened) => anchors.waiting.entry(opened.size).or_default().push((at, outside, opened.root)),
                 Err(why) => anchors.findings.push(Finding::of(Kind::BadCheckpoint, format!("{at}: {why}"))),
             }
         }
@@ -48,45 +55,52 @@ impl Anchors {
         self.tree.leaf(leaf);
         let Some(here) = self.waiting.remove(&self.tree.size()) else { return };
         let (size, root) = (self.tree.size(), self.tree.root());
-        for (at, signed) in here {
+        for (at, outside, signed) in here {
             if signed == root {
                 *self.fitting.entry(size).or_default() += 1;
+                self.outside += usize::from(outside);
+            } else if self.forks.iter().any(|fork| fork.gives_up(size)) {
+                self.given_up += 1;
             } else {
-                self.misfits.push((size, signed, at));
+                self.misfits.push((size, at));
             }
         }
     }
 
-    /// Judges them when the log was read to its end, or as far as its chain holds.
-    pub fn judge(self, installation: &Installation, broken: bool) -> Judged {
-        let Self { tree, waiting, fitting, misfits, mut findings } = self;
+    /// Judges them when the log was read to its end, or as far as its chain holds. What belongs together is one finding.
+    pub fn judge(self, broken: bool) -> Judged {
+        let Self { tree, waiting, fitting, outside, misfits, forks, mut given_up, mut findings } = self;
         let covered = fitting.keys().next_back().copied().unwrap_or(0);
-        for (size, root, at) in misfits {
-            if is_abandoned(installation, size, &root) {
-                continue;
-            }
+        let and_more =
+            |n: usize| if n > 1 { format!(", and {} more checkpoints say so", n - 1) } else { String::new() };
+        let (signed_twice, rewritten): (Vec<_>, Vec<_>) = misfits.into_iter().partition(|(size, _)| *size <= covered);
+        let first_after = |size: u64| {
             let good = fitting.range(..size).next_back().map_or(0, |(size, _)| *size);
-            let first = i64::try_from(good + 1).unwrap_or(i64::MAX);
-            if covered >= size {
-                let said = format!(
-                    "{at}: it says of {size} events what others that were signed don't: there are two histories, which part at event {first} or after"
-                );
-                findings.push(Finding::at(Kind::Fork, first, said));
-            } else {
-                let said = format!(
-                    "events {first} to {size}: not those that were signed ({at}); the chain is whole, so it was computed anew"
-                );
-                findings.push(Finding::at(Kind::RewrittenHistory, first, said));
-            }
+            i64::try_from(good + 1).unwrap_or(i64::MAX)
+        };
+        if let Some((size, at)) = signed_twice.first() {
+            let (first, more) = (first_after(*size), and_more(signed_twice.len()));
+            let said = format!(
+                "{at}: it says of {size} events what others that were signed don't: there are two histories, which part at event {first} or after{more}"
+            );
+            findings.push(Finding::at(Kind::Fork, first, said));
         }
-        let beyond =
-            waiting.into_iter().flat_map(|(size, all)| all.into_iter().map(move |(at, root)| (size, root, at)));
-        let gone = beyond.filter(|(size, root, _)| !broken && !is_abandoned(installation, *size, root));
-        for (size, _, at) in gone {
-            let (first, size) = (i64::try_from(tree.size() + 1).unwrap_or(i64::MAX), size.max(1));
-            let said = format!("event {first}: missing, and so on to {size}, which were signed ({at})");
+        if let Some((size, at)) = rewritten.first() {
+            let (first, more) = (first_after(*size), and_more(rewritten.len()));
+            let said = format!(
+                "events {first} to {size}: not those that were signed ({at}); the chain is whole, so it was computed anew{more}"
+            );
+            findings.push(Finding::at(Kind::RewrittenHistory, first, said));
+        }
+        let beyond = waiting.into_iter().flat_map(|(size, all)| all.into_iter().map(move |(at, ..)| (size, at)));
+        let (decided, gone): (Vec<_>, Vec<_>) =
+            beyond.filter(|_| !broken).partition(|(size, _)| forks.iter().any(|fork| fork.gives_up(*size)));
+        given_up += decided.len();
+        if let Some((size, at)) = gone.last() {
+            let (first, more) = (i64::try_from(tree.size() + 1).unwrap_or(i64::MAX), and_more(gone.len()));
+            let said = format!("event {first}: missing, and so on to {size}, which were signed ({at}){more}");
             findings.push(Finding::at(Kind::RewrittenHead, first, said));
         }
-        Judged { fitting: fitting.values().sum(), covered, findings }
+        Judged { fitting: fitting.values().sum(), outside, covered, given_up, findings }
     }
 }

@@ -34,6 +34,10 @@ pub struct Report {
     pub checkpoints: usize,
     /// See there.
     pub covered: u64,
+    /// How many of these are kept outside.
+    pub outside: usize,
+    /// Checkpoints of histories that don't go on, as somebody with the key decided.
+    pub given_up: usize,
     /// Whether any place outside was looked at.
     pub kept_outside: bool,
     /// Output journals checked.
@@ -52,12 +56,12 @@ pub struct Report {
     pub more_findings: usize,
 }
 
-/// Findings past this many are not listed: one early change breaks every later link.
+/// Findings of one kind past this many are not listed: one early change breaks every later link.
 const FINDINGS_MAX: usize = 20;
 
 impl Report {
     fn find(&mut self, finding: Finding) {
-        if self.findings.len() < FINDINGS_MAX {
+        if self.findings.iter().filter(|other| other.kind == finding.kind).count() < FINDINGS_MAX {
             self.findings.push(finding);
         } else {
             self.more_findings += 1;
@@ -88,13 +92,10 @@ impl App {
     /// # Errors
     /// When the database does not answer.
     pub async fn audit(&self, messages: bool) -> Result<Report, sqlx::Error> {
-        let (found, problems) = match self.keeping.believed.is_empty() {
-            true => Default::default(),
-            false => self.checkpoints_found().await?,
-        };
+        let evidence = self.evidence().await?;
         let mut audit = Audit {
             app: self,
-            anchors: Anchors::of(found, problems),
+            anchors: Anchors::of(evidence),
             report: Report::default(),
             previous: chain::genesis(),
             broken: false,
@@ -117,7 +118,7 @@ impl App {
                 audit.report.messages_of_other_versions += 1;
             }
         }
-        self.store.log().scan(0, |row| audit.event(row)).await?;
+        self.store.log().scan(i64::MIN, |row| audit.event(row)).await?;
         let Audit { mut report, previous, broken, head, sent, with_journal, seals, projects, open, anchors, .. } =
             audit;
         report.head = hex::encode(previous);
@@ -140,9 +141,13 @@ impl App {
                 report.find(Finding::of(Kind::ChangedMessage, said));
             }
         }
-        let installation = self.installation_anew().await.map(|seen| seen.value.clone()).unwrap_or_default();
-        let judged = anchors.judge(&installation, broken);
-        (report.checkpoints, report.covered) = (judged.fitting, judged.covered);
+        let judged = anchors.judge(broken);
+        (report.checkpoints, report.outside, report.covered) = (judged.fitting, judged.outside, judged.covered);
+        report.given_up = judged.given_up;
+        if report.kept_outside && judged.outside == 0 && report.events > 0 && !broken {
+            let said = "no checkpoint of this log is kept in any of the places: nothing outside bears it out";
+            report.find(Finding::of(Kind::MissingCheckpoint, said));
+        }
         judged.findings.into_iter().for_each(|finding| report.find(finding));
         for trigger in self.store.log().unguarded().await? {
             let said = format!(
@@ -287,6 +292,10 @@ impl Audit<'_> {
     /// Where the chain does not hold; else it is one event longer.
     fn break_at(&mut self, row: &Row<'_>) -> Option<Finding> {
         let expected = self.report.events + 1;
+        if row.position < expected {
+            let said = format!("event {}: inserted (before event {expected})", row.position);
+            return Some(Finding::at(Kind::InsertedEvent, row.position, said));
+        }
         if row.position != expected {
             let said = format!("event {expected}: missing (the next one is {})", row.position);
             return Some(Finding::at(Kind::MissingEvent, expected, said));

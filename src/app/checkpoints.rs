@@ -3,16 +3,15 @@
 //! **Invariant:** nothing is signed that does not follow from what was signed before. Whoever finds that another history
 //! is kept outside closes the log until an operator has decided; nobody decides that by themselves.
 
-use std::fmt::Write;
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
 
-use super::finding::Kind;
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
 use crate::domain::event::{Actor, Event};
-use crate::domain::fork_events::{Abandoned, ForkDecided};
-use crate::domain::installation::Installation;
-use crate::places::{Place, PlaceError};
+use crate::domain::fork_events::ForkDecided;
+use crate::places::{self, NEWEST, Place, PlaceError};
 use crate::proof::chain::{self, Hash};
-use crate::proof::checkpoint::{self, LogKey, NotBelieved, PublicKey};
+use crate::proof::checkpoint::{self, Fork, LogKey, NotBelieved, Opened, PublicKey};
 use crate::proof::exported::Exported;
 use crate::proof::statement::Statement;
 use crate::proof::tree::{self, Growing, NoProof, TILE, Tiles};
@@ -38,6 +37,11 @@ pub enum NoCheckpoint {
     /// Nobody signs here.
     #[error("no key signs checkpoints here: set COOLOPS_CHECKPOINT_KEY and COOLOPS_CHECKPOINTS")]
     NoKey,
+    /// There is nothing to hold the log against.
+    #[error(
+        "no place where checkpoints are kept can be read, and nothing is known to be signed; nothing is signed until one can"
+    )]
+    Nowhere,
     /// The log does not bear out what was signed before, or not even itself.
     #[error("{0}; nothing is signed. coolops audit verify tells more")]
     Tampered(String),
@@ -47,9 +51,6 @@ pub enum NoCheckpoint {
     /// The database is away.
     #[error("the database does not answer")]
     Database(#[from] sqlx::Error),
-    /// What the log says of its installation can't be read.
-    #[error(transparent)]
-    Unreadable(#[from] crate::store::log::ReadError),
 }
 
 /// Why a decision was not taken.
@@ -61,14 +62,12 @@ pub enum ForkRefusal {
     /// A reason is recorded.
     #[error("say why, in at most 2000 characters: it is recorded")]
     Reason,
-    /// A place can't be read, and what is there decides.
-    #[error("{place} can't be read: {why}")]
-    Place {
-        /// Which.
-        place: String,
-        /// Why.
-        why: PlaceError,
-    },
+    /// Nobody signs here.
+    #[error("a decision is signed: set COOLOPS_CHECKPOINT_KEY and COOLOPS_CHECKPOINTS")]
+    NoKey,
+    /// What is kept outside decides, and nothing of it can be read or written.
+    #[error("no place can be used: {0}")]
+    NoPlace(String),
 }
 
 /// Why there is no proof.
@@ -95,8 +94,10 @@ impl From<sqlx::Error> for NotProvable {
     }
 }
 
-/// Checkpoints that a place is sent in one round.
+/// Checkpoints that a place is sent in one round, beside the newest.
 const CATCH_UP: i64 = 200;
+/// How long it may take in one round to send a place what it lacks.
+const ROUND: Duration = Duration::from_secs(20);
 
 /// The leaf of a row, and the link that it makes; nothing when it is not as it was written.
 pub(super) fn leaf_of(row: &Row<'_>, previous: &Hash) -> Option<(Hash, Hash)> {
@@ -106,9 +107,14 @@ pub(super) fn leaf_of(row: &Row<'_>, previous: &Hash) -> Option<(Hash, Hash)> {
     (row.chain_hash == link).then(|| (tree::leaf(&entry), link))
 }
 
-/// Whether an operator decided that a checkpoint's history does not go on.
-pub fn is_abandoned(installation: &Installation, size: u64, root: &Hash) -> bool {
-    installation.abandoned.iter().any(|gone| gone.size == size && gone.root == hex::encode(root))
+/// What a place has, as far as it was asked in one round.
+enum There {
+    /// It can be used, and what is called the newest there is of this log.
+    Ours,
+    /// The same, and nothing is there.
+    Empty,
+    /// It can't be used now, or holds what is not of this log's key: nothing is put there.
+    Unusable(String),
 }
 
 impl App {
@@ -118,102 +124,112 @@ impl App {
     /// # Errors
     /// See [`NoCheckpoint`].
     pub async fn checkpoint(&self) -> Result<Option<Signed>, NoCheckpoint> {
-        let keeping = &self.keeping;
-        let signer = keeping.signer.as_ref().ok_or(NoCheckpoint::NoKey)?;
-        if let Some(why) = self.store.checkpoints().closed().await? {
-            return Err(NoCheckpoint::Fork(format!("the log is closed: {why}")));
-        }
-        for place in &keeping.places {
-            self.hold_against(place).await?;
-        }
-        let signed = self.sign(signer).await?;
-        for place in &keeping.places {
-            if let Err(e) = self.bring_up_to_date(place).await? {
-                tracing::warn!(place = place.name(), error = %e, "checkpoints can't be kept there now");
-                self.store.checkpoints().failed(place.name(), &e.to_string()).await?;
-            }
+        let signer = self.keeping.signer.as_ref().ok_or(NoCheckpoint::NoKey)?;
+        let there = self.look_at_places().await?;
+        let one_is_read = there.iter().any(|there| !matches!(there, There::Unusable(_)));
+        let signed = self.sign(signer, one_is_read).await?;
+        let sending = self.keeping.places.iter().zip(&there).map(|(place, there)| self.bring_up_to_date(place, there));
+        for sent in futures::future::join_all(sending).await {
+            sent?;
         }
         Ok(signed)
     }
 
-    /// Holds what a place calls its newest checkpoint against the log. A place that can't be read is noted, and asked
-    /// again the next time: what happened is recorded meanwhile.
-    async fn hold_against(&self, place: &Place) -> Result<(), NoCheckpoint> {
-        let newest = match place.newest().await {
-            Ok(newest) => newest,
-            Err(e) => {
-                tracing::warn!(place = place.name(), error = %e, "checkpoints can't be read there now");
-                self.store.checkpoints().failed(place.name(), &e.to_string()).await?;
-                return Ok(());
-            }
-        };
-        let Some(newest) = newest else { return Ok(()) };
-        let opened = match checkpoint::open(&newest.note, &self.keeping.believed) {
-            Ok(opened) => opened,
-            // Somebody else's log is kept there, or somebody wrote there: nothing of ours is put beside it.
-            Err(e) => {
-                self.store.checkpoints().failed(place.name(), &format!("{}: {e}", newest.file)).await?;
-                return Ok(());
-            }
-        };
-        let Some(fork) = self.parts_from(opened.size, &opened.root, place.name()).await? else { return Ok(()) };
-        self.store.checkpoints().close_log(&fork).await?;
-        tracing::error!(place = place.name(), "the log is closed: {fork}");
-        Err(NoCheckpoint::Fork(format!("the log is closed: {fork}")))
+    /// Holds what each place calls its newest checkpoint against the log; closes it where there are two histories.
+    ///
+    /// # Errors
+    /// See [`NoCheckpoint`].
+    pub async fn hold_against_places(&self) -> Result<(), NoCheckpoint> {
+        self.look_at_places().await.map(drop)
+    }
+
+    async fn look_at_places(&self) -> Result<Vec<There>, NoCheckpoint> {
+        if let Some(why) = self.store.checkpoints().closed().await? {
+            return Err(NoCheckpoint::Fork(format!("the log is closed: {why}")));
+        }
+        self.grow_tiles().await?;
+        let asked = self.keeping.places.iter().map(async |place| (place.newest().await, place.forks().await));
+        let answers = futures::future::join_all(asked).await;
+        let forks = answers.iter().filter_map(|(_, forks)| forks.as_ref().ok()).flatten();
+        let forks: Vec<Fork> =
+            forks.filter_map(|kept| checkpoint::open_fork(&kept.note, &self.keeping.believed)).collect();
+        let mut there = Vec::new();
+        for (place, (newest, _)) in self.keeping.places.iter().zip(answers) {
+            there.push(match newest {
+                Err(e) => There::Unusable(e.to_string()),
+                Ok(None) => There::Empty,
+                Ok(Some(newest)) => match checkpoint::open(&newest.note, &self.keeping.believed) {
+                    // Somebody else's log is kept there, or somebody wrote there: what is there stays as it is.
+                    Err(e) => There::Unusable(format!("{}: {e}", newest.file)),
+                    Ok(opened) => {
+                        if let Some(fork) = self.parts_from(&opened, place.name(), &forks).await? {
+                            self.store.checkpoints().close_log(&fork).await?;
+                            tracing::error!(place = place.name(), "the log is closed: {fork}");
+                            return Err(NoCheckpoint::Fork(format!("the log is closed: {fork}")));
+                        }
+                        There::Ours
+                    }
+                },
+            });
+        }
+        Ok(there)
     }
 
     /// In which way a checkpoint that is kept outside is not of this log; nothing when it is, or when that was decided.
-    async fn parts_from(&self, size: u64, root: &Hash, place: &str) -> Result<Option<String>, NoCheckpoint> {
+    async fn parts_from(&self, kept: &Opened, place: &str, forks: &[Fork]) -> Result<Option<String>, NoCheckpoint> {
+        if forks.iter().any(|fork| fork.gives_up(kept.size)) || self.fits(kept).await? {
+            return Ok(None);
+        }
         let (head, _) = self.store.log().head().await?;
-        let head = u64::try_from(head).unwrap_or(0);
-        if size <= head && self.root(size).await? == *root {
-            return Ok(None);
-        }
-        if is_abandoned(&self.installation_anew().await?.value, size, root) {
-            return Ok(None);
-        }
-        Ok(Some(if size > head {
+        let size = kept.size;
+        Ok(Some(if i64::try_from(size).is_ok_and(|size| size <= head) {
+            format!("{place} has a checkpoint of {size} events that is of another history than this log's first {size}")
+        } else {
             format!(
                 "{place} has a checkpoint of {size} events, and this log has {head}: a backup was restored, or its end was cut off"
             )
-        } else {
-            format!("{place} has a checkpoint of {size} events that is of another history than this log's first {size}")
         }))
     }
 
+    /// Whether a checkpoint is of this log. The tiles are only remembered: before anybody is blamed, they are made again
+    /// from the events.
+    async fn fits(&self, kept: &Opened) -> Result<bool, NoCheckpoint> {
+        let (head, _) = self.store.log().head().await?;
+        if i64::try_from(kept.size).is_ok_and(|size| size > head) {
+            return Ok(false);
+        }
+        if self.root(kept.size).await.is_ok_and(|root| root == kept.root) {
+            return Ok(true);
+        }
+        self.store.checkpoints().forget_tiles().await?;
+        self.grow_tiles().await?;
+        Ok(self.root(kept.size).await? == kept.root)
+    }
+
     /// Signs how far the log went, if it went further.
-    async fn sign(&self, signer: &LogKey) -> Result<Option<Signed>, NoCheckpoint> {
+    async fn sign(&self, signer: &LogKey, one_is_read: bool) -> Result<Option<Signed>, NoCheckpoint> {
         let size = self.grow_tiles().await?;
         let before = self.store.checkpoints().newest().await?;
-        if let Some(before) = &before {
-            let abandoned = is_abandoned(&self.installation_anew().await?.value, before.size, &before.root);
-            let opened = checkpoint::open(&before.note, &self.keeping.believed);
-            // A key that nobody knows any more: what it signed is not built on.
-            if opened.is_ok() && !abandoned {
-                if size < before.size {
-                    let (at, n) = (before.size, size);
-                    return Err(NoCheckpoint::Tampered(format!("{at} events were signed, and the log has {n}")));
-                }
-                if self.root(before.size).await? != before.root {
-                    // The tiles are only remembered: they are made again from the events before anybody is blamed.
-                    self.store.checkpoints().forget_tiles().await?;
-                    self.grow_tiles().await?;
-                    if self.root(before.size).await? != before.root {
-                        let why = format!("the first {} events are not those that were signed", before.size);
-                        return Err(NoCheckpoint::Tampered(why));
-                    }
-                }
-                if size == before.size {
-                    return Ok(None);
-                }
+        let opened = before.as_ref().and_then(|b| checkpoint::open(&b.note, &self.keeping.believed).ok());
+        match &opened {
+            Some(before) if size < before.size => {
+                let (at, n) = (before.size, size);
+                return Err(NoCheckpoint::Tampered(format!("{at} events were signed, and the log has {n}")));
             }
+            Some(before) if !self.fits(before).await? => {
+                let why = format!("the first {} events are not those that were signed", before.size);
+                return Err(NoCheckpoint::Tampered(why));
+            }
+            Some(before) if size == before.size => return Ok(None),
+            // The database remembers nothing, so what is kept outside is all there is to hold the log against.
+            None if !one_is_read => return Err(NoCheckpoint::Nowhere),
+            _ => {}
         }
         if size == 0 {
             return Ok(None);
         }
         let root = self.root(size).await?;
-        let note = signer.sign(size, root);
-        self.store.checkpoints().sign(size, &root, &note).await?;
+        self.store.checkpoints().sign(size, &root, &signer.public().id(), &signer.sign(size, root)).await?;
         Ok(self.store.checkpoints().newest().await?)
     }
 
@@ -283,53 +299,130 @@ impl App {
         }
     }
 
-    /// Sends a place what it lacks. The inner error is the place's.
-    async fn bring_up_to_date(&self, place: &Place) -> Result<Result<(), PlaceError>, sqlx::Error> {
-        let there = self.store.checkpoints().places().await?.into_iter().find(|state| state.place == place.name());
-        let lacks = self.store.checkpoints().after(there.and_then(|state| state.kept_at), CATCH_UP).await?;
-        for signed in lacks {
-            if let Err(e) = place.keep(signed.size, &signed.root, &signed.note, signed.at).await {
-                return Ok(Err(e));
-            }
-            self.store.checkpoints().kept(place.name(), &signed).await?;
+    /// Sends a place what it lacks, the newest first: one that was away for long says at once how far the log is.
+    async fn bring_up_to_date(&self, place: &Place, there: &There) -> Result<(), sqlx::Error> {
+        let checkpoints = self.store.checkpoints();
+        if let There::Unusable(why) = there {
+            tracing::warn!(place = place.name(), error = %why, "checkpoints can't be kept there now");
+            return checkpoints.failed(place.name(), why).await;
         }
-        Ok(Ok(()))
+        let known = checkpoints.places().await?.into_iter().find(|state| state.place == place.name());
+        let mut kept = known.map_or(0, |state| state.kept);
+        if matches!(there, There::Empty) && kept > 0 {
+            tracing::error!(place = place.name(), "checkpoints that were kept there are gone; they are sent again");
+            kept = 0;
+        }
+        let Some(newest) = checkpoints.newest().await? else { return Ok(()) };
+        let newest_there = async {
+            self.send(place, &newest).await?;
+            place.call_newest(&newest.note).await
+        };
+        if let Err(e) = newest_there.await {
+            tracing::warn!(place = place.name(), error = %e, "checkpoints can't be kept there now");
+            return checkpoints.failed(place.name(), &e.to_string()).await;
+        }
+        let (began, mut problem) = (Instant::now(), None);
+        for signed in checkpoints.after(kept, CATCH_UP).await? {
+            match self.send(place, &signed).await {
+                Ok(()) => {}
+                // One that can't be kept is told, and holds up no other.
+                Err(e @ PlaceError::Other(_)) => problem = Some(e.to_string()),
+                Err(e) => {
+                    problem = Some(e.to_string());
+                    break;
+                }
+            }
+            kept = signed.n;
+            if began.elapsed() > ROUND {
+                break;
+            }
+        }
+        checkpoints.kept(place.name(), newest.size, kept).await?;
+        match problem {
+            Some(problem) => checkpoints.failed(place.name(), &problem).await,
+            None => Ok(()),
+        }
     }
 
-    /// An operator decides that this log goes on, although checkpoints outside are of another one.
+    /// Sends a place a checkpoint; one that no key bears out is not sent anywhere.
+    async fn send(&self, place: &Place, signed: &Signed) -> Result<(), PlaceError> {
+        let signs = |key: &&PublicKey| checkpoint::open(&signed.note, std::slice::from_ref(*key)).is_ok();
+        let Some(key) = self.keeping.believed.iter().find(signs) else { return Ok(()) };
+        place.keep(&places::checkpoint_file(signed.size, &signed.root, &key.id(), signed.at), &signed.note).await
+    }
+
+    /// An operator decides that this log goes on, although checkpoints outside are of another one. That is signed and kept
+    /// outside first: what counts is there, and here it is told.
     ///
     /// # Errors
     /// See [`ForkRefusal`], or that the database is away.
     pub async fn decide_fork(&self, reason: &str, actor: &Actor) -> Result<ForkDecided, CommandError<ForkRefusal>> {
+        let refused = CommandError::Refused;
         let reason = reason.trim();
         if reason.is_empty() || reason.chars().count() > 2_000 {
-            return Err(CommandError::Refused(ForkRefusal::Reason));
+            return Err(refused(ForkRefusal::Reason));
         }
-        let mut abandoned: Vec<Abandoned> = Vec::new();
+        let signer = self.keeping.signer.as_ref().ok_or_else(|| refused(ForkRefusal::NoKey))?;
+        let (mut kept, mut forks, mut unusable) = (BTreeMap::new(), Vec::new(), Vec::new());
         for place in &self.keeping.places {
-            let refused = |why| CommandError::Refused(ForkRefusal::Place { place: place.name().to_owned(), why });
-            for kept in place.all().await.map_err(refused)? {
-                let Ok(opened) = checkpoint::open(&kept.note, &self.keeping.believed) else { continue };
-                let parts = self.parts_from(opened.size, &opened.root, place.name()).await;
-                let gone = Abandoned { size: opened.size, root: hex::encode(opened.root) };
-                if parts.map_err(unavailable)?.is_some() && !abandoned.contains(&gone) {
-                    abandoned.push(gone);
+            match (place.all().await, place.forks().await) {
+                (Ok(all), Ok(decided)) => {
+                    let opened = all.iter().filter_map(|k| checkpoint::open(&k.note, &self.keeping.believed).ok());
+                    kept.extend(opened.map(|opened| ((opened.size, opened.root), opened)));
+                    forks.extend(decided.iter().filter_map(|k| checkpoint::open_fork(&k.note, &self.keeping.believed)));
                 }
+                (Err(e), _) | (_, Err(e)) => unusable.push(format!("{}: {e}", place.name())),
             }
         }
-        if abandoned.is_empty() {
-            // Somebody closed it, and the reason is gone: it is opened again.
-            if self.store.checkpoints().closed().await?.is_none() {
-                return Err(CommandError::Refused(ForkRefusal::None));
+        if unusable.len() == self.keeping.places.len() {
+            return Err(refused(ForkRefusal::NoPlace(unusable.join("; "))));
+        }
+        self.grow_tiles().await.map_err(unavailable)?;
+        let is_given_up = |opened: &Opened| forks.iter().any(|fork: &Fork| fork.gives_up(opened.size));
+        let kept: Vec<Opened> = kept.into_values().filter(|opened| !is_given_up(opened)).collect();
+        // Both are the same up to where they part, so halving finds it.
+        let (mut low, mut high) = (0, kept.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if self.fits(&kept[middle]).await.map_err(unavailable)? { low = middle + 1 } else { high = middle }
+        }
+        let closed = self.store.checkpoints().closed().await?;
+        let decided = match kept.last() {
+            Some(last) if low < kept.len() => {
+                let after = low.checked_sub(1).map_or(0, |before| kept[before].size);
+                Fork { after, until: last.size, root: last.root }
+            }
+            // It was decided, and whoever decided did not come to the end.
+            _ if closed.is_some() && !forks.is_empty() => forks[forks.len() - 1].clone(),
+            _ => return Err(refused(ForkRefusal::None)),
+        };
+        let (file, note) = (places::fork_file(decided.until, &decided.root), signer.sign_fork(&decided));
+        let mut is_kept = false;
+        for place in &self.keeping.places {
+            match place.keep(&file, &note).await {
+                Ok(()) => is_kept = true,
+                Err(e) => unusable.push(format!("{}: {e}", place.name())),
             }
         }
-        let decided = ForkDecided { abandoned, reason: reason.to_owned() };
+        if !is_kept {
+            return Err(refused(ForkRefusal::NoPlace(unusable.join("; "))));
+        }
+        self.record_fork(&decided, reason, actor).await
+    }
+
+    async fn record_fork(
+        &self,
+        fork: &Fork,
+        reason: &str,
+        actor: &Actor,
+    ) -> Result<ForkDecided, CommandError<ForkRefusal>> {
+        let Fork { after, until, root } = *fork;
+        let decided = ForkDecided { after, until, root: hex::encode(root), reason: reason.to_owned() };
         let event = Event::from(decided.clone());
         for _ in 0..ATTEMPTS {
             let seen = self.installation_anew().await?;
             let mut append = Append::default();
             record(&mut append, new_event_id(), &event, actor, seen.value.version);
-            // If this process ends between the two, whoever looks next closes it again.
             self.store.checkpoints().open_log().await?;
             match self.store.append(append).await {
                 Ok(_) => {
@@ -350,14 +443,17 @@ impl App {
     pub async fn prove(&self, event: &Entry) -> Result<Statement, NotProvable> {
         let key = self.keeping.believed.first().ok_or(NoCheckpoint::NoKey)?;
         let position = u64::try_from(event.position).unwrap_or(0);
-        let newest = self.store.checkpoints().all().await?.into_iter().rev();
-        let mut believed = newest.filter(|signed| checkpoint::open(&signed.note, &self.keeping.believed).is_ok());
-        let signed = believed.next().filter(|signed| signed.size >= position);
-        let Some(signed) = signed else {
+        let signed = self.store.checkpoints().newest().await?;
+        let opened = signed.as_ref().and_then(|s| checkpoint::open(&s.note, &self.keeping.believed).ok());
+        let (Some(signed), Some(opened)) = (signed, opened.filter(|opened| opened.size >= position)) else {
             let size = self.store.checkpoints().newest().await?.map_or(0, |signed| signed.size);
             return Err(NotProvable::NotYet { position: event.position, size });
         };
-        let inclusion = self.of_tree(|tiles| tiles.inclusion(signed.size, position - 1)).await?;
+        if !self.fits(&opened).await? {
+            let why = format!("the first {} events are not those that were signed", opened.size);
+            return Err(NoCheckpoint::Tampered(why).into());
+        }
+        let inclusion = self.of_tree(|tiles| tiles.inclusion(opened.size, position - 1)).await?;
         let previous = match event.position {
             1 => chain::genesis().to_vec(),
             position => {
@@ -367,7 +463,12 @@ impl App {
         let hashes = (&event.body_hash[..], &previous[..], &event.chain_hash[..]);
         let exported =
             Exported::new(event.position, event.micros_since_2000(), &event.header(), &event.payload, hashes);
-        Ok(Statement::new(key.name(), exported.into_owned(), &inclusion, &signed.note))
+        let proof = Statement::new(key.name(), exported.into_owned(), &inclusion, &signed.note);
+        // Nobody is given one that does not hold.
+        match proof.check(&self.keeping.believed) {
+            Ok(_) => Ok(proof),
+            Err(e) => Err(NoCheckpoint::Tampered(format!("event {}: {e}", event.position)).into()),
+        }
     }
 }
 
@@ -380,52 +481,65 @@ fn unavailable<R: std::error::Error>(error: NoCheckpoint) -> CommandError<R> {
 pub struct Found {
     /// Where: a place and a file, or this database.
     pub at: String,
+    /// Whether it is kept outside.
+    pub outside: bool,
     /// What it covers, or why it is not believed.
-    pub opened: Result<checkpoint::Opened, NotBelieved>,
+    pub opened: Result<Opened, NotBelieved>,
+}
+
+/// Everything that is kept: checkpoints, decisions, and what is wrong with the places.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// Checkpoints.
+    pub found: Vec<Found>,
+    /// Histories that were given up.
+    pub forks: Vec<Fork>,
+    /// Places that can't be read, or lack what was kept there.
+    pub problems: Vec<String>,
 }
 
 impl App {
-    /// Every checkpoint that is kept outside and in this database; which places can't be read, and which lack what was kept
-    /// there.
+    /// Everything that is kept outside and in this database.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub(super) async fn checkpoints_found(&self) -> Result<(Vec<Found>, Vec<(Kind, String)>), sqlx::Error> {
-        let key = &self.keeping.believed;
-        let (mut found, mut problems) = (Vec::new(), Vec::new());
-        let signed = self.store.checkpoints().all().await?;
+    pub(super) async fn evidence(&self) -> Result<Evidence, sqlx::Error> {
+        let believed = &self.keeping.believed;
+        let mut evidence = Evidence::default();
+        if believed.is_empty() {
+            return Ok(evidence);
+        }
+        let signed = self.store.checkpoints().after(0, i64::MAX).await?;
         let states = self.store.checkpoints().places().await?;
         for place in &self.keeping.places {
-            let kept = match place.all().await {
-                Ok(kept) => kept,
-                Err(e) => {
-                    problems.push((Kind::MissingCheckpoint, format!("{} can't be read: {e}", place.name())));
+            let (kept, forks) = match (place.all().await, place.forks().await) {
+                (Ok(kept), Ok(forks)) => (kept, forks),
+                (Err(e), _) | (_, Err(e)) => {
+                    evidence.problems.push(format!("{} can't be read: {e}", place.name()));
                     continue;
                 }
             };
-            let kept_until = states.iter().find(|state| state.place == place.name()).and_then(|state| state.kept_at);
-            let mut missing = String::new();
-            for signed in signed.iter().filter(|signed| kept_until.is_some_and(|until| signed.at <= until)) {
-                let is_there = kept.iter().any(|kept| kept.note == signed.note && kept.file != "checkpoint");
-                if !is_there && missing.is_empty() {
-                    let _ = write!(
-                        missing,
-                        "{} lacks the checkpoint of {} events, which was kept there",
-                        place.name(),
-                        signed.size
-                    );
-                }
+            evidence.forks.extend(forks.iter().filter_map(|fork| checkpoint::open_fork(&fork.note, believed)));
+            let up_to = states.iter().find(|state| state.place == place.name()).map_or(0, |state| state.kept);
+            let there: HashSet<&str> =
+                kept.iter().filter(|kept| kept.file != NEWEST).map(|kept| kept.note.as_str()).collect();
+            let mut missing = signed.iter().filter(|signed| signed.n <= up_to && !there.contains(signed.note.as_str()));
+            if let Some(first) = missing.next() {
+                let more = missing.count();
+                let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+                let (place, size) = (place.name(), first.size);
+                let said = format!("{place} lacks the checkpoint of {size} events, which was kept there{more}");
+                evidence.problems.push(said);
             }
-            problems.extend(Some((Kind::MissingCheckpoint, missing)).filter(|(_, missing)| !missing.is_empty()));
             for kept in kept {
                 let at = format!("{}, {}", place.name(), kept.file);
-                found.push(Found { at, opened: checkpoint::open(&kept.note, key) });
+                evidence.found.push(Found { at, outside: true, opened: checkpoint::open(&kept.note, believed) });
             }
         }
         for signed in signed {
             let at = format!("this database, the checkpoint of {} events", signed.size);
-            found.push(Found { at, opened: checkpoint::open(&signed.note, key) });
+            evidence.found.push(Found { at, outside: false, opened: checkpoint::open(&signed.note, believed) });
         }
-        Ok((found, problems))
+        Ok(evidence)
     }
 }

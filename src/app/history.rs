@@ -2,16 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::App;
-use crate::domain::event::{Event, Recorded, SettingsEvent, StreamKind};
-use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, EventId, ProjectId, installation_stream};
-use crate::domain::moment::Moment;
+use crate::domain::event::{Actor, Event, Recorded, SettingsEvent, StreamKind};
+use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, EventId, installation_stream};
+use crate::domain::moment::{Moment, NoMoment};
+use crate::domain::project::Project;
+use crate::domain::state::State;
 use crate::projections::sites;
-use crate::store::history::{Deployed, Entry};
+use crate::store::history::{Asked, CAUSES_MAX, Deployed, Entry};
 use crate::store::log::ReadError;
 
 /// Why there is no such moment in the log.
@@ -41,6 +43,17 @@ pub struct When {
     pub position: i64,
     /// The time that was asked for; of a position, when its event was recorded.
     pub at: DateTime<Utc>,
+}
+
+/// Why something can't be asked for between two moments.
+#[derive(Debug, thiserror::Error)]
+pub enum NoRange {
+    /// One is none.
+    #[error(transparent)]
+    Moment(#[from] NoMoment),
+    /// The database.
+    #[error("the database does not answer")]
+    Database(#[from] sqlx::Error),
 }
 
 /// What somebody named.
@@ -99,6 +112,48 @@ pub struct Changed {
     pub environment: Option<(EnvironmentId, String)>,
 }
 
+impl Changed {
+    fn is_asked_for(&self, asked: &Asked, before: Option<i64>) -> bool {
+        let position = self.recorded.position;
+        let here = |(id, _): &(EnvironmentId, String)| asked.environments.contains(id);
+        let is_by = |user: &str| {
+            let user = user.trim_start_matches('@');
+            let names = match &self.recorded.actor {
+                Actor::Slack { user, name, .. } => vec![user, name],
+                Actor::Operator { login } => vec![login],
+                Actor::Webhook { provider, .. } => vec![provider],
+                Actor::Token(_) | Actor::System => vec![],
+            };
+            names.into_iter().any(|name| name.eq_ignore_ascii_case(user))
+        };
+        asked.after.is_none_or(|after| position > after)
+            && asked.until.is_none_or(|until| position <= until)
+            && before.is_none_or(|before| position < before)
+            && (asked.environments.is_empty() || self.environment.as_ref().is_some_and(here))
+            && asked.user.as_deref().is_none_or(is_by)
+    }
+}
+
+/// The same for machines; `cursor` is its place for ever. `said` may quote what others wrote.
+pub fn changed_as_json(changed: &Changed, said: &str) -> Value {
+    let Changed { recorded, project, environment } = changed;
+    json!({
+        "cursor": recorded.position, "at": recorded.recorded_at, "project": project,
+        "environment": environment.as_ref().map(|(_, name)| name), "by": recorded.actor, "type": recorded.event.kind().0,
+        "said": said,
+    })
+}
+
+/// The environments of a project that are called so, in any case, those that are gone among them.
+pub fn called(project: &Project, name: &str) -> Vec<EnvironmentId> {
+    project.environments.iter().filter(|e| e.name.eq_ignore_ascii_case(name.trim())).map(|e| e.id).collect()
+}
+
+/// The states that a word stands for, by what is shown or what is stored.
+pub fn states_called(word: &str) -> Vec<State> {
+    State::ALL.into_iter().filter(|state| word == state.as_str() || word == state.word()).collect()
+}
+
 /// Where it can be seen what came with a deployment, beside the build that ran there before.
 pub fn changes(deployed: &Deployed) -> Option<String> {
     let deployment = &deployed.timed.deployment;
@@ -149,11 +204,34 @@ impl App {
         }
     }
 
-    /// Who changed which setting, the newest first: of one project, or of all and of what goes for everything.
+    /// The bounds of what is asked for between two moments, as somebody wrote them: positions, the first not included.
+    ///
+    /// # Errors
+    /// When one can't be read, or the database does not answer.
+    pub async fn range(&self, since: Option<&str>, until: Option<&str>) -> Result<(Option<i64>, Option<i64>), NoRange> {
+        let now = self.store.clock().now();
+        let history = self.readers().history();
+        let after = match since.map(|written| Moment::parse(written, now)).transpose()? {
+            None => None,
+            Some(Moment::Position(position)) => Some(position.saturating_sub(1)),
+            // What was recorded just then is since then.
+            Some(Moment::Time(at)) => Some(history.position_at(at - TimeDelta::microseconds(1)).await?),
+        };
+        let until = match until.map(|written| Moment::parse(written, now)).transpose()? {
+            None => None,
+            Some(Moment::Position(position)) => Some(position),
+            Some(Moment::Time(at)) => Some(history.position_at(at).await?),
+        };
+        Ok((after, until))
+    }
+
+    /// Who changed which setting, the newest first: of one project, or of all and of what goes for everything; as far as
+    /// that is asked for.
     ///
     /// # Errors
     /// When the database does not answer, or an event can't be read.
-    pub async fn settings_changed(&self, project: Option<ProjectId>) -> Result<Vec<Changed>, ReadError> {
+    pub async fn settings_changed(&self, asked: &Asked, before: Option<i64>) -> Result<Vec<Changed>, ReadError> {
+        let project = asked.project;
         let log = self.readers().log();
         let mut changed = Vec::new();
         for of in self.readers().directory().projects().await? {
@@ -178,6 +256,7 @@ impl App {
             let all = log.about(installation_stream()).await?.into_iter();
             changed.extend(all.map(|recorded| Changed { recorded, project: None, environment: None }));
         }
+        changed.retain(|change| change.is_asked_for(asked, before));
         changed.sort_by_key(|change| std::cmp::Reverse(change.recorded.position));
         Ok(changed)
     }
@@ -190,10 +269,12 @@ impl App {
         let text = text.trim();
         let history = self.readers().history();
         let unknown = || NoSubject::Unknown(text.to_owned());
-        if let Ok(position) = text.trim_start_matches('#').parse::<i64>()
-            && let Some(entry) = history.at(position).await?
-        {
-            return Ok(Subject::Event(Box::new(entry)));
+        let at = match text.trim_start_matches('#').parse::<i64>() {
+            Ok(position) => history.at(position).await?,
+            Err(_) => None,
+        };
+        if let (Some(entry), true) = (&at, text.starts_with('#')) {
+            return Ok(Subject::Event(Box::new(entry.clone())));
         }
         if let Ok(id) = text.parse::<Uuid>() {
             if let Some(entry) = history.with_id(EventId(id)).await? {
@@ -219,10 +300,15 @@ impl App {
         }
         found.sort();
         found.dedup();
-        match &found[..] {
-            [] => {}
-            [(id, _)] => return Ok(Subject::Build(*id)),
-            several => {
+        match (&found[..], at) {
+            ([], Some(entry)) => return Ok(Subject::Event(Box::new(entry))),
+            ([], None) => {}
+            ([(_, build)], Some(entry)) => {
+                let found = vec![format!("#{}", entry.position), build.clone()];
+                return Err(NoSubject::Several { text: text.to_owned(), found });
+            }
+            ([(id, _)], None) => return Ok(Subject::Build(*id)),
+            (several, _) => {
                 let found = several.iter().map(|(_, name)| name.clone()).collect();
                 return Err(NoSubject::Several { text: text.to_owned(), found });
             }
@@ -254,22 +340,22 @@ impl App {
         let mut causes = history.causes(&first).await?;
         causes.reverse();
         let story = history.about(first.correlation_id, STORY_MAX).await?;
-        let is_cut = i64::try_from(story.len()).unwrap_or(i64::MAX) >= STORY_MAX;
+        let is_cut = i64::try_from(story.len()).unwrap_or(i64::MAX) >= STORY_MAX || causes.len() >= CAUSES_MAX;
         Ok(Some(Trail { causes, followed: tree(first, story), is_cut }))
     }
 }
 
 /// An event and what follows from it, in the order of the log below each. What goes on in the same story stands beside it;
-/// what it led to elsewhere stands deeper.
+/// what it led to elsewhere stands deeper. What follows from something elsewhere is told where its own story had come to.
 fn tree(first: Entry, story: Vec<Entry>) -> Vec<Step> {
     let mut after: HashMap<Uuid, Vec<Entry>> = HashMap::new();
-    let mut seen = HashSet::from([first.event_id]);
-    for entry in story {
-        if let Some(cause) = entry.causation_id
-            && seen.insert(entry.event_id)
-        {
-            after.entry(cause).or_default().push(entry);
-        }
+    let (mut seen, mut last) = (HashSet::from([first.event_id]), HashMap::from([(first.stream_id, first.event_id)]));
+    for entry in story.into_iter().filter(|entry| entry.position > first.position) {
+        let cause = entry.causation_id.filter(|cause| seen.contains(cause));
+        let Some(cause) = cause.or_else(|| last.get(&entry.stream_id).copied()) else { continue };
+        seen.insert(entry.event_id);
+        last.insert(entry.stream_id, entry.event_id);
+        after.entry(cause).or_default().push(entry);
     }
     let mut steps = Vec::new();
     // The last one is told next; what follows elsewhere is told before the story goes on.

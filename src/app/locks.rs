@@ -356,13 +356,17 @@ impl App {
     ///
     /// # Errors
     /// When the database is away.
-    async fn move_line(&self, environment: EnvironmentId, taken: &[LockTaken]) -> Result<(), CommandError<Infallible>> {
+    async fn move_line(
+        &self,
+        environment: EnvironmentId,
+        (cause, taken): (Option<EventId>, &[LockTaken]),
+    ) -> Result<(), CommandError<Infallible>> {
         let project = self.store.directory().project_of(environment).await?;
         let mut around = self.around_anew(project).await?;
         let _turn = self.turns.wait(environment).await;
         for _ in 0..ATTEMPTS {
             let mut append = Append::default();
-            if !self.line_moves(environment, &around, (None, taken), &Actor::System, &mut append).await? {
+            if !self.line_moves(environment, &around, (cause, taken), &Actor::System, &mut append).await? {
                 return Ok(());
             }
             around.guard(&mut append);
@@ -385,8 +389,10 @@ impl App {
             Some(Target::Everything) => None,
             Some(Target::Environment(..)) | None => return Ok(()),
         };
-        let taken = self.taken_last(id).await?;
-        self.move_all(&self.store.deployments().waited_for(project).await?, taken.as_slice()).await
+        let (cause, taken) = self.changed_last(id).await?.unzip();
+        let taken = taken.flatten();
+        let cause = cause.map(|(_, id)| id);
+        self.move_all(&self.store.deployments().waited_for(project).await?, (cause, taken.as_slice())).await
     }
 
     /// The same for the environments in which something waits and nothing has its turn, whatever it waited for; what
@@ -406,17 +412,23 @@ impl App {
     async fn move_what_waits_in(&self, environment: EnvironmentId) -> Result<(), CommandError<Infallible>> {
         let project = self.store.directory().project_of(environment).await?;
         let over = [Some(environment.into()), project.map(Into::into), Some(LockableId::everything())];
-        let mut taken = Vec::new();
+        let (mut cause, mut taken) = (None, Vec::new());
         for id in over.into_iter().flatten() {
-            taken.extend(self.taken_last(id).await?);
+            if let Some((changed, was_taken)) = self.changed_last(id).await? {
+                cause = cause.max(Some(changed));
+                taken.extend(was_taken);
+            }
         }
-        self.move_line(environment, &taken).await
+        self.move_line(environment, (cause.map(|(_, id)| id), &taken)).await
     }
 
-    /// The last lock of something that somebody took from its holder.
-    async fn taken_last(&self, id: LockableId) -> Result<Option<LockTaken>, ReadError> {
+    /// What changed the lock of something last, by its position and id; and the last lock there that somebody took from
+    /// its holder.
+    async fn changed_last(&self, id: LockableId) -> Result<Option<((i64, EventId), Option<LockTaken>)>, ReadError> {
         let events = self.store.log().stream(id.0).await?;
-        Ok(events.iter().rev().find_map(|e| lock_card::taken(&e.event)))
+        let last = events.iter().rev().find(|e| lock_card::change(&e.event).is_some());
+        let taken = events.iter().rev().find_map(|e| lock_card::taken(&e.event));
+        Ok(last.map(|last| ((last.position, last.event_id), taken)))
     }
 
     /// The same for these environments; what is in the way of one line holds up no other.
@@ -426,11 +438,11 @@ impl App {
     async fn move_all(
         &self,
         environments: &[EnvironmentId],
-        taken: &[LockTaken],
+        why: (Option<EventId>, &[LockTaken]),
     ) -> Result<(), CommandError<Infallible>> {
         let mut first = Ok(());
         for environment in environments {
-            let moved = self.move_line(*environment, taken).await;
+            let moved = self.move_line(*environment, why).await;
             first = first.and(moved);
         }
         first

@@ -241,6 +241,18 @@ impl App {
         self
     }
 
+    /// The same with what is made of what it keeps checkpoints with.
+    #[must_use]
+    pub fn with_keeping(self, change: impl FnOnce(checkpoints::Keeping) -> checkpoints::Keeping) -> Self {
+        let keeping = change(self.keeping.clone());
+        self.keeping(keeping)
+    }
+
+    /// Where checkpoints are kept.
+    pub fn places(&self) -> &[crate::places::Place] {
+        &self.keeping.places
+    }
+
     /// Writes what refused requests there were until now, which otherwise takes half a second.
     pub async fn flush_refusals(&self) {
         self.refusals.flush().await;

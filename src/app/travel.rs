@@ -32,7 +32,7 @@ pub struct Board {
 pub struct Difference {
     /// The project's slug.
     pub project: String,
-    /// The environment's name.
+    /// The environment's name; empty for what is the whole project's.
     pub environment: String,
     /// In words; what others wrote is in it as it is.
     pub what: String,
@@ -83,6 +83,19 @@ pub fn between(before: &Board, after: &Board) -> Vec<Difference> {
         before.projects.iter().flat_map(|(_, all)| all).map(|standing| (standing.environment.0, standing)).collect();
     let mut differences = Vec::new();
     for (project, standings) in &after.projects {
+        let whole = |what: String| Difference { project: project.slug.clone(), environment: String::new(), what };
+        match before.projects.iter().find(|(other, _)| other.id == project.id) {
+            None => differences.push(whole("is new".to_owned())),
+            Some((was, _)) if was.name != project.name => differences.push(whole(format!("was called {}", was.name))),
+            Some((was, _)) if was.image != project.image => {
+                differences.push(whole(format!(
+                    "runs the image {}, in place of {}",
+                    project.image.as_str(),
+                    was.image.as_str()
+                )));
+            }
+            Some(_) => {}
+        }
         for standing in standings {
             let differs =
                 |what: String| Difference { project: project.slug.clone(), environment: standing.name.clone(), what };
@@ -117,6 +130,12 @@ fn changes(before: &Standing, after: &Standing) -> Vec<String> {
         (None, Some(is)) => changes.push(format!("runs {}", is.deployment.build_name)),
         _ => {}
     }
+    if before.protected != after.protected {
+        changes.push(if after.protected { "is protected".to_owned() } else { "is not protected any more".to_owned() });
+    }
+    let still = |d: &Timed| after.open.iter().chain(&after.failed).chain(&after.good).any(|other| id(other) == id(d));
+    changes
+        .extend(before.open.iter().filter(|d| !still(d)).map(|d| format!("{} is over there", d.deployment.build_name)));
     let new = after.open.iter().chain(&after.failed).filter(|d| {
         let there = before.open.iter().chain(&before.failed).find(|other| id(other) == id(d));
         there.is_none_or(|other| other.deployment.stand != d.deployment.stand)

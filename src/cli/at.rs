@@ -23,8 +23,8 @@ pub struct Args {
     /// What changed from that moment to this one, in place of how it stood
     #[arg(long)]
     until: Option<String>,
-    /// Print the address of the page with all projects as well: whoever has it sees what is printed here
-    #[arg(long)]
+    /// Print the address of the page with all projects as well: whoever has it sees all projects, then and now, until there is another master key
+    #[arg(long, conflicts_with = "until")]
     link: bool,
     #[command(flatten)]
     format: Format,
@@ -51,6 +51,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let board = app.board(when(&app, &args.moment).await?, only).await?;
     if let Some(until) = &args.until {
         let after = app.board(when(&app, until).await?, only).await?;
+        let reversed = "--until is before the moment that it is told from; write the earlier one first";
+        anyhow::ensure!(board.when.position <= after.when.position, reversed);
         let differences = between(&board, &after);
         if args.format.json {
             let row = |d: &crate::app::travel::Difference| json!({ "project": d.project, "environment": d.environment, "what": d.what });
@@ -66,18 +68,23 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let link = args.link.then(|| {
+        let key = app.keys.board_links().capability("board", uuid::Uuid::nil());
+        format!("{}/board?at={}&key={key}", app.public_url, board.when.position)
+    });
     if args.format.json {
         let all: Vec<Value> =
             board.projects.iter().flat_map(|(p, all)| all.iter().map(|s| status::as_json(p, s))).collect();
-        output::json(&json!({ "position": board.when.position, "at": board.when.at, "environments": all }));
+        output::json(
+            &json!({ "position": board.when.position, "at": board.when.at, "environments": all, "link": link }),
+        );
     } else {
         output::line(&format!("As of {}:", shown(board.when)));
         let rows: Vec<_> = board.projects.iter().flat_map(|(p, all)| all.iter().map(|s| status::row(p, s))).collect();
         output::table(&["PROJECT", "ENVIRONMENT", "RAN", "SINCE", "BY", "THEN"], &rows);
     }
-    if args.link {
-        let key = app.keys.board_links().capability("board", uuid::Uuid::nil());
-        output::line(&format!("\n{}/board?at={}&key={key}", app.public_url, board.when.position));
+    if let (Some(link), false) = (link, args.format.json) {
+        output::line(&format!("\n{link}"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -133,7 +133,10 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
         return code;
     }
     for finding in &report.findings {
-        output::line(&format!("CHANGED  {finding}"));
+        output::line(&format!("CHANGED  {}", output::safe(&finding.said)));
+    }
+    if report.more_findings > 0 {
+        output::line(&format!("… and {} more of these kinds.", report.more_findings));
     }
     if !report.findings.is_empty() {
         output::line(
@@ -145,7 +148,14 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
     if report.checkpoints > 0 {
         let fit = if report.checkpoints == 1 { "is" } else { "are" };
         let checkpoints = count(report.checkpoints as i64, "checkpoint");
-        output::line(&format!("{checkpoints} {fit} of this log; the newest covers {} events.", report.covered));
+        let (outside, covered) = (report.outside, report.covered);
+        output::line(&format!(
+            "{checkpoints} {fit} of this log, {outside} of them kept outside; the newest covers {covered} events."
+        ));
+    }
+    if report.given_up > 0 {
+        let given_up = count(report.given_up as i64, "checkpoint");
+        output::line(&format!("Of a history that was given up, as a signed decision says: {given_up}."));
     }
     if !report.kept_outside {
         output::line(

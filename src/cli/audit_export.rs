@@ -12,7 +12,6 @@ use clap::ValueEnum;
 use super::audit_proof::keys;
 use super::operate;
 use super::output;
-use crate::domain::moment::Moment;
 use crate::proof::chain::{self, Hash};
 use crate::proof::checkpoint;
 use crate::proof::exported::{COLUMNS, Exported};
@@ -105,30 +104,25 @@ fn csv_line(exported: &Exported<'_>) -> std::io::Result<Vec<u8>> {
 /// When a moment can't be read, the file can't be written or is of another log, or the database is away.
 pub async fn export(args: Args) -> Result<ExitCode> {
     let app = operate().await?;
-    let position = async |written: Option<&str>| -> Result<Option<i64>> {
-        let Some(written) = written else { return Ok(None) };
-        Ok(Some(match Moment::parse(written, app.store.clock().now())? {
-            Moment::Position(position) => position,
-            Moment::Time(at) => app.readers().history().position_at(at).await?,
-        }))
-    };
-    let since = position(args.since.as_deref()).await?.map_or(0, |position| (position - 1).max(0));
-    let until = position(args.until.as_deref()).await?.unwrap_or(i64::MAX);
-    let (to, after) = match &args.output {
-        None => (Box::new(std::io::stdout()) as Box<dyn Write + Send>, since),
+    let (after, until) = app.range(args.since.as_deref(), args.until.as_deref()).await?;
+    let (mut after, until) = (after.unwrap_or(0), until.unwrap_or(i64::MAX));
+    let (head, _) = app.store.log().head().await?;
+    ensure!(after <= head, "there is no event {}; the log has the positions 1 to {head}", after + 1);
+    let mut is_new = true;
+    let to = match &args.output {
+        None => Box::new(std::io::stdout()) as Box<dyn Write + Send>,
         Some(path) => {
-            let (file, last) =
+            let (file, there) =
                 opened(path, args.format).with_context(|| format!("{} can't be used", path.display()))?;
-            if let Some(last) = &last {
-                let there = app.readers().history().at(last.position).await?.map(|entry| hex::encode(entry.chain_hash));
-                ensure!(
-                    there.as_deref() == Some(&last.chain_hash),
-                    "{} is an export of another log: nothing is written",
-                    path.display()
-                );
+            if let Some(last) = &there.last {
+                let ours = app.readers().history().at(last.position).await?.map(|entry| hex::encode(entry.chain_hash));
+                let foreign = format!("{} is an export of another log: nothing is written", path.display());
+                ensure!(ours.as_deref() == Some(&last.chain_hash), foreign);
+                (after, is_new) = (last.position, false);
             }
-            let after = last.map_or(since, |last| last.position);
-            (Box::new(file) as Box<dyn Write + Send>, after)
+            // Only now is it known to be ours: what was cut off is taken away.
+            file.set_len(there.whole)?;
+            Box::new(file) as Box<dyn Write + Send>
         }
     };
     let link = match after {
@@ -143,7 +137,7 @@ pub async fn export(args: Args) -> Result<ExitCode> {
         until,
         failed: None,
     };
-    if args.format == Form::Csv && after == since {
+    if args.format == Form::Csv && is_new {
         writing.to.write_all(format!("{}\n", COLUMNS.join(",")).as_bytes())?;
     }
     let began = after;
@@ -175,24 +169,41 @@ fn told(began: i64, writing: &Writing) {
     });
 }
 
-/// Opens a file to go on behind its last whole line, which is told; what was cut off is taken away.
-fn opened(path: &Path, form: Form) -> Result<(File, Option<Exported<'static>>)> {
+/// What is in a file already.
+struct There {
+    /// Its last whole line.
+    last: Option<Exported<'static>>,
+    /// How long it is up to there.
+    whole: u64,
+}
+
+/// Opens a file to go on behind its last whole line. Nothing is changed yet.
+fn opened(path: &Path, form: Form) -> Result<(File, There)> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
     let length = file.metadata()?.len();
     let mut tail = Vec::new();
     // An event has at most 512 KiB, and each byte of it may be written as six.
     file.seek(SeekFrom::Start(length.saturating_sub(8 << 20)))?;
     file.read_to_end(&mut tail)?;
-    let whole = tail.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-    file.set_len(length - (tail.len() - whole) as u64)?;
-    let mut lines = tail[..whole].split(|b| *b == b'\n').rev().filter(|line| !line.is_empty());
-    let Some(last) = lines.next() else { return Ok((file, None)) };
-    if form == Form::Csv && last == COLUMNS.join(",").as_bytes() {
-        file.set_len(0)?;
-        return Ok((file, None));
+    let end = tail.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+    let whole = length - (tail.len() - end) as u64;
+    let (lines, cut_off) = tail.split_at(end);
+    let last = lines.split(|b| *b == b'\n').rev().find(|line| !line.is_empty());
+    let headings = COLUMNS.join(",");
+    let begins_so: &[u8] = if form == Form::Csv { headings.as_bytes() } else { b"{\"position\":" };
+    match last {
+        // The headings alone are written again.
+        Some(last) if form == Form::Csv && last == headings.as_bytes() => Ok((file, There { last: None, whole: 0 })),
+        Some(last) => {
+            let last = read_line(last, form).context("its last line is no line of an export in this form")?;
+            Ok((file, There { last: Some(last), whole }))
+        }
+        None => {
+            let is_beginning = cut_off.starts_with(begins_so) || begins_so.starts_with(cut_off);
+            ensure!(is_beginning, "it is no export: nothing is written");
+            Ok((file, There { last: None, whole: 0 }))
+        }
     }
-    let last = read_line(last, form).context("its last line is no line of an export in this form")?;
-    Ok((file, Some(last)))
 }
 
 fn read_line(line: &[u8], form: Form) -> Result<Exported<'static>> {
@@ -262,7 +273,7 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
         last = Some((position, exported.chain_hash));
     }
     let (Some(first), Some((last, link))) = (first, last) else { bail!("there is no event in it") };
-    output::line(&format!("Events {first} to {last} are as they were recorded. The last link of the chain: {link}"));
+    output::line(&format!("Events {first} to {last} fit together. The last link of the chain: {link}"));
     if let Some(signed) = signed {
         ensure!(
             first == 1,

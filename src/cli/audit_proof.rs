@@ -18,6 +18,7 @@ use crate::places::Place;
 use crate::projections::happened::{actor, happened};
 use crate::proof::checkpoint::{LogKey, PublicKey};
 use crate::proof::statement::Statement;
+use crate::store::checkpoints::PlaceState;
 
 /// Arguments of `audit prove`.
 #[derive(Debug, clap::Args)]
@@ -61,7 +62,8 @@ pub struct ForkArgs {
 }
 
 pub(super) fn keys(texts: &[String]) -> Result<Vec<PublicKey>> {
-    texts.iter().map(|text| PublicKey::read(text).with_context(|| format!("--key {text}"))).collect()
+    // It is not shown: it may be the other half.
+    texts.iter().map(|text| PublicKey::read(text).context("--key")).collect()
 }
 
 /// The shell with other keys and places than those of the configuration, where any are given.
@@ -72,9 +74,13 @@ pub(super) fn believing(app: App, given: &[String], places: &[String]) -> Result
     if given.is_empty() && places.is_empty() {
         return Ok(app);
     }
-    anyhow::ensure!(!given.is_empty(), "give --key as well: the public key that these checkpoints are believed by");
-    let places = places.iter().map(|place| Ok(Place::read(place)?)).collect::<Result<Vec<_>>>()?;
-    Ok(app.keeping(Keeping { signer: None, believed: keys(given)?, places }))
+    let read = places.iter().map(|place| Ok(Place::read(place)?)).collect::<Result<Vec<_>>>()?;
+    let believed = keys(given)?;
+    Ok(app.with_keeping(|configured| Keeping {
+        signer: None,
+        believed: if believed.is_empty() { configured.believed } else { believed },
+        places: if read.is_empty() { configured.places } else { read },
+    }))
 }
 
 /// Runs `audit prove`.
@@ -118,10 +124,14 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
     let who = Actor::parse(&event.actor).map_or_else(|_| "somebody".to_owned(), |who| actor(&who));
     let said = Event::parse(&event.kind, event.schema_version, &event.payload);
     let said = said.map_or_else(|_| event.kind.clone().into_owned(), |event| happened(&event));
-    output::line(&format!("Proved: event {} of the {} in {}.", event.position, opened.size, proof.log));
-    output::line(&format!("{}  {}: {}", event.recorded_at, output::safe(&who), output::safe(&said)));
+    let log = output::safe(&proof.log);
+    output::line(&format!("Proved: event {} of the {} in {log}.", event.position, opened.size));
+    output::line(&format!("{}  {}: {}", output::safe(&event.recorded_at), output::safe(&who), output::safe(&said)));
     if let Some(seal) = &proof.seal {
-        output::line(&format!("What it printed is sealed by {}.", seal["head"].as_str().unwrap_or_default()));
+        output::line(&format!(
+            "What it printed is sealed by {}.",
+            output::safe(seal["head"].as_str().unwrap_or_default())
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -153,7 +163,8 @@ pub async fn checkpoint(format: Format) -> Result<ExitCode> {
     let signed = app.checkpoint().await?;
     let newest = app.store.checkpoints().newest().await?;
     let places = app.store.checkpoints().places().await?;
-    let failing: Vec<_> = places.iter().filter(|place| place.problem.is_some()).collect();
+    let is_configured = |place: &PlaceState| app.places().iter().any(|configured| configured.name() == place.place);
+    let failing: Vec<_> = places.iter().filter(|place| place.problem.is_some() && is_configured(place)).collect();
     if format.json {
         let failing: Vec<_> =
             failing.iter().map(|place| json!({ "place": place.place, "problem": place.problem })).collect();
@@ -182,9 +193,10 @@ pub async fn fork(args: ForkArgs) -> Result<ExitCode> {
         output::json(&decided);
         return Ok(ExitCode::SUCCESS);
     }
-    for gone in &decided.abandoned {
-        output::line(&format!("Given up: the checkpoint of {} events with the root {}", gone.size, gone.root));
-    }
+    let (first, until) = (decided.after + 1, decided.until);
+    output::line(&format!(
+        "Given up: the history that had {until} events and parts from this one at event {first} or after."
+    ));
     output::line(
         "This log goes on. What happened in the other one since they parted is not in it: compare with Slack and with what runs.",
     );

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::output::{self, Format};
 use super::{deploy, deployment_logs};
 use super::{operate, operator, the_only};
+use crate::app::history::states_called;
 use crate::domain::deployment::{Deployment, LeftOut, Stand, State, StopReason, Verdict, duration};
 use crate::domain::event::Actor;
 use crate::domain::ids::DeploymentId;
@@ -235,8 +236,8 @@ pub(super) fn state_names() -> Vec<&'static str> {
     names
 }
 
-pub(super) fn states_named(name: Option<&str>) -> Vec<State> {
-    State::ALL.into_iter().filter(|state| name == Some(state.as_str()) || name == Some(state.word())).collect()
+fn states_named(name: Option<&str>) -> Vec<State> {
+    name.map(states_called).unwrap_or_default()
 }
 
 fn as_json(d: &Timed) -> serde_json::Value {

@@ -6,13 +6,12 @@ use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
-use super::deployment::{state_names, states_named};
+use super::deployment::state_names;
 use super::operate;
 use super::output;
 use crate::app::App;
-use crate::app::history::{Changed, as_json, changes};
+use crate::app::history::{Changed, as_json, called, changed_as_json, changes, states_called};
 use crate::domain::deployment::duration;
-use crate::domain::moment::Moment;
 use crate::projections::happened::{actor, happened};
 use crate::projections::words::Words;
 use crate::slack::render::log_url;
@@ -59,7 +58,7 @@ pub struct Args {
     json: bool,
 }
 
-/// So many are read at a time, so that a long history takes no memory.
+/// So many are read at a time.
 const PAGE: i64 = 500;
 
 /// Runs it.
@@ -72,29 +71,25 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Some(slug) => Some(app.project_named(slug).await?),
         None => None,
     };
-    let environment = match (&project, &args.environment) {
-        (Some(project), Some(name)) => Some(project.environment_named(name)?.id),
-        _ => None,
+    let environments = match (&project, &args.environment) {
+        (Some(project), Some(name)) => match called(project, name) {
+            // What there is, is told by the refusal.
+            none if none.is_empty() => vec![project.environment_named(name)?.id],
+            found => found,
+        },
+        _ => vec![],
     };
+    let (after, until) = app.range(args.since.as_deref(), args.until.as_deref()).await?;
     let asked = Asked {
         project: project.as_ref().map(|project| project.id),
-        environment,
+        environments,
         user: args.user.clone(),
         build: args.build.clone(),
-        after: position(&app, args.since.as_deref()).await?.map(|position| position.saturating_sub(1)),
-        until: position(&app, args.until.as_deref()).await?,
-        states: states_named(args.outcome.as_deref()),
+        after,
+        until,
+        states: args.outcome.as_deref().map(states_called).unwrap_or_default(),
     };
     if args.settings { settings(&app, &args, &asked).await } else { deployments(&app, &args, &asked).await }
-}
-
-/// The position of a moment; the first one after it, where it is a time.
-async fn position(app: &App, written: Option<&str>) -> Result<Option<i64>> {
-    let Some(written) = written else { return Ok(None) };
-    Ok(Some(match Moment::parse(written, app.store.clock().now())? {
-        Moment::Position(position) => position,
-        Moment::Time(at) => app.readers().history().position_at(at).await?,
-    }))
 }
 
 async fn deployments(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
@@ -103,13 +98,17 @@ async fn deployments(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> 
         let page = app.readers().history().deployments(asked, before, left.min(PAGE)).await?;
         let Some(last) = page.last() else { break };
         before = Some(last.position);
-        left -= i64::try_from(page.len()).unwrap_or(left);
+        let (read, wanted) = (i64::try_from(page.len()).unwrap_or(left), left.min(PAGE));
+        left -= read;
         for deployed in &page {
             if args.json {
-                output::line(&deployed_as_json(app, deployed, args.links).to_string());
+                output::line(&output::harmless(&deployed_as_json(app, deployed, args.links).to_string()));
             } else {
                 rows.push(row(app, deployed, args.links));
             }
+        }
+        if read < wanted {
+            break;
         }
     }
     if args.json {
@@ -163,23 +162,11 @@ fn deployed_as_json(app: &App, deployed: &Deployed, links: bool) -> Value {
 }
 
 async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
-    let mut changed = app.settings_changed(asked.project).await?;
-    changed.retain(|change| {
-        let position = change.recorded.position;
-        let who = actor(&change.recorded.actor);
-        asked.after.is_none_or(|after| position > after)
-            && asked.until.is_none_or(|until| position <= until)
-            && args.before.is_none_or(|before| position < before)
-            && asked.environment.is_none_or(|id| change.environment.as_ref().is_some_and(|(of, _)| *of == id))
-            && asked.user.as_deref().is_none_or(|user| is_called(&who, user.trim_start_matches('@')))
-    });
+    let mut changed = app.settings_changed(asked, args.before).await?;
     changed.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
     if args.json {
         for change in &changed {
-            output::line(&json!({
-                "cursor": change.recorded.position, "at": change.recorded.recorded_at, "project": change.project, "environment": change.environment.as_ref().map(|(_, name)| name),
-                "by": change.recorded.actor, "type": change.recorded.event.kind().0, "said": happened(&change.recorded.event), "payload": change.recorded.event,
-            }).to_string());
+            output::line(&output::harmless(&changed_as_json(change, &happened(&change.recorded.event)).to_string()));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -198,10 +185,4 @@ async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
         &changed.iter().map(row).collect::<Vec<_>>(),
     );
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether somebody is called so: by name or login, in any case.
-fn is_called(who: &str, name: &str) -> bool {
-    let login = who.strip_suffix(" (operator)").unwrap_or(who);
-    login.eq_ignore_ascii_case(name)
 }

@@ -266,6 +266,8 @@ async fn operate() -> anyhow::Result<App> {
     let slack = slack(&config)?;
     let keeping = keeping(&config);
     let keys = config.keys.context("COOLOPS_MASTER_KEY is not set")?;
+    // Times are compared by the database's clock, here too.
+    store.keep_clock().await.context("the database's clock can't be read")?;
     let app = App::new(store, keys, &config.public_url).keeping(keeping);
     Ok(match slack {
         Some(slack) => app.asking(slack, Arc::default()),

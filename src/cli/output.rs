@@ -38,7 +38,16 @@ pub fn bytes(bytes: &[u8]) {
 
 /// Prints a value as JSON.
 pub fn json(value: &impl Serialize) {
-    line(&serde_json::to_string_pretty(value).unwrap_or_default());
+    line(&harmless(&serde_json::to_string_pretty(value).unwrap_or_default()));
+}
+
+/// JSON whose texts move no terminal: what JSON itself lets through is escaped too.
+pub fn harmless(json: &str) -> String {
+    let moves = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    if !json.chars().any(moves) {
+        return json.to_owned();
+    }
+    json.chars().map(|c| if moves(c) { format!("\\u{:04x}", c as u32) } else { c.to_string() }).collect()
 }
 
 /// Prints rows under headings, in columns as wide as they need; that there are none, where there are none.

@@ -31,6 +31,8 @@ const FILES: u64 = 65_536;
 /// Between two looks for a database that is not there yet, and between two words about it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const SAY_AGAIN: Duration = Duration::from_secs(10);
+/// How long a start waits for the places where checkpoints are kept.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// How long open answers (live logs) may hold up a stop.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -68,6 +70,16 @@ pub async fn run(role: Role) -> Result<()> {
     app.store.keep_clock().await.context("the database's clock can't be read")?;
     if role != Role::Worker {
         app.store.paces().resume().await.context("the database can't be written to")?;
+    }
+    // A backup that was restored is seen before anything is recorded on it; a place that does not answer is not waited for.
+    if role != Role::Worker && config.checkpoint_key.is_some() {
+        match tokio::time::timeout(FIRST_LOOK, app.hold_against_places()).await {
+            Ok(Err(e)) => {
+                let error = crate::telemetry::causes(&e);
+                tracing::error!(error, "the checkpoints that are kept outside do not bear out this log");
+            }
+            Ok(Ok(())) | Err(_) => {}
+        }
     }
     let mut crews = Vec::new();
     // Whoever appends also rings, so every role knows both queues; it answers only its own.

@@ -1,6 +1,7 @@
 //! That two histories were found where there should be one, as it is recorded.
 //!
-//! **Invariant:** these are the bytes of the log.
+//! **Invariant:** these are the bytes of the log. What decides is a note that was signed and is kept outside: who can write
+//! here can't make one.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,26 +12,18 @@ use super::payload::Payload;
 /// restore of a backup, as a rule. What happened in the other one after the two parted is not in this log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForkDecided {
-    /// The checkpoints of the other one.
-    pub abandoned: Vec<Abandoned>,
+    /// How many events both have in common, as far as checkpoints tell.
+    pub after: u64,
+    /// How many events the other one had, as far as checkpoints tell.
+    pub until: u64,
+    /// The root of the tree of the other one then, hex.
+    pub root: String,
     /// Why, in the operator's words.
     pub reason: String,
 }
 
-/// A checkpoint of a history that does not go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Abandoned {
-    /// How many events it covers.
-    pub size: u64,
-    /// The root of their tree, hex.
-    pub root: String,
-}
-
 impl Payload for ForkDecided {
     fn example() -> Self {
-        Self {
-            abandoned: vec![Abandoned { size: 1042, root: "9c".repeat(32) }],
-            reason: "Restored from the backup of 14:00".into(),
-        }
+        Self { after: 1000, until: 1042, root: "9c".repeat(32), reason: "Restored from the backup of 14:00".into() }
     }
 }

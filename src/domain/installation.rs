@@ -1,7 +1,6 @@
 //! What goes for everything there is: who administers it, and the lock on all of it.
 
 use super::event::{Event, InstallationEvent};
-use super::fork_events::Abandoned;
 use super::lock_events::{Lock, Unlocked};
 use super::rights::Who;
 
@@ -14,8 +13,6 @@ pub struct Installation {
     pub lock: Option<Lock>,
     /// How the last such lock went.
     pub unlocked: Option<Unlocked>,
-    /// Checkpoints of histories that don't go on, as operators decided.
-    pub abandoned: Vec<Abandoned>,
     /// Events in its stream.
     pub version: i32,
 }
@@ -27,7 +24,8 @@ impl Installation {
         let Event::Installation(event) = event else { return self };
         match event {
             InstallationEvent::AdministratorsChanged(e) => self.administrators.clone_from(&e.administrators),
-            InstallationEvent::ForkDecided(e) => self.abandoned.extend(e.abandoned.iter().cloned()),
+            // What was decided is signed and kept outside; here it is told.
+            InstallationEvent::ForkDecided(_) => {}
             InstallationEvent::EverythingLocked(e) => self.lock = Some(e.lock.clone()),
             InstallationEvent::EverythingUnlocked(e) => {
                 self.lock = None;

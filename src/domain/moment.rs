@@ -3,7 +3,7 @@
 //! A time without a zone is refused, and so is a zone by its name: an hour comes twice, or not at all, when clocks are
 //! changed, and what is looked for in an audit must be one moment.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 
 /// A moment of the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,30 +32,41 @@ impl Moment {
     ///
     /// # Errors
     /// See [`NoMoment`].
-    pub fn parse(text: &str, now: DateTime<Utc>) -> Result<Self, NoMoment> {
-        let text = text.trim();
-        let unreadable = || NoMoment::Unreadable(text.to_owned());
+    pub fn parse(written: &str, now: DateTime<Utc>) -> Result<Self, NoMoment> {
+        let text = written.trim();
+        let unreadable = || NoMoment::Unreadable(written.trim().to_owned());
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             return text.parse().map(Self::Position).map_err(|_| unreadable());
         }
         if let Some(ago) = ago(text) {
-            return now.checked_sub_signed(ago).map(Self::Time).ok_or_else(unreadable);
+            return now.checked_sub_signed(ago).filter(is_sane).map(Self::Time).ok_or_else(unreadable);
         }
         // Between date and time people write a T or a space; seconds may be left out.
+        // In an address a plus sign is a space.
+        let plus = |(date, zone): (&str, &str)| date.contains('T') && zone.len() == 5 && zone.as_bytes()[2] == b':';
+        let text = match text.rsplit_once(' ') {
+            Some(parts) if plus(parts) => format!("{}+{}", parts.0, parts.1),
+            _ => text.to_owned(),
+        };
         let written = text.replacen(' ', "T", 1).replace(' ', "").replace("UTC", "Z");
         let zoned = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z"];
         let with_zone = written.strip_suffix(['Z', 'z']).map(|rest| format!("{rest}+00:00")).unwrap_or(written.clone());
         if let Some(at) = zoned.iter().find_map(|form| DateTime::parse_from_str(&with_zone, form).ok()) {
-            return Ok(Self::Time(at.to_utc()));
+            return Some(at.to_utc()).filter(is_sane).map(Self::Time).ok_or_else(unreadable);
         }
         let local = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
         let is_local = local.iter().any(|form| NaiveDateTime::parse_from_str(&written, form).is_ok());
         if is_local || NaiveDate::parse_from_str(&written, "%Y-%m-%d").is_ok() {
             let written = if is_local { written } else { format!("{written}T00:00") };
-            return Err(NoMoment::Zoneless(text.to_owned(), format!("{written}Z for UTC, or {written}+01:00")));
+            return Err(NoMoment::Zoneless(text.clone(), format!("{written}Z for UTC, or {written}+01:00")));
         }
         Err(unreadable())
     }
+}
+
+/// Whether a time is one that a log may have, and a database can hold.
+fn is_sane(at: &DateTime<Utc>) -> bool {
+    (1970..=9999).contains(&at.year())
 }
 
 /// How long ago, in seconds, minutes, hours, days or weeks.
@@ -100,6 +111,7 @@ mod tests {
             ("2026-11-27T12:30:15.123456Z", at("2026-11-27T12:30:15.123456Z")),
             ("2026-11-27T12:30+01:00", at("2026-11-27T11:30:00Z")),
             ("2026-11-27 12:30 -0500", at("2026-11-27T17:30:00Z")),
+            ("2026-11-27T12:30 01:00", at("2026-11-27T11:30:00Z")),
             ("90s", at("2026-11-27T13:58:30Z")),
             ("30m", at("2026-11-27T13:30:00Z")),
             ("12h", at("2026-11-27T02:00:00Z")),
@@ -136,6 +148,8 @@ mod tests {
             "2026-11-27T12:30+25:00",
             "é",
             "1é",
+            "10000000d",
+            "0001-01-01T00:00Z",
         ] {
             assert!(wrong(nonsense).contains("is no moment; write a position"), "{nonsense}: {}", wrong(nonsense));
         }

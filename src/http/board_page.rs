@@ -2,6 +2,7 @@
 
 use axum::extract::{Query, State};
 use axum::response::Response;
+use chrono::TimeDelta;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -59,16 +60,24 @@ async fn shown(web: &Web, wanted: &Wanted) -> Result<Response, Answer> {
     };
     let is_now = wanted.at.trim().is_empty();
     let position = board.when.position;
+    let (first, head) = match web.app.readers().history().span().await? {
+        Some((first, _, head)) => (Some(first), head),
+        None => (None, 0),
+    };
+    let now = web.app.store.clock().now();
+    let steps = [("1h", "an hour ago", 1), ("1d", "a day ago", 24), ("7d", "a week ago", 7 * 24)];
+    let is_there = |hours: i64| first.is_some_and(|first| now - TimeDelta::hours(hours) >= first);
+    let earlier = steps.into_iter().filter(|(.., hours)| is_there(*hours)).map(|(ago, words, _)| (ago, words));
     let body = html! {
-        main.plain #renewed {
+        main.plain {
             h1 { "All projects" }
             p.facts { @if is_now { "Now" } @else { "As of " (page::time(board.when.at)) } " · event " (position) }
             nav.choices aria-label="Moment" {
                 a href=(address(wanted, "1", "")) { "first event" }
                 @if position > 1 { a href=(address(wanted, &(position - 1).to_string(), "")) { "an event earlier" } }
-                @for (ago, words) in [("1h", "an hour ago"), ("1d", "a day ago"), ("7d", "a week ago")] { a href=(address(wanted, ago, "")) { (words) } }
+                @for (ago, words) in earlier { a href=(address(wanted, ago, "")) { (words) } }
                 @if !is_now {
-                    a href=(address(wanted, &(position + 1).to_string(), "")) { "an event later" }
+                    @if position < head { a href=(address(wanted, &(position + 1).to_string(), "")) { "an event later" } }
                     a href=(address(wanted, "", "")) { "now" }
                     a href=(address(wanted, "", &position.to_string())) { "what changed since" }
                 }
@@ -78,8 +87,7 @@ async fn shown(web: &Web, wanted: &Wanted) -> Result<Response, Answer> {
             @for (project, standings) in &board.projects { (table(&project.name, standings)) }
         }
     };
-    let script = if is_now { page::Script::Renewed } else { page::Script::None };
-    Ok(page::framed("All projects", None, script, &body))
+    Ok(page::framed("All projects", None, page::Script::Times, &body))
 }
 
 fn address(wanted: &Wanted, at: &str, since: &str) -> String {

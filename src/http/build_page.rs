@@ -14,7 +14,7 @@ use super::traced;
 use crate::app::questions::Opens;
 use crate::domain::build::Entry;
 use crate::domain::deployment::duration;
-use crate::domain::event::{Event, Recorded};
+use crate::domain::event::{Actor, DeploymentEvent, Event, Recorded};
 use crate::domain::ids::BuildId;
 use crate::keys::Links;
 use crate::projections::build_card::BuildCard;
@@ -49,6 +49,9 @@ async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer>
         "" => None,
         at => Some(moment(web, at).await?),
     };
+    // A refusal is told to whoever pressed alone.
+    let public: Vec<Recorded> =
+        events.iter().filter(|e| !matches!(e.event, Event::Deployment(DeploymentEvent::Refused(_)))).cloned().collect();
     let so_far = events.iter().filter(|event| then.is_none_or(|then| event.position <= then.position));
     let Some(card) = BuildCard::fold(so_far) else {
         return match events.first() {
@@ -100,7 +103,7 @@ async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer>
             }
             @if let Some(then) = then {
                 p.reason { "As it was at event " (then.position) ", " (page::time(then.at)) ". " a href=(format!("?key={}", wanted.key)) { "How it is now" } }
-                (slider(&events, then.position))
+                (slider(&public, then.position))
             }
             h2 { "Environments" }
             @for environment in &environments { (row(environment)) }
@@ -110,9 +113,9 @@ async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer>
                 p.facts { "Each container gets them as variables." }
                 (entries(params))
             }
-            details.happened open[then.is_some()] {
+            details.happened #happened open[then.is_some()] {
                 summary { "What happened" }
-                (happenings(&events, &wanted.key, then.map(|then| then.position)))
+                (happenings(&public, &wanted.key, then.map(|then| then.position)))
             }
         }
     };
@@ -130,6 +133,11 @@ fn slider(events: &[Recorded], position: i64) -> Markup {
     }
 }
 
+/// Who did it; a token by no id of its own.
+fn who(by: &Actor) -> String {
+    if let Actor::Token(_) = by { "CI".to_owned() } else { actor(by) }
+}
+
 /// Every event about the build, as links to how it was then.
 fn happenings(events: &[Recorded], key: &str, position: Option<i64>) -> Markup {
     let here =
@@ -139,7 +147,7 @@ fn happenings(events: &[Recorded], key: &str, position: Option<i64>) -> Markup {
             @for event in events {
                 li {
                     a href=(format!("?key={key}&at={}", event.position)) aria-current=[(here == Some(event.position)).then_some("true")] { (page::time(event.recorded_at)) }
-                    " " (visible(&actor(&event.actor))) ": " (visible(&happened(&event.event)))
+                    " " (visible(&who(&event.actor))) ": " (visible(&happened(&event.event)))
                 }
             }
         }

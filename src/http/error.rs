@@ -10,6 +10,7 @@ use super::seldom::Seldom;
 use crate::app::CommandError;
 use crate::app::builds::AnnounceRefusal;
 use crate::domain::build::BuildRefusal;
+use crate::store::append::AppendError;
 use crate::store::log::ReadError;
 use crate::telemetry::causes;
 
@@ -62,7 +63,11 @@ impl Answer {
     }
 
     /// 503; the details are for our log.
-    pub fn unavailable(cause: &dyn Error) -> Self {
+    pub fn unavailable(cause: &(dyn Error + 'static)) -> Self {
+        if let Some(AppendError::Closed(_)) = cause.downcast_ref::<AppendError>() {
+            let text = "coolops records nothing now: it found two histories, and an operator has to decide which one goes on (coolops doctor)";
+            return Self(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+        }
         static SAID: Seldom = Seldom::new();
         if let Some(left_out) = SAID.due() {
             tracing::warn!(details = causes(cause), left_out, "a request could not be served");

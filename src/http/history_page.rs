@@ -10,12 +10,10 @@ use serde_json::json;
 use super::deployment_page::sentence;
 use super::error::Answer;
 use super::{Web, page, traced};
-use crate::app::history::{Changed, as_json, changes};
-use crate::domain::deployment::{State as Stands, duration};
+use crate::app::history::{Changed, NoRange, as_json, called, changed_as_json, changes, states_called};
+use crate::domain::deployment::duration;
 use crate::domain::event::{Event, SettingsEvent};
-use crate::domain::moment::Moment;
 use crate::domain::project::Project;
-use crate::keys::Links;
 use crate::projections::happened::{actor, happened};
 use crate::projections::words::Words;
 use crate::slack::render::log_url;
@@ -69,10 +67,18 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
         "" => None,
         text => Some(text.parse().map_err(|_| Answer::malformed("before is a position: the cursor of the last one"))?),
     };
-    let links = web.app.keys.links(&project.link_key);
-    if wanted.show == "settings" && !as_data {
-        let all = web.app.settings_changed(Some(project.id)).await?;
-        return Ok(settings_page(&project, wanted, &asked, before, all));
+    if wanted.show == "settings" {
+        let mut all = web.app.settings_changed(&asked, before).await?;
+        all.retain(|change| said(&change.recorded.event).is_some());
+        let more = all.len() > PAGE as usize;
+        all.truncate(PAGE as usize);
+        let next = all.last().filter(|_| more).map(|change| change.recorded.position);
+        if as_data {
+            let said = |change: &Changed| said(&change.recorded.event).unwrap_or_default();
+            let all: Vec<_> = all.iter().map(|change| changed_as_json(change, &said(change))).collect();
+            return Ok((page::HEADERS, axum::Json(json!({ "settings": all, "next": next }))).into_response());
+        }
+        return Ok(settings_page(&project, wanted, next, &all));
     }
     let mut deployed = web.app.readers().history().deployments(&asked, before, PAGE + 1).await?;
     let more = deployed.len() > PAGE as usize;
@@ -84,14 +90,16 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
         return Ok((page::HEADERS, axum::Json(json!({ "deployments": all, "next": next }))).into_response());
     }
     // What is new comes by itself; what is old stays as it is.
-    let script = if before.is_none() { page::Script::Renewed } else { page::Script::None };
+    let is_plain = before.is_none()
+        && address(wanted, "show", "") == address(&Wanted { key: wanted.key.clone(), ..Wanted::default() }, "show", "");
+    let script = if is_plain { page::Script::Renewed } else { page::Script::Times };
     let body = html! {
         main.plain #renewed {
             (heading(&project, wanted))
             (choices(&project, wanted))
             @if deployed.is_empty() { p { "Nothing was deployed that is asked for here." } }
             ol.history {
-                @for one in &deployed { li { (line(web, one, links.as_ref())) } }
+                @for one in &deployed { li { (line(web, one)) } }
             }
             @if let Some(next) = next { p { a href=(address(wanted, "before", &next.to_string())) { "Older" } } }
         }
@@ -101,41 +109,31 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
 
 async fn asked(web: &Web, project: &Project, wanted: &Wanted) -> Result<Asked, Answer> {
     let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    let environment = match given(&wanted.environment) {
-        None => None,
-        Some(name) => {
-            let found = project.environments.iter().find(|e| e.name.eq_ignore_ascii_case(&name));
-            Some(found.ok_or_else(|| Answer(StatusCode::BAD_REQUEST, format!("there is no environment {name:?}")))?.id)
-        }
+    let environments = match given(&wanted.environment) {
+        None => vec![],
+        Some(name) => match called(project, &name) {
+            none if none.is_empty() => {
+                return Err(Answer(StatusCode::BAD_REQUEST, format!("there is no environment {name:?}")));
+            }
+            found => found,
+        },
     };
     let states = match given(&wanted.outcome) {
         None => vec![],
-        Some(word) => {
-            let states: Vec<Stands> =
-                Stands::ALL.into_iter().filter(|state| state.as_str() == word || state.word() == word).collect();
-            if states.is_empty() {
+        Some(word) => match states_called(&word) {
+            none if none.is_empty() => {
                 return Err(Answer(StatusCode::BAD_REQUEST, format!("there is no outcome {word:?}")));
             }
-            states
-        }
+            found => found,
+        },
     };
-    let position = async |written: Option<String>| -> Result<Option<i64>, Answer> {
-        let Some(written) = written else { return Ok(None) };
-        let moment = Moment::parse(&written, web.app.store.clock().now());
-        Ok(Some(match moment.map_err(|e| Answer::malformed(e.to_string()))? {
-            Moment::Position(position) => position,
-            Moment::Time(at) => web.app.readers().history().position_at(at).await?,
-        }))
-    };
-    Ok(Asked {
-        project: Some(project.id),
-        environment,
-        user: given(&wanted.user),
-        build: given(&wanted.build),
-        after: position(given(&wanted.since)).await?.map(|position| position.saturating_sub(1)),
-        until: position(given(&wanted.until)).await?,
-        states,
-    })
+    let (since, until) = (given(&wanted.since), given(&wanted.until));
+    let (after, until) = web.app.range(since.as_deref(), until.as_deref()).await.map_err(|e| match e {
+        NoRange::Moment(e) => Answer::malformed(e.to_string()),
+        NoRange::Database(e) => e.into(),
+    })?;
+    let (user, build) = (given(&wanted.user), given(&wanted.build));
+    Ok(Asked { project: Some(project.id), environments, user, build, after, until, states })
 }
 
 fn heading(project: &Project, wanted: &Wanted) -> Markup {
@@ -156,8 +154,8 @@ fn choices(project: &Project, wanted: &Wanted) -> Markup {
     html! {
         nav.choices aria-label="Environment" {
             a href=(address(wanted, "environment", "")) aria-current=[wanted.environment.is_empty().then_some("true")] { "everywhere" }
-            @for environment in &project.environments {
-                a href=(address(wanted, "environment", &environment.name)) aria-current=[(wanted.environment == environment.name).then_some("true")] { (environment.name) }
+            @for environment in names_of(project) {
+                a href=(address(wanted, "environment", environment)) aria-current=[(wanted.environment == environment).then_some("true")] { (environment) }
             }
         }
         nav.choices aria-label="Outcome" {
@@ -169,6 +167,17 @@ fn choices(project: &Project, wanted: &Wanted) -> Markup {
             @if !value.is_empty() { p.facts { (name) " " (visible(value)) " " a href=(address(wanted, name, "")) { "(any)" } } }
         }
     }
+}
+
+/// The names of a project's environments, each once: one that is gone may have been made again.
+fn names_of(project: &Project) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for environment in &project.environments {
+        if !names.iter().any(|name| name.eq_ignore_ascii_case(&environment.name)) {
+            names.push(&environment.name);
+        }
+    }
+    names
 }
 
 /// The same page with one thing chosen otherwise, from its beginning.
@@ -190,7 +199,7 @@ fn address(wanted: &Wanted, name: &str, value: &str) -> String {
     format!("?{query}")
 }
 
-fn line(web: &Web, deployed: &Deployed, links: Option<&Links>) -> Markup {
+fn line(web: &Web, deployed: &Deployed) -> Markup {
     let (timed, deployment) = (&deployed.timed, &deployed.timed.deployment);
     let of_build = deployed.link_key.as_deref().and_then(|key| web.app.keys.links(key));
     let replaces = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces.as_deref());
@@ -204,50 +213,45 @@ fn line(web: &Web, deployed: &Deployed, links: Option<&Links>) -> Markup {
             @if let Some(seconds) = timed.ran(web.app.store.clock().now()) { " · " span.ran { (duration(seconds)) } }
         }
         @if let Some(url) = changes(deployed) { a href=(url) rel="noopener noreferrer" { "Changes" } }
-        @if let Some(links) = of_build.as_ref().or(links) { a href=(log_url("", links, deployment.of.deployment_id)) { "See logs" } }
+        @if let Some(links) = &of_build { a href=(log_url("", links, deployment.of.deployment_id)) { "See logs" } }
     }
 }
 
-/// What was changed. The value of a variable stays with those who have the command line: a project's page is for everybody
-/// in the channel.
-fn said(event: &Event) -> String {
+/// What was changed, for everybody in the channel: values of variables, and everything about tokens, credentials and rights,
+/// stay with those who have the command line.
+fn said(event: &Event) -> Option<String> {
+    let Event::Settings(event) = event else { return None };
     match event {
-        Event::Settings(SettingsEvent::VariableSet(e)) => format!("set {}", e.name),
-        event => happened(event),
+        SettingsEvent::VariableSet(e) => Some(format!("set {}", e.name)),
+        SettingsEvent::SecretSet(e) => Some(format!("set the secret {}", e.name)),
+        SettingsEvent::TokenIssued(_)
+        | SettingsEvent::TokenRevoked(_)
+        | SettingsEvent::RegistryCredentialsSet(_)
+        | SettingsEvent::RegistryCredentialsUnset(_)
+        | SettingsEvent::CiSecretSet(_)
+        | SettingsEvent::CiUnset(_)
+        | SettingsEvent::CiRulesChanged(_)
+        | SettingsEvent::EnvironmentRightsChanged(_) => None,
+        event => Some(happened(&Event::Settings(event.clone()))),
     }
 }
 
-fn settings_page(
-    project: &Project,
-    wanted: &Wanted,
-    asked: &Asked,
-    before: Option<i64>,
-    mut all: Vec<Changed>,
-) -> Response {
-    all.retain(|change| {
-        let position = change.recorded.position;
-        before.is_none_or(|before| position < before)
-            && asked.after.is_none_or(|after| position > after)
-            && asked.until.is_none_or(|until| position <= until)
-    });
-    let more = all.len() > PAGE as usize;
-    all.truncate(PAGE as usize);
-    let next = all.last().filter(|_| more).map(|change| change.recorded.position.to_string());
+fn settings_page(project: &Project, wanted: &Wanted, next: Option<i64>, all: &[Changed]) -> Response {
     let body = html! {
         main.plain {
             (heading(project, wanted))
             @if all.is_empty() { p { "Nothing was changed." } }
             ol.history {
-                @for change in &all {
+                @for change in all {
                     li {
                         @if let Some((_, name)) = &change.environment { strong { (name) } }
-                        span { (visible(&actor(&change.recorded.actor))) ": " (visible(&said(&change.recorded.event))) }
+                        span { (visible(&actor(&change.recorded.actor))) ": " (visible(&said(&change.recorded.event).unwrap_or_default())) }
                         span.facts { (page::time(change.recorded.recorded_at)) " · event " (change.recorded.position) }
                     }
                 }
             }
-            @if let Some(next) = next { p { a href=(address(wanted, "before", &next)) { "Older" } } }
+            @if let Some(next) = next { p { a href=(address(wanted, "before", &next.to_string())) { "Older" } } }
         }
     };
-    page::framed(&format!("{}: settings", project.name), None, page::Script::None, &body)
+    page::framed(&format!("{}: settings", project.name), None, page::Script::Times, &body)
 }

@@ -27,6 +27,7 @@ const CSS: &str = include_str!("assets/page.css");
 const JS: &str = include_str!("assets/log.js");
 const RENEWED_JS: &str = include_str!("assets/renewed.js");
 const SLIDER_JS: &str = include_str!("assets/slider.js");
+const TIMES_JS: &str = include_str!("assets/times.js");
 /// The page's own rules, and those of the palette of 256 colours.
 static STYLES: LazyLock<String> = LazyLock::new(|| format!("{CSS}{}", crate::terminal::html::style_sheet()));
 const ICON: &str = include_str!("assets/icon.svg");
@@ -42,6 +43,8 @@ pub enum Script {
     Renewed,
     /// A build as it was: a slider over its events.
     Slider,
+    /// Times are shown in the reader's zone, and nothing else.
+    Times,
 }
 
 /// A page in its frame; its icon has the colour of a state.
@@ -57,6 +60,7 @@ pub fn framed(title: &str, state: Option<State>, script: Script, body: &Markup) 
                 link rel="icon" href=(icon(state));
                 link rel="stylesheet" href="/assets/page.css";
                 @if script == Script::Log { script type="module" src="/assets/log.js" {} }
+                @if script == Script::Times { script type="module" src="/assets/times.js" {} }
                 @if script == Script::Slider { script type="module" src="/assets/slider.js" {} }
                 @if script == Script::Renewed { script type="module" src="/assets/renewed.js" {} }
             }
@@ -142,6 +146,7 @@ pub async fn asset(Path(name): Path<String>) -> Response {
         "log.js" => (script, JS.to_owned()),
         "renewed.js" => (script, RENEWED_JS.to_owned()),
         "slider.js" => (script, SLIDER_JS.to_owned()),
+        "times.js" => (script, TIMES_JS.to_owned()),
         "icon.svg" => ("image/svg+xml", ICON.to_owned()),
         other => {
             let state = other.strip_prefix("icon-").and_then(|name| name.strip_suffix(".svg"));

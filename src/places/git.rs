@@ -1,34 +1,60 @@
-//! A git repository as a place: a clone on this machine, with a commit for each checkpoint, pushed where it has a remote.
+//! A git repository as a place: a clone on this machine, with a commit for each note, pushed where it has an `origin`.
 
 use std::path::Path;
 use std::process::Stdio;
 
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::{Kept, NEWEST, PlaceError};
+use super::{Kept, PlaceError};
+
+/// What git needs of our environment: what else is there is not for its hooks and helpers.
+const PASSED_ON: [&str; 5] = ["PATH", "HOME", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_CONFIG_GLOBAL"];
 
 /// Runs git in a repository, with nobody there to answer questions.
-async fn git(repository: &Path, arguments: &[&str]) -> Result<String, PlaceError> {
+async fn git(repository: &Path, arguments: &[&str], input: &str) -> Result<Vec<u8>, PlaceError> {
     let mut command = Command::new("git");
     command.arg("-C").arg(repository).args(["-c", "user.name=coolops", "-c", "user.email=coolops@localhost"]);
-    command.args(["-c", "commit.gpgsign=false"]).args(arguments);
-    command.env("GIT_TERMINAL_PROMPT", "0").stdin(Stdio::null()).kill_on_drop(true);
-    let output = command.output().await.map_err(|e| PlaceError::Trouble(format!("git can't be run: {e}")))?;
+    command.args(["-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"]).args(arguments);
+    let passed_on = PASSED_ON.into_iter().filter_map(|name| Some((name, variable(name)?)));
+    command.env_clear().envs(passed_on).env("GIT_TERMINAL_PROMPT", "0");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let no_git = |e: std::io::Error| PlaceError::Trouble(format!("git can't be run: {e}"));
+    let mut child = command.spawn().map_err(no_git)?;
+    let (stdin, input) = (child.stdin.take(), input.to_owned());
+    // What it says may be more than it reads at once: both go on beside each other.
+    let writing = tokio::spawn(async move {
+        if let Some(mut stdin) = stdin {
+            stdin.write_all(input.as_bytes()).await.ok();
+        }
+    });
+    let output = child.wait_with_output().await.map_err(no_git)?;
+    writing.await.ok();
     if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        return Ok(output.stdout);
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
+    let is_why = |line: &&str| ["fatal:", "error:", "!", "remote:"].iter().any(|begin| line.trim().starts_with(begin));
+    let said = said.lines().find(is_why).or_else(|| said.lines().next()).unwrap_or("it says nothing");
     Err(PlaceError::Trouble(format!("git {}: {}", arguments.first().unwrap_or(&""), said.trim())))
+}
+
+#[expect(clippy::disallowed_methods, reason = "what a program that is run needs is no configuration of ours")]
+fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
+}
+
+async fn text(repository: &Path, arguments: &[&str]) -> Result<String, PlaceError> {
+    Ok(String::from_utf8_lossy(&git(repository, arguments, "").await?).into_owned())
 }
 
 fn io(error: &std::io::Error) -> PlaceError {
     PlaceError::Trouble(error.to_string())
 }
 
-/// Keeps a file, and the copy of the newest.
+/// Keeps a file.
 pub(super) async fn keep(repository: &Path, file: &str, note: &str) -> Result<(), PlaceError> {
-    git(repository, &["rev-parse", "--is-inside-work-tree"]).await?;
+    text(repository, &["rev-parse", "--is-inside-work-tree"]).await?;
     let path = repository.join(file);
     match tokio::fs::read_to_string(&path).await {
         Ok(there) if there != note => return Err(PlaceError::Other(file.to_owned())),
@@ -38,42 +64,69 @@ pub(super) async fn keep(repository: &Path, file: &str, note: &str) -> Result<()
             tokio::fs::write(&path, note).await.map_err(|e| io(&e))?;
         }
     }
-    tokio::fs::write(repository.join(NEWEST), note).await.map_err(|e| io(&e))?;
-    git(repository, &["add", "--", file, NEWEST]).await?;
-    if !git(repository, &["status", "--porcelain", "--", file, NEWEST]).await?.trim().is_empty() {
-        let size = note.lines().nth(1).unwrap_or_default();
-        git(repository, &["commit", "--quiet", "-m", &format!("Checkpoint of {size} events"), "--", file, NEWEST])
-            .await?;
-    }
-    if !git(repository, &["remote"]).await?.trim().is_empty() {
-        git(repository, &["push", "--quiet", "origin", "HEAD"]).await?;
+    commit(repository, file, note).await
+}
+
+/// Writes the copy of the newest.
+pub(super) async fn call_newest(repository: &Path, name: &str, note: &str) -> Result<(), PlaceError> {
+    tokio::fs::write(repository.join(name), note).await.map_err(|e| io(&e))?;
+    commit(repository, name, note).await?;
+    if text(repository, &["remote"]).await?.lines().any(|remote| remote == "origin") {
+        text(repository, &["push", "--quiet", "origin", "HEAD"]).await?;
     }
     Ok(())
 }
 
+async fn commit(repository: &Path, file: &str, note: &str) -> Result<(), PlaceError> {
+    text(repository, &["add", "--", file]).await?;
+    if !text(repository, &["status", "--porcelain", "--", file]).await?.trim().is_empty() {
+        let lines: Vec<&str> = note.lines().take(3).collect();
+        let what = match lines[..] {
+            [_, "fork", ..] => "A decision between two histories".to_owned(),
+            [_, size, _] => format!("Checkpoint of {size} events"),
+            _ => "A note".to_owned(),
+        };
+        text(repository, &["commit", "--quiet", "-m", &what, "--", file]).await?;
+    }
+    Ok(())
+}
+
+/// Whether anything is committed at all.
+async fn is_empty(repository: &Path) -> Result<bool, PlaceError> {
+    text(repository, &["rev-parse", "--is-inside-work-tree"]).await?;
+    Ok(text(repository, &["rev-parse", "--verify", "--quiet", "HEAD"]).await.is_err())
+}
+
 /// The newest checkpoint of the newest commit: what lies in the folder may not be committed.
 pub(super) async fn newest(repository: &Path, name: &str) -> Result<Option<Kept>, PlaceError> {
-    if git(repository, &["rev-parse", "--verify", "--quiet", "HEAD"]).await.is_err() {
-        git(repository, &["rev-parse", "--is-inside-work-tree"]).await?;
+    let there = !is_empty(repository).await?
+        && !text(repository, &["ls-tree", "--name-only", "HEAD", "--", name]).await?.trim().is_empty();
+    if !there {
         return Ok(None);
     }
-    if git(repository, &["ls-tree", "--name-only", "HEAD", "--", name]).await?.trim().is_empty() {
-        return Ok(None);
-    }
-    let note = git(repository, &["show", &format!("HEAD:{name}")]).await?;
+    let note = text(repository, &["show", &format!("HEAD:./{name}")]).await?;
     Ok(Some(Kept { file: name.to_owned(), note }))
 }
 
-/// Every checkpoint of the newest commit.
+/// Every note in a folder of the newest commit.
 pub(super) async fn all(repository: &Path, folder: &str) -> Result<Vec<Kept>, PlaceError> {
-    if git(repository, &["rev-parse", "--verify", "--quiet", "HEAD"]).await.is_err() {
-        git(repository, &["rev-parse", "--is-inside-work-tree"]).await?;
+    if is_empty(repository).await? {
         return Ok(Vec::new());
     }
-    let names = git(repository, &["ls-tree", "-r", "--name-only", "HEAD", "--", folder]).await?;
+    let names = text(repository, &["ls-tree", "-r", "--name-only", "HEAD", "--", folder]).await?;
+    let asked: String = names.lines().map(|file| format!("HEAD:./{file}\n")).collect();
+    let told = git(repository, &["cat-file", "--batch"], &asked).await?;
+    let mut rest = &told[..];
     let mut all = Vec::new();
     for file in names.lines() {
-        all.push(Kept { file: file.to_owned(), note: git(repository, &["show", &format!("HEAD:{file}")]).await? });
+        // "<object> blob <size>", a line's end, so many bytes, a line's end.
+        let broken = || PlaceError::Trouble(format!("git cat-file: {file} can't be read"));
+        let end = rest.iter().position(|b| *b == b'\n').ok_or_else(broken)?;
+        let head = String::from_utf8_lossy(&rest[..end]);
+        let size: usize = head.rsplit(' ').next().and_then(|size| size.parse().ok()).ok_or_else(broken)?;
+        let note = rest.get(end + 1..end + 1 + size).ok_or_else(broken)?;
+        all.push(Kept { file: file.to_owned(), note: String::from_utf8_lossy(note).into_owned() });
+        rest = rest.get(end + 2 + size..).unwrap_or_default();
     }
     Ok(all)
 }

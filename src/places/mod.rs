@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -20,9 +20,13 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 /// How long a place may take for one request.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The newest checkpoint, as C2SP's logs have it.
-const NEWEST: &str = "checkpoint";
+pub const NEWEST: &str = "checkpoint";
 /// The folder of all of them.
 const ALL: &str = "checkpoints";
+/// The folder of what was decided when there were two histories.
+const FORKS: &str = "forks";
+/// Objects that are read at a time.
+const AT_A_TIME: usize = 16;
 
 /// A place.
 #[derive(Clone)]
@@ -61,6 +65,9 @@ pub enum PlaceError {
         "{0:?} is no place for checkpoints; write a folder (/var/lib/coolops/checkpoints), a bucket (s3://bucket/prefix) or a git repository (git:/srv/checkpoints)"
     )]
     Unknown(String),
+    /// There is no such folder.
+    #[error("there is no folder {0}")]
+    NoFolder(String),
     /// It can't be reached, or refuses.
     #[error("{0}")]
     Trouble(String),
@@ -88,9 +95,14 @@ fn causes(error: &dyn std::error::Error) -> String {
     text.lines().next().unwrap_or_default().chars().take(300).collect()
 }
 
-/// The name of a checkpoint's file: found in the order of the log, and never the same for two that differ.
-fn file(size: u64, root: &[u8; 32], at: DateTime<Utc>) -> String {
-    format!("{ALL}/{}/{size:020}-{}", at.format("%Y-%m-%d"), hex::encode(&root[..6]))
+/// The name of a checkpoint's file: by day, in the order of the log, and never the same for two that differ.
+pub fn checkpoint_file(size: u64, root: &[u8; 32], key_id: &str, at: DateTime<Utc>) -> String {
+    format!("{ALL}/{}/{size:020}-{}-{key_id}", at.format("%Y-%m-%d"), hex::encode(&root[..6]))
+}
+
+/// The name of a decision's file.
+pub fn fork_file(size: u64, root: &[u8; 32]) -> String {
+    format!("{FORKS}/{size:020}-{}", hex::encode(&root[..6]))
 }
 
 impl Place {
@@ -123,52 +135,62 @@ impl Place {
         &self.name
     }
 
-    /// Keeps a checkpoint that was signed at a time. Safe to repeat.
+    /// Keeps a note in a file of its own. Safe to repeat.
     ///
     /// # Errors
     /// See [`PlaceError`]; then it may be kept or not.
-    pub async fn keep(&self, size: u64, root: &[u8; 32], note: &str, at: DateTime<Utc>) -> Result<(), PlaceError> {
-        let file = file(size, root, at);
+    pub async fn keep(&self, file: &str, note: &str) -> Result<(), PlaceError> {
         let keeping = async {
-            match &self.kind {
-                Kind::Git(path) => git::keep(path, &file, note).await,
-                _ => {
-                    let (store, prefix) = self.store()?;
-                    let created = store.put_opts(&within(&prefix, &file), payload(note), PutMode::Create.into()).await;
-                    match created {
-                        Ok(_) => {}
-                        Err(object_store::Error::AlreadyExists { .. }) => {
-                            let there = store.get(&within(&prefix, &file)).await?.bytes().await?;
-                            if there != note.as_bytes() {
-                                return Err(PlaceError::Other(file.clone()));
-                            }
-                        }
-                        Err(e) => return Err(e.into()),
-                    }
-                    store.put(&within(&prefix, NEWEST), payload(note)).await?;
-                    Ok(())
+            if let Kind::Git(path) = &self.kind {
+                return git::keep(path, file, note).await;
+            }
+            let (store, prefix) = self.store(true)?;
+            match store.put_opts(&within(&prefix, file), payload(note), PutMode::Create.into()).await {
+                Ok(_) => Ok(()),
+                Err(object_store::Error::AlreadyExists { .. }) => {
+                    let there = store.get(&within(&prefix, file)).await?.bytes().await?;
+                    if there == note.as_bytes() { Ok(()) } else { Err(PlaceError::Other(file.to_owned())) }
                 }
+                Err(e) => Err(e.into()),
             }
         };
         tokio::time::timeout(PATIENCE, keeping).await.unwrap_or(Err(PlaceError::Silent))
     }
 
-    /// The newest checkpoint that is kept there; nothing in an empty place.
+    /// Calls a note the newest checkpoint.
+    ///
+    /// # Errors
+    /// See [`PlaceError`].
+    pub async fn call_newest(&self, note: &str) -> Result<(), PlaceError> {
+        let keeping = async {
+            if let Kind::Git(path) = &self.kind {
+                return git::call_newest(path, NEWEST, note).await;
+            }
+            let (store, prefix) = self.store(true)?;
+            store.put(&within(&prefix, NEWEST), payload(note)).await?;
+            Ok(())
+        };
+        tokio::time::timeout(PATIENCE, keeping).await.unwrap_or(Err(PlaceError::Silent))
+    }
+
+    /// What is called the newest checkpoint there; nothing in an empty place.
     ///
     /// # Errors
     /// See [`PlaceError`].
     pub async fn newest(&self) -> Result<Option<Kept>, PlaceError> {
         let reading = async {
-            match &self.kind {
-                Kind::Git(path) => git::newest(path, NEWEST).await,
-                _ => {
-                    let (store, prefix) = self.store()?;
-                    match store.get(&within(&prefix, NEWEST)).await {
-                        Ok(found) => Ok(Some(kept(NEWEST, &found.bytes().await?))),
-                        Err(object_store::Error::NotFound { .. }) => Ok(None),
-                        Err(e) => Err(e.into()),
-                    }
-                }
+            if let Kind::Git(path) = &self.kind {
+                return git::newest(path, NEWEST).await;
+            }
+            let (store, prefix) = match self.store(false) {
+                // Nothing was ever kept there: the folder is made when something is.
+                Err(PlaceError::NoFolder(_)) => return Ok(None),
+                store => store?,
+            };
+            match store.get(&within(&prefix, NEWEST)).await {
+                Ok(found) => Ok(Some(kept(NEWEST, &found.bytes().await?))),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(e) => Err(e.into()),
             }
         };
         tokio::time::timeout(PATIENCE, reading).await.unwrap_or(Err(PlaceError::Silent))
@@ -179,29 +201,50 @@ impl Place {
     /// # Errors
     /// See [`PlaceError`].
     pub async fn all(&self) -> Result<Vec<Kept>, PlaceError> {
-        let mut all = Vec::new();
-        if let Kind::Git(path) = &self.kind {
-            all = git::all(path, ALL).await?;
-        } else {
-            let (store, prefix) = self.store()?;
-            let listing = store.list(Some(&within(&prefix, ALL))).try_collect::<Vec<_>>();
-            let found = tokio::time::timeout(10 * PATIENCE, listing).await.map_err(|_| PlaceError::Silent)??;
-            for object in found {
-                let reading = async { store.get(&object.location).await?.bytes().await };
-                let bytes = tokio::time::timeout(PATIENCE, reading).await.map_err(|_| PlaceError::Silent)??;
-                all.push(kept(object.location.as_ref(), &bytes));
-            }
-        }
-        all.sort_by(|a, b| a.file.cmp(&b.file));
+        let mut all = self.notes(ALL).await?;
         all.extend(self.newest().await?);
         Ok(all)
     }
 
-    /// The objects of a folder or a bucket.
-    fn store(&self) -> Result<(Arc<dyn ObjectStore>, Path), PlaceError> {
+    /// Every decision that is kept there.
+    ///
+    /// # Errors
+    /// See [`PlaceError`].
+    pub async fn forks(&self) -> Result<Vec<Kept>, PlaceError> {
+        match self.notes(FORKS).await {
+            Err(PlaceError::NoFolder(_)) => Ok(Vec::new()),
+            forks => forks,
+        }
+    }
+
+    async fn notes(&self, folder: &str) -> Result<Vec<Kept>, PlaceError> {
+        let mut all: Vec<Kept> = if let Kind::Git(path) = &self.kind {
+            let reading = git::all(path, folder);
+            tokio::time::timeout(10 * PATIENCE, reading).await.unwrap_or(Err(PlaceError::Silent))?
+        } else {
+            let (store, prefix) = self.store(false)?;
+            let listing = store.list(Some(&within(&prefix, folder))).try_collect::<Vec<_>>();
+            let found = tokio::time::timeout(10 * PATIENCE, listing).await.map_err(|_| PlaceError::Silent)??;
+            let read = async |object: object_store::ObjectMeta| {
+                let reading = async { store.get(&object.location).await?.bytes().await };
+                let bytes = tokio::time::timeout(PATIENCE, reading).await.map_err(|_| PlaceError::Silent)??;
+                Ok::<_, PlaceError>(kept(object.location.as_ref(), &bytes))
+            };
+            futures::stream::iter(found).map(read).buffer_unordered(AT_A_TIME).try_collect().await?
+        };
+        all.sort_by(|a, b| a.file.cmp(&b.file));
+        Ok(all)
+    }
+
+    /// The objects of a folder or a bucket; a folder is only made where something is going to be kept.
+    fn store(&self, makes: bool) -> Result<(Arc<dyn ObjectStore>, Path), PlaceError> {
         Ok(match &self.kind {
             Kind::Folder(path) => {
-                std::fs::create_dir_all(path).map_err(|e| PlaceError::Trouble(e.to_string()))?;
+                if makes {
+                    std::fs::create_dir_all(path).map_err(|e| PlaceError::Trouble(e.to_string()))?;
+                } else if !path.exists() {
+                    return Err(PlaceError::NoFolder(self.name.clone()));
+                }
                 (Arc::new(LocalFileSystem::new_with_prefix(path)?.with_fsync(true)), Path::default())
             }
             Kind::Bucket { store, prefix } => (Arc::clone(store), prefix.clone()),

@@ -24,8 +24,7 @@ pub fn happened(event: &Event) -> String {
             InstallationEvent::EverythingLocked(e) => format!("locked everything{}", lock(&e.lock)),
             InstallationEvent::EverythingUnlocked(e) => unlocked("everything", &e.lock, e.by.as_ref()),
             InstallationEvent::ForkDecided(e) => {
-                let (n, s) = (e.abandoned.len(), if e.abandoned.len() == 1 { "" } else { "s" });
-                format!("decided that this log goes on, and gave up {n} checkpoint{s} of another one: {}", e.reason)
+                format!("decided that this log goes on, and not one that had {} events: {}", e.until, e.reason)
             }
             InstallationEvent::AdministratorsChanged(e) => {
                 format!("made these administer everything: {}", names(&e.administrators))
@@ -136,7 +135,9 @@ fn deployment(event: &DeploymentEvent) -> String {
         DeploymentEvent::Stopped(e) => {
             format!("it was stopped: {}", stop_words(&e.reason, e.exit_code, e.cut_off_after))
         }
-        DeploymentEvent::Succeeded(e) => format!("it succeeded, with {} lines of output", e.log.lines),
+        DeploymentEvent::Succeeded(e) => {
+            format!("it succeeded, with {} line{} of output", e.log.lines, if e.log.lines == 1 { "" } else { "s" })
+        }
         DeploymentEvent::Failed(e) => format!("it failed: {}", e.failure.sentence("its image")),
         DeploymentEvent::Lost(e) => format!("it can't be known how it ended: {}", e.loss.sentence()),
         DeploymentEvent::Resolved(e) => {

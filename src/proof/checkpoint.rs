@@ -112,10 +112,62 @@ impl PublicKey {
         self.verifier.name()
     }
 
+    /// The hash that its signatures are told by, in hexadecimal digits.
+    pub fn id(&self) -> String {
+        format!("{:08x}", self.verifier.key_id())
+    }
+
     /// The form that it is read in.
     pub fn text(&self) -> &str {
         &self.text
     }
+}
+
+/// That a history does not go on, as whoever has the key decided: checkpoints of more than `after` and at most `until`
+/// events may be of another history than the log's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fork {
+    /// How far both histories are the same, as far as that is known.
+    pub after: u64,
+    /// How many events the largest checkpoint that was given up covers.
+    pub until: u64,
+    /// Its root.
+    pub root: Hash,
+}
+
+impl Fork {
+    /// Whether a checkpoint of that size was given up.
+    pub fn gives_up(&self, size: u64) -> bool {
+        self.after < size && size <= self.until
+    }
+}
+
+/// What the second line of such a note says.
+const FORK: &str = "fork";
+
+impl LogKey {
+    /// Signs a decision: a signed note of five lines, of which the second tells it from a checkpoint.
+    pub fn sign_fork(&self, fork: &Fork) -> String {
+        let (name, root) = (self.public.name(), STANDARD.encode(fork.root));
+        let text = format!("{name}\n{FORK}\n{}\n{}\n{root}\n", fork.after, fork.until);
+        let mut note = Note::new(text.as_bytes(), &[]).expect("its lines are a note's text");
+        note.add_sigs(&[&self.signer]).expect("an Ed25519 key signs everything");
+        String::from_utf8(note.to_bytes()).expect("a note is text")
+    }
+}
+
+/// Reads a decision, and believes it if one of the keys signed it.
+pub fn open_fork(note: &str, keys: &[PublicKey]) -> Option<Fork> {
+    let note = Note::from_bytes(note.as_bytes()).ok()?;
+    let text = std::str::from_utf8(note.text()).ok()?;
+    let lines: Vec<&str> = text.lines().collect();
+    let [name, FORK, after, until, root] = lines[..] else { return None };
+    let root = STANDARD.decode(root).ok()?.try_into().ok()?;
+    let fork = Fork { after: after.parse().ok()?, until: until.parse().ok()?, root };
+    let is_signed = |key: &PublicKey| {
+        key.name() == name && note.verify(&VerifierList::new(vec![Box::new(key.verifier.clone())])).is_ok()
+    };
+    keys.iter().any(is_signed).then_some(fork)
 }
 
 /// A checkpoint that a key bears out.
@@ -204,6 +256,19 @@ mod tests {
         for nothing in ["", "x", "a\nb\nc\n", "\n\n", &note[..note.len() - 2]] {
             assert_eq!(open_with(nothing, log.public()), Err(NotBelieved::Malformed), "{nothing:?}");
         }
+    }
+
+    #[test]
+    fn a_decision_is_signed_and_is_no_checkpoint() {
+        let (log, other) = (key("coolops.example.com/log", 7), key("coolops.example.com/log", 8));
+        let fork = Fork { after: 3, until: 9, root: [1; 32] };
+        let note = log.sign_fork(&fork);
+        assert_eq!(open_fork(&note, &[log.public().clone()]), Some(fork.clone()));
+        assert_eq!(open_fork(&note.replace("\n9\n", "\n99\n"), &[log.public().clone()]), None);
+        assert_eq!(open_fork(&note, &[other.public().clone()]), None);
+        assert_eq!(open_with(&note, log.public()), Err(NotBelieved::Malformed));
+        assert_eq!(open_fork(&log.sign(9, [1; 32]), &[log.public().clone()]), None);
+        assert!(!fork.gives_up(3) && fork.gives_up(4) && fork.gives_up(9) && !fork.gives_up(10));
     }
 
     #[test]

@@ -86,6 +86,9 @@ impl Statement {
             return Err(NotProved::Seal);
         }
         let opened = checkpoint::open(&self.checkpoint, keys)?;
+        if keys.first().is_none_or(|key| key.name() != self.log) {
+            return Err(NotProved::Malformed("it names another log than its checkpoint".to_owned()));
+        }
         let decoded = self.inclusion.iter().map(|hash| {
             let bytes = STANDARD.decode(hash).ok().and_then(|bytes| Hash::try_from(bytes).ok());
             bytes.ok_or_else(|| NotProved::Malformed("a hash of its proof can't be read".to_owned()))

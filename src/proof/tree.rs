@@ -1,7 +1,8 @@
 //! The Merkle tree over the log (RFC 6962, section 2.1): a leaf for each event, made of its entry in the chain.
 //!
 //! Hashes of whole tiles of 256 events are kept as disposable rows, so that a root or a proof costs a few hundred events
-//! and not the whole log. What is kept is never believed: a root is compared with one that was signed before.
+//! and not the whole log. What is kept is never believed: a root is compared with one that was signed before, and
+//! where they differ it is made again from the events.
 
 use std::collections::HashMap;
 
@@ -89,11 +90,15 @@ struct Reading<'a> {
 
 impl HashReader for Reading<'_> {
     fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<TreeHash>, tlog::Error> {
-        let hashes = indexes.iter().map(|index| {
-            let (level, n) = tlog::split_stored_hash_index(*index);
-            self.hash(level, n).map_or(tlog::EMPTY_HASH, TreeHash)
-        });
-        Ok(hashes.collect())
+        // All of them are tried, so that all that is missing is told at once.
+        let hashes: Vec<Option<Hash>> = indexes
+            .iter()
+            .map(|index| {
+                let (level, n) = tlog::split_stored_hash_index(*index);
+                self.hash(level, n)
+            })
+            .collect();
+        hashes.into_iter().map(|hash| hash.map(TreeHash).ok_or(tlog::Error::IndexesNotInTree)).collect()
     }
 }
 
@@ -126,7 +131,11 @@ impl Tiles {
         let mut missing = reading.missing.into_inner();
         missing.sort_unstable();
         missing.dedup();
-        if missing.is_empty() { Ok(told?) } else { Err(NoProof::Needs(missing)) }
+        match told {
+            Ok(told) => Ok(told),
+            Err(_) if !missing.is_empty() => Err(NoProof::Needs(missing)),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// The root of the first `size` events.
@@ -145,15 +154,6 @@ impl Tiles {
         let proof = self.asked(|reader| tlog::prove_record(size, index, reader))?;
         Ok(proof.into_iter().map(|hash| hash.0).collect())
     }
-
-    /// The proof that the first `old` events are the beginning of the first `size`.
-    ///
-    /// # Errors
-    /// See [`NoProof`].
-    pub fn consistency(&self, size: u64, old: u64) -> Result<Vec<Hash>, NoProof> {
-        let proof = self.asked(|reader| tlog::prove_tree(size, old, reader))?;
-        Ok(proof.into_iter().map(|hash| hash.0).collect())
-    }
 }
 
 /// Whether a leaf stands at an index of the tree of that size and root.
@@ -161,17 +161,6 @@ pub fn is_included(proof: &[Hash], (size, root): (u64, Hash), index: u64, leaf: 
     // The longest there can be: one hash for each level.
     let proof: Vec<_> = proof.iter().map(|hash| TreeHash(*hash)).collect();
     proof.len() <= 64 && tlog::check_record(&proof, size, TreeHash(root), index, TreeHash(leaf)).is_ok()
-}
-
-/// Whether the tree of the one size and root is the beginning of the other.
-pub fn is_consistent(proof: &[Hash], (size, root): (u64, Hash), (old, old_root): (u64, Hash)) -> bool {
-    let proof: Vec<_> = proof.iter().map(|hash| TreeHash(*hash)).collect();
-    match old {
-        0 => proof.is_empty() && old_root == tlog::EMPTY_HASH.0,
-        _ if old > size || proof.len() > 128 => false,
-        _ if old == size => proof.is_empty() && root == old_root,
-        _ => tlog::check_tree(&proof, size, TreeHash(root), old, TreeHash(old_root)).is_ok(),
-    }
 }
 
 #[cfg(test)]
@@ -233,13 +222,6 @@ mod tests {
             assert!(!is_included(&proof, (700, root), (index + 1) % 700, all[index as usize]), "another place");
             assert!(!is_included(&proof[1..], (700, root), index, all[index as usize]), "a shorter proof");
         }
-        for old in [1, 255, 256, 257, 600, 700] {
-            let proof = tiles.consistency(700, old).unwrap();
-            let before = (old, defined(&all[..old as usize]));
-            assert!(is_consistent(&proof, (700, root), before), "{old}");
-            assert!(!is_consistent(&proof, (700, root), (old, [7; 32])), "another history");
-        }
-        assert!(!is_consistent(&[], (700, root), (701, root)) && !is_consistent(&[], (700, root), (0, root)));
     }
 
     #[test]
@@ -249,8 +231,13 @@ mod tests {
         few.leaves.clear();
         let Err(NoProof::Needs(needed)) = few.inclusion(1300, 300) else { panic!("it needs leaves") };
         assert_eq!(needed, [1, 5]);
-        let Err(NoProof::Needs(needed)) = few.consistency(1300, 300) else { panic!("it needs leaves") };
-        assert_eq!(needed, [1, 5]);
         assert!(matches!(few.inclusion(1300, 1300), Err(NoProof::Tree(_))));
+        // A hash that is not there is told, and never made up.
+        let mut whole = tiles(&all);
+        whole.whole.pop();
+        assert!(matches!(whole.root(1300), Err(NoProof::Tree(_))));
+        let mut short = tiles(&all);
+        short.leaves.get_mut(&5).unwrap().pop();
+        assert!(matches!(short.root(1300), Err(NoProof::Tree(_))));
     }
 }

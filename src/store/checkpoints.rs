@@ -12,6 +12,8 @@ use crate::proof::tree::TILE;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "columns of the table")]
 pub struct Signed {
+    /// In which order it was signed.
+    pub n: i64,
     pub size: u64,
     pub root: Hash,
     pub note: String,
@@ -24,7 +26,7 @@ pub struct Signed {
 pub struct PlaceState {
     pub place: String,
     pub size: i64,
-    pub kept_at: Option<DateTime<Utc>>,
+    pub kept: i64,
     pub problem: Option<String>,
     pub failing_since: Option<DateTime<Utc>>,
 }
@@ -89,51 +91,42 @@ impl Checkpoints<'_> {
         self.0.history().between(first, first.saturating_add(TILE as i64)).await
     }
 
-    /// The newest checkpoint that was signed; of two of one size, the one that was signed last.
+    /// The newest checkpoint that was signed.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn newest(self) -> Result<Option<Signed>, sqlx::Error> {
-        let row = sqlx::query!(
-            "select size, root, note, signed_at from checkpoint order by signed_at desc, size desc limit 1"
-        );
+        let row = sqlx::query!("select n, size, root, note, signed_at from checkpoint order by n desc limit 1");
         let row = row.fetch_optional(&self.0.pool).await?;
-        row.map(|r| signed(r.size, &r.root, r.note, r.signed_at)).transpose()
+        row.map(|r| signed(r.n, r.size, &r.root, r.note, r.signed_at)).transpose()
     }
 
-    /// Every checkpoint that was signed, the smallest first.
+    /// What was signed after another one, in its order, and so many at most.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn all(self) -> Result<Vec<Signed>, sqlx::Error> {
-        let rows = sqlx::query!("select size, root, note, signed_at from checkpoint order by size, signed_at");
-        let rows = rows.fetch_all(&self.0.pool).await?;
-        rows.into_iter().map(|r| signed(r.size, &r.root, r.note, r.signed_at)).collect()
-    }
-
-    /// What was signed after the checkpoint of a size, the oldest first, and so many at most: what a place lacks.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn after(self, at: Option<DateTime<Utc>>, limit: i64) -> Result<Vec<Signed>, sqlx::Error> {
+    pub async fn after(self, n: i64, limit: i64) -> Result<Vec<Signed>, sqlx::Error> {
         let rows = sqlx::query!(
-            "select size, root, note, signed_at from checkpoint where $1::timestamptz is null or signed_at > $1 order by signed_at, size limit $2",
-            at,
+            "select n, size, root, note, signed_at from checkpoint where n > $1 order by n limit $2",
+            n,
             limit
         );
         let rows = rows.fetch_all(&self.0.pool).await?;
-        rows.into_iter().map(|r| signed(r.size, &r.root, r.note, r.signed_at)).collect()
+        rows.into_iter().map(|r| signed(r.n, r.size, &r.root, r.note, r.signed_at)).collect()
     }
 
-    /// Notes what was signed. Safe to repeat.
+    /// Notes what was signed. A note is never replaced: what is there stays.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn sign(self, size: u64, root: &Hash, note: &str) -> Result<(), sqlx::Error> {
+    pub async fn sign(self, size: u64, root: &Hash, key_id: &str, note: &str) -> Result<(), sqlx::Error> {
+        // One after the other, so that they can be seen in their order.
         sqlx::query!(
-            "insert into checkpoint (size, root, note) values ($1, $2, $3) on conflict (size, root) do update set note = excluded.note, signed_at = coolops_now()",
+            "with turn as (select pg_advisory_xact_lock(hashtextextended('coolops checkpoint', 0)))
+             insert into checkpoint (size, root, key_id, note) select $1, $2, $3, $4 from turn on conflict (size, root, key_id) do nothing",
             i64::try_from(size).unwrap_or(i64::MAX),
             &root[..],
+            key_id,
             note
         )
         .execute(&self.0.pool)
@@ -148,23 +141,24 @@ impl Checkpoints<'_> {
     pub async fn places(self) -> Result<Vec<PlaceState>, sqlx::Error> {
         sqlx::query_as!(
             PlaceState,
-            "select place, size, kept_at, problem, failing_since from checkpoint_place order by place"
+            "select place, size, kept, problem, failing_since from checkpoint_place order by place"
         )
         .fetch_all(&self.0.pool)
         .await
     }
 
-    /// Notes that a place has a checkpoint.
+    /// Notes that a place is well: the size of the newest checkpoint there, and up to which one all are there. Less than
+    /// before where it was emptied.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn kept(self, place: &str, signed: &Signed) -> Result<(), sqlx::Error> {
+    pub async fn kept(self, place: &str, size: u64, kept: i64) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "insert into checkpoint_place (place, size, kept_at) values ($1, $2, $3)
-             on conflict (place) do update set size = excluded.size, kept_at = excluded.kept_at, problem = null, failing_since = null",
+            "insert into checkpoint_place (place, size, kept) values ($1, $2, $3)
+             on conflict (place) do update set size = excluded.size, kept = excluded.kept, asked_at = coolops_now(), problem = null, failing_since = null",
             place,
-            i64::try_from(signed.size).unwrap_or(i64::MAX),
-            signed.at
+            i64::try_from(size).unwrap_or(i64::MAX),
+            kept
         )
         .execute(&self.0.pool)
         .await?;
@@ -178,7 +172,7 @@ impl Checkpoints<'_> {
     pub async fn failed(self, place: &str, problem: &str) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into checkpoint_place (place, problem, failing_since) values ($1, $2, coolops_now())
-             on conflict (place) do update set problem = excluded.problem, failing_since = coalesce(checkpoint_place.failing_since, excluded.failing_since)",
+             on conflict (place) do update set problem = excluded.problem, asked_at = coolops_now(), failing_since = coalesce(checkpoint_place.failing_since, excluded.failing_since)",
             place,
             problem
         )
@@ -212,6 +206,6 @@ impl Checkpoints<'_> {
     }
 }
 
-fn signed(size: i64, root: &[u8], note: String, at: DateTime<Utc>) -> Result<Signed, sqlx::Error> {
-    Ok(Signed { size: u64::try_from(size).unwrap_or(0), root: hash(root)?, note, at })
+fn signed(n: i64, size: i64, root: &[u8], note: String, at: DateTime<Utc>) -> Result<Signed, sqlx::Error> {
+    Ok(Signed { n, size: u64::try_from(size).unwrap_or(0), root: hash(root)?, note, at })
 }

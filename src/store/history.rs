@@ -17,8 +17,8 @@ use crate::proof::chain::{self, Header};
 pub struct Asked {
     /// Of this project.
     pub project: Option<ProjectId>,
-    /// To this environment.
-    pub environment: Option<EnvironmentId>,
+    /// To one of these environments; none stand for all.
+    pub environments: Vec<EnvironmentId>,
     /// By whoever is called so, or has this id.
     pub user: Option<String>,
     /// Of builds whose names begin so, in any case.
@@ -38,7 +38,7 @@ pub struct Deployed {
     pub position: i64,
     /// Its project's slug.
     pub project: String,
-    /// Id of the key that its build's links are made with.
+    /// Id of the key that its build's links are made with; none when they were revoked.
     pub link_key: Option<String>,
     /// The deployment and its times.
     pub timed: Timed,
@@ -122,6 +122,9 @@ impl Entry {
     }
 }
 
+/// Causes of an event that are told, at most.
+pub const CAUSES_MAX: usize = 50;
+
 /// What happened, to be told.
 #[derive(Clone, Copy)]
 pub struct History<'a>(&'a Store);
@@ -131,6 +134,34 @@ impl Store {
     pub fn history(&self) -> History<'_> {
         History(self)
     }
+}
+
+/// The ids of a page of deployments, by what else is asked beside what is always asked.
+macro_rules! page {
+    ($self:ident, $asked:ident, $before:ident, $limit:ident, $where:literal, $argument:expr) => {{
+        let states: Vec<&str> = $asked.states.iter().map(|state| state.as_str()).collect();
+        let environments: Vec<Uuid> = $asked.environments.iter().map(|environment| environment.0).collect();
+        let user = $asked.user.as_deref().map(|user| user.trim_start_matches('@'));
+        sqlx::query_scalar!(
+            "select d.id from deployment d
+              where d.requested < $1 and d.requested > $2 and d.requested <= $3
+                and (cardinality($4::uuid[]) = 0 or d.environment_id = any($4)) and (cardinality($5::text[]) = 0 or d.state = any($5))
+                and ($6::text is null or lower($6) in (lower(coalesce(d.doc->'requested_by'->>'name', d.doc->'requested_by'->>'login')), lower(d.doc->'requested_by'->>'user')))
+                and ($7::text is null or starts_with(lower(d.doc->>'build_name'), lower($7)))
+                and " + $where + " order by d.requested desc limit $9",
+            $before.unwrap_or(i64::MAX),
+            $asked.after.unwrap_or(0),
+            $asked.until.unwrap_or(i64::MAX),
+            &environments,
+            &states as &[&str],
+            user,
+            $asked.build.as_deref(),
+            $argument,
+            $limit
+        )
+        .fetch_all(&$self.0.pool)
+        .await
+    }};
 }
 
 impl History<'_> {
@@ -145,35 +176,36 @@ impl History<'_> {
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<Deployed>, sqlx::Error> {
-        let states: Vec<&str> = asked.states.iter().map(|state| state.as_str()).collect();
+        // Each kind of question has a statement of its own, and so a plan with the index that it needs.
+        let ids = match (asked.project, &asked.user) {
+            (Some(project), _) => page!(self, asked, before, limit, "d.project_id = $8", project.0),
+            (None, Some(user)) => page!(
+                self,
+                asked,
+                before,
+                limit,
+                "lower(coalesce(d.doc->'requested_by'->>'name', d.doc->'requested_by'->>'login')) = lower($8)",
+                user.trim_start_matches('@')
+            ),
+            (None, None) => page!(self, asked, before, limit, "$8", true),
+        }?;
         let rows = sqlx::query!(
             r#"select d.requested as position, p.slug, d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,
                       (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
-                      (select a.payload->>'link_key' from event a where a.stream_id = d.build_id and a.stream_version = 1) as link_key
+                      (select a.payload->>'link_key' from event a where a.stream_id = d.build_id and a.stream_version = 1) as link_key,
+                      p.doc->>'link_key' as project_link_key
                  from deployment d join project p on p.id = d.project_id
                  join event r on r.position = d.requested join event l on l.position = d.since
-                where ($1::uuid is null or d.project_id = $1) and ($2::uuid is null or d.environment_id = $2)
-                  and d.requested < $3 and d.requested > $4 and d.requested <= $5
-                  and (cardinality($6::text[]) = 0 or d.state = any($6))
-                  and ($7::text is null or lower($7) in (lower(d.doc->'requested_by'->>'name'), lower(d.doc->'requested_by'->>'user'), lower(d.doc->'requested_by'->>'login')))
-                  and ($8::text is null or starts_with(lower(d.doc->>'build_name'), lower($8)))
-                order by d.requested desc limit $9"#,
-            asked.project.map(|p| p.0),
-            asked.environment.map(|e| e.0),
-            before.unwrap_or(i64::MAX),
-            asked.after.unwrap_or(0),
-            asked.until.unwrap_or(i64::MAX),
-            &states as &[&str],
-            asked.user.as_deref().map(|user| user.trim_start_matches('@')),
-            asked.build.as_deref(),
-            limit
+                where d.id = any($1) order by d.requested desc"#,
+            &ids
         )
         .fetch_all(&self.0.pool)
         .await?;
         let deployed = rows.into_iter().map(|r| Deployed {
             position: r.position,
             project: r.slug,
-            link_key: r.link_key,
+            // Links that were revoked open nothing.
+            link_key: r.link_key.filter(|key| Some(key) == r.project_link_key.as_ref()),
             timed: Timed {
                 deployment: r.doc.0,
                 requested_at: r.requested_at,
@@ -281,19 +313,18 @@ impl History<'_> {
         entries!(self, "from event e where e.stream_id = $1 order by e.position", stream)
     }
 
-    /// The events about a build or a project, and what was recorded with them and follows from them elsewhere; oldest
-    /// first, at most `limit` of them.
+    /// The events about a build or a project, and what follows from them in other stories; oldest first, at most `limit`
+    /// of them.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn about(self, correlation: Uuid, limit: i64) -> Result<Vec<Entry>, sqlx::Error> {
-        // What follows in another's story is recorded in the same append, so it stands close behind.
         entries!(
             self,
             "from (select position from event where correlation_id = $1
                    union
-                   select f.position from event c join event f on f.position between c.position + 1 and c.position + 256
-                          and f.causation_id = c.event_id and f.correlation_id <> $1
+                   select f.position from event c join event f on f.causation_id = c.event_id and f.correlation_id <> $1
+                      and f.type in ('deployment_promoted', 'deployment_moved_up', 'deployment_locked_out', 'deployment_stopped', 'environment_locked')
                     where c.correlation_id = $1) p join event e using (position) order by e.position limit $2",
             correlation,
             limit
@@ -308,14 +339,14 @@ impl History<'_> {
         entries!(self, "from event e where e.position > $1 and e.position <= $2 order by e.position", after, until)
     }
 
-    /// What an event follows from, and so on: its causes, the nearest first, at most fifty.
+    /// What an event follows from, and so on: its causes, the nearest first, at most [`CAUSES_MAX`].
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn causes(self, of: &Entry) -> Result<Vec<Entry>, sqlx::Error> {
         let mut causes: Vec<Entry> = Vec::new();
         while let Some(cause) = causes.last().unwrap_or(of).causation_id
-            && causes.len() < 50
+            && causes.len() < CAUSES_MAX
         {
             let Some(found) = self.with_id(EventId(cause)).await? else { break };
             causes.push(found);

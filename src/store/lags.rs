@@ -42,7 +42,7 @@ impl Store {
                       (select position from event_head) as "position!",
                       coalesce((select max(size) from checkpoint), 0) as "signed!",
                       coalesce((select extract(epoch from coolops_now() - e.recorded_at) from event e where e.position = (select max(size) from checkpoint) + 1), 0)::float8 as "oldest_unsigned_seconds!",
-                      (select count(*) from checkpoint_place where problem is not null) as "places_failing!",
+                      (select count(*) from checkpoint_place where problem is not null and asked_at > coolops_now() - interval '10 minutes') as "places_failing!",
                       (select closed is not null from event_head) as "closed!""#
         )
         .fetch_one(&self.work)

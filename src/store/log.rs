@@ -118,6 +118,12 @@ macro_rules! recorded {
     };
 }
 
+/// What the triggers do that refuse changes: as the first migration has it.
+const FORBID_CHANGE: &str = "
+begin
+  raise exception 'append-only: % on % is refused', lower(tg_op), tg_table_name using errcode = '42501';
+end ";
+
 /// The log, to be read.
 #[derive(Clone, Copy)]
 pub struct Log<'a>(pub(super) &'a Store);
@@ -250,8 +256,10 @@ impl Log<'_> {
     pub async fn unguarded(self) -> Result<Vec<String>, sqlx::Error> {
         sqlx::query_scalar!(
             r#"select wanted as "name!" from unnest(array['event_is_append_only', 'event_is_never_truncated', 'log_chunk_is_append_only', 'log_chunk_is_never_truncated']) wanted
-                where not exists (select from pg_trigger t where t.tgname = wanted and t.tgenabled = 'A'
-                                   and t.tgrelid in ('public.event'::regclass, 'public.log_chunk'::regclass))"#
+                where not exists (select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+                                   where t.tgname = wanted and t.tgenabled = 'A' and t.tgqual is null and p.proname = 'forbid_change' and p.prosrc = $1
+                                     and t.tgrelid in ('public.event'::regclass, 'public.log_chunk'::regclass))"#,
+            FORBID_CHANGE
         )
         .fetch_all(&self.0.pool)
         .await

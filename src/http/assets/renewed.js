@@ -27,7 +27,9 @@ async function renew() {
     const now = told(page);
     if (now.isEqualNode(shown)) return;
     shown = now;
+    const open = [...document.querySelectorAll("#renewed details[open]")].map((details) => details.id);
     document.getElementById("renewed").replaceWith(page.getElementById("renewed"));
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
     document.title = page.title;
     document.querySelector("link[rel=icon]").href = page.querySelector("link[rel=icon]").getAttribute("href");
     localize();

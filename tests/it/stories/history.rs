@@ -57,6 +57,11 @@ fn the_history_tells_who_deployed_what_in_place_of_what_and_how_it_ended() {
         assert_eq!(builds(&["--project", "api", "--environment", "Production"]), Vec::<String>::new());
         assert_eq!(builds(&["--since", "1h"]), ["fix-3", "master-2", "master-1"]);
         assert_eq!(builds(&["--until", "1h"]), Vec::<String>::new());
+        // What was pressed before a moment is not since then.
+        let last: i64 = s.database.count("select max(requested) from deployment").await;
+        assert_eq!(builds(&["--since", &last.to_string()]), ["fix-3"]);
+        let at = s.database.text("select to_char(recorded_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') from event where position = (select max(requested) from deployment)").await;
+        assert_eq!(builds(&["--since", &at]), ["fix-3"]);
         let all = lines(&printed(s, &["history", "--json", "--links"]));
         assert_eq!(all[0]["replaces"], "master-1");
         assert_eq!(all[1]["exit_code"], 3);
@@ -125,6 +130,16 @@ fn what_led_to_an_event_and_what_followed_is_told_as_a_tree() {
         let failed = shown.lines().find(|line| line.contains("it failed: ")).unwrap();
         let depth = |line: &str| line.len() - line.trim_start().len();
         assert!(depth(turn) > depth(failed), "{shown}");
+        // Seen from the one that waited, its story goes on after its turn came from elsewhere.
+        let waited = printed(s, &["audit", "show", "fix-3"]);
+        for said in [
+            "ana: asked for fix-3 on Staging; it waits behind master-2",
+            "gave it its turn",
+            "started its container",
+            "it succeeded",
+        ] {
+            assert!(waited.contains(said), "{said}:\n{waited}");
+        }
         // An event by its position: its causes, itself in words, and whole.
         let position = failed.split('#').nth(1).unwrap().split(' ').next().unwrap();
         let shown = printed(s, &["audit", "show", position]);
@@ -133,6 +148,15 @@ fn what_led_to_an_event_and_what_followed_is_told_as_a_tree() {
         let json: Value = serde_json::from_str(&printed(s, &["audit", "show", position, "--json"])).unwrap();
         assert_eq!(json["event"]["payload"]["failure"]["code"], 3);
         assert_eq!(json["causes"][0]["type"], "build_registered");
+        // A setting follows from what it is a setting of, and not from the one before it.
+        let variable = |name: &str| EnvironmentChange::SetVariable { name: name.into(), value: "\u{9b}31m".into() };
+        for name in ["A", "B"] {
+            s.app.change_environment(s.project(), "Staging", variable(name), &operator()).await.unwrap();
+        }
+        let last = s.app.store.log().head().await.unwrap().0;
+        let shown = printed(s, &["audit", "show", &last.to_string()]);
+        assert!(!shown.contains("set A=") && shown.contains("made the environment Staging"), "{shown}");
+        assert!(!shown.contains('\u{9b}') && shown.contains("\\u009b31m"), "{shown}");
         for (unknown, says) in [("999999", "there is no event, deployment or build 999999"), ("", "there is no event")]
         {
             let (code, _, said) = s.coolops(&["audit", "show", unknown]);

@@ -63,16 +63,24 @@ fn a_checkpoint_is_signed_when_something_happened_and_kept_in_every_place() {
         assert!(newest.starts_with(&format!("{LOG}\n{then}\n")), "{newest}");
         // So has whoever cloned the repository.
         let log = git(&["-C", "remote.git", "log", "--format=%s"]);
-        assert_eq!(log, format!("Checkpoint of {then} events\nCheckpoint of {size} events\n"));
+        let commits: Vec<&str> = log.lines().collect();
+        let (new, old) = (format!("Checkpoint of {then} events"), format!("Checkpoint of {size} events"));
+        assert_eq!(commits, [&new, &new, &old, &old], "each with the copy that is called the newest");
         assert_eq!(git(&["-C", "remote.git", "show", "HEAD:checkpoint"]), newest);
         let report = anchored.app.audit(false).await.unwrap();
         assert_eq!((report.findings.len(), report.covered), (0, then));
         assert_eq!(report.checkpoints, 2 * 3 + 2, "two places with two and the newest, and the database's own");
-        // Another key takes over; what the one before signed is believed as long as somebody says so.
+        assert_eq!(report.outside, 2 * 3);
         let variables =
             [("COOLOPS_CHECKPOINT_KEY", anchored.private.as_str()), ("COOLOPS_CHECKPOINTS", folder.to_str().unwrap())];
         let (code, said, _) = s.coolops_with(&["audit", "verify"], &variables);
-        assert!(code == 0 && said.contains(&format!("are of this log; the newest covers {then} events.")), "{said}");
+        assert!(
+            code == 0
+                && said.contains(&format!(
+                    "5 checkpoints are of this log, 3 of them kept outside; the newest covers {then} events."
+                )),
+            "{said}"
+        );
         let (code, said, _) = s.coolops(&["audit", "verify"]);
         assert!(code == 0 && said.contains("No checkpoints are kept outside"), "{said}");
     });
@@ -132,7 +140,7 @@ fn checkpoints_are_kept_in_a_bucket() {
         let kept = amazon.says(&["s3", "cp", "s3://checkpoints/coolops/log/checkpoint", "-"]);
         assert_eq!(kept, note);
         let (code, told, said) = s.coolops_with(&["audit", "verify"], &with("secret"));
-        assert!(code == 0 && told.contains("5 checkpoints are of this log"), "{told}{said}");
+        assert!(code == 0 && told.contains("5 checkpoints are of this log, 4 of them kept outside"), "{told}{said}");
         // What was put there by somebody else is found.
         let forged = bench.path("forged");
         std::fs::write(&forged, note.replacen("/log\n", "/log2\n", 1)).unwrap();
@@ -193,13 +201,151 @@ fn a_restored_backup_closes_the_log_until_an_operator_decides() {
         assert!(code == 1 && said.contains("at most 2000 characters"), "{said}");
         let (code, told, said) =
             s.coolops_with(&["audit", "fork", "--reason", "Restored from the backup of 14:00"], &anchored.variables());
-        assert!(code == 0 && told.contains(&format!("Given up: the checkpoint of {lost} events")), "{told}{said}");
+        assert!(
+            code == 0
+                && told.contains(&format!(
+                    "Given up: the history that had {lost} events and parts from this one at event {}",
+                    before + 1
+                )),
+            "{told}{said}"
+        );
         assert_eq!(s.post_build(&build("master-2").body()).await.0.as_u16(), 201);
         s.settle().await;
         anchored.signs().await;
-        assert_eq!(anchored.app.audit(false).await.unwrap().findings, [], "what was decided is no finding");
+        let report = anchored.app.audit(false).await.unwrap();
+        assert_eq!(report.findings, [], "what was decided is no finding");
+        assert!(report.given_up > 0, "and it is told");
         let (code, _, said) = s.coolops_with(&["audit", "fork", "--reason", "again"], &anchored.variables());
         assert!(code == 1 && said.contains("there is nothing to decide"), "{said}");
+    });
+}
+
+/// A log with more than one tile, so that what is remembered of it is asked.
+async fn long(s: &Story) {
+    for n in 1..=150 {
+        s.post_build(&build(&format!("main-{n}")).body()).await;
+    }
+    s.settle().await;
+    assert!(s.app.store.log().head().await.unwrap().0 > 256);
+}
+
+#[test]
+fn what_is_remembered_of_the_tree_is_made_again_when_it_is_gone_or_wrong() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        long(s).await;
+        anchored.signs().await;
+        for harm in ["delete from tree_tile", "update tree_tile set hash = sha256('x')"] {
+            s.database.execute(harm).await;
+            s.ci_announces(build(&format!("after-{}", harm.len()))).await;
+            anchored.signs().await;
+            assert_eq!(anchored.app.audit(false).await.unwrap().findings, [], "{harm}");
+        }
+        s.database.execute("delete from tree_tile").await;
+        let (code, text, said) = s.coolops_with(&["audit", "prove", "3"], &anchored.variables());
+        assert_eq!(code, 0, "{said}");
+        let key = coolops::proof::checkpoint::PublicKey::read(&anchored.public).unwrap();
+        Statement::read(&text).unwrap().check(&[key]).unwrap();
+    });
+}
+
+#[test]
+fn a_decision_in_the_database_alone_hides_nothing() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        let lost = anchored.signs().await;
+        s.tampered = true;
+        // Somebody without the key rewrites everything, and writes the decision that would excuse it.
+        let decided = format!(r#"{{"after":0,"until":{lost},"root":"00","reason":"trust me"}}"#);
+        let decided = coolops::domain::event::Event::parse("fork_decided", 1, &decided).unwrap();
+        let mut append = coolops::store::append::Append::default();
+        append.event(coolops::domain::ids::EventId(uuid::Uuid::from_u128(7)), &decided, &crate::story::operator(), 0);
+        s.app.store.append(append).await.unwrap();
+        s.database.execute(&format!("alter table event disable trigger all; update event set actor = replace(actor::text, 'test', 'eve')::json; {}", super::tampering::RECHAIN)).await;
+        s.database.execute("delete from checkpoint; delete from tree_tile").await;
+        let kinds: Vec<_> = anchored.app.audit(false).await.unwrap().findings.iter().map(|f| f.kind).collect();
+        assert!(kinds.contains(&coolops::app::finding::Kind::RewrittenHistory), "{kinds:?}");
+        assert!(anchored.app.checkpoint().await.unwrap_err().to_string().contains("of another history"));
+    });
+}
+
+#[test]
+fn another_key_takes_over_and_what_the_one_before_signed_is_believed_if_somebody_says_so() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        anchored.signs().await;
+        let knows = anchored.rekeyed(s, 8, true);
+        assert_eq!(knows.checkpoint().await.unwrap(), None, "nothing has happened since");
+        s.ci_announces(build("master-2")).await;
+        let then = knows.checkpoint().await.unwrap().unwrap().size;
+        let report = knows.audit(false).await.unwrap();
+        assert_eq!((report.findings.len(), report.covered), (0, then));
+        // Who does not know the key before says that it is another's, and puts nothing beside it.
+        let forgetful = anchored.rekeyed(s, 9, false);
+        let newest = std::fs::read_to_string(anchored.folder.join("checkpoint")).unwrap();
+        forgetful.checkpoint().await.unwrap_err();
+        assert_eq!(std::fs::read_to_string(anchored.folder.join("checkpoint")).unwrap(), newest);
+    });
+}
+
+#[test]
+fn what_somebody_else_keeps_in_a_place_is_left_alone_and_told() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        std::fs::write(anchored.folder.join("checkpoint"), "a note of somebody else").unwrap();
+        deployed(s).await;
+        let refused = anchored.app.checkpoint().await.unwrap_err().to_string();
+        assert!(refused.contains("no place where checkpoints are kept can be read"), "{refused}");
+        assert_eq!(std::fs::read_to_string(anchored.folder.join("checkpoint")).unwrap(), "a note of somebody else");
+        let (code, told, _) = s.coolops_with(&["audit", "verify"], &anchored.variables());
+        assert!(code == 1 && told.contains("checkpoint: it is no checkpoint"), "{told}");
+    });
+}
+
+#[test]
+fn a_place_that_was_emptied_is_filled_again_and_one_that_never_was_proves_nothing() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        anchored.signs().await;
+        s.ci_announces(build("master-2")).await;
+        anchored.signs().await;
+        std::fs::remove_dir_all(&anchored.folder).unwrap();
+        let (code, told, _) = s.coolops_with(&["audit", "verify"], &anchored.variables());
+        assert!(code == 1 && told.contains("can't be read: there is no folder"), "{told}");
+        assert!(!anchored.folder.exists(), "nobody who looks makes it");
+        anchored.app.checkpoint().await.unwrap();
+        assert_eq!(anchored.files().len(), 2);
+        assert_eq!(anchored.app.audit(false).await.unwrap().findings, []);
+        // A place by a wrong name is no proof.
+        let typo = format!("{}-typo", anchored.folder.display());
+        let (code, told, _) = s.coolops(&["audit", "verify", "--key", &anchored.public, "--checkpoints", &typo]);
+        assert!(
+            code == 1 && told.contains("there is no folder") && told.contains("nothing outside bears it out"),
+            "{told}"
+        );
+        // The other half of a key is not shown to anybody.
+        let (code, _, said) = s.coolops(&["audit", "verify", "--key", &anchored.private, "--checkpoints", &typo]);
+        assert!(code == 1 && said.contains("it is no public key") && !said.contains("PRIVATE+KEY+coolops"), "{said}");
+    });
+}
+
+#[test]
+fn a_clock_that_goes_back_keeps_nothing_from_being_kept() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        anchored.signs().await;
+        s.database.execute("update checkpoint set signed_at = signed_at + interval '1 hour'").await;
+        for n in 2..=4 {
+            s.ci_announces(build(&format!("master-{n}"))).await;
+            anchored.signs().await;
+        }
+        // The file of the first is of another day, perhaps; the others are there.
+        assert!(anchored.files().len() >= 4, "{:?}", anchored.files());
+        assert_eq!(anchored.app.audit(false).await.unwrap().findings, []);
     });
 }
 
@@ -215,7 +361,7 @@ fn a_tampered_log_is_not_signed() {
         let refused = anchored.app.checkpoint().await.unwrap_err().to_string();
         assert!(refused.contains("is not as it was written; nothing is signed"), "{refused}");
         assert_eq!(anchored.files().len(), 1);
-        // What is remembered of the tree is not believed either.
+        // Nor is what is remembered of the tree.
         s.database
             .execute("insert into tree_tile values (0, sha256('x')) on conflict (n) do update set hash = excluded.hash")
             .await;
@@ -399,11 +545,40 @@ fn an_export_is_checked_without_the_database_and_against_a_checkpoint() {
         let (_, text, _) = s.coolops(&["audit", "export", "--since", "5", "--until", "8"]);
         assert_eq!(text.lines().count(), 4);
         let (code, told, _) = s.coolops(&["audit", "check-export", &scratch.file("middle.jsonl", &text)]);
-        assert!(code == 0 && told.starts_with("Events 5 to 8 are as they were recorded."), "{told}");
+        assert!(code == 0 && told.starts_with("Events 5 to 8 fit together."), "{told}");
         // A file of another log is not written to.
         let line = text.replace("\"position\":8", "\"position\":7");
         let (code, _, said) = s.coolops(&["audit", "export", "--output", &scratch.file("foreign.jsonl", &line)]);
         assert!(code == 1 && said.contains("is an export of another log: nothing is written"), "{said}");
+    });
+}
+
+#[test]
+fn an_export_never_harms_a_file_that_is_none() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let scratch = Scratch::new();
+        for (content, says) in [
+            ("a diary without a last line's end", "it is no export: nothing is written"),
+            ("a diary\nwith two lines", "its last line is no line of an export"),
+            ("a diary\n", "its last line is no line of an export"),
+        ] {
+            let file = scratch.file("diary", content);
+            let (code, _, said) = s.coolops(&["audit", "export", "--output", &file]);
+            assert!(code == 1 && said.contains(says), "{content}: {said}");
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
+        }
+        // Parts put one behind the other are one file.
+        let file = scratch.0.join("parts.csv").to_str().unwrap().to_owned();
+        for range in [["--since", "1", "--until", "3"], ["--since", "4", "--until", "6"]] {
+            let (code, _, said) =
+                s.coolops(&[&["audit", "export", "--format", "csv", "--output", &file], &range[..]].concat());
+            assert_eq!(code, 0, "{said}");
+        }
+        let (code, told, said) = s.coolops(&["audit", "check-export", &file]);
+        assert!(code == 0 && told.starts_with("Events 1 to 6 fit together."), "{told}{said}");
+        let (code, _, said) = s.coolops(&["audit", "export", "--since", "9999", "--follow"]);
+        assert!(code == 1 && said.contains("there is no event 9999"), "{said}");
     });
 }
 

@@ -1,4 +1,4 @@
-//! Twenty kinds of tampering by somebody with full power over the database, and over what is kept beside it: each is
+//! More than twenty kinds of tampering by somebody with full power over the database, and over what is kept beside it: each is
 //! found, with its kind and the first event that it concerns.
 
 use coolops::app::finding::Kind;
@@ -32,7 +32,7 @@ const OFF: &str = "alter table event disable trigger all; alter table log_chunk 
 const ON: &str = "alter table event enable always trigger event_is_append_only; alter table event enable always trigger event_is_never_truncated;
                   alter table log_chunk enable always trigger log_chunk_is_append_only; alter table log_chunk enable always trigger log_chunk_is_never_truncated;";
 /// Computes every hash anew, as somebody would who knows how.
-const RECHAIN: &str = r"do $$ declare h bytea := sha256('coolops-genesis'); b bytea; r record; begin
+pub const RECHAIN: &str = r"do $$ declare h bytea := sha256('coolops-genesis'); b bytea; r record; begin
     for r in select * from event order by position loop
       b := sha256('\x00'::bytea || convert_to(r.payload::text, 'UTF8'));
       h := sha256('\x01'::bytea || h || int8send(r.position) || timestamptz_send(r.recorded_at)
@@ -80,7 +80,7 @@ fn a_header_is_edited() {
 #[test]
 fn two_events_change_places() {
     found(Kind::EditedHeader, async |s, _| {
-        changes(s, "update event set position = -5 where position = 5; update event set position = 5 where position = 6; update event set position = 6 where position = -5").await;
+        changes(s, "update event set position = 500 where position = 5; update event set position = 5 where position = 6; update event set position = 6 where position = 500").await;
         Some(5)
     });
 }
@@ -185,6 +185,28 @@ fn what_refuses_changes_is_switched_on_again_so_that_a_session_can_switch_it_off
 }
 
 #[test]
+fn what_refuses_changes_lets_them_pass() {
+    found(Kind::Unguarded, async |s, _| {
+        let lets = "create or replace function forbid_change() returns trigger language plpgsql as $$ begin return coalesce(new, old); end $$";
+        s.database.execute(lets).await;
+        None
+    });
+}
+
+#[test]
+fn an_event_is_inserted_before_the_first() {
+    found(Kind::InsertedEvent, async |s, _| {
+        s.database.execute(
+            "alter table event drop constraint event_position_check;
+             insert into event select (jsonb_populate_record(null::event, to_jsonb(e) || jsonb_build_object('position', 0, 'event_id', gen_random_uuid(), 'stream_id', gen_random_uuid()))).*
+               from event e where position = 1",
+        )
+        .await;
+        Some(0)
+    });
+}
+
+#[test]
 fn a_projection_is_edited() {
     found(Kind::ChangedRow, async |s, _| {
         s.database
@@ -231,7 +253,7 @@ fn a_checkpoint_is_another_key_s() {
         let other = Anchored::at(s, elsewhere, &[&place], 8);
         s.database.execute("create table kept as select * from checkpoint; delete from checkpoint").await;
         other.signs().await;
-        s.database.execute("delete from checkpoint; insert into checkpoint select * from kept; delete from checkpoint_place where place like '%anchored%' and size = 0").await;
+        s.database.execute("delete from checkpoint; insert into checkpoint overriding system value select * from kept; delete from checkpoint_place where place like '%anchored%' and size = 0").await;
         std::fs::copy(&other.files()[0], signed.anchored.folder.join("checkpoint")).unwrap();
         None
     });
@@ -243,7 +265,7 @@ fn an_old_backup_is_restored_and_goes_on() {
         // As it was when the first checkpoint was signed, and then something else happened, and more of it.
         changes(s, &format!(
             "delete from event where position > {before}; delete from log_chunk c where not exists (select from event e where e.stream_id = c.deployment_id);
-             delete from checkpoint where size > {before}; delete from deployment d where not exists (select from event e where e.stream_id = d.id);
+             delete from checkpoint where size > {before}; update checkpoint_place set kept = 1; delete from deployment d where not exists (select from event e where e.stream_id = d.id);
              update event_head set (position, chain_hash) = (select position, chain_hash from event where position = {before});
              delete from slack_message; delete from job; delete from boundary", before = signed.before)).await;
         s.app.rebuild().await.unwrap();

@@ -46,6 +46,17 @@ impl Anchored {
         [("COOLOPS_CHECKPOINT_KEY", &self.private), ("COOLOPS_CHECKPOINTS", self.folder.to_str().unwrap())]
     }
 
+    /// The shell with another key in its place, which believes the one before as well where `knows` says so.
+    pub fn rekeyed(&self, s: &Story, seed: u8, knows: bool) -> App {
+        let before = coolops::proof::checkpoint::PublicKey::read(&self.public).unwrap();
+        let app = App::new(s.app.store.clone(), s.keyring(), "https://coolops.test");
+        let key = LogKey::read(&LogKey::form(LOG, &[seed; 32]).unwrap()).unwrap();
+        let mut believed = vec![key.public().clone()];
+        believed.extend(knows.then_some(before));
+        let places = vec![Place::read(self.folder.to_str().unwrap()).unwrap()];
+        app.keeping(Keeping { signer: Some(key), believed, places })
+    }
+
     /// Signs how far the log went; tells how far that is.
     pub async fn signs(&self) -> u64 {
         self.app.checkpoint().await.unwrap().expect("a checkpoint was due").size

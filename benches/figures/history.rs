@@ -1,0 +1,169 @@
+//! What a log of a million events answers, and what it costs to prove it.
+
+use std::time::{Duration, Instant};
+
+use coolops::proof::checkpoint::LogKey;
+use coolops::store::Store;
+use secrecy::ExposeSecret;
+
+use super::service::Service;
+use super::{Row, load, median};
+
+/// Rows over the million events that are there; `copy` is how long COPY of them took.
+pub async fn over_a_million(service: &mut Service, copy: f64) -> Vec<Row> {
+    let mut rows = Vec::new();
+    // Lists are made of rows, and the events were written without.
+    let mut replays = Vec::new();
+    for _ in 0..2 {
+        replays.push(service.timed_to_nowhere(&["replay"], &[]).await.0);
+    }
+    let replay = median(&mut replays);
+    rows.push(Row {
+        name: "replay of all projections over 1,000,000 events ÷ COPY event TO STDOUT",
+        measured: format!("{:.2} ({replay:.1} s ÷ {copy:.1} s)", replay / copy),
+        target: "at most 2",
+        met: replay / copy <= 2.0,
+    });
+    service.database.execute("analyze").await;
+
+    let folder = std::env::temp_dir().join(format!("coolops-bench-checkpoints-{}", std::process::id()));
+    let private = LogKey::form("bench.test/log", &[7; 32]).unwrap();
+    let place = folder.to_str().unwrap().to_owned();
+    let with = [("COOLOPS_CHECKPOINT_KEY", private.expose_secret()), ("COOLOPS_CHECKPOINTS", place.as_str())];
+    let (first, _) = service.timed_to_nowhere(&["audit", "checkpoint"], &with).await;
+    rows.push(Row {
+        name: "the first checkpoint of 1,000,000 events, which is made once",
+        measured: format!("{first:.1} s"),
+        target: "no target",
+        met: true,
+    });
+
+    let (mut verifies, mut copies, mut exports, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0.0_f64);
+    for _ in 0..3 {
+        copies.push(load::copy(&service.database.url).await);
+        verifies.push(service.timed_to_nowhere(&["audit", "verify"], &with).await.0);
+        let (seconds, megabytes) = service.timed_to_nowhere(&["audit", "export"], &[]).await;
+        exports.push(seconds);
+        peak = peak.max(megabytes);
+    }
+    let (verify, export, copy) = (median(&mut verifies), median(&mut exports), median(&mut copies));
+    rows.push(Row {
+        name: "audit verify with checkpoints over 1,000,000 events ÷ COPY",
+        measured: format!("{:.2} ({verify:.1} s ÷ {copy:.1} s)", verify / copy),
+        target: "at most 1.5",
+        met: verify / copy <= 1.5,
+    });
+    rows.push(Row {
+        name: "audit export of 1,000,000 events ÷ COPY, and its memory",
+        measured: format!("{:.2} ({export:.1} s ÷ {copy:.1} s), {peak:.0} MB", export / copy),
+        target: "at most 1.5, under 50 MB",
+        met: export / copy <= 1.5 && peak < 50.0,
+    });
+
+    let (mut slowest, mut peak) = (0.0_f64, 0.0_f64);
+    for position in ["1000", "250000", "500000", "750000", "999000"] {
+        let (seconds, megabytes) = service.timed_to_nowhere(&["at", position], &[]).await;
+        (slowest, peak) = (slowest.max(seconds), peak.max(megabytes));
+    }
+    rows.push(Row {
+        name: "coolops at five moments of 1,000,000 events: the slowest, and its memory",
+        measured: format!("{slowest:.2} s, {peak:.0} MB"),
+        target: "under 1 s, under 100 MB",
+        met: slowest < 1.0 && peak < 100.0,
+    });
+
+    let (first_page, _) = quickest(service, &["history", "--json", "--limit", "50"]).await;
+    let mut small = Service::begin("true", 4).await;
+    small.stop();
+    let (of_few, _) = quickest(&small, &["history", "--json", "--limit", "50"]).await;
+    small.end().await;
+    rows.push(Row {
+        name: "first page of history with 1,000,000 events ÷ with none (a command, with its start)",
+        measured: format!("{:.2} ({:.0} ms ÷ {:.0} ms)", first_page / of_few, first_page * 1_000.0, of_few * 1_000.0),
+        target: "at most 1.1",
+        met: first_page / of_few <= 1.1,
+    });
+
+    rows.push(appends_beside_a_replay(service).await);
+    rows.push(checkpoint_of_a_minute(service, &with).await);
+    std::fs::remove_dir_all(&folder).ok();
+    rows
+}
+
+async fn quickest(service: &Service, arguments: &[&str]) -> (f64, f64) {
+    let mut best = (f64::MAX, 0.0);
+    for _ in 0..7 {
+        let (seconds, megabytes) = service.timed_to_nowhere(arguments, &[]).await;
+        if seconds < best.0 {
+            best = (seconds, megabytes);
+        }
+    }
+    best
+}
+
+/// Appends in a time, by eight at once, with or without a replay beside them.
+async fn appends(store: &Store, seed: u128, time: Duration) -> f64 {
+    let began = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for worker in 0..8_u128 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let mut count = 0_u64;
+            while began.elapsed() < time {
+                let n = (seed << 40) + (worker << 32) + u128::from(count);
+                store.append(super::registered(n)).await.unwrap();
+                count += 1;
+            }
+            count
+        });
+    }
+    let mut total = 0;
+    while let Some(count) = tasks.join_next().await {
+        total += count.unwrap();
+    }
+    total as f64 / began.elapsed().as_secs_f64()
+}
+
+async fn appends_beside_a_replay(service: &Service) -> Row {
+    let store = Store::open(&service.database.url, 4).await.unwrap();
+    let mut ratios = Vec::new();
+    for round in 0..3_u128 {
+        let alone = appends(&store, 1_000 + round * 2, Duration::from_secs(3)).await;
+        let mut replay = service.in_background(&["replay"]);
+        let beside = appends(&store, 1_001 + round * 2, Duration::from_secs(3)).await;
+        assert!(replay.wait().unwrap().success());
+        ratios.push(beside / alone);
+    }
+    let ratio = median(&mut ratios);
+    Row {
+        name: "appends while a replay of 1,000,000 events runs ÷ without",
+        measured: format!("{ratio:.2}"),
+        target: "at least 0.8",
+        met: ratio >= 0.8,
+    }
+}
+
+/// 60,000 more events, as a minute at 1,000 a second has them, and the checkpoint that they are worth.
+async fn checkpoint_of_a_minute(service: &Service, with: &[(&str, &str)]) -> Row {
+    let store = Store::open(&service.database.url, 4).await.unwrap();
+    let mut pending = tokio::task::JoinSet::new();
+    for worker in 0..32_u128 {
+        let store = store.clone();
+        pending.spawn(async move {
+            for n in 0..60_000 / 32 {
+                store.append(super::registered((9_000 << 40) + (worker << 32) + n)).await.unwrap();
+            }
+        });
+    }
+    while pending.join_next().await.is_some() {}
+    let (alone, _) = quickest(service, &["audit", "show", "1"]).await;
+    let (seconds, _) = service.timed_to_nowhere(&["audit", "checkpoint"], with).await;
+    // The process's own start is what another command takes; the time is wall clock, Postgres' part of it included.
+    let share = (seconds - alone).max(0.0) / 60.0 * 100.0;
+    Row {
+        name: "a checkpoint of 60,000 events once a minute (1,000 a second): wall clock, Postgres included",
+        measured: format!("{share:.2} % of a core ({:.2} s)", seconds - alone),
+        target: "at most 2 %",
+        met: share <= 2.0,
+    }
+}

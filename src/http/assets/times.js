@@ -1,0 +1,5 @@
+// Times in the reader's zone; what was sent stays as a hint.
+for (const time of document.querySelectorAll("time[datetime]")) {
+  time.title ||= time.textContent;
+  time.textContent = new Date(time.dateTime).toLocaleString();
+}
