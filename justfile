@@ -36,7 +36,7 @@ client:
 fuzz *args: (needs "test")
     scripts/fuzz "$@"
 
-# Inject every fault: all of the suite, slow ones too; `--minutes 60 --seed 7` soaks with random ones
+# Inject every fault: all of the suite, slow ones too; `--minutes 60 --seed 7` soaks with random ones, `--seeds 1000` lives random lives
 chaos *args: (needs "test")
     cargo build --quiet --workspace --features failpoints --bins
     target/debug/coolops-lab with-services -- scripts/chaos "$@"

@@ -126,20 +126,20 @@ async fn appends(store: &Store, seed: u128, time: Duration) -> f64 {
 
 async fn appends_beside_a_replay(service: &Service) -> Row {
     let store = Store::open(&service.database.url, 4).await.unwrap();
-    let mut ratios = Vec::new();
+    let (mut ratios, mut failed) = (Vec::new(), false);
     for round in 0..3_u128 {
         let alone = appends(&store, 1_000 + round * 2, Duration::from_secs(3)).await;
         let mut replay = service.in_background(&["replay"]);
         let beside = appends(&store, 1_001 + round * 2, Duration::from_secs(3)).await;
-        assert!(replay.wait().unwrap().success());
+        failed |= !replay.wait().unwrap().success();
         ratios.push(beside / alone);
     }
     let ratio = median(&mut ratios);
     Row {
         name: "appends while a replay of 1,000,000 events runs ÷ without",
-        measured: format!("{ratio:.2}"),
+        measured: format!("{ratio:.2}{}", if failed { "; a replay FAILED" } else { "" }),
         target: "at least 0.8",
-        met: ratio >= 0.8,
+        met: ratio >= 0.8 && !failed,
     }
 }
 

@@ -183,7 +183,7 @@ impl Service {
 
     /// A command that goes on meanwhile.
     pub fn in_background(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        self.command(arguments).stdout(Stdio::null()).spawn().unwrap()
     }
 
     /// The same with its output to nowhere, and with more variables.

@@ -133,3 +133,60 @@ fn redis_may_be_reached_over_tls() {
         assert!(metrics.contains(r#"coolops_claims_total{kind="run_deployment",via="doorbell"} 1"#), "{metrics}");
     });
 }
+
+/// Runs one of Postgres' own programs on the story's database.
+fn postgres(program: &str, url: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(["-d", url]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The drill of docs/OPERATING.md, "After a restore".
+#[test]
+fn a_restored_dump_does_nothing_until_somebody_has_decided_and_repeats_nothing() {
+    service_story("echo deployed", "info", async |s| {
+        let folder = std::env::temp_dir().join(format!("drill-{}", random_name()));
+        std::fs::create_dir_all(&folder).unwrap();
+        s.stop("-TERM");
+        let key = s.cli(&["audit", "key", "drill.test/log"]);
+        s.set("COOLOPS_CHECKPOINT_KEY", key.trim());
+        s.set("COOLOPS_CHECKPOINTS", folder.join("checkpoints").to_str().unwrap());
+        s.start().await;
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.shows("*succeeded*").await;
+        s.cli(&["audit", "checkpoint"]);
+        let dump = folder.join("dump").to_str().unwrap().to_owned();
+        let url = s.variable("DATABASE_URL");
+        postgres("pg_dump", &url, &["-Fc", "-f", &dump]);
+        // What happens since is in no backup.
+        s.cli(&["build:new", "master-2"]);
+        s.shows("# Api: master-2").await;
+        s.presses("ben", "master-2", "Staging").await;
+        s.shows_times("*succeeded*", 2).await;
+        s.cli(&["audit", "checkpoint"]);
+        let doctor =
+            |s: &crate::story::service::Service| String::from_utf8_lossy(&s.run(&["doctor"], "").stdout).into_owned();
+        assert!(doctor(s).contains("/checkpoints: cover "), "{}", doctor(s));
+        let before = s.channel();
+        s.stop("-TERM");
+        postgres("pg_restore", &url, &["--clean", "--if-exists", &dump]);
+        s.start().await;
+        s.until("the log is closed", async || doctor(s).contains("a backup was restored")).await;
+        let (_, said) = s.cli_fails(&["build:new", "master-3"], "");
+        assert!(said.contains("it found two histories, and an operator has to decide"), "{said}");
+        let (_, said) = s.cli_fails(&["audit", "verify"], "");
+        assert!(said.contains(": missing, and so on to "), "{said}");
+        assert_eq!(s.channel(), before, "nothing is said twice, and nothing that was said is unsaid");
+        s.cli(&["audit", "fork", "--reason", "Restored from the dump"]);
+        s.cli(&["build:new", "master-3"]);
+        s.shows("# Api: master-3").await;
+        s.presses("ana", "master-3", "Staging").await;
+        s.shows_times("*succeeded*", 3).await;
+        s.cli(&["audit", "checkpoint"]);
+        let verified = s.cli(&["audit", "verify"]);
+        assert!(verified.contains("Of a history that was given up, as a signed decision says: "), "{verified}");
+        assert!(doctor(s).contains("/checkpoints: cover "), "{}", doctor(s));
+        std::fs::remove_dir_all(&folder).ok();
+    });
+}

@@ -14,6 +14,7 @@ mod locks;
 mod migrations;
 mod privileges;
 mod proof;
+mod random;
 mod reports;
 mod rights;
 mod slack_trouble;

@@ -476,6 +476,61 @@ fn a_verifier_that_nobody_here_wrote_accepts_our_checkpoints_and_proofs() {
 }
 
 #[test]
+fn the_verifier_that_was_written_from_the_documents_finds_what_ours_finds() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        anchored.signs().await;
+        let scratch = Scratch::new();
+        let checkpoint = anchored.folder.join("checkpoint").to_str().unwrap().to_owned();
+        let (_, log, _) = s.coolops(&["audit", "export"]);
+        let last = log.lines().last().unwrap();
+        let sealed = log.lines().find(|line| line.contains("deployment_succeeded")).unwrap();
+        let position = serde_json::from_str::<Value>(sealed).unwrap()["position"].to_string();
+        let (_, proof, _) = s.coolops_with(&["audit", "prove", &position], &anchored.variables());
+        assert!(proof.contains("\"seal\""), "{proof}");
+        let verify = |arguments: &[&str]| {
+            let program = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.py");
+            let library = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
+            let output =
+                Command::new("python3").arg(program).args(arguments).env("PYTHONPATH", library).output().unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
+        };
+        let exports = |text: &str| verify(&["export", &scratch.file("log.jsonl", text), &checkpoint, &anchored.public]);
+        let proves = |text: &str, key: &str| verify(&["proof", &scratch.file("proof.json", text), key]);
+        let size = log.lines().count();
+        assert_eq!(
+            exports(&log),
+            (0, format!("Everything fits in {}; {LOG} signed {size} events.\n", scratch.0.join("log.jsonl").display()))
+        );
+        let (code, said) = proves(&proof, &anchored.public);
+        assert_eq!(code, 0, "{said}");
+        let other = Anchored::at(s, scratch.0.join("other"), &[], 8);
+        for (text, says) in [
+            (log.replacen("Staging", "Stagung", 1), "was edited"),
+            (log.replacen(&format!("{}\n", log.lines().nth(2).unwrap()), "", 1), "does not follow"),
+            (log.replacen(&format!("{last}\n"), "", 1), "ends before position"),
+            (log[..log.len() - 5].to_owned(), "is cut off"),
+        ] {
+            let (code, said) = exports(&text);
+            assert!(code == 1 && said.contains(says), "{says}: {said}");
+        }
+        for (text, key, says) in [
+            (proof.replace("\\\"lines\\\":2", "\\\"lines\\\":3"), &anchored.public, "was edited"),
+            (proof.replace("\"lines\": 2", "\"lines\": 3"), &anchored.public, "The seal is not"),
+            (proof.clone(), &other.public, "not signed by"),
+        ] {
+            assert!(text != proof || *key == other.public, "nothing was changed");
+            let (code, said) = proves(&text, key);
+            assert!(code == 1 && said.contains(says), "{says}: {said}");
+        }
+        let program = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.py")).unwrap();
+        assert!(program.lines().count() <= 60);
+    });
+}
+
+#[test]
 fn an_export_is_checked_without_the_database_and_against_a_checkpoint() {
     story(async |s| {
         let anchored = Anchored::new(s);

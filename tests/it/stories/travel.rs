@@ -50,7 +50,7 @@ async fn a_busy_day(s: &Story) {
 }
 
 /// The same from the first events alone, with everything in memory and no row asked.
-fn folded(events: &[Recorded]) -> Option<(Project, Vec<Standing>)> {
+pub fn folded(events: &[Recorded]) -> Option<(Project, Vec<Standing>)> {
     let mut project: Option<Project> = None;
     let mut installation = Installation::default();
     let mut stories: HashMap<Uuid, Vec<Recorded>> = HashMap::new();

@@ -1,0 +1,188 @@
+//! Random lives of a project: presses, locks, crashes, duplicates, settings, Slack in trouble. Whatever happens, the past
+//! stays what it was: every prefix of the log folds to the state of then, and replaying twice is as once.
+//!
+//! A seed is one life. `COOLOPS_SEED=17 ./just test random` lives that one again; `./just chaos --seeds 1000` lives many.
+
+use std::collections::BTreeMap;
+
+use coolops::domain::deployment::StopReason;
+use coolops::domain::event::Recorded;
+use coolops::domain::moment::Moment;
+use coolops::domain::settings::EnvironmentChange;
+use coolops::domain::state::State;
+use coolops::projections::build_card::BuildCard;
+use coolops::slack::render;
+use coolops_lab::standin::workspace::Fault;
+
+use super::travel::folded;
+use crate::story::{Story, build, operator, story};
+
+/// A small generator: the same seed gives the same life.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % sides as u64).unwrap()
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.roll(of.len())]
+    }
+}
+
+const PEOPLE: [&str; 3] = ["ana", "ben", "chi"];
+const PLACES: [&str; 2] = ["Staging", "Production"];
+
+/// One more thing happens.
+async fn something(s: &Story, dice: &mut Dice, builds: &mut usize) {
+    let who = dice.one(&PEOPLE);
+    let place = dice.one(&PLACES);
+    match dice.roll(14) {
+        0 | 1 => {
+            *builds += 1;
+            s.ci_announces(build(&format!("main-{builds}"))).await;
+        }
+        // CI is not sure whether it was heard.
+        2 if *builds > 0 => {
+            let again = format!("main-{}", 1 + dice.roll(*builds));
+            let (status, body) = s.post_build(&build(&again).body()).await;
+            assert!(status.is_success(), "{body}");
+        }
+        3..=6 if *builds > 0 => {
+            let signed = s.press_of(who, &format!("main-{}", 1 + dice.roll(*builds)), place);
+            s.deliver(&signed).await;
+            // Slack is not sure either.
+            if dice.roll(3) == 0 {
+                s.deliver(&signed).await;
+            }
+        }
+        7 | 8 => ends_one(s, dice).await,
+        9 => {
+            let open = s.app.store.deployments().open().await.unwrap();
+            if !open.is_empty() {
+                let id = open[dice.roll(open.len())];
+                let reason = StopReason::Operator { by: "test".into(), reason: "the dice say so".into() };
+                s.app.stop(id, &reason, &operator()).await.ok();
+            }
+        }
+        10 => s.writes_in(crate::story::CHANNEL, who, &format!("lock api {place} because of the dice")).await,
+        11 => s.writes_in(crate::story::CHANNEL, who, &format!("unlock api {place}")).await,
+        12 => {
+            let change = match dice.roll(3) {
+                0 => EnvironmentChange::Protect(dice.roll(2) == 0),
+                1 => EnvironmentChange::Supersede(dice.roll(2) == 0),
+                _ => EnvironmentChange::SetVariable { name: "ROLL".into(), value: dice.roll(100).to_string() },
+            };
+            s.app.change_environment(s.project(), place, change, &operator()).await.ok();
+        }
+        // Something breaks, once.
+        _ => match dice.roll(4) {
+            0 => s.runner.will_lose_the_answer_of(dice.one(&["create", "start", "remove"])),
+            1 => s.runner.will_not_answer(dice.one(&["create", "start", "remove"])),
+            2 => s.standin.workspace().plan("chat.update", Fault::Status(502), 1),
+            _ => s.standin.workspace().plan("chat.update", Fault::Error("internal_error".into()), 1),
+        },
+    }
+    if dice.roll(3) > 0 {
+        s.settle().await;
+    }
+}
+
+async fn ends_one(s: &Story, dice: &mut Dice) {
+    let running = s.app.store.deployments().list(None, &[State::Running], 100).await.unwrap();
+    let running: Vec<_> = running.iter().filter(|d| s.runner.holds(d.deployment.of.deployment_id)).collect();
+    if !running.is_empty() {
+        let chosen = running[dice.roll(running.len())].deployment.of.deployment_id;
+        s.runner.ends(chosen, [0, 0, 3][dice.roll(3)]);
+    }
+}
+
+/// Every message, rendered from the log alone.
+async fn rendered(s: &Story) -> BTreeMap<String, String> {
+    let log: Vec<Recorded> =
+        s.app.store.log().after(0, 100_000).await.unwrap().into_iter().map(Result::unwrap).collect();
+    let keys = s.keyring();
+    let task = move || {
+        let mut cards: BTreeMap<String, Option<BuildCard>> = BTreeMap::new();
+        for recorded in &log {
+            let of = recorded.event.address().correlation.to_string();
+            BuildCard::apply(cards.entry(of).or_default(), &recorded.event, recorded.recorded_at);
+        }
+        let cards = cards.into_iter().filter_map(|(id, card)| Some((id, card?)));
+        cards.map(|(id, card)| (id, render::render(&card, &keys.links(&card.link_key).unwrap()).bytes())).collect()
+    };
+    // On another thread each time.
+    std::thread::spawn(task).join().unwrap()
+}
+
+fn life(seed: u64) {
+    println!("seed {seed}");
+    story(async |s| {
+        let mut dice = Dice(seed);
+        let mut builds = 0;
+        s.runner.hold();
+        for _ in 0..40 {
+            something(s, &mut dice, &mut builds).await;
+        }
+        for place in PLACES {
+            for who in PEOPLE {
+                s.writes_in(crate::story::CHANNEL, who, &format!("unlock api {place}")).await;
+            }
+        }
+        // Until nothing runs any more, and nothing waits for it.
+        for _ in 0..200 {
+            s.settle().await;
+            if s.app.store.deployments().open().await.unwrap().is_empty() {
+                break;
+            }
+            ends_one(s, &mut dice).await;
+            let unknown = s.app.store.deployments().list(None, &[State::Unknown], 100).await.unwrap();
+            for lost in unknown {
+                let verdict = coolops::domain::deployment::Verdict::Failed;
+                s.app.resolve(lost.deployment.of.deployment_id, verdict, "lost", &operator()).await.unwrap();
+            }
+        }
+        let log: Vec<Recorded> =
+            s.app.store.log().after(0, 100_000).await.unwrap().into_iter().map(Result::unwrap).collect();
+        for n in 1..=log.len() {
+            let when = s.app.when(Moment::Position(log[n - 1].position)).await.unwrap();
+            let board = s.app.board(when, None).await.unwrap();
+            let expected: Vec<_> = folded(&log[..n]).into_iter().collect();
+            assert_eq!(board.projects, expected, "seed {seed}, after event {n}: {:?}", log[n - 1].event);
+        }
+        let before = rendered(s).await;
+        for _ in 0..2 {
+            let rebuilt = s.app.rebuild().await.unwrap();
+            for table in &rebuilt.tables {
+                assert_eq!((table.removed, table.written), (0, 0), "seed {seed}: {}", table.table);
+            }
+        }
+        assert_eq!(rendered(s).await, before, "seed {seed}");
+    });
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|value| value.parse().ok())
+}
+
+/// Eight lives with the tests; as many as are asked for, in the night.
+#[test]
+fn a_random_life_leaves_a_past_that_stays_what_it_was() {
+    let seeds = match number("COOLOPS_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 1..1 + number("COOLOPS_SEEDS").unwrap_or(8),
+    };
+    // A life waits more than it works.
+    let seeds = std::sync::Mutex::new(seeds);
+    let next = || seeds.lock().unwrap().next();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| std::iter::from_fn(next).for_each(life));
+        }
+    });
+}
