@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::App;
 use crate::domain::event::{Actor, Event, Recorded, SettingsEvent, StreamKind};
-use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, EventId, installation_stream};
+use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, EventId, ProjectId, installation_stream};
 use crate::domain::moment::{Moment, NoMoment};
 use crate::domain::project::Project;
 use crate::domain::state::State;
+use crate::projections::insights::{self, Week};
 use crate::projections::sites;
 use crate::store::history::{Asked, CAUSES_MAX, Deployed, Entry};
 use crate::store::log::ReadError;
@@ -259,6 +260,14 @@ impl App {
         changed.retain(|change| change.is_asked_for(asked, before));
         changed.sort_by_key(|change| std::cmp::Reverse(change.recorded.position));
         Ok(changed)
+    }
+
+    /// Measures of a project's delivery, by environment and week, of what ended after a position.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn insights(&self, project: ProjectId, after: i64) -> Result<Vec<Week>, sqlx::Error> {
+        Ok(insights::weeks(&self.readers().history().samples(project, after).await?))
     }
 
     /// What a text names.

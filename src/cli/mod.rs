@@ -19,6 +19,7 @@ pub mod events;
 pub mod explain;
 pub mod history;
 pub mod images;
+pub mod insights;
 pub mod installation;
 mod lock;
 pub mod notify;
@@ -109,6 +110,8 @@ pub enum Command {
     Notify(notify::Args),
     /// What is where: of each environment the build that runs, since when, by whom, and what is on its way
     Status(status::Args),
+    /// Measures of delivery: deployments, failures, times, by environment and week
+    Insights(insights::Args),
     /// The story of a build's message: each event, what it changed there, and when Slack was sent it
     Explain(explain::Args),
     /// What was where at a moment: what ran, who held it, what waited and why; or what changed between two
@@ -198,6 +201,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Installation(args) => installation::run(args).await,
         Command::Notify(args) => notify::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Insights(args) => insights::run(args).await,
         Command::Explain(args) => explain::run(args).await,
         Command::At(args) => at::run(args).await,
         Command::History(args) => history::run(args).await,

@@ -137,13 +137,29 @@ async fn asked(web: &Web, project: &Project, wanted: &Wanted) -> Result<Asked, A
 }
 
 fn heading(project: &Project, wanted: &Wanted) -> Markup {
-    let here = |show: &str| wanted.show == show;
+    let here = if wanted.show == "settings" { "settings" } else { "deployments" };
     html! {
         h1 { (project.name) }
+        (choices_of(&project.slug, &wanted.key, here))
+    }
+}
+
+/// The pages of a project, of which one is shown.
+pub(super) fn choices_of(slug: &str, key: &str, here: &str) -> Markup {
+    let query = |more: &[(&str, &str)]| {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("key", key).extend_pairs(more).finish()
+    };
+    let (plain, settings) = (query(&[]), query(&[("show", "settings")]));
+    let pages = [
+        ("what is where", format!("/projects/{slug}?{plain}"), "What is where"),
+        ("deployments", format!("/projects/{slug}/history?{plain}"), "Deployments"),
+        ("settings", format!("/projects/{slug}/history?{settings}"), "Settings"),
+        ("insights", format!("/projects/{slug}/insights?{plain}"), "Insights"),
+    ];
+    html! {
         nav.choices aria-label="What is shown" {
-            a href=(format!("/projects/{}?key={}", project.slug, wanted.key)) { "What is where" }
-            a href=(address(wanted, "show", "")) aria-current=[(!here("settings")).then_some("page")] { "Deployments" }
-            a href=(address(wanted, "show", "settings")) aria-current=[here("settings").then_some("page")] { "Settings" }
+            @for (name, address, words) in &pages { a href=(address) aria-current=[(*name == here).then_some("page")] { (words) } }
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod deployment_page;
 pub mod error;
 pub mod health;
 pub mod history_page;
+pub mod insights_page;
 pub mod live;
 mod log_numbers;
 mod log_search;
@@ -111,6 +112,7 @@ pub fn router(web: Web) -> Router {
         .route("/board", get(board_page::handle))
         .route("/projects/{slug}", get(project_page::handle))
         .route("/projects/{slug}/history", get(history_page::handle))
+        .route("/projects/{slug}/insights", get(insights_page::handle))
         .route("/ci/{provider}/{project}", post(ci_webhook::to_project))
         .route("/ci/{provider}", post(ci_webhook::to_server))
         .route("/deployments/{id}", get(deployment_page::page))

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::deployment_page::{Key, sentence};
 use super::error::Answer;
+use super::history_page::choices_of;
 use super::page;
 use super::{Web, traced};
 use crate::domain::deployment::duration;
@@ -33,11 +34,7 @@ async fn shown(web: &Web, slug: &str, key: &Key) -> Result<Response, Answer> {
     let body = html! {
         main.plain #renewed {
             h1 { (project.name) }
-            nav.choices aria-label="What is shown" {
-                a href=(format!("/projects/{slug}?key={}", key.value())) aria-current="page" { "What is where" }
-                a href=(format!("/projects/{slug}/history?key={}", key.value())) { "Deployments" }
-                a href=(format!("/projects/{slug}/history?key={}&show=settings", key.value())) { "Settings" }
-            }
+            (choices_of(&project.slug, key.value(), "what is where"))
             @if project.archived { p.facts { "This project is archived: nothing is deployed any more." } }
             @if standings.is_empty() { p { "This project has no environment yet." } }
             @for standing in &standings { (environment(standing, links.as_ref(), now)) }

@@ -4,6 +4,7 @@
 
 pub mod build_card;
 pub mod happened;
+pub mod insights;
 pub mod lock_card;
 pub mod reports;
 pub mod rows;

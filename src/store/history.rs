@@ -9,6 +9,7 @@ use super::log::{Raw, ReadError};
 use crate::domain::deployment::{Deployment, State};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::*;
+use crate::projections::insights::Sample;
 use crate::projections::timed::Timed;
 use crate::proof::chain::{self, Header};
 
@@ -214,6 +215,27 @@ impl History<'_> {
             },
         });
         Ok(deployed.collect())
+    }
+
+    /// What ended in a project after a position, for its measures.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn samples(self, project: ProjectId, after: i64) -> Result<Vec<Sample>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select d.doc->>'environment_name' as "environment!", d.state, a.recorded_at as announced_at, l.recorded_at as ended_at,
+                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
+                 from deployment d join event a on a.stream_id = d.build_id and a.stream_version = 1 join event l on l.position = d.since
+                where d.project_id = $1 and not d.is_open and d.since > $2"#,
+            project.0,
+            after
+        );
+        let rows = rows.fetch_all(&self.0.pool).await?.into_iter().filter_map(|r| {
+            let state = State::ALL.into_iter().find(|state| state.as_str() == r.state)?;
+            let (announced_at, started_at, ended_at) = (r.announced_at, r.started_at, r.ended_at);
+            Some(Sample { environment: r.environment, state, announced_at, started_at, ended_at })
+        });
+        Ok(rows.collect())
     }
 
     /// The deployments that told how some environments stood at a position: what was open there, the last that had ended,

@@ -490,13 +490,17 @@ impl Jobs<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
+        // After a replay nobody has counted the rows yet: a plan that looks through the jobs for each build would take longer than a
+        // statement may.
+        let mut bulk = self.0.bulk().await?;
+        sqlx::query("set enable_nestloop = off").execute(&mut bulk).await?;
         let messages = sqlx::query_scalar!(
             // One that was sent had a job, which is done and may be forgotten by now.
             "select b.id from build b where b.position > (select position - 100000 from event_head)
                 and not exists (select 1 from job j where j.kind = 'sync_message' and j.key = b.id)
                 and not exists (select 1 from slack_message m where m.build_id = b.id and m.state in ('live', 'gone'))"
         )
-        .fetch_all(&self.0.pool)
+        .fetch_all(&mut bulk)
         .await?;
         let locks = sqlx::query_scalar!(
             r#"select id as "id!" from (

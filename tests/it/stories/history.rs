@@ -186,6 +186,35 @@ fn a_message_s_story_is_each_event_with_what_it_changed_and_when_that_was_sent()
 }
 
 #[test]
+fn measures_of_delivery_are_told_and_drawn_and_are_the_same_after_a_replay() {
+    story(async |s| {
+        three(s).await;
+        let told = printed(s, &["insights", "--project", "api"]);
+        let row: Vec<&str> =
+            told.lines().nth(1).unwrap().split("  ").filter(|c| !c.is_empty()).map(str::trim).collect();
+        assert_eq!((row[0], row[1], row[3], row[5]), ("api", "Staging", "3", "33 %"), "{told}");
+        let json: Value = serde_json::from_str(&printed(s, &["insights", "--json"])).unwrap();
+        assert_eq!((&json[0]["succeeded"], &json[0]["failed"]), (&Value::from(2), &Value::from(1)));
+        s.database.execute("delete from deployment").await;
+        s.app.rebuild().await.unwrap();
+        assert_eq!(printed(s, &["insights", "--project", "api"]), told);
+        let project = s.app.project_named("api").await.unwrap();
+        let links = s.app.keys.links(&project.link_key).unwrap();
+        let path = coolops::slack::render::project_url("", &links, &project)
+            .replace("/projects/api?", "/projects/api/insights?");
+        let (code, html) = s.get(&path).await;
+        assert_eq!(code, StatusCode::OK);
+        assert!(
+            html.contains("<svg class=\"chart\"") && html.contains("2 succeeded, 1 failed") && html.contains("33 %"),
+            "{html}"
+        );
+        assert_eq!(s.get(&format!("{path}&since=yesterday")).await.0, StatusCode::BAD_REQUEST);
+        assert_eq!(s.get("/projects/api/insights?key=x").await.0, StatusCode::NOT_FOUND);
+        assert_eq!(printed(s, &["insights", "--since", "99999"]), "None.\n");
+    });
+}
+
+#[test]
 fn the_history_is_a_page_of_its_project_and_json_with_a_cursor_that_stays() {
     story(async |s| {
         three(s).await;

@@ -1,0 +1,142 @@
+//! Measures of delivery, by environment and week, computed from what the log says of deployments.
+//!
+//! **Definitions** (docs/HISTORY.md has them for people). A week begins on Monday, 00:00 UTC, and a deployment belongs to the
+//! week in which it ended. Only what ran and ended counts: succeeded, failed, ran out of time; what was cancelled or refused
+//! tells nothing. Of times the median is told.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
+use serde::Serialize;
+
+use crate::domain::state::State;
+
+/// A deployment that ended.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain words")]
+pub struct Sample {
+    pub environment: String,
+    pub state: State,
+    /// When CI announced its build.
+    pub announced_at: DateTime<Utc>,
+    /// When its container was started.
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: DateTime<Utc>,
+}
+
+/// A week of an environment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Week {
+    /// The environment's name.
+    pub environment: String,
+    /// Its Monday.
+    pub week: NaiveDate,
+    /// What went well.
+    pub succeeded: usize,
+    /// What did not: failed, or ran out of time.
+    pub failed: usize,
+    /// From the announcement of a build to the end of a deployment that went well: the median, in seconds.
+    pub from_build: Option<i64>,
+    /// From start to end: the median, in seconds.
+    pub duration: Option<i64>,
+    /// From the end of one that did not go well to the end of the next one there that did: the median, in seconds.
+    pub to_next_good: Option<i64>,
+}
+
+impl Week {
+    /// How many there were in all.
+    pub fn deployments(&self) -> usize {
+        self.succeeded + self.failed
+    }
+
+    /// Which share did not go well, in percent.
+    pub fn failure_rate(&self) -> f64 {
+        self.failed as f64 / self.deployments().max(1) as f64 * 100.0
+    }
+}
+
+/// The Monday of a time's week.
+pub fn monday(at: DateTime<Utc>) -> NaiveDate {
+    let day = at.date_naive();
+    day - TimeDelta::days(day.weekday().num_days_from_monday().into())
+}
+
+fn median(mut all: Vec<i64>) -> Option<i64> {
+    all.sort_unstable();
+    let middle = all.len() / 2;
+    match all.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(all[middle]),
+        _ => Some(i64::midpoint(all[middle - 1], all[middle])),
+    }
+}
+
+/// The weeks of each environment in which something ended, in their order.
+pub fn weeks(samples: &[Sample]) -> Vec<Week> {
+    let is_good = |sample: &&Sample| sample.state == State::Succeeded;
+    let is_bad = |sample: &Sample| matches!(sample.state, State::Failed | State::TimedOut);
+    let mut counted: Vec<&Sample> = samples.iter().filter(|sample| is_good(sample) || is_bad(sample)).collect();
+    counted.sort_by_key(|sample| sample.ended_at);
+    let mut by_week: BTreeMap<(&str, NaiveDate), Vec<&Sample>> = BTreeMap::new();
+    for sample in &counted {
+        by_week.entry((&sample.environment, monday(sample.ended_at))).or_default().push(sample);
+    }
+    let next_good = |bad: &Sample| {
+        let after =
+            counted.iter().filter(|other| other.environment == bad.environment && other.ended_at > bad.ended_at);
+        after.copied().find(is_good).map(|good| (good.ended_at - bad.ended_at).num_seconds())
+    };
+    let week = |((environment, week), all): ((&str, NaiveDate), Vec<&Sample>)| {
+        let good: Vec<&Sample> = all.iter().copied().filter(is_good).collect();
+        let ran = |sample: &&Sample| sample.started_at.map(|started| (sample.ended_at - started).num_seconds());
+        Week {
+            environment: environment.to_owned(),
+            week,
+            succeeded: good.len(),
+            failed: all.len() - good.len(),
+            from_build: median(good.iter().map(|s| (s.ended_at - s.announced_at).num_seconds()).collect()),
+            duration: median(all.iter().filter_map(ran).collect()),
+            to_next_good: median(all.iter().copied().filter(|s| is_bad(s)).filter_map(next_good).collect()),
+        }
+    };
+    by_week.into_iter().map(week).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minutes: i64) -> DateTime<Utc> {
+        "2026-11-23T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::minutes(minutes)
+    }
+
+    fn sample(environment: &str, state: State, announced: i64, started: i64, ended: i64) -> Sample {
+        let (announced_at, started_at, ended_at) = (at(announced), Some(at(started)), at(ended));
+        Sample { environment: environment.into(), state, announced_at, started_at, ended_at }
+    }
+
+    #[test]
+    fn a_week_counts_what_ran_and_tells_medians() {
+        let day = 24 * 60;
+        let told = weeks(&[
+            sample("Staging", State::Succeeded, 0, 10, 20),
+            sample("Staging", State::Failed, 0, 30, 34),
+            sample("Staging", State::Cancelled, 0, 40, 41),
+            sample("Staging", State::Succeeded, 50, 60, 64),
+            sample("Staging", State::TimedOut, 0, day, 2 * day),
+            sample("Production", State::Failed, 0, 1, 2),
+            sample("Staging", State::Succeeded, 7 * day, 7 * day + 1, 7 * day + 3),
+        ]);
+        let monday = monday(at(0));
+        assert_eq!(monday.to_string(), "2026-11-23");
+        let week = |n: usize| (told[n].environment.as_str(), told[n].week, told[n].succeeded, told[n].failed);
+        assert_eq!(week(0), ("Production", monday, 0, 1));
+        assert_eq!(told[0].to_next_good, None, "another environment\'s success is none here");
+        assert_eq!(week(1), ("Staging", monday, 2, 2));
+        assert_eq!((told[1].from_build, told[1].failure_rate()), (Some((20 + 14) / 2 * 60), 50.0));
+        assert_eq!(told[1].duration, Some(7 * 60), "of 4, 4, 10 minutes and a day, the middle two");
+        assert_eq!(told[1].to_next_good, Some(((30 + 5 * day + 3) / 2) * 60 + 30));
+        assert_eq!(week(2), ("Staging", monday + TimeDelta::days(7), 1, 0));
+        assert_eq!(weeks(&[]), []);
+    }
+}
