@@ -194,7 +194,7 @@ impl App {
             match row {
                 None => {}
                 Some(None) => {
-                    report.find(changed(format!("project {id}: its row is missing, or can't be read; {next}")))
+                    report.find(changed(format!("project {id}: its row is missing, or can't be read; {next}")));
                 }
                 Some(Some(row)) => {
                     let what = of_log.as_ref().map(|told| differing(&told.value, &row.value)).unwrap_or_default();

@@ -69,7 +69,7 @@ impl App {
             for recorded in log.streams_until(&streams, when.position).await? {
                 stories.entry(recorded.event.address().stream).or_default().push(recorded);
             }
-            let deployments: Vec<Timed> = stories.values().filter_map(|story| Timed::fold(story)).collect();
+            let deployments: Vec<Timed> = stories.values().filter_map(Timed::fold).collect();
             let standings = Standing::of(&project, everything.as_ref(), &deployments);
             projects.push((project, standings));
         }

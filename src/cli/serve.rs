@@ -72,14 +72,12 @@ pub async fn run(role: Role) -> Result<()> {
         app.store.paces().resume().await.context("the database can't be written to")?;
     }
     // A backup that was restored is seen before anything is recorded on it; a place that does not answer is not waited for.
-    if role != Role::Worker && config.checkpoint_key.is_some() {
-        match tokio::time::timeout(FIRST_LOOK, app.hold_against_places()).await {
-            Ok(Err(e)) => {
-                let error = crate::telemetry::causes(&e);
-                tracing::error!(error, "the checkpoints that are kept outside do not bear out this log");
-            }
-            Ok(Ok(())) | Err(_) => {}
-        }
+    if role != Role::Worker
+        && config.checkpoint_key.is_some()
+        && let Ok(Err(e)) = tokio::time::timeout(FIRST_LOOK, app.hold_against_places()).await
+    {
+        let error = crate::telemetry::causes(&e);
+        tracing::error!(error, "the checkpoints that are kept outside do not bear out this log");
     }
     let mut crews = Vec::new();
     // Whoever appends also rings, so every role knows both queues; it answers only its own.

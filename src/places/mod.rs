@@ -254,7 +254,7 @@ impl Place {
 }
 
 fn within(prefix: &Path, file: &str) -> Path {
-    file.split('/').fold(prefix.clone(), |path, part| path.join(part))
+    file.split('/').fold(prefix.clone(), Path::join)
 }
 
 fn payload(note: &str) -> PutPayload {

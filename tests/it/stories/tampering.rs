@@ -303,7 +303,7 @@ fn a_history_that_was_signed_twice_is_a_fork() {
         let root = [9; 32];
         let key = coolops::proof::checkpoint::LogKey::read(&signed.anchored.private.clone().into()).unwrap();
         let file = signed.anchored.files()[0].with_file_name("00000000000000000000-forged");
-        std::fs::write(file, key.sign(signed.before as u64, root)).unwrap();
+        std::fs::write(file, key.sign(u64::try_from(signed.before).unwrap(), root)).unwrap();
         let findings = signed.anchored.app.audit(false).await.unwrap().findings;
         assert_eq!(findings.len(), 1, "{findings:#?}");
         assert_eq!((findings[0].kind, findings[0].position), (Kind::Fork, Some(1)));
