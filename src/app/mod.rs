@@ -23,6 +23,7 @@ pub mod projects;
 pub mod questions;
 pub mod replay;
 pub mod rights;
+pub mod slack_audit;
 pub mod status;
 pub mod travel;
 pub mod way_back;

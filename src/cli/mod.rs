@@ -27,6 +27,7 @@ pub mod output;
 pub mod project;
 mod ready;
 pub mod serve;
+pub mod slack;
 pub mod status;
 pub mod who;
 
@@ -122,6 +123,8 @@ pub enum Command {
     Who(who::Args),
     /// Rebuild everything that is derived from the log, or check that it fits
     Replay(audit::ReplayArgs),
+    /// What Slack shows, held against what it was sent
+    Slack(slack::Args),
     /// Check that the log was not changed
     Audit(audit::AuditArgs),
     /// Print the completion script of a shell
@@ -207,6 +210,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::History(args) => history::run(args).await,
         Command::Who(args) => who::run(args).await,
         Command::Replay(args) => audit::replay(args).await,
+        Command::Slack(args) => slack::run(args).await,
         Command::Audit(args) => audit::audit(args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "coolops", &mut std::io::stdout());
@@ -265,17 +269,22 @@ async fn migrate() -> anyhow::Result<ExitCode> {
 
 /// The shell for commands that work on the database.
 async fn operate() -> anyhow::Result<App> {
+    operate_asking().await.map(|(app, _)| app)
+}
+
+/// The same, and the way to Slack where there is a token.
+async fn operate_asking() -> anyhow::Result<(App, Option<Slack>)> {
     let config = Config::from_environment(Role::Operate)?;
     let store = Store::open(&config.database_url, 4).await?;
-    let slack = slack(&config)?;
+    let (slack, asked) = (slack(&config)?, slack(&config)?);
     let keeping = keeping(&config);
     let keys = config.keys.context("COOLOPS_MASTER_KEY is not set")?;
     // Times are compared by the database's clock, here too.
     store.keep_clock().await.context("the database's clock can't be read")?;
     let app = App::new(store, keys, &config.public_url).keeping(keeping);
-    Ok(match slack {
-        Some(slack) => app.asking(slack, Arc::default()),
-        None => app,
+    Ok(match asked {
+        Some(asked) => (app.asking(asked, Arc::default()), slack),
+        None => (app, None),
     })
 }
 

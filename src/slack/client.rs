@@ -10,7 +10,8 @@ use slack_morphism::errors::SlackClientError;
 use slack_morphism::prelude::*;
 use tracing::Instrument;
 
-use super::render::{Metadata, Payload};
+use super::render::{METADATA_TYPE, Metadata, Payload};
+use crate::domain::ids::BuildId;
 
 /// Pages of 200 messages that a look for a lost message goes back, at most.
 const PAGES_MAX: usize = 20;
@@ -135,6 +136,8 @@ struct Next {
 #[derive(Deserialize)]
 struct HistoryMessage {
     ts: String,
+    #[serde(default)]
+    text: String,
     metadata: Option<HistoryMetadata>,
 }
 
@@ -143,6 +146,17 @@ struct HistoryMetadata {
     event_type: String,
     #[serde(default)]
     event_payload: serde_json::Value,
+}
+
+/// A build's message as Slack shows it.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The build.
+    pub build: BuildId,
+    /// Slack's name for the message.
+    pub ts: String,
+    /// Its text, for those who see no layout.
+    pub text: String,
 }
 
 /// Who the token belongs to.
@@ -360,6 +374,37 @@ impl Slack {
             cursor = history.response_metadata.map(|m| m.next_cursor).unwrap_or_default();
             if cursor.is_empty() {
                 return Ok(None);
+            }
+        }
+        Err(SlackError::Refused(TOO_MUCH.to_owned()))
+    }
+
+    /// The messages of builds that a channel shows since a time, by their metadata; the newest first.
+    ///
+    /// # Errors
+    /// See [`SlackError`]; also when there is more to look through than is reasonable.
+    pub async fn builds_in(&self, channel: &str, since: DateTime<Utc>) -> Result<Vec<Shown>, SlackError> {
+        let oldest = format!("{}.000000", since.timestamp());
+        let (mut shown, mut cursor) = (Vec::new(), String::new());
+        for _ in 0..PAGES_MAX {
+            let mut params = vec![
+                ("channel", channel),
+                ("limit", "200"),
+                ("include_all_metadata", "true"),
+                ("oldest", oldest.as_str()),
+            ];
+            if !cursor.is_empty() {
+                params.push(("cursor", cursor.as_str()));
+            }
+            let history: History = self.get("conversations.history", &params).await?;
+            shown.extend(history.messages.into_iter().filter_map(|message| {
+                let metadata = message.metadata.filter(|metadata| metadata.event_type == METADATA_TYPE)?;
+                let build = metadata.event_payload.get("build_id")?.as_str()?.parse().ok()?;
+                Some(Shown { build, ts: message.ts, text: message.text })
+            }));
+            cursor = history.response_metadata.map(|m| m.next_cursor).unwrap_or_default();
+            if cursor.is_empty() {
+                return Ok(shown);
             }
         }
         Err(SlackError::Refused(TOO_MUCH.to_owned()))

@@ -213,6 +213,21 @@ impl Messages<'_> {
         Ok(rows.fetch_all(&self.0.pool).await?.into_iter().map(|r| (r.position, r.sent_at)).collect())
     }
 
+    /// The messages that a channel should show, of those posted since a time.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn live_since(self, channel: &str, since: DateTime<Utc>) -> Result<Vec<Live>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select build_id, ts as "ts!", sent_payload::json->>'text' as text from slack_message
+                where channel = $1 and state = 'live' and ts is not null and ts::numeric > extract(epoch from $2::timestamptz)"#,
+            channel,
+            since
+        );
+        let rows = rows.fetch_all(&self.0.pool).await?.into_iter();
+        Ok(rows.map(|r| Live { build: BuildId(r.build_id), ts: r.ts, text: r.text }).collect())
+    }
+
     /// Forgets what was sent when, after 30 days.
     ///
     /// # Errors
@@ -411,6 +426,17 @@ pub struct Audited {
     pub render_version: i32,
     /// Sent as text, without a layout.
     pub plain: bool,
+}
+
+/// A message that Slack should show.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// Its build.
+    pub build: BuildId,
+    /// Slack's name for it.
+    pub ts: String,
+    /// The text that was sent last, where that is known.
+    pub text: Option<String>,
 }
 
 impl Messages<'_> {
