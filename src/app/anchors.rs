@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::checkpoints::{Evidence, Found};
 use super::finding::{Finding, Kind};
 use crate::proof::chain::Hash;
-use crate::proof::checkpoint::Fork;
+use crate::proof::checkpoint::{Fork, Opened};
 use crate::proof::tree::Growing;
 
 /// Checkpoints by their size, and the tree as far as the log was read.
@@ -59,7 +59,7 @@ impl Anchors {
             if signed == root {
                 *self.fitting.entry(size).or_default() += 1;
                 self.outside += usize::from(outside);
-            } else if self.forks.iter().any(|fork| fork.gives_up(size)) {
+            } else if self.forks.iter().any(|fork| fork.gives_up(&Opened { size, root: signed })) {
                 self.given_up += 1;
             } else {
                 self.misfits.push((size, at));
@@ -92,11 +92,13 @@ impl Anchors {
             );
             findings.push(Finding::at(Kind::RewrittenHistory, first, said));
         }
-        let beyond = waiting.into_iter().flat_map(|(size, all)| all.into_iter().map(move |(at, ..)| (size, at)));
+        let beyond = waiting
+            .into_iter()
+            .flat_map(|(size, all)| all.into_iter().map(move |(at, _, root)| (Opened { size, root }, at)));
         let (decided, gone): (Vec<_>, Vec<_>) =
-            beyond.filter(|_| !broken).partition(|(size, _)| forks.iter().any(|fork| fork.gives_up(*size)));
+            beyond.filter(|_| !broken).partition(|(opened, _)| forks.iter().any(|fork| fork.gives_up(opened)));
         given_up += decided.len();
-        if let Some((size, at)) = gone.last() {
+        if let Some((Opened { size, .. }, at)) = gone.last() {
             let (first, more) = (i64::try_from(tree.size() + 1).unwrap_or(i64::MAX), and_more(gone.len()));
             let said = format!("event {first}: missing, and so on to {size}, which were signed ({at}){more}");
             findings.push(Finding::at(Kind::RewrittenHead, first, said));

@@ -3,7 +3,7 @@
 //! **Invariant:** nothing is signed that does not follow from what was signed before. Whoever finds that another history
 //! is kept outside closes the log until an operator has decided; nobody decides that by themselves.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
@@ -11,7 +11,7 @@ use crate::domain::event::{Actor, Event};
 use crate::domain::fork_events::ForkDecided;
 use crate::places::{self, NEWEST, Place, PlaceError};
 use crate::proof::chain::{self, Hash};
-use crate::proof::checkpoint::{self, Fork, LogKey, NotBelieved, Opened, PublicKey};
+use crate::proof::checkpoint::{self, Fork, GIVEN_UP_MAX, LogKey, NotBelieved, Opened, PublicKey};
 use crate::proof::exported::Exported;
 use crate::proof::statement::Statement;
 use crate::proof::tree::{self, Growing, NoProof, TILE, Tiles};
@@ -177,7 +177,7 @@ impl App {
 
     /// In which way a checkpoint that is kept outside is not of this log; nothing when it is, or when that was decided.
     async fn parts_from(&self, kept: &Opened, place: &str, forks: &[Fork]) -> Result<Option<String>, NoCheckpoint> {
-        if forks.iter().any(|fork| fork.gives_up(kept.size)) || self.fits(kept).await? {
+        if forks.iter().any(|fork| fork.gives_up(kept)) || self.fits(kept).await? {
             return Ok(None);
         }
         let (head, _) = self.store.log().head().await?;
@@ -208,8 +208,9 @@ impl App {
 
     /// Signs how far the log went, if it went further.
     async fn sign(&self, signer: &LogKey, one_is_read: bool) -> Result<Option<Signed>, NoCheckpoint> {
-        let size = self.grow_tiles().await?;
+        // In this order: another process may sign more meanwhile.
         let before = self.store.checkpoints().newest().await?;
+        let size = self.grow_tiles().await?;
         let opened = before.as_ref().and_then(|b| checkpoint::open(&b.note, &self.keeping.believed).ok());
         match &opened {
             Some(before) if size < before.size => {
@@ -377,31 +378,34 @@ impl App {
         if unusable.len() == self.keeping.places.len() {
             return Err(refused(ForkRefusal::NoPlace(unusable.join("; "))));
         }
-        self.grow_tiles().await.map_err(unavailable)?;
-        let is_given_up = |opened: &Opened| forks.iter().any(|fork: &Fork| fork.gives_up(opened.size));
+        let is_given_up = |opened: &Opened| forks.iter().any(|fork: &Fork| fork.gives_up(opened));
         let kept: Vec<Opened> = kept.into_values().filter(|opened| !is_given_up(opened)).collect();
-        // Both are the same up to where they part, so halving finds it.
-        let (mut low, mut high) = (0, kept.len());
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            if self.fits(&kept[middle]).await.map_err(unavailable)? { low = middle + 1 } else { high = middle }
-        }
+        let roots = self.roots(kept.iter().map(|opened| opened.size).collect()).await?;
+        let (ours, others): (Vec<&Opened>, Vec<&Opened>) =
+            kept.iter().partition(|opened| roots.get(&opened.size) == Some(&opened.root));
+        let given_up: Vec<(u64, Hash)> = others.iter().map(|opened| (opened.size, opened.root)).collect();
         let closed = self.store.checkpoints().closed().await?;
-        let decided = match kept.last() {
-            Some(last) if low < kept.len() => {
-                let after = low.checked_sub(1).map_or(0, |before| kept[before].size);
-                Fork { after, until: last.size, root: last.root }
+        let decided = match given_up.first() {
+            Some((first, _)) => {
+                let common = ours.iter().map(|opened| opened.size).filter(|size| size < first).max();
+                Fork { after: common.unwrap_or(0), given_up }
             }
             // It was decided, and whoever decided did not come to the end.
-            _ if closed.is_some() && !forks.is_empty() => forks[forks.len() - 1].clone(),
-            _ => return Err(refused(ForkRefusal::None)),
+            None if closed.is_some() && !forks.is_empty() => {
+                return self.record_fork(&forks[forks.len() - 1], reason, actor).await;
+            }
+            None => return Err(refused(ForkRefusal::None)),
         };
-        let (file, note) = (places::fork_file(decided.until, &decided.root), signer.sign_fork(&decided));
         let mut is_kept = false;
-        for place in &self.keeping.places {
-            match place.keep(&file, &note).await {
-                Ok(()) => is_kept = true,
-                Err(e) => unusable.push(format!("{}: {e}", place.name())),
+        for part in decided.given_up.chunks(GIVEN_UP_MAX) {
+            let part = Fork { after: decided.after, given_up: part.to_vec() };
+            let (size, root) = part.until();
+            let (file, note) = (places::fork_file(size, &root), signer.sign_fork(&part));
+            for place in &self.keeping.places {
+                match place.keep(&file, &note).await {
+                    Ok(()) => is_kept = true,
+                    Err(e) => unusable.push(format!("{}: {e}", place.name())),
+                }
             }
         }
         if !is_kept {
@@ -410,13 +414,31 @@ impl App {
         self.record_fork(&decided, reason, actor).await
     }
 
+    /// The roots of the first so many events, for several sizes in one pass; none for those that the log does not reach.
+    async fn roots(&self, sizes: HashSet<u64>) -> Result<HashMap<u64, Hash>, sqlx::Error> {
+        let (mut growing, mut previous, mut roots) = (Growing::default(), chain::genesis(), HashMap::new());
+        self.store
+            .log()
+            .scan(0, |row| {
+                let Some((leaf, link)) = leaf_of(row, &previous) else { return false };
+                previous = link;
+                growing.leaf(leaf);
+                if sizes.contains(&growing.size()) {
+                    roots.insert(growing.size(), growing.root());
+                }
+                true
+            })
+            .await?;
+        Ok(roots)
+    }
+
     async fn record_fork(
         &self,
         fork: &Fork,
         reason: &str,
         actor: &Actor,
     ) -> Result<ForkDecided, CommandError<ForkRefusal>> {
-        let Fork { after, until, root } = *fork;
+        let (after, (until, root)) = (fork.after, fork.until());
         let decided = ForkDecided { after, until, root: hex::encode(root), reason: reason.to_owned() };
         let event = Event::from(decided.clone());
         for _ in 0..ATTEMPTS {
@@ -470,10 +492,6 @@ impl App {
             Err(e) => Err(NoCheckpoint::Tampered(format!("event {}: {e}", event.position)).into()),
         }
     }
-}
-
-fn unavailable<R: std::error::Error>(error: NoCheckpoint) -> CommandError<R> {
-    CommandError::Unavailable(error.into())
 }
 
 /// A checkpoint that is kept somewhere, and what it is worth.

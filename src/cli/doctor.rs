@@ -221,7 +221,6 @@ async fn may_ask_who_people_are(slack: &Slack, user: &str, checks: &mut Checks) 
     }
 }
 
-/// Things that wait for a person.
 /// Whether the log is open, and whether what proves it is kept outside.
 async fn checkpoints(config: &Config, store: &Store, checks: &mut Checks) -> Result<()> {
     if let Some(why) = store.checkpoints().closed().await? {
@@ -254,6 +253,7 @@ async fn checkpoints(config: &Config, store: &Store, checks: &mut Checks) -> Res
     Ok(())
 }
 
+/// Things that wait for a person.
 async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
     for unknown in store.deployments().list(None, &[State::Unknown], 100).await? {
         let d = &unknown.deployment;

@@ -123,33 +123,42 @@ impl PublicKey {
     }
 }
 
-/// That a history does not go on, as whoever has the key decided: checkpoints of more than `after` and at most `until`
-/// events may be of another history than the log's.
+/// That a history does not go on, as whoever has the key decided: these checkpoints are of another one than the log's, and
+/// no others are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fork {
-    /// How far both histories are the same, as far as that is known.
+    /// How many events both have in common, as far as checkpoints tell.
     pub after: u64,
-    /// How many events the largest checkpoint that was given up covers.
-    pub until: u64,
-    /// Its root.
-    pub root: Hash,
+    /// The checkpoints that were given up: size and root, the smallest first; never none.
+    pub given_up: Vec<(u64, Hash)>,
 }
 
 impl Fork {
-    /// Whether a checkpoint of that size was given up.
-    pub fn gives_up(&self, size: u64) -> bool {
-        self.after < size && size <= self.until
+    /// Whether a checkpoint was given up.
+    pub fn gives_up(&self, opened: &Opened) -> bool {
+        self.given_up.binary_search(&(opened.size, opened.root)).is_ok()
+    }
+
+    /// How far the other history went, as far as checkpoints tell, and its root then.
+    pub fn until(&self) -> (u64, Hash) {
+        self.given_up.last().copied().unwrap_or_default()
     }
 }
 
 /// What the second line of such a note says.
 const FORK: &str = "fork";
 
+/// Checkpoints that one note gives up, at most: it may have a million bytes.
+pub const GIVEN_UP_MAX: usize = 10_000;
+
 impl LogKey {
-    /// Signs a decision: a signed note of five lines, of which the second tells it from a checkpoint.
+    /// Signs a decision: a signed note whose second line tells it from a checkpoint, the third how many events are common;
+    /// each line after that is a checkpoint that was given up, its size and root.
     pub fn sign_fork(&self, fork: &Fork) -> String {
-        let (name, root) = (self.public.name(), STANDARD.encode(fork.root));
-        let text = format!("{name}\n{FORK}\n{}\n{}\n{root}\n", fork.after, fork.until);
+        let mut text = format!("{}\n{FORK}\n{}\n", self.public.name(), fork.after);
+        for (size, root) in &fork.given_up {
+            text.push_str(&format!("{size} {}\n", STANDARD.encode(root)));
+        }
         let mut note = Note::new(text.as_bytes(), &[]).expect("its lines are a note's text");
         note.add_sigs(&[&self.signer]).expect("an Ed25519 key signs everything");
         String::from_utf8(note.to_bytes()).expect("a note is text")
@@ -159,15 +168,21 @@ impl LogKey {
 /// Reads a decision, and believes it if one of the keys signed it.
 pub fn open_fork(note: &str, keys: &[PublicKey]) -> Option<Fork> {
     let note = Note::from_bytes(note.as_bytes()).ok()?;
-    let text = std::str::from_utf8(note.text()).ok()?;
-    let lines: Vec<&str> = text.lines().collect();
-    let [name, FORK, after, until, root] = lines[..] else { return None };
-    let root = STANDARD.decode(root).ok()?.try_into().ok()?;
-    let fork = Fork { after: after.parse().ok()?, until: until.parse().ok()?, root };
+    let mut lines = std::str::from_utf8(note.text()).ok()?.lines();
+    let (name, kind, after) = (lines.next()?, lines.next()?, lines.next()?);
     let is_signed = |key: &PublicKey| {
         key.name() == name && note.verify(&VerifierList::new(vec![Box::new(key.verifier.clone())])).is_ok()
     };
-    keys.iter().any(is_signed).then_some(fork)
+    if kind != FORK || !keys.iter().any(is_signed) {
+        return None;
+    }
+    let checkpoint = |line: &str| {
+        let (size, root) = line.split_once(' ')?;
+        Some((size.parse().ok()?, STANDARD.decode(root).ok()?.try_into().ok()?))
+    };
+    let mut given_up = lines.map(checkpoint).collect::<Option<Vec<_>>>()?;
+    given_up.sort_unstable();
+    Some(Fork { after: after.parse().ok()?, given_up })
 }
 
 /// A checkpoint that a key bears out.
@@ -261,14 +276,19 @@ mod tests {
     #[test]
     fn a_decision_is_signed_and_is_no_checkpoint() {
         let (log, other) = (key("coolops.example.com/log", 7), key("coolops.example.com/log", 8));
-        let fork = Fork { after: 3, until: 9, root: [1; 32] };
+        let fork = Fork { after: 3, given_up: vec![(5, [2; 32]), (9, [1; 32])] };
         let note = log.sign_fork(&fork);
         assert_eq!(open_fork(&note, &[log.public().clone()]), Some(fork.clone()));
-        assert_eq!(open_fork(&note.replace("\n9\n", "\n99\n"), &[log.public().clone()]), None);
+        assert_eq!(open_fork(&note.replace("\n9 ", "\n99 "), &[log.public().clone()]), None);
         assert_eq!(open_fork(&note, &[other.public().clone()]), None);
-        assert_eq!(open_with(&note, log.public()), Err(NotBelieved::Malformed));
+        assert!(matches!(open_with(&note, log.public()), Err(NotBelieved::Malformed)));
         assert_eq!(open_fork(&log.sign(9, [1; 32]), &[log.public().clone()]), None);
-        assert!(!fork.gives_up(3) && fork.gives_up(4) && fork.gives_up(9) && !fork.gives_up(10));
+        let of = |size, root: u8| Opened { size, root: [root; 32] };
+        assert!(fork.gives_up(&of(5, 2)) && fork.gives_up(&of(9, 1)));
+        assert!(!fork.gives_up(&of(5, 1)) && !fork.gives_up(&of(6, 2)), "what is not named is not given up");
+        assert_eq!(fork.until(), (9, [1; 32]));
+        let many = Fork { after: 0, given_up: (0..GIVEN_UP_MAX as u64).map(|n| (n, [7; 32])).collect() };
+        assert_eq!(open_fork(&log.sign_fork(&many), &[log.public().clone()]), Some(many));
     }
 
     #[test]

@@ -215,6 +215,15 @@ fn a_restored_backup_closes_the_log_until_an_operator_decides() {
         let report = anchored.app.audit(false).await.unwrap();
         assert_eq!(report.findings, [], "what was decided is no finding");
         assert!(report.given_up > 0, "and it is told");
+        // That excuses nothing else: what is signed since, of the same sizes too, is held against the log as ever.
+        let size = report.covered;
+        assert!(size <= lost + 2, "{size} and {lost}");
+        let key = coolops::proof::checkpoint::LogKey::read(&anchored.private.clone().into()).unwrap();
+        let forged = anchored.files()[0].with_file_name("00000000000000000001-forged");
+        std::fs::write(&forged, key.sign(size, [9; 32])).unwrap();
+        let kinds: Vec<_> = anchored.app.audit(false).await.unwrap().findings.iter().map(|f| f.kind).collect();
+        assert_eq!(kinds, [coolops::app::finding::Kind::Fork]);
+        std::fs::remove_file(&forged).unwrap();
         let (code, _, said) = s.coolops_with(&["audit", "fork", "--reason", "again"], &anchored.variables());
         assert!(code == 1 && said.contains("there is nothing to decide"), "{said}");
     });
