@@ -228,7 +228,7 @@ async fn checkpoints(config: &Config, store: &Store, checks: &mut Checks) -> Res
         checks.note("Log", false, text);
     }
     if config.checkpoint_key.is_none() {
-        let text = "are not signed: whoever can rewrite the whole database is not found out. docs/PROOF.md says how (that is no finding)";
+        let text = "none are signed, so whoever rewrites the whole database is not found out; docs/PROOF.md says how";
         checks.note("Checkpoints", true, text);
         return Ok(());
     }

@@ -8,6 +8,7 @@ mod controls;
 mod deploying;
 mod engine_trouble;
 mod event_log;
+mod exporting;
 mod history;
 mod intake;
 mod locks;

@@ -1,4 +1,4 @@
-//! Stories of people who don't trust us: checkpoints, proofs, exports, and other people's tools that check them.
+//! Stories of people who don't trust us: checkpoints, proofs, and other people's tools that check them.
 
 use std::process::Command;
 
@@ -9,16 +9,16 @@ use crate::story::anchored::{Anchored, LOG};
 use crate::story::{Story, build, random_name, story};
 
 /// A file of its own, which goes with it.
-struct Scratch(std::path::PathBuf);
+pub struct Scratch(pub std::path::PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let path = std::env::temp_dir().join(format!("coolops-proof-{}", random_name()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn file(&self, name: &str, content: &str) -> String {
+    pub fn file(&self, name: &str, content: &str) -> String {
         let path = self.0.join(name);
         std::fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
@@ -31,7 +31,7 @@ impl Drop for Scratch {
     }
 }
 
-async fn deployed(s: &Story) {
+pub async fn deployed(s: &Story) {
     s.ci_announces(build("master-1")).await;
     s.runner.will_print(&["one", "two"], 0);
     s.presses("ana", "master-1", "Staging").await;
@@ -481,197 +481,6 @@ fn a_verifier_that_nobody_here_wrote_accepts_our_checkpoints_and_proofs() {
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(String::from_utf8_lossy(&output.stdout), "2 checkpoints, 4 proofs\n");
-    });
-}
-
-#[test]
-fn the_verifier_that_was_written_from_the_documents_finds_what_ours_finds() {
-    story(async |s| {
-        let anchored = Anchored::new(s);
-        deployed(s).await;
-        anchored.signs().await;
-        let scratch = Scratch::new();
-        let checkpoint = anchored.folder.join("checkpoint").to_str().unwrap().to_owned();
-        let (_, log, _) = s.coolops(&["audit", "export"]);
-        let last = log.lines().last().unwrap();
-        let sealed = log.lines().find(|line| line.contains("deployment_succeeded")).unwrap();
-        let position = serde_json::from_str::<Value>(sealed).unwrap()["position"].to_string();
-        let (_, proof, _) = s.coolops_with(&["audit", "prove", &position], &anchored.variables());
-        assert!(proof.contains("\"seal\""), "{proof}");
-        let verify = |arguments: &[&str]| {
-            let program = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.py");
-            let library = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
-            let output =
-                Command::new("python3").arg(program).args(arguments).env("PYTHONPATH", library).output().unwrap();
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
-        };
-        let exports = |text: &str| verify(&["export", &scratch.file("log.jsonl", text), &checkpoint, &anchored.public]);
-        let proves = |text: &str, key: &str| verify(&["proof", &scratch.file("proof.json", text), key]);
-        let size = log.lines().count();
-        assert_eq!(
-            exports(&log),
-            (0, format!("Everything fits in {}; {LOG} signed {size} events.\n", scratch.0.join("log.jsonl").display()))
-        );
-        let (code, said) = proves(&proof, &anchored.public);
-        assert_eq!(code, 0, "{said}");
-        let other = Anchored::at(s, scratch.0.join("other"), &[], 8);
-        for (text, says) in [
-            (log.replacen("Staging", "Stagung", 1), "was edited"),
-            (log.replacen(&format!("{}\n", log.lines().nth(2).unwrap()), "", 1), "does not follow"),
-            (log.replacen(&format!("{last}\n"), "", 1), "ends before position"),
-            (log[..log.len() - 5].to_owned(), "is cut off"),
-        ] {
-            let (code, said) = exports(&text);
-            assert!(code == 1 && said.contains(says), "{says}: {said}");
-        }
-        for (text, key, says) in [
-            (proof.replace("\\\"lines\\\":2", "\\\"lines\\\":3"), &anchored.public, "was edited"),
-            (proof.replace("\"lines\": 2", "\"lines\": 3"), &anchored.public, "The seal is not"),
-            (proof.clone(), &other.public, "not signed by"),
-        ] {
-            assert!(text != proof || *key == other.public, "nothing was changed");
-            let (code, said) = proves(&text, key);
-            assert!(code == 1 && said.contains(says), "{says}: {said}");
-        }
-        let program = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.py")).unwrap();
-        assert!(program.lines().count() <= 60);
-    });
-}
-
-#[test]
-fn an_export_is_checked_without_the_database_and_against_a_checkpoint() {
-    story(async |s| {
-        let anchored = Anchored::new(s);
-        deployed(s).await;
-        let scratch = Scratch::new();
-        let path = |name: &str| scratch.0.join(name).to_str().unwrap().to_owned();
-        for form in ["jsonl", "csv"] {
-            let size = anchored.signs().await;
-            let file = path(&format!("log.{form}"));
-            let (code, _, said) = s.coolops(&["audit", "export", "--format", form, "--output", &file]);
-            assert!(code == 0 && said.contains("Events 1 to "), "{said}");
-            let checkpoint = anchored.folder.join("checkpoint");
-            let check = |file: &str| {
-                s.coolops(&[
-                    "audit",
-                    "check-export",
-                    file,
-                    "--checkpoint",
-                    checkpoint.to_str().unwrap(),
-                    "--key",
-                    &anchored.public,
-                ])
-            };
-            let (code, told, said) = check(&file);
-            assert!(
-                code == 0 && told.contains(&format!("The first {size} are those of the checkpoint.")),
-                "{told}{said}"
-            );
-            let whole = std::fs::read_to_string(&file).unwrap();
-            let ends = format!(".{form}");
-            let headings = usize::from(form == "csv");
-            let lines: Vec<&str> = whole.lines().collect();
-            let without = |n: usize| [&lines[..n], &lines[n + 1..]].concat().join("\n") + "\n";
-            for (changed, says) in [
-                (whole[..whole.len() - 20].to_owned(), "is cut off: the export is not whole"),
-                (lines[..lines.len() - 2].join("\n") + "\n", "it was cut off"),
-                (whole.replacen("Staging", "Stagung", 1), "was changed: its payload is not what was hashed"),
-                (without(headings + 2), "event 3 is missing, the next one is 4"),
-                (without(headings), "it can't be held against the checkpoint"),
-                (
-                    whole
-                        .replace("\"kind\":\"operator\"", "\"kind\":\"operatar\"")
-                        .replace("\\\"kind\\\":\\\"operator\\\"", "\\\"kind\\\":\\\"operatar\\\"")
-                        .replace("\"\"kind\"\":\"\"operator\"\"", "\"\"kind\"\":\"\"operatar\"\""),
-                    "its header, its time or its place",
-                ),
-                ("nonsense\n".to_owned(), "line 1 is no"),
-                (String::new(), "there is no event in it"),
-            ] {
-                let says = if form == "csv" && changed == "nonsense\n" { "line 1 is not the headings" } else { says };
-                let (code, _, said) = check(&scratch.file(&format!("changed{ends}"), &changed));
-                assert!(code == 1 && said.contains(says), "{form}: {says}: {said}");
-            }
-            // A file is gone on with: what was cut off in a crash is written again, and nothing twice.
-            std::fs::write(&file, &whole[..whole.len() - 20]).unwrap();
-            s.post_build(&build(&format!("later-{form}")).body()).await;
-            s.settle().await;
-            let (code, _, said) = s.coolops(&["audit", "export", "--format", form, "--output", &file]);
-            assert_eq!(code, 0, "{said}");
-            assert_eq!(check(&file).0, 0);
-            assert!(std::fs::read_to_string(&file).unwrap().starts_with(&whole[..whole.len() - 20]));
-            let (code, _, said) =
-                s.coolops(&["audit", "check-export", &scratch.file("other.txt", &whole), "--format", form]);
-            assert_eq!(code, 0, "{said}");
-        }
-        // From the middle on it is checked by itself.
-        let (_, text, _) = s.coolops(&["audit", "export", "--since", "5", "--until", "8"]);
-        assert_eq!(text.lines().count(), 4);
-        let (code, told, _) = s.coolops(&["audit", "check-export", &scratch.file("middle.jsonl", &text)]);
-        assert!(code == 0 && told.starts_with("Events 5 to 8 fit together."), "{told}");
-        // A file of another log is not written to.
-        let line = text.replace("\"position\":8", "\"position\":7");
-        let (code, _, said) = s.coolops(&["audit", "export", "--output", &scratch.file("foreign.jsonl", &line)]);
-        assert!(code == 1 && said.contains("is an export of another log: nothing is written"), "{said}");
-    });
-}
-
-#[test]
-fn an_export_never_harms_a_file_that_is_none() {
-    story(async |s| {
-        s.ci_announces(build("master-1")).await;
-        let scratch = Scratch::new();
-        for (content, says) in [
-            ("a diary without a last line's end", "it is no export: nothing is written"),
-            ("a diary\nwith two lines", "its last line is no line of an export"),
-            ("a diary\n", "its last line is no line of an export"),
-        ] {
-            let file = scratch.file("diary", content);
-            let (code, _, said) = s.coolops(&["audit", "export", "--output", &file]);
-            assert!(code == 1 && said.contains(says), "{content}: {said}");
-            assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
-        }
-        // Parts put one behind the other are one file.
-        let file = scratch.0.join("parts.csv").to_str().unwrap().to_owned();
-        for range in [["--since", "1", "--until", "3"], ["--since", "4", "--until", "6"]] {
-            let (code, _, said) =
-                s.coolops(&[&["audit", "export", "--format", "csv", "--output", &file], &range[..]].concat());
-            assert_eq!(code, 0, "{said}");
-        }
-        let (code, told, said) = s.coolops(&["audit", "check-export", &file]);
-        assert!(code == 0 && told.starts_with("Events 1 to 6 fit together."), "{told}{said}");
-        let (code, _, said) = s.coolops(&["audit", "export", "--since", "9999", "--follow"]);
-        assert!(code == 1 && said.contains("there is no event 9999"), "{said}");
-    });
-}
-
-#[test]
-fn an_export_that_follows_tells_what_happens_as_it_happens() {
-    story(async |s| {
-        s.ci_announces(build("master-1")).await;
-        let scratch = Scratch::new();
-        let file = scratch.0.join("log.jsonl");
-        let mut follower = Command::new(env!("CARGO_BIN_EXE_coolops"))
-            .args(["audit", "export", "--follow", "--output", file.to_str().unwrap()])
-            .env_clear()
-            .env("DATABASE_URL", &s.database.url)
-            .env("COOLOPS_MASTER_KEY", crate::story::MASTER_KEY)
-            .spawn()
-            .unwrap();
-        let comes = async |words: &str| {
-            let began = std::time::Instant::now();
-            while !std::fs::read_to_string(&file).unwrap_or_default().contains(words) {
-                assert!(began.elapsed().as_secs() < 20, "{words} does not come");
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        };
-        comes("master-1").await;
-        s.ci_announces(build("master-2")).await;
-        comes("master-2").await;
-        follower.kill().unwrap();
-        follower.wait().unwrap();
-        assert_eq!(s.coolops(&["audit", "check-export", file.to_str().unwrap()]).0, 0);
     });
 }
 
