@@ -100,7 +100,7 @@ const CATCH_UP: i64 = 200;
 const ROUND: Duration = Duration::from_secs(20);
 
 /// The leaf of a row, and the link that it makes; nothing when it is not as it was written.
-pub(super) fn leaf_of(row: &Row<'_>, previous: &Hash) -> Option<(Hash, Hash)> {
+fn leaf_of(row: &Row<'_>, previous: &Hash) -> Option<(Hash, Hash)> {
     let item = chain::item_hash(&row.header, &chain::body_hash(row.payload.as_bytes()));
     let entry = chain::entry(row.position, row.micros_since_2000, &item);
     let link = chain::link(previous, &entry);
