@@ -203,9 +203,13 @@ fn what_slack_shows_is_held_against_what_it_was_sent_and_made_right() {
             messages.remove(0);
             messages[0].text = "Api has a new build: something else".to_owned();
             let mut second = messages[1].clone();
-            second.ts = format!("{}9", &second.ts[..second.ts.len() - 1]);
+            let after = |ts: &str, by: u32| {
+                let (before, last) = ts.split_at(ts.len() - 1);
+                format!("{before}{}", (last.parse::<u32>().unwrap() + by) % 10)
+            };
+            second.ts = after(&second.ts, 1);
             let mut foreign = messages[2].clone();
-            foreign.ts = format!("{}8", &foreign.ts[..foreign.ts.len() - 1]);
+            foreign.ts = after(&foreign.ts, 1);
             foreign.metadata["event_payload"]["build_id"] = "00000000-0000-4000-8000-000000000007".into();
             messages.extend([second, foreign]);
         }
