@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use coolops::domain::event::Actor;
 use coolops::domain::ids::EventId;
 use coolops::domain::react::{TaskKind, react};
-use coolops::store::Store;
 use coolops::store::append::Append;
 use coolops::store::jobs::Via;
 use futures::StreamExt;
@@ -90,7 +89,7 @@ async fn claimed(snapshot: bool) -> f64 {
     const LAST: usize = 10_000;
     let mut service = Service::begin("true", 4).await;
     service.stop();
-    let store = Store::open(&service.database.url, 8).await.unwrap();
+    let store = service.store(8).await;
     let mut holder = PgConnection::connect(&service.database.url).await.unwrap();
     if snapshot {
         sqlx::raw_sql("set idle_in_transaction_session_timeout = 0; begin isolation level repeatable read; select 1")

@@ -10,7 +10,6 @@ use coolops::domain::names::ImageRef;
 use coolops::domain::project::{EnvironmentCreated, Project, Unchecked};
 use coolops::domain::settings;
 use coolops::projections::rows;
-use coolops::store::Store;
 use coolops::store::append::Append;
 use futures::StreamExt;
 use uuid::Uuid;
@@ -117,7 +116,7 @@ pub async fn unlock() -> Row {
 
 /// Projects with their environments, builds, and deployments that went well, as events with their rows.
 async fn seed(service: &Service) {
-    let store = Store::open(&service.database.url, 4).await.unwrap();
+    let store = service.store(4).await;
     let id = |n: u128| EventId(Uuid::from_u128((9 << 90) + n));
     for p in 0..PROJECTS {
         let mut append = Append::default();

@@ -125,7 +125,7 @@ async fn appends(store: &Store, seed: u128, time: Duration) -> f64 {
 }
 
 async fn appends_beside_a_replay(service: &Service) -> Row {
-    let store = Store::open(&service.database.url, 4).await.unwrap();
+    let store = service.store(4).await;
     let (mut ratios, mut failed) = (Vec::new(), false);
     for round in 0..3_u128 {
         let alone = appends(&store, 1_000 + round * 2, Duration::from_secs(3)).await;
@@ -145,7 +145,7 @@ async fn appends_beside_a_replay(service: &Service) -> Row {
 
 /// 60,000 more events, as a minute at 1,000 a second has them, and the checkpoint that they are worth.
 async fn checkpoint_of_a_minute(service: &Service, with: &[(&str, &str)]) -> Row {
-    let store = Store::open(&service.database.url, 4).await.unwrap();
+    let store = service.store(4).await;
     let mut pending = tokio::task::JoinSet::new();
     for worker in 0..32_u128 {
         let store = store.clone();

@@ -36,9 +36,9 @@ use coolops::domain::project::Unchecked;
 use coolops::keys::Keyring;
 use coolops::projections::build_card::BuildCard;
 use coolops::slack::render;
-use coolops::store::Store;
 use coolops::store::append::Append;
 use coolops::store::log::Raw;
+use coolops::store::private::Opener;
 use futures::StreamExt;
 use service::{Service, variable};
 use uuid::Uuid;
@@ -487,6 +487,7 @@ fn fold() -> Row {
     let keys = Keyring::new(&service::MASTER_KEY.to_owned().into(), &[]).unwrap();
     let links = keys.links(service::LINK_KEY).unwrap();
     let actor = serde_json::to_string(&Actor::System).unwrap();
+    let opener = Opener::default();
     let stored: Vec<Vec<(&'static str, i16, String)>> = (0..10_000)
         .map(|n| story_of(n).iter().map(|e| (e.kind().0, e.kind().1, serde_json::to_string(e).unwrap())).collect())
         .collect();
@@ -506,6 +507,7 @@ fn fold() -> Row {
                     schema_version: *version,
                     actor: &actor,
                     payload,
+                    opener: &opener,
                 };
                 BuildCard::apply(&mut card, &raw.event().unwrap(), raw.recorded_at);
             }
@@ -612,7 +614,7 @@ async fn million() -> Vec<Row> {
 
 /// Writes builds with 5 deployments each until the log has a million events, and what Slack was sent for each.
 async fn seed_million(service: &Service) -> i64 {
-    let store = Store::open(&service.database.url, 4).await.unwrap();
+    let store = service.store(4).await;
     let builds = 1_000_000_u128.div_ceil(21);
     let environments = service.environments().await;
     let mut pending = futures::stream::iter((0..builds).map(|n| {

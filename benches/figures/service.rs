@@ -1,10 +1,12 @@
 //! The service under measurement: the release binary, the stand-in for Slack, real Postgres, Redis and Docker.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use coolops::keys;
+use coolops::keys::{self, Keyring};
+use coolops::store::Store;
 use coolops_lab::engine::Engine;
 use coolops_lab::image;
 use coolops_lab::standin::press::Signed;
@@ -265,8 +267,14 @@ impl Service {
         list.as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap().parse().unwrap()).collect()
     }
 
+    /// Its database.
+    pub async fn store(&self, connections: u32) -> Store {
+        let keys = Keyring::new(&MASTER_KEY.to_owned().into(), &[]).unwrap();
+        Store::open(&self.database.url, connections).await.unwrap().with_keys(Arc::new(keys))
+    }
+
     pub async fn until_ended(&self, count: i64) {
-        let store = coolops::store::Store::open(&self.database.url, 1).await.unwrap();
+        let store = self.store(1).await;
         let mut changes = store.wake().events();
         loop {
             let done =

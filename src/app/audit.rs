@@ -11,8 +11,10 @@ use super::App;
 use super::anchors::Anchors;
 use super::finding::{Finding, Kind};
 use crate::domain::deployment::LogSeal;
-use crate::domain::ids::{BuildId, DeploymentId, ProjectId, TokenId};
+use crate::domain::event::{Event, InstallationEvent};
+use crate::domain::ids::{BuildId, DeploymentId, ProjectId, SubjectKeyId, TokenId};
 use crate::domain::project::Project;
+use crate::domain::react::Task;
 use crate::keys;
 use crate::projections::build_card::BuildCard;
 use crate::proof::{chain, tree};
@@ -79,8 +81,16 @@ struct Audit<'a> {
     head: (i64, Vec<u8>),
     sent: HashMap<BuildId, Audited>,
     cards: HashMap<BuildId, Option<BuildCard>>,
+    /// Messages that are not what the log says, and the digests that they had.
+    differing: Vec<(BuildId, Vec<u8>)>,
     with_journal: HashSet<DeploymentId>,
     seals: HashMap<DeploymentId, LogSeal>,
+    /// Deployments whose output was erased.
+    erased: HashSet<DeploymentId>,
+    /// Keys of private texts that are not there, and the first event that needs each.
+    missing_keys: BTreeMap<SubjectKeyId, i64>,
+    /// Keys of which an event says that they were destroyed.
+    destroyed_keys: HashSet<SubjectKeyId>,
     projects: HashSet<ProjectId>,
     open: HashSet<DeploymentId>,
     anchors: Anchors,
@@ -102,8 +112,12 @@ impl App {
             head: self.store.log().head().await?,
             sent: HashMap::new(),
             cards: HashMap::new(),
+            differing: Vec::new(),
             with_journal: self.store.journals().all().await?.into_iter().collect(),
             seals: HashMap::new(),
+            erased: HashSet::new(),
+            missing_keys: BTreeMap::new(),
+            destroyed_keys: HashSet::new(),
             projects: HashSet::new(),
             open: HashSet::new(),
         };
@@ -121,6 +135,16 @@ impl App {
         self.store.log().scan(i64::MIN, |row| audit.event(row)).await?;
         let Audit { mut report, previous, broken, head, sent, with_journal, seals, projects, open, anchors, .. } =
             audit;
+        let (erased, missing_keys, destroyed_keys) = (audit.erased, audit.missing_keys, audit.destroyed_keys);
+        for (build, digest) in audit.differing {
+            // What was erased since it was sent is being edited out of it.
+            let now = self.store.messages().get(build).await?;
+            let is_as_read = now.is_some_and(|now| now.sent_digest.as_deref() == Some(&digest[..]));
+            if is_as_read && self.store.jobs().is_idle(Task::SyncMessage(build)).await? {
+                let said = format!("message of build {build}: sent_digest (rendered anew it is different)");
+                report.find(Finding::of(Kind::ChangedMessage, said));
+            }
+        }
         report.head = hex::encode(previous);
         report.kept_outside = !self.keeping.places.is_empty();
         if !broken {
@@ -155,11 +179,21 @@ impl App {
             );
             report.find(Finding::of(Kind::Unguarded, said));
         }
+        if !broken {
+            for (key, position) in missing_keys.iter().filter(|(key, _)| !destroyed_keys.contains(key)) {
+                let said = format!(
+                    "event {position}: the key {key} of private texts in it is gone, and no event says that it was destroyed; restore subject_key from a dump"
+                );
+                report.find(Finding::at(Kind::MissingKey, *position, said));
+            }
+        }
         let sealed = seals.keys().copied();
         let journals: HashSet<DeploymentId> = with_journal.into_iter().chain(sealed).collect();
         for deployment in journals {
             report.journals += 1;
-            if let Some(said) = self.store.journals().verify(deployment, seals.get(&deployment)).await? {
+            if let Some(said) =
+                self.store.journals().verify(deployment, seals.get(&deployment), erased.contains(&deployment)).await?
+            {
                 report.find(Finding::of(Kind::ChangedOutput, said));
             }
         }
@@ -345,6 +379,19 @@ impl Audit<'_> {
             Ok(event) => event,
             Err(e) => return self.report.find(Finding::at(Kind::Unreadable, row.position, causes(&e))),
         };
+        for key in row.missing_keys() {
+            self.missing_keys.entry(key).or_insert(row.position);
+        }
+        match &event {
+            Event::OutputErased(e) => {
+                self.erased.insert(e.of.deployment_id);
+                self.destroyed_keys.extend(e.key);
+            }
+            Event::Installation(InstallationEvent::PersonErased(e)) => {
+                self.destroyed_keys.insert(e.key);
+            }
+            _ => {}
+        }
         // What printed nothing has nothing to check, unless there are chunks that the seal does not know.
         if let Some((deployment, seal)) = event.seal()
             && (seal.chunks > 0 || self.with_journal.contains(&deployment))
@@ -376,8 +423,7 @@ impl Audit<'_> {
         let payload = if sent.plain { render::render_plainly(&card, &links) } else { render::render(&card, &links) };
         let digest = render::digest(&payload.bytes());
         if sent.sent_digest != digest {
-            let said = format!("message of build {build}: sent_digest (rendered anew it is different)");
-            self.report.find(Finding::of(Kind::ChangedMessage, said));
+            self.differing.push((build, sent.sent_digest));
         }
     }
 }

@@ -26,6 +26,8 @@ pub enum Kind {
     Unreadable,
     /// What a deployment printed is not what was stored.
     ChangedOutput,
+    /// The key of private texts is gone, and nobody said so.
+    MissingKey,
     /// What Slack was sent is not what the log says.
     ChangedMessage,
     /// A row that is derived from the log is not what the log says.

@@ -91,7 +91,7 @@ pub(super) async fn of(store: &Store) -> Result<Seen<Installation>, ReadError> {
 impl App {
     /// What goes for everything, from memory if it was read before.
     pub(super) async fn installation(&self) -> Result<Arc<Seen<Installation>>, ReadError> {
-        let known = self.directory.installation.read().expect("no holder of the lock panics").clone();
+        let known = self.remembered().installation.read().expect("no holder of the lock panics").clone();
         match known {
             Some(installation) => Ok(installation),
             None => self.installation_anew().await,

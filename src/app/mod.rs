@@ -11,6 +11,7 @@ pub mod ci;
 pub mod commands;
 pub mod deployments;
 pub mod dialogs;
+pub mod erasure;
 pub mod finding;
 pub mod history;
 pub mod installation;
@@ -29,6 +30,7 @@ pub mod travel;
 pub mod way_back;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
 use secrecy::SecretString;
@@ -57,7 +59,7 @@ pub struct App {
     readers: Store,
     refusals: RefusalLog,
     /// The keys.
-    pub keys: Keyring,
+    pub keys: Arc<Keyring>,
     /// Where this installation is reached from browsers, without a slash at the end.
     pub public_url: String,
     directory: Directory,
@@ -94,6 +96,8 @@ impl Turns {
 /// notices, and then it is read again.
 #[derive(Default)]
 struct Directory {
+    /// How often somebody had been erased when the rest was read.
+    erasures: AtomicU64,
     projects: RwLock<HashMap<ProjectId, Arc<Seen<Project>>>>,
     installation: RwLock<Option<Arc<Seen<Installation>>>>,
     tokens: RwLock<HashMap<[u8; 32], (ProjectId, TokenId)>>,
@@ -127,7 +131,9 @@ impl<R: std::error::Error> From<sqlx::Error> for CommandError<R> {
 impl<R: std::error::Error> From<AppendError> for CommandError<R> {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::TooLarge { .. } | AppendError::Refused(_) => Self::Impossible(error.into()),
+            AppendError::TooLarge { .. } | AppendError::Refused(_) | AppendError::Locked(_) => {
+                Self::Impossible(error.into())
+            }
             AppendError::Conflict
             | AppendError::Fenced
             | AppendError::Closed(_)
@@ -141,7 +147,9 @@ impl<R: std::error::Error> From<ReadError> for CommandError<R> {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Database(_) => Self::Unavailable(error.into()),
-            ReadError::Unreadable { .. } | ReadError::Actor { .. } => Self::Impossible(error.into()),
+            ReadError::Unreadable { .. } | ReadError::Actor { .. } | ReadError::Locked { .. } => {
+                Self::Impossible(error.into())
+            }
         }
     }
 }
@@ -204,6 +212,8 @@ fn record(append: &mut Append, id: EventId, event: &Event, actor: &Actor, expect
 impl App {
     /// The shell over a database.
     pub fn new(store: Store, keys: Keyring, public_url: &str) -> Self {
+        let keys = Arc::new(keys);
+        let store = store.with_keys(Arc::clone(&keys));
         Self {
             refusals: RefusalLog::new(store.apart(1)),
             unproven: store.apart(UNPROVEN_CONNECTIONS),
@@ -259,9 +269,19 @@ impl App {
         self.refusals.flush().await;
     }
 
+    /// What is remembered, unless somebody was erased since: it may name them.
+    fn remembered(&self) -> &Directory {
+        let erasures = self.store.wake().erasures();
+        if self.directory.erasures.swap(erasures, Ordering::Relaxed) != erasures {
+            self.directory.projects.write().expect("no holder of the lock panics").clear();
+            *self.directory.installation.write().expect("no holder of the lock panics") = None;
+        }
+        &self.directory
+    }
+
     /// The project, from memory if it was read before.
     async fn project(&self, id: ProjectId) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
-        let known = self.directory.projects.read().expect("no holder of the lock panics").get(&id).cloned();
+        let known = self.remembered().projects.read().expect("no holder of the lock panics").get(&id).cloned();
         match known {
             Some(project) => Ok(Some(project)),
             None => self.project_anew(id).await,
@@ -270,7 +290,7 @@ impl App {
 
     /// The project, read anew.
     async fn project_anew(&self, id: ProjectId) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
-        let known = self.directory.projects.read().expect("no holder of the lock panics").get(&id).cloned();
+        let known = self.remembered().projects.read().expect("no holder of the lock panics").get(&id).cloned();
         let Some(known) = known else { return Ok(self.remember(id, self.project_of_log(id).await?)) };
         // What was remembered is a fold of the log up to a position, and the log only grows.
         let since = self.store.log().about_since(id.0, known.position).await?;
@@ -298,7 +318,7 @@ impl App {
 
     /// The same for whoever has proved nothing yet.
     async fn project_unproven(&self, id: ProjectId, anew: bool) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
-        let known = self.directory.projects.read().expect("no holder of the lock panics").get(&id).cloned();
+        let known = self.remembered().projects.read().expect("no holder of the lock panics").get(&id).cloned();
         if known.is_some() && !anew {
             return Ok(known);
         }

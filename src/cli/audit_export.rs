@@ -1,5 +1,6 @@
 //! `coolops audit export` and `check-export`: the log as a file that is checked without the database.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
+use serde::Serialize;
 
 use super::audit_proof::keys;
 use super::operate;
@@ -41,6 +43,9 @@ pub struct Args {
     /// Go on with what happens, until it is stopped
     #[arg(long)]
     follow: bool,
+    /// What the encrypted names, ids and words of people in each line say, in a field `plain` beside what is hashed
+    #[arg(long)]
+    plain: bool,
     /// Write to this file; one that is there is gone on with, behind its last whole line
     #[arg(long)]
     output: Option<PathBuf>,
@@ -65,6 +70,8 @@ pub struct CheckArgs {
 /// Where an export is written, and how far it is.
 struct Writing {
     form: Form,
+    /// Whether private texts are told too.
+    plain: bool,
     to: BufWriter<Box<dyn Write + Send>>,
     position: i64,
     link: Vec<u8>,
@@ -81,6 +88,9 @@ impl Writing {
         let hashes = (row.body_hash, &self.link[..], row.chain_hash);
         let exported = Exported::new(row.position, row.micros_since_2000, &row.header, row.payload, hashes);
         let written = match self.form {
+            Form::Jsonl if self.plain => serde_json::to_writer(&mut self.to, &Told { exported, plain: row.plain() })
+                .map_err(std::io::Error::from)
+                .and_then(|()| self.to.write_all(b"\n")),
             Form::Jsonl => serde_json::to_writer(&mut self.to, &exported)
                 .map_err(std::io::Error::from)
                 .and_then(|()| self.to.write_all(b"\n")),
@@ -90,6 +100,15 @@ impl Writing {
         self.failed = written.err();
         self.failed.is_none()
     }
+}
+
+/// A line with what the private texts in it say.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    exported: Exported<'a>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    plain: BTreeMap<&'a str, String>,
 }
 
 fn csv_line(exported: &Exported<'_>) -> std::io::Result<Vec<u8>> {
@@ -103,6 +122,10 @@ fn csv_line(exported: &Exported<'_>) -> std::io::Result<Vec<u8>> {
 /// # Errors
 /// When a moment can't be read, the file can't be written or is of another log, or the database is away.
 pub async fn export(args: Args) -> Result<ExitCode> {
+    ensure!(
+        !args.plain || args.format == Form::Jsonl,
+        "--plain goes with --format jsonl alone: CSV has no column for it"
+    );
     let app = operate().await?;
     let (after, until) = app.range(args.since.as_deref(), args.until.as_deref()).await?;
     let (mut after, until) = (after.unwrap_or(0), until.unwrap_or(i64::MAX));
@@ -131,6 +154,7 @@ pub async fn export(args: Args) -> Result<ExitCode> {
     };
     let mut writing = Writing {
         form: args.format,
+        plain: args.plain,
         to: BufWriter::with_capacity(1 << 16, to),
         position: after,
         link,

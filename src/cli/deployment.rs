@@ -12,6 +12,7 @@ use super::{deploy, deployment_logs};
 use super::{operate, operator, the_only};
 use crate::app::history::states_called;
 use crate::domain::deployment::{Deployment, LeftOut, Stand, State, StopReason, Verdict, duration};
+use crate::domain::erasure_events::OutputGone;
 use crate::domain::event::Actor;
 use crate::domain::ids::DeploymentId;
 use crate::projections::timed::Timed;
@@ -61,6 +62,14 @@ enum Command {
         /// Its id, or the beginning of it
         deployment: String,
         /// Why; it is recorded, and shown in Slack
+        #[arg(long)]
+        reason: String,
+    },
+    /// Erase what a deployment printed, here and in Slack: what no mask knew. It can't be undone; digests and seal stay
+    EraseOutput {
+        /// Its id, or the beginning of it
+        deployment: String,
+        /// Why; it is recorded, and shown in the place of the output
         #[arg(long)]
         reason: String,
     },
@@ -202,6 +211,15 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 "{} → {} {words}.",
                 output::safe(&stopped.build_name),
                 output::safe(&stopped.environment_name)
+            ));
+        }
+        Command::EraseOutput { deployment, reason } => {
+            let id = find(&deployment).await?;
+            let of = app.erase_output(id, OutputGone::Asked { reason }, &operator()).await?;
+            output::line(&format!(
+                "What {} printed on {} is being erased, here and in Slack. Copies that were downloaded, and dumps of this database from before, still have it.",
+                output::safe(&of.build_name),
+                output::safe(&of.environment_name)
             ));
         }
         Command::Resolve { deployment, r#as, reason } => {

@@ -12,6 +12,7 @@ use super::output;
 use crate::app::App;
 use crate::domain::deployment::{Deployment, State};
 use crate::domain::ids::DeploymentId;
+use crate::projections::happened;
 use crate::store::journal::Chunk;
 use crate::store::tail::Newest;
 use crate::terminal::{Row, Screen};
@@ -103,6 +104,10 @@ pub(super) async fn run(app: &App, id: DeploymentId, args: &Args) -> Result<Exit
         }
         tokio::time::sleep(POLL).await;
     };
+    if let Some((recorded, erased)) = app.output_erased(id).await? {
+        let words = erased.why.sentence(&happened::actor(&recorded.actor));
+        output::hint(&format!("{} ({})", output::safe(&words), output::time(recorded.recorded_at)));
+    }
     Ok(if args.follow { exit_code(&ended) } else { ExitCode::SUCCESS })
 }
 

@@ -10,6 +10,7 @@ use super::output::{self, Format};
 use crate::config::{Config, Role};
 use crate::domain::deployment::{Stand, State};
 use crate::jobs::queue::Doorbell;
+use crate::keys::Keyring;
 use crate::runner::Runner;
 use crate::runner::docker::DockerRunner;
 use crate::slack::client::{Slack, SlackError};
@@ -52,6 +53,7 @@ pub async fn run(format: Format) -> Result<ExitCode> {
     slack(&config, store.as_ref(), &mut checks).await;
     if let Some(store) = &store {
         checkpoints(&config, store, &mut checks).await?;
+        names(&config, store, &mut checks).await?;
         stuck(store, &mut checks).await?;
     }
     if format.json {
@@ -88,6 +90,19 @@ async fn postgres(config: &Config, checks: &mut Checks) -> Option<Store> {
             None
         }
     }
+}
+
+/// Whether the names in the history can be read.
+async fn names(config: &Config, store: &Store, checks: &mut Checks) -> Result<()> {
+    let known = config.keys.as_ref().map(Keyring::ids).unwrap_or_default();
+    for (key, n) in store.subjects().under_other_keys(&known).await? {
+        let text = format!(
+            "the names of {n} people, operators or outputs in the history are encrypted under the master key {key}, which is neither \
+             COOLOPS_MASTER_KEY nor among COOLOPS_MASTER_KEY_PREVIOUS; what they did can't be read until it is"
+        );
+        checks.note("Names", false, text);
+    }
+    Ok(())
 }
 
 async fn redis(config: &Config, checks: &mut Checks) {

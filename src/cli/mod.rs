@@ -24,6 +24,7 @@ pub mod installation;
 mod lock;
 pub mod notify;
 pub mod output;
+pub mod person;
 pub mod project;
 mod ready;
 pub mod serve;
@@ -107,6 +108,8 @@ pub enum Command {
     Rollback(deploy::RollbackArgs),
     /// What goes for all projects: who administers everything, and the lock on everything
     Installation(installation::Args),
+    /// Whom the history names, and erasing somebody from it
+    Person(person::Args),
     /// What somebody in Slack is told in direct messages
     Notify(notify::Args),
     /// What is where: of each environment the build that runs, since when, by whom, and what is on its way
@@ -202,6 +205,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Deploy(args) => deploy::deploy(args).await,
         Command::Rollback(args) => deploy::rollback(args).await,
         Command::Installation(args) => installation::run(args).await,
+        Command::Person(args) => person::run(args).await,
         Command::Notify(args) => notify::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Insights(args) => insights::run(args).await,

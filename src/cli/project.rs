@@ -78,6 +78,9 @@ enum Command {
         #[arg(long, value_name = "SECONDS")]
         stop_grace: Option<u32>,
         /// After how many hours whoever forgot a lock without an end is reminded of it, and how often from then on: 1 to 672
+        /// For how many days what its deployments print is kept, or `forever`
+        #[arg(long, value_name = "DAYS", value_parser = days_kept)]
+        keep_output: Option<Kept>,
         /// (24 unless set), or never
         #[arg(long, value_name = "HOURS|never", value_parser = reminder)]
         lock_reminder: Option<Reminder>,
@@ -103,6 +106,17 @@ enum Command {
         none: bool,
         #[command(flatten)]
         format: Format,
+    },
+    /// Hold everything of a project, or end that: while it is held nothing of it is erased, and nobody is
+    Hold {
+        /// The project's slug
+        project: String,
+        /// Why; it is recorded
+        #[arg(long, required_unless_present = "end")]
+        reason: Option<String>,
+        /// End it
+        #[arg(long, conflicts_with = "reason")]
+        end: bool,
     },
     /// Lock all environments of a project: the deployments of others wait until the lock is taken away or runs out
     Lock {
@@ -253,6 +267,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             log_limit,
             start_patience,
             stop_grace,
+            keep_output,
             lock_reminder,
             unchecked_image,
             format,
@@ -265,6 +280,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 log_limit.map(ProjectChange::LogLimit),
                 start_patience.map(ProjectChange::StartPatience),
                 stop_grace.map(ProjectChange::StopGrace),
+                keep_output.map(|Kept(days)| ProjectChange::OutputKept(days)),
                 lock_reminder.map(|Reminder(hours)| ProjectChange::LockReminder(hours)),
                 unchecked_image.map(|then| ProjectChange::UncheckedImage(then.into())),
             ];
@@ -293,6 +309,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             } else {
                 output::line(&params_words(&changed));
             }
+        }
+        Command::Hold { project, reason, end: _ } => {
+            let there = app.project_named(&project).await?;
+            let held = app.change_project(there.id, ProjectChange::Hold(reason), &actor).await?;
+            output::line(&match &held.hold {
+                Some(_) => format!("Everything of {} is held: nothing of it is erased.", held.slug),
+                None => {
+                    format!("{} is not held any more; what is older than it is kept goes within minutes.", held.slug)
+                }
+            });
         }
         Command::Lock { project, terms } => {
             let project = app.project_named(&project).await?;
@@ -368,6 +394,17 @@ fn reminder(text: &str) -> Result<Reminder, String> {
     text.parse().map(|hours| Reminder(Some(hours))).map_err(|_| "give hours, such as 24, or never".to_owned())
 }
 
+/// Days, or for ever.
+#[derive(Debug, Clone, Copy)]
+struct Kept(Option<u32>);
+
+fn days_kept(text: &str) -> Result<Kept, String> {
+    if text.eq_ignore_ascii_case("forever") {
+        return Ok(Kept(None));
+    }
+    text.parse().map(|days| Kept(Some(days))).map_err(|_| "give days, such as 90, or forever".to_owned())
+}
+
 fn params_words(p: &Project) -> String {
     match &p.params {
         None => "any that doesn't change how programs run".to_owned(),
@@ -382,7 +419,7 @@ fn as_json(p: &Project) -> serde_json::Value {
         "id": p.id, "slug": p.slug, "name": p.name, "image": p.image, "channel": p.channel, "archived": p.archived,
         "time_limit_minutes": p.time_limit_minutes, "log_limit_mebibytes": p.log_limit_mebibytes, "params": p.params,
         "start_patience_minutes": p.start_patience_minutes, "stop_grace_seconds": p.stop_grace_seconds, "unchecked_image": p.unchecked_image,
-        "lock_reminder_hours": p.lock_reminder_hours, "lock": p.lock,
+        "lock_reminder_hours": p.lock_reminder_hours, "lock": p.lock, "output_kept_days": p.output_kept_days, "hold": p.hold,
         "environments": p.open_environments().into_iter().map(environment::as_json).collect::<Vec<_>>(),
         "tokens": p.tokens.iter().map(|t| json!({ "id": t.id, "label": t.label, "revoked": t.revoked })).collect::<Vec<_>>(),
         "registries": p.registries.iter().map(|r| json!({ "host": r.host, "username": r.username })).collect::<Vec<_>>(),
@@ -409,6 +446,13 @@ fn show(p: &Project, format: Format) {
         Some(hours) => format!("  locks    without an end: a reminder after {hours} h"),
         None => "  locks    without an end: no reminder".to_owned(),
     });
+    output::line(&match p.output_kept_days {
+        Some(days) => format!("  output   kept for {days} day{}", if days == 1 { "" } else { "s" }),
+        None => "  output   kept for ever".to_owned(),
+    });
+    if let Some(reason) = &p.hold {
+        output::line(&format!("  held     nothing of it is erased: {}", output::safe(reason)));
+    }
     if let Some(lock) = &p.lock {
         output::line(&format!("  all of it is {}", lock::words(lock)));
     }

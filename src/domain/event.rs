@@ -12,6 +12,7 @@ use uuid::Uuid;
 pub use super::actor::Actor;
 use super::build_events::*;
 use super::deployment_events::*;
+use super::erasure_events::{OutputErased, PersonErased};
 use super::fork_events::ForkDecided;
 use super::ids::*;
 use super::lock_events::*;
@@ -113,6 +114,7 @@ events! {
         BuildRegistered "build_registered" 1,
         MessagePosted "message_posted" 1,
         NotificationsChosen "notifications_chosen" 1,
+        OutputErased "output_erased" 1,
     }
     /// What changes the settings of a project or of its environments.
     Settings(SettingsEvent) {
@@ -128,6 +130,8 @@ events! {
         ProjectLockReminderChanged(ProjectLockReminderChanged) "project_lock_reminder_changed" 1,
         ProjectLocked(ProjectLocked) "project_locked" 1,
         ProjectUnlocked(ProjectUnlocked) "project_unlocked" 1,
+        ProjectOutputKeptChanged(ProjectOutputKeptChanged) "project_output_kept_changed" 1,
+        ProjectHoldChanged(ProjectHoldChanged) "project_hold_changed" 1,
         ProjectParamsChanged(ProjectParamsChanged) "project_params_changed" 1,
         ProjectLinksRevoked(ProjectLinksRevoked) "project_links_revoked" 1,
         ProjectArchived(ProjectArchived) "project_archived" 1,
@@ -159,6 +163,7 @@ events! {
         EverythingUnlocked(EverythingUnlocked) "everything_unlocked" 1,
         AdministratorsChanged(AdministratorsChanged) "administrators_changed" 1,
         ForkDecided(ForkDecided) "fork_decided" 1,
+        PersonErased(PersonErased) "person_erased" 1,
     }
     /// What happens to one press and its deployment.
     Deployment(DeploymentEvent) {
@@ -227,6 +232,8 @@ pub enum StreamKind {
     Deployment,
     /// Where a build's Slack message is.
     Message,
+    /// What became of a deployment's output after its end.
+    Output,
     /// What a person in Slack chose.
     Person,
     /// What goes for everything there is.
@@ -242,6 +249,7 @@ impl StreamKind {
             Self::Build => "build",
             Self::Deployment => "deployment",
             Self::Message => "message",
+            Self::Output => "output",
             Self::Person => "person",
             Self::Installation => "installation",
         }
@@ -329,6 +337,8 @@ impl Event {
                 SettingsEvent::ProjectLockReminderChanged(e) => project(e.project_id),
                 SettingsEvent::ProjectLocked(e) => project(e.project_id),
                 SettingsEvent::ProjectUnlocked(e) => project(e.project_id),
+                SettingsEvent::ProjectOutputKeptChanged(e) => project(e.project_id),
+                SettingsEvent::ProjectHoldChanged(e) => project(e.project_id),
                 SettingsEvent::ProjectParamsChanged(e) => project(e.project_id),
                 SettingsEvent::ProjectLinksRevoked(e) => project(e.project_id),
                 SettingsEvent::ProjectArchived(e) => project(e.project_id),
@@ -388,6 +398,12 @@ impl Event {
                 kind: StreamKind::Message,
                 stream: message_stream(e.build_id),
                 correlation: e.build_id.0,
+                boundary: None,
+            },
+            Self::OutputErased(e) => Address {
+                kind: StreamKind::Output,
+                stream: output_stream(e.of.deployment_id),
+                correlation: e.of.build_id.0,
                 boundary: None,
             },
             Self::NotificationsChosen(e) => {

@@ -59,6 +59,8 @@ ids! {
     LockableId,
     /// Something that is told once: in a direct message, or in the thread under a build's message.
     ReportId,
+    /// A key that private texts are encrypted under.
+    SubjectKeyId,
 }
 
 /// Namespace of every id that is derived from a name (UUIDv5): the same name gives the same id for ever.
@@ -151,6 +153,11 @@ pub fn installation_stream() -> Uuid {
 /// The stream that a person's choices are kept in.
 pub fn person_stream(team: &str, user: &str) -> Uuid {
     derived(&[b"person", team.as_bytes(), user.as_bytes()])
+}
+
+/// The stream of what became of a deployment's output after its end.
+pub fn output_stream(deployment: DeploymentId) -> Uuid {
+    derived(&[b"output", deployment.0.as_bytes()])
 }
 
 /// The stream that a build's message facts are kept in: apart from the build's own, so that posting never conflicts

@@ -26,6 +26,8 @@ impl Installation {
             InstallationEvent::AdministratorsChanged(e) => self.administrators.clone_from(&e.administrators),
             // What was decided is signed and kept outside; here it is told.
             InstallationEvent::ForkDecided(_) => {}
+            // What is gone is gone wherever it stood.
+            InstallationEvent::PersonErased(_) => {}
             InstallationEvent::EverythingLocked(e) => self.lock = Some(e.lock.clone()),
             InstallationEvent::EverythingUnlocked(e) => {
                 self.lock = None;

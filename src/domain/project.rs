@@ -59,6 +59,12 @@ pub struct Project {
     /// After how many hours whoever forgot a lock is reminded of it; none: never.
     #[serde(default = "lock_reminder_hours")]
     pub lock_reminder_hours: Option<u32>,
+    /// For how many days the output of its deployments is kept; none for ever.
+    #[serde(default)]
+    pub output_kept_days: Option<u32>,
+    /// Why nothing of it may be erased; none when it may.
+    #[serde(default)]
+    pub hold: Option<String>,
     /// Who keeps others out of all its environments.
     #[serde(default)]
     pub lock: Option<Lock>,
@@ -234,6 +240,8 @@ impl Project {
             unchecked_image: Unchecked::default(),
             params: None,
             lock_reminder_hours: lock_reminder_hours(),
+            output_kept_days: None,
+            hold: None,
             lock: None,
             unlocked: None,
             link_key: event.link_key.clone(),
@@ -261,6 +269,8 @@ impl Project {
             SettingsEvent::ProjectStopGraceChanged(e) => self.stop_grace_seconds = e.seconds,
             SettingsEvent::ProjectUncheckedImageChanged(e) => self.unchecked_image = e.then,
             SettingsEvent::ProjectLockReminderChanged(e) => self.lock_reminder_hours = e.hours,
+            SettingsEvent::ProjectOutputKeptChanged(e) => self.output_kept_days = e.days,
+            SettingsEvent::ProjectHoldChanged(e) => self.hold.clone_from(&e.reason),
             SettingsEvent::ProjectLocked(e) => self.lock = Some(e.lock.clone()),
             SettingsEvent::ProjectUnlocked(e) => {
                 self.lock = None;

@@ -112,6 +112,24 @@ pub struct ProjectLockReminderChanged {
     pub hours: Option<u32>,
 }
 
+/// Recorded when it was changed how long what a project's deployments print is kept. What is older goes soon after.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProjectOutputKeptChanged {
+    /// Whose output.
+    pub project_id: ProjectId,
+    /// So many days from the end of each; none keep it for ever.
+    pub days: Option<u32>,
+}
+
+/// Recorded when it was changed whether anything of a project may be erased.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProjectHoldChanged {
+    /// Which project.
+    pub project_id: ProjectId,
+    /// Why nothing is erased, in the operator's words; none ends that.
+    pub reason: Option<String>,
+}
+
 /// Recorded when it was changed which params a project's builds may carry; announcements from then on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProjectParamsChanged {
@@ -387,6 +405,8 @@ examples! {
     ProjectLinksRevoked { project_id: PROJECT, link_key: "5f2c9a01-2" }
     ProjectArchived { project_id: PROJECT }
     ProjectLockReminderChanged { project_id: PROJECT, hours: Some(24) }
+    ProjectOutputKeptChanged { project_id: PROJECT, days: Some(90) }
+    ProjectHoldChanged { project_id: PROJECT, reason: Some("case 7 of 2026".to_owned()) }
     TokenIssued { project_id: PROJECT, token_id: TOKEN, label: "CircleCI", digest: "0".repeat(64) }
     TokenRevoked { project_id: PROJECT, token_id: TOKEN }
     RegistryCredentialsSet { project_id: PROJECT, registry: "registry.example.com", username: "puller", secret: secret() }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::deployment_events::DeploymentOf;
 use super::event::{DeploymentEvent, Event, InstallationEvent, SettingsEvent};
-use super::ids::{BuildId, DeploymentId, JobId, LockableId};
+use super::ids::{BuildId, DeploymentId, JobId, LockableId, SubjectKeyId};
 use super::lock_events::{Lock, Scope};
 
 /// A piece of owed work. It names what it is about and nothing else: whoever does it reads the present state.
@@ -22,6 +22,10 @@ pub enum Task {
     MoveLines(LockableId),
     /// Tell people how a deployment goes, directly and in the thread under its build's message.
     Report(DeploymentId),
+    /// Destroy what a deployment printed.
+    EraseOutput(DeploymentId),
+    /// Destroy the key of somebody's names, ids and words.
+    ErasePerson(SubjectKeyId),
     /// Make the messages of the locks of one thing say what the log says, and tell who lost one, or forgot it.
     ReportLock(LockableId),
 }
@@ -37,11 +41,13 @@ pub enum TaskKind {
     MoveLines,
     Report,
     ReportLock,
+    EraseOutput,
+    ErasePerson,
 }
 
 impl TaskKind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::SyncMessage,
         Self::RunDeployment,
         Self::ReplyPrivately,
@@ -49,6 +55,8 @@ impl TaskKind {
         Self::MoveLines,
         Self::Report,
         Self::ReportLock,
+        Self::EraseOutput,
+        Self::ErasePerson,
     ];
 
     /// The stored name.
@@ -61,6 +69,8 @@ impl TaskKind {
             Self::MoveLines => "move_lines",
             Self::Report => "report",
             Self::ReportLock => "report_lock",
+            Self::EraseOutput => "erase_output",
+            Self::ErasePerson => "erase_person",
         }
     }
 
@@ -79,6 +89,8 @@ impl TaskKind {
             Self::MoveLines => Task::MoveLines(LockableId(key)),
             Self::Report => Task::Report(DeploymentId(key)),
             Self::ReportLock => Task::ReportLock(LockableId(key)),
+            Self::EraseOutput => Task::EraseOutput(DeploymentId(key)),
+            Self::ErasePerson => Task::ErasePerson(SubjectKeyId(key)),
         }
     }
 }
@@ -94,6 +106,8 @@ impl Task {
             Self::MoveLines(_) => TaskKind::MoveLines,
             Self::Report(_) => TaskKind::Report,
             Self::ReportLock(_) => TaskKind::ReportLock,
+            Self::EraseOutput(_) => TaskKind::EraseOutput,
+            Self::ErasePerson(_) => TaskKind::ErasePerson,
         }
     }
 
@@ -101,7 +115,8 @@ impl Task {
     pub fn key(self) -> Uuid {
         match self {
             Self::SyncMessage(id) => id.0,
-            Self::RunDeployment(id) | Self::ReplyPrivately(id) | Self::Report(id) => id.0,
+            Self::RunDeployment(id) | Self::ReplyPrivately(id) | Self::Report(id) | Self::EraseOutput(id) => id.0,
+            Self::ErasePerson(id) => id.0,
             Self::EndLock(id) | Self::MoveLines(id) | Self::ReportLock(id) => id.0,
         }
     }
@@ -116,6 +131,8 @@ impl Task {
 pub fn react(event: &Event) -> Vec<Task> {
     match event {
         Event::BuildRegistered(e) => vec![Task::SyncMessage(e.build_id)],
+        Event::OutputErased(e) => vec![Task::EraseOutput(e.of.deployment_id)],
+        Event::Installation(InstallationEvent::PersonErased(e)) => vec![Task::ErasePerson(e.key)],
         Event::Deployment(event) => match event {
             DeploymentEvent::Requested(e) if e.lock.is_some() => told(&e.of),
             DeploymentEvent::Requested(e) if e.behind.is_some() => vec![Task::SyncMessage(e.of.build_id)],

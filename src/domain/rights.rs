@@ -94,7 +94,8 @@ impl Rights {
             None => {
                 let all: Vec<&Who> = named.iter().chain(administer()).collect();
                 let once = all.iter().enumerate().filter(|(n, who)| !all[..*n].contains(who));
-                Denied::NotNamed { right, named: once.map(|(_, who)| who.name()).collect() }
+                let who = once.map(|(_, who)| (*who).clone()).collect();
+                Denied::NotNamed { right, named: Vec::new(), who }
             }
         })
     }
@@ -155,7 +156,8 @@ mod tests {
         assert_eq!(rights.may(Right::Deploy, &theirs, &ours), Err(Denied::OtherWorkspace { right: Right::Deploy }));
         rights.other_workspaces = true;
         let denied = rights.may(Right::Deploy, &theirs, &ours).unwrap_err();
-        assert_eq!(denied, Denied::NotNamed { right: Right::Deploy, named: vec!["U1".into()] }, "another one's id");
+        let who = vec![user("U1")];
+        assert_eq!(denied, Denied::NotNamed { right: Right::Deploy, named: vec![], who }, "another one's id");
         let guest = Known { guest: Some(true), ..known(&[]) };
         let open = Rights::default();
         assert_eq!(open.may(Right::Deploy, &person("T1", "U3"), &guest), Err(Denied::Guest { right: Right::Deploy }));

@@ -128,8 +128,11 @@ pub enum Denied {
     NotNamed {
         /// What.
         right: Right,
-        /// Who may, as they are called.
+        /// Who may, as they are called: what earlier versions recorded in the place of `who`.
         named: Vec<String>,
+        /// Who may.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        who: Vec<Who>,
     },
     /// They are of another workspace.
     OtherWorkspace {
@@ -163,8 +166,11 @@ impl Denied {
     /// The reason; fits after "refused: ".
     pub fn reason(&self) -> String {
         match self {
-            Self::NotNamed { named, .. } if named.is_empty() => "only operators may".to_owned(),
-            Self::NotNamed { named, .. } => format!("only {} may", listed(named)),
+            Self::NotNamed { named, who, .. } if named.is_empty() && who.is_empty() => "only operators may".to_owned(),
+            Self::NotNamed { named, who, .. } => {
+                let names: Vec<String> = named.iter().cloned().chain(who.iter().map(Who::name)).collect();
+                format!("only {} may", listed(&names))
+            }
             Self::OtherWorkspace { .. } => "people of other workspaces may not".to_owned(),
             Self::Guest { .. } => "guests, bots and people who have left may not".to_owned(),
             Self::Unanswered { group, .. } => {

@@ -6,6 +6,7 @@
 use super::ci_rules::{self, CiRules};
 use super::event::Event;
 use super::ids::*;
+use super::names::REASON_MAX;
 use super::names::{self, ImageRef, Invalid};
 use super::project::*;
 use super::rights::{EnvironmentRightsChanged, Right, Rights};
@@ -153,6 +154,25 @@ impl Project {
                 }
                 ProjectLockReminderChanged { project_id, hours }.into()
             }
+            ProjectChange::OutputKept(days) => {
+                if let Some(days) = days {
+                    within("the time that output is kept in days", days, 1, 3_650)?;
+                }
+                ProjectOutputKeptChanged { project_id, days }.into()
+            }
+            ProjectChange::Hold(reason) => {
+                let reason = reason.map(|reason| reason.trim().to_owned());
+                match reason.as_ref().map(|reason| reason.chars().count()) {
+                    Some(0) => return Err(Invalid("--reason is empty; say why, it is recorded".to_owned()).into()),
+                    Some(length) if length > REASON_MAX => {
+                        return Err(Invalid(format!(
+                            "the reason has {length} characters; it has {REASON_MAX} at most"
+                        ))
+                        .into());
+                    }
+                    _ => ProjectHoldChanged { project_id, reason }.into(),
+                }
+            }
             ProjectChange::UncheckedImage(then) => ProjectUncheckedImageChanged { project_id, then }.into(),
             ProjectChange::Params(params) => {
                 let listed = params.as_deref().unwrap_or_default();
@@ -245,6 +265,8 @@ pub enum ProjectChange {
     StartPatience(u32),
     StopGrace(u32),
     LockReminder(Option<u32>),
+    OutputKept(Option<u32>),
+    Hold(Option<String>),
     UncheckedImage(Unchecked),
     Params(Option<Vec<String>>),
     RevokeLinks(String),

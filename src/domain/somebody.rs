@@ -5,6 +5,23 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What somebody in Slack is called whose name was erased.
+pub const FORMER_MEMBER: &str = "a former member";
+/// What an operator is called whose login name was erased.
+pub const FORMER_OPERATOR: &str = "a former operator";
+/// No id in Slack begins like that: those are capital letters and digits.
+const FORMER: &str = "former-";
+
+/// What stands for the id of somebody whose id was erased; `mark` tells them from others.
+pub fn former(mark: &str) -> String {
+    format!("{FORMER}{mark}")
+}
+
+/// Whether that is the id of somebody whose id was erased: nobody can be told anything there.
+pub fn is_former(id: &str) -> bool {
+    id.starts_with(FORMER)
+}
+
 /// A person in Slack, as the press named them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Person {

@@ -17,8 +17,11 @@ use super::traced;
 use super::{Parts, Web};
 use crate::app::questions::Opens;
 use crate::domain::deployment::{Deployment, State as Phase, duration};
+use crate::domain::erasure_events::OutputErased;
+use crate::domain::event::Recorded;
 use crate::domain::ids::DeploymentId;
 use crate::keys::Links;
+use crate::projections::happened;
 use crate::projections::timed::Timed;
 use crate::projections::words::Words;
 use crate::slack::render::{build_url, log_url};
@@ -92,6 +95,7 @@ async fn shown(web: &Web, id: &str, shows: &Shows) -> Result<Response, Answer> {
     let store = web.app.readers();
     let around = store.deployments().around(&deployment.of).await?;
     let message = store.messages().get(deployment.of.build_id).await?;
+    let gone = web.app.output_erased(deployment.of.deployment_id).await?;
     let log_of = |d: &Deployment| log_url("", &links, d.of.deployment_id);
     let address = |what: &str| format!("/deployments/{id}/{what}?key={key}");
     let at_line = |line: i64| format!("?key={key}&line={line}");
@@ -137,7 +141,11 @@ async fn shown(web: &Web, id: &str, shows: &Shows) -> Result<Response, Answer> {
                 }
             }
             @if window.lines == 0 {
-                p.note #empty { @if over { "It printed nothing." } @else { "Nothing printed yet." } }
+                p.note #empty {
+                    @if let Some((recorded, erased)) = &gone { (gone_words(recorded, erased)) }
+                    @else if over { "It printed nothing." }
+                    @else { "Nothing printed yet." }
+                }
             }
             noscript {
                 p.note {
@@ -158,6 +166,12 @@ async fn shown(web: &Web, id: &str, shows: &Shows) -> Result<Response, Answer> {
         }
     };
     Ok(page::framed(&title(deployment), Some(state), page::Script::Log, &body))
+}
+
+/// That the output is not there any more, and why.
+fn gone_words(recorded: &Recorded, erased: &OutputErased) -> Markup {
+    let words = erased.why.sentence(&happened::actor(&recorded.actor));
+    html! { (visible(&words)) " (" (page::time(recorded.recorded_at)) "). Its digests are still part of the history." }
 }
 
 /// The title of a tab: how it stands comes first, because that is what is seen of it.

@@ -112,7 +112,9 @@ impl From<ReadError> for Answer {
         match error {
             ReadError::Database(_) => Self::unavailable(&error),
             // It will be so for ever, whoever asks again.
-            ReadError::Unreadable { .. } | ReadError::Actor { .. } => Self::unreadable(&error),
+            ReadError::Unreadable { .. } | ReadError::Actor { .. } | ReadError::Locked { .. } => {
+                Self::unreadable(&error)
+            }
         }
     }
 }

@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::housekeeping::{Chore, Housekeeping};
 use super::slack_calls::{Paces, SlackJob};
 use super::{
-    Outcome, end_lock, housekeeping, move_lines, reply_privately, report, report_lock, run_deployment, sync_message,
+    Outcome, end_lock, erase_output, erase_person, housekeeping, move_lines, reply_privately, report, report_lock,
+    run_deployment, sync_message,
 };
 use crate::app::{self, App};
 use crate::domain::react::{Task, TaskKind};
@@ -275,6 +276,8 @@ impl Crew {
             }
             (Task::EndLock(lockable), _) => end_lock::perform(app, lockable).await,
             (Task::MoveLines(lockable), _) => move_lines::perform(app, lockable).await,
+            (Task::EraseOutput(deployment), _) => erase_output::perform(app, deployment).await,
+            (Task::ErasePerson(key), _) => erase_person::perform(app, key).await,
             (Task::RunDeployment(id), Tools::Runner(runner)) => {
                 Box::pin(run_deployment::perform(app, runner, claim, id, stop)).await
             }
@@ -312,7 +315,9 @@ fn span(claim: &Claim) -> tracing::Span {
         Task::EndLock(lockable) | Task::MoveLines(lockable) | Task::ReportLock(lockable) => {
             span.record("lockable.id", field::display(lockable))
         }
-        Task::RunDeployment(id) | Task::ReplyPrivately(id) | Task::Report(id) => {
+        // Whose it is is what nobody shall know.
+        Task::ErasePerson(_) => &span,
+        Task::RunDeployment(id) | Task::ReplyPrivately(id) | Task::Report(id) | Task::EraseOutput(id) => {
             span.record("deployment.id", field::display(id))
         }
     };

@@ -97,6 +97,10 @@ pub(super) async fn forget(app: &App) {
         app.store.jobs().forget_done().await?;
         app.store.messages().forget_sends().await?;
         app.erase_archived().await?;
+        match app.expire_outputs().await? {
+            0 => {}
+            expired => tracing::info!(expired, "let go of output that was kept for long enough"),
+        }
         anyhow::Ok(())
     };
     if let Err(e) = forgotten.await {

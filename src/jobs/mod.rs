@@ -6,6 +6,8 @@
 pub mod checkpointer;
 pub mod crew;
 mod end_lock;
+mod erase_output;
+mod erase_person;
 mod follow;
 mod housekeeping;
 mod last_words;
@@ -45,9 +47,15 @@ impl Outcome {
     }
 }
 
-/// The kinds of jobs that need Slack: done by `web`.
-pub const SLACK_KINDS: &[TaskKind] =
-    &[TaskKind::SyncMessage, TaskKind::ReplyPrivately, TaskKind::Report, TaskKind::ReportLock];
+/// The kinds of jobs that need Slack, and those that must not wait for a place among deployments: done by `web`.
+pub const SLACK_KINDS: &[TaskKind] = &[
+    TaskKind::SyncMessage,
+    TaskKind::ReplyPrivately,
+    TaskKind::Report,
+    TaskKind::ReportLock,
+    TaskKind::EraseOutput,
+    TaskKind::ErasePerson,
+];
 
 /// The kinds of jobs that need Docker, or nothing: done by `worker`.
 pub const RUNNER_KINDS: &[TaskKind] = &[TaskKind::RunDeployment, TaskKind::EndLock, TaskKind::MoveLines];

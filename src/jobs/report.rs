@@ -10,10 +10,12 @@ use uuid::Uuid;
 use super::Outcome;
 use super::last_words::LastWords;
 use super::slack_calls::{HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
+use super::sync_message::UPDATE;
 use crate::app::posts_into;
 use crate::domain::deployment::{Person, State};
 use crate::domain::event::{DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId, ReportId};
+use crate::domain::somebody;
 use crate::failpoint;
 use crate::projections::build_card::BuildCard;
 use crate::projections::reports::{self, Fact, Report, To};
@@ -55,7 +57,52 @@ pub async fn perform(job: SlackJob<'_>, deployment: DeploymentId) -> anyhow::Res
     let Some(card) = BuildCard::fold(&log.build(build).await?) else { return Ok(Outcome::Done) };
     let locks = job.app.locks_on(requested.of.project_id, requested.of.environment_id).await?;
     let owed = reports::of_deployment(&own, &locks);
+    if job.app.output_erased(deployment).await?.is_some()
+        && let Some(wait) = take_lines_out(job, &owed, &card).await?
+    {
+        return Ok(wait);
+    }
     tell(job, deployment.0, &owed, Some((build, &card))).await
+}
+
+/// Edits a report that is there and says something else; comes back with what the job has to wait for, or with a turn of its
+/// own for the next one.
+pub(super) async fn edit(
+    job: SlackJob<'_>,
+    report: &Report,
+    payload: &Payload,
+    (channel, ts, digest): (&str, &str, Option<&[u8]>),
+) -> anyhow::Result<Option<Outcome>> {
+    let reports = job.app.store.reports();
+    let wanted = render::digest(&payload.bytes());
+    if digest == Some(&wanted[..]) {
+        return Ok(None);
+    }
+    if let Some(wait) = job.turn(UPDATE, job.paces.update).await? {
+        return Ok(Some(wait));
+    }
+    if !job.app.store.jobs().renew(job.claim).await? {
+        return Ok(Some(Outcome::Lost));
+    }
+    match job.slack.update(channel, ts, payload).await {
+        Ok(posted) => {
+            let place = Place { channel: &posted.channel, ts: &posted.ts };
+            if !reports.sent(job.claim, report.id, place, Some(&wanted)).await? {
+                // What we said may have landed on top of something newer.
+                reports.doubted(report.id).await?;
+                job.app.store.jobs().want(job.claim.task).await?;
+                return Ok(Some(Outcome::Lost));
+            }
+            Ok(Some(Outcome::Later(Duration::ZERO, None)))
+        }
+        // Somebody deleted it, or it can't be edited any more: what it said is in the log.
+        Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
+            tracing::warn!(slack.error = %word, "Slack refuses an edit of a report");
+            reports.not_told(job.claim, report.id, job.claim.task.key(), Some(&word)).await?;
+            Ok(None)
+        }
+        Err(e) => job.trouble(UPDATE, e).await.map(Some),
+    }
 }
 
 /// What became of one report.
@@ -106,6 +153,11 @@ async fn tell_one(
     let reports = job.app.store.reports();
     let not_told =
         async |why: Option<&str>| reports.not_told(job.claim, report.id, about, why).await.map(|()| Step::Over);
+    if let To::Person(person) = &report.to
+        && somebody::is_former(&person.user)
+    {
+        return Ok(not_told(None).await?);
+    }
     // What is on its way was wanted then.
     if let (To::Person(person), None) = (&report.to, &told)
         && !job.app.wants(person).await?.takes(report.went_wrong)
@@ -198,6 +250,19 @@ async fn payload(job: SlackJob<'_>, report: &Report, card: Option<&BuildCard>) -
         _ => Vec::new(),
     };
     Ok(report::render(report, card.zip(links.as_ref()), &lines))
+}
+
+/// Edits the lines out of replies that quote a deployment's output: it was erased.
+async fn take_lines_out(job: SlackJob<'_>, owed: &[Report], card: &BuildCard) -> anyhow::Result<Option<Outcome>> {
+    for report in owed.iter().filter(|report| report.went_wrong && report.to == To::Thread) {
+        if let Some(Told::Sent { channel, ts, digest }) = job.app.store.reports().get(report.id).await?
+            && let Some(payload) = payload(job, report, Some(card)).await?
+            && let Some(wait) = edit(job, report, &payload, (&channel, &ts, digest.as_deref())).await?
+        {
+            return Ok(Some(wait));
+        }
+    }
+    Ok(None)
 }
 
 /// The last lines that a deployment printed, masked as they are kept.

@@ -3,6 +3,8 @@
 //! **Invariant:** each purpose has its own key, derived from the master key; plain secrets are held in [`SecretString`]
 //! and never printed.
 
+pub mod subject;
+
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
 use base64::Engine;
@@ -15,6 +17,9 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 type HmacSha256 = Hmac<Sha256>;
+
+/// What keys of secrets are derived for.
+const SECRET: &str = "secret-value";
 
 /// The keys of an installation.
 pub struct Keyring {
@@ -82,6 +87,11 @@ impl Keyring {
         Ok(Self { keys })
     }
 
+    /// The ids of the master keys that are set.
+    pub fn ids(&self) -> Vec<String> {
+        self.keys.iter().map(|key| key.id.clone()).collect()
+    }
+
     fn derive(&self, key_id: &str, purpose: &str) -> Option<[u8; 32]> {
         let master = self.keys.iter().find(|k| k.id == key_id)?;
         let mut key = [0; 32];
@@ -99,9 +109,13 @@ impl Keyring {
 
     /// Encrypts a value, bound to its place (owner, name, version): moved elsewhere it does not open.
     pub fn seal(&self, place: &str, value: &SecretString) -> SealedValue {
-        let (key_id, key) = self.current("secret-value");
+        self.seal_bytes(SECRET, place, value.expose_secret().as_bytes())
+    }
+
+    fn seal_bytes(&self, purpose: &str, place: &str, value: &[u8]) -> SealedValue {
+        let (key_id, key) = self.current(purpose);
         let nonce = random::<12>();
-        let payload = Payload { msg: value.expose_secret().as_bytes(), aad: place.as_bytes() };
+        let payload = Payload { msg: value, aad: place.as_bytes() };
         let ciphertext = Aes256Gcm::new(&key.into())
             .encrypt(Nonce::from_slice(&nonce), payload)
             .expect("a short value can be encrypted");
@@ -113,16 +127,17 @@ impl Keyring {
     /// # Errors
     /// When its key isn't set, or it was changed or moved.
     pub fn open(&self, place: &str, sealed: &SealedValue) -> Result<SecretString, KeyError> {
-        let key =
-            self.derive(&sealed.key_id, "secret-value").ok_or_else(|| KeyError::UnknownKey(sealed.key_id.clone()))?;
+        let plain = self.open_bytes(SECRET, place, sealed)?;
+        String::from_utf8(plain).map(SecretString::from).map_err(|_| KeyError::Damaged)
+    }
+
+    fn open_bytes(&self, purpose: &str, place: &str, sealed: &SealedValue) -> Result<Vec<u8>, KeyError> {
+        let key = self.derive(&sealed.key_id, purpose).ok_or_else(|| KeyError::UnknownKey(sealed.key_id.clone()))?;
         let payload = Payload { msg: &sealed.ciphertext, aad: place.as_bytes() };
         if sealed.nonce.len() != 12 {
             return Err(KeyError::Damaged);
         }
-        let plain = Aes256Gcm::new(&key.into())
-            .decrypt(Nonce::from_slice(&sealed.nonce), payload)
-            .map_err(|_| KeyError::Damaged)?;
-        String::from_utf8(plain).map(SecretString::from).map_err(|_| KeyError::Damaged)
+        Aes256Gcm::new(&key.into()).decrypt(Nonce::from_slice(&sealed.nonce), payload).map_err(|_| KeyError::Damaged)
     }
 
     /// What the log may know of a value: equal values have equal fingerprints, and nothing can be guessed from one.

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use crate::domain::actor::Actor;
 use crate::domain::deployment::stop_words;
+use crate::domain::erasure_events::OutputGone;
 use crate::domain::event::{DeploymentEvent, Event, InstallationEvent, SettingsEvent};
 use crate::domain::lock::{Lock, Somebody};
 use crate::domain::project::Unchecked;
@@ -19,12 +20,20 @@ pub fn happened(event: &Event) -> String {
         Event::BuildRegistered(e) => format!("announced the build {} of {}", e.name, e.project_name),
         Event::MessagePosted(e) => format!("has the build's message in {} ({})", e.channel, e.ts),
         Event::NotificationsChosen(e) => format!("chose for {} what they are told: {}", e.by.name, e.wants.word()),
+        Event::OutputErased(e) => match &e.why {
+            OutputGone::Asked { reason } => format!("erased what it printed: {reason}"),
+            OutputGone::Expired { days: 1 } => "let go of what it printed, which is kept for a day".to_owned(),
+            OutputGone::Expired { days } => format!("let go of what it printed, which is kept for {days} days"),
+        },
         Event::Settings(event) => setting(event),
         Event::Installation(event) => match event {
             InstallationEvent::EverythingLocked(e) => format!("locked everything{}", lock(&e.lock)),
             InstallationEvent::EverythingUnlocked(e) => unlocked("everything", &e.lock, e.by.as_ref()),
             InstallationEvent::ForkDecided(e) => {
                 format!("decided that this log goes on, and not one that had {} events: {}", e.until, e.reason)
+            }
+            InstallationEvent::PersonErased(e) => {
+                format!("erased somebody from the whole history ({}): {}", e.key, e.reason)
             }
             InstallationEvent::AdministratorsChanged(e) => {
                 format!("made these administer everything: {}", names(&e.administrators))
@@ -69,6 +78,15 @@ fn setting(event: &SettingsEvent) -> String {
         SettingsEvent::ProjectLockReminderChanged(e) => match e.hours {
             Some(hours) => format!("has forgotten locks reminded of after {hours} h"),
             None => "has nobody reminded of locks".to_owned(),
+        },
+        SettingsEvent::ProjectOutputKeptChanged(e) => match e.days {
+            Some(1) => "has what deployments print kept for a day".to_owned(),
+            Some(days) => format!("has what deployments print kept for {days} days"),
+            None => "has what deployments print kept for ever".to_owned(),
+        },
+        SettingsEvent::ProjectHoldChanged(e) => match &e.reason {
+            Some(reason) => format!("held everything of the project, so that nothing is erased: {reason}"),
+            None => "ended the hold on the project".to_owned(),
         },
         SettingsEvent::ProjectLocked(e) => format!("locked the project{}", lock(&e.lock)),
         SettingsEvent::ProjectUnlocked(e) => unlocked("the project", &e.lock, e.by.as_ref()),

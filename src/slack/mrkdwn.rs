@@ -4,6 +4,8 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use coolops_client::limits::visible;
 
+use crate::domain::somebody;
+
 /// The text with everything in it to be seen: see [`visible`].
 pub fn clean(text: &str) -> String {
     visible(text).into_owned()
@@ -192,8 +194,11 @@ fn without_marks(mut address: &str) -> &str {
     }
 }
 
-/// A mention of a person.
+/// A mention of a person, by their id; words for one whose id was erased.
 pub fn mention(user: &str) -> String {
+    if somebody::is_former(user) {
+        return somebody::FORMER_MEMBER.to_owned();
+    }
     let id: String = user.chars().filter(char::is_ascii_alphanumeric).collect();
     format!("<@{id}>")
 }

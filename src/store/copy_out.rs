@@ -1,5 +1,7 @@
 //! Reading the whole log in one pass: `COPY … TO STDOUT (FORMAT binary)` on a connection of its own.
 
+use std::collections::BTreeMap;
+
 use bytes::{Buf, BytesMut};
 use chrono::{DateTime, Duration, Utc};
 use futures::StreamExt;
@@ -7,7 +9,9 @@ use sqlx::Connection;
 use uuid::Uuid;
 
 use super::log::{Log, Raw, ReadError};
+use super::private::{self, Opener, Wrapped};
 use crate::domain::event::{Actor, Event};
+use crate::domain::ids::SubjectKeyId;
 use crate::proof::chain::Header;
 
 /// An event with all its columns, borrowed from the stream.
@@ -20,6 +24,7 @@ pub struct Row<'a> {
     pub payload: &'a str,
     pub body_hash: &'a [u8],
     pub chain_hash: &'a [u8],
+    pub opener: &'a Opener,
 }
 
 impl Row<'_> {
@@ -33,7 +38,7 @@ impl Row<'_> {
     /// # Errors
     /// When it can't be read.
     pub fn actor(&self) -> Result<Actor, ReadError> {
-        Actor::parse(self.header.actor).map_err(|why| ReadError::Actor { position: self.position, why })
+        self.raw().actor()
     }
 
     /// What happened.
@@ -41,6 +46,21 @@ impl Row<'_> {
     /// # Errors
     /// When type or payload can't be read.
     pub fn event(&self) -> Result<Event, ReadError> {
+        self.raw().event()
+    }
+
+    /// The keys that private texts in it are encrypted under, and that are not there any more.
+    pub fn missing_keys(&self) -> Vec<SubjectKeyId> {
+        let named = private::keys_in([self.header.actor, self.payload]);
+        self.opener.missing(named).into_iter().map(SubjectKeyId).collect()
+    }
+
+    /// The private texts in it as they are stored, and what they say; without those that were erased.
+    pub fn plain(&self) -> BTreeMap<&str, String> {
+        self.opener.plain([self.header.actor, self.payload])
+    }
+
+    fn raw(&self) -> Raw<'_> {
         Raw {
             position: self.position,
             event_id: self.header.event_id,
@@ -50,8 +70,8 @@ impl Row<'_> {
             schema_version: self.header.schema_version,
             actor: self.header.actor,
             payload: self.payload,
+            opener: self.opener,
         }
-        .event()
     }
 }
 
@@ -111,6 +131,10 @@ impl Log<'_> {
     /// When the database does not answer.
     pub async fn scan(self, after: i64, mut visit: impl FnMut(&Row<'_>) -> bool + Send) -> Result<(), sqlx::Error> {
         let mut connection = self.0.bulk().await?;
+        // One snapshot: every key that an event in it needs is in it too, unless it was destroyed before.
+        sqlx::query("begin isolation level repeatable read read only").execute(&mut connection).await?;
+        let keys = sqlx::query_as!(Wrapped, "select id, kind, key_id, nonce, ciphertext from subject_key");
+        let opener = self.0.opening_with(keys.fetch_all(&mut connection).await?);
         let statement = format!(
             "copy (select position, event_id, tenant_id, stream_id, correlation_id, causation_id, recorded_at, fence, stream_version,
                           schema_version, stream_type, type, actor, payload, body_hash, chain_hash
@@ -132,7 +156,7 @@ impl Log<'_> {
                 if length == 0 {
                     break 'stream;
                 }
-                if !visit(&row(&buffer[2..length])) {
+                if !visit(&row(&buffer[2..length], &opener)) {
                     break 'stream;
                 }
                 buffer.advance(length);
@@ -143,7 +167,7 @@ impl Log<'_> {
     }
 }
 
-fn row(tuple: &[u8]) -> Row<'_> {
+fn row<'a>(tuple: &'a [u8], opener: &'a Opener) -> Row<'a> {
     let mut f = Fields(tuple);
     let position = f.i64();
     let (event_id, tenant_id, stream_id, correlation_id) = (f.uuid(), f.uuid(), f.uuid(), f.uuid());
@@ -166,5 +190,5 @@ fn row(tuple: &[u8]) -> Row<'_> {
         causation_id,
         fence,
     };
-    Row { position, header, micros_since_2000, payload, body_hash: f.bytes(), chain_hash: f.bytes() }
+    Row { position, header, micros_since_2000, payload, body_hash: f.bytes(), chain_hash: f.bytes(), opener }
 }

@@ -32,6 +32,18 @@ impl Store {
 }
 
 impl Deployments<'_> {
+    /// Writes what a deployment's row says anew, as the log has it by now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn renew(self, deployment: &Deployment) -> Result<(), sqlx::Error> {
+        let doc = serde_json::to_string(deployment).expect("a row is plain data");
+        sqlx::query!("update deployment set doc = $2::text::json where id = $1", deployment.of.deployment_id.0, doc)
+            .execute(&self.0.pool)
+            .await
+            .map(|_| ())
+    }
+
     /// The line of an environment under locks, as far as a decision about a build's deployment there needs it, whatever
     /// its length; or with all that wait, two hundred of them at most.
     ///

@@ -1,11 +1,14 @@
 //! What happened, to be told: deployments in the order of their presses, and events with all their columns.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
 use super::log::{Raw, ReadError};
+use super::private::Opener;
 use crate::domain::deployment::{Deployment, State};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::*;
@@ -65,6 +68,7 @@ pub struct Entry {
     pub payload: String,
     pub body_hash: Vec<u8>,
     pub chain_hash: Vec<u8>,
+    pub opener: Arc<Opener>,
 }
 
 impl Entry {
@@ -101,6 +105,10 @@ impl Entry {
     /// # Errors
     /// When type or payload can't be read.
     pub fn event(&self) -> Result<Event, ReadError> {
+        self.raw().event()
+    }
+
+    fn raw(&self) -> Raw<'_> {
         Raw {
             position: self.position,
             event_id: self.event_id,
@@ -110,8 +118,8 @@ impl Entry {
             schema_version: self.schema_version,
             actor: &self.actor,
             payload: &self.payload,
+            opener: &self.opener,
         }
-        .event()
     }
 
     /// Who did it.
@@ -119,7 +127,7 @@ impl Entry {
     /// # Errors
     /// When it can't be read.
     pub fn actor(&self) -> Result<Actor, ReadError> {
-        Actor::parse(&self.actor).map_err(|why| ReadError::Actor { position: self.position, why })
+        self.raw().actor()
     }
 }
 
@@ -296,9 +304,8 @@ impl History<'_> {
 }
 
 macro_rules! entries {
-    ($self:ident, $tail:literal, $($argument:expr),*) => {
-        sqlx::query_as!(
-            Entry,
+    ($self:ident, $tail:literal, $($argument:expr),*) => {{
+        let rows = sqlx::query!(
             r#"select e.position as "position!", e.event_id as "event_id!", e.tenant_id as "tenant_id!", e.stream_type as "stream_type!",
                       e.stream_id as "stream_id!", e.stream_version as "stream_version!", e.type as "kind!", e.schema_version as "schema_version!",
                       e.actor::text as "actor!", e.correlation_id as "correlation_id!", e.causation_id, e.fence, e.recorded_at as "recorded_at!",
@@ -306,8 +313,30 @@ macro_rules! entries {
             $($argument),*
         )
         .fetch_all(&$self.0.pool)
-        .await
-    };
+        .await?;
+        let opener = Arc::new($self.0.opener(rows.iter().flat_map(|r| [&r.actor[..], &r.payload[..]])).await?);
+        rows.into_iter()
+            .map(|r| Entry {
+                position: r.position,
+                event_id: r.event_id,
+                tenant_id: r.tenant_id,
+                stream_type: r.stream_type,
+                stream_id: r.stream_id,
+                stream_version: r.stream_version,
+                kind: r.kind,
+                schema_version: r.schema_version,
+                actor: r.actor,
+                correlation_id: r.correlation_id,
+                causation_id: r.causation_id,
+                fence: r.fence,
+                recorded_at: r.recorded_at,
+                payload: r.payload,
+                body_hash: r.body_hash,
+                chain_hash: r.chain_hash,
+                opener: Arc::clone(&opener),
+            })
+            .collect::<Vec<Entry>>()
+    }};
 }
 
 impl History<'_> {
@@ -316,7 +345,7 @@ impl History<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn at(self, position: i64) -> Result<Option<Entry>, sqlx::Error> {
-        Ok(entries!(self, "from event e where e.position = $1", position)?.pop())
+        Ok(entries!(self, "from event e where e.position = $1", position).pop())
     }
 
     /// The event with this id.
@@ -324,7 +353,7 @@ impl History<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn with_id(self, id: EventId) -> Result<Option<Entry>, sqlx::Error> {
-        Ok(entries!(self, "from event e where e.event_id = $1", id.0)?.pop())
+        Ok(entries!(self, "from event e where e.event_id = $1", id.0).pop())
     }
 
     /// The events of a stream, oldest first.
@@ -332,7 +361,7 @@ impl History<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn stream(self, stream: Uuid) -> Result<Vec<Entry>, sqlx::Error> {
-        entries!(self, "from event e where e.stream_id = $1 order by e.position", stream)
+        Ok(entries!(self, "from event e where e.stream_id = $1 order by e.position", stream))
     }
 
     /// The events about a build or a project, and what follows from them in other stories; oldest first, at most `limit`
@@ -341,7 +370,7 @@ impl History<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn about(self, correlation: Uuid, limit: i64) -> Result<Vec<Entry>, sqlx::Error> {
-        entries!(
+        Ok(entries!(
             self,
             "from (select position from event where correlation_id = $1
                    union
@@ -350,7 +379,7 @@ impl History<'_> {
                     where c.correlation_id = $1) p join event e using (position) order by e.position limit $2",
             correlation,
             limit
-        )
+        ))
     }
 
     /// The events after a position, up to another one.
@@ -358,7 +387,7 @@ impl History<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn between(self, after: i64, until: i64) -> Result<Vec<Entry>, sqlx::Error> {
-        entries!(self, "from event e where e.position > $1 and e.position <= $2 order by e.position", after, until)
+        Ok(entries!(self, "from event e where e.position > $1 and e.position <= $2 order by e.position", after, until))
     }
 
     /// What an event follows from, and so on: its causes, the nearest first, at most [`CAUSES_MAX`].

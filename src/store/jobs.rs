@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Store;
 use super::cursor::Look;
-use crate::domain::ids::{BuildId, DeploymentId, JobId, LockableId};
+use crate::domain::ids::{BuildId, DeploymentId, JobId, LockableId, SubjectKeyId, installation_stream};
 use crate::domain::react::{Task, TaskKind};
 
 /// How long a worker holds a job without renewing it.
@@ -511,8 +511,32 @@ impl Jobs<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
+        // What was to be destroyed, and is there.
+        let people = sqlx::query_scalar!(
+            "select k.id from event e join subject_key k on k.id = (e.payload->>'key')::uuid
+              where e.stream_id = $1 and e.type = 'person_erased'
+                and not exists (select 1 from job j where j.kind = 'erase_person' and j.key = k.id and j.state in ('ready', 'leased'))",
+            installation_stream()
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
+        let outputs = sqlx::query_scalar!(
+            r#"select c.deployment_id from event e join log_chunk c on c.deployment_id = (e.payload->'of'->>'deployment_id')::uuid and c.body is not null
+                where e.type = 'output_erased' and e.position > (select position - 100000 from event_head)
+                  and not exists (select 1 from job j where j.kind = 'erase_output' and j.key = c.deployment_id and j.state in ('ready', 'leased'))
+                group by 1"#
+        )
+        .fetch_all(&mut bulk)
+        .await?;
+        let people = people.into_iter().map(|id| Task::ErasePerson(SubjectKeyId(id)));
+        let outputs = outputs.into_iter().map(|id| Task::EraseOutput(DeploymentId(id)));
         let runs = runs.into_iter().map(|id| Task::RunDeployment(DeploymentId(id)));
         let messages = messages.into_iter().map(|id| Task::SyncMessage(BuildId(id)));
-        Ok(runs.chain(messages).chain(locks.into_iter().map(|id| Task::EndLock(LockableId(id)))).collect())
+        Ok(runs
+            .chain(messages)
+            .chain(people)
+            .chain(outputs)
+            .chain(locks.into_iter().map(|id| Task::EndLock(LockableId(id))))
+            .collect())
     }
 }

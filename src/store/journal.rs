@@ -228,8 +228,8 @@ impl Journals<'_> {
     /// When the database does not answer.
     pub async fn chunks_from(self, deployment: DeploymentId, from: i32, limit: i64) -> Result<Vec<Chunk>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select chunk_no, first_line, lines, raw_len, body, recorded_at, coalesce((envelope->'left_out'->>'lines')::bigint, 0) as "left_out!"
-                 from log_chunk where deployment_id = $1 and chunk_no >= $2 order by chunk_no limit $3"#,
+            r#"select chunk_no, first_line, lines, raw_len, body as "body!", recorded_at, coalesce((envelope->'left_out'->>'lines')::bigint, 0) as "left_out!"
+                 from log_chunk where deployment_id = $1 and chunk_no >= $2 and body is not null order by chunk_no limit $3"#,
             deployment.0,
             from,
             limit
@@ -258,7 +258,7 @@ impl Journals<'_> {
     /// When the database does not answer.
     pub async fn chunk_of_line(self, deployment: DeploymentId, line: i64) -> Result<i32, sqlx::Error> {
         let found = sqlx::query_scalar!(
-            r#"select coalesce(max(chunk_no), 0) as "n!" from log_chunk where deployment_id = $1 and first_line <= $2"#,
+            r#"select coalesce(max(chunk_no), 0) as "n!" from log_chunk where deployment_id = $1 and first_line <= $2 and body is not null"#,
             deployment.0,
             line
         )
@@ -273,7 +273,7 @@ impl Journals<'_> {
     /// When the database does not answer.
     pub async fn left_out_at(self, deployment: DeploymentId) -> Result<Option<i64>, sqlx::Error> {
         sqlx::query_scalar!(
-            "select first_line from log_chunk where deployment_id = $1 and envelope->'left_out'->>'lines' is not null order by chunk_no limit 1",
+            "select first_line from log_chunk where deployment_id = $1 and envelope->'left_out'->>'lines' is not null and body is not null order by chunk_no limit 1",
             deployment.0
         )
         .fetch_optional(&self.0.pool)
@@ -300,7 +300,7 @@ impl Journals<'_> {
     /// When the database does not answer.
     pub async fn last_line(self, deployment: DeploymentId) -> Result<i64, sqlx::Error> {
         let last = sqlx::query_scalar!(
-            r#"select first_line - 1 + lines as "last!" from log_chunk where deployment_id = $1 order by chunk_no desc limit 1"#,
+            r#"select first_line - 1 + lines as "last!" from log_chunk where deployment_id = $1 and body is not null order by chunk_no desc limit 1"#,
             deployment.0
         )
         .fetch_optional(&self.0.pool)
@@ -308,11 +308,17 @@ impl Journals<'_> {
         Ok(last.unwrap_or(0))
     }
 
-    /// Checks a journal against its seal, chunk by chunk. `Ok(None)` when all is as it was written, else what is not.
+    /// Checks a journal against its seal, chunk by chunk; of one that was `erased`, what is there. `Ok(None)` when all is as
+    /// it was written, else what is not.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn verify(self, deployment: DeploymentId, seal: Option<&LogSeal>) -> Result<Option<String>, sqlx::Error> {
+    pub async fn verify(
+        self,
+        deployment: DeploymentId,
+        seal: Option<&LogSeal>,
+        erased: bool,
+    ) -> Result<Option<String>, sqlx::Error> {
         let (mut head, mut number, mut lines, mut bytes) = (chain::journal_genesis(deployment.0), 0, 0_i64, 0_i64);
         let (mut left_out, mut gaps) = (LeftOut::default(), 0);
         loop {
@@ -342,9 +348,11 @@ impl Journals<'_> {
                 if (row.first_line, row.lines, row.raw_len) != (envelope.first_line, envelope.lines, envelope.bytes) {
                     return wrong("envelope");
                 }
-                let body =
-                    zstd::bulk::decompress(&row.body, usize::try_from(row.raw_len).unwrap_or(0)).unwrap_or_default();
-                if hex::encode(Sha256::digest(&body)) != envelope.sha256 {
+                let size = usize::try_from(row.raw_len).unwrap_or(0);
+                let body = row.body.map(|body| zstd::bulk::decompress(&body, size).unwrap_or_default());
+                if let Some(body) = body.or_else(|| (!erased).then(Vec::new))
+                    && hex::encode(Sha256::digest(&body)) != envelope.sha256
+                {
                     return wrong("body");
                 }
                 number += 1;

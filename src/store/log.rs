@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::Store;
+use super::private::{self, Opener};
 use crate::domain::actor::UnreadableActor;
 use crate::domain::event::{Actor, Event, Recorded, UnreadableEvent};
 use crate::domain::ids::{BuildId, EventId};
@@ -22,6 +23,14 @@ pub enum ReadError {
         /// What.
         #[source]
         why: UnreadableEvent,
+    },
+    /// A private text can't be read, and was not erased either.
+    #[error("event {position}: a private text in it can't be opened: {why}")]
+    Locked {
+        /// Where.
+        position: i64,
+        /// Which key, or what.
+        why: String,
     },
     /// The actor can't be read.
     #[error("event {position}: its actor can't be read")]
@@ -44,6 +53,7 @@ impl ReadError {
             }
             Self::Unreadable { why: UnreadableEvent::Unknown { .. }, .. }
             | Self::Actor { why: UnreadableActor::Unknown { .. }, .. }
+            | Self::Locked { .. }
             | Self::Database(_) => None,
         }
     }
@@ -67,6 +77,8 @@ pub struct Raw<'a> {
     pub actor: &'a str,
     /// What, as stored.
     pub payload: &'a str,
+    /// What opens the private texts in it.
+    pub opener: &'a Opener,
 }
 
 impl Raw<'_> {
@@ -76,8 +88,19 @@ impl Raw<'_> {
     /// When type or payload can't be read.
     pub fn event(&self) -> Result<Event, ReadError> {
         let position = self.position;
-        Event::parse(self.kind, self.schema_version, self.payload)
-            .map_err(|why| ReadError::Unreadable { position, why })
+        let event = Event::parse(self.kind, self.schema_version, self.payload)
+            .map_err(|why| ReadError::Unreadable { position, why })?;
+        if private::may_be_private(self.payload) { self.opener.event(position, event) } else { Ok(event) }
+    }
+
+    /// Reads who did it.
+    ///
+    /// # Errors
+    /// When the actor can't be read.
+    pub fn actor(&self) -> Result<Actor, ReadError> {
+        let position = self.position;
+        let actor = Actor::parse(self.actor).map_err(|why| ReadError::Actor { position, why })?;
+        if private::may_be_private(self.actor) { self.opener.actor(position, actor) } else { Ok(actor) }
     }
 
     /// Reads the stored bytes.
@@ -91,16 +114,17 @@ impl Raw<'_> {
             event_id: EventId(self.event_id),
             version: self.stream_version,
             recorded_at: self.recorded_at,
-            actor: Actor::parse(self.actor).map_err(|why| ReadError::Actor { position, why })?,
+            actor: self.actor()?,
             event: self.event()?,
         })
     }
 }
 
 macro_rules! recorded {
-    ($rows:expr) => {
-        $rows
-            .into_iter()
+    ($store:expr, $rows:expr) => {{
+        let rows = $rows;
+        let opener = $store.opener(rows.iter().flat_map(|r| [&r.actor[..], &r.payload[..]])).await?;
+        rows.into_iter()
             .map(|r| {
                 Raw {
                     position: r.position,
@@ -111,11 +135,12 @@ macro_rules! recorded {
                     schema_version: r.schema_version,
                     actor: &r.actor,
                     payload: &r.payload,
+                    opener: &opener,
                 }
                 .parse()
             })
             .collect()
-    };
+    }};
 }
 
 /// What the triggers do that refuse changes: as the first migration has it.
@@ -123,6 +148,9 @@ const FORBID_CHANGE: &str = "
 begin
   raise exception 'append-only: % on % is refused', lower(tg_op), tg_table_name using errcode = '42501';
 end ";
+
+/// The same for the journal, which lets go of bodies that an event says are erased: as the migration has it that let it.
+const KEEP_OUTPUT: &str = include_str!("keep_output.sql");
 
 /// The log, to be read.
 #[derive(Clone, Copy)]
@@ -148,7 +176,7 @@ impl Log<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
-        recorded!(rows)
+        recorded!(self.0, rows)
     }
 
     /// All events about a build, oldest first: the story that its message tells.
@@ -171,7 +199,7 @@ impl Log<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
-        recorded!(rows)
+        recorded!(self.0, rows)
     }
 
     /// The same behind a position.
@@ -187,7 +215,7 @@ impl Log<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
-        recorded!(rows)
+        recorded!(self.0, rows)
     }
 
     /// All events about a build or a project up to a position, oldest first.
@@ -203,7 +231,7 @@ impl Log<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
-        recorded!(rows)
+        recorded!(self.0, rows)
     }
 
     /// All events of some streams up to a position, oldest first.
@@ -219,7 +247,7 @@ impl Log<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
-        recorded!(rows)
+        recorded!(self.0, rows)
     }
 
     /// At most `limit` events after a position, in order and without gaps; what can't be read is told in its place.
@@ -235,7 +263,7 @@ impl Log<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
-        Ok(recorded!(rows))
+        Ok(recorded!(self.0, rows))
     }
 
     /// The head of the log: position and chain hash.
@@ -257,9 +285,12 @@ impl Log<'_> {
         sqlx::query_scalar!(
             r#"select wanted as "name!" from unnest(array['event_is_append_only', 'event_is_never_truncated', 'log_chunk_is_append_only', 'log_chunk_is_never_truncated']) wanted
                 where not exists (select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-                                   where t.tgname = wanted and t.tgenabled = 'A' and t.tgqual is null and p.proname = 'forbid_change' and p.prosrc = $1
+                                   where t.tgname = wanted and t.tgenabled = 'A' and t.tgqual is null
+                                     and case wanted when 'log_chunk_is_append_only' then p.proname = 'keep_output' and p.prosrc = $2
+                                              else p.proname = 'forbid_change' and p.prosrc = $1 end
                                      and t.tgrelid in ('public.event'::regclass, 'public.log_chunk'::regclass))"#,
-            FORBID_CHANGE
+            FORBID_CHANGE,
+            KEEP_OUTPUT
         )
         .fetch_all(&self.0.pool)
         .await

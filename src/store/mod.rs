@@ -20,6 +20,7 @@ pub mod limits;
 pub mod log;
 pub mod messages;
 pub mod people;
+pub mod private;
 pub mod rebuild;
 pub mod refusals;
 pub mod reports;
@@ -37,6 +38,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use crate::domain::event::Event;
 use crate::domain::upcast;
+use crate::keys::Keyring;
 
 /// Every migration, embedded.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -64,6 +66,8 @@ pub struct Store {
     appender: append::Appender,
     wake: wake::Wake,
     clock: clock::Clock,
+    /// What encrypts the keys of private texts; without them only what has no such texts can be read and recorded.
+    keys: Option<Arc<Keyring>>,
     /// How far looks for work to claim, and for work to ring for, have got.
     claims: Arc<cursor::Cursor>,
     rings: Arc<cursor::Cursor>,
@@ -239,9 +243,17 @@ impl Store {
             appender,
             wake,
             clock: clock::Clock::default(),
+            keys: None,
             claims: Arc::new(cursor::Cursor::overlapping(Duration::from_millis(20))),
             rings: Arc::new(cursor::Cursor::overlapping(Duration::from_secs(1))),
         })
+    }
+
+    /// The same with the keys of this installation: private texts are encrypted when events are recorded, and opened when
+    /// they are read.
+    #[must_use]
+    pub fn with_keys(self, keys: Arc<Keyring>) -> Self {
+        Self { keys: Some(keys), ..self }
     }
 
     /// The same database through a pool of its own with at most so many connections, for those who must not take

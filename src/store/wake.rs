@@ -4,6 +4,7 @@
 //! serialize all commits of the instance.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 pub struct Wake {
     events: watch::Sender<i64>,
     about: Arc<Mutex<HashMap<DeploymentId, watch::Sender<u64>>>>,
+    /// How often somebody may have been erased.
+    erasures: Arc<AtomicU64>,
     outbox: mpsc::UnboundedSender<Signal>,
 }
 
@@ -29,12 +32,16 @@ pub struct Wake {
 enum Signal {
     Event,
     About(DeploymentId),
+    Erased,
 }
+
+/// What is announced when somebody was erased.
+const ERASED: &str = "erased";
 
 impl Wake {
     pub(super) fn start(options: PgConnectOptions) -> Self {
         let (outbox, signals) = mpsc::unbounded_channel();
-        let wake = Self { events: watch::Sender::new(0), about: Arc::default(), outbox };
+        let wake = Self { events: watch::Sender::new(0), about: Arc::default(), erasures: Arc::default(), outbox };
         tokio::spawn(announce(signals, options.clone().options([("synchronous_commit", "off")])));
         tokio::spawn(listen(options, wake.clone()));
         wake
@@ -50,6 +57,17 @@ impl Wake {
     pub(super) fn moved(&self, deployment: DeploymentId) {
         self.tell(Some(deployment));
         let _ = self.outbox.send(Signal::About(deployment));
+    }
+
+    /// Somebody was erased: what anybody remembers of events may name them.
+    pub(super) fn erased(&self) {
+        self.erasures.fetch_add(1, Ordering::Relaxed);
+        let _ = self.outbox.send(Signal::Erased);
+    }
+
+    /// Changes whenever somebody may have been erased: then nothing that was read before is to be remembered.
+    pub fn erasures(&self) -> u64 {
+        self.erasures.load(Ordering::Relaxed)
     }
 
     /// Changes whenever there may be new events. A missed change costs a poll, never an event.
@@ -87,6 +105,7 @@ async fn announce(mut signals: mpsc::UnboundedReceiver<Signal>, options: PgConne
             let payload = match signal {
                 Signal::Event => String::new(),
                 Signal::About(id) => id.to_string(),
+                Signal::Erased => ERASED.to_owned(),
             };
             if within(sqlx::query!("select pg_notify($1, $2)", CHANNEL, payload).execute(open)).await.is_err() {
                 connection = None;
@@ -102,8 +121,12 @@ async fn listen(options: PgConnectOptions, wake: Wake) {
             // Whatever came while nobody listened is found by looking now.
             wake.events.send_modify(|p| *p += 1);
             wake.tell(None);
+            wake.erasures.fetch_add(1, Ordering::Relaxed);
             while let Ok(Some(note)) = listener.try_recv().await {
                 match note.payload().parse() {
+                    _ if note.payload() == ERASED => {
+                        wake.erasures.fetch_add(1, Ordering::Relaxed);
+                    }
                     Ok(id) => wake.tell(Some(id)),
                     Err(_) => wake.events.send_modify(|p| *p += 1),
                 }

@@ -3,6 +3,7 @@
 mod arguments;
 mod writer;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +16,9 @@ use super::jobs::Claim;
 use super::limits::Turn;
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{EventId, JobId};
+use crate::domain::private::{self, Part, Subject};
 use crate::domain::react::Task;
+use crate::keys::subject::SubjectKey;
 use crate::projections::rows::Row;
 use crate::proof::chain::{self, Hash};
 
@@ -54,6 +57,8 @@ struct Columns {
     payload: String,
     body: Hash,
     boundary: Option<Uuid>,
+    /// The same in plain, where private texts in it have to be encrypted first.
+    private: Option<Box<(Event, Actor)>>,
 }
 
 /// Where the last event of a request stands.
@@ -85,6 +90,9 @@ pub enum AppendError {
     /// The database refused the content: it will do so for ever.
     #[error("the database refused the events")]
     Refused(#[source] Arc<sqlx::Error>),
+    /// What is private in an event can't be encrypted.
+    #[error("the key of somebody whom the event names can't be used: {0}")]
+    Locked(String),
     /// Nothing is recorded until an operator has decided which history goes on.
     #[error("{0}; an operator has to decide which history goes on: coolops audit fork")]
     Closed(String),
@@ -96,13 +104,32 @@ pub enum AppendError {
     Stopped,
 }
 
+/// What is stored of an event.
+fn texts(event: &Event, actor: &Actor) -> (String, String) {
+    let payload = serde_json::to_string(event).expect("an event is plain data");
+    let actor = serde_json::to_string(actor).expect("an actor is plain data");
+    (actor, payload)
+}
+
+/// Visits all that is private of an event and of who did it.
+fn visit((event, actor): &mut (Event, Actor), visit: &mut private::Visit<'_>) {
+    let by = Subject::of_actor(actor);
+    private::event(event, by.as_ref(), visit);
+    private::actor(actor, visit);
+}
+
 impl Append {
     /// Adds an event, `expected` being its stream's version before it.
     pub fn event(&mut self, event_id: EventId, event: &Event, actor: &Actor, expected: i32) -> &mut Self {
         let (kind, schema_version) = event.kind();
         let address = event.address();
-        let payload = serde_json::to_string(event).expect("an event is plain data");
-        let actor = serde_json::to_string(actor).expect("an actor is plain data");
+        let mut private = Box::new((event.clone(), actor.clone()));
+        let mut is_private = false;
+        visit(&mut private, &mut |subject, _, _| {
+            is_private |= !subject.is_former();
+            true
+        });
+        let (actor, payload) = texts(event, actor);
         let body = chain::body_hash(payload.as_bytes());
         self.events.push(Columns {
             event_id: event_id.0,
@@ -119,6 +146,7 @@ impl Append {
             payload,
             body,
             boundary: address.boundary,
+            private: is_private.then_some(private),
         });
         self.touched.push(address.stream);
         self.touched.extend(address.boundary);
@@ -197,6 +225,37 @@ impl Append {
         span
     }
 
+    /// Whom the private texts in it are about, and what they are called.
+    fn subjects(&mut self) -> HashMap<Subject, Option<String>> {
+        let mut subjects: HashMap<Subject, Option<String>> = HashMap::new();
+        for private in self.events.iter_mut().filter_map(|event| event.private.as_mut()) {
+            visit(private, &mut |subject, part, text| {
+                if !subject.is_former() {
+                    let name = (part == Part::Name).then(|| text.clone());
+                    let known = subjects.entry(subject.clone()).or_default();
+                    *known = name.or_else(|| known.take());
+                }
+                true
+            });
+        }
+        subjects
+    }
+
+    /// Encrypts the private texts in it, with the keys of all its subjects.
+    fn encrypt(&mut self, keys: &HashMap<Subject, SubjectKey>) {
+        for event in &mut self.events {
+            let Some(mut private) = event.private.take() else { continue };
+            visit(&mut private, &mut |subject, _, text| {
+                if let Some(key) = keys.get(subject) {
+                    *text = key.seal(text);
+                }
+                true
+            });
+            (event.actor, event.payload) = texts(&private.0, &private.1);
+            event.body = chain::body_hash(event.payload.as_bytes());
+        }
+    }
+
     /// Checks what can be known before the database is asked.
     fn checked(mut self) -> Result<Self, AppendError> {
         let fence = self.fence.map(|(_, fence, _)| fence);
@@ -215,7 +274,12 @@ impl Store {
     ///
     /// # Errors
     /// See [`AppendError`]; nothing is recorded in part.
-    pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+    pub async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
+        let subjects = append.subjects();
+        if !subjects.is_empty() {
+            let keys = self.subject_keys(&subjects).await?;
+            append.encrypt(&keys);
+        }
         let span = append.span();
         let appended = self.appender.append(append).instrument(span.clone()).await;
         if let Ok(appended) = &appended {

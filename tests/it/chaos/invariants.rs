@@ -18,7 +18,7 @@ pub async fn hold(s: &Chaos<'_>) {
     let open = "select count(*) from job where state <> 'done'";
     let limit = std::time::Duration::from_mins(2);
     s.until_long("nothing is owed any more", limit, async || s.database.count(open).await == 0).await;
-    let store = Store::open(&s.database.url, 2).await.unwrap();
+    let store = Store::open(&s.database.url, 2).await.unwrap().with_keys(s.keys());
     let events: Vec<Recorded> =
         store.log().after(0, 1_000_000).await.unwrap().into_iter().map(Result::unwrap).collect();
     positions_have_no_gaps(s).await;

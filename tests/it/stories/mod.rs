@@ -9,6 +9,7 @@ mod deploying;
 mod engine_trouble;
 mod event_log;
 mod exporting;
+mod forgetting;
 mod history;
 mod intake;
 mod locks;

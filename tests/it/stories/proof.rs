@@ -271,7 +271,7 @@ fn a_decision_in_the_database_alone_hides_nothing() {
         let mut append = coolops::store::append::Append::default();
         append.event(coolops::domain::ids::EventId(uuid::Uuid::from_u128(7)), &decided, &crate::story::operator(), 0);
         s.app.store.append(append).await.unwrap();
-        s.database.execute(&format!("alter table event disable trigger all; update event set actor = replace(actor::text, 'test', 'eve')::json; {}", super::tampering::RECHAIN)).await;
+        s.database.execute(&format!("alter table event disable trigger all; update event set actor = replace(actor::text, 'operator', 'system')::json; {}", super::tampering::RECHAIN)).await;
         s.database.execute("delete from checkpoint; delete from tree_tile").await;
         let kinds: Vec<_> = anchored.app.audit(false).await.unwrap().findings.iter().map(|f| f.kind).collect();
         assert!(kinds.contains(&coolops::app::finding::Kind::RewrittenHistory), "{kinds:?}");

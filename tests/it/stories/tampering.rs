@@ -114,7 +114,7 @@ fn the_tail_is_cut_off_and_the_head_rewritten() {
 fn the_whole_chain_is_computed_anew() {
     found(Kind::RewrittenHistory, async |s, signed| {
         let edit = format!(
-            "update event set actor = replace(actor::text, 'ben', 'eve')::json, payload = replace(payload::text, 'ben', 'eve')::json where position > {}",
+            "update event set actor = replace(actor::text, 'slack', 'token')::json, payload = replace(payload::text, 'master-1', 'master-9')::json where position > {}",
             signed.before
         );
         changes(s, &format!("{edit}; {RECHAIN}")).await;
@@ -290,8 +290,9 @@ fn the_output_of_two_deployments_is_swapped() {
 #[test]
 fn an_actor_is_renamed() {
     found(Kind::EditedHeader, async |s, _| {
-        changes(s, "update event set actor = replace(actor::text, 'ana', 'eve')::json where position = (select min(position) from event where actor::text like '%ana%')").await;
-        Some(s.database.count("select min(position) from event where actor::text like '%eve%'").await)
+        let eve = r#"{"v":1,"kind":"slack","id":"U0EVE00001","of":"T0123456789","name":"eve"}"#;
+        changes(s, &format!("update event set actor = '{eve}' where position = (select min(position) from event where type = 'deployment_requested')")).await;
+        Some(s.database.count("select min(position) from event where type = 'deployment_requested'").await)
     });
 }
 

@@ -56,9 +56,9 @@ impl Database {
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap().rows_affected()
     }
 
-    pub async fn count(&self, statement: &'static str) -> i64 {
+    pub async fn count(&self, statement: &str) -> i64 {
         let mut connection = self.owner().await;
-        let count = sqlx::query_scalar(statement).fetch_one(&mut connection).await.unwrap();
+        let count = sqlx::query_scalar(AssertSqlSafe(statement.to_owned())).fetch_one(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         count
     }
@@ -73,9 +73,9 @@ impl Database {
         sqlx::query_as(statement).fetch_all(&mut connection).await.unwrap()
     }
 
-    pub async fn text(&self, statement: &'static str) -> String {
+    pub async fn text(&self, statement: &str) -> String {
         let mut connection = self.owner().await;
-        sqlx::query_scalar(statement).fetch_one(&mut connection).await.unwrap()
+        sqlx::query_scalar(AssertSqlSafe(statement.to_owned())).fetch_one(&mut connection).await.unwrap()
     }
 
     /// A connection under the limit that `migrate` gives every session of a database; a copied one has to be given it.

@@ -31,8 +31,9 @@ pub fn deployment(n: u128, environment: &str, state: State) -> Timed {
     let failure = Failure::Exit { code: 3 };
     let reason = StopReason::Operator { by: "test".into(), reason: "wrong build".into() };
     let (stopped, timed_out) = (reason.clone(), StopReason::TimeLimit { minutes: 60 });
-    let not_allowed =
-        StopReason::NotAllowed { denied: Denied::NotNamed { right: Right::Deploy, named: vec!["@ops".into()] } };
+    let not_allowed = StopReason::NotAllowed {
+        denied: Denied::NotNamed { right: Right::Deploy, named: vec!["@ops".into()], who: vec![] },
+    };
     let of = of(n);
     let stop =
         |reason| DeploymentStopped { of, reason, exit_code: Some(143), cut_off_after: None, log: Some(seal()) }.into();

@@ -53,7 +53,7 @@ use database::Database;
 use runner::FakeRunner;
 
 pub const CHANNEL: &str = "C0DEPLOYS1";
-const OWED_TO_SLACK: &str = "select count(*) from job where state in ('ready', 'leased') and kind in ('sync_message', 'reply_privately', 'report', 'report_lock')";
+const OWED_TO_SLACK: &str = "select count(*) from job where state in ('ready', 'leased') and kind in ('sync_message', 'reply_privately', 'report', 'report_lock', 'erase_output', 'erase_person')";
 const TO_BE_RUN: &str = "select count(*) from job where state = 'ready' and kind in ('run_deployment', 'move_lines')";
 /// A run that is over may still have to be tidied up after.
 const RUNS_NOT_DONE: &str = "select count(*) from job j where j.kind = 'move_lines' and j.state <> 'done' or j.kind = 'run_deployment' and (j.state = 'ready' or j.state = 'leased'

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coolops::keys;
+use coolops::keys::{self, Keyring};
 use coolops_lab::engine::Engine;
 use coolops_lab::image;
 use coolops_lab::standin::press::{Press, Signed};
@@ -240,6 +241,12 @@ impl Service {
             .unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
+    }
+
+    /// The keys of this installation.
+    pub fn keys(&self) -> Arc<Keyring> {
+        let (_, key) = self.environment.iter().find(|(name, _)| name == "COOLOPS_MASTER_KEY").unwrap();
+        Arc::new(Keyring::new(&key.clone().into(), &[]).unwrap())
     }
 
     /// Runs a command that must succeed; tells what it printed.

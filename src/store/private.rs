@@ -1,0 +1,409 @@
+//! The keys of private texts, and what opens those texts when events are read.
+//!
+//! **Invariant:** a subject's key is in the database before the first event that needs it, and no process remembers one
+//! beyond a read or an append: when its row is gone, nobody reads what is under it any more.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::Store;
+use super::append::AppendError;
+use super::log::ReadError;
+use crate::domain::event::{Actor, Event};
+use crate::domain::ids::{DeploymentId, ProjectId, SubjectKeyId};
+use crate::domain::private::{self, Part, Subject};
+use crate::keys::subject::{self, SubjectKey, SubjectSecret};
+use crate::keys::{KeyError, Keyring, SealedValue};
+
+/// Opens the private texts of the events that it was made for.
+#[derive(Default)]
+pub struct Opener {
+    /// The keys that there are: one that isn't here was destroyed.
+    keys: HashMap<Uuid, Known>,
+}
+
+enum Known {
+    /// Somebody's, who did much.
+    Ready(Box<SubjectKey>),
+    /// A deployment's: there are many, each for few texts.
+    Secret(SubjectSecret),
+    /// It is under a master key that isn't set, or was changed.
+    Locked(KeyError),
+}
+
+impl std::fmt::Debug for Opener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Opener({} keys)", self.keys.len())
+    }
+}
+
+/// So many characters of a key's id tell somebody who was erased from others.
+const MARK: usize = 12;
+
+impl Opener {
+    /// Of these keys, those that are not there any more.
+    pub(super) fn missing(&self, keys: Vec<Uuid>) -> Vec<Uuid> {
+        keys.into_iter().filter(|id| !self.keys.contains_key(id)).collect()
+    }
+
+    /// Opens a text in its place; `false` when it was erased.
+    fn text(&self, part: Part, text: &mut String) -> Result<bool, String> {
+        let Some(id) = subject::key_of(text) else { return Ok(true) };
+        let opened = match self.keys.get(&id) {
+            None => {
+                let mark = &id.simple().to_string()[..MARK];
+                *text = private::erased(part, mark);
+                return Ok(false);
+            }
+            Some(Known::Ready(key)) => key.open(text),
+            Some(Known::Secret(secret)) => SubjectKey::new(id, secret).open(text),
+            Some(Known::Locked(why)) => return Err(why.to_string()),
+        };
+        *text = opened.map_err(|why| why.to_string())?;
+        Ok(true)
+    }
+
+    fn opening<T>(
+        &self,
+        position: i64,
+        mut of: T,
+        visit: impl FnOnce(&mut T, &mut private::Visit<'_>),
+    ) -> Result<T, ReadError> {
+        let mut failed = None;
+        visit(&mut of, &mut |_, part, text| match self.text(part, text) {
+            Ok(there) => there,
+            Err(why) => {
+                failed.get_or_insert(why);
+                true
+            }
+        });
+        failed.map_or(Ok(of), |why| Err(ReadError::Locked { position, why }))
+    }
+
+    /// An event with its private texts in plain, where they weren't erased.
+    ///
+    /// # Errors
+    /// [`ReadError::Locked`].
+    pub(super) fn event(&self, position: i64, event: Event) -> Result<Event, ReadError> {
+        // Each text names its own key: whom it is about is asked when it is encrypted.
+        let anybody = Subject::Operator(String::new());
+        self.opening(position, event, |event, visit| private::event(event, Some(&anybody), visit))
+    }
+
+    /// The same of an actor.
+    ///
+    /// # Errors
+    /// [`ReadError::Locked`].
+    pub(super) fn actor(&self, position: i64, actor: Actor) -> Result<Actor, ReadError> {
+        self.opening(position, actor, |actor, visit| private::actor(actor, visit))
+    }
+}
+
+impl Opener {
+    /// The encrypted texts in stored texts, and what they say; without those that were erased.
+    pub(super) fn plain<'a>(&self, stored: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, String> {
+        let mut plain = BTreeMap::new();
+        for text in stored {
+            for at in memchr::memmem::find_iter(text.as_bytes(), subject::PREFIX.as_bytes()) {
+                let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_');
+                let sealed = &text[at..];
+                let sealed = &sealed[..sealed.find(|c| !is_part(c)).unwrap_or(sealed.len())];
+                let mut said = sealed.to_owned();
+                if subject::key_of(sealed).is_some() && matches!(self.text(Part::Words, &mut said), Ok(true)) {
+                    plain.insert(sealed, said);
+                }
+            }
+        }
+        plain
+    }
+}
+
+/// Whether a stored text may have private texts in it: most events have none, and are spared the rest.
+pub(super) fn may_be_private(stored: &str) -> bool {
+    memchr::memmem::find(stored.as_bytes(), subject::PREFIX.as_bytes()).is_some()
+}
+
+/// The ids of the keys that stored texts name.
+pub(super) fn keys_in<'a>(stored: impl IntoIterator<Item = &'a str>) -> Vec<Uuid> {
+    let mut ids = HashSet::new();
+    for text in stored {
+        for at in memchr::memmem::find_iter(text.as_bytes(), subject::PREFIX.as_bytes()) {
+            // Its id is of ASCII characters, or it is none.
+            ids.extend(text.get(at..at + subject::PREFIX.len() + 33).and_then(subject::key_of));
+        }
+    }
+    ids.into_iter().collect()
+}
+
+/// A key as its row has it.
+pub(super) struct Wrapped {
+    pub(super) id: Uuid,
+    pub(super) kind: String,
+    pub(super) key_id: String,
+    pub(super) nonce: Vec<u8>,
+    pub(super) ciphertext: Vec<u8>,
+}
+
+impl Wrapped {
+    fn open(self, keys: Option<&Keyring>) -> (Uuid, Known) {
+        let Self { id, kind, key_id, nonce, ciphertext } = self;
+        let wrapped = SealedValue { key_id, nonce, ciphertext };
+        let secret = match keys {
+            Some(keys) => keys.unwrap_subject(id, &wrapped),
+            None => Err(KeyError::UnknownKey(wrapped.key_id)),
+        };
+        (
+            id,
+            match secret {
+                Ok(secret) if kind == "output" => Known::Secret(secret),
+                Ok(secret) => Known::Ready(Box::new(SubjectKey::new(id, &secret))),
+                Err(why) => Known::Locked(why),
+            },
+        )
+    }
+}
+
+impl Store {
+    /// What opens the private texts in stored texts. Asks the database only when there are some.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(super) async fn opener(&self, stored: impl IntoIterator<Item = &str>) -> Result<Opener, sqlx::Error> {
+        let ids = keys_in(stored);
+        if ids.is_empty() {
+            return Ok(Opener::default());
+        }
+        let rows = sqlx::query_as!(
+            Wrapped,
+            "select id, kind, key_id, nonce, ciphertext from subject_key where id = any($1)",
+            &ids
+        );
+        Ok(self.opening_with(rows.fetch_all(&self.pool).await?))
+    }
+
+    /// What opens everything that is under these keys.
+    pub(super) fn opening_with(&self, rows: Vec<Wrapped>) -> Opener {
+        Opener { keys: rows.into_iter().map(|row| row.open(self.keys.as_deref())).collect() }
+    }
+
+    /// The keys of all these subjects, made where there are none yet; with what they are called, where that is known.
+    pub(super) async fn subject_keys(
+        &self,
+        subjects: &HashMap<Subject, Option<String>>,
+    ) -> Result<HashMap<Subject, SubjectKey>, AppendError> {
+        let keys =
+            self.keys.as_deref().ok_or_else(|| AppendError::Locked("the master key is not known here".to_owned()))?;
+        let (mut kinds, mut of, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for (subject, name) in subjects {
+            let (kind, id) = subject.stored();
+            kinds.push(kind);
+            of.push(id);
+            names.push(name.clone());
+        }
+        let mut found = HashMap::new();
+        // What was made, by us or by somebody else, is found the next time; an erasure may come in between.
+        for _ in 0..5 {
+            let rows = sqlx::query!(
+                r#"select a.n::int as "n!", k.id, k.key_id, k.nonce, k.ciphertext, a.name is distinct from k.name and a.name is not null as "renamed!"
+                     from unnest($1::text[], $2::text[], $3::text[]) with ordinality a(kind, subject, name, n)
+                     join subject_key k on k.kind = a.kind and k.subject = a.subject"#,
+                &kinds as &[&str],
+                &of,
+                &names as &[Option<String>]
+            )
+            .fetch_all(&self.pool)
+            .await
+            .map_err(unavailable)?;
+            for row in rows {
+                let Some((subject, name)) = usize::try_from(row.n - 1).ok().and_then(|n| subjects.iter().nth(n)) else {
+                    continue;
+                };
+                let wrapped = SealedValue { key_id: row.key_id, nonce: row.nonce, ciphertext: row.ciphertext };
+                let secret =
+                    keys.unwrap_subject(row.id, &wrapped).map_err(|why| AppendError::Locked(why.to_string()))?;
+                found.insert(subject.clone(), SubjectKey::new(row.id, &secret));
+                if row.renamed {
+                    sqlx::query!("update subject_key set name = $2 where id = $1", row.id, name.as_deref())
+                        .execute(&self.pool)
+                        .await
+                        .map_err(unavailable)?;
+                }
+            }
+            if found.len() == subjects.len() {
+                return Ok(found);
+            }
+            for (subject, name) in subjects.iter().filter(|(subject, _)| !found.contains_key(*subject)) {
+                let (id, secret) = subject::new_secret();
+                let (kind, of) = subject.stored();
+                let wrapped = keys.wrap(id, &secret);
+                sqlx::query!(
+                    "insert into subject_key (id, kind, subject, name, key_id, nonce, ciphertext) values ($1, $2, $3, $4, $5, $6, $7)
+                     on conflict (kind, subject) do nothing",
+                    id,
+                    kind,
+                    of,
+                    name.as_deref(),
+                    wrapped.key_id,
+                    wrapped.nonce,
+                    wrapped.ciphertext
+                )
+                .execute(&self.pool)
+                .await
+                .map_err(unavailable)?;
+            }
+        }
+        Err(unavailable(sqlx::Error::RowNotFound))
+    }
+}
+
+/// Somebody whose private texts can be erased.
+#[derive(Debug, Clone)]
+pub struct Erasable {
+    /// Their key.
+    pub key: SubjectKeyId,
+    /// `person` or `operator`.
+    pub kind: String,
+    /// Their id in Slack, or login name.
+    pub id: String,
+    /// What they were called last.
+    pub name: Option<String>,
+    /// When they were first named.
+    pub since: DateTime<Utc>,
+}
+
+/// Whom private texts are about.
+#[derive(Clone, Copy)]
+pub struct Subjects<'a>(&'a Store);
+
+impl Store {
+    /// Whom private texts are about.
+    pub fn subjects(&self) -> Subjects<'_> {
+        Subjects(self)
+    }
+}
+
+impl Subjects<'_> {
+    /// Everybody who is named in events under a key of theirs; in the order of their names.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn people(self) -> Result<Vec<Erasable>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "select id, kind, subject, name, made_at from subject_key where kind in ('person', 'operator') order by coalesce(name, subject), subject"
+        );
+        let rows = rows.fetch_all(&self.0.pool).await?.into_iter();
+        Ok(rows
+            .map(|r| Erasable { key: SubjectKeyId(r.id), kind: r.kind, id: r.subject, name: r.name, since: r.made_at })
+            .collect())
+    }
+
+    /// The key of the lines that a deployment printed and that stand in events; none where no event has any.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn key_of_output(self, deployment: DeploymentId) -> Result<Option<SubjectKeyId>, sqlx::Error> {
+        let of = deployment.to_string();
+        let key = sqlx::query_scalar!("select id from subject_key where kind = 'output' and subject = $1", of);
+        Ok(key.fetch_optional(&self.0.pool).await?.map(SubjectKeyId))
+    }
+
+    /// How many events name an id in plain: those that were recorded before names were encrypted, which stay as they are.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn named_in_plain(self, id: &str) -> Result<i64, sqlx::Error> {
+        let quoted = serde_json::Value::from(id).to_string();
+        sqlx::query_scalar!(
+            r#"select count(*) as "n!" from event where strpos(payload::text, $1) > 0 or strpos(actor::text, $1) > 0"#,
+            quoted
+        )
+        .fetch_one(&mut self.0.bulk().await?)
+        .await
+    }
+
+    /// Destroys somebody's key, and what else is kept of them outside the log; whoever remembers anything that was read
+    /// before forgets it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn destroy(self, key: SubjectKeyId) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "with gone as (delete from subject_key where id = $1 and kind <> 'output' returning subject),
+                  known as (delete from slack_person p using gone where p.id = gone.subject),
+                  told as (update slack_report r set person = null from gone where r.person like '% ' || gone.subject)
+             select from gone",
+            key.0
+        )
+        .execute(&self.0.pool)
+        .await?;
+        self.0.wake.erased();
+        Ok(())
+    }
+
+    /// The builds, and what else the events are about, that name a key.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn stories_of(self, key: SubjectKeyId) -> Result<Vec<(String, Uuid, Uuid)>, sqlx::Error> {
+        let named = format!("{}{}:", subject::PREFIX, key.0.simple());
+        let rows = sqlx::query!(
+            "select distinct stream_type, stream_id, correlation_id from event
+              where strpos(payload::text, $1) > 0 or strpos(actor::text, $1) > 0",
+            named
+        );
+        let rows = rows.fetch_all(&mut self.0.bulk().await?).await?.into_iter();
+        Ok(rows.map(|r| (r.stream_type, r.stream_id, r.correlation_id)).collect())
+    }
+
+    /// Keys that are under a master key other than these, by that; how many.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn under_other_keys(self, known: &[String]) -> Result<Vec<(String, i64)>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select key_id, count(*) as "n!" from subject_key where key_id <> all($1) group by 1 order by 1"#,
+            known
+        );
+        Ok(rows.fetch_all(&self.0.pool).await?.into_iter().map(|r| (r.key_id, r.n)).collect())
+    }
+
+    /// Destroys what a deployment printed: its lines in the journal, and those in events.
+    ///
+    /// # Errors
+    /// When the database does not answer, or no event says that it is erased.
+    pub async fn erase_output(self, deployment: DeploymentId) -> Result<(), sqlx::Error> {
+        sqlx::query_scalar!(r#"select erase_output($1) is null as "done""#, deployment.0)
+            .fetch_one(&mut self.0.bulk().await?)
+            .await?;
+        self.0.wake.moved(deployment);
+        Ok(())
+    }
+
+    /// Deployments of a project whose output is kept and began before a time; the oldest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn outputs_before(
+        self,
+        project: ProjectId,
+        before: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<DeploymentId>, sqlx::Error> {
+        let ids = sqlx::query_scalar!(
+            "select d.id from log_chunk c join deployment d on d.id = c.deployment_id join event e on e.position = d.since
+              where c.chunk_no = 0 and c.body is not null and c.recorded_at < $2 and d.project_id = $1 and not d.is_open and e.recorded_at < $2
+                and not exists (select from event o where o.type = 'output_erased' and o.payload->'of'->>'deployment_id' = d.id::text)
+              order by c.recorded_at limit $3",
+            project.0,
+            before,
+            limit
+        );
+        Ok(ids.fetch_all(&mut self.0.bulk().await?).await?.into_iter().map(DeploymentId).collect())
+    }
+}
+
+fn unavailable(error: sqlx::Error) -> AppendError {
+    AppendError::Unavailable(std::sync::Arc::new(error))
+}

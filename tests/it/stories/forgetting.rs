@@ -1,0 +1,273 @@
+//! Forgetting: people who ask for it, and what deployments printed; while chain, proofs and replay stay as they were.
+
+use coolops::app::finding::Kind;
+use coolops::domain::ids::DeploymentId;
+
+use crate::story::anchored::Anchored;
+use crate::story::{Story, build, story};
+
+/// What a command says, which goes well.
+fn says(s: &Story, arguments: &[&str]) -> String {
+    let (code, told, said) = s.coolops(arguments);
+    assert_eq!(code, 0, "{arguments:?}: {told}{said}");
+    told + &said
+}
+
+/// What a command is refused with.
+fn refused(s: &Story, arguments: &[&str]) -> String {
+    let (code, told, said) = s.coolops(arguments);
+    assert_eq!(code, 1, "{arguments:?}: {told}{said}");
+    said
+}
+
+/// The newest deployment.
+async fn newest(s: &Story) -> DeploymentId {
+    s.app.store.deployments().list(None, &[], 1).await.unwrap()[0].deployment.of.deployment_id
+}
+
+/// How many rows and columns of all tables have a text in them.
+async fn everywhere(s: &Story, text: &str) -> i64 {
+    let tables = "select string_agg(format('select count(*) from %I t where t::text like %L', c.relname, '%' || $1 || '%'), ' union all ')
+                    from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'public' and c.relkind = 'r'";
+    let statement = s.database.text(&tables.replace("$1", &format!("'{text}'"))).await;
+    s.database.count(&format!("select sum(count)::bigint from ({statement}) counted")).await
+}
+
+#[test]
+fn names_stand_in_the_database_only_where_they_can_be_erased() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        let plain =
+            "select count(*) from event where payload::text like '%U0ANA00001%' or actor::text like '%U0ANA00001%'";
+        assert_eq!(s.database.count(plain).await, 0);
+        let views = "select count(*) from history_events where type = 'deployment_requested' and actor = 'ana' and actor_id = 'U0ANA00001'";
+        assert_eq!(s.database.count(views).await, 1, "people's own tools know the name");
+        assert!(says(s, &["history"]).contains("ana"));
+        let export = says(s, &["audit", "export", "--plain"]);
+        let line = export.lines().find(|line| line.contains("deployment_requested")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(!line["actor"].as_str().unwrap().contains("ana"), "{line}");
+        assert!(line["plain"].as_object().unwrap().values().any(|said| said == "ana"), "{line}");
+        assert!(says(s, &["person", "list"]).contains("U0ANA00001  ana"), "{}", says(s, &["person", "list"]));
+    });
+}
+
+#[test]
+fn somebody_who_asks_for_it_is_a_former_member_everywhere_and_all_that_was_proved_still_holds() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ben", "master-1", "Production").await;
+        anchored.signs().await;
+        let requested = s.database.count("select min(position) from event where type = 'deployment_requested'").await;
+        let (code, proof, _) = s.coolops_with(&["audit", "prove", &requested.to_string()], &anchored.variables());
+        assert_eq!(code, 0);
+        let events = s.database.text("select string_agg(event::text, '' order by position) from event").await;
+        assert!(s.channel().contains("<@U0ANA00001> → *Staging*"), "{}", s.channel());
+
+        let said = says(s, &["person", "erase", "@ana", "--reason", "asked for by letter"]);
+        assert!(said.starts_with("ana is being erased: from the history at once"), "{said}");
+        s.settle().await;
+
+        assert!(s.channel().contains("a former member → *Staging*: :white_check_mark: *succeeded*"), "{}", s.channel());
+        assert!(s.channel().contains("<@U0BEN00001> → *Production*"), "{}", s.channel());
+        assert_eq!(everywhere(s, "U0ANA00001").await, 0, "her id is nowhere in the database");
+        assert_eq!(everywhere(s, "\"ana\"").await, 0, "nor her name");
+        let history = says(s, &["history"]);
+        assert!(
+            history.contains("a former member") && history.contains("ben") && !history.contains("ana"),
+            "{history}"
+        );
+        for arguments in [["audit", "show", "master-1"], ["explain", "master-1", "--json"]] {
+            let told = says(s, &arguments);
+            assert!(told.contains("a former member") && !told.contains("\"ana\""), "{told}");
+        }
+        // What was recorded is byte for byte what it was, and one event more says that somebody was erased.
+        let now = s.database.text("select string_agg(event::text, '' order by position) from event").await;
+        assert!(now.starts_with(&events), "no event changed");
+        assert_eq!(anchored.app.audit(true).await.unwrap().findings, []);
+        let key = coolops::proof::checkpoint::PublicKey::read(&anchored.public).unwrap();
+        coolops::proof::statement::Statement::read(&proof).unwrap().check(&[key]).unwrap();
+        let rebuilt = s.app.rebuild().await.unwrap();
+        assert!(rebuilt.tables.iter().all(|t| t.written == 0 && t.removed == 0), "{rebuilt:?}");
+        let said = says(s, &["history", "--settings"]);
+        assert!(
+            said.contains("erased somebody from the whole history") && said.contains("asked for by letter"),
+            "{said}"
+        );
+        // Who comes back is somebody new.
+        s.ci_announces(build("master-2")).await;
+        s.presses("ana", "master-2", "Staging").await;
+        assert!(s.channel().contains("<@U0ANA00001> → *Staging*"), "{}", s.channel());
+        assert!(s.channel().contains("a former member → *Staging*"), "{}", s.channel());
+    });
+}
+
+#[test]
+fn whoever_still_does_something_or_is_not_there_is_not_erased() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.settle().await;
+        let said = refused(s, &["person", "erase", "ana", "--reason", "x"]);
+        assert!(said.contains("ana has a deployment under way (master-1 on Staging); stop it, or wait"), "{said}");
+        s.container_ends("master-1", 0).await;
+        s.settle().await;
+        s.writes("ana", "lock Staging").await;
+        s.settle().await;
+        let said = refused(s, &["person", "erase", "ana", "--reason", "x"]);
+        assert!(said.contains("ana holds the lock on Staging of api; take it away first"), "{said}");
+        says(s, &["environment", "unlock", "api", "Staging"]);
+        for (who, reason, said) in [
+            ("nobody", "x", "there is nothing of nobody that could be erased"),
+            ("ana", " ", "--reason is empty; say why, it is recorded for ever"),
+            ("ana", &"x".repeat(10_000), "the reason has 10000 characters; it has 500 at most"),
+        ] {
+            let told = refused(s, &["person", "erase", who, "--reason", reason]);
+            assert!(told.contains(said), "{told}");
+        }
+        says(s, &["project", "hold", "api", "--reason", "case 7"]);
+        let said = refused(s, &["person", "erase", "ana", "--reason", "x"]);
+        assert!(said.contains("everything of api is held (case 7)"), "{said}");
+        says(s, &["project", "hold", "api", "--end"]);
+        says(s, &["person", "erase", "U0ANA00001", "--reason", "x"]);
+        s.settle().await;
+        assert!(!s.channel().contains("U0ANA00001"), "{}", s.channel());
+    });
+}
+
+#[test]
+fn an_operator_is_erased_by_their_login_name() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        says(s, &["deploy", "api", "master-1", "Staging"]);
+        s.settle().await;
+        let login = s.database.text("select subject from subject_key where kind = 'operator'").await;
+        assert!(s.channel().contains(&login), "{}", s.channel());
+        says(s, &["person", "erase", &login, "--operator", "--reason", "has left"]);
+        s.settle().await;
+        assert!(s.channel().contains("a former operator"), "{}", s.channel());
+    });
+}
+
+#[test]
+fn output_with_a_secret_that_no_mask_knew_is_erased_here_and_in_slack() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        s.ci_announces(build("master-1")).await;
+        s.runner.will_print(&["begins", "the password is swordfish"], 3);
+        s.presses("ana", "master-1", "Staging").await;
+        assert!(s.channel().contains("swordfish"), "{}", s.channel());
+        assert!(s.threads().contains("swordfish"), "{}", s.threads());
+        anchored.signs().await;
+        let id = newest(s).await.to_string();
+        let said = says(s, &["deployment", "erase-output", &id, "--reason", "it printed a password"]);
+        assert!(said.contains("What master-1 printed on Staging is being erased, here and in Slack."), "{said}");
+        s.settle().await;
+        for shown in [s.channel(), s.threads(), says(s, &["explain", "master-1"]), says(s, &["audit", "show", &id])] {
+            assert!(!shown.contains("swordfish"), "{shown}");
+        }
+        assert!(s.channel().contains("*failed*: exit code 3"), "{}", s.channel());
+        assert_eq!(everywhere(s, "swordfish").await, 0);
+        let logs = says(s, &["deployment", "logs", &id]);
+        assert!(
+            logs.starts_with("What it printed was erased by ") && logs.contains(": it printed a password ("),
+            "{logs}"
+        );
+        let (_, page) = s.get(&s.log_path()).await;
+        assert!(page.contains("it printed a password") && !page.contains("swordfish"), "{page}");
+        assert_eq!(anchored.app.audit(true).await.unwrap().findings, []);
+        let rebuilt = s.app.rebuild().await.unwrap();
+        assert!(rebuilt.tables.iter().all(|t| t.written == 0), "{rebuilt:?}");
+        // Asked for again, it is gone already.
+        says(s, &["deployment", "erase-output", &id, "--reason", "again"]);
+        assert_eq!(s.database.count("select count(*) from event where type = 'output_erased'").await, 1);
+    });
+}
+
+#[test]
+fn output_is_not_erased_while_it_is_written_nor_while_its_project_is_held() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.settle().await;
+        let id = newest(s).await.to_string();
+        let erase = ["deployment", "erase-output", id.as_str(), "--reason", "x"];
+        let said = refused(s, &erase);
+        assert!(said.contains("master-1 on Staging is running: its output is still being written"), "{said}");
+        s.container_ends("master-1", 0).await;
+        s.settle().await;
+        says(s, &["project", "hold", "api", "--reason", "case 7"]);
+        assert!(says(s, &["project", "show", "api"]).contains("nothing of it is erased: case 7"));
+        assert!(refused(s, &erase).contains("everything of api is held (case 7)"));
+        says(s, &["project", "hold", "api", "--end"]);
+        says(s, &erase);
+        s.settle().await;
+        let unknown = "00000000-0000-4000-8000-000000000007";
+        let said = refused(s, &["deployment", "erase-output", unknown, "--reason", "x"]);
+        assert!(said.contains("there is no deployment"), "{said}");
+    });
+}
+
+#[test]
+fn output_is_kept_for_as_long_as_its_project_says_and_not_while_it_is_held() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.will_print(&["one"], 1);
+        s.presses("ana", "master-1", "Staging").await;
+        let id = newest(s).await.to_string();
+        s.database.set_clock(31 * 24 * 60 * 60).await;
+        s.app.store.keep_clock().await.unwrap();
+        assert_eq!(s.app.expire_outputs().await.unwrap(), 0, "for ever, as at first");
+        let said = refused(s, &["project", "set", "api", "--keep-output", "0"]);
+        assert!(said.contains("the time that output is kept in days"), "{said}");
+        says(s, &["project", "hold", "api", "--reason", "case 7"]);
+        assert!(says(s, &["project", "set", "api", "--keep-output", "30"]).contains("kept for 30 days"));
+        assert_eq!(s.app.expire_outputs().await.unwrap(), 0, "it is held");
+        says(s, &["project", "hold", "api", "--end"]);
+        assert_eq!(s.app.expire_outputs().await.unwrap(), 1);
+        assert_eq!(s.app.expire_outputs().await.unwrap(), 0, "once");
+        s.settle().await;
+        let logs = says(s, &["deployment", "logs", &id]);
+        assert!(logs.starts_with("What it printed was kept for 30 days ("), "{logs}");
+        assert!(!s.channel().contains("one"), "{}", s.channel());
+    });
+}
+
+#[test]
+fn a_key_that_is_gone_and_that_nobody_said_was_destroyed_is_found() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        anchored.signs().await;
+        s.tampered = true;
+        s.database.execute("delete from subject_key where kind = 'person'").await;
+        let report = anchored.app.audit(false).await.unwrap();
+        let found: Vec<_> = report.findings.iter().filter(|f| f.kind == Kind::MissingKey).collect();
+        let first = s.database.count("select min(position) from event where type = 'deployment_requested'").await;
+        assert!(matches!(&found[..], [only] if only.position == Some(first)), "{:#?}", report.findings);
+    });
+}
+
+#[test]
+fn what_a_destroyed_key_left_to_do_is_found_and_done_when_the_job_is_lost() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.will_print(&["swordfish"], 3);
+        s.presses("ana", "master-1", "Staging").await;
+        let id = newest(s).await.to_string();
+        says(s, &["deployment", "erase-output", &id, "--reason", "x"]);
+        says(s, &["person", "erase", "ana", "--reason", "x"]);
+        s.database.execute("delete from job where kind in ('erase_output', 'erase_person')").await;
+        for task in s.app.store.jobs().missing().await.unwrap() {
+            s.app.store.jobs().want(task).await.unwrap();
+        }
+        s.settle().await;
+        assert_eq!(everywhere(s, "swordfish").await + everywhere(s, "U0ANA00001").await, 0);
+    });
+}
