@@ -8,7 +8,11 @@ use serde::Serialize;
 use super::App;
 use crate::domain::ids::BuildId;
 use crate::domain::react::Task;
-use crate::slack::client::{Shown, Slack, SlackError};
+use crate::slack::client::{Shown, Slack, SlackError, TOO_MUCH};
+use crate::store::limits::Pace;
+
+/// Pages of a channel's history that are looked through, of 200 messages each.
+const PAGES_MAX: usize = 50;
 
 /// In what way a message is not as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -22,6 +26,18 @@ pub enum Wrong {
     Stale,
     /// It is marked as ours, and its build is not known here: another installation's, or of a history that was given up.
     NotOurs,
+}
+
+impl Wrong {
+    /// The word for it in counts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Doubled => "doubled",
+            Self::Stale => "stale",
+            Self::NotOurs => "not_ours",
+        }
+    }
 }
 
 /// A message that is not as it should be.
@@ -60,7 +76,8 @@ fn bare(text: &str) -> String {
 }
 
 impl App {
-    /// Reads back what Slack shows in some channels of builds since a time, and tells what is not as it was sent.
+    /// Reads back what Slack shows in some channels of builds since a time, and tells what is not as it was sent. Each
+    /// page waits for a turn in a scope, where one is given with its pace.
     ///
     /// # Errors
     /// See [`NoAudit`].
@@ -69,12 +86,25 @@ impl App {
         slack: &Slack,
         channels: &[String],
         since: DateTime<Utc>,
+        turns: Option<(&str, Pace)>,
     ) -> Result<Vec<Found>, NoAudit> {
         let mut found = Vec::new();
         for channel in channels {
             let refused = |why| NoAudit::Slack { channel: channel.clone(), why };
             // What is posted meanwhile is in the database first, or is not shown yet.
-            let shown = slack.builds_in(channel, since).await.map_err(refused)?;
+            let (mut shown, mut from) = (Vec::new(), Some(String::new()));
+            for _ in 0..PAGES_MAX {
+                let Some(at) = from.take() else { break };
+                if let Some((scope, pace)) = turns {
+                    tokio::time::sleep(self.store.paces().reserve_turn(scope, pace).await?).await;
+                }
+                let (page, next) = slack.builds_in(channel, since, &at).await.map_err(refused)?;
+                shown.extend(page);
+                from = next;
+            }
+            if from.is_some() {
+                return Err(refused(SlackError::Refused(TOO_MUCH.to_owned())));
+            }
             let sent = self.store.messages().live_since(channel, since).await?;
             let by_build: HashMap<BuildId, &str> = sent.iter().map(|s| (s.build, s.ts.as_str())).collect();
             let there: HashSet<&str> = shown.iter().map(|shown| shown.ts.as_str()).collect();

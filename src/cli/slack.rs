@@ -53,7 +53,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         None => app.store.directory().channels().await?,
     };
     ensure!(!channels.is_empty(), "there is no project whose channel could be looked at");
-    let found = app.audit_slack(&slack, &channels, at).await?;
+    let found = app.audit_slack(&slack, &channels, at, None).await?;
     let on_their_way = if repair { app.repair_slack(&found).await? } else { 0 };
     if format.json {
         output::json(&json!({ "found": found, "repaired": on_their_way }));

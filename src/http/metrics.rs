@@ -27,6 +27,10 @@ impl Recorder {
         let handle = PrometheusBuilder::new().install_recorder()?;
         metrics::describe_counter!("coolops_claims_total", "Jobs claimed, by how the claim came about.");
         metrics::describe_counter!("coolops_slack_calls_total", "Calls of Slack's Web API, by method and outcome.");
+        metrics::describe_counter!(
+            "coolops_slack_found_total",
+            "Messages that were found not to be as they were sent."
+        );
         metrics::describe_counter!("coolops_ci_deliveries_total", "Webhooks of CI systems, by system and verdict.");
         metrics::describe_counter!("coolops_slack_requests_refused_total", "Requests that Slack did not sign.");
         metrics::describe_counter!(

@@ -186,6 +186,14 @@ impl Crew {
                 let (app, Tools::Slack(..)) = (Arc::clone(&self.0.app), &self.0.tools) else { return };
                 self.0.tracker.spawn(async move { housekeeping::remind_of_locks(&app).await });
             }
+            Chore::SweepSlack => {
+                let (crew, Tools::Slack(..)) = (self.clone(), &self.0.tools) else { return };
+                self.0.tracker.spawn(async move {
+                    if let Tools::Slack(slack, paces) = &crew.0.tools {
+                        housekeeping::sweep_slack(&crew.0.app, slack, paces).await;
+                    }
+                });
+            }
             Chore::Forget => housekeeping::forget(&self.0.app).await,
             Chore::AskAfterGroups => {
                 let (app, Tools::Slack(..)) = (Arc::clone(&self.0.app), &self.0.tools) else { return };

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::slack_calls::Paces;
+use super::sweep_slack;
 use crate::app::App;
 use crate::domain::ids::LockableId;
 use crate::domain::react::Task;
 use crate::runner::{Found, Runner};
+use crate::slack::client::Slack;
 
 /// What is looked after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,15 +28,18 @@ pub(super) enum Chore {
     AskAfterGroups,
     /// Somebody may have forgotten a lock without an end.
     RemindOfLocks,
+    /// Slack may show something else than it was sent. That is looked at an hour after the start at first: starts are many.
+    SweepSlack,
 }
 
 /// Every chore, and how often it is done.
-const CHORES: [(Chore, Duration); 5] = [
+const CHORES: [(Chore, Duration); 6] = [
     (Chore::FindOwedWork, Duration::from_mins(5)),
     (Chore::Forget, Duration::from_mins(5)),
     (Chore::SweepContainers, Duration::from_secs(30)),
     (Chore::AskAfterGroups, Duration::from_mins(1)),
     (Chore::RemindOfLocks, Duration::from_mins(5)),
+    (Chore::SweepSlack, Duration::from_hours(1)),
 ];
 
 /// When each chore was done last, by this process.
@@ -43,14 +49,18 @@ pub(super) struct Housekeeping {
 }
 
 impl Housekeeping {
-    /// The chores that are due, which are taken to be done then; at first all of them.
+    /// The chores that are due, which are taken to be done then; at first all but those that wait.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Chore> {
         let mut due = Vec::new();
         for (done, (chore, every)) in self.done.iter_mut().zip(CHORES) {
-            if done.is_none_or(|at| now.duration_since(at) >= every) {
+            let is_due = match done {
+                None => chore != Chore::SweepSlack,
+                Some(at) => now.duration_since(*at) >= every,
+            };
+            if is_due || done.is_none() {
                 *done = Some(now);
-                due.push(chore);
             }
+            due.extend(is_due.then_some(chore));
         }
         due
     }
@@ -105,6 +115,13 @@ pub(super) async fn forget(app: &App) {
     };
     if let Err(e) = forgotten.await {
         tracing::warn!(error = format!("{e:#}"), "what nobody needs any more can't be forgotten now");
+    }
+}
+
+/// Holds what Slack shows against what it was sent.
+pub(super) async fn sweep_slack(app: &App, slack: &Slack, paces: &Paces) {
+    if let Err(e) = sweep_slack::sweep(app, slack, paces).await {
+        tracing::warn!(error = format!("{e:#}"), "what Slack shows can't be held against what it was sent");
     }
 }
 

@@ -20,6 +20,7 @@ pub mod report_lock;
 pub mod run_deployment;
 pub mod slack_calls;
 mod stop;
+pub mod sweep_slack;
 pub mod sync_message;
 
 use std::time::Duration;

@@ -379,35 +379,31 @@ impl Slack {
         Err(SlackError::Refused(TOO_MUCH.to_owned()))
     }
 
-    /// The messages of builds that a channel shows since a time, by their metadata; the newest first.
+    /// A page of the messages of builds that a channel shows since a time, by their metadata, the newest first; and where
+    /// the next page begins, if there is one.
     ///
     /// # Errors
-    /// See [`SlackError`]; also when there is more to look through than is reasonable.
-    pub async fn builds_in(&self, channel: &str, since: DateTime<Utc>) -> Result<Vec<Shown>, SlackError> {
+    /// See [`SlackError`].
+    pub async fn builds_in(
+        &self,
+        channel: &str,
+        since: DateTime<Utc>,
+        from: &str,
+    ) -> Result<(Vec<Shown>, Option<String>), SlackError> {
         let oldest = format!("{}.000000", since.timestamp());
-        let (mut shown, mut cursor) = (Vec::new(), String::new());
-        for _ in 0..PAGES_MAX {
-            let mut params = vec![
-                ("channel", channel),
-                ("limit", "200"),
-                ("include_all_metadata", "true"),
-                ("oldest", oldest.as_str()),
-            ];
-            if !cursor.is_empty() {
-                params.push(("cursor", cursor.as_str()));
-            }
-            let history: History = self.get("conversations.history", &params).await?;
-            shown.extend(history.messages.into_iter().filter_map(|message| {
-                let metadata = message.metadata.filter(|metadata| metadata.event_type == METADATA_TYPE)?;
-                let build = metadata.event_payload.get("build_id")?.as_str()?.parse().ok()?;
-                Some(Shown { build, ts: message.ts, text: message.text })
-            }));
-            cursor = history.response_metadata.map(|m| m.next_cursor).unwrap_or_default();
-            if cursor.is_empty() {
-                return Ok(shown);
-            }
+        let mut params =
+            vec![("channel", channel), ("limit", "200"), ("include_all_metadata", "true"), ("oldest", oldest.as_str())];
+        if !from.is_empty() {
+            params.push(("cursor", from));
         }
-        Err(SlackError::Refused(TOO_MUCH.to_owned()))
+        let history: History = self.get("conversations.history", &params).await?;
+        let shown = history.messages.into_iter().filter_map(|message| {
+            let metadata = message.metadata.filter(|metadata| metadata.event_type == METADATA_TYPE)?;
+            let build = metadata.event_payload.get("build_id")?.as_str()?.parse().ok()?;
+            Some(Shown { build, ts: message.ts, text: message.text })
+        });
+        let next = history.response_metadata.map(|m| m.next_cursor).filter(|next| !next.is_empty());
+        Ok((shown.collect(), next))
     }
 
     /// Whether a channel's history may be read: one look at its end.

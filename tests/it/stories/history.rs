@@ -1,7 +1,12 @@
 //! Stories of people who ask what happened.
 
 use axum::http::StatusCode;
+use coolops::app::slack_audit::Wrong;
 use coolops::domain::settings::EnvironmentChange;
+use coolops::jobs::slack_calls::Paces;
+use coolops::jobs::sweep_slack;
+use coolops::slack::client::Slack;
+use coolops_lab::standin::workspace::Fault;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -235,6 +240,33 @@ fn what_slack_shows_is_held_against_what_it_was_sent_and_made_right() {
             .retain(|m| m.metadata["event_payload"]["build_id"] != "00000000-0000-4000-8000-000000000007");
         let (code, _, said) = s.coolops(&["slack", "audit"]);
         assert!(code == 1 && said.contains("SLACK_BOT_TOKEN is not set"), "{said}");
+    });
+}
+
+#[test]
+fn what_slack_shows_is_looked_at_now_and_then_without_anybody_asking() {
+    story(async |s| {
+        for n in 1..=3 {
+            s.ci_announces(build(&format!("master-{n}"))).await;
+        }
+        let slack = Slack::new(&s.standin.api_url(), &"xoxb-test".to_owned().into()).unwrap();
+        let paces = Paces::unbounded();
+        assert_eq!(sweep_slack::sweep(&s.app, &slack, &paces).await.unwrap(), []);
+        {
+            let mut workspace = s.standin.workspace();
+            let messages = &mut workspace.channels[0].messages;
+            messages.remove(0);
+            messages[1].text = "something else".to_owned();
+        }
+        let found = sweep_slack::sweep(&s.app, &slack, &paces).await.unwrap();
+        assert_eq!(found.iter().map(|one| one.wrong).collect::<Vec<_>>(), [Wrong::Missing, Wrong::Stale]);
+        s.settle().await;
+        assert!(s.channel().contains("# Api: master-1") && s.channel().contains("# Api: master-3"), "{}", s.channel());
+        assert_eq!(sweep_slack::sweep(&s.app, &slack, &paces).await.unwrap(), []);
+        // Slack wants to be left alone: the sweep does that, and so does everybody else who reads.
+        s.standin.workspace().plan("conversations.history", Fault::RateLimited(30), 1);
+        assert_eq!(sweep_slack::sweep(&s.app, &slack, &paces).await.unwrap(), []);
+        assert!(!s.app.store.paces().closed_for("slack:conversations.history").await.unwrap().is_zero());
     });
 }
 
