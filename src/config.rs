@@ -7,7 +7,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::keys::Keyring;
 use crate::places::Place;
+use crate::places::witness::Endpoint;
 use crate::proof::checkpoint::{LogKey, PublicKey};
+use crate::proof::cosignature::{WitnessKey, WitnessPublicKey};
 use crate::telemetry;
 
 /// A role of the program.
@@ -147,6 +149,30 @@ pub const VARIABLES: &[Variable] = &[
         uses: [O, O, I, I, O],
     },
     Variable {
+        name: "COOLOPS_WITNESSES",
+        help: "witnesses that are asked to cosign checkpoints, separated by commas: each its public key, a space, and the address before /add-checkpoint",
+        default: None,
+        uses: [O, O, I, I, O],
+    },
+    Variable {
+        name: "COOLOPS_WITNESS_THRESHOLD",
+        help: "how many of these have to cosign; all of them where it is not set",
+        default: None,
+        uses: [O, O, I, I, O],
+    },
+    Variable {
+        name: "COOLOPS_WITNESS_KEY",
+        help: "what this installation cosigns other logs with, as their witness (coolops audit key NAME --witness makes one)",
+        default: None,
+        uses: [O, O, I, I, I],
+    },
+    Variable {
+        name: "COOLOPS_WITNESS_LOGS",
+        help: "public keys of the logs that this installation is a witness of, separated by commas",
+        default: None,
+        uses: [O, O, I, I, I],
+    },
+    Variable {
         name: "COOLOPS_WORKER_SLOTS",
         help: "deployments at a time in one process, 1 to 1000",
         default: Some("4"),
@@ -219,6 +245,14 @@ pub struct Config {
     pub checkpoint_keys: Vec<PublicKey>,
     /// Where they are kept.
     pub checkpoints: Vec<Place>,
+    /// Who is asked to cosign them.
+    pub witnesses: Vec<(WitnessPublicKey, Endpoint)>,
+    /// How many of these have to.
+    pub witness_threshold: usize,
+    /// What this installation cosigns other logs with.
+    pub witness_key: Option<WitnessKey>,
+    /// The logs that it is a witness of.
+    pub witness_logs: Vec<PublicKey>,
     /// Deployments at a time.
     pub slots: usize,
     /// Whether deployments are kept from the Docker host.
@@ -241,6 +275,7 @@ const IN_FILES: &[&str] = &[
     "COOLOPS_MASTER_KEY",
     "COOLOPS_MASTER_KEY_PREVIOUS",
     "COOLOPS_CHECKPOINT_KEY",
+    "COOLOPS_WITNESS_KEY",
     "SLACK_BOT_TOKEN",
     "SLACK_SIGNING_SECRET",
 ];
@@ -415,10 +450,68 @@ impl Config {
         if checkpoint_keys.is_empty() && !checkpoints.is_empty() {
             r.problems.push("COOLOPS_CHECKPOINT_KEY is not set, and COOLOPS_CHECKPOINTS is; make a key with: coolops audit key NAME".to_owned());
         }
+        let mut witnesses: Vec<(WitnessPublicKey, Endpoint)> = Vec::new();
+        for witness in listed(r.text("COOLOPS_WITNESSES")) {
+            let read = witness
+                .split_once(' ')
+                .and_then(|(key, at)| Some((WitnessPublicKey::read(key).ok()?, Endpoint::read(at.trim())?)));
+            match read {
+                Some((key, _)) if witnesses.iter().any(|(other, _)| other.name() == key.name()) => {
+                    r.problems.push(format!("COOLOPS_WITNESSES: two are called {}", key.name()));
+                }
+                Some(read) => witnesses.push(read),
+                None => r.problems.push(
+                    "COOLOPS_WITNESSES: write each as its public key (name+hash+key), a space and its address (https://…)"
+                        .to_owned(),
+                ),
+            }
+        }
+        let witness_threshold = match r.text("COOLOPS_WITNESS_THRESHOLD") {
+            None => witnesses.len(),
+            Some(text) => text.parse().ok().filter(|wanted| *wanted <= witnesses.len()).unwrap_or_else(|| {
+                let many = witnesses.len();
+                r.problems.push(format!(
+                    "COOLOPS_WITNESS_THRESHOLD: write a number from 0 to {many}, the number of witnesses"
+                ));
+                0
+            }),
+        };
+        if checkpoint_keys.is_empty() && !witnesses.is_empty() {
+            r.problems.push(
+                "COOLOPS_CHECKPOINT_KEY is not set, and COOLOPS_WITNESSES is: there is nothing to cosign".to_owned(),
+            );
+        }
+        let witness_key = r.text("COOLOPS_WITNESS_KEY").and_then(|key| {
+            WitnessKey::read(&key.into())
+                .map_err(|_| {
+                    r.problems.push(
+                        "COOLOPS_WITNESS_KEY: it is no witness's key; make one with: coolops audit key NAME --witness"
+                            .to_owned(),
+                    )
+                })
+                .ok()
+        });
+        let mut witness_logs = Vec::new();
+        for key in listed(r.text("COOLOPS_WITNESS_LOGS")) {
+            match PublicKey::read(&key) {
+                Ok(key) => witness_logs.push(key),
+                Err(e) => r.problems.push(format!("COOLOPS_WITNESS_LOGS: {e}")),
+            }
+        }
+        if witness_key.is_some() == witness_logs.is_empty() {
+            r.problems.push(
+                "COOLOPS_WITNESS_KEY and COOLOPS_WITNESS_LOGS go together: what is cosigned with, and which logs"
+                    .to_owned(),
+            );
+        }
         if !r.problems.is_empty() {
             return Err(ConfigError(r.problems));
         }
         Ok(Self {
+            witnesses,
+            witness_threshold,
+            witness_key,
+            witness_logs,
             migrate_database_url: migrate_database_url.unwrap_or_else(|| database_url.clone()),
             database_url,
             redis_url,

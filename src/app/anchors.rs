@@ -41,6 +41,7 @@ impl Anchors {
     pub fn of(evidence: Evidence) -> Self {
         let mut anchors = Self { forks: evidence.forks, ..Self::default() };
         anchors.findings.extend(evidence.problems.into_iter().map(|said| Finding::of(Kind::MissingCheckpoint, said)));
+        anchors.findings.extend(evidence.uncosigned.map(|said| Finding::of(Kind::Uncosigned, said)));
         for Found { at, outside, opened } in evidence.found {
             match opened {
                 Ok(opened) => anchors.waiting.entry(opened.size).or_default().push((at, outside, opened.root)),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use super::witnesses::{Witness, Witnessing};
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
 use crate::domain::event::{Actor, Event};
 use crate::domain::fork_events::ForkDecided;
@@ -29,6 +30,19 @@ pub struct Keeping {
     pub believed: Vec<PublicKey>,
     /// Where they are kept.
     pub places: Vec<Place>,
+    /// Who is asked to cosign them.
+    pub witnesses: Vec<Witness>,
+    /// How many of these have to.
+    pub threshold: usize,
+    /// What this installation is a witness of others with; none where it is none.
+    pub witnessing: Option<Witnessing>,
+}
+
+impl Keeping {
+    /// How many of the witnesses cosigned a note.
+    pub fn cosigned(&self, note: &str) -> usize {
+        self.witnesses.iter().filter(|witness| witness.key.signed(note).is_some()).count()
+    }
 }
 
 /// Why there is no checkpoint.
@@ -128,6 +142,9 @@ impl App {
         let there = self.look_at_places().await?;
         let one_is_read = there.iter().any(|there| !matches!(there, There::Unusable(_)));
         let signed = self.sign(signer, one_is_read).await?;
+        if let Some(newest) = self.store.checkpoints().newest().await? {
+            self.ask_witnesses(&newest).await?;
+        }
         let sending = self.keeping.places.iter().zip(&there).map(|(place, there)| self.bring_up_to_date(place, there));
         for sent in futures::future::join_all(sending).await {
             sent?;
@@ -284,7 +301,7 @@ impl App {
     }
 
     /// What a tree tells, with the leaves that it needs for it.
-    async fn of_tree<T>(&self, ask: impl Fn(&Tiles) -> Result<T, NoProof>) -> Result<T, NoCheckpoint> {
+    pub(super) async fn of_tree<T>(&self, ask: impl Fn(&Tiles) -> Result<T, NoProof>) -> Result<T, NoCheckpoint> {
         let mut tiles = Tiles { whole: self.store.checkpoints().tiles().await?, ..Tiles::default() };
         loop {
             match ask(&tiles) {
@@ -314,9 +331,10 @@ impl App {
             kept = 0;
         }
         let Some(newest) = checkpoints.newest().await? else { return Ok(()) };
+        let cosigned = self.cosigned_note(&newest).await?;
         let newest_there = async {
             self.send(place, &newest).await?;
-            place.call_newest(&newest.note).await
+            place.call_newest(&cosigned).await
         };
         if let Err(e) = newest_there.await {
             tracing::warn!(place = place.name(), error = %e, "checkpoints can't be kept there now");
@@ -485,7 +503,7 @@ impl App {
         let hashes = (&event.body_hash[..], &previous[..], &event.chain_hash[..]);
         let exported =
             Exported::new(event.position, event.micros_since_2000(), &event.header(), &event.payload, hashes);
-        let proof = Statement::new(key.name(), exported.into_owned(), &inclusion, &signed.note);
+        let proof = Statement::new(key.name(), exported.into_owned(), &inclusion, &self.cosigned_note(&signed).await?);
         // Nobody is given one that does not hold.
         match proof.check(&self.keeping.believed) {
             Ok(_) => Ok(proof),
@@ -514,6 +532,8 @@ pub struct Evidence {
     pub forks: Vec<Fork>,
     /// Places that can't be read, or lack what was kept there.
     pub problems: Vec<String>,
+    /// That too few witnesses cosigned the newest checkpoint outside.
+    pub uncosigned: Option<String>,
 }
 
 impl App {
@@ -527,6 +547,7 @@ impl App {
         if believed.is_empty() {
             return Ok(evidence);
         }
+        let mut cosigned = None;
         let signed = self.store.checkpoints().after(0, i64::MAX).await?;
         let states = self.store.checkpoints().places().await?;
         for place in &self.keeping.places {
@@ -549,10 +570,19 @@ impl App {
                 let said = format!("{place} lacks the checkpoint of {size} events, which was kept there{more}");
                 evidence.problems.push(said);
             }
+            for newest in kept.iter().filter(|kept| kept.file == NEWEST) {
+                cosigned = cosigned.max(Some(self.keeping.cosigned(&newest.note)));
+            }
             for kept in kept {
                 let at = format!("{}, {}", place.name(), kept.file);
                 evidence.found.push(Found { at, outside: true, opened: checkpoint::open(&kept.note, believed) });
             }
+        }
+        if let Some(by) = cosigned.filter(|by| *by < self.keeping.threshold) {
+            let wanted = self.keeping.threshold;
+            evidence.uncosigned = Some(format!(
+                "the newest checkpoint outside is cosigned by {by} of the {wanted} witnesses that have to; coolops doctor says why"
+            ));
         }
         for signed in signed {
             let at = format!("this database, the checkpoint of {} events", signed.size);

@@ -38,6 +38,8 @@ pub enum Kind {
     BadCheckpoint,
     /// A checkpoint is not where it was kept, or the place can't be read.
     MissingCheckpoint,
+    /// Fewer witnesses cosigned than have to.
+    Uncosigned,
     /// Two checkpoints were signed that can't both be of one log.
     Fork,
 }

@@ -28,6 +28,7 @@ pub mod slack_audit;
 pub mod status;
 pub mod travel;
 pub mod way_back;
+pub mod witnesses;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

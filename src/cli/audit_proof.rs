@@ -17,6 +17,7 @@ use crate::keys;
 use crate::places::Place;
 use crate::projections::happened::{actor, happened};
 use crate::proof::checkpoint::{LogKey, PublicKey};
+use crate::proof::cosignature::{WitnessKey, WitnessPublicKey};
 use crate::proof::statement::Statement;
 use crate::store::checkpoints::PlaceState;
 
@@ -38,6 +39,12 @@ pub struct CheckArgs {
     /// The log's public key, as `coolops audit key` printed it; several where it was changed
     #[arg(long, required = true)]
     key: Vec<String>,
+    /// The public key of a witness that has to have cosigned; several times for several
+    #[arg(long)]
+    witness: Vec<String>,
+    /// How many of these have to; all of them where it is left out
+    #[arg(long, requires = "witness")]
+    threshold: Option<usize>,
     #[command(flatten)]
     format: Format,
 }
@@ -45,8 +52,11 @@ pub struct CheckArgs {
 /// Arguments of `audit key`.
 #[derive(Debug, clap::Args)]
 pub struct KeyArgs {
-    /// The log's name, such as coolops.example.com/log
+    /// The log's name, such as coolops.example.com/log; or the witness's
     name: String,
+    /// A key for a witness: what this installation cosigns other logs with
+    #[arg(long)]
+    witness: bool,
     #[command(flatten)]
     format: Format,
 }
@@ -78,8 +88,9 @@ pub(super) fn believing(app: App, given: &[String], places: &[String]) -> Result
     let believed = keys(given)?;
     Ok(app.with_keeping(|configured| Keeping {
         signer: None,
-        believed: if believed.is_empty() { configured.believed } else { believed },
-        places: if read.is_empty() { configured.places } else { read },
+        believed: if believed.is_empty() { configured.believed.clone() } else { believed },
+        places: if read.is_empty() { configured.places.clone() } else { read },
+        ..configured
     }))
 }
 
@@ -116,6 +127,11 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
     let proof = Statement::read(&text)?;
     let opened = proof.check(&keys)?;
+    let witnesses = args.witness.iter().map(|text| WitnessPublicKey::read(text).context("--witness"));
+    let witnesses = witnesses.collect::<Result<Vec<_>>>()?;
+    let cosigned = witnesses.iter().filter(|witness| witness.signed(&proof.checkpoint).is_some()).count();
+    let wanted = args.threshold.unwrap_or(witnesses.len());
+    anyhow::ensure!(cosigned >= wanted, "{cosigned} of these witnesses cosigned its checkpoint; {wanted} have to");
     let event = &proof.event;
     if args.format.json {
         output::json(&json!({ "log": proof.log, "position": event.position, "events": opened.size, "event": event }));
@@ -126,6 +142,9 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
     let said = said.map_or_else(|_| event.kind.clone().into_owned(), |event| happened(&event));
     let log = output::safe(&proof.log);
     output::line(&format!("Proved: event {} of the {} in {log}.", event.position, opened.size));
+    if !witnesses.is_empty() {
+        output::line(&format!("Cosigned by {cosigned} of {} witnesses.", witnesses.len()));
+    }
     output::line(&format!("{}  {}: {}", output::safe(&event.recorded_at), output::safe(&who), output::safe(&said)));
     if let Some(seal) = &proof.seal {
         output::line(&format!(
@@ -141,15 +160,23 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
 /// # Errors
 /// When the name is none.
 pub fn key(args: &KeyArgs) -> Result<ExitCode> {
-    let private = LogKey::form(&args.name, &keys::random::<32>())?;
-    let public = LogKey::read(&private)?.public().text().to_owned();
+    let seed = keys::random::<32>();
+    let (private, public, variable) = if args.witness {
+        let private = WitnessKey::form(&args.name, &seed)?;
+        let public = WitnessKey::read(&private)?.public().text();
+        (private, public, "COOLOPS_WITNESS_KEY")
+    } else {
+        let private = LogKey::form(&args.name, &seed)?;
+        let public = LogKey::read(&private)?.public().text().to_owned();
+        (private, public, "COOLOPS_CHECKPOINT_KEY")
+    };
     if args.format.json {
         output::json(&json!({ "private": private.expose_secret(), "public": public }));
         return Ok(ExitCode::SUCCESS);
     }
     output::line(private.expose_secret());
     output::hint(&format!(
-        "This is COOLOPS_CHECKPOINT_KEY: keep it out of the database and its backups. What others believe it by:\n{public}"
+        "This is {variable}: keep it out of the database and its backups. What others believe it by:\n{public}"
     ));
     Ok(ExitCode::SUCCESS)
 }
@@ -162,6 +189,10 @@ pub async fn checkpoint(format: Format) -> Result<ExitCode> {
     let app = operate().await?;
     let signed = app.checkpoint().await?;
     let newest = app.store.checkpoints().newest().await?;
+    let note = match &newest {
+        Some(newest) => Some(app.cosigned_note(newest).await?),
+        None => None,
+    };
     let places = app.store.checkpoints().places().await?;
     let is_configured = |place: &PlaceState| app.places().iter().any(|configured| configured.name() == place.place);
     let failing: Vec<_> = places.iter().filter(|place| place.problem.is_some() && is_configured(place)).collect();
@@ -169,11 +200,11 @@ pub async fn checkpoint(format: Format) -> Result<ExitCode> {
         let failing: Vec<_> =
             failing.iter().map(|place| json!({ "place": place.place, "problem": place.problem })).collect();
         output::json(
-            &json!({ "new": signed.is_some(), "size": newest.as_ref().map(|n| n.size), "checkpoint": newest.map(|n| n.note), "failing": failing }),
+            &json!({ "new": signed.is_some(), "size": newest.as_ref().map(|n| n.size), "checkpoint": note, "failing": failing }),
         );
     } else {
-        if let Some(newest) = newest {
-            output::line(newest.note.trim_end());
+        if let Some(note) = note {
+            output::line(note.trim_end());
         }
         for place in &failing {
             output::hint(&format!("{}: {}", place.place, place.problem.as_deref().unwrap_or_default()));

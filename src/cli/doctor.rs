@@ -265,6 +265,35 @@ async fn checkpoints(config: &Config, store: &Store, checks: &mut Checks) -> Res
             },
         }
     }
+    witnesses(config, store, checks).await
+}
+
+/// Whether enough witnesses cosigned the newest checkpoint.
+async fn witnesses(config: &Config, store: &Store, checks: &mut Checks) -> Result<()> {
+    let Some(newest) = store.checkpoints().newest().await? else { return Ok(()) };
+    let cosigned = store.witnesses().cosignatures(newest.size, &newest.root).await?;
+    let states = store.witnesses().states().await?;
+    let has = |name: &str| cosigned.iter().any(|(witness, _)| witness == name);
+    let count = config.witnesses.iter().filter(|(key, _)| has(key.name())).count();
+    for (key, _) in &config.witnesses {
+        let (what, name) = (format!("Witness {}", key.name()), key.name());
+        let state = states.iter().find(|state| state.name == name);
+        match state.and_then(|state| Some((state, state.problem.as_ref()?))) {
+            _ if has(name) => {
+                checks.note(what, true, format!("cosigned the newest checkpoint, of {} events", newest.size))
+            }
+            Some((state, problem)) => {
+                let since = state.failing_since.map(output::time).unwrap_or_default();
+                let enough = count >= config.witness_threshold;
+                checks.note(what, enough, format!("has not cosigned since {since}: {problem}"));
+            }
+            None => checks.note(
+                what,
+                false,
+                "was not asked yet; is a coolops serve (or web) running with this configuration?",
+            ),
+        }
+    }
     Ok(())
 }
 

@@ -44,6 +44,7 @@ use secrecy::ExposeSecret;
 
 use crate::app::App;
 use crate::app::checkpoints::Keeping;
+use crate::app::witnesses::{Witness, Witnessing};
 use crate::config::{Config, ConfigError, Role};
 use crate::domain::event::Actor;
 use crate::slack::client::Slack;
@@ -298,6 +299,9 @@ fn keeping(config: &Config) -> Keeping {
         signer: config.checkpoint_key.clone(),
         believed: config.checkpoint_keys.clone(),
         places: config.checkpoints.clone(),
+        witnesses: config.witnesses.iter().cloned().map(|(key, at)| Witness { key, at }).collect(),
+        threshold: config.witness_threshold,
+        witnessing: config.witness_key.clone().map(|key| Witnessing { key, logs: config.witness_logs.clone() }),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** the query part of an address is never logged, because it may hold a capability.
 
+mod add_checkpoint;
 pub mod board_page;
 pub mod build_page;
 pub mod ci_webhook;
@@ -124,6 +125,7 @@ pub fn router(web: Web) -> Router {
         .route("/deployments/{id}/search", get(log_search::search))
         .route("/deployments/{id}/steps", get(log_steps::steps))
         .route("/deployments/{id}/compare", get(compare_page::page))
+        .route("/witness/add-checkpoint", post(add_checkpoint::handle))
         .route("/slack/interactions", post(slack_interaction::handle))
         .route("/slack/events", post(slack_events::handle))
         .route("/slack/commands", post(slack_command::handle))

@@ -4,6 +4,7 @@
 
 mod git;
 mod http;
+pub mod witness;
 
 use std::fmt;
 use std::path::PathBuf;

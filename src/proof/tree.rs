@@ -156,6 +156,23 @@ impl Tiles {
     }
 }
 
+impl Tiles {
+    /// The proof that the first `old` events are the beginning of the first `size`.
+    ///
+    /// # Errors
+    /// See [`NoProof`].
+    pub fn consistency(&self, size: u64, old: u64) -> Result<Vec<Hash>, NoProof> {
+        let proof = self.asked(|reader| tlog::prove_tree(size, old, reader))?;
+        Ok(proof.into_iter().map(|hash| hash.0).collect())
+    }
+}
+
+/// Whether the tree of a size and root goes on from an older one, which has at least one leaf.
+pub fn is_consistent(proof: &[Hash], (size, root): (u64, Hash), (old, old_root): (u64, Hash)) -> bool {
+    let proof: Vec<_> = proof.iter().map(|hash| TreeHash(*hash)).collect();
+    proof.len() <= 64 && tlog::check_tree(&proof, size, TreeHash(root), old, TreeHash(old_root)).is_ok()
+}
+
 /// Whether a leaf stands at an index of the tree of that size and root.
 pub fn is_included(proof: &[Hash], (size, root): (u64, Hash), index: u64, leaf: Hash) -> bool {
     // The longest there can be: one hash for each level.
@@ -221,6 +238,19 @@ mod tests {
             assert!(!is_included(&proof, (700, root), index, all[3]), "another event");
             assert!(!is_included(&proof, (700, root), (index + 1) % 700, all[index as usize]), "another place");
             assert!(!is_included(&proof[1..], (700, root), index, all[index as usize]), "a shorter proof");
+        }
+    }
+
+    #[test]
+    fn a_tree_goes_on_from_each_that_it_was_and_from_no_other() {
+        let all = leaves(700);
+        let tiles = tiles(&all);
+        let root = |size: u64| defined(&all[..size as usize]);
+        for (old, size) in [(1, 2), (1, 700), (255, 256), (256, 257), (300, 700), (512, 700), (699, 700), (7, 7)] {
+            let proof = tiles.consistency(size, old).unwrap();
+            assert!(is_consistent(&proof, (size, root(size)), (old, root(old))), "{old} {size}");
+            assert!(!is_consistent(&proof, (size, root(size)), (old, [7; 32])), "{old} {size}: another history");
+            assert!(!is_consistent(&proof, (size, [7; 32]), (old, root(old))), "{old} {size}: another tree");
         }
     }
 

@@ -28,7 +28,8 @@ begin
   execute format('grant insert, update, delete on public.job, public.slack_message, public.slack_stray, public.slack_sent, public.slack_report, public.slack_person, public.rate_bucket, public.secret_value, public.subject_key,
                     public.worker, public.clock, public.tree_tile, public.checkpoint_place, public.ci_delivery, public.ci_refusal, public.log_tail, public.log_begun to %I', app);
   -- What was signed stays as it was.
-  execute format('grant insert on public.checkpoint to %I', app);
+  execute format('grant insert on public.checkpoint, public.cosignature to %I', app);
+  execute format('grant insert, update on public.witness, public.witnessed to %I', app);
   -- Whoever looks at the history with tools of their own: the views, and nothing that they are made of.
   begin execute format('create role %I nologin', reader);
   exception when duplicate_object or unique_violation then null; end;

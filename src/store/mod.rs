@@ -27,6 +27,7 @@ pub mod reports;
 pub mod secrets;
 pub mod tail;
 pub mod wake;
+pub mod witnesses;
 
 use std::str::FromStr;
 use std::sync::Arc;

@@ -27,3 +27,4 @@ mod tampering;
 mod travel;
 mod turns;
 mod wide_locks;
+mod witnesses;

@@ -36,7 +36,7 @@ impl Anchored {
         let key = LogKey::read(&private).unwrap();
         let public = key.public().text().to_owned();
         let places = places.iter().map(|place| Place::read(place).unwrap()).collect();
-        let keeping = Keeping { believed: vec![key.public().clone()], signer: Some(key), places };
+        let keeping = Keeping { believed: vec![key.public().clone()], signer: Some(key), places, ..Keeping::default() };
         let app = App::new(s.app.store.clone(), s.keyring(), "https://coolops.test").keeping(keeping);
         Self { app: Arc::new(app), folder, private: private.expose_secret().to_owned(), public }
     }
@@ -54,7 +54,7 @@ impl Anchored {
         let mut believed = vec![key.public().clone()];
         believed.extend(knows.then_some(before));
         let places = vec![Place::read(self.folder.to_str().unwrap()).unwrap()];
-        app.keeping(Keeping { signer: Some(key), believed, places })
+        app.keeping(Keeping { signer: Some(key), believed, places, ..Keeping::default() })
     }
 
     /// Signs how far the log went; tells how far that is.

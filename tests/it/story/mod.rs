@@ -127,6 +127,20 @@ impl Announcement {
     }
 }
 
+/// The routes of a shell.
+pub fn routes(app: Arc<App>, home: Arc<std::sync::OnceLock<String>>) -> Router {
+    http::router(http::Web::new(http::Parts {
+        app,
+        signing_secret: SIGNING_SECRET.to_owned().into(),
+        response_hosts: vec!["127.0.0.1".to_owned()],
+        home,
+        client: std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("dist"),
+        readiness: http::health::Readiness::default(),
+        room: Arc::default(),
+        logs: http::Logs::default(),
+    }))
+}
+
 impl Story {
     async fn begin(database: Database) -> Self {
         let store = Store::open(&database.url, 12).await.expect("the test's database opens");
@@ -150,16 +164,7 @@ impl Story {
         let slack = Crew::new(Arc::clone(&app), tools, SLACK_KINDS, 4, stop.clone());
         let run =
             Crew::new(Arc::clone(&app), Tools::Runner(Arc::clone(&runner) as Arc<dyn Runner>), RUNNER_KINDS, 16, stop);
-        let router = http::router(http::Web::new(http::Parts {
-            app: Arc::clone(&app),
-            signing_secret: SIGNING_SECRET.to_owned().into(),
-            response_hosts: vec!["127.0.0.1".to_owned()],
-            home,
-            client: std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("dist"),
-            readiness: http::health::Readiness::default(),
-            room: Arc::default(),
-            logs: http::Logs::default(),
-        }));
+        let router = routes(Arc::clone(&app), home);
         let mut story =
             Self { app, router, standin, runner, database, token: String::new(), tampered: false, slack, run };
         story.set_up().await;

@@ -1,0 +1,52 @@
+//! `POST /witness/add-checkpoint`: this installation as a witness of other logs. Source: <https://c2sp.org/tlog-witness>.
+
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::Limited;
+
+use super::Web;
+use super::error::Answer;
+use super::server::collected;
+use crate::app::witnesses::{NotCosigned, SIZE};
+
+/// Largest body, in bytes: a proof of 63 hashes, and a note with many signatures.
+const BODY_MAX: usize = 64 * 1024;
+
+/// Handles the request.
+///
+/// # Errors
+/// As the protocol has them; 408 for a body that does not come, 413 for one that is too large, 503 when the database is
+/// away.
+pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response, Answer> {
+    let body = match collected(Limited::new(request.into_body(), BODY_MAX)).await {
+        Some(Ok(body)) => body,
+        Some(Err(_)) => {
+            return Err(Answer(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 65536 bytes".to_owned()));
+        }
+        None => return Err(Answer(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
+    };
+    let _place = web.room.of_others()?;
+    let body = std::str::from_utf8(&body).map_err(|_| refused(&NotCosigned::Malformed, StatusCode::BAD_REQUEST))?;
+    match web.app.cosign(body).await {
+        Ok(line) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], line).into_response()),
+        Err(NotCosigned::AnotherSize(size)) => {
+            Ok((StatusCode::CONFLICT, [(header::CONTENT_TYPE, SIZE)], format!("{size}\n")).into_response())
+        }
+        Err(NotCosigned::Database(e)) => Err(e.into()),
+        Err(why) => {
+            let status = match &why {
+                NotCosigned::UnknownLog => StatusCode::NOT_FOUND,
+                NotCosigned::NotSigned => StatusCode::FORBIDDEN,
+                NotCosigned::AnotherRoot => StatusCode::CONFLICT,
+                NotCosigned::Inconsistent(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            Err(refused(&why, status))
+        }
+    }
+}
+
+fn refused(why: &NotCosigned, status: StatusCode) -> Answer {
+    Answer(status, why.to_string())
+}

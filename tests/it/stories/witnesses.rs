@@ -1,0 +1,227 @@
+//! Witnesses: others who sign that a log only grew. Here one installation is the witness of another one.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use coolops::app::App;
+use coolops::app::checkpoints::Keeping;
+use coolops::app::finding::Kind;
+use coolops::app::witnesses::{Witness, Witnessing};
+use coolops::places::witness::Endpoint;
+use coolops::proof::checkpoint::PublicKey;
+use coolops::proof::cosignature::WitnessKey;
+use coolops::proof::submission::Submission;
+use secrecy::ExposeSecret;
+
+use crate::story::anchored::Anchored;
+use crate::story::{Story, build, routes, story};
+
+/// A witness that listens, and the log that asks it.
+struct Witnessed {
+    anchored: Anchored,
+    key: WitnessKey,
+    private: String,
+    address: String,
+    /// The log's shell.
+    log: App,
+}
+
+fn key(name: &str, seed: u8) -> (WitnessKey, String) {
+    let private = WitnessKey::form(name, &[seed; 32]).unwrap();
+    (WitnessKey::read(&private).unwrap(), private.expose_secret().to_owned())
+}
+
+/// What a log is kept with that asks a witness at an address.
+fn asking(anchored: &Anchored, key: &WitnessKey, address: &str) -> impl FnOnce(Keeping) -> Keeping {
+    let witness = Witness { key: key.public().clone(), at: Endpoint::read(address).unwrap() };
+    let public = PublicKey::read(&anchored.public).unwrap();
+    move |before| Keeping { believed: vec![public], witnesses: vec![witness], threshold: 1, ..before }
+}
+
+/// A shell over the story's database.
+fn shell(s: &Story, keeping: Keeping) -> App {
+    App::new(s.app.store.clone(), s.keyring(), "https://coolops.test").keeping(keeping)
+}
+
+async fn witnessed(s: &Story) -> Witnessed {
+    let anchored = Anchored::new(s);
+    let (key, private) = key("witness.test", 3);
+    let logs = vec![PublicKey::read(&anchored.public).unwrap()];
+    let witnessing = Some(Witnessing { key: key.clone(), logs });
+    let witness = Arc::new(shell(s, Keeping { witnessing, ..Keeping::default() }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/witness", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, routes(witness, Arc::default())).await });
+    let signer = coolops::proof::checkpoint::LogKey::read(&anchored.private.clone().into()).unwrap();
+    let places = vec![coolops::places::Place::read(anchored.folder.to_str().unwrap()).unwrap()];
+    let keeping = Keeping { signer: Some(signer), places, ..Keeping::default() };
+    let log = shell(s, asking(&anchored, &key, &address)(keeping));
+    Witnessed { anchored, key, private, address, log }
+}
+
+impl Witnessed {
+    /// What is called the newest checkpoint outside.
+    fn newest(&self) -> String {
+        std::fs::read_to_string(self.anchored.folder.join("checkpoint")).unwrap()
+    }
+
+    fn variables(&self) -> Vec<(String, String)> {
+        let witness = format!("{} {}", self.key.public().text(), self.address);
+        let own = self.anchored.variables().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        // What doctor asks for before it looks at anything.
+        let slack =
+            [("SLACK_BOT_TOKEN", "xoxb-test"), ("SLACK_SIGNING_SECRET", "test"), ("REDIS_URL", "redis://127.0.0.1:1")];
+        let slack = slack.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        own.into_iter().chain(slack).chain([("COOLOPS_WITNESSES".to_owned(), witness)]).collect()
+    }
+
+    fn says(&self, s: &Story, arguments: &[&str]) -> (i32, String) {
+        let variables = self.variables();
+        let variables: Vec<(&str, &str)> = variables.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let (code, told, said) = s.coolops_with(arguments, &variables);
+        (code, told + &said)
+    }
+
+    /// Why the witness did not cosign.
+    async fn problem(&self, s: &Story) -> String {
+        let states = s.app.store.witnesses().states().await.unwrap();
+        states[0].problem.clone().unwrap_or_default()
+    }
+}
+
+#[test]
+fn a_checkpoint_is_cosigned_each_time_the_log_grew_and_others_can_tell() {
+    story(async |s| {
+        let w = witnessed(s).await;
+        for n in 1..=3 {
+            s.ci_announces(build(&format!("master-{n}"))).await;
+            w.log.checkpoint().await.unwrap().unwrap();
+            assert!(w.key.public().signed(&w.newest()).is_some(), "{}", w.newest());
+        }
+        let report = w.log.audit(false).await.unwrap();
+        assert_eq!(report.findings, []);
+        let (code, said) = w.says(s, &["audit", "checkpoint"]);
+        assert!(code == 0 && said.contains("— witness.test "), "{said}");
+        let (_, proof) = w.says(s, &["audit", "prove", "3"]);
+        let file = w.anchored.folder.join("proof.json");
+        std::fs::write(&file, proof).unwrap();
+        let (file, own, theirs) = (file.to_str().unwrap(), &w.anchored.public, w.key.public().text());
+        let check = ["audit", "check-proof", file, "--key", own, "--witness"];
+        let (code, said) = w.says(s, &[&check[..], &[&theirs]].concat());
+        assert!(code == 0 && said.contains("Cosigned by 1 of 1 witnesses."), "{said}");
+        let another = key("another.test", 4).0.public().text();
+        let (code, said) = w.says(s, &[&check[..], &[&another]].concat());
+        assert!(code == 1 && said.contains("0 of these witnesses cosigned its checkpoint; 1 have to"), "{said}");
+        let (code, said) = w.says(s, &[&check[..], &[&another, "--witness", &theirs, "--threshold", "1"]].concat());
+        assert!(code == 0 && said.contains("Cosigned by 1 of 2 witnesses."), "{said}");
+    });
+}
+
+#[test]
+fn a_witness_that_is_away_holds_nothing_up_and_cosigns_when_it_is_back() {
+    story(async |s| {
+        let w = witnessed(s).await;
+        s.ci_announces(build("master-1")).await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nobody = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let away = shell(s, Keeping::default()).with_keeping(|_| {
+            let signer = coolops::proof::checkpoint::LogKey::read(&w.anchored.private.clone().into()).unwrap();
+            let places = vec![coolops::places::Place::read(w.anchored.folder.to_str().unwrap()).unwrap()];
+            let keeping = Keeping { signer: Some(signer), places, ..Keeping::default() };
+            asking(&w.anchored, &w.key, &nobody)(keeping)
+        });
+        away.checkpoint().await.unwrap().unwrap();
+        assert!(w.problem(s).await.contains("refused"), "{}", w.problem(s).await);
+        let report = away.audit(false).await.unwrap();
+        assert_eq!(report.findings.iter().map(|f| f.kind).collect::<Vec<_>>(), [Kind::Uncosigned]);
+        let (_, said) = w.says(s, &["doctor"]);
+        assert!(said.contains("WRONG  Witness witness.test: has not cosigned since"), "{said}");
+        // Nothing happened since, and still it is asked again.
+        assert_eq!(w.log.checkpoint().await.unwrap(), None);
+        assert!(w.key.public().signed(&w.newest()).is_some());
+        assert_eq!(w.log.audit(false).await.unwrap().findings, []);
+        let (_, said) = w.says(s, &["doctor"]);
+        assert!(said.contains("ok     Witness witness.test: cosigned the newest checkpoint, of "), "{said}");
+    });
+}
+
+#[test]
+fn a_witness_that_is_behind_ahead_or_of_another_history_is_told_apart() {
+    story(async |s| {
+        let w = witnessed(s).await;
+        s.ci_announces(build("master-1")).await;
+        w.log.checkpoint().await.unwrap().unwrap();
+        // What we know of it is wrong: it says how far it is, and is asked again.
+        s.database.execute("update witness set size = 1").await;
+        s.ci_announces(build("master-2")).await;
+        w.log.checkpoint().await.unwrap().unwrap();
+        assert!(w.key.public().signed(&w.newest()).is_some());
+        for (harm, said) in [
+            (
+                "update witnessed set root = sha256('x')",
+                "it has seen another history: this log does not go on from that",
+            ),
+            (
+                "update witnessed set size = 1000; update witness set size = 0",
+                "it has seen this log with 1000 events, and the newest checkpoint covers",
+            ),
+            ("delete from witnessed; update witness set size = 5", ""),
+        ] {
+            s.database.execute(harm).await;
+            s.ci_announces(build(&format!("after-{}", harm.len()))).await;
+            w.log.checkpoint().await.unwrap().unwrap();
+            let problem = w.problem(s).await;
+            assert!(problem.contains(said) && problem.is_empty() == said.is_empty(), "{problem}");
+        }
+        assert_eq!(w.log.audit(false).await.unwrap().findings, []);
+    });
+}
+
+#[test]
+fn whatever_is_not_a_log_that_only_grew_is_not_cosigned() {
+    story(async |s| {
+        let w = witnessed(s).await;
+        s.ci_announces(build("master-1")).await;
+        w.log.checkpoint().await.unwrap().unwrap();
+        let newest = s.app.store.checkpoints().newest().await.unwrap().unwrap();
+        let submitted = async |old: u64, note: &str| {
+            let body = Submission { old, proof: vec![], note: note.to_owned() }.text();
+            post(&w.address, &body).await
+        };
+        let size = newest.size;
+        assert_eq!(submitted(size, &newest.note).await.0, StatusCode::OK, "the same again");
+        let (status, kind, text) = submitted(0, &newest.note).await;
+        assert_eq!((status, kind.as_str(), text), (StatusCode::CONFLICT, "text/x.tlog.size", format!("{size}\n")));
+        assert_eq!(submitted(size + 1, &newest.note).await.0, StatusCode::BAD_REQUEST);
+        let signer = coolops::proof::checkpoint::LogKey::read(&w.anchored.private.clone().into()).unwrap();
+        assert_eq!(submitted(size, &signer.sign(size, [7; 32])).await.0, StatusCode::CONFLICT, "another root");
+        assert_eq!(submitted(size, &signer.sign(size + 5, [7; 32])).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(
+            submitted(size, &newest.note.replace(&format!("\n{size}\n"), "\n99\n")).await.0,
+            StatusCode::FORBIDDEN
+        );
+        assert_eq!(
+            submitted(size, &newest.note.replace("coolops.test/log\n", "other.test/log\n")).await.0,
+            StatusCode::NOT_FOUND
+        );
+        for body in ["", "old 1", "old 1\n\nnothing", &"x".repeat(60_000)] {
+            let (status, _, text) = post(&w.address, body).await;
+            assert!(status.is_client_error() && !text.is_empty(), "{status} {text}");
+        }
+        assert_eq!(post(&w.address, &"x".repeat(70_000)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+        // Who is no witness says so.
+        let own = shell(s, Keeping::default());
+        assert!(matches!(own.cosign("old 0\n\nx").await, Err(coolops::app::witnesses::NotCosigned::UnknownLog)));
+        // Two at once: one is cosigned, the other hears how far the log is now.
+        assert_eq!(s.database.count("select size from witnessed").await, size as i64);
+        let (code, said) = w.says(s, &["audit", "key", "witness.test", "--witness"]);
+        assert!(code == 0 && said.contains("This is COOLOPS_WITNESS_KEY"), "{said}");
+        assert!(w.private.starts_with("PRIVATE+KEY+witness.test+"));
+    });
+}
+
+async fn post(address: &str, body: &str) -> (StatusCode, String, String) {
+    let answer = Endpoint::read(address).unwrap().add_checkpoint(body.to_owned()).await.unwrap();
+    (StatusCode::from_u16(answer.status).unwrap(), answer.kind, answer.text)
+}
