@@ -23,6 +23,9 @@ alter table log_chunk enable always trigger log_chunk_is_append_only;
 create function erase_output(p_deployment uuid) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+  if not exists (select from public.event where type = 'output_erased' and payload->'of'->>'deployment_id' = p_deployment::text) then
+    raise exception 'no event says that the output of % is erased', p_deployment using errcode = '42501';
+  end if;
   update public.log_chunk set body = null where deployment_id = p_deployment and body is not null;
   delete from public.subject_key where kind = 'output' and subject = p_deployment::text;
   delete from public.log_tail where deployment_id = p_deployment;

@@ -487,7 +487,7 @@ impl Config {
                     r.problems.push(
                         "COOLOPS_WITNESS_KEY: it is no witness's key; make one with: coolops audit key NAME --witness"
                             .to_owned(),
-                    )
+                    );
                 })
                 .ok()
         });

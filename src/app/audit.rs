@@ -3,7 +3,7 @@
 //! One pass over the events. What it holds grows with the builds and deployments, some hundred bytes each, not with
 //! events and output.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -91,6 +91,8 @@ struct Audit<'a> {
     missing_keys: BTreeMap<SubjectKeyId, i64>,
     /// Keys of which an event says that they were destroyed.
     destroyed_keys: HashSet<SubjectKeyId>,
+    /// Those of them that are there all the same.
+    kept_keys: BTreeSet<SubjectKeyId>,
     projects: HashSet<ProjectId>,
     open: HashSet<DeploymentId>,
     anchors: Anchors,
@@ -118,6 +120,7 @@ impl App {
             erased: HashSet::new(),
             missing_keys: BTreeMap::new(),
             destroyed_keys: HashSet::new(),
+            kept_keys: BTreeSet::new(),
             projects: HashSet::new(),
             open: HashSet::new(),
         };
@@ -132,7 +135,7 @@ impl App {
                 audit.report.messages_of_other_versions += 1;
             }
         }
-        self.store.log().scan(i64::MIN, |row| audit.event(row)).await?;
+        self.store.log().scan_opened(i64::MIN, |row| audit.event(row)).await?;
         let Audit { mut report, previous, broken, head, sent, with_journal, seals, projects, open, anchors, .. } =
             audit;
         let (erased, missing_keys, destroyed_keys) = (audit.erased, audit.missing_keys, audit.destroyed_keys);
@@ -187,6 +190,13 @@ impl App {
                 report.find(Finding::at(Kind::MissingKey, *position, said));
             }
         }
+        let erasing = self.store.jobs().is_erasing().await?;
+        for key in audit.kept_keys.iter().filter(|_| !erasing) {
+            let said = format!(
+                "the key {key} of private texts was destroyed, an event says, and it is there; a running coolops destroys it again within minutes"
+            );
+            report.find(Finding::of(Kind::KeptKey, said));
+        }
         let sealed = seals.keys().copied();
         let journals: HashSet<DeploymentId> = with_journal.into_iter().chain(sealed).collect();
         for deployment in journals {
@@ -197,7 +207,8 @@ impl App {
                 report.find(Finding::of(Kind::ChangedOutput, said));
             }
         }
-        if !broken {
+        // While somebody is being erased their rows are made anew.
+        if !broken && !erasing {
             self.hold_rows_against_log(projects, open, &mut report).await?;
         }
         report.messages_behind = self.store.messages().behind().await?;
@@ -386,9 +397,11 @@ impl Audit<'_> {
             Event::OutputErased(e) => {
                 self.erased.insert(e.of.deployment_id);
                 self.destroyed_keys.extend(e.key);
+                self.kept_keys.extend(e.key.filter(|key| row.has_key(*key)));
             }
             Event::Installation(InstallationEvent::PersonErased(e)) => {
-                self.destroyed_keys.insert(e.key);
+                self.destroyed_keys.extend([Some(e.key), e.choices].into_iter().flatten());
+                self.kept_keys.extend(Some(e.key).filter(|key| row.has_key(*key)));
             }
             _ => {}
         }

@@ -3,23 +3,28 @@
 //! What is to be forgotten is recorded first; a job destroys the keys and the output then, and has what was shown of them
 //! made anew. The log keeps its bytes, and with them chain, tree and proofs.
 
+use std::time::Duration;
+
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
-use crate::domain::deployment::Deployment;
-use crate::domain::erasure::{self, ErasureRefusal};
+use crate::domain::deployment::{Deployment, Stand, StopReason};
+use crate::domain::erasure::{self, ErasureRefusal, Involved};
 use crate::domain::erasure_events::{OutputErased, OutputGone};
 use crate::domain::event::{Actor, Event, InstallationEvent, Recorded};
 use crate::domain::ids::{BuildId, DeploymentId, LockableId, SubjectKeyId, installation_stream, output_stream};
 use crate::domain::lock::{Lock, Somebody};
-use crate::domain::project::Project;
 use crate::domain::react::Task;
+use crate::domain::rights::{Rights, Who};
 use crate::store::append::{Append, AppendError};
 use crate::store::log::ReadError;
 use crate::store::private::Erasable;
+use crate::telemetry::causes;
 
 type Refused = CommandError<ErasureRefusal>;
 
-/// Deployments whose output is let go of at once, for each project.
-const AT_A_TIME: i64 = 200;
+/// Deployments whose output is let go of at once.
+const AT_A_TIME: i64 = 50;
+/// Edits that take out what was erased come so far apart: a third of what Slack takes.
+const APART: Duration = Duration::from_secs(3);
 
 /// Whom an operator wants erased.
 #[derive(Debug, Clone, Copy)]
@@ -67,12 +72,13 @@ impl App {
                 return Err(refused(ErasureRefusal::Several(ids.len(), ids.join(", "))));
             }
         };
-        let is_them = |somebody: &Somebody| somebody.id() == who.id && somebody.person().is_none() == whom.is_operator;
+        let involved = self.involved(&who).await?;
+        let choices = match whom.is_operator {
+            true => None,
+            false => self.store.subjects().key_of_choices(&who.id).await?,
+        };
         let projects = self.store.directory().projects().await?;
-        let under_way = self.under_way(&is_them).await?;
-        let locks = self.locks_of(&projects, &is_them).await?;
-        let name = who.name.as_deref().unwrap_or(&who.id);
-        let event = erasure::person(name, who.key, reason, &under_way, &locks, &projects).map_err(refused)?;
+        let event = erasure::person(&involved, (who.key, choices), reason, &projects).map_err(refused)?;
         for _ in 0..ATTEMPTS {
             let is_recorded = |recorded: &Recorded| matches!(&recorded.event, Event::Installation(InstallationEvent::PersonErased(e)) if e.key == who.key);
             let recorded = self.store.log().about(installation_stream()).await?;
@@ -95,50 +101,92 @@ impl App {
         Err(too_busy())
     }
 
-    /// The deployments of somebody that are not over.
-    async fn under_way(&self, is_them: &impl Fn(&Somebody) -> bool) -> Result<Vec<Deployment>, sqlx::Error> {
-        let mut under_way = Vec::new();
-        for id in self.store.deployments().open().await? {
-            under_way.extend(self.store.deployments().get(id).await?.filter(|d| is_them(&d.requested_by)));
-        }
-        Ok(under_way)
-    }
-
-    /// What somebody has locked.
-    async fn locks_of(
-        &self,
-        projects: &[Project],
-        is_them: &impl Fn(&Somebody) -> bool,
-    ) -> Result<Vec<String>, ReadError> {
+    /// What somebody still has to do with.
+    async fn involved(&self, who: &Erasable) -> Result<Involved, ReadError> {
+        let is_operator = who.kind == "operator";
+        let is_them = |somebody: &Somebody| somebody.id() == who.id && somebody.person().is_none() == is_operator;
+        let stops = |reason: &StopReason| match reason {
+            StopReason::Person { by, .. } => !is_operator && by.user == who.id,
+            StopReason::Operator { by, .. } => is_operator && *by == who.id,
+            _ => false,
+        };
         let now = self.store.clock().now();
-        let theirs =
-            |lock: &Option<Lock>| lock.as_ref().is_some_and(|lock| is_them(&lock.holder) && !lock.is_over(now));
-        let mut locks = Vec::new();
-        for project in projects {
-            locks.extend(theirs(&project.lock).then(|| format!("the project {}", project.slug)));
-            let environments = project.environments.iter().filter(|e| theirs(&e.lock));
-            locks.extend(environments.map(|e| format!("{} of {}", e.name, project.slug)));
+        let theirs = |lock: &Lock| is_them(&lock.holder) && !lock.is_over(now);
+        let name = who.name.clone().unwrap_or_else(|| who.id.clone());
+        let mut involved = Involved { id: who.id.clone(), name, ..Involved::default() };
+        for id in self.store.deployments().open().await? {
+            let deployment = self.deployment_of_log(id).await?;
+            involved.under_way.extend(deployment.filter(|d| {
+                let stand = match &d.stand {
+                    Stand::Locked { lock } => is_them(&lock.holder),
+                    Stand::Cancelling { reason } => stops(reason),
+                    _ => false,
+                };
+                stand || is_them(&d.requested_by)
+            }));
         }
-        locks.extend(theirs(&self.installation_anew().await?.value.lock).then(|| "everything".to_owned()));
-        Ok(locks)
+        let named =
+            |all: &[Who]| !is_operator && all.iter().any(|of| matches!(of, Who::User { id, .. } if *id == who.id));
+        for listed in self.store.directory().projects().await? {
+            let Some(project) = self.project_of_log(listed.id).await? else { continue };
+            let project = project.value;
+            involved
+                .locks
+                .extend(project.lock.iter().filter(|l| theirs(l)).map(|_| format!("the project {}", project.slug)));
+            for environment in project.open_environments() {
+                let place = format!("{} of {}", environment.name, project.slug);
+                if environment.lock.as_ref().is_some_and(theirs) {
+                    involved.locks.push(place.clone());
+                }
+                let Rights { deploy, lock, stop, administer, .. } = &environment.rights;
+                if [deploy, lock, stop].into_iter().flatten().any(|all| named(all)) || named(administer) {
+                    involved.rights.push(place);
+                }
+            }
+        }
+        let installation = self.installation_anew().await?;
+        involved
+            .locks
+            .extend(installation.value.lock.iter().filter(|lock| theirs(lock)).map(|_| "everything".to_owned()));
+        involved.rights.extend(named(&installation.value.administrators).then(|| "everything".to_owned()));
+        Ok(involved)
     }
 
-    /// Destroys a key of which an event says that it is to be destroyed, and has what named its owner made anew.
+    /// Destroys a key of which an event says that it is to be destroyed, and has what named its owner made anew. Not while
+    /// they do something again that began since: then it says what, and nothing is destroyed yet.
     ///
     /// # Errors
     /// When the database does not answer, or an event can't be read.
-    pub async fn destroy_person(&self, key: SubjectKeyId) -> Result<(), ReadError> {
+    pub async fn destroy_person(&self, key: SubjectKeyId) -> Result<Option<ErasureRefusal>, ReadError> {
+        let people = self.store.subjects().people().await?;
+        if let Some(who) = people.iter().find(|of| of.key == key)
+            && let Err(why) = self.involved(who).await?.is_free()
+        {
+            return Ok(Some(why));
+        }
         self.store.subjects().destroy(key).await?;
-        self.rebuild().await?;
-        let jobs = self.store.jobs();
+        let mut after = Duration::ZERO;
         for (kind, stream, correlation) in self.store.subjects().stories_of(key).await? {
             match kind.as_str() {
-                "deployment" | "output" => jobs.want(Task::SyncMessage(BuildId(correlation))).await?,
-                "project" | "environment" | "installation" => jobs.want(Task::ReportLock(LockableId(stream))).await?,
+                "deployment" | "output" => {
+                    self.edit_out(BuildId(correlation), after).await?;
+                    after += APART;
+                }
+                "project" | "environment" | "installation" => {
+                    self.store.jobs().want(Task::ReportLock(LockableId(stream))).await?;
+                }
                 _ => {}
             }
         }
-        Ok(())
+        self.rebuild().await?;
+        Ok(None)
+    }
+
+    /// Has what was erased taken out of a build's message, after a while: many such edits are not to keep those of running
+    /// deployments waiting. Where the message is gone it is not posted again for that.
+    async fn edit_out(&self, build: BuildId, after: Duration) -> Result<(), sqlx::Error> {
+        self.store.messages().edit_out(build).await?;
+        self.store.jobs().want_within(Task::SyncMessage(build), after).await
     }
 
     /// What became of a deployment's output after its end, and when; none while it is there.
@@ -194,7 +242,7 @@ impl App {
         self.store.subjects().erase_output(id).await?;
         let Some(deployment) = self.deployment_of_log(id).await? else { return Ok(()) };
         self.store.deployments().renew(&deployment).await?;
-        self.store.jobs().want(Task::SyncMessage(deployment.of.build_id)).await?;
+        self.edit_out(deployment.of.build_id, Duration::ZERO).await?;
         self.store.jobs().want(Task::Report(id)).await?;
         Ok(())
     }
@@ -203,19 +251,19 @@ impl App {
     /// many there were.
     ///
     /// # Errors
-    /// When the database does not answer, or an event can't be read.
-    pub async fn expire_outputs(&self) -> Result<usize, Refused> {
+    /// When the database does not answer.
+    pub async fn expire_outputs(&self) -> Result<usize, sqlx::Error> {
+        let projects = self.store.directory().projects().await?;
+        let kept: Vec<_> =
+            projects.iter().filter(|p| p.hold.is_none()).filter_map(|p| Some((p.id, p.output_kept_days?))).collect();
         let mut expired = 0;
-        for project in self.store.directory().projects().await? {
-            let (Some(days), None) = (project.output_kept_days, &project.hold) else { continue };
-            let before = self.store.clock().now() - chrono::Duration::days(i64::from(days));
-            for id in self.store.subjects().outputs_before(project.id, before, AT_A_TIME).await? {
-                match self.erase_output(id, OutputGone::Expired { days }, &Actor::System).await {
-                    Ok(_) => expired += 1,
-                    // It is held meanwhile.
-                    Err(CommandError::Refused(_)) => {}
-                    Err(e) => return Err(e),
-                }
+        for (id, days) in self.store.subjects().outputs_older_than(&kept, AT_A_TIME).await? {
+            match self.erase_output(id, OutputGone::Expired { days }, &Actor::System).await {
+                Ok(_) => expired += 1,
+                // It is held meanwhile.
+                Err(CommandError::Refused(_)) => {}
+                // One that can't be read is in nobody else's way.
+                Err(e) => tracing::warn!(deployment.id = %id, error = causes(&e), "output can't be let go of"),
             }
         }
         Ok(expired)

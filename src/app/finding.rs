@@ -28,6 +28,8 @@ pub enum Kind {
     ChangedOutput,
     /// The key of private texts is gone, and nobody said so.
     MissingKey,
+    /// A key is there of which an event says that it was destroyed.
+    KeptKey,
     /// What Slack was sent is not what the log says.
     ChangedMessage,
     /// A row that is derived from the log is not what the log says.

@@ -59,7 +59,7 @@ pub enum NoRange {
 
 /// What somebody named.
 #[derive(Debug, Clone)]
-pub enum Subject {
+pub enum Named {
     /// An event, by its position or its id.
     Event(Box<Entry>),
     /// A deployment, by its id or the beginning of it.
@@ -274,7 +274,7 @@ impl App {
     ///
     /// # Errors
     /// See [`NoSubject`].
-    pub async fn named(&self, text: &str) -> Result<Subject, NoSubject> {
+    pub async fn named(&self, text: &str) -> Result<Named, NoSubject> {
         let text = text.trim();
         let history = self.readers().history();
         let unknown = || NoSubject::Unknown(text.to_owned());
@@ -283,17 +283,17 @@ impl App {
             Err(_) => None,
         };
         if let (Some(entry), true) = (&at, text.starts_with('#')) {
-            return Ok(Subject::Event(Box::new(entry.clone())));
+            return Ok(Named::Event(Box::new(entry.clone())));
         }
         if let Ok(id) = text.parse::<Uuid>() {
             if let Some(entry) = history.with_id(EventId(id)).await? {
-                return Ok(Subject::Event(Box::new(entry)));
+                return Ok(Named::Event(Box::new(entry)));
             }
             let first = history.stream(id).await?.into_iter().next().ok_or_else(unknown)?;
             return match first.stream_type.as_str() {
-                "build" => Ok(Subject::Build(BuildId(id))),
-                "deployment" => Ok(Subject::Deployment(DeploymentId(id))),
-                _ => Ok(Subject::Event(Box::new(first))),
+                "build" => Ok(Named::Build(BuildId(id))),
+                "deployment" => Ok(Named::Deployment(DeploymentId(id))),
+                _ => Ok(Named::Event(Box::new(first))),
             };
         }
         let (slug, name) = text.split_once('/').map_or((None, text), |(slug, name)| (Some(slug), name));
@@ -310,13 +310,13 @@ impl App {
         found.sort();
         found.dedup();
         match (&found[..], at) {
-            ([], Some(entry)) => return Ok(Subject::Event(Box::new(entry))),
+            ([], Some(entry)) => return Ok(Named::Event(Box::new(entry))),
             ([], None) => {}
             ([(_, build)], Some(entry)) => {
                 let found = vec![format!("#{}", entry.position), build.clone()];
                 return Err(NoSubject::Several { text: text.to_owned(), found });
             }
-            ([(id, _)], None) => return Ok(Subject::Build(*id)),
+            ([(id, _)], None) => return Ok(Named::Build(*id)),
             (several, _) => {
                 let found = several.iter().map(|(_, name)| name.clone()).collect();
                 return Err(NoSubject::Several { text: text.to_owned(), found });
@@ -326,7 +326,7 @@ impl App {
         let like = if is_beginning { self.readers().deployments().like(&text.to_lowercase()).await? } else { vec![] };
         match &like[..] {
             [] => Err(unknown()),
-            [id] => Ok(Subject::Deployment(*id)),
+            [id] => Ok(Named::Deployment(*id)),
             several => {
                 let found = several.iter().map(ToString::to_string).collect();
                 Err(NoSubject::Several { text: text.to_owned(), found })
@@ -338,12 +338,12 @@ impl App {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn trail(&self, subject: &Subject) -> Result<Option<Trail>, sqlx::Error> {
+    pub async fn trail(&self, subject: &Named) -> Result<Option<Trail>, sqlx::Error> {
         let history = self.readers().history();
         let first = match subject {
-            Subject::Event(entry) => Some((**entry).clone()),
-            Subject::Deployment(id) => history.stream(id.0).await?.into_iter().next(),
-            Subject::Build(id) => history.stream(id.0).await?.into_iter().next(),
+            Named::Event(entry) => Some((**entry).clone()),
+            Named::Deployment(id) => history.stream(id.0).await?.into_iter().next(),
+            Named::Build(id) => history.stream(id.0).await?.into_iter().next(),
         };
         let Some(first) = first else { return Ok(None) };
         let mut causes = history.causes(&first).await?;

@@ -103,7 +103,11 @@ impl App {
     /// # Errors
     /// When the database does not answer, or an event can't be read.
     pub async fn installation_anew(&self) -> Result<Arc<Seen<Installation>>, ReadError> {
+        let erasures = self.store.wake().erasures();
         let seen = Arc::new(of(&self.store).await?);
+        if self.store.wake().erasures() != erasures {
+            return Ok(seen);
+        }
         *self.directory.installation.write().expect("no holder of the lock panics") = Some(Arc::clone(&seen));
         Ok(seen)
     }

@@ -276,6 +276,7 @@ impl App {
         if self.directory.erasures.swap(erasures, Ordering::Relaxed) != erasures {
             self.directory.projects.write().expect("no holder of the lock panics").clear();
             *self.directory.installation.write().expect("no holder of the lock panics") = None;
+            self.people.forget();
         }
         &self.directory
     }
@@ -291,8 +292,9 @@ impl App {
 
     /// The project, read anew.
     async fn project_anew(&self, id: ProjectId) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
+        let erasures = self.store.wake().erasures();
         let known = self.remembered().projects.read().expect("no holder of the lock panics").get(&id).cloned();
-        let Some(known) = known else { return Ok(self.remember(id, self.project_of_log(id).await?)) };
+        let Some(known) = known else { return Ok(self.remember(id, self.project_of_log(id).await?, erasures)) };
         // What was remembered is a fold of the log up to a position, and the log only grows.
         let since = self.store.log().about_since(id.0, known.position).await?;
         if since.is_empty() {
@@ -303,11 +305,15 @@ impl App {
             position: recorded.position,
             value: seen.value.evolve(&recorded.event),
         });
-        Ok(self.remember(id, Some(folded)))
+        Ok(self.remember(id, Some(folded), erasures))
     }
 
-    fn remember(&self, id: ProjectId, seen: Option<Seen<Project>>) -> Option<Arc<Seen<Project>>> {
+    /// Remembers a project as it was read; not where somebody was erased meanwhile.
+    fn remember(&self, id: ProjectId, seen: Option<Seen<Project>>, erasures: u64) -> Option<Arc<Seen<Project>>> {
         let seen = Arc::new(seen?);
+        if self.store.wake().erasures() != erasures {
+            return Some(seen);
+        }
         let mut projects = self.directory.projects.write().expect("no holder of the lock panics");
         // Who read earlier may come later.
         let known = projects.entry(id).or_insert_with(|| Arc::clone(&seen));
@@ -323,7 +329,8 @@ impl App {
         if known.is_some() && !anew {
             return Ok(known);
         }
-        Ok(self.remember(id, fold_project(self.unproven.log().about(id.0).await?)))
+        let erasures = self.store.wake().erasures();
+        Ok(self.remember(id, fold_project(self.unproven.log().about(id.0).await?), erasures))
     }
 
     /// A project as the log has it. What is decided on, and what is run, is never taken from a row that somebody may

@@ -55,12 +55,19 @@ impl App {
     /// # Errors
     /// As [`App::rebuild`].
     pub async fn rebuild_telling(&self, tell: &(impl Fn(i64, i64) + Sync)) -> Result<Rebuilt, ReadError> {
-        let (head, _) = self.store.log().head().await?;
-        let mut staging = self.store.stage().await?;
-        let mut fold = Fold::default();
-        let mut position = self.fold_from(0, &mut fold, &mut staging, &|done| tell(done, head)).await?;
-        staging.lock().await?;
-        position = self.fold_from(position, &mut fold, &mut staging, &|_| {}).await?;
+        let (mut fold, mut staging, mut position);
+        loop {
+            let erasures = self.store.wake().erasures();
+            let (head, _) = self.store.log().head().await?;
+            (fold, staging) = (Fold::default(), self.store.stage().await?);
+            position = self.fold_from(0, &mut fold, &mut staging, &|done| tell(done, head)).await?;
+            staging.lock().await?;
+            position = self.fold_from(position, &mut fold, &mut staging, &|_| {}).await?;
+            // What was staged names whoever was erased meanwhile.
+            if self.store.wake().erasures() == erasures {
+                break;
+            }
+        }
         let tables = staging.swap().await?;
         let work = self.store.jobs().missing().await?;
         for task in &work {

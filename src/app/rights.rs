@@ -53,6 +53,12 @@ impl People {
         self.said.lock().expect("no holder of the lock panics").get(id).cloned()
     }
 
+    /// Forgets everything: somebody was erased.
+    pub(super) fn forget(&self) {
+        self.said.lock().expect("no holder of the lock panics").clear();
+        self.failed.lock().expect("no holder of the lock panics").clear();
+    }
+
     fn remember(&self, id: &str, said: Said, at: DateTime<Utc>) {
         self.said.lock().expect("no holder of the lock panics").insert(id.to_owned(), (said, at));
     }

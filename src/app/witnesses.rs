@@ -105,7 +105,7 @@ impl App {
                 }
                 Said::At(size) if size != old => old = size,
                 Said::At(_) => {
-                    problem = "it has seen another history of as many events".to_owned();
+                    "it has seen another history of as many events".clone_into(&mut problem);
                     break;
                 }
                 Said::No(why) => {

@@ -167,7 +167,11 @@ pub async fn export(args: Args) -> Result<ExitCode> {
     let began = after;
     loop {
         let mut events = app.store.wake().events();
-        app.store.log().scan(writing.position, |row| writing.row(row)).await?;
+        let log = app.store.log();
+        match args.plain {
+            true => log.scan_opened(writing.position, |row| writing.row(row)).await?,
+            false => log.scan(writing.position, |row| writing.row(row)).await?,
+        }
         let flushed = writing.to.flush();
         match writing.failed.take().or(flushed.err()) {
             Some(e) if e.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),

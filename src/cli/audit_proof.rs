@@ -11,9 +11,11 @@ use super::output::{self, Format};
 use super::{operate, operator};
 use crate::app::App;
 use crate::app::checkpoints::Keeping;
-use crate::app::history::Subject;
+use crate::app::history::Named;
 use crate::domain::event::{Actor, Event};
+use crate::domain::private::{self, Subject};
 use crate::keys;
+use crate::keys::subject;
 use crate::places::Place;
 use crate::projections::happened::{actor, happened};
 use crate::proof::checkpoint::{LogKey, PublicKey};
@@ -101,9 +103,9 @@ pub(super) fn believing(app: App, given: &[String], places: &[String]) -> Result
 pub async fn prove(args: ProveArgs) -> Result<ExitCode> {
     let app = operate().await?;
     let event = match app.named(&args.what).await? {
-        Subject::Event(event) => *event,
-        Subject::Deployment(id) => app.readers().history().stream(id.0).await?.pop().context("it is not in the log")?,
-        Subject::Build(id) => app.readers().history().stream(id.0).await?.pop().context("it is not in the log")?,
+        Named::Event(event) => *event,
+        Named::Deployment(id) => app.readers().history().stream(id.0).await?.pop().context("it is not in the log")?,
+        Named::Build(id) => app.readers().history().stream(id.0).await?.pop().context("it is not in the log")?,
     };
     let proof = app.prove(&event).await?;
     let text = serde_json::to_string_pretty(&proof)?;
@@ -137,8 +139,20 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
         output::json(&json!({ "log": proof.log, "position": event.position, "events": opened.size, "event": event }));
         return Ok(ExitCode::SUCCESS);
     }
-    let who = Actor::parse(&event.actor).map_or_else(|_| "somebody".to_owned(), |who| actor(&who));
-    let said = Event::parse(&event.kind, event.schema_version, &event.payload);
+    let mut who = Actor::parse(&event.actor).unwrap_or(Actor::System);
+    let mut said = Event::parse(&event.kind, event.schema_version, &event.payload);
+    // Only the installation itself has the keys to them.
+    let mut hide = |_: &Subject, _, text: &mut String| {
+        if subject::key_of(text).is_some() {
+            "(encrypted)".clone_into(text);
+        }
+        true
+    };
+    private::actor(&mut who, &mut hide);
+    if let Ok(said) = &mut said {
+        private::event(said, Some(&Subject::Operator(String::new())), &mut hide);
+    }
+    let who = actor(&who);
     let said = said.map_or_else(|_| event.kind.clone().into_owned(), |event| happened(&event));
     let log = output::safe(&proof.log);
     output::line(&format!("Proved: event {} of the {} in {log}.", event.position, opened.size));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::operate;
 use super::output::{self, Format};
-use crate::app::history::{Step, Subject};
+use crate::app::history::{Named, Step};
 use crate::projections::happened::{actor, happened};
 use crate::store::history::Entry;
 use crate::telemetry::causes;
@@ -58,7 +58,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     if trail.is_cut {
         output::line("  … and more, which is not told here: coolops audit export has everything");
     }
-    if matches!(subject, Subject::Event(_)) {
+    if matches!(subject, Named::Event(_)) {
         output::line("");
         output::json(&as_json(&own.entry));
     }

@@ -216,11 +216,18 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::EraseOutput { deployment, reason } => {
             let id = find(&deployment).await?;
             let of = app.erase_output(id, OutputGone::Asked { reason }, &operator()).await?;
+            let in_plain = matches!(&of.stand, Stand::Failed { last_lines, .. } if !last_lines.is_empty())
+                && app.store.subjects().key_of_output(id).await?.is_none();
             output::line(&format!(
                 "What {} printed on {} is being erased, here and in Slack. Copies that were downloaded, and dumps of this database from before, still have it.",
                 output::safe(&of.build_name),
                 output::safe(&of.environment_name)
             ));
+            if in_plain {
+                output::hint(
+                    "Its last lines stand in its end's event in plain, from before they were encrypted, and stay there.",
+                );
+            }
         }
         Command::Resolve { deployment, r#as, reason } => {
             anyhow::ensure!(!reason.trim().is_empty(), "--reason is empty; say why you think so, it is recorded");

@@ -280,7 +280,7 @@ async fn witnesses(config: &Config, store: &Store, checks: &mut Checks) -> Resul
         let state = states.iter().find(|state| state.name == name);
         match state.and_then(|state| Some((state, state.problem.as_ref()?))) {
             _ if has(name) => {
-                checks.note(what, true, format!("cosigned the newest checkpoint, of {} events", newest.size))
+                checks.note(what, true, format!("cosigned the newest checkpoint, of {} events", newest.size));
             }
             Some((state, problem)) => {
                 let since = state.failing_since.map(output::time).unwrap_or_default();

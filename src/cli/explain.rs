@@ -9,7 +9,7 @@ use similar::{ChangeTag, TextDiff};
 use super::operate;
 use super::output::{self, Format};
 use crate::app::App;
-use crate::app::history::Subject;
+use crate::app::history::Named;
 use crate::domain::ids::BuildId;
 use crate::projections::build_card::BuildCard;
 use crate::projections::happened::{actor, happened};
@@ -41,9 +41,7 @@ struct Chapter {
 /// When there is no such build, or the database is away.
 pub async fn run(args: Args) -> Result<ExitCode> {
     let app = operate().await?;
-    let Subject::Build(build) = app.named(&args.build).await? else {
-        bail!("{} is no build", output::safe(&args.build))
-    };
+    let Named::Build(build) = app.named(&args.build).await? else { bail!("{} is no build", output::safe(&args.build)) };
     let chapters = chapters(&app, build).await?;
     let shown = app.store.messages().get(build).await?;
     if args.format.json {

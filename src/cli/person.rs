@@ -68,7 +68,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 ));
             }
             output::hint(
-                "Not reached: replies in threads and direct messages in Slack, what deployments printed, what CI said of its builds, and dumps of this database from before.",
+                "Not reached: replies in threads, direct messages and old messages of locks in Slack; what others wrote of them, what deployments printed, what CI said of its builds; exports, and dumps of this database from before.",
             );
         }
     }

@@ -107,7 +107,7 @@ enum Command {
         #[command(flatten)]
         format: Format,
     },
-    /// Hold everything of a project, or end that: while it is held nothing of it is erased, and nobody is
+    /// Hold a project, or end that: while it is held none of its output is erased, and nobody is
     Hold {
         /// The project's slug
         project: String,
@@ -314,7 +314,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let there = app.project_named(&project).await?;
             let held = app.change_project(there.id, ProjectChange::Hold(reason), &actor).await?;
             output::line(&match &held.hold {
-                Some(_) => format!("Everything of {} is held: nothing of it is erased.", held.slug),
+                Some(_) => format!("{} is held: none of its output is erased, and nobody is.", held.slug),
                 None => {
                     format!("{} is not held any more; what is older than it is kept goes within minutes.", held.slug)
                 }
@@ -451,7 +451,7 @@ fn show(p: &Project, format: Format) {
         None => "  output   kept for ever".to_owned(),
     });
     if let Some(reason) = &p.hold {
-        output::line(&format!("  held     nothing of it is erased: {}", output::safe(reason)));
+        output::line(&format!("  held     none of its output is erased, and nobody: {}", output::safe(reason)));
     }
     if let Some(lock) = &p.lock {
         output::line(&format!("  all of it is {}", lock::words(lock)));

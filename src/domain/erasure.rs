@@ -1,6 +1,6 @@
 //! What may be forgotten, and what first has to end.
 
-use super::deployment::Deployment;
+use super::deployment::{Deployment, State};
 use super::erasure_events::{OutputErased, OutputGone, PersonErased};
 use super::event::Event;
 use super::ids::SubjectKeyId;
@@ -15,16 +15,18 @@ pub enum ErasureRefusal {
     NoReason,
     #[error("the reason has {0} characters; it has {REASON_MAX} at most")]
     LongReason(usize),
+    #[error("{build} on {environment} is {state}, and not over; {}", next(.undecided))]
+    UnderWay { build: String, environment: String, state: &'static str, undecided: bool },
+    #[error("the reason names whoever is erased, and it is kept for ever; say it without {0}")]
+    NamesThem(String),
+    #[error("{0} is named in who may do what: {1}; name others there first")]
+    HasRight(String, String),
     #[error(
-        "{build} on {environment} is {state}: its output is still being written; stop it, or wait until it has ended"
-    )]
-    UnderWay { build: String, environment: String, state: &'static str },
-    #[error(
-        "everything of {project} is held ({reason}); nothing of it is erased until that is over: coolops project hold {project} --end"
+        "{project} is held ({reason}): none of its output is erased, and nobody, until that is over: coolops project hold {project} --end"
     )]
     Held { project: String, reason: String },
-    #[error("{0} has a deployment under way ({1}); stop it, or wait until it has ended")]
-    HasDeployment(String, String),
+    #[error("{who} has to do with a deployment under way ({what}); {}", next(.undecided))]
+    HasDeployment { who: String, what: String, undecided: bool },
     #[error("{0} holds the lock on {1}; take it away first")]
     HasLock(String, String),
     #[error("there is nothing of {0} that could be erased: nothing was recorded of them under a key{1}")]
@@ -33,6 +35,15 @@ pub enum ErasureRefusal {
     NoDeployment(String),
     #[error("{0} are called so; write the id: {1}")]
     Several(usize, String),
+}
+
+/// What to do about a deployment that is not over.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "thiserror calls it with a reference")]
+fn next(undecided: &bool) -> &'static str {
+    match undecided {
+        true => "decide first how it ended: coolops deployment resolve",
+        false => "stop it, or wait until it has ended",
+    }
 }
 
 /// A reason as it is recorded.
@@ -62,7 +73,8 @@ pub fn output(
     let state = deployment.state();
     if !state.is_over() {
         let (build, environment) = (deployment.build_name.clone(), deployment.environment_name.clone());
-        return Err(ErasureRefusal::UnderWay { build, environment, state: state.word() });
+        let undecided = state == State::Unknown;
+        return Err(ErasureRefusal::UnderWay { build, environment, state: state.word(), undecided });
     }
     if let Some(reason) = &project.hold {
         return Err(ErasureRefusal::Held { project: project.slug.clone(), reason: reason.clone() });
@@ -70,29 +82,61 @@ pub fn output(
     Ok(OutputErased { of: deployment.of, key, why }.into())
 }
 
-/// Decides that somebody is erased who is called `name`: with none of these deployments under way, none of these locks in
-/// their hands, and no project held that may tell of them.
+/// Somebody, and what they still have to do with.
+#[derive(Debug, Clone, Default)]
+pub struct Involved {
+    /// Their id, or login name.
+    pub id: String,
+    /// What they are called.
+    pub name: String,
+    /// Deployments that are not over and that they pressed, are stopping, or keep waiting.
+    pub under_way: Vec<Deployment>,
+    /// What they have locked.
+    pub locks: Vec<String>,
+    /// Where rights name them.
+    pub rights: Vec<String>,
+}
+
+impl Involved {
+    /// Whether nothing of theirs is in the way of forgetting them.
+    ///
+    /// # Errors
+    /// What they still do.
+    pub fn is_free(&self) -> Result<(), ErasureRefusal> {
+        if let Some(d) = self.under_way.first() {
+            let what = format!("{} on {}", d.build_name, d.environment_name);
+            let undecided = d.state() == State::Unknown;
+            return Err(ErasureRefusal::HasDeployment { who: self.name.clone(), what, undecided });
+        }
+        if let Some(what) = self.locks.first() {
+            return Err(ErasureRefusal::HasLock(self.name.clone(), what.clone()));
+        }
+        if let Some(what) = self.rights.first() {
+            return Err(ErasureRefusal::HasRight(self.name.clone(), what.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Decides that somebody is erased: while they do nothing, and no project is held that may tell of them.
 ///
 /// # Errors
-/// While they still do something.
+/// While they still do something, or the reason names them.
 pub fn person(
-    name: &str,
-    key: SubjectKeyId,
+    who: &Involved,
+    (key, choices): (SubjectKeyId, Option<SubjectKeyId>),
     text: &str,
-    under_way: &[Deployment],
-    locks: &[String],
     projects: &[Project],
 ) -> Result<Event, ErasureRefusal> {
     let reason = reason(text)?;
+    let words: Vec<String> = reason.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect();
+    let named = [&who.id, &who.name].into_iter().find(|name| words.contains(&name.to_lowercase()));
+    if let Some(name) = named {
+        return Err(ErasureRefusal::NamesThem(name.clone()));
+    }
     if let Some((project, reason)) = projects.iter().find_map(|p| Some((p, p.hold.as_ref()?))) {
         return Err(ErasureRefusal::Held { project: project.slug.clone(), reason: reason.clone() });
     }
-    if let Some(d) = under_way.first() {
-        let which = format!("{} on {}", d.build_name, d.environment_name);
-        return Err(ErasureRefusal::HasDeployment(name.to_owned(), which));
-    }
-    if let Some(what) = locks.first() {
-        return Err(ErasureRefusal::HasLock(name.to_owned(), what.clone()));
-    }
-    Ok(PersonErased { key, reason }.into())
+    who.is_free()?;
+    Ok(PersonErased { key, choices, reason }.into())
 }

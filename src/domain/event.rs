@@ -289,13 +289,13 @@ impl Event {
             Self::Deployment(DeploymentEvent::MovedUp(e)) => format!("{kind} {}", e.behind.deployment_id),
             Self::Deployment(DeploymentEvent::LockedOut(e)) => {
                 let until = e.lock.until.map_or(0, |until| until.timestamp_micros());
-                let reason = e.lock.reason.as_deref().unwrap_or_default();
                 let scope = match e.lock.scope {
                     Scope::Environment => "",
                     Scope::Project => " of its project",
                     Scope::Everything => " of everything",
                 };
-                format!("{kind}{scope} {} {until} {reason}", e.lock.since.timestamp_micros())
+                // Why is somebody's words, which an id must not be made of.
+                format!("{kind}{scope} {} {until}", e.lock.since.timestamp_micros())
             }
             Self::Deployment(DeploymentEvent::Delayed(e)) => format!("{kind} {}", e.times),
             Self::Deployment(DeploymentEvent::StrayStopped(e)) => format!("{kind} {}", e.container_id),

@@ -6,7 +6,6 @@
 
 use super::actor::Actor;
 use super::deployment_events::{PressRefusal, StopReason};
-use super::erasure_events::OutputGone;
 use super::event::{DeploymentEvent, Event, InstallationEvent, SettingsEvent};
 use super::ids::DeploymentId;
 use super::lock_events::{Lock, LockTaken};
@@ -20,6 +19,9 @@ pub enum Subject {
     Person(String),
     /// An operator, by their login name.
     Operator(String),
+    /// Somebody in Slack in what they chose for themselves: that stands in a stream whose id is made of theirs, which must not
+    /// lead to anything else of them.
+    Chooser(String),
     /// What a deployment printed.
     Output(DeploymentId),
 }
@@ -30,6 +32,7 @@ impl Subject {
         match self {
             Self::Person(user) => ("person", user.clone()),
             Self::Operator(login) => ("operator", login.clone()),
+            Self::Chooser(user) => ("chooser", user.clone()),
             Self::Output(deployment) => ("output", deployment.to_string()),
         }
     }
@@ -46,7 +49,7 @@ impl Subject {
     /// Whether it stands for somebody who was erased already.
     pub fn is_former(&self) -> bool {
         match self {
-            Self::Person(user) => somebody::is_former(user),
+            Self::Person(user) | Self::Chooser(user) => somebody::is_former(user),
             Self::Operator(login) => login == somebody::FORMER_OPERATOR,
             Self::Output(_) => false,
         }
@@ -89,13 +92,34 @@ pub fn erased(part: Part, mark: &str) -> String {
     }
 }
 
-/// Visits what is private of an actor.
+/// Visits all that is private of an event and of whoever did it.
+pub fn recorded(of: &mut Event, by: &mut Actor, visit: &mut Visit<'_>) {
+    let subject = Subject::of_actor(by);
+    event(of, subject.as_ref(), visit);
+    who_did(of, by, visit);
+}
+
+/// Visits what is private of whoever did something.
+pub fn who_did(of: &Event, by: &mut Actor, visit: &mut Visit<'_>) {
+    match (of, by) {
+        (Event::NotificationsChosen(_), Actor::Slack { user, name, .. }) => chooser(user, name, visit),
+        (_, by) => actor(by, visit),
+    }
+}
+
+/// The same, whatever was done: where texts are opened, each names its own key.
 pub fn actor(actor: &mut Actor, visit: &mut Visit<'_>) {
     match actor {
         Actor::Slack { user, name, .. } => named(user, name, visit),
         Actor::Operator { login } => operator(login, visit),
         Actor::Token(_) | Actor::Webhook { .. } | Actor::System => {}
     }
+}
+
+fn chooser(user: &mut String, name: &mut String, visit: &mut Visit<'_>) {
+    let of = Subject::Chooser(user.clone());
+    visit(&of, Part::Id, user);
+    visit(&of, Part::Name, name);
 }
 
 /// Visits what is private of an event that somebody did.
@@ -110,17 +134,14 @@ pub fn event(event: &mut Event, by: Option<&Subject>, visit: &mut Visit<'_>) {
                 e.by.iter_mut().for_each(|by| somebody(by, visit));
             }
             InstallationEvent::AdministratorsChanged(e) => everybody(&mut e.administrators, visit),
-            InstallationEvent::PersonErased(e) => words(by, &mut e.reason, visit),
+            // Why something was erased is told for ever; it names nobody.
+            InstallationEvent::PersonErased(_) => {}
             // What was decided is a statement that was signed and is kept outside, whole.
             InstallationEvent::ForkDecided(_) => {}
         },
-        Event::NotificationsChosen(e) => person(&mut e.by, visit),
-        Event::OutputErased(e) => match &mut e.why {
-            OutputGone::Asked { reason } => words(by, reason, visit),
-            OutputGone::Expired { .. } => {}
-        },
-        // What CI tells of a build is CI's.
-        Event::BuildRegistered(_) | Event::MessagePosted(_) => {}
+        Event::NotificationsChosen(e) => chooser(&mut e.by.user, &mut e.by.name, visit),
+        // What CI tells of a build is CI's; why output was erased is told for ever.
+        Event::BuildRegistered(_) | Event::MessagePosted(_) | Event::OutputErased(_) => {}
     }
 }
 
@@ -310,5 +331,30 @@ fn refusal(refusal: &mut PressRefusal, visit: &mut Visit<'_>) {
         | PressRefusal::ForeignMessage
         | PressRefusal::Over { .. }
         | PressRefusal::Undecided { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::contract;
+    use super::*;
+
+    /// Whoever adds a field with a name to an event finds it here.
+    #[test]
+    fn no_example_has_anything_of_anybody_left_when_all_was_visited() {
+        let mut visited = 0;
+        for published in contract().into_iter().filter(|c| c.name != "deployment_logged") {
+            let mut example = Event::parse(published.name, published.version, &published.example.to_string()).unwrap();
+            event(&mut example, Some(&Subject::Operator("root".into())), &mut |_, _, text| {
+                visited += 1;
+                *text = "hidden".to_owned();
+                true
+            });
+            let left = serde_json::to_string(&example).unwrap();
+            for name in ["ana", ":\"root\"", "U0123456789", "no such table", "database migration", "checked by hand"] {
+                assert!(!left.contains(name), "{}: {name} is left in {left}", published.name);
+            }
+        }
+        assert!(visited > 30, "{visited}");
     }
 }

@@ -121,7 +121,7 @@ pub struct ProjectOutputKeptChanged {
     pub days: Option<u32>,
 }
 
-/// Recorded when it was changed whether anything of a project may be erased.
+/// Recorded when it was changed whether output of a project, or anybody, may be erased.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProjectHoldChanged {
     /// Which project.

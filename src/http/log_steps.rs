@@ -52,7 +52,10 @@ pub async fn steps(State(web): State<Web>, Path(id): Path<String>, Query(key): Q
     let kept = web.logs.outlines.0.lock().expect("no holder of the lock panics").get(&id).cloned();
     let numbers = Numbers::of(&web, &timed.deployment).await?;
     // What is known of one that runs has other numbers when something is left out at its end.
-    let mut known = kept.filter(|known: &Known| known.numbers == numbers).unwrap_or_default();
+    // What was erased is not known any more.
+    let last = web.app.readers().journals().last_line(id).await?;
+    let is_there = |known: &Known| known.last.is_none_or(|(line, _)| line <= numbers.shown(last));
+    let mut known = kept.filter(|known: &Known| known.numbers == numbers && is_there(known)).unwrap_or_default();
     known.numbers = numbers;
     loop {
         let chunks = web.app.readers().journals().chunks_from(id, known.next_chunk, AT_A_TIME).await?;

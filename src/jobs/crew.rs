@@ -48,6 +48,7 @@ struct Inner {
     slots: Semaphore,
     /// Held while containers are looked through.
     sweeping: Arc<tokio::sync::Mutex<()>>,
+    forgetting: Arc<tokio::sync::Mutex<()>>,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -104,6 +105,7 @@ impl Crew {
             engine: Mutex::default(),
             slots: Semaphore::new(slots),
             sweeping: Arc::default(),
+            forgetting: Arc::default(),
             tracker: TaskTracker::new(),
             stop,
         }))
@@ -164,7 +166,7 @@ impl Crew {
                 }
             }
             for chore in keeping.due(Instant::now()) {
-                self.keep_house(chore).await;
+                self.keep_house(chore);
             }
             let well = well();
             let (hands, overdue) = if well { (1, OVERDUE) } else { (self.0.slots.available_permits(), Duration::ZERO) };
@@ -176,7 +178,7 @@ impl Crew {
     }
 
     /// Does a chore. What may take long does not hold up the rest.
-    async fn keep_house(&self, chore: Chore) {
+    fn keep_house(&self, chore: Chore) {
         match chore {
             Chore::FindOwedWork => {
                 let app = Arc::clone(&self.0.app);
@@ -194,7 +196,15 @@ impl Crew {
                     }
                 });
             }
-            Chore::Forget => housekeeping::forget(&self.0.app).await,
+            Chore::Forget => {
+                let app = Arc::clone(&self.0.app);
+                // One round at a time.
+                let Ok(turn) = Arc::clone(&self.0.forgetting).try_lock_owned() else { return };
+                self.0.tracker.spawn(async move {
+                    housekeeping::forget(&app).await;
+                    drop(turn);
+                });
+            }
             Chore::AskAfterGroups => {
                 let (app, Tools::Slack(..)) = (Arc::clone(&self.0.app), &self.0.tools) else { return };
                 self.0.tracker.spawn(async move { housekeeping::ask_after_groups(&app).await });

@@ -32,6 +32,9 @@ pub(super) enum Chore {
     SweepSlack,
 }
 
+/// Keys of names that are encrypted anew at once, after a change of the master key.
+const REWRAPPED: i64 = 1_000;
+
 /// Every chore, and how often it is done.
 const CHORES: [(Chore, Duration); 6] = [
     (Chore::FindOwedWork, Duration::from_mins(5)),
@@ -107,6 +110,7 @@ pub(super) async fn forget(app: &App) {
         app.store.jobs().forget_done().await?;
         app.store.messages().forget_sends().await?;
         app.erase_archived().await?;
+        app.store.subjects().rewrap(REWRAPPED).await?;
         match app.expire_outputs().await? {
             0 => {}
             expired => tracing::info!(expired, "let go of output that was kept for long enough"),

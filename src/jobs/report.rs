@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Outcome;
 use super::last_words::LastWords;
-use super::slack_calls::{HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
+use super::slack_calls::{BLOCKED, HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
 use super::sync_message::UPDATE;
 use crate::app::posts_into;
 use crate::domain::deployment::{Person, State};
@@ -96,7 +96,7 @@ pub(super) async fn edit(
             Ok(Some(Outcome::Later(Duration::ZERO, None)))
         }
         // Somebody deleted it, or it can't be edited any more: what it said is in the log.
-        Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
+        Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) && !is_one_of(&word, BLOCKED) => {
             tracing::warn!(slack.error = %word, "Slack refuses an edit of a report");
             reports.not_told(job.claim, report.id, job.claim.task.key(), Some(&word)).await?;
             Ok(None)
@@ -255,10 +255,11 @@ async fn payload(job: SlackJob<'_>, report: &Report, card: Option<&BuildCard>) -
 /// Edits the lines out of replies that quote a deployment's output: it was erased.
 async fn take_lines_out(job: SlackJob<'_>, owed: &[Report], card: &BuildCard) -> anyhow::Result<Option<Outcome>> {
     for report in owed.iter().filter(|report| report.went_wrong && report.to == To::Thread) {
-        if let Some(Told::Sent { channel, ts, digest }) = job.app.store.reports().get(report.id).await?
-            && let Some(payload) = payload(job, report, Some(card)).await?
-            && let Some(wait) = edit(job, report, &payload, (&channel, &ts, digest.as_deref())).await?
-        {
+        let Some(Told::Sent { channel, ts, digest }) = job.app.store.reports().get(report.id).await? else { continue };
+        let Some(payload) = payload(job, report, Some(card)).await? else {
+            return Ok(Some(Outcome::retry(job.claim.attempts, "the master key of its links is not set")));
+        };
+        if let Some(wait) = edit(job, report, &payload, (&channel, &ts, digest.as_deref())).await? {
             return Ok(Some(wait));
         }
     }

@@ -60,6 +60,8 @@ struct Draft {
     posts: usize,
     /// How often the message was in doubt when this was begun.
     doubts: i32,
+    /// Nothing has happened since something was erased: what is gone is not posted for that.
+    only_edits: bool,
 }
 
 /// Does the job.
@@ -91,6 +93,9 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
         position: events.last().map_or(0, |e| e.position),
         posts: posted_as(&events).count(),
         doubts: known.as_ref().map_or(0, |sent| sent.doubts),
+        only_edits: known.as_ref().is_some_and(|sent| {
+            sent.only_edit_until > 0 && events.last().is_none_or(|last| last.position <= sent.only_edit_until)
+        }),
     };
     if let Some(Sent { state: MessageState::Live, ts: Some(ts), channel, .. }) = &known
         && posted_as(&events).all(|known| known != ts)
@@ -132,7 +137,7 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
             job.app.store.messages().unchanged(job.claim, build, draft.position).await?;
             Ok(Outcome::Done)
         }
-        Some(Sent { state: MessageState::Gone, .. }) if draft.posts >= 2 => Ok(Outcome::Done),
+        Some(Sent { state: MessageState::Gone, .. }) if draft.posts >= 2 || draft.only_edits => Ok(Outcome::Done),
         Some(Sent {
             ts: Some(ts), state: MessageState::Live | MessageState::Blocked, channel, sent_ago_ms, ..
         }) => {
@@ -260,7 +265,7 @@ async fn update(job: SlackJob<'_>, draft: &Draft, there: &Posted) -> anyhow::Res
         Err(SlackError::Refused(word)) if is_one_of(&word, GONE) => {
             job.app.store.messages().mark(job.claim, draft.build, MessageState::Gone, &there.channel, &word).await?;
             // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
-            if draft.posts >= 2 { Ok(Outcome::Done) } else { post(job, draft).await }
+            if draft.posts >= 2 || draft.only_edits { Ok(Outcome::Done) } else { post(job, draft).await }
         }
         // It may still land: nothing else is sent before it can't any more.
         Err(SlackError::Unclear(problem)) => {

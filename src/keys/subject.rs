@@ -38,17 +38,17 @@ pub fn new_secret() -> (Uuid, SubjectSecret) {
 }
 
 impl Keyring {
-    /// Encrypts a subject's secret under the master key.
-    pub fn wrap(&self, id: Uuid, secret: &SubjectSecret) -> SealedValue {
-        self.seal_bytes(PURPOSE, &id.to_string(), &secret.0[..])
+    /// Encrypts a subject's secret under the master key, bound to its place: moved elsewhere it does not open.
+    pub fn wrap(&self, place: &str, secret: &SubjectSecret) -> SealedValue {
+        self.seal_bytes(PURPOSE, place, &secret.0[..])
     }
 
     /// Decrypts it again.
     ///
     /// # Errors
     /// When its master key isn't set, or it was changed or moved.
-    pub fn unwrap_subject(&self, id: Uuid, wrapped: &SealedValue) -> Result<SubjectSecret, KeyError> {
-        let plain = Zeroizing::new(self.open_bytes(PURPOSE, &id.to_string(), wrapped)?);
+    pub fn unwrap_subject(&self, place: &str, wrapped: &SealedValue) -> Result<SubjectSecret, KeyError> {
+        let plain = Zeroizing::new(self.open_bytes(PURPOSE, place, wrapped)?);
         let secret: [u8; 32] = plain[..].try_into().map_err(|_| KeyError::Damaged)?;
         Ok(SubjectSecret(secret.into()))
     }
@@ -126,11 +126,11 @@ mod tests {
     fn a_secret_opens_under_its_master_key_and_in_its_place_alone() {
         let keys = Keyring::new(&super::super::new_master_key().into(), &[]).unwrap();
         let (id, secret) = new_secret();
-        let wrapped = keys.wrap(id, &secret);
+        let wrapped = keys.wrap("ana", &secret);
         let sealed = SubjectKey::new(id, &secret).seal("ana");
-        let again = SubjectKey::new(id, &keys.unwrap_subject(id, &wrapped).unwrap());
+        let again = SubjectKey::new(id, &keys.unwrap_subject("ana", &wrapped).unwrap());
         assert_eq!(again.open(&sealed).unwrap(), "ana");
-        assert!(matches!(keys.unwrap_subject(new_secret().0, &wrapped), Err(KeyError::Damaged)));
-        assert!(keys.open(&id.to_string(), &wrapped).is_err(), "each purpose has its own key");
+        assert!(matches!(keys.unwrap_subject("ben", &wrapped), Err(KeyError::Damaged)));
+        assert!(keys.open("ana", &wrapped).is_err(), "each purpose has its own key");
     }
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::timed::Timed;
 use crate::domain::build::{ButtonFor, Entry, Source};
+use crate::domain::deployment::Stand;
 use crate::domain::event::{DeploymentEvent, Event, Recorded};
 use crate::domain::ids::{BuildId, ProjectId};
 
@@ -62,6 +63,16 @@ impl BuildCard {
         let Some(card) = card else { return };
         match event {
             Event::BuildRegistered(_) => {}
+            // Also of a failure whose lines were recorded before they were encrypted.
+            Event::OutputErased(e) => {
+                let own = |l: &&mut Timed| l.deployment.of.deployment_id == e.of.deployment_id;
+                if let Some(Stand::Failed { last_lines, .. }) =
+                    card.lines.iter_mut().rev().find(own).map(|line| &mut line.deployment.stand)
+                {
+                    last_lines.clear();
+                }
+                return;
+            }
             Event::Deployment(DeploymentEvent::Requested(e)) => card.lines.push(Timed::requested(e, at)),
             // What is no deployment's own changes no line: a refused press is told to the presser alone, and where the
             // message is, is not part of what it says.

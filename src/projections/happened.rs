@@ -85,7 +85,7 @@ fn setting(event: &SettingsEvent) -> String {
             None => "has what deployments print kept for ever".to_owned(),
         },
         SettingsEvent::ProjectHoldChanged(e) => match &e.reason {
-            Some(reason) => format!("held everything of the project, so that nothing is erased: {reason}"),
+            Some(reason) => format!("held the project, so that none of its output is erased, and nobody: {reason}"),
             None => "ended the hold on the project".to_owned(),
         },
         SettingsEvent::ProjectLocked(e) => format!("locked the project{}", lock(&e.lock)),

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use bytes::{Buf, BytesMut};
 use chrono::{DateTime, Duration, Utc};
 use futures::StreamExt;
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::log::{Log, Raw, ReadError};
-use super::private::{self, Opener, Wrapped};
+use super::private::{Opener, Wrapped};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::SubjectKeyId;
 use crate::proof::chain::Header;
@@ -49,10 +49,14 @@ impl Row<'_> {
         self.raw().event()
     }
 
-    /// The keys that private texts in it are encrypted under, and that are not there any more.
+    /// The keys that texts of events opened since the last question were under, and that are not there any more.
     pub fn missing_keys(&self) -> Vec<SubjectKeyId> {
-        let named = private::keys_in([self.header.actor, self.payload]);
-        self.opener.missing(named).into_iter().map(SubjectKeyId).collect()
+        self.opener.missing().into_iter().map(SubjectKeyId).collect()
+    }
+
+    /// Whether a key is there.
+    pub fn has_key(&self, key: SubjectKeyId) -> bool {
+        self.opener.has(key.0)
     }
 
     /// The private texts in it as they are stored, and what they say; without those that were erased.
@@ -125,46 +129,65 @@ fn tuple_len(buffer: &[u8]) -> Option<usize> {
 }
 
 impl Log<'_> {
-    /// Visits every event after a position in order; stops early when the visitor says `false`.
+    /// Visits every event after a position in order; stops early when the visitor says `false`. It opens no private text.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn scan(self, after: i64, mut visit: impl FnMut(&Row<'_>) -> bool + Send) -> Result<(), sqlx::Error> {
+    pub async fn scan(self, after: i64, visit: impl FnMut(&Row<'_>) -> bool + Send) -> Result<(), sqlx::Error> {
+        let mut connection = self.0.bulk().await?;
+        pass(&mut connection, after, &Opener::default(), visit).await?;
+        connection.close_hard().await
+    }
+
+    /// The same for visitors that open private texts.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn scan_opened(self, after: i64, visit: impl FnMut(&Row<'_>) -> bool + Send) -> Result<(), sqlx::Error> {
         let mut connection = self.0.bulk().await?;
         // One snapshot: every key that an event in it needs is in it too, unless it was destroyed before.
         sqlx::query("begin isolation level repeatable read read only").execute(&mut connection).await?;
-        let keys = sqlx::query_as!(Wrapped, "select id, kind, key_id, nonce, ciphertext from subject_key");
+        let keys = sqlx::query_as!(Wrapped, "select id, kind, subject, key_id, nonce, ciphertext from subject_key");
         let opener = self.0.opening_with(keys.fetch_all(&mut connection).await?);
-        let statement = format!(
+        pass(&mut connection, after, &opener, visit).await?;
+        connection.close_hard().await
+    }
+}
+
+async fn pass(
+    connection: &mut PgConnection,
+    after: i64,
+    opener: &Opener,
+    mut visit: impl FnMut(&Row<'_>) -> bool + Send,
+) -> Result<(), sqlx::Error> {
+    let statement = format!(
             "copy (select position, event_id, tenant_id, stream_id, correlation_id, causation_id, recorded_at, fence, stream_version,
                           schema_version, stream_type, type, actor, payload, body_hash, chain_hash
                      from event where position > {after} order by position) to stdout (format binary)"
         );
-        let mut stream = connection.copy_out_raw(&statement).await?;
-        let mut buffer = BytesMut::new();
-        let mut begun = false;
-        'stream: while let Some(piece) = stream.next().await {
-            buffer.extend_from_slice(&piece?);
-            if !begun {
-                if buffer.len() < HEADER_LEN {
-                    continue;
-                }
-                buffer.advance(HEADER_LEN);
-                begun = true;
+    let mut stream = connection.copy_out_raw(&statement).await?;
+    let mut buffer = BytesMut::new();
+    let mut begun = false;
+    'stream: while let Some(piece) = stream.next().await {
+        buffer.extend_from_slice(&piece?);
+        if !begun {
+            if buffer.len() < HEADER_LEN {
+                continue;
             }
-            while let Some(length) = tuple_len(&buffer) {
-                if length == 0 {
-                    break 'stream;
-                }
-                if !visit(&row(&buffer[2..length], &opener)) {
-                    break 'stream;
-                }
-                buffer.advance(length);
-            }
+            buffer.advance(HEADER_LEN);
+            begun = true;
         }
-        drop(stream);
-        connection.close_hard().await
+        while let Some(length) = tuple_len(&buffer) {
+            if length == 0 {
+                break 'stream;
+            }
+            if !visit(&row(&buffer[2..length], opener)) {
+                break 'stream;
+            }
+            buffer.advance(length);
+        }
     }
+    Ok(())
 }
 
 fn row<'a>(tuple: &'a [u8], opener: &'a Opener) -> Row<'a> {

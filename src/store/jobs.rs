@@ -1,5 +1,6 @@
 //! Owed work: claimed under a lease on the database's clock, with a fence that every later write is checked against.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -329,6 +330,18 @@ impl Jobs<'_> {
         .await
     }
 
+    /// Whether something is being erased.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn is_erasing(self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select exists (select from job where kind in ('erase_person', 'erase_output') and state <> 'done') as "it!""#
+        )
+        .fetch_one(&self.0.pool)
+        .await
+    }
+
     /// Workers that are alive, with their engines.
     ///
     /// # Errors
@@ -479,6 +492,28 @@ impl Jobs<'_> {
         Ok(())
     }
 
+    /// The same, where it has time: it is done after so long at the latest, or when something else asks for it before.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn want_within(self, task: Task, after: Duration) -> Result<(), sqlx::Error> {
+        let (kind, key) = (task.kind().as_str(), task.key());
+        sqlx::query!(
+            "insert into job as j (id, kind, key, wanted, run_at) select $1, $2, $3, position, coolops_now() + $4::interval from event_head
+             on conflict (id) do update set wanted = excluded.wanted, rung_at = null,
+               state = case when j.state = 'leased' then 'leased' else 'ready' end,
+               run_at = case when j.state = 'done' then excluded.run_at else least(j.run_at, excluded.run_at) end",
+            task.job_id().0,
+            kind,
+            key,
+            PgInterval { months: 0, days: 0, microseconds: i64::try_from(after.as_micros()).unwrap_or(i64::MAX) }
+        )
+        .execute(&self.0.work)
+        .await?;
+        self.0.wake.appended(0);
+        Ok(())
+    }
+
     /// Work that the rows say is owed and no job stands for: what a lost job table would cost.
     ///
     /// # Errors
@@ -520,6 +555,12 @@ impl Jobs<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
+        let lines = sqlx::query_scalar!(
+            r#"select k.subject from subject_key k join event e on e.type = 'output_erased' and e.payload->'of'->>'deployment_id' = k.subject
+                where k.kind = 'output' and not exists (select 1 from job j where j.kind = 'erase_output' and j.key::text = k.subject and j.state in ('ready', 'leased'))"#
+        )
+        .fetch_all(&mut bulk)
+        .await?;
         let outputs = sqlx::query_scalar!(
             r#"select c.deployment_id from event e join log_chunk c on c.deployment_id = (e.payload->'of'->>'deployment_id')::uuid and c.body is not null
                 where e.type = 'output_erased' and e.position > (select position - 100000 from event_head)
@@ -529,7 +570,9 @@ impl Jobs<'_> {
         .fetch_all(&mut bulk)
         .await?;
         let people = people.into_iter().map(|id| Task::ErasePerson(SubjectKeyId(id)));
-        let outputs = outputs.into_iter().map(|id| Task::EraseOutput(DeploymentId(id)));
+        let lines = lines.into_iter().filter_map(|id| id.parse().ok());
+        let outputs: BTreeSet<DeploymentId> = outputs.into_iter().map(DeploymentId).chain(lines).collect();
+        let outputs = outputs.into_iter().map(Task::EraseOutput);
         let runs = runs.into_iter().map(|id| Task::RunDeployment(DeploymentId(id)));
         let messages = messages.into_iter().map(|id| Task::SyncMessage(BuildId(id)));
         Ok(runs

@@ -27,6 +27,8 @@ pub struct Sent {
     pub doubts: i32,
     /// Slack refused the layout, and was sent the facts as text.
     pub plain: bool,
+    /// Up to this position it is edited and not posted anew: see [`Messages::edit_out`].
+    pub only_edit_until: i64,
 }
 
 /// Where a message stands.
@@ -103,7 +105,7 @@ impl Messages<'_> {
     /// When the database does not answer.
     pub async fn get(self, build: BuildId) -> Result<Option<Sent>, sqlx::Error> {
         let row = sqlx::query!(
-            r#"select state, channel, ts, attempted_at, lookups, sent_digest, doubts, plain,
+            r#"select state, channel, ts, attempted_at, lookups, sent_digest, doubts, plain, only_edit_until,
                       (extract(epoch from coolops_now() - sent_at) * 1000)::bigint as sent_ago_ms from slack_message where build_id = $1"#,
             build.0
         )
@@ -118,6 +120,7 @@ impl Messages<'_> {
             sent_ago_ms: r.sent_ago_ms,
             sent_digest: r.sent_digest,
             doubts: r.doubts,
+            only_edit_until: r.only_edit_until,
             plain: r.plain,
         }))
     }
@@ -302,6 +305,22 @@ impl Messages<'_> {
         .map(|_| ())
     }
 
+    /// Something was erased that the message may show: what was sent is forgotten, and it is edited, but not posted again
+    /// where it is gone, until something new happens.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn edit_out(self, build: BuildId) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update slack_message set sent_digest = null, sent_payload = null, doubts = doubts + 1,
+               only_edit_until = (select position from event_head) where build_id = $1",
+            build.0
+        )
+        .execute(&self.0.pool)
+        .await
+        .map(|_| ())
+    }
+
     /// Notes that what was sent already tells everything up to a position.
     ///
     /// # Errors
@@ -353,7 +372,9 @@ impl Messages<'_> {
         sqlx::query!(
             "insert into slack_message (build_id, state, channel, problem) select $1, $2, $3, $4
               where holds($5, $6, $7)
-             on conflict (build_id) do update set state = excluded.state, problem = excluded.problem",
+             on conflict (build_id) do update set state = excluded.state, problem = excluded.problem,
+               sent_digest = case when excluded.state <> 'gone' then slack_message.sent_digest end,
+               sent_payload = case when excluded.state <> 'gone' then slack_message.sent_payload end",
             build.0,
             state.as_str(),
             channel,

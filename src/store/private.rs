@@ -3,7 +3,8 @@
 //! **Invariant:** a subject's key is in the database before the first event that needs it, and no process remembers one
 //! beyond a read or an append: when its row is gone, nobody reads what is under it any more.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Mutex;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -21,10 +22,12 @@ use crate::keys::{KeyError, Keyring, SealedValue};
 #[derive(Default)]
 pub struct Opener {
     /// The keys that there are: one that isn't here was destroyed.
-    keys: HashMap<Uuid, Known>,
+    keys: HashMap<Uuid, Key>,
+    /// Those that were wanted and aren't here.
+    missing: Mutex<BTreeSet<Uuid>>,
 }
 
-enum Known {
+enum Key {
     /// Somebody's, who did much.
     Ready(Box<SubjectKey>),
     /// A deployment's: there are many, each for few texts.
@@ -43,9 +46,14 @@ impl std::fmt::Debug for Opener {
 const MARK: usize = 12;
 
 impl Opener {
-    /// Of these keys, those that are not there any more.
-    pub(super) fn missing(&self, keys: Vec<Uuid>) -> Vec<Uuid> {
-        keys.into_iter().filter(|id| !self.keys.contains_key(id)).collect()
+    /// The keys that texts opened since the last question were under, and that are not there any more.
+    pub(super) fn missing(&self) -> BTreeSet<Uuid> {
+        std::mem::take(&mut *self.missing.lock().expect("no holder of the lock panics"))
+    }
+
+    /// Whether a key is there.
+    pub(super) fn has(&self, key: Uuid) -> bool {
+        self.keys.contains_key(&key)
     }
 
     /// Opens a text in its place; `false` when it was erased.
@@ -53,13 +61,14 @@ impl Opener {
         let Some(id) = subject::key_of(text) else { return Ok(true) };
         let opened = match self.keys.get(&id) {
             None => {
+                self.missing.lock().expect("no holder of the lock panics").insert(id);
                 let mark = &id.simple().to_string()[..MARK];
                 *text = private::erased(part, mark);
                 return Ok(false);
             }
-            Some(Known::Ready(key)) => key.open(text),
-            Some(Known::Secret(secret)) => SubjectKey::new(id, secret).open(text),
-            Some(Known::Locked(why)) => return Err(why.to_string()),
+            Some(Key::Ready(key)) => key.open(text),
+            Some(Key::Secret(secret)) => SubjectKey::new(id, secret).open(text),
+            Some(Key::Locked(why)) => return Err(why.to_string()),
         };
         *text = opened.map_err(|why| why.to_string())?;
         Ok(true)
@@ -141,25 +150,26 @@ pub(super) fn keys_in<'a>(stored: impl IntoIterator<Item = &'a str>) -> Vec<Uuid
 pub(super) struct Wrapped {
     pub(super) id: Uuid,
     pub(super) kind: String,
+    pub(super) subject: String,
     pub(super) key_id: String,
     pub(super) nonce: Vec<u8>,
     pub(super) ciphertext: Vec<u8>,
 }
 
 impl Wrapped {
-    fn open(self, keys: Option<&Keyring>) -> (Uuid, Known) {
-        let Self { id, kind, key_id, nonce, ciphertext } = self;
+    fn open(self, keys: Option<&Keyring>) -> (Uuid, Key) {
+        let Self { id, kind, subject, key_id, nonce, ciphertext } = self;
         let wrapped = SealedValue { key_id, nonce, ciphertext };
         let secret = match keys {
-            Some(keys) => keys.unwrap_subject(id, &wrapped),
+            Some(keys) => keys.unwrap_subject(&place(id, &kind, &subject), &wrapped),
             None => Err(KeyError::UnknownKey(wrapped.key_id)),
         };
         (
             id,
             match secret {
-                Ok(secret) if kind == "output" => Known::Secret(secret),
-                Ok(secret) => Known::Ready(Box::new(SubjectKey::new(id, &secret))),
-                Err(why) => Known::Locked(why),
+                Ok(secret) if kind == "output" => Key::Secret(secret),
+                Ok(secret) => Key::Ready(Box::new(SubjectKey::new(id, &secret))),
+                Err(why) => Key::Locked(why),
             },
         )
     }
@@ -177,7 +187,7 @@ impl Store {
         }
         let rows = sqlx::query_as!(
             Wrapped,
-            "select id, kind, key_id, nonce, ciphertext from subject_key where id = any($1)",
+            "select id, kind, subject, key_id, nonce, ciphertext from subject_key where id = any($1)",
             &ids
         );
         Ok(self.opening_with(rows.fetch_all(&self.pool).await?))
@@ -185,7 +195,7 @@ impl Store {
 
     /// What opens everything that is under these keys.
     pub(super) fn opening_with(&self, rows: Vec<Wrapped>) -> Opener {
-        Opener { keys: rows.into_iter().map(|row| row.open(self.keys.as_deref())).collect() }
+        Opener { keys: rows.into_iter().map(|row| row.open(self.keys.as_deref())).collect(), missing: Mutex::default() }
     }
 
     /// The keys of all these subjects, made where there are none yet; with what they are called, where that is known.
@@ -221,8 +231,10 @@ impl Store {
                     continue;
                 };
                 let wrapped = SealedValue { key_id: row.key_id, nonce: row.nonce, ciphertext: row.ciphertext };
-                let secret =
-                    keys.unwrap_subject(row.id, &wrapped).map_err(|why| AppendError::Locked(why.to_string()))?;
+                let (kind, id) = subject.stored();
+                let secret = keys
+                    .unwrap_subject(&place(row.id, kind, &id), &wrapped)
+                    .map_err(|why| AppendError::Locked(why.to_string()))?;
                 found.insert(subject.clone(), SubjectKey::new(row.id, &secret));
                 if row.renamed {
                     sqlx::query!("update subject_key set name = $2 where id = $1", row.id, name.as_deref())
@@ -237,7 +249,7 @@ impl Store {
             for (subject, name) in subjects.iter().filter(|(subject, _)| !found.contains_key(*subject)) {
                 let (id, secret) = subject::new_secret();
                 let (kind, of) = subject.stored();
-                let wrapped = keys.wrap(id, &secret);
+                let wrapped = keys.wrap(&place(id, kind, &of), &secret);
                 sqlx::query!(
                     "insert into subject_key (id, kind, subject, name, key_id, nonce, ciphertext) values ($1, $2, $3, $4, $5, $6, $7)
                      on conflict (kind, subject) do nothing",
@@ -299,6 +311,47 @@ impl Subjects<'_> {
             .collect())
     }
 
+    /// The key of what somebody chose for themselves; none where they chose nothing.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn key_of_choices(self, user: &str) -> Result<Option<SubjectKeyId>, sqlx::Error> {
+        let key = sqlx::query_scalar!("select id from subject_key where kind = 'chooser' and subject = $1", user);
+        Ok(key.fetch_optional(&self.0.pool).await?.map(SubjectKeyId))
+    }
+
+    /// Encrypts keys that are under an earlier master key anew under the present one; so many at most.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn rewrap(self, limit: i64) -> Result<(), sqlx::Error> {
+        let Some(keys) = self.0.keys.as_deref() else { return Ok(()) };
+        let ids = keys.ids();
+        let rows = sqlx::query_as!(
+            Wrapped,
+            "select id, kind, subject, key_id, nonce, ciphertext from subject_key where key_id = any($1) limit $2",
+            &ids[1..],
+            limit
+        );
+        for row in rows.fetch_all(&self.0.pool).await? {
+            let place = place(row.id, &row.kind, &row.subject);
+            let wrapped = SealedValue { key_id: row.key_id, nonce: row.nonce, ciphertext: row.ciphertext };
+            // One that was changed stays as it is, and is told when it is needed.
+            let Ok(secret) = keys.unwrap_subject(&place, &wrapped) else { continue };
+            let anew = keys.wrap(&place, &secret);
+            sqlx::query!(
+                "update subject_key set key_id = $2, nonce = $3, ciphertext = $4 where id = $1",
+                row.id,
+                anew.key_id,
+                anew.nonce,
+                anew.ciphertext
+            )
+            .execute(&self.0.pool)
+            .await?;
+        }
+        Ok(())
+    }
+
     /// The key of the lines that a deployment printed and that stand in events; none where no event has any.
     ///
     /// # Errors
@@ -330,10 +383,11 @@ impl Subjects<'_> {
     /// When the database does not answer.
     pub async fn destroy(self, key: SubjectKeyId) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "with gone as (delete from subject_key where id = $1 and kind <> 'output' returning subject),
-                  known as (delete from slack_person p using gone where p.id = gone.subject),
-                  told as (update slack_report r set person = null from gone where r.person like '% ' || gone.subject)
-             select from gone",
+            r#"with gone as (delete from subject_key where id = $1 and kind in ('person', 'operator') returning kind, subject),
+                    chosen as (delete from subject_key k using gone where gone.kind = 'person' and k.kind = 'chooser' and k.subject = gone.subject),
+                    known as (delete from slack_person p using gone where p.id = gone.subject or strpos(p.doc::text, '"' || gone.subject || '"') > 0),
+                    told as (delete from slack_report r using gone where r.person like '% ' || gone.subject)
+               select from gone"#,
             key.0
         )
         .execute(&self.0.pool)
@@ -381,27 +435,38 @@ impl Subjects<'_> {
         Ok(())
     }
 
-    /// Deployments of a project whose output is kept and began before a time; the oldest first.
+    /// Deployments whose output is kept for longer than so many days after their end, by project; the oldest first.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn outputs_before(
+    pub async fn outputs_older_than(
         self,
-        project: ProjectId,
-        before: DateTime<Utc>,
+        days: &[(ProjectId, u32)],
         limit: i64,
-    ) -> Result<Vec<DeploymentId>, sqlx::Error> {
-        let ids = sqlx::query_scalar!(
-            "select d.id from log_chunk c join deployment d on d.id = c.deployment_id join event e on e.position = d.since
-              where c.chunk_no = 0 and c.body is not null and c.recorded_at < $2 and d.project_id = $1 and not d.is_open and e.recorded_at < $2
-                and not exists (select from event o where o.type = 'output_erased' and o.payload->'of'->>'deployment_id' = d.id::text)
-              order by c.recorded_at limit $3",
-            project.0,
-            before,
+    ) -> Result<Vec<(DeploymentId, u32)>, sqlx::Error> {
+        let (projects, days): (Vec<Uuid>, Vec<i32>) =
+            days.iter().map(|(project, days)| (project.0, i32::try_from(*days).unwrap_or(i32::MAX))).unzip();
+        let rows = sqlx::query!(
+            r#"select d.id, p.days as "days!" from log_chunk c join deployment d on d.id = c.deployment_id
+                 join unnest($1::uuid[], $2::int[]) p(project, days) on p.project = d.project_id
+                 join event e on e.position = d.since
+                where c.chunk_no = 0 and c.body is not null and not d.is_open
+                  and c.recorded_at < coolops_now() - make_interval(days => (select min(days) from unnest($2::int[]) days))
+                  and e.recorded_at < coolops_now() - make_interval(days => p.days)
+                  and not exists (select from event o where o.type = 'output_erased' and o.payload->'of'->>'deployment_id' = d.id::text)
+                order by c.recorded_at limit $3"#,
+            &projects,
+            &days,
             limit
         );
-        Ok(ids.fetch_all(&mut self.0.bulk().await?).await?.into_iter().map(DeploymentId).collect())
+        let rows = rows.fetch_all(&mut self.0.bulk().await?).await?.into_iter();
+        Ok(rows.map(|r| (DeploymentId(r.id), u32::try_from(r.days).unwrap_or(0))).collect())
     }
+}
+
+/// What a key is bound to: moved to somebody else it does not open.
+fn place(id: Uuid, kind: &str, subject: &str) -> String {
+    format!("{id} {kind} {subject}")
 }
 
 fn unavailable(error: sqlx::Error) -> AppendError {

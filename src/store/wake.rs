@@ -42,7 +42,8 @@ impl Wake {
     pub(super) fn start(options: PgConnectOptions) -> Self {
         let (outbox, signals) = mpsc::unbounded_channel();
         let wake = Self { events: watch::Sender::new(0), about: Arc::default(), erasures: Arc::default(), outbox };
-        tokio::spawn(announce(signals, options.clone().options([("synchronous_commit", "off")])));
+        let again = wake.outbox.downgrade();
+        tokio::spawn(announce(signals, options.clone().options([("synchronous_commit", "off")]), again));
         tokio::spawn(listen(options, wake.clone()));
         wake
     }
@@ -90,7 +91,11 @@ impl Wake {
     }
 }
 
-async fn announce(mut signals: mpsc::UnboundedReceiver<Signal>, options: PgConnectOptions) {
+async fn announce(
+    mut signals: mpsc::UnboundedReceiver<Signal>,
+    options: PgConnectOptions,
+    again: mpsc::WeakUnboundedSender<Signal>,
+) {
     let mut connection: Option<PgConnection> = None;
     while let Some(first) = signals.recv().await {
         let mut pending = HashSet::from([first]);
@@ -101,7 +106,15 @@ async fn announce(mut signals: mpsc::UnboundedReceiver<Signal>, options: PgConne
             connection = within(connect_as_app(&options)).await.ok();
         }
         for signal in pending {
-            let Some(open) = &mut connection else { break };
+            let Some(open) = &mut connection else {
+                // Of the rest others hear by looking; of this by nothing else.
+                if signal == Signal::Erased
+                    && let Some(again) = again.upgrade()
+                {
+                    let _ = again.send(signal);
+                }
+                continue;
+            };
             let payload = match signal {
                 Signal::Event => String::new(),
                 Signal::About(id) => id.to_string(),
@@ -109,6 +122,11 @@ async fn announce(mut signals: mpsc::UnboundedReceiver<Signal>, options: PgConne
             };
             if within(sqlx::query!("select pg_notify($1, $2)", CHANNEL, payload).execute(open)).await.is_err() {
                 connection = None;
+                if signal == Signal::Erased
+                    && let Some(again) = again.upgrade()
+                {
+                    let _ = again.send(signal);
+                }
             }
         }
         tokio::time::sleep(DEBOUNCE).await;

@@ -5,6 +5,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tracing::{Instrument, field};
@@ -111,13 +112,6 @@ fn texts(event: &Event, actor: &Actor) -> (String, String) {
     (actor, payload)
 }
 
-/// Visits all that is private of an event and of who did it.
-fn visit((event, actor): &mut (Event, Actor), visit: &mut private::Visit<'_>) {
-    let by = Subject::of_actor(actor);
-    private::event(event, by.as_ref(), visit);
-    private::actor(actor, visit);
-}
-
 impl Append {
     /// Adds an event, `expected` being its stream's version before it.
     pub fn event(&mut self, event_id: EventId, event: &Event, actor: &Actor, expected: i32) -> &mut Self {
@@ -125,7 +119,8 @@ impl Append {
         let address = event.address();
         let mut private = Box::new((event.clone(), actor.clone()));
         let mut is_private = false;
-        visit(&mut private, &mut |subject, _, _| {
+        let (of, by) = &mut *private;
+        private::recorded(of, by, &mut |subject, _, _| {
             is_private |= !subject.is_former();
             true
         });
@@ -225,15 +220,23 @@ impl Append {
         span
     }
 
-    /// Whom the private texts in it are about, and what they are called.
+    /// Whom the private texts in it are about, and what those are called now who did it: what an event says of others may
+    /// be what they were called before.
     fn subjects(&mut self) -> HashMap<Subject, Option<String>> {
         let mut subjects: HashMap<Subject, Option<String>> = HashMap::new();
         for private in self.events.iter_mut().filter_map(|event| event.private.as_mut()) {
-            visit(private, &mut |subject, part, text| {
+            let (event, actor) = &mut **private;
+            private::recorded(event, actor, &mut |subject, _, _| {
                 if !subject.is_former() {
-                    let name = (part == Part::Name).then(|| text.clone());
-                    let known = subjects.entry(subject.clone()).or_default();
-                    *known = name.or_else(|| known.take());
+                    subjects.entry(subject.clone()).or_default();
+                }
+                true
+            });
+            private::who_did(event, actor, &mut |subject, part, text| {
+                if part == Part::Name
+                    && let Some(name) = subjects.get_mut(subject)
+                {
+                    *name = Some(text.clone());
                 }
                 true
             });
@@ -245,7 +248,8 @@ impl Append {
     fn encrypt(&mut self, keys: &HashMap<Subject, SubjectKey>) {
         for event in &mut self.events {
             let Some(mut private) = event.private.take() else { continue };
-            visit(&mut private, &mut |subject, _, text| {
+            let (of, by) = &mut *private;
+            private::recorded(of, by, &mut |subject, _, text| {
                 if let Some(key) = keys.get(subject) {
                     *text = key.seal(text);
                 }
@@ -269,7 +273,27 @@ impl Append {
     }
 }
 
+/// How long the keys of private texts are asked for again while the database does not answer: as long as a batch is
+/// tried.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
+
 impl Store {
+    /// The keys of subjects, asked for again after the loss of a connection.
+    async fn keys_of(
+        &self,
+        subjects: &HashMap<Subject, Option<String>>,
+    ) -> Result<HashMap<Subject, SubjectKey>, AppendError> {
+        let began = Instant::now();
+        loop {
+            match self.subject_keys(subjects).await {
+                Err(AppendError::Unavailable(_)) if began.elapsed() < PATIENCE => tokio::time::sleep(PAUSE).await,
+                asked => return asked,
+            }
+        }
+    }
+
     /// Records events. Safe to repeat with the same event ids: what is there already counts as recorded.
     ///
     /// # Errors
@@ -277,8 +301,7 @@ impl Store {
     pub async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
         let subjects = append.subjects();
         if !subjects.is_empty() {
-            let keys = self.subject_keys(&subjects).await?;
-            append.encrypt(&keys);
+            append.encrypt(&self.keys_of(&subjects).await?);
         }
         let span = append.span();
         let appended = self.appender.append(append).instrument(span.clone()).await;

@@ -113,7 +113,10 @@ fn whoever_still_does_something_or_is_not_there_is_not_erased() {
         s.presses("ana", "master-1", "Staging").await;
         s.settle().await;
         let said = refused(s, &["person", "erase", "ana", "--reason", "x"]);
-        assert!(said.contains("ana has a deployment under way (master-1 on Staging); stop it, or wait"), "{said}");
+        assert!(
+            said.contains("ana has to do with a deployment under way (master-1 on Staging); stop it, or wait"),
+            "{said}"
+        );
         s.container_ends("master-1", 0).await;
         s.settle().await;
         s.writes("ana", "lock Staging").await;
@@ -131,11 +134,94 @@ fn whoever_still_does_something_or_is_not_there_is_not_erased() {
         }
         says(s, &["project", "hold", "api", "--reason", "case 7"]);
         let said = refused(s, &["person", "erase", "ana", "--reason", "x"]);
-        assert!(said.contains("everything of api is held (case 7)"), "{said}");
+        assert!(said.contains("api is held (case 7)"), "{said}");
         says(s, &["project", "hold", "api", "--end"]);
+        let said = refused(s, &["person", "erase", "ana", "--reason", "Ana wrote a letter"]);
+        assert!(said.contains("the reason names whoever is erased"), "{said}");
+        says(s, &["environment", "allow", "api", "Staging", "--lock", "U0ANA00001"]);
+        let said = refused(s, &["person", "erase", "ana", "--reason", "x"]);
+        assert!(said.contains("ana is named in who may do what: Staging of api; name others there first"), "{said}");
+        says(s, &["environment", "allow", "api", "Staging", "--lock", "everybody"]);
         says(s, &["person", "erase", "U0ANA00001", "--reason", "x"]);
         s.settle().await;
         assert!(!s.channel().contains("U0ANA00001"), "{}", s.channel());
+    });
+}
+
+#[test]
+fn what_somebody_chose_leads_to_nothing_else_of_them() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.writes("ana", "notify failures").await;
+        let chosen = "select count(*) from event where type = 'notifications_chosen'";
+        assert_eq!(s.database.count(chosen).await, 1);
+        let keys = "select string_agg(distinct m[1], ' ') from event e, regexp_matches(e.payload::text || e.actor::text, 'private:([0-9a-f]{32})', 'g') m where";
+        let there = s.database.text(&format!("{keys} type = 'notifications_chosen'")).await;
+        let elsewhere = s.database.text(&format!("{keys} type = 'deployment_requested'")).await;
+        assert_ne!(there, elsewhere, "its stream's id can be computed from hers");
+        says(s, &["person", "erase", "ana", "--reason", "x"]);
+        s.settle().await;
+        assert_eq!(everywhere(s, "U0ANA00001").await, 0);
+        assert_eq!(s.app.audit(true).await.unwrap().findings, []);
+    });
+}
+
+#[test]
+fn a_message_that_is_gone_is_not_posted_again_to_take_a_name_out() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.standin.workspace().channels[0].messages.clear();
+        says(s, &["person", "erase", "ana", "--reason", "x"]);
+        s.settle().await;
+        assert_eq!(s.channel().trim(), "", "nothing has happened that people should hear of");
+        assert_eq!(everywhere(s, "U0ANA00001").await, 0);
+        assert_eq!(s.app.audit(true).await.unwrap().findings, []);
+    });
+}
+
+#[test]
+fn whoever_begins_something_before_the_key_is_gone_ends_it_first() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Production").await;
+        says(s, &["person", "erase", "ana", "--reason", "x"]);
+        let id = s.database.text("select payload->>'key' from event where type = 'person_erased'").await;
+        s.deliver(&s.press_of("ana", "master-1", "Staging")).await;
+        let key = id.parse().unwrap();
+        assert!(
+            s.app
+                .destroy_person(key)
+                .await
+                .unwrap()
+                .unwrap()
+                .to_string()
+                .contains("has to do with a deployment under way")
+        );
+        let there = "select count(*) from subject_key where kind = 'person'";
+        assert_eq!(s.database.count(there).await, 1);
+        s.settle().await;
+        assert!(s.channel().contains("a former member → *Staging*: :white_check_mark: *succeeded*"), "{}", s.channel());
+        assert_eq!(everywhere(s, "U0ANA00001").await, 0);
+    });
+}
+
+#[test]
+fn keys_go_under_a_new_master_key_and_open_as_before() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        let new = coolops::keys::new_master_key();
+        let both =
+            coolops::keys::Keyring::new(&new.clone().into(), &[crate::story::MASTER_KEY.to_owned().into()]).unwrap();
+        let app = coolops::app::App::new(s.app.store.clone(), both, "https://coolops.test");
+        app.store.subjects().rewrap(1_000).await.unwrap();
+        let (_, told, _) = s.coolops_with(&["history"], &[("COOLOPS_MASTER_KEY", &new)]);
+        assert!(told.contains("ana"), "{told}");
+        let (code, _, said) = s.coolops(&["explain", "master-1"]);
+        assert!(code == 1 && said.contains("which is neither COOLOPS_MASTER_KEY nor among"), "{said}");
+        s.tampered = true;
     });
 }
 
@@ -158,10 +244,12 @@ fn output_with_a_secret_that_no_mask_knew_is_erased_here_and_in_slack() {
     story(async |s| {
         let anchored = Anchored::new(s);
         s.ci_announces(build("master-1")).await;
-        s.runner.will_print(&["begins", "the password is swordfish"], 3);
+        s.runner.will_print(&["--- the password is swordfish", "the password is swordfish"], 3);
         s.presses("ana", "master-1", "Staging").await;
         assert!(s.channel().contains("swordfish"), "{}", s.channel());
         assert!(s.threads().contains("swordfish"), "{}", s.threads());
+        let (_, outline) = s.get(&s.log_path().replace("?key", "/steps?key")).await;
+        assert!(outline.contains("swordfish"), "{outline}");
         anchored.signs().await;
         let id = newest(s).await.to_string();
         let said = says(s, &["deployment", "erase-output", &id, "--reason", "it printed a password"]);
@@ -177,6 +265,9 @@ fn output_with_a_secret_that_no_mask_knew_is_erased_here_and_in_slack() {
             logs.starts_with("What it printed was erased by ") && logs.contains(": it printed a password ("),
             "{logs}"
         );
+        let steps = s.log_path().replace("?key", "/steps?key");
+        let (_, outline) = s.get(&steps).await;
+        assert!(!outline.contains("swordfish"), "{outline}");
         let (_, page) = s.get(&s.log_path()).await;
         assert!(page.contains("it printed a password") && !page.contains("swordfish"), "{page}");
         assert_eq!(anchored.app.audit(true).await.unwrap().findings, []);
@@ -198,12 +289,15 @@ fn output_is_not_erased_while_it_is_written_nor_while_its_project_is_held() {
         let id = newest(s).await.to_string();
         let erase = ["deployment", "erase-output", id.as_str(), "--reason", "x"];
         let said = refused(s, &erase);
-        assert!(said.contains("master-1 on Staging is running: its output is still being written"), "{said}");
+        assert!(
+            said.contains("master-1 on Staging is running, and not over; stop it, or wait until it has ended"),
+            "{said}"
+        );
         s.container_ends("master-1", 0).await;
         s.settle().await;
         says(s, &["project", "hold", "api", "--reason", "case 7"]);
-        assert!(says(s, &["project", "show", "api"]).contains("nothing of it is erased: case 7"));
-        assert!(refused(s, &erase).contains("everything of api is held (case 7)"));
+        assert!(says(s, &["project", "show", "api"]).contains("none of its output is erased, and nobody: case 7"));
+        assert!(refused(s, &erase).contains("api is held (case 7)"));
         says(s, &["project", "hold", "api", "--end"]);
         says(s, &erase);
         s.settle().await;
@@ -255,7 +349,7 @@ fn a_key_that_is_gone_and_that_nobody_said_was_destroyed_is_found() {
 }
 
 #[test]
-fn what_a_destroyed_key_left_to_do_is_found_and_done_when_the_job_is_lost() {
+fn an_erasure_whose_job_is_lost_is_found_and_done() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
         s.runner.will_print(&["swordfish"], 3);
