@@ -1,17 +1,17 @@
 //! Rebuilding every projection from the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::App;
 use crate::domain::deployment::Deployment;
-use crate::domain::event::{DeploymentEvent, Event, Recorded, SettingsEvent};
+use crate::domain::event::{Address, DeploymentEvent, Event, Recorded, SettingsEvent, StreamKind};
 use crate::domain::ids::{DeploymentId, ProjectId};
 use crate::domain::project::Project;
 use crate::projections::rows;
-use crate::store::log::ReadError;
+use crate::store::log::{ReadError, Unread};
 use crate::store::rebuild::{Begun, Staging, Swapped};
 use crate::telemetry::causes;
 
@@ -26,18 +26,31 @@ pub struct Rebuilt {
     pub work_found: usize,
     /// Events that no version of this program wrote, and that were left out: the first of them.
     pub damaged: Vec<String>,
+    /// Events of a newer program, or that can't be opened: rows of what they are about were left as they are. The first of
+    /// them.
+    pub halted: Vec<String>,
 }
 
 const PAGE: i64 = 5_000;
-/// Most damaged events that are named.
-const DAMAGED_MAX: usize = 20;
+/// Most events of each kind that are named.
+const TOLD_MAX: usize = 20;
 
 /// The aggregates as the log leaves them so far. What can't change any more is let go, so memory follows what is open.
 #[derive(Default)]
 struct Fold {
-    projects: HashMap<ProjectId, Project>,
-    open: HashMap<DeploymentId, (Begun, Deployment)>,
+    projects: HashMap<ProjectId, (i64, Project)>,
+    open: HashMap<DeploymentId, Standing>,
     damaged: Vec<String>,
+    /// What has an event that can't be judged, and is not folded on: streams, builds, projects, boundaries.
+    halted: HashSet<Uuid>,
+    unread: Vec<String>,
+}
+
+/// A deployment as its events up to a position leave it.
+struct Standing {
+    position: i64,
+    begun: Begun,
+    deployment: Deployment,
 }
 
 impl App {
@@ -45,7 +58,8 @@ impl App {
     /// last events are folded and differences replaced.
     ///
     /// # Errors
-    /// When the database does not answer, or an event is of a type that this version doesn't know: then nothing is swapped.
+    /// When the database does not answer: then nothing is swapped. An event of a type that this version doesn't know halts
+    /// what it is about, whose rows stay as they are, and nothing else.
     pub async fn rebuild(&self) -> Result<Rebuilt, ReadError> {
         self.rebuild_telling(&|_, _| {}).await
     }
@@ -68,14 +82,17 @@ impl App {
                 break;
             }
         }
-        let tables = staging.swap().await?;
+        fold.finish(&mut staging);
+        staging.flush().await?;
+        let tables = staging.swap(&fold.halted).await?;
         let work = self.store.jobs().missing().await?;
         for task in &work {
             self.store.jobs().want(*task).await?;
         }
-        Ok(Rebuilt { events: position, tables, work_found: work.len(), damaged: fold.damaged })
+        Ok(Rebuilt { events: position, tables, work_found: work.len(), damaged: fold.damaged, halted: fold.unread })
     }
 
+    /// Folds all events after a position. The next page is read while one is folded.
     async fn fold_from(
         &self,
         mut position: i64,
@@ -83,54 +100,59 @@ impl App {
         staging: &mut Staging,
         tell: &(impl Fn(i64) + Sync),
     ) -> Result<i64, ReadError> {
-        loop {
-            let page = self.store.log().after(position, PAGE).await?;
-            if page.is_empty() {
-                break;
-            }
-            for recorded in page {
-                let recorded = match recorded {
-                    Ok(recorded) => recorded,
-                    // One that somebody planted stands in nobody's way; one of a newer program must.
-                    Err(e) => {
-                        let Some(at) = e.damaged() else { return Err(e) };
-                        position = at;
-                        if fold.damaged.len() < DAMAGED_MAX {
-                            fold.damaged.push(causes(&e));
-                        }
-                        continue;
-                    }
-                };
-                position = recorded.position;
-                if let Event::Deployment(DeploymentEvent::StrayStopped(e)) = &recorded.event {
-                    self.take_up(e.of.deployment_id, recorded.position, fold).await?;
-                }
-                fold.apply(&recorded, staging);
-                if staging.is_full() {
-                    staging.flush().await?;
-                }
-            }
+        let log = self.store.log();
+        let mut page = log.after(position, PAGE).await?;
+        while let Some(last) = page.last() {
+            position = last.as_ref().map_or_else(|unread| unread.position, |recorded| recorded.position);
+            let (folded, next) = tokio::join!(self.fold_page(page, fold, staging), log.after(position, PAGE));
+            folded?;
+            page = next?;
             tell(position);
         }
         staging.flush().await?;
         Ok(position)
     }
 
+    async fn fold_page(
+        &self,
+        page: Vec<Result<Recorded, Unread>>,
+        fold: &mut Fold,
+        staging: &mut Staging,
+    ) -> Result<(), ReadError> {
+        for read in page {
+            let recorded = match read {
+                Ok(recorded) => recorded,
+                Err(unread) => {
+                    fold.leave_out(&unread);
+                    continue;
+                }
+            };
+            if let Event::Deployment(DeploymentEvent::StrayStopped(e)) = &recorded.event {
+                self.take_up(e.of.deployment_id, recorded.position, fold).await?;
+            }
+            fold.apply(&recorded, staging);
+            if staging.is_full() {
+                staging.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes up a deployment again that is over, as it was before an event: the fold holds those only that are open.
     async fn take_up(&self, id: DeploymentId, before: i64, fold: &mut Fold) -> Result<(), ReadError> {
-        let mut there: Option<(Begun, Deployment)> = None;
+        let mut there: Option<Standing> = None;
         let told = match self.store.log().stream(id.0).await {
             Ok(told) => told,
+            Err(e @ ReadError::Database(_)) => return Err(e),
             // It is named when the fold comes to it.
-            Err(e) if e.damaged().is_some() => return Ok(()),
-            Err(e) => return Err(e),
+            Err(_) => return Ok(()),
         };
         for recorded in told.into_iter().filter(|r| r.position < before) {
             there = match (there, &recorded.event) {
                 (None, Event::Deployment(DeploymentEvent::Requested(e))) => {
-                    Some((Begun { requested: recorded.position, since: recorded.position }, Deployment::requested(e)))
+                    Some(Standing::requested(recorded.position, Deployment::requested(e)))
                 }
-                (Some(was), event) => Some(moved_on(was, recorded.position, event)),
+                (Some(was), event) => Some(was.moved_on(recorded.position, event)),
                 (None, _) => None,
             };
         }
@@ -139,20 +161,66 @@ impl App {
     }
 }
 
-/// A deployment after one more event.
-fn moved_on((begun, before): (Begun, Deployment), position: i64, event: &Event) -> (Begun, Deployment) {
-    let state = before.state();
-    let after = before.evolve(event);
-    let since = if after.state() == state { begun.since } else { position };
-    (Begun { since, ..begun }, after)
+impl Standing {
+    fn requested(position: i64, deployment: Deployment) -> Self {
+        Self { position, begun: Begun { requested: position, since: position }, deployment }
+    }
+
+    /// The same after one more event.
+    fn moved_on(self, position: i64, event: &Event) -> Self {
+        let state = self.deployment.state();
+        let deployment = self.deployment.evolve(event);
+        let since = if deployment.state() == state { self.begun.since } else { position };
+        Self { position, begun: Begun { since, ..self.begun }, deployment }
+    }
+
+    fn stage(self, staging: &mut Staging) {
+        staging.row(self.position, self.begun, &rows::of_deployment(self.deployment));
+    }
 }
 
 impl Fold {
+    /// An event that can't be read. One that somebody planted stands in nobody's way.
+    fn leave_out(&mut self, unread: &Unread) {
+        let told = match unread.why.damaged() {
+            Some(_) => &mut self.damaged,
+            None => {
+                self.halt(unread);
+                &mut self.unread
+            }
+        };
+        if told.len() < TOLD_MAX {
+            told.push(causes(&unread.why));
+        }
+    }
+
+    /// What an event is about that can't be judged is not folded on: its rows are left as whoever knew it wrote them.
+    fn halt(&mut self, unread: &Unread) {
+        let Unread { stream, correlation, .. } = unread;
+        self.halted.extend([*stream, *correlation]);
+        self.projects.remove(&ProjectId(*correlation));
+        if let Some(standing) = self.open.remove(&DeploymentId(*stream)) {
+            self.halted.insert(standing.deployment.of.environment_id.0);
+        }
+    }
+
+    /// Whether what an event is about is not folded on.
+    fn is_halted(&self, address: &Address) -> bool {
+        let by = match address.kind {
+            StreamKind::Project | StreamKind::Environment => address.correlation,
+            _ => address.stream,
+        };
+        self.halted.contains(&by)
+    }
+
     fn apply(&mut self, recorded: &Recorded, staging: &mut Staging) {
         let Recorded { position, event, .. } = recorded;
         let address = event.address();
         if let Some(boundary) = address.boundary {
             staging.boundary(boundary, *position);
+        }
+        if self.is_halted(&address) {
+            return;
         }
         let stream = address.stream;
         match event {
@@ -161,15 +229,14 @@ impl Fold {
             }
             Event::BuildRegistered(e) => staging.row(*position, Begun::default(), &rows::of_build(e)),
             Event::Deployment(DeploymentEvent::Requested(e)) => {
-                let begun = Begun { requested: *position, since: *position };
-                self.deployment(*position, (begun, Deployment::requested(e)), staging);
+                self.deployment(Standing::requested(*position, Deployment::requested(e)), staging);
             }
             _ => {
                 let project = ProjectId(address.correlation);
-                if let Some(before) = self.projects.remove(&project) {
+                if let Some((_, before)) = self.projects.remove(&project) {
                     self.project(project, before.evolve(event), recorded, staging);
-                } else {
-                    self.moved(stream, recorded, staging);
+                } else if let Some(before) = self.open.remove(&DeploymentId(stream)) {
+                    self.deployment(before.moved_on(*position, event), staging);
                 }
             }
         }
@@ -179,20 +246,24 @@ impl Fold {
         for row in rows::of_tokens(&project, &recorded.event) {
             staging.row(recorded.position, Begun::default(), &row);
         }
-        staging.row(recorded.position, Begun::default(), &rows::of_project(project.clone()));
-        self.projects.insert(id, project);
+        self.projects.insert(id, (recorded.position, project));
     }
 
-    fn moved(&mut self, stream: Uuid, recorded: &Recorded, staging: &mut Staging) {
-        if let Some(before) = self.open.remove(&DeploymentId(stream)) {
-            self.deployment(recorded.position, moved_on(before, recorded.position, &recorded.event), staging);
+    /// What is over is staged; of what is open only the end counts.
+    fn deployment(&mut self, standing: Standing, staging: &mut Staging) {
+        match standing.deployment.state().is_open() {
+            true => {
+                self.open.insert(standing.deployment.of.deployment_id, standing);
+            }
+            false => standing.stage(staging),
         }
     }
 
-    fn deployment(&mut self, position: i64, (begun, deployment): (Begun, Deployment), staging: &mut Staging) {
-        staging.row(position, begun, &rows::of_deployment(deployment.clone()));
-        if deployment.state().is_open() {
-            self.open.insert(deployment.of.deployment_id, (begun, deployment));
+    /// Stages what still changes, as it stands at the end.
+    fn finish(&mut self, staging: &mut Staging) {
+        for (_, (position, project)) in self.projects.drain() {
+            staging.row(position, Begun::default(), &rows::of_project(project));
         }
+        self.open.drain().for_each(|(_, standing)| standing.stage(staging));
     }
 }

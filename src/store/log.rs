@@ -43,6 +43,19 @@ pub enum ReadError {
     },
 }
 
+/// An event that can't be read, and what it is about.
+#[derive(Debug)]
+pub struct Unread {
+    /// Where it stands.
+    pub position: i64,
+    /// Its stream.
+    pub stream: Uuid,
+    /// The build or the project that it is about.
+    pub correlation: Uuid,
+    /// Why it can't be read.
+    pub why: ReadError,
+}
+
 impl ReadError {
     /// Where an event stands that no version of this program wrote: of a type that is known, and not as that type is.
     pub fn damaged(&self) -> Option<i64> {
@@ -254,16 +267,24 @@ impl Log<'_> {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn after(self, position: i64, limit: i64) -> Result<Vec<Result<Recorded, ReadError>>, sqlx::Error> {
+    pub async fn after(self, position: i64, limit: i64) -> Result<Vec<Result<Recorded, Unread>>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
+            r#"select position, event_id, stream_id, correlation_id, stream_version, recorded_at, type as kind, schema_version,
+                      actor::text as "actor!", payload::text as "payload!"
                  from event where position > $1 order by position limit $2"#,
             position,
             limit
         )
         .fetch_all(&self.0.pool)
         .await?;
-        Ok(recorded!(self.0, rows))
+        let filed: Vec<_> = rows.iter().map(|r| (r.position, r.stream_id, r.correlation_id)).collect();
+        let read: Vec<Result<Recorded, ReadError>> = recorded!(self.0, rows);
+        let told = filed.into_iter().zip(read);
+        Ok(told
+            .map(|((position, stream, correlation), read)| {
+                read.map_err(|why| Unread { position, stream, correlation, why })
+            })
+            .collect())
     }
 
     /// The head of the log: position and chain hash.

@@ -4,7 +4,7 @@
 //! writers, the events of the meantime are staged too, and only rows that differ are replaced: over sound projections
 //! it changes nothing and says so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
@@ -35,9 +35,18 @@ pub struct Swapped {
     pub written: u64,
 }
 
-/// Tables in the order in which an append locks them.
+/// Tables in the order in which an append locks them, with their keys.
 const TABLES: [(&str, &str); 5] =
     [("boundary", "key"), ("project", "id"), ("token", "digest"), ("build", "id"), ("deployment", "id")];
+
+/// The column that says what a row is about.
+fn about(table: &str) -> &'static str {
+    match table {
+        "boundary" => "key",
+        "token" => "project_id",
+        _ => "id",
+    }
+}
 const FLUSH_AT: usize = 2_000;
 
 /// Where in the log a deployment began, and where it came to stand as it does.
@@ -142,12 +151,17 @@ impl Staging {
         Ok(())
     }
 
-    /// Replaces what differs and lets the writers on.
+    /// Replaces what differs and lets the writers on. Rows of what is `kept` are left as they are.
     ///
     /// # Errors
     /// When the database does not answer; nothing is replaced then.
-    pub async fn swap(mut self) -> Result<Vec<Swapped>, sqlx::Error> {
+    pub async fn swap(mut self, kept: &HashSet<Uuid>) -> Result<Vec<Swapped>, sqlx::Error> {
         let mut swapped = Vec::new();
+        let kept: Vec<Uuid> = kept.iter().copied().collect();
+        sqlx::query("create temp table kept on commit drop as select unnest($1::uuid[]) as id")
+            .bind(&kept)
+            .execute(&mut self.connection)
+            .await?;
         // Nobody has counted what was staged, and the live tables may be empty: a plan that goes through one of them for each row of
         // the other would take hours for a long log.
         sqlx::query("set local enable_nestloop = off").execute(&mut self.connection).await?;
@@ -157,10 +171,19 @@ impl Staging {
             let run = async |connection: &mut PgConnection, statement: String| {
                 sqlx::query(sqlx::AssertSqlSafe(statement)).execute(connection).await.map(|done| done.rows_affected())
             };
-            let same = format!(
-                "select 1 from next_{table} n where n.{key} = t.{key} and row_to_json(n)::text = row_to_json(t)::text"
-            );
-            let removed = run(&mut self.connection, format!("delete from {table} t where not exists ({same})")).await?;
+            let is_kept = format!("{} in (select kept.id from kept)", about(table));
+            run(&mut self.connection, format!("delete from next_{table} where {is_kept}")).await?;
+            let equal = self.columns[table].iter().map(|c| format!("n.{c}::text is not distinct from t.{c}::text"));
+            let equal = equal.collect::<Vec<_>>().join(" and ");
+            let same = format!("select 1 from next_{table} n where n.{key} = t.{key} and {equal}");
+            let mut gone = format!("delete from {table} t where not {is_kept} and not exists ({same})");
+            if table == "boundary" && !kept.is_empty() {
+                // What can't be judged may have moved any of them, and none may go back.
+                let later = "update next_boundary n set position = t.position from boundary t where t.key = n.key and t.position > n.position";
+                run(&mut self.connection, later.to_owned()).await?;
+                gone += " and exists (select from next_boundary n where n.key = t.key)";
+            }
+            let removed = run(&mut self.connection, gone).await?;
             let missing = format!("select 1 from {table} t where t.{key} = n.{key}");
             let columns = self.columns[table].join(", ");
             let insert = format!(

@@ -131,13 +131,34 @@ fn an_event_that_nobody_wrote_is_named_and_stops_neither_audit_nor_replay() {
 }
 
 #[test]
-fn an_event_of_a_newer_program_stops_a_replay_and_is_named_by_the_audit() {
+fn an_event_of_a_newer_program_halts_what_it_is_about_and_nothing_else() {
     story(async |s| {
         s.tampered = true;
+        for name in ["master-1", "master-2"] {
+            s.ci_announces(build(name)).await;
+            s.presses("ana", name, "Staging").await;
+        }
+        let of = "(select id from deployment where doc->>'build_name' = 'master-1')";
         let whole = r#"{"project_id":"00000000-0000-0000-0000-000000000001","name":"Api"}"#;
-        plants(s, "project_renamed", "gen_random_uuid()", r#"{"v":2,"kind":"robot","id":"7"}"#, whole).await;
-        let error = coolops::telemetry::causes(&s.app.rebuild().await.unwrap_err());
-        assert!(error.contains("run the version that wrote it, or a newer one"), "{error}");
+        plants(s, "project_renamed", of, r#"{"v":2,"kind":"robot","id":"7"}"#, whole).await;
+        s.ci_announces(build("master-3")).await;
+        s.database.execute("update deployment set doc = replace(doc::text, 'ana', 'eve')::json; delete from build where name = 'master-3'").await;
+        let rebuilt = s.app.rebuild().await.unwrap();
+        assert!(
+            matches!(&rebuilt.halted[..], [only] if only.contains("run the version that wrote it, or a newer one")),
+            "{rebuilt:?}"
+        );
+        let by = async |name: &str| {
+            let of = format!("select doc->'requested_by'->>'name' from deployment where doc->>'build_name' = '{name}'");
+            s.database.text(&of).await
+        };
+        assert_eq!(by("master-1").await, "eve", "left as it is: what is known of it is not enough");
+        assert_eq!(by("master-2").await, "ana", "made right");
+        assert_eq!(s.database.count("select count(*) from build").await, 3);
+        let (code, told, _) = s.coolops(&["replay"]);
+        assert!(code == 1 && told.contains("Halted there, and left as it was: event "), "{told}");
+        s.presses("ana", "master-3", "Production").await;
+        assert!(s.channel().contains("*Production*: :white_check_mark: *succeeded*"), "{}", s.channel());
         assert!(s.app.audit(true).await.unwrap().findings[0].said.contains("is unknown to this version"));
     });
 }
