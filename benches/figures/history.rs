@@ -84,6 +84,7 @@ pub async fn over_a_million(service: &mut Service, copy: f64) -> Vec<Row> {
         met: first_page / of_few <= 1.1,
     });
 
+    rows.push(press_beside_few(service).await);
     rows.push(appends_beside_a_replay(service).await);
     rows.push(checkpoint_of_a_minute(service, &with).await);
     std::fs::remove_dir_all(&folder).ok();
@@ -122,6 +123,37 @@ async fn appends(store: &Store, seed: u128, time: Duration) -> f64 {
         total += count.unwrap();
     }
     total as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Presses of forty builds on this log and on one of a thousand events, in turns: the middle one of each.
+async fn press_beside_few(service: &mut Service) -> Row {
+    const PRESSES: usize = 40;
+    let small = Service::begin("true", 4).await;
+    let store = small.store(4).await;
+    for n in 0..1_000 {
+        store.append(super::registered((8_000 << 40) + n)).await.unwrap();
+    }
+    service.start();
+    service.announce_until_accepted("warm").await;
+    let (mut of_many, mut of_few) = (Vec::new(), Vec::new());
+    for round in 0..3 {
+        for (of, service) in [(&mut of_many, &*service), (&mut of_few, &small)] {
+            let first = round * PRESSES;
+            for n in first..first + PRESSES {
+                service.announce(&format!("press-{n}")).await;
+            }
+            of.extend(load::presses(service, first, PRESSES, 10.0).await);
+        }
+    }
+    service.stop();
+    small.end().await;
+    let (many, few) = (median(&mut of_many), median(&mut of_few));
+    Row {
+        name: "a press on a log of 1,000,000 events ÷ on one of 1,000 (the middle one of 120)",
+        measured: format!("{:.2} ({many:.1} ms ÷ {few:.1} ms)", many / few),
+        target: "at most 1.1",
+        met: many / few <= 1.1,
+    }
 }
 
 async fn appends_beside_a_replay(service: &Service) -> Row {

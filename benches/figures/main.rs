@@ -644,7 +644,7 @@ async fn seed_million(service: &Service) -> i64 {
     let mut total = 0;
     store
         .log()
-        .scan(0, |row| {
+        .scan_opened(0, |row| {
             total = row.position;
             let id = row.header.correlation_id;
             let entry = cards.entry(id).or_default();
