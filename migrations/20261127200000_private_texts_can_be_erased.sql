@@ -4,12 +4,13 @@ create table subject_key (
   id         uuid        primary key,                        -- what the encrypted texts name
   kind       text        not null check (kind in ('person', 'operator', 'chooser', 'output')),
   subject    text        not null,                           -- an id in Slack, a login name, a deployment
+  generation int         not null default 0,                 -- counts those that were made because the one before could not be opened
   name       text,                                           -- what they were called last
   key_id     text        not null,                           -- which master key it is under
   nonce      bytea       not null,
   ciphertext bytea       not null,
   made_at    timestamptz not null default coolops_now(),
-  unique (kind, subject)
+  unique (kind, subject, generation)
 );
 
 -- Where something was erased, messages are edited, and not posted again where they are gone.

@@ -1,8 +1,8 @@
 -- Witnesses (docs/PROOF.md): what others cosigned of this log's checkpoints, and what this installation cosigned of other logs.
 
--- How far each witness of this log is.
+-- How far each witness of this log is, by its public key.
 create table witness (
-  name          text        primary key,
+  key           text        primary key,
   size          bigint      not null default 0,              -- of the checkpoint that it cosigned last, as it says
   asked_at      timestamptz not null default coolops_now(),
   problem       text,
@@ -13,7 +13,7 @@ create table witness (
 create table cosignature (
   size    bigint      not null,
   root    bytea       not null check (octet_length(root) = 32),
-  witness text        not null,
+  witness text        not null,                              -- its public key
   line    text        not null,
   at      timestamptz not null default coolops_now(),
   primary key (size, root, witness)
@@ -25,5 +25,7 @@ create table witnessed (
   size   bigint      not null,
   root   bytea       not null check (octet_length(root) = 32),
   note   text        not null,
-  at     timestamptz not null default coolops_now()
+  line   text        not null,                               -- what was answered
+  at     timestamptz not null default coolops_now(),
+  forked text                                                -- a checkpoint that the log signed too, and that can't be of one history with this one
 );

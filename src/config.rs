@@ -456,8 +456,8 @@ impl Config {
                 .split_once(' ')
                 .and_then(|(key, at)| Some((WitnessPublicKey::read(key).ok()?, Endpoint::read(at.trim())?)));
             match read {
-                Some((key, _)) if witnesses.iter().any(|(other, _)| other.name() == key.name()) => {
-                    r.problems.push(format!("COOLOPS_WITNESSES: two are called {}", key.name()));
+                Some((key, _)) if witnesses.iter().any(|(other, _)| other.name() == key.name() || other.bytes() == key.bytes()) => {
+                    r.problems.push(format!("COOLOPS_WITNESSES: {} has the name or the key of another one", key.name()));
                 }
                 Some(read) => witnesses.push(read),
                 None => r.problems.push(
@@ -481,7 +481,9 @@ impl Config {
                 "COOLOPS_CHECKPOINT_KEY is not set, and COOLOPS_WITNESSES is: there is nothing to cosign".to_owned(),
             );
         }
-        let witness_key = r.text("COOLOPS_WITNESS_KEY").and_then(|key| {
+        let witness_key = r.text("COOLOPS_WITNESS_KEY");
+        let is_witness = witness_key.is_some();
+        let witness_key = witness_key.and_then(|key| {
             WitnessKey::read(&key.into())
                 .map_err(|_| {
                     r.problems.push(
@@ -498,7 +500,7 @@ impl Config {
                 Err(e) => r.problems.push(format!("COOLOPS_WITNESS_LOGS: {e}")),
             }
         }
-        if witness_key.is_some() == witness_logs.is_empty() {
+        if is_witness != r.text("COOLOPS_WITNESS_LOGS").is_some() {
             r.problems.push(
                 "COOLOPS_WITNESS_KEY and COOLOPS_WITNESS_LOGS go together: what is cosigned with, and which logs"
                     .to_owned(),

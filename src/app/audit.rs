@@ -54,6 +54,10 @@ pub struct Report {
     pub unchecked: BTreeMap<String, usize>,
     /// What is not as it was written: position or place, and field. Empty when all is well.
     pub findings: Vec<Finding>,
+    /// Master keys that names in events are under, and that aren't set: what tells of these was not compared.
+    pub locked: BTreeSet<String>,
+    /// Rows were not held against the log, because something is being erased from both.
+    pub rows_unchecked: bool,
     /// Findings beside those.
     pub more_findings: usize,
 }
@@ -91,8 +95,6 @@ struct Audit<'a> {
     missing_keys: BTreeMap<SubjectKeyId, i64>,
     /// Keys of which an event says that they were destroyed.
     destroyed_keys: HashSet<SubjectKeyId>,
-    /// Those of them that are there all the same.
-    kept_keys: BTreeSet<SubjectKeyId>,
     projects: HashSet<ProjectId>,
     open: HashSet<DeploymentId>,
     anchors: Anchors,
@@ -120,7 +122,6 @@ impl App {
             erased: HashSet::new(),
             missing_keys: BTreeMap::new(),
             destroyed_keys: HashSet::new(),
-            kept_keys: BTreeSet::new(),
             projects: HashSet::new(),
             open: HashSet::new(),
         };
@@ -139,7 +140,8 @@ impl App {
         let Audit { mut report, previous, broken, head, sent, with_journal, seals, projects, open, anchors, .. } =
             audit;
         let (erased, missing_keys, destroyed_keys) = (audit.erased, audit.missing_keys, audit.destroyed_keys);
-        for (build, digest) in audit.differing {
+        let comparable = report.locked.is_empty();
+        for (build, digest) in audit.differing.into_iter().filter(|_| comparable) {
             // What was erased since it was sent is being edited out of it.
             let now = self.store.messages().get(build).await?;
             let is_as_read = now.is_some_and(|now| now.sent_digest.as_deref() == Some(&digest[..]));
@@ -191,7 +193,9 @@ impl App {
             }
         }
         let erasing = self.store.jobs().is_erasing().await?;
-        for key in audit.kept_keys.iter().filter(|_| !erasing) {
+        report.rows_unchecked = erasing || !report.locked.is_empty();
+        let destroyed: Vec<SubjectKeyId> = destroyed_keys.iter().copied().collect();
+        for key in self.store.subjects().there(&destroyed).await?.into_iter().filter(|_| !erasing) {
             let said = format!(
                 "the key {key} of private texts was destroyed, an event says, and it is there; a running coolops destroys it again within minutes"
             );
@@ -208,7 +212,7 @@ impl App {
             }
         }
         // While somebody is being erased their rows are made anew.
-        if !broken && !erasing {
+        if !broken && !report.rows_unchecked {
             self.hold_rows_against_log(projects, open, &mut report).await?;
         }
         report.messages_behind = self.store.messages().behind().await?;
@@ -390,18 +394,22 @@ impl Audit<'_> {
             Ok(event) => event,
             Err(e) => return self.report.find(Finding::at(Kind::Unreadable, row.position, causes(&e))),
         };
-        for key in row.missing_keys() {
-            self.missing_keys.entry(key).or_insert(row.position);
+        self.report.locked.extend(row.locked());
+        let missing = row.missing_keys();
+        // What somebody chose is under a key that no event of an erasure names: that would lead from one to the other.
+        if !matches!(event, Event::NotificationsChosen(_)) {
+            missing.into_iter().for_each(|key| {
+                self.missing_keys.entry(key).or_insert(row.position);
+            });
         }
         match &event {
             Event::OutputErased(e) => {
                 self.erased.insert(e.of.deployment_id);
                 self.destroyed_keys.extend(e.key);
-                self.kept_keys.extend(e.key.filter(|key| row.has_key(*key)));
             }
             Event::Installation(InstallationEvent::PersonErased(e)) => {
-                self.destroyed_keys.extend([Some(e.key), e.choices].into_iter().flatten());
-                self.kept_keys.extend(Some(e.key).filter(|key| row.has_key(*key)));
+                self.destroyed_keys.insert(e.key);
+                self.destroyed_keys.extend(&e.others);
             }
             _ => {}
         }

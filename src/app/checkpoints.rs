@@ -108,6 +108,8 @@ impl From<sqlx::Error> for NotProvable {
     }
 }
 
+/// Checkpoints that are looked through for one that enough witnesses cosigned, the newest first.
+const PROVABLE: i64 = 60;
 /// Checkpoints that a place is sent in one round, beside the newest.
 const CATCH_UP: i64 = 200;
 /// How long it may take in one round to send a place what it lacks.
@@ -143,7 +145,7 @@ impl App {
         let one_is_read = there.iter().any(|there| !matches!(there, There::Unusable(_)));
         let signed = self.sign(signer, one_is_read).await?;
         if let Some(newest) = self.store.checkpoints().newest().await? {
-            self.ask_witnesses(&newest).await?;
+            self.ask_witnesses(&newest).await;
         }
         let sending = self.keeping.places.iter().zip(&there).map(|(place, there)| self.bring_up_to_date(place, there));
         for sent in futures::future::join_all(sending).await {
@@ -483,9 +485,19 @@ impl App {
     pub async fn prove(&self, event: &Entry) -> Result<Statement, NotProvable> {
         let key = self.keeping.believed.first().ok_or(NoCheckpoint::NoKey)?;
         let position = u64::try_from(event.position).unwrap_or(0);
-        let signed = self.store.checkpoints().newest().await?;
-        let opened = signed.as_ref().and_then(|s| checkpoint::open(&s.note, &self.keeping.believed).ok());
-        let (Some(signed), Some(opened)) = (signed, opened.filter(|opened| opened.size >= position)) else {
+        let mut provable = None;
+        for signed in self.store.checkpoints().covering(event.position, PROVABLE).await? {
+            let Ok(opened) = checkpoint::open(&signed.note, &self.keeping.believed) else { continue };
+            let note = self.cosigned_note(&signed).await?;
+            let enough = self.keeping.cosigned(&note) >= self.keeping.threshold;
+            if provable.is_none() || enough {
+                provable = Some((opened, note));
+            }
+            if enough {
+                break;
+            }
+        }
+        let Some((opened, note)) = provable else {
             let size = self.store.checkpoints().newest().await?.map_or(0, |signed| signed.size);
             return Err(NotProvable::NotYet { position: event.position, size });
         };
@@ -503,7 +515,7 @@ impl App {
         let hashes = (&event.body_hash[..], &previous[..], &event.chain_hash[..]);
         let exported =
             Exported::new(event.position, event.micros_since_2000(), &event.header(), &event.payload, hashes);
-        let proof = Statement::new(key.name(), exported.into_owned(), &inclusion, &self.cosigned_note(&signed).await?);
+        let proof = Statement::new(key.name(), exported.into_owned(), &inclusion, &note);
         // Nobody is given one that does not hold.
         match proof.check(&self.keeping.believed) {
             Ok(_) => Ok(proof),
@@ -571,14 +583,17 @@ impl App {
                 evidence.problems.push(said);
             }
             for newest in kept.iter().filter(|kept| kept.file == NEWEST) {
-                cosigned = cosigned.max(Some(self.keeping.cosigned(&newest.note)));
+                let opened = checkpoint::open(&newest.note, believed).ok();
+                // Of those that are as new, the one that more cosigned.
+                cosigned = cosigned.max(opened.map(|opened| (opened.size, self.keeping.cosigned(&newest.note))));
             }
             for kept in kept {
                 let at = format!("{}, {}", place.name(), kept.file);
                 evidence.found.push(Found { at, outside: true, opened: checkpoint::open(&kept.note, believed) });
             }
         }
-        if let Some(by) = cosigned.filter(|by| *by < self.keeping.threshold) {
+        let by = cosigned.map_or(0, |(_, by)| by);
+        if by < self.keeping.threshold && !signed.is_empty() && !self.keeping.places.is_empty() {
             let wanted = self.keeping.threshold;
             evidence.uncosigned = Some(format!(
                 "the newest checkpoint outside is cosigned by {by} of the {wanted} witnesses that have to; coolops doctor says why"

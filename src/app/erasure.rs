@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
 use crate::domain::deployment::{Deployment, Stand, StopReason};
 use crate::domain::erasure::{self, ErasureRefusal, Involved};
@@ -25,6 +27,8 @@ type Refused = CommandError<ErasureRefusal>;
 const AT_A_TIME: i64 = 50;
 /// Edits that take out what was erased come so far apart: a third of what Slack takes.
 const APART: Duration = Duration::from_secs(3);
+/// Those for what expired are spread over so many of these.
+const SPREAD: u128 = 50;
 
 /// Whom an operator wants erased.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +46,10 @@ pub struct ErasedPerson {
     pub who: Erasable,
     /// So many events name them in plain, from before names were encrypted.
     pub in_plain: i64,
+}
+
+fn is_erasure_of(recorded: &Recorded, key: SubjectKeyId) -> bool {
+    matches!(&recorded.event, Event::Installation(InstallationEvent::PersonErased(e)) if e.key == key)
 }
 
 impl App {
@@ -73,18 +81,14 @@ impl App {
             }
         };
         let involved = self.involved(&who).await?;
-        let choices = match whom.is_operator {
-            true => None,
-            false => self.store.subjects().key_of_choices(&who.id).await?,
-        };
-        let projects = self.store.directory().projects().await?;
-        let event = erasure::person(&involved, (who.key, choices), reason, &projects).map_err(refused)?;
+        let mut keys = who.keys.iter().copied();
+        let key = keys.next().unwrap_or(SubjectKeyId(Uuid::nil()));
+        let event = erasure::person(&involved, (key, keys.collect()), reason).map_err(refused)?;
         for _ in 0..ATTEMPTS {
-            let is_recorded = |recorded: &Recorded| matches!(&recorded.event, Event::Installation(InstallationEvent::PersonErased(e)) if e.key == who.key);
             let recorded = self.store.log().about(installation_stream()).await?;
-            if recorded.iter().any(is_recorded) {
+            if recorded.iter().any(|recorded| is_erasure_of(recorded, key)) {
                 // Whoever was to do it did not come to the end.
-                self.store.jobs().want(Task::ErasePerson(who.key)).await?;
+                self.store.jobs().want(Task::ErasePerson(key)).await?;
             } else {
                 let version = recorded.last().map_or(0, |last| last.version);
                 let mut append = Append::default();
@@ -130,6 +134,7 @@ impl App {
         for listed in self.store.directory().projects().await? {
             let Some(project) = self.project_of_log(listed.id).await? else { continue };
             let project = project.value;
+            involved.held = involved.held.or_else(|| Some((project.slug.clone(), project.hold.clone()?)));
             involved
                 .locks
                 .extend(project.lock.iter().filter(|l| theirs(l)).map(|_| format!("the project {}", project.slug)));
@@ -152,41 +157,52 @@ impl App {
         Ok(involved)
     }
 
-    /// Destroys a key of which an event says that it is to be destroyed, and has what named its owner made anew. Not while
-    /// they do something again that began since: then it says what, and nothing is destroyed yet.
+    /// Destroys a key of which an event says that it is to be destroyed, and has what named its owner made anew. `false` while
+    /// something is in the way that began since: nothing is destroyed then.
     ///
     /// # Errors
     /// When the database does not answer, or an event can't be read.
-    pub async fn destroy_person(&self, key: SubjectKeyId) -> Result<Option<ErasureRefusal>, ReadError> {
+    pub async fn destroy_person(&self, key: SubjectKeyId) -> Result<bool, ReadError> {
         let people = self.store.subjects().people().await?;
-        if let Some(who) = people.iter().find(|of| of.key == key)
-            && let Err(why) = self.involved(who).await?.is_free()
+        if let Some(who) = people.iter().find(|of| of.keys.contains(&key))
+            && self.involved(who).await?.is_free().is_err()
         {
-            return Ok(Some(why));
+            return Ok(false);
         }
+        let said = self.store.log().about(installation_stream()).await?;
+        let Some(said) = said.iter().find(|recorded| is_erasure_of(recorded, key)) else { return Ok(true) };
         self.store.subjects().destroy(key).await?;
+        let others = match &said.event {
+            Event::Installation(InstallationEvent::PersonErased(e)) => e.others.clone(),
+            _ => Vec::new(),
+        };
         let mut after = Duration::ZERO;
-        for (kind, stream, correlation) in self.store.subjects().stories_of(key).await? {
-            match kind.as_str() {
-                "deployment" | "output" => {
-                    self.edit_out(BuildId(correlation), after).await?;
-                    after += APART;
+        for key in std::iter::once(key).chain(others) {
+            for (kind, stream, correlation) in self.store.subjects().stories_of(key).await? {
+                match kind.as_str() {
+                    "deployment" => {
+                        self.edit_out(BuildId(correlation), said.position, after).await?;
+                        after += APART;
+                    }
+                    "project" | "environment" | "installation" => {
+                        self.store.jobs().want(Task::ReportLock(LockableId(stream))).await?;
+                    }
+                    _ => {}
                 }
-                "project" | "environment" | "installation" => {
-                    self.store.jobs().want(Task::ReportLock(LockableId(stream))).await?;
-                }
-                _ => {}
             }
         }
         self.rebuild().await?;
-        Ok(None)
+        Ok(true)
     }
 
-    /// Has what was erased taken out of a build's message, after a while: many such edits are not to keep those of running
-    /// deployments waiting. Where the message is gone it is not posted again for that.
-    async fn edit_out(&self, build: BuildId, after: Duration) -> Result<(), sqlx::Error> {
-        self.store.messages().edit_out(build).await?;
-        self.store.jobs().want_within(Task::SyncMessage(build), after).await
+    /// Has what was erased at a position taken out of a build's message, after a while: many such edits are not to keep those
+    /// of running deployments waiting. Where the message is gone it is not posted again for that; where it was asked for
+    /// already it is not again.
+    async fn edit_out(&self, build: BuildId, erased_at: i64, after: Duration) -> Result<(), sqlx::Error> {
+        if self.store.messages().edit_out(build, erased_at).await? {
+            self.store.jobs().want_within(Task::SyncMessage(build), after).await?;
+        }
+        Ok(())
     }
 
     /// What became of a deployment's output after its end, and when; none while it is there.
@@ -234,17 +250,35 @@ impl App {
         Err(too_busy())
     }
 
-    /// Destroys output of which an event says that it is to be destroyed, and has what showed of it made anew.
+    /// Destroys output of which an event says that it is to be destroyed, and has what showed of it made anew. `false` while
+    /// its project is held.
     ///
     /// # Errors
     /// When the database does not answer, or an event can't be read.
-    pub async fn destroy_output(&self, id: DeploymentId) -> Result<(), ReadError> {
+    pub async fn destroy_output(&self, id: DeploymentId) -> Result<bool, ReadError> {
+        let (Some((recorded, erased)), Some(deployment)) =
+            (self.output_erased(id).await?, self.deployment_of_log(id).await?)
+        else {
+            return Ok(true);
+        };
+        if self.project_of_log(deployment.of.project_id).await?.is_some_and(|project| project.value.hold.is_some()) {
+            return Ok(false);
+        }
+        let showed = erased.key.is_some()
+            || matches!(&deployment.stand, Stand::Failed { last_lines, .. } if !last_lines.is_empty());
         self.store.subjects().erase_output(id).await?;
-        let Some(deployment) = self.deployment_of_log(id).await? else { return Ok(()) };
+        let Some(deployment) = self.deployment_of_log(id).await? else { return Ok(true) };
         self.store.deployments().renew(&deployment).await?;
-        self.edit_out(deployment.of.build_id, Duration::ZERO).await?;
-        self.store.jobs().want(Task::Report(id)).await?;
-        Ok(())
+        let after = match erased.why {
+            OutputGone::Asked { .. } => Duration::ZERO,
+            // Many expire at once.
+            OutputGone::Expired { .. } => APART * u32::try_from(id.0.as_u128() % SPREAD).unwrap_or(0),
+        };
+        if showed {
+            self.edit_out(deployment.of.build_id, recorded.position, after).await?;
+        }
+        self.store.jobs().want_within(Task::Report(id), after).await?;
+        Ok(true)
     }
 
     /// Lets go of output that is older than its project keeps it; of the oldest first, and of so many at once. Tells how

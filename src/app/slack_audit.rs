@@ -70,9 +70,29 @@ pub enum NoAudit {
     Database(#[from] sqlx::Error),
 }
 
-/// A text without what Slack may write in another way.
+/// A text without what Slack may write in another way: links that it found itself, names of emoji, spaces and signs.
 fn bare(text: &str) -> String {
-    text.chars().filter(|c| c.is_alphanumeric()).collect()
+    let mut rest = text;
+    let mut labels = String::new();
+    while let Some((before, link)) = rest.split_once('<') {
+        labels.push_str(before);
+        let Some((link, after)) = link.split_once('>') else { break };
+        labels.push_str(link.split_once('|').map_or(link, |(_, label)| label));
+        rest = after;
+    }
+    labels.push_str(rest);
+    let is_emoji = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_+-".contains(c))
+    };
+    // Every second part of a text that is cut at its colons may be the name of an emoji.
+    let mut parts: Vec<&str> = labels.split(':').collect();
+    let last = parts.len().saturating_sub(1);
+    for (n, part) in parts.iter_mut().enumerate() {
+        if n > 0 && n < last && is_emoji(part) {
+            *part = "";
+        }
+    }
+    parts.concat().chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
 impl App {
@@ -91,7 +111,8 @@ impl App {
         let mut found = Vec::new();
         for channel in channels {
             let refused = |why| NoAudit::Slack { channel: channel.clone(), why };
-            // What is posted meanwhile is in the database first, or is not shown yet.
+            // What is posted or edited meanwhile is not judged.
+            let before = self.store.messages().live_since(channel, since).await?;
             let (mut shown, mut from) = (Vec::new(), Some(String::new()));
             for _ in 0..PAGES_MAX {
                 let Some(at) = from.take() else { break };
@@ -105,7 +126,8 @@ impl App {
             if from.is_some() {
                 return Err(refused(SlackError::Refused(TOO_MUCH.to_owned())));
             }
-            let sent = self.store.messages().live_since(channel, since).await?;
+            let mut sent = self.store.messages().live_since(channel, since).await?;
+            sent.retain(|now| before.contains(now));
             let by_build: HashMap<BuildId, &str> = sent.iter().map(|s| (s.build, s.ts.as_str())).collect();
             let there: HashSet<&str> = shown.iter().map(|shown| shown.ts.as_str()).collect();
             let tell = |wrong, build, ts: &str| Found { wrong, build, channel: channel.clone(), ts: ts.to_owned() };
@@ -123,7 +145,13 @@ impl App {
                     }
                 } else if self.store.directory().build(*build).await?.is_none() {
                     found.push(tell(Wrong::NotOurs, *build, ts));
-                } else if self.store.messages().get(*build).await?.is_some_and(|own| own.ts.as_ref() != Some(ts)) {
+                } else if self
+                    .store
+                    .messages()
+                    .get(*build)
+                    .await?
+                    .is_some_and(|own| own.ts.is_some_and(|own| own != *ts))
+                {
                     found.push(tell(Wrong::Doubled, *build, ts));
                 }
             }
@@ -149,5 +177,23 @@ impl App {
             wanted += 1;
         }
         Ok(wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare;
+
+    #[test]
+    fn what_slack_writes_in_another_way_is_the_same() {
+        for (sent, shown) in [
+            ("see www.example.com/x", "see <http://www.example.com/x|www.example.com/x>"),
+            ("see https://example.com", "see <https://example.com>"),
+            ("\u{1f680} Api is there", ":rocket: Api is there"),
+            ("a &amp; b", "a &amp;  b"),
+        ] {
+            assert_eq!(bare(sent), bare(shown), "{sent}");
+        }
+        assert_ne!(bare("Api: running"), bare("Api: succeeded"));
     }
 }

@@ -3,6 +3,10 @@
 //! **Invariant:** as a witness nothing is cosigned that does not go on from what was cosigned last, and that is noted
 //! before it is answered.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
 use super::App;
 use super::checkpoints::NoCheckpoint;
 use crate::places::witness::{Answer, Endpoint};
@@ -10,9 +14,9 @@ use crate::proof::checkpoint::{self, NotBelieved, Opened, PublicKey};
 use crate::proof::cosignature::{self, WitnessKey, WitnessPublicKey};
 pub use crate::proof::submission::SIZE;
 use crate::proof::submission::{self, Submission};
-use crate::proof::tree;
+use crate::proof::tree::{self, Growing};
 use crate::store::checkpoints::Signed;
-use crate::store::witnesses::Witnessed;
+use crate::telemetry::causes;
 
 /// A witness of this log.
 #[derive(Debug, Clone)]
@@ -58,34 +62,33 @@ pub enum NotCosigned {
 /// So often a witness is asked again that says it is at another size than we thought.
 const ASKED: usize = 3;
 
+/// How long the same answer is given again for the same checkpoint: making one costs a write.
+const SAME_ANSWER: TimeDelta = TimeDelta::minutes(1);
+/// How long a round of questions to one witness takes at most: the places wait for it.
+const ROUND: Duration = Duration::from_secs(6);
+
 impl App {
     /// Asks each witness that has not cosigned a checkpoint to do so. What it says instead is noted, and holds up nothing.
-    pub(super) async fn ask_witnesses(&self, signed: &Signed) -> Result<(), NoCheckpoint> {
-        let there = self.store.witnesses().cosignatures(signed.size, &signed.root).await?;
-        let states = self.store.witnesses().states().await?;
-        let lacking = self.keeping.witnesses.iter().filter(|w| !there.iter().any(|(name, _)| name == w.key.name()));
-        let asked = lacking.map(async |witness| {
-            let known = states.iter().find(|state| state.name == witness.key.name()).map_or(0, |state| state.size);
-            self.ask_witness(witness, signed, known).await
+    pub(super) async fn ask_witnesses(&self, signed: &Signed) {
+        let asked = self.keeping.witnesses.iter().map(async |witness| {
+            let asking = tokio::time::timeout(ROUND, self.ask_witness(witness, signed)).await;
+            if let Ok(Err(e)) = asking {
+                tracing::warn!(witness = witness.key.name(), error = causes(&e), "a witness can't be asked now");
+            }
         });
-        for asked in futures::future::join_all(asked).await {
-            asked?;
-        }
-        Ok(())
+        futures::future::join_all(asked).await;
     }
 
-    async fn ask_witness(&self, witness: &Witness, signed: &Signed, known: u64) -> Result<(), NoCheckpoint> {
-        let (name, witnesses) = (witness.key.name(), self.store.witnesses());
-        let mut old = known;
+    async fn ask_witness(&self, witness: &Witness, signed: &Signed) -> Result<(), NoCheckpoint> {
+        let (key, witnesses) = (witness.key.text(), self.store.witnesses());
+        if self.line_of(witness, signed).await?.is_some() {
+            return Ok(());
+        }
+        let known = witnesses.states().await?.into_iter().find(|state| state.key == key).map_or(0, |state| state.size);
+        // What it said another time may be over: it tells again.
+        let mut old = if known > signed.size { 0 } else { known };
         let mut problem = "it names another size each time".to_owned();
         for _ in 0..ASKED {
-            if old > signed.size {
-                problem = format!(
-                    "it has seen this log with {old} events, and the newest checkpoint covers {}: was a backup restored?",
-                    signed.size
-                );
-                break;
-            }
             let proof = match old {
                 0 => Vec::new(),
                 old => self.of_tree(|tiles| tiles.consistency(signed.size, old)).await?,
@@ -100,8 +103,18 @@ impl App {
             };
             match said(&answer, &signed.note, &witness.key) {
                 Said::Cosigned(line) => {
-                    witnesses.cosigned(name, signed.size, &signed.root, &line).await?;
-                    return Ok(());
+                    return Ok(witnesses.cosigned(&key, signed.size, &signed.root, &line).await?);
+                }
+                Said::At(size) if size > signed.size => {
+                    // Another process of ours may have signed more meanwhile, and been quicker.
+                    let newest = self.store.checkpoints().newest().await?.map_or(0, |newest| newest.size);
+                    if newest >= size {
+                        return Ok(());
+                    }
+                    problem = format!(
+                        "it has seen this log with {size} events, and the newest checkpoint covers {newest}: was a backup restored?"
+                    );
+                    break;
                 }
                 Said::At(size) if size != old => old = size,
                 Said::At(_) => {
@@ -114,17 +127,27 @@ impl App {
                 }
             }
         }
-        tracing::warn!(witness = name, problem, "a checkpoint is not cosigned");
-        Ok(witnesses.failed(name, old, &problem).await?)
+        tracing::warn!(witness = witness.key.name(), problem, "a checkpoint is not cosigned");
+        Ok(witnesses.failed(&key, old, &problem).await?)
     }
 
-    /// A checkpoint's note with the cosignatures that there are.
+    /// The line of a witness under a checkpoint, where its key bears it out: rows are not believed.
+    async fn line_of(&self, witness: &Witness, signed: &Signed) -> Result<Option<String>, sqlx::Error> {
+        let lines = self.store.witnesses().cosignatures(signed.size, &signed.root).await?;
+        let own = lines.into_iter().find(|(key, _)| *key == witness.key.text());
+        Ok(own.and_then(|(_, line)| cosignature::borne_out(&signed.note, &line, &witness.key)))
+    }
+
+    /// A checkpoint's note with the cosignatures that there are of the witnesses that are asked here.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn cosigned_note(&self, signed: &Signed) -> Result<String, sqlx::Error> {
-        let lines = self.store.witnesses().cosignatures(signed.size, &signed.root).await?;
-        Ok(lines.into_iter().fold(signed.note.clone(), |note, (_, line)| note + &line))
+        let mut note = signed.note.clone();
+        for witness in &self.keeping.witnesses {
+            note.extend(self.line_of(witness, signed).await?);
+        }
+        Ok(note)
     }
 
     /// As a witness: signs that another log only grew, when it did.
@@ -146,26 +169,35 @@ impl App {
         if old > size {
             return Err(NotCosigned::OldIsLarger { old, size });
         }
-        let before = self.store.witnesses().of_log(origin).await?;
+        let witnesses = self.store.witnesses();
+        let before = witnesses.of_log(origin).await?;
         let at = before.as_ref().map_or(0, |before| before.size);
         if old != at {
             return Err(NotCosigned::AnotherSize(at));
         }
+        let now = self.store.clock().now();
         match &before {
-            None if !proof.is_empty() => return Err(NotCosigned::Inconsistent(0)),
-            None => {}
-            Some(before) if before.size == size && before.root != root => return Err(NotCosigned::AnotherRoot),
-            Some(before) if before.size == size => {}
-            Some(before) if tree::is_consistent(&proof, (size, root), (before.size, before.root)) => {}
-            Some(before) => {
-                tracing::error!(log = origin, events = size, "a checkpoint of another history was submitted");
-                return Err(NotCosigned::Inconsistent(before.size));
+            Some(before) if before.size == size && before.root != root => {
+                witnesses.keep_fork(origin, &note).await?;
+                tracing::error!(log = origin, events = size, "a log signed two histories; both are kept");
+                return Err(NotCosigned::AnotherRoot);
+            }
+            Some(before) if before.size == size && now - before.at < SAME_ANSWER => return Ok(before.line.clone()),
+            _ if size == old && !proof.is_empty() => return Err(NotCosigned::Inconsistent(at)),
+            _ if size == 0 && root != Growing::default().root() => return Err(NotCosigned::Inconsistent(at)),
+            _ if size == old => {}
+            // Everything goes on from nothing.
+            _ if old == 0 && proof.is_empty() => {}
+            Some(before) if old > 0 && tree::is_consistent(&proof, (size, root), (before.size, before.root)) => {}
+            _ => {
+                tracing::warn!(log = origin, events = size, "a checkpoint was submitted whose proof does not hold");
+                return Err(NotCosigned::Inconsistent(at));
             }
         }
-        let seconds = u64::try_from(self.store.clock().now().timestamp()).unwrap_or(0);
+        let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
         let line = witnessing.key.sign(&note, seconds).ok_or(NotCosigned::Malformed)?;
-        if !self.store.witnesses().witness(origin, before.as_ref(), &Witnessed { size, root }, &note).await? {
-            let now = self.store.witnesses().of_log(origin).await?.map_or(0, |now| now.size);
+        if !witnesses.witness(origin, before.as_ref(), (size, &root), (&note, &line)).await? {
+            let now = witnesses.of_log(origin).await?.map_or(0, |now| now.size);
             return Err(NotCosigned::AnotherSize(now));
         }
         Ok(line)

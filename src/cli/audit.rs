@@ -116,8 +116,11 @@ pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
         for damaged in &rebuilt.damaged {
             output::line(&format!("Left out: {damaged}"));
         }
+        for halted in &rebuilt.halted {
+            output::line(&format!("Halted there, and left as it was: {halted}"));
+        }
     }
-    Ok(if rebuilt.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if rebuilt.damaged.is_empty() && rebuilt.halted.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// `1 message`, `2 messages`.
@@ -126,7 +129,7 @@ fn count(n: i64, what: &str) -> String {
 }
 
 fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
-    let well = report.findings.is_empty() && report.unchecked.is_empty();
+    let well = report.findings.is_empty() && report.unchecked.is_empty() && report.locked.is_empty();
     let code = if well { ExitCode::SUCCESS } else { ExitCode::from(1) };
     if format.json {
         output::json(report);
@@ -181,6 +184,16 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
         output::line(&format!(
             "UNCHECKED  {messages} with links of the master key {key}, which is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS"
         ));
+    }
+    for key in &report.locked {
+        output::line(&format!(
+            "UNCHECKED  what tells of people whose names are under the master key {key}, which is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS"
+        ));
+    }
+    if report.rows_unchecked && report.locked.is_empty() {
+        output::line(
+            "UNCHECKED  rows of projects and deployments: something is being erased; look again when that is done",
+        );
     }
     if report.messages_behind > 0 {
         output::line(&format!("{} to be brought up to date.", count(report.messages_behind, "message")));

@@ -130,7 +130,10 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
     let proof = Statement::read(&text)?;
     let opened = proof.check(&keys)?;
     let witnesses = args.witness.iter().map(|text| WitnessPublicKey::read(text).context("--witness"));
-    let witnesses = witnesses.collect::<Result<Vec<_>>>()?;
+    let mut witnesses = witnesses.collect::<Result<Vec<_>>>()?;
+    // One that is named twice is one.
+    witnesses.sort_by_key(WitnessPublicKey::bytes);
+    witnesses.dedup_by_key(|witness| witness.bytes());
     let cosigned = witnesses.iter().filter(|witness| witness.signed(&proof.checkpoint).is_some()).count();
     let wanted = args.threshold.unwrap_or(witnesses.len());
     anyhow::ensure!(cosigned >= wanted, "{cosigned} of these witnesses cosigned its checkpoint; {wanted} have to");

@@ -11,11 +11,13 @@ use crate::config::{Config, Role};
 use crate::domain::deployment::{Stand, State};
 use crate::jobs::queue::Doorbell;
 use crate::keys::Keyring;
+use crate::proof::cosignature::{self, WitnessPublicKey};
 use crate::runner::Runner;
 use crate::runner::docker::DockerRunner;
 use crate::slack::client::{Slack, SlackError};
 use crate::store::Store;
 use crate::store::limits::Pause;
+use crate::store::witnesses::WitnessState;
 
 #[derive(Serialize)]
 struct Check {
@@ -98,7 +100,7 @@ async fn names(config: &Config, store: &Store, checks: &mut Checks) -> Result<()
     for (key, n) in store.subjects().under_other_keys(&known).await? {
         let text = format!(
             "the names of {n} people, operators or outputs in the history are encrypted under the master key {key}, which is neither \
-             COOLOPS_MASTER_KEY nor among COOLOPS_MASTER_KEY_PREVIOUS; what they did can't be read until it is"
+             COOLOPS_MASTER_KEY nor among COOLOPS_MASTER_KEY_PREVIOUS; they read as somebody until it is"
         );
         checks.note("Names", false, text);
     }
@@ -245,7 +247,7 @@ async fn checkpoints(config: &Config, store: &Store, checks: &mut Checks) -> Res
     if config.checkpoint_key.is_none() {
         let text = "none are signed, so whoever rewrites the whole database is not found out; docs/PROOF.md says how";
         checks.note("Checkpoints", true, text);
-        return Ok(());
+        return witnesses(config, store, checks).await;
     }
     let states = store.checkpoints().places().await?;
     for place in &config.checkpoints {
@@ -268,28 +270,34 @@ async fn checkpoints(config: &Config, store: &Store, checks: &mut Checks) -> Res
     witnesses(config, store, checks).await
 }
 
-/// Whether enough witnesses cosigned the newest checkpoint.
+/// Whether enough witnesses cosigned the newest checkpoint, and what was seen as a witness of others.
 async fn witnesses(config: &Config, store: &Store, checks: &mut Checks) -> Result<()> {
+    for log in store.witnesses().forked().await? {
+        let text = "it signed two histories; both checkpoints are in the table witnessed. Tell whoever relies on it";
+        checks.note(format!("Log {log}, which is witnessed here"), false, text);
+    }
     let Some(newest) = store.checkpoints().newest().await? else { return Ok(()) };
-    let cosigned = store.witnesses().cosignatures(newest.size, &newest.root).await?;
+    let lines = store.witnesses().cosignatures(newest.size, &newest.root).await?;
     let states = store.witnesses().states().await?;
-    let has = |name: &str| cosigned.iter().any(|(witness, _)| witness == name);
-    let count = config.witnesses.iter().filter(|(key, _)| has(key.name())).count();
+    let has = |key: &WitnessPublicKey| {
+        let own = lines.iter().filter(|(by, _)| *by == key.text());
+        own.into_iter().any(|(_, line)| cosignature::borne_out(&newest.note, line, key).is_some())
+    };
+    let enough = config.witnesses.iter().filter(|(key, _)| has(key)).count() >= config.witness_threshold;
     for (key, _) in &config.witnesses {
-        let (what, name) = (format!("Witness {}", key.name()), key.name());
-        let state = states.iter().find(|state| state.name == name);
-        match state.and_then(|state| Some((state, state.problem.as_ref()?))) {
-            _ if has(name) => {
+        let what = format!("Witness {}", key.name());
+        match states.iter().find(|state| state.key == key.text()) {
+            _ if has(key) => {
                 checks.note(what, true, format!("cosigned the newest checkpoint, of {} events", newest.size));
             }
-            Some((state, problem)) => {
-                let since = state.failing_since.map(output::time).unwrap_or_default();
-                let enough = count >= config.witness_threshold;
+            Some(WitnessState { problem: Some(problem), failing_since, .. }) => {
+                let since = failing_since.map(output::time).unwrap_or_default();
                 checks.note(what, enough, format!("has not cosigned since {since}: {problem}"));
             }
+            Some(state) => checks.note(what, true, format!("cosigned {} events last, and is being asked", state.size)),
             None => checks.note(
                 what,
-                false,
+                enough,
                 "was not asked yet; is a coolops serve (or web) running with this configuration?",
             ),
         }

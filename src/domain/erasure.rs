@@ -95,6 +95,8 @@ pub struct Involved {
     pub locks: Vec<String>,
     /// Where rights name them.
     pub rights: Vec<String>,
+    /// A project that is held, and why: something of theirs may stand there.
+    pub held: Option<(String, String)>,
 }
 
 impl Involved {
@@ -103,6 +105,9 @@ impl Involved {
     /// # Errors
     /// What they still do.
     pub fn is_free(&self) -> Result<(), ErasureRefusal> {
+        if let Some((project, reason)) = self.held.clone() {
+            return Err(ErasureRefusal::Held { project, reason });
+        }
         if let Some(d) = self.under_way.first() {
             let what = format!("{} on {}", d.build_name, d.environment_name);
             let undecided = d.state() == State::Unknown;
@@ -118,25 +123,27 @@ impl Involved {
     }
 }
 
+/// A text's words, each with a space before and behind it.
+fn words(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase);
+    words.fold(" ".to_owned(), |words, word| words + &word + " ")
+}
+
 /// Decides that somebody is erased: while they do nothing, and no project is held that may tell of them.
 ///
 /// # Errors
 /// While they still do something, or the reason names them.
 pub fn person(
     who: &Involved,
-    (key, choices): (SubjectKeyId, Option<SubjectKeyId>),
+    (key, others): (SubjectKeyId, Vec<SubjectKeyId>),
     text: &str,
-    projects: &[Project],
 ) -> Result<Event, ErasureRefusal> {
     let reason = reason(text)?;
-    let words: Vec<String> = reason.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect();
-    let named = [&who.id, &who.name].into_iter().find(|name| words.contains(&name.to_lowercase()));
-    if let Some(name) = named {
+    let said = words(&reason);
+    let is_said = |name: &&String| said.contains(&words(name)) && words(name) != " ";
+    if let Some(name) = [&who.id, &who.name].into_iter().find(is_said) {
         return Err(ErasureRefusal::NamesThem(name.clone()));
     }
-    if let Some((project, reason)) = projects.iter().find_map(|p| Some((p, p.hold.as_ref()?))) {
-        return Err(ErasureRefusal::Held { project: project.slug.clone(), reason: reason.clone() });
-    }
     who.is_free()?;
-    Ok(PersonErased { key, choices, reason }.into())
+    Ok(PersonErased { key, others, reason }.into())
 }

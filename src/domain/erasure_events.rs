@@ -15,9 +15,9 @@ use super::payload::Payload;
 pub struct PersonErased {
     /// The key that they were encrypted under, and that was destroyed.
     pub key: SubjectKeyId,
-    /// The key of what they chose for themselves, which stands apart; none where they chose nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub choices: Option<SubjectKeyId>,
+    /// Those beside it: there are some where a master key was missing for a while.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<SubjectKeyId>,
     /// Why, in the operator's words.
     pub reason: String,
 }
@@ -63,8 +63,8 @@ impl OutputGone {
 
 impl Payload for PersonErased {
     fn example() -> Self {
-        let choices = Some(SubjectKeyId(Uuid::from_u128(0x9)));
-        Self { key: SubjectKeyId(Uuid::from_u128(0x7)), choices, reason: "asked for by letter of 2 May".into() }
+        let others = vec![SubjectKeyId(Uuid::from_u128(0x9))];
+        Self { key: SubjectKeyId(Uuid::from_u128(0x7)), others, reason: "asked for by letter of 2 May".into() }
     }
 }
 

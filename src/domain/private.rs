@@ -46,11 +46,11 @@ impl Subject {
         }
     }
 
-    /// Whether it stands for somebody who was erased already.
-    pub fn is_former(&self) -> bool {
+    /// Whether it stands for nobody any more: for somebody who was erased, or whose name could not be read.
+    pub fn is_nobody(&self) -> bool {
         match self {
-            Self::Person(user) | Self::Chooser(user) => somebody::is_former(user),
-            Self::Operator(login) => login == somebody::FORMER_OPERATOR,
+            Self::Person(user) | Self::Chooser(user) => somebody::nobody(user).is_some(),
+            Self::Operator(login) => [somebody::FORMER_OPERATOR, somebody::UNREADABLE].contains(&login.as_str()),
             Self::Output(_) => false,
         }
     }
@@ -88,6 +88,16 @@ pub fn erased(part: Part, mark: &str) -> String {
         Part::Name => somebody::FORMER_MEMBER.to_owned(),
         Part::Login => somebody::FORMER_OPERATOR.to_owned(),
         Part::Words => "(erased)".to_owned(),
+        Part::Line => String::new(),
+    }
+}
+
+/// What stands where a text can't be read for now, because the master key isn't set that its key is under.
+pub fn unreadable(part: Part, mark: &str) -> String {
+    match part {
+        Part::Id => somebody::unknown(mark),
+        Part::Name | Part::Login => somebody::UNREADABLE.to_owned(),
+        Part::Words => "(it can't be read now)".to_owned(),
         Part::Line => String::new(),
     }
 }

@@ -9,17 +9,30 @@ use serde::{Deserialize, Serialize};
 pub const FORMER_MEMBER: &str = "a former member";
 /// What an operator is called whose login name was erased.
 pub const FORMER_OPERATOR: &str = "a former operator";
-/// No id in Slack begins like that: those are capital letters and digits.
+/// What somebody is called whose name can't be read for now: it is under a master key that isn't set.
+pub const UNREADABLE: &str = "somebody";
+/// No id in Slack begins like these: those are capital letters and digits.
 const FORMER: &str = "former-";
+const UNKNOWN: &str = "unknown-";
 
 /// What stands for the id of somebody whose id was erased; `mark` tells them from others.
 pub fn former(mark: &str) -> String {
     format!("{FORMER}{mark}")
 }
 
-/// Whether that is the id of somebody whose id was erased: nobody can be told anything there.
-pub fn is_former(id: &str) -> bool {
-    id.starts_with(FORMER)
+/// The same for an id that can't be read for now.
+pub fn unknown(mark: &str) -> String {
+    format!("{UNKNOWN}{mark}")
+}
+
+/// What stands for somebody whose id was erased, or can't be read for now: nobody can be told anything there. None for an
+/// id.
+pub fn nobody(id: &str) -> Option<&'static str> {
+    match id {
+        id if id.starts_with(FORMER) => Some(FORMER_MEMBER),
+        id if id.starts_with(UNKNOWN) => Some(UNREADABLE),
+        _ => None,
+    }
 }
 
 /// A person in Slack, as the press named them.

@@ -26,7 +26,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response
         }
         None => return Err(Answer(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
     };
-    let _place = web.room.of_others()?;
+    let _place = web.room.witnessing()?;
     let body = std::str::from_utf8(&body).map_err(|_| refused(&NotCosigned::Malformed, StatusCode::BAD_REQUEST))?;
     match web.app.cosign(body).await {
         Ok(line) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], line).into_response()),

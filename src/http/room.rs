@@ -21,6 +21,8 @@ const OF_SLACK: usize = 128;
 const OF_OTHERS: usize = 256;
 /// Live readers of logs.
 const READERS: usize = 200;
+/// Logs that are witnessed at once.
+const WITNESSING: usize = 4;
 /// And of one log: a crowd at one must leave room for the others.
 const READERS_OF_ONE: usize = 120;
 
@@ -38,6 +40,7 @@ pub struct Room {
     work: Arc<Semaphore>,
     slack: Arc<Semaphore>,
     others: Arc<Semaphore>,
+    witnessing: Arc<Semaphore>,
     readers: Arc<Semaphore>,
     of_one: Arc<Mutex<HashMap<DeploymentId, usize>>>,
 }
@@ -68,6 +71,7 @@ impl Default for Room {
             slack: places(OF_SLACK),
             others: places(OF_OTHERS),
             readers: places(READERS),
+            witnessing: places(WITNESSING),
             of_one: Arc::default(),
         }
     }
@@ -105,6 +109,11 @@ impl Room {
     /// A place for a request of Slack that has arrived whole.
     pub(super) fn of_slack(&self) -> Result<OwnedSemaphorePermit, Answer> {
         place(&self.slack)
+    }
+
+    /// A place for a log that wants to be witnessed: few, because anybody may ask.
+    pub(super) fn witnessing(&self) -> Result<OwnedSemaphorePermit, Answer> {
+        place(&self.witnessing)
     }
 
     /// A place for a request of anybody else that has arrived whole.

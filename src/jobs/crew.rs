@@ -190,10 +190,15 @@ impl Crew {
             }
             Chore::SweepSlack => {
                 let (crew, Tools::Slack(..)) = (self.clone(), &self.0.tools) else { return };
+                let Ok(turn) = Arc::clone(&self.0.sweeping).try_lock_owned() else { return };
                 self.0.tracker.spawn(async move {
                     if let Tools::Slack(slack, paces) = &crew.0.tools {
-                        housekeeping::sweep_slack(&crew.0.app, slack, paces).await;
+                        tokio::select! {
+                            () = housekeeping::sweep_slack(&crew.0.app, slack, paces) => {}
+                            () = crew.0.stop.cancelled() => {}
+                        }
                     }
+                    drop(turn);
                 });
             }
             Chore::Forget => {

@@ -15,8 +15,10 @@ const LOOK: Duration = Duration::from_secs(10);
 /// When the database does not answer, or an event can't be read.
 pub async fn perform(app: &App, key: SubjectKeyId) -> anyhow::Result<Outcome> {
     Ok(match app.destroy_person(key).await? {
-        None => Outcome::Done,
-        // They do something again; that ends.
-        Some(why) => Outcome::Later(LOOK, Some(why.to_string())),
+        true => Outcome::Done,
+        // Who it is stands in no log.
+        false => {
+            Outcome::Later(LOOK, Some("whoever is to be erased does something again, or a project is held".to_owned()))
+        }
     })
 }

@@ -154,7 +154,7 @@ async fn tell_one(
     let not_told =
         async |why: Option<&str>| reports.not_told(job.claim, report.id, about, why).await.map(|()| Step::Over);
     if let To::Person(person) = &report.to
-        && somebody::is_former(&person.user)
+        && somebody::nobody(&person.user).is_some()
     {
         return Ok(not_told(None).await?);
     }

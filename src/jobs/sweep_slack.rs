@@ -4,9 +4,9 @@
 
 use chrono::TimeDelta;
 
-use super::slack_calls::{HISTORY, Paces};
+use super::slack_calls::{HISTORY, Paces, REMOVED, is_one_of};
 use crate::app::App;
-use crate::app::slack_audit::{Found, NoAudit};
+use crate::app::slack_audit::{Found, NoAudit, Wrong};
 use crate::slack::client::{Slack, SlackError};
 
 /// Messages are looked after for so long.
@@ -23,7 +23,8 @@ pub async fn sweep(app: &App, slack: &Slack, paces: &Paces) -> anyhow::Result<Ve
         let found = app.audit_slack(slack, std::slice::from_ref(&channel), since, Some((HISTORY, paces.history))).await;
         match found {
             Ok(found) => {
-                for one in &found {
+                // What is not ours stays, and is told once by whoever asks: coolops slack audit.
+                for one in found.iter().filter(|one| one.wrong != Wrong::NotOurs) {
                     metrics::counter!("coolops_slack_found_total", "wrong" => one.wrong.as_str()).increment(1);
                     tracing::warn!(build.id = %one.build, slack.channel = channel, wrong = one.wrong.as_str(), "a message in Slack is not as it was sent");
                 }
@@ -37,6 +38,10 @@ pub async fn sweep(app: &App, slack: &Slack, paces: &Paces) -> anyhow::Result<Ve
             }
             Err(NoAudit::Slack { why: SlackError::Unclear(_), .. }) => {
                 app.store.paces().failed().await?;
+                break;
+            }
+            Err(NoAudit::Slack { why: SlackError::Refused(word), .. }) if is_one_of(&word, REMOVED) => {
+                app.store.paces().pause(&word).await?;
                 break;
             }
             // The app is not in it, or it is archived: the others can be looked at.

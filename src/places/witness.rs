@@ -18,7 +18,8 @@ const ANSWER_MAX: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct Endpoint {
     prefix: String,
-    client: Client<HttpsConnector<Tcp>, Full<Bytes>>,
+    /// None on a machine without certificates of authorities.
+    client: Option<Client<HttpsConnector<Tcp>, Full<Bytes>>>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -46,9 +47,9 @@ impl Endpoint {
         let is_one =
             matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none();
         let tls = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .ok()?;
-        let client = Client::builder(TokioExecutor::new()).build(tls.https_or_http().enable_http1().build());
+            .with_provider_and_native_roots(rustls::crypto::ring::default_provider());
+        let client =
+            tls.ok().map(|tls| Client::builder(TokioExecutor::new()).build(tls.https_or_http().enable_http1().build()));
         is_one.then(|| Self { prefix: prefix.to_owned(), client })
     }
 
@@ -61,8 +62,10 @@ impl Endpoint {
             .header("content-type", "text/plain; charset=utf-8")
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| e.to_string())?;
+        let no_certificates = "this machine has no certificates of authorities: install ca-certificates";
+        let client = self.client.as_ref().ok_or(no_certificates)?;
         let answered = async {
-            let response = self.client.request(request).await.map_err(|e| first_cause(&e))?;
+            let response = client.request(request).await.map_err(|e| first_cause(&e))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_MAX).collect().await.map_err(|e| e.to_string())?.to_bytes();
             let kind = head.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();

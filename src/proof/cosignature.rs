@@ -116,6 +116,11 @@ impl WitnessPublicKey {
         &self.name
     }
 
+    /// The bare key: whatever it is called, it is one witness.
+    pub fn bytes(&self) -> [u8; 32] {
+        *self.key.as_bytes()
+    }
+
     /// The form that it is read in.
     pub fn text(&self) -> String {
         let key = STANDARD.encode([&[COSIGNATURE], self.key.as_bytes().as_slice()].concat());
@@ -131,6 +136,7 @@ impl WitnessPublicKey {
         own.filter_map(|signature| {
             let (seconds, signature) = signature.signature().split_first_chunk::<8>()?;
             let seconds = u64::from_be_bytes(*seconds);
+            i64::try_from(seconds).ok()?;
             let signature = Ed25519::from_slice(signature).ok()?;
             self.key.verify(&message(&parsed, seconds), &signature).ok().map(|()| seconds)
         })

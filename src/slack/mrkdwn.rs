@@ -196,8 +196,8 @@ fn without_marks(mut address: &str) -> &str {
 
 /// A mention of a person, by their id; words for one whose id was erased.
 pub fn mention(user: &str) -> String {
-    if somebody::is_former(user) {
-        return somebody::FORMER_MEMBER.to_owned();
+    if let Some(words) = somebody::nobody(user) {
+        return words.to_owned();
     }
     let id: String = user.chars().filter(char::is_ascii_alphanumeric).collect();
     format!("<@{id}>")

@@ -30,8 +30,8 @@ begin
   -- Whom a key is about stays as it was.
   execute format('grant insert, delete, update (name, key_id, nonce, ciphertext) on public.subject_key to %I', app);
   -- What was signed stays as it was.
-  execute format('grant insert on public.checkpoint, public.cosignature to %I', app);
-  execute format('grant insert, update on public.witness, public.witnessed to %I', app);
+  execute format('grant insert on public.checkpoint to %I', app);
+  execute format('grant insert, update on public.witness, public.cosignature, public.witnessed to %I', app);
   -- Whoever looks at the history with tools of their own: the views, and nothing that they are made of.
   begin execute format('create role %I nologin', reader);
   exception when duplicate_object or unique_violation then null; end;

@@ -101,6 +101,20 @@ impl Checkpoints<'_> {
         row.map(|r| signed(r.n, r.size, &r.root, r.note, r.signed_at)).transpose()
     }
 
+    /// What was signed of so many events or more, the newest first, and so many at most.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn covering(self, position: i64, limit: i64) -> Result<Vec<Signed>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "select n, size, root, note, signed_at from checkpoint where size >= $1 order by n desc limit $2",
+            position,
+            limit
+        );
+        let rows = rows.fetch_all(&self.0.pool).await?;
+        rows.into_iter().map(|r| signed(r.n, r.size, &r.root, r.note, r.signed_at)).collect()
+    }
+
     /// What was signed after another one, in its order, and so many at most.
     ///
     /// # Errors

@@ -54,9 +54,9 @@ impl Row<'_> {
         self.opener.missing().into_iter().map(SubjectKeyId).collect()
     }
 
-    /// Whether a key is there.
-    pub fn has_key(&self, key: SubjectKeyId) -> bool {
-        self.opener.has(key.0)
+    /// The master keys that texts of events opened since the last question are under, and that aren't set.
+    pub fn locked(&self) -> std::collections::BTreeSet<String> {
+        self.opener.locked()
     }
 
     /// The private texts in it as they are stored, and what they say; without those that were erased.

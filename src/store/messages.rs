@@ -306,19 +306,20 @@ impl Messages<'_> {
     }
 
     /// Something was erased that the message may show: what was sent is forgotten, and it is edited, but not posted again
-    /// where it is gone, until something new happens.
+    /// where it is gone, until something new happens. `false` when that was noted since the erasure, or there is no message.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn edit_out(self, build: BuildId) -> Result<(), sqlx::Error> {
+    pub async fn edit_out(self, build: BuildId, erased_at: i64) -> Result<bool, sqlx::Error> {
         sqlx::query!(
             "update slack_message set sent_digest = null, sent_payload = null, doubts = doubts + 1,
-               only_edit_until = (select position from event_head) where build_id = $1",
-            build.0
+               only_edit_until = (select position from event_head) where build_id = $1 and only_edit_until < $2",
+            build.0,
+            erased_at
         )
         .execute(&self.0.pool)
         .await
-        .map(|_| ())
+        .map(|done| done.rows_affected() == 1)
     }
 
     /// Notes that what was sent already tells everything up to a position.
@@ -450,7 +451,7 @@ pub struct Audited {
 }
 
 /// A message that Slack should show.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
     /// Its build.
     pub build: BuildId,

@@ -25,6 +25,8 @@ pub struct Opener {
     keys: HashMap<Uuid, Key>,
     /// Those that were wanted and aren't here.
     missing: Mutex<BTreeSet<Uuid>>,
+    /// Master keys that were wanted and aren't set.
+    locked: Mutex<BTreeSet<String>>,
 }
 
 enum Key {
@@ -51,12 +53,13 @@ impl Opener {
         std::mem::take(&mut *self.missing.lock().expect("no holder of the lock panics"))
     }
 
-    /// Whether a key is there.
-    pub(super) fn has(&self, key: Uuid) -> bool {
-        self.keys.contains_key(&key)
+    /// The master keys that texts opened since the last question were under, and that aren't set.
+    pub(super) fn locked(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.locked.lock().expect("no holder of the lock panics"))
     }
 
-    /// Opens a text in its place; `false` when it was erased.
+    /// Opens a text in its place; `false` when it was erased. What is under a master key that isn't set reads as such for now:
+    /// deployments go on without it.
     fn text(&self, part: Part, text: &mut String) -> Result<bool, String> {
         let Some(id) = subject::key_of(text) else { return Ok(true) };
         let opened = match self.keys.get(&id) {
@@ -68,7 +71,14 @@ impl Opener {
             }
             Some(Key::Ready(key)) => key.open(text),
             Some(Key::Secret(secret)) => SubjectKey::new(id, secret).open(text),
-            Some(Key::Locked(why)) => return Err(why.to_string()),
+            Some(Key::Locked(why)) => {
+                if let KeyError::UnknownKey(master) = why {
+                    self.locked.lock().expect("no holder of the lock panics").insert(master.clone());
+                }
+                *text = private::unreadable(part, &id.simple().to_string()[..MARK]);
+                // A line that can't be read is left out.
+                return Ok(part != Part::Line);
+            }
         };
         *text = opened.map_err(|why| why.to_string())?;
         Ok(true)
@@ -195,7 +205,11 @@ impl Store {
 
     /// What opens everything that is under these keys.
     pub(super) fn opening_with(&self, rows: Vec<Wrapped>) -> Opener {
-        Opener { keys: rows.into_iter().map(|row| row.open(self.keys.as_deref())).collect(), missing: Mutex::default() }
+        Opener {
+            keys: rows.into_iter().map(|row| row.open(self.keys.as_deref())).collect(),
+            missing: Mutex::default(),
+            locked: Mutex::default(),
+        }
     }
 
     /// The keys of all these subjects, made where there are none yet; with what they are called, where that is known.
@@ -216,9 +230,9 @@ impl Store {
         // What was made, by us or by somebody else, is found the next time; an erasure may come in between.
         for _ in 0..5 {
             let rows = sqlx::query!(
-                r#"select a.n::int as "n!", k.id, k.key_id, k.nonce, k.ciphertext, a.name is distinct from k.name and a.name is not null as "renamed!"
+                r#"select a.n::int as "n!", k.id, k.generation, k.key_id, k.nonce, k.ciphertext, a.name is distinct from k.name and a.name is not null as "renamed!"
                      from unnest($1::text[], $2::text[], $3::text[]) with ordinality a(kind, subject, name, n)
-                     join subject_key k on k.kind = a.kind and k.subject = a.subject"#,
+                     join subject_key k on k.kind = a.kind and k.subject = a.subject order by k.generation"#,
                 &kinds as &[&str],
                 &of,
                 &names as &[Option<String>]
@@ -226,16 +240,17 @@ impl Store {
             .fetch_all(&self.pool)
             .await
             .map_err(unavailable)?;
+            let mut generations: HashMap<Subject, i32> = HashMap::new();
             for row in rows {
                 let Some((subject, name)) = usize::try_from(row.n - 1).ok().and_then(|n| subjects.iter().nth(n)) else {
                     continue;
                 };
+                generations.insert(subject.clone(), row.generation + 1);
                 let wrapped = SealedValue { key_id: row.key_id, nonce: row.nonce, ciphertext: row.ciphertext };
                 let (kind, id) = subject.stored();
-                let secret = keys
-                    .unwrap_subject(&place(row.id, kind, &id), &wrapped)
-                    .map_err(|why| AppendError::Locked(why.to_string()))?;
-                found.insert(subject.clone(), SubjectKey::new(row.id, &secret));
+                // One that can't be opened, as under a master key that isn't set, is left alone: there will be another one.
+                let Ok(secret) = keys.unwrap_subject(&place(row.id, kind, &id), &wrapped) else { continue };
+                found.entry(subject.clone()).or_insert_with(|| SubjectKey::new(row.id, &secret));
                 if row.renamed {
                     sqlx::query!("update subject_key set name = $2 where id = $1", row.id, name.as_deref())
                         .execute(&self.pool)
@@ -251,11 +266,12 @@ impl Store {
                 let (kind, of) = subject.stored();
                 let wrapped = keys.wrap(&place(id, kind, &of), &secret);
                 sqlx::query!(
-                    "insert into subject_key (id, kind, subject, name, key_id, nonce, ciphertext) values ($1, $2, $3, $4, $5, $6, $7)
-                     on conflict (kind, subject) do nothing",
+                    "insert into subject_key (id, kind, subject, generation, name, key_id, nonce, ciphertext) values ($1, $2, $3, $4, $5, $6, $7, $8)
+                     on conflict (kind, subject, generation) do nothing",
                     id,
                     kind,
                     of,
+                    generations.get(subject).copied().unwrap_or(0),
                     name.as_deref(),
                     wrapped.key_id,
                     wrapped.nonce,
@@ -273,8 +289,8 @@ impl Store {
 /// Somebody whose private texts can be erased.
 #[derive(Debug, Clone)]
 pub struct Erasable {
-    /// Their key.
-    pub key: SubjectKeyId,
+    /// Their keys: more than one where a master key was missing for a while.
+    pub keys: Vec<SubjectKeyId>,
     /// `person` or `operator`.
     pub kind: String,
     /// Their id in Slack, or login name.
@@ -303,21 +319,19 @@ impl Subjects<'_> {
     /// When the database does not answer.
     pub async fn people(self) -> Result<Vec<Erasable>, sqlx::Error> {
         let rows = sqlx::query!(
-            "select id, kind, subject, name, made_at from subject_key where kind in ('person', 'operator') order by coalesce(name, subject), subject"
+            r#"select array_agg(id order by generation) as "ids!", kind, subject, max(name) as name, min(made_at) as "made_at!" from subject_key
+                where kind in ('person', 'operator') group by kind, subject order by coalesce(max(name), subject), subject"#
         );
         let rows = rows.fetch_all(&self.0.pool).await?.into_iter();
         Ok(rows
-            .map(|r| Erasable { key: SubjectKeyId(r.id), kind: r.kind, id: r.subject, name: r.name, since: r.made_at })
+            .map(|r| Erasable {
+                keys: r.ids.into_iter().map(SubjectKeyId).collect(),
+                kind: r.kind,
+                id: r.subject,
+                name: r.name,
+                since: r.made_at,
+            })
             .collect())
-    }
-
-    /// The key of what somebody chose for themselves; none where they chose nothing.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn key_of_choices(self, user: &str) -> Result<Option<SubjectKeyId>, sqlx::Error> {
-        let key = sqlx::query_scalar!("select id from subject_key where kind = 'chooser' and subject = $1", user);
-        Ok(key.fetch_optional(&self.0.pool).await?.map(SubjectKeyId))
     }
 
     /// Encrypts keys that are under an earlier master key anew under the present one; so many at most.
@@ -329,7 +343,8 @@ impl Subjects<'_> {
         let ids = keys.ids();
         let rows = sqlx::query_as!(
             Wrapped,
-            "select id, kind, subject, key_id, nonce, ciphertext from subject_key where key_id = any($1) limit $2",
+            "select id, kind, subject, key_id, nonce, ciphertext from subject_key where key_id = any($1)
+              order by kind = 'output', id limit $2",
             &ids[1..],
             limit
         );
@@ -358,8 +373,21 @@ impl Subjects<'_> {
     /// When the database does not answer.
     pub async fn key_of_output(self, deployment: DeploymentId) -> Result<Option<SubjectKeyId>, sqlx::Error> {
         let of = deployment.to_string();
-        let key = sqlx::query_scalar!("select id from subject_key where kind = 'output' and subject = $1", of);
+        let key = sqlx::query_scalar!(
+            "select id from subject_key where kind = 'output' and subject = $1 order by generation limit 1",
+            of
+        );
         Ok(key.fetch_optional(&self.0.pool).await?.map(SubjectKeyId))
+    }
+
+    /// Of these keys, those that are there.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn there(self, keys: &[SubjectKeyId]) -> Result<Vec<SubjectKeyId>, sqlx::Error> {
+        let keys: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let there = sqlx::query_scalar!("select id from subject_key where id = any($1) order by id", &keys);
+        Ok(there.fetch_all(&self.0.pool).await?.into_iter().map(SubjectKeyId).collect())
     }
 
     /// How many events name an id in plain: those that were recorded before names were encrypted, which stay as they are.
@@ -383,7 +411,8 @@ impl Subjects<'_> {
     /// When the database does not answer.
     pub async fn destroy(self, key: SubjectKeyId) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            r#"with gone as (delete from subject_key where id = $1 and kind in ('person', 'operator') returning kind, subject),
+            r#"with gone as (delete from subject_key k using subject_key named where named.id = $1 and named.kind in ('person', 'operator')
+                              and k.kind = named.kind and k.subject = named.subject returning k.kind, k.subject),
                     chosen as (delete from subject_key k using gone where gone.kind = 'person' and k.kind = 'chooser' and k.subject = gone.subject),
                     known as (delete from slack_person p using gone where p.id = gone.subject or strpos(p.doc::text, '"' || gone.subject || '"') > 0),
                     told as (delete from slack_report r using gone where r.person like '% ' || gone.subject)

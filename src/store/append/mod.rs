@@ -121,7 +121,7 @@ impl Append {
         let mut is_private = false;
         let (of, by) = &mut *private;
         private::recorded(of, by, &mut |subject, _, _| {
-            is_private |= !subject.is_former();
+            is_private |= !subject.is_nobody();
             true
         });
         let (actor, payload) = texts(event, actor);
@@ -227,7 +227,7 @@ impl Append {
         for private in self.events.iter_mut().filter_map(|event| event.private.as_mut()) {
             let (event, actor) = &mut **private;
             private::recorded(event, actor, &mut |subject, _, _| {
-                if !subject.is_former() {
+                if !subject.is_nobody() {
                     subjects.entry(subject.clone()).or_default();
                 }
                 true

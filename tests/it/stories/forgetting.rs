@@ -190,17 +190,15 @@ fn whoever_begins_something_before_the_key_is_gone_ends_it_first() {
         let id = s.database.text("select payload->>'key' from event where type = 'person_erased'").await;
         s.deliver(&s.press_of("ana", "master-1", "Staging")).await;
         let key = id.parse().unwrap();
-        assert!(
-            s.app
-                .destroy_person(key)
-                .await
-                .unwrap()
-                .unwrap()
-                .to_string()
-                .contains("has to do with a deployment under way")
-        );
+        assert!(!s.app.destroy_person(key).await.unwrap(), "she does something again");
         let there = "select count(*) from subject_key where kind = 'person'";
         assert_eq!(s.database.count(there).await, 1);
+        // Nor while a project is held, although it was recorded before.
+        says(s, &["project", "hold", "api", "--reason", "case 7"]);
+        s.a_worker_tries_once().await;
+        assert!(!s.app.destroy_person(key).await.unwrap(), "it is held");
+        assert_eq!(s.database.count(there).await, 1);
+        says(s, &["project", "hold", "api", "--end"]);
         s.settle().await;
         assert!(s.channel().contains("a former member → *Staging*: :white_check_mark: *succeeded*"), "{}", s.channel());
         assert_eq!(everywhere(s, "U0ANA00001").await, 0);
@@ -219,8 +217,40 @@ fn keys_go_under_a_new_master_key_and_open_as_before() {
         app.store.subjects().rewrap(1_000).await.unwrap();
         let (_, told, _) = s.coolops_with(&["history"], &[("COOLOPS_MASTER_KEY", &new)]);
         assert!(told.contains("ana"), "{told}");
-        let (code, _, said) = s.coolops(&["explain", "master-1"]);
-        assert!(code == 1 && said.contains("which is neither COOLOPS_MASTER_KEY nor among"), "{said}");
+        // Without the key that they are under now people read as somebody, and everything goes on.
+        let told = says(s, &["explain", "master-1"]);
+        assert!(told.contains("somebody") && !told.contains("ana"), "{told}");
+        s.ci_announces(build("master-2")).await;
+        s.presses("ana", "master-2", "Production").await;
+        assert!(
+            s.channel().contains("<@U0ANA00001> → *Production*: :white_check_mark: *succeeded*"),
+            "{}",
+            s.channel()
+        );
+        let (code, told, _) = s.coolops(&["audit", "verify"]);
+        assert!(
+            code == 1 && told.contains("UNCHECKED  what tells of people whose names are under the master key"),
+            "{told}"
+        );
+        assert!(!told.contains("CHANGED  "), "a missing key is no sign of tampering: {told}");
+        let all = [("COOLOPS_MASTER_KEY", new.as_str()), ("COOLOPS_MASTER_KEY_PREVIOUS", crate::story::MASTER_KEY)];
+        let (_, told, _) = s.coolops_with(&["history"], &all);
+        assert_eq!(told.matches(" ana ").count(), 2, "{told}");
+        let (code, said, _) = s.coolops_with(&["person", "erase", "ana", "--reason", "x"], &all);
+        assert_eq!(code, 0, "{said}");
+        assert!(
+            app.destroy_person(
+                s.database
+                    .text("select payload->>'key' from event where type = 'person_erased'")
+                    .await
+                    .parse()
+                    .unwrap()
+            )
+            .await
+            .unwrap()
+        );
+        let (_, told, _) = s.coolops_with(&["history"], &all);
+        assert!(!told.contains("ana") && told.matches("a former member").count() == 2, "{told}");
         s.tampered = true;
     });
 }
