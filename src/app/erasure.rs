@@ -199,8 +199,11 @@ impl App {
     /// of running deployments waiting. Where the message is gone it is not posted again for that; where it was asked for
     /// already it is not again.
     async fn edit_out(&self, build: BuildId, erased_at: i64, after: Duration) -> Result<(), sqlx::Error> {
-        if self.store.messages().edit_out(build, erased_at).await? {
+        let known = self.store.messages().get(build).await?;
+        if known.is_some_and(|sent| sent.only_edit_until < erased_at) {
+            // In this order: what is noted counts as asked for.
             self.store.jobs().want_within(Task::SyncMessage(build), after).await?;
+            self.store.messages().edit_out(build).await?;
         }
         Ok(())
     }
@@ -290,6 +293,9 @@ impl App {
         let projects = self.store.directory().projects().await?;
         let kept: Vec<_> =
             projects.iter().filter(|p| p.hold.is_none()).filter_map(|p| Some((p.id, p.output_kept_days?))).collect();
+        if kept.is_empty() {
+            return Ok(0);
+        }
         let mut expired = 0;
         for (id, days) in self.store.subjects().outputs_older_than(&kept, AT_A_TIME).await? {
             match self.erase_output(id, OutputGone::Expired { days }, &Actor::System).await {

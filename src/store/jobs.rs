@@ -559,15 +559,15 @@ impl Jobs<'_> {
             r#"select k.subject from subject_key k join event e on e.type = 'output_erased' and e.payload->'of'->>'deployment_id' = k.subject
                 where k.kind = 'output' and not exists (select 1 from job j where j.kind = 'erase_output' and j.key::text = k.subject and j.state in ('ready', 'leased'))"#
         )
-        .fetch_all(&mut bulk)
+        .fetch_all(&self.0.pool)
         .await?;
         let outputs = sqlx::query_scalar!(
-            r#"select c.deployment_id from event e join log_chunk c on c.deployment_id = (e.payload->'of'->>'deployment_id')::uuid and c.body is not null
+            r#"select c.deployment_id from event e join log_chunk c on c.deployment_id = (e.payload->'of'->>'deployment_id')::uuid and c.chunk_no = 0 and c.body is not null
                 where e.type = 'output_erased' and e.position > (select position - 100000 from event_head)
                   and not exists (select 1 from job j where j.kind = 'erase_output' and j.key = c.deployment_id and j.state in ('ready', 'leased'))
                 group by 1"#
         )
-        .fetch_all(&mut bulk)
+        .fetch_all(&self.0.pool)
         .await?;
         let people = people.into_iter().map(|id| Task::ErasePerson(SubjectKeyId(id)));
         let lines = lines.into_iter().filter_map(|id| id.parse().ok());

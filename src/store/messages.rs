@@ -306,20 +306,19 @@ impl Messages<'_> {
     }
 
     /// Something was erased that the message may show: what was sent is forgotten, and it is edited, but not posted again
-    /// where it is gone, until something new happens. `false` when that was noted since the erasure, or there is no message.
+    /// where it is gone, until something new happens.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn edit_out(self, build: BuildId, erased_at: i64) -> Result<bool, sqlx::Error> {
+    pub async fn edit_out(self, build: BuildId) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "update slack_message set sent_digest = null, sent_payload = null, doubts = doubts + 1,
-               only_edit_until = (select position from event_head) where build_id = $1 and only_edit_until < $2",
-            build.0,
-            erased_at
+               only_edit_until = (select position from event_head) where build_id = $1",
+            build.0
         )
         .execute(&self.0.pool)
         .await
-        .map(|done| done.rows_affected() == 1)
+        .map(|_| ())
     }
 
     /// Notes that what was sent already tells everything up to a position.
