@@ -92,7 +92,7 @@ impl App {
         Ok(Rebuilt { events: position, tables, work_found: work.len(), damaged: fold.damaged, halted: fold.unread })
     }
 
-    /// Folds all events after a position. The next page is read while one is folded.
+    /// Folds all events after a position, a page after the other: reading ahead takes from those who append meanwhile.
     async fn fold_from(
         &self,
         mut position: i64,
@@ -101,12 +101,11 @@ impl App {
         tell: &(impl Fn(i64) + Sync),
     ) -> Result<i64, ReadError> {
         let log = self.store.log();
-        let mut page = log.after(position, PAGE).await?;
-        while let Some(last) = page.last() {
+        loop {
+            let page = log.after(position, PAGE).await?;
+            let Some(last) = page.last() else { break };
             position = last.as_ref().map_or_else(|unread| unread.position, |recorded| recorded.position);
-            let (folded, next) = tokio::join!(self.fold_page(page, fold, staging), log.after(position, PAGE));
-            folded?;
-            page = next?;
+            self.fold_page(page, fold, staging).await?;
             tell(position);
         }
         staging.flush().await?;
