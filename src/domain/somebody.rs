@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// What somebody in Slack is called whose name was erased.
 pub const FORMER_MEMBER: &str = "a former member";
-/// What an operator is called whose login name was erased.
-pub const FORMER_OPERATOR: &str = "a former operator";
+/// What an operator is called whose login name was erased; it is said beside it that it is one.
+pub const FORMER_OPERATOR: &str = "a former member";
 /// What somebody is called whose name can't be read for now: it is under a master key that isn't set.
 pub const UNREADABLE: &str = "somebody";
 /// No id in Slack begins like these: those are capital letters and digits.

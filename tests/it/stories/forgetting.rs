@@ -265,7 +265,7 @@ fn an_operator_is_erased_by_their_login_name() {
         assert!(s.channel().contains(&login), "{}", s.channel());
         says(s, &["person", "erase", &login, "--operator", "--reason", "has left"]);
         s.settle().await;
-        assert!(s.channel().contains("a former operator"), "{}", s.channel());
+        assert!(s.channel().contains("a former member (operator)"), "{}", s.channel());
     });
 }
 
