@@ -71,8 +71,15 @@ impl App {
     /// Asks each witness that has not cosigned a checkpoint to do so. What it says instead is noted, and holds up nothing.
     pub(super) async fn ask_witnesses(&self, signed: &Signed) {
         let asked = self.keeping.witnesses.iter().map(async |witness| {
-            let asking = tokio::time::timeout(ROUND, self.ask_witness(witness, signed)).await;
-            if let Ok(Err(e)) = asking {
+            let asked = match tokio::time::timeout(ROUND, self.ask_witness(witness, signed)).await {
+                Ok(asked) => asked,
+                // How far it is it tells again.
+                Err(_) => {
+                    let slow = format!("it took longer than {} s to say how far it is", ROUND.as_secs());
+                    self.store.witnesses().failed(&witness.key.text(), 0, &slow).await.map_err(NoCheckpoint::from)
+                }
+            };
+            if let Err(e) = asked {
                 tracing::warn!(witness = witness.key.name(), error = causes(&e), "a witness can't be asked now");
             }
         });
