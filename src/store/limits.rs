@@ -194,8 +194,9 @@ impl Paces<'_> {
         Ok(())
     }
 
-    /// A turn that could not be used when it came, because the scope was closed or nobody was there: whoever waits in the
-    /// scope comes so much later, in the same order and at the same pace. Tells when this one may go; zero: now.
+    /// A turn that could not be used when it came, because the scope was closed or nobody was there: all whose turn went by
+    /// like it get new ones, in the same order and at the same pace, and whoever waits behind them comes so much later as
+    /// that takes. Tells when this one may go; zero: now.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -210,21 +211,28 @@ impl Paces<'_> {
         .fetch_optional(&mut *together)
         .await?
         .unwrap_or(interval(Duration::ZERO));
-        let late = sqlx::query_scalar!(
-            "select coolops_now() + $2::interval + $3::interval - min(run_at) from job
-              where state = 'ready' and kind = any('{sync_message,reply_privately,report,report_lock}') and turn = $1
-             having min(run_at) < coolops_now() + $2::interval - $4::interval",
+        // Those who are late come next, one by one; whoever is not, and whoever comes, waits for them and this one.
+        sqlx::query!(
+            "with late as (
+               select id, row_number() over (order by run_at, id) as place from job
+                where state = 'ready' and kind = any('{sync_message,reply_privately,report,report_lock}') and turn = $1
+                  and run_at < coolops_now() + $2::interval - $4::interval),
+             moved as (
+               update job j set run_at = coolops_now() + $2::interval + $3::interval * late.place, rung_at = null
+                 from late where j.id = late.id),
+             behind as (
+               update job j set run_at = j.run_at + $3::interval * (select count(*) + 1 from late), rung_at = null
+                where j.state = 'ready' and j.kind = any('{sync_message,reply_privately,report,report_lock}') and j.turn = $1
+                  and exists (select from late) and not exists (select from late where late.id = j.id))
+             update rate_bucket set tat = greatest(tat, coolops_now() + $2::interval) + $3::interval * (select count(*) + 1 from late)
+              where scope = $1 and exists (select from late)",
             scope,
             wait,
             interval(pace.every),
             interval(pace.tolerance())
         )
-        .fetch_optional(&mut *together)
-        .await?
-        .flatten();
-        if let Some(late) = late {
-            shift(&mut together, scope, late).await?;
-        }
+        .execute(&mut *together)
+        .await?;
         together.commit().await?;
         let micros = wait.microseconds + i64::from(wait.days) * 86_400_000_000;
         Ok(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
