@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::Store;
 use super::append::AppendError;
 use super::log::ReadError;
+use super::wake;
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{DeploymentId, ProjectId, SubjectKeyId};
 use crate::domain::private::{self, Part, Subject};
@@ -416,10 +417,12 @@ impl Subjects<'_> {
                     chosen as (delete from subject_key k using gone where gone.kind = 'person' and k.kind = 'chooser' and k.subject = gone.subject),
                     known as (delete from slack_person p using gone where p.id = gone.subject or strpos(p.doc::text, '"' || gone.subject || '"') > 0),
                     told as (delete from slack_report r using gone where r.person like '% ' || gone.subject)
-               select from gone"#,
-            key.0
+               select pg_notify($2, $3) is null as "told""#,
+            key.0,
+            wake::CHANNEL,
+            wake::ERASED
         )
-        .execute(&self.0.pool)
+        .fetch_one(&self.0.pool)
         .await?;
         self.0.wake.erased();
         Ok(())

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::{become_app, connect_as_app, within};
 use crate::domain::ids::DeploymentId;
 
-const CHANNEL: &str = "coolops";
+pub(super) const CHANNEL: &str = "coolops";
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
 /// The process's ear and voice. Cheap to clone.
@@ -32,18 +32,16 @@ pub struct Wake {
 enum Signal {
     Event,
     About(DeploymentId),
-    Erased,
 }
 
-/// What is announced when somebody was erased.
-const ERASED: &str = "erased";
+/// What is announced when somebody was erased, with what erases them: nobody is to miss it because its sender died.
+pub(super) const ERASED: &str = "erased";
 
 impl Wake {
     pub(super) fn start(options: PgConnectOptions) -> Self {
         let (outbox, signals) = mpsc::unbounded_channel();
         let wake = Self { events: watch::Sender::new(0), about: Arc::default(), erasures: Arc::default(), outbox };
-        let again = wake.outbox.downgrade();
-        tokio::spawn(announce(signals, options.clone().options([("synchronous_commit", "off")]), again));
+        tokio::spawn(announce(signals, options.clone().options([("synchronous_commit", "off")])));
         tokio::spawn(listen(options, wake.clone()));
         wake
     }
@@ -63,7 +61,6 @@ impl Wake {
     /// Somebody was erased: what anybody remembers of events may name them.
     pub(super) fn erased(&self) {
         self.erasures.fetch_add(1, Ordering::Relaxed);
-        let _ = self.outbox.send(Signal::Erased);
     }
 
     /// Changes whenever somebody may have been erased: then nothing that was read before is to be remembered.
@@ -91,11 +88,7 @@ impl Wake {
     }
 }
 
-async fn announce(
-    mut signals: mpsc::UnboundedReceiver<Signal>,
-    options: PgConnectOptions,
-    again: mpsc::WeakUnboundedSender<Signal>,
-) {
+async fn announce(mut signals: mpsc::UnboundedReceiver<Signal>, options: PgConnectOptions) {
     let mut connection: Option<PgConnection> = None;
     while let Some(first) = signals.recv().await {
         let mut pending = HashSet::from([first]);
@@ -106,27 +99,14 @@ async fn announce(
             connection = within(connect_as_app(&options)).await.ok();
         }
         for signal in pending {
-            let Some(open) = &mut connection else {
-                // Of the rest others hear by looking; of this by nothing else.
-                if signal == Signal::Erased
-                    && let Some(again) = again.upgrade()
-                {
-                    let _ = again.send(signal);
-                }
-                continue;
-            };
+            // Others hear of it by looking.
+            let Some(open) = &mut connection else { break };
             let payload = match signal {
                 Signal::Event => String::new(),
                 Signal::About(id) => id.to_string(),
-                Signal::Erased => ERASED.to_owned(),
             };
             if within(sqlx::query!("select pg_notify($1, $2)", CHANNEL, payload).execute(open)).await.is_err() {
                 connection = None;
-                if signal == Signal::Erased
-                    && let Some(again) = again.upgrade()
-                {
-                    let _ = again.send(signal);
-                }
             }
         }
         tokio::time::sleep(DEBOUNCE).await;

@@ -1,7 +1,11 @@
 //! Forgetting: people who ask for it, and what deployments printed; while chain, proofs and replay stay as they were.
 
+use std::time::Duration;
+
 use coolops::app::finding::Kind;
 use coolops::domain::ids::DeploymentId;
+use coolops::store::Store;
+use sqlx::postgres::PgListener;
 
 use crate::story::anchored::Anchored;
 use crate::story::{Story, build, story};
@@ -393,5 +397,27 @@ fn an_erasure_whose_job_is_lost_is_found_and_done() {
         }
         s.settle().await;
         assert_eq!(everywhere(s, "swordfish").await + everywhere(s, "U0ANA00001").await, 0);
+    });
+}
+
+#[test]
+fn everybody_hears_of_an_erasure_also_of_one_who_dies_right_after_it() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        let key = s.app.store.subjects().people().await.unwrap().iter().find(|of| of.kind == "person").unwrap().keys[0];
+        let mut heard = PgListener::connect(&s.database.url).await.unwrap();
+        heard.listen("coolops").await.unwrap();
+        let url = s.database.url.clone();
+        let dies = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { Store::open(&url, 2).await.unwrap().subjects().destroy(key).await.unwrap() });
+            runtime.shutdown_background();
+        };
+        tokio::task::spawn_blocking(dies).await.unwrap();
+        let hears = async { while heard.recv().await.unwrap().payload() != "erased" {} };
+        tokio::time::timeout(Duration::from_secs(10), hears).await.expect("others are told");
+        // Nobody recorded why.
+        s.tampered = true;
     });
 }
