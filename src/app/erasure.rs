@@ -200,7 +200,8 @@ impl App {
     /// already it is not again.
     async fn edit_out(&self, build: BuildId, erased_at: i64, after: Duration) -> Result<(), sqlx::Error> {
         let known = self.store.messages().get(build).await?;
-        if known.is_some_and(|sent| sent.only_edit_until < erased_at) {
+        // One that is not there may be on its way, from whoever read the log before.
+        if known.is_none_or(|sent| sent.only_edit_until < erased_at) {
             // In this order: what is noted counts as asked for.
             self.store.jobs().want_within(Task::SyncMessage(build), after).await?;
             self.store.messages().edit_out(build).await?;

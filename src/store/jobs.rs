@@ -141,7 +141,7 @@ impl Jobs<'_> {
                       and run_at <= coolops_now() - $4::interval and (engine is null or engine = $6 or orphaned_at < coolops_now() - $7::interval)
                     order by run_at limit 1 for update skip locked) j
                   order by t.came desc, j.run_at limit 1)
-               update job j set state = 'leased', lease = $2, lease_until = coolops_now() + $3::interval,
+               update job j set state = 'leased', again = false, lease = $2, lease_until = coolops_now() + $3::interval,
                       fence = nextval('fence_seq'), attempts = attempts + 1, claimed_by = $5
                  from due where j.id = due.id
                returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts, j.turn, due.came as "came!", due.run_at as "run_at!",
@@ -197,7 +197,7 @@ impl Jobs<'_> {
     /// When the database does not answer.
     pub async fn complete(self, claim: &Claim) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "update job set done = $3, state = case when wanted > $3 then 'ready' else 'done' end, run_at = coolops_now(),
+            "update job set done = $3, state = case when wanted > $3 or again then 'ready' else 'done' end, run_at = coolops_now(),
                     rung_at = null, attempts = 0, turn = null, last_error = null, lease = null, lease_until = null, phase = null, phase_since = null
               where id = $1 and fence = $2 and lease = $4 and state = 'leased'",
             claim.id.0,
@@ -480,7 +480,7 @@ impl Jobs<'_> {
         let (kind, key) = (task.kind().as_str(), task.key());
         sqlx::query!(
             "insert into job as j (id, kind, key, wanted) select $1, $2, $3, position from event_head
-             on conflict (id) do update set wanted = excluded.wanted, rung_at = null,
+             on conflict (id) do update set wanted = excluded.wanted, again = j.state = 'leased', rung_at = null,
                state = case when j.state = 'leased' then 'leased' else 'ready' end, run_at = coolops_now()",
             task.job_id().0,
             kind,
@@ -500,7 +500,7 @@ impl Jobs<'_> {
         let (kind, key) = (task.kind().as_str(), task.key());
         sqlx::query!(
             "insert into job as j (id, kind, key, wanted, run_at) select $1, $2, $3, position, coolops_now() + $4::interval from event_head
-             on conflict (id) do update set wanted = excluded.wanted, rung_at = null,
+             on conflict (id) do update set wanted = excluded.wanted, again = j.state = 'leased', rung_at = null,
                state = case when j.state = 'leased' then 'leased' else 'ready' end,
                run_at = case when j.state = 'done' then excluded.run_at else least(j.run_at, excluded.run_at) end",
             task.job_id().0,

@@ -250,3 +250,20 @@ fn a_job_that_is_due_before_those_that_were_looked_at_is_found_all_the_same() {
         }
     });
 }
+
+#[test]
+fn work_that_is_asked_for_while_it_is_done_is_done_again() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let (jobs, task) = (s.app.store.jobs(), Task::SyncMessage(s.build_id("master-1")));
+        jobs.want(task).await.unwrap();
+        let claim = jobs.claim(SLACK_KINDS, Uuid::from_u128(1), None, Via::Sweep, Duration::ZERO);
+        let claim = claim.await.unwrap().expect("it is due");
+        // Nothing has happened since: there is no later event that it could be told by.
+        jobs.want(task).await.unwrap();
+        jobs.complete(&claim).await.unwrap();
+        assert!(!jobs.is_idle(task).await.unwrap(), "what was asked for is forgotten");
+        s.settle().await;
+        assert!(jobs.is_idle(task).await.unwrap());
+    });
+}
