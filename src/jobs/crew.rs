@@ -46,6 +46,8 @@ struct Inner {
     id: Uuid,
     engine: Mutex<Option<String>>,
     slots: Semaphore,
+    #[cfg(feature = "failpoints")]
+    hands: usize,
     /// Held while containers are looked through.
     sweeping: Arc<tokio::sync::Mutex<()>>,
     forgetting: Arc<tokio::sync::Mutex<()>>,
@@ -104,11 +106,19 @@ impl Crew {
             id: app::new_id(),
             engine: Mutex::default(),
             slots: Semaphore::new(slots),
+            #[cfg(feature = "failpoints")]
+            hands: slots,
             sweeping: Arc::default(),
             forgetting: Arc::default(),
             tracker: TaskTracker::new(),
             stop,
         }))
+    }
+
+    /// Whether it has no job in hand and looks for none, for tests that simulate time.
+    #[cfg(feature = "failpoints")]
+    pub fn is_idle(&self) -> bool {
+        self.0.slots.available_permits() == self.0.hands
     }
 
     /// The kinds of jobs that it does.

@@ -280,6 +280,13 @@ impl Store {
         self.appender.ended().await;
     }
 
+    /// Whether this process asks nothing of the database now, for tests that simulate time.
+    #[cfg(feature = "failpoints")]
+    pub fn is_idle(&self) -> bool {
+        let is_unused = |pool: &PgPool| usize::try_from(pool.size()).is_ok_and(|size| size == pool.num_idle());
+        is_unused(&self.pool) && is_unused(&self.work) && self.appender.is_idle()
+    }
+
     /// The database's clock, as far as this process knows it.
     pub fn clock(&self) -> &clock::Clock {
         &self.clock

@@ -433,11 +433,11 @@ fn perform(workspace: &mut Workspace, method: &str, a: &Map<String, Value>) -> R
         "chat.postMessage" => {
             let mut message = content(a, 40_000)?;
             message.ts = workspace.next_ts();
-            let counts = workspace.counts_posts;
+            let (counts, now) = (workspace.counts_posts, workspace.now());
             let channel = writable(workspace, text(a, "channel")?)?;
             in_thread(channel, a, &mut message)?;
             if counts {
-                channel.takes_a_post().ok_or(TOO_FAST)?;
+                channel.takes_a_post(now).ok_or(TOO_FAST)?;
             }
             message.metadata = a.get("metadata").cloned().unwrap_or(Value::Null);
             let answer = json!({ "channel": channel.id, "ts": message.ts, "message": shown(&message, false) });

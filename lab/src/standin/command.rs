@@ -32,6 +32,7 @@ impl Shared {
             ("response_url", &format!("http://{}/respond/{secret}", self.address)),
             ("trigger_id", &trigger),
         ]);
+        drop(workspace);
         Some(self.sign(body.ok()?))
     }
 

@@ -36,14 +36,15 @@ impl Workspace {
     /// Makes what a press can be answered with by a dialog.
     pub(super) fn trigger(&mut self, user: &str) -> String {
         let id = format!("{}.trigger", self.next_ts());
-        self.triggers.push(Trigger { id: id.clone(), user: user.to_owned(), since: Instant::now(), used: false });
+        self.triggers.push(Trigger { id: id.clone(), user: user.to_owned(), since: self.now(), used: false });
         id
     }
 
     /// `views.open`.
     pub(super) fn open_dialog(&mut self, trigger: &str, view: &Value) -> Result<Value, &'static str> {
+        let now = self.now();
         let trigger = self.triggers.iter_mut().find(|t| t.id == trigger).ok_or("invalid_trigger_id")?;
-        if trigger.since.elapsed() > TRIGGER_LASTS {
+        if now.duration_since(trigger.since) > TRIGGER_LASTS {
             return Err("expired_trigger_id");
         }
         if std::mem::replace(&mut trigger.used, true) {

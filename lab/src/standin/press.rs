@@ -2,7 +2,7 @@
 //! `response_url`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -93,13 +93,14 @@ impl Shared {
         if is_ephemeral && let Some(payload) = payload.as_object_mut() {
             payload.remove("message");
         }
+        drop(workspace);
         let body = serde_urlencoded::to_string([("payload", payload.to_string())]).ok()?;
         Some(self.sign(body))
     }
 
     /// Signs a body now.
     pub fn sign(&self, body: String) -> Signed {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let now = self.workspace().since_epoch().as_secs();
         self.sign_at(body, now)
     }
 
@@ -200,14 +201,8 @@ impl Workspace {
         getrandom::fill(&mut random).expect("the operating system gives random bytes");
         let secret = hex::encode(random);
         let (channel, ts, user) = (channel.to_owned(), ts.to_owned(), user.to_owned());
-        self.response_urls.push(ResponseUrl {
-            secret: secret.clone(),
-            channel,
-            ts,
-            user,
-            since: Instant::now(),
-            left: 5,
-        });
+        let since = self.now();
+        self.response_urls.push(ResponseUrl { secret: secret.clone(), channel, ts, user, since, left: 5 });
         secret
     }
 }
@@ -228,8 +223,9 @@ pub async fn respond(
 }
 
 fn respond_to(workspace: &mut Workspace, secret: &str, said: &Value) -> Result<(), &'static str> {
+    let now = workspace.now();
     let open = workspace.response_urls.iter_mut().find(|r| r.secret == secret).ok_or("invalid_url")?;
-    if open.since.elapsed() > OPEN {
+    if now.duration_since(open.since) > OPEN {
         return Err("expired_url");
     }
     open.left = open.left.checked_sub(1).ok_or("used_url")?;

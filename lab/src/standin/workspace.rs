@@ -60,6 +60,9 @@ pub struct Workspace {
     closed: Vec<Closed>,
     #[serde(skip)]
     clock: u64,
+    /// How far its clock is ahead of this machine's: for tests whose time is simulated.
+    #[serde(skip)]
+    pub ahead: Duration,
 }
 
 /// A method that a 429 closed.
@@ -136,10 +139,10 @@ impl Channel {
     }
 
     /// Counts a post; none when there were too many.
-    pub(super) fn takes_a_post(&mut self) -> Option<()> {
+    pub(super) fn takes_a_post(&mut self, now: Instant) -> Option<()> {
         let posts = &mut self.posts;
-        posts.left = (posts.left + posts.since.elapsed().as_secs_f64()).min(BURST);
-        posts.since = Instant::now();
+        posts.left = (posts.left + now.duration_since(posts.since).as_secs_f64()).min(BURST);
+        posts.since = now;
         (posts.left >= 1.0).then(|| posts.left -= 1.0)
     }
 }
@@ -247,6 +250,7 @@ impl Workspace {
             response_urls: Vec::new(),
             closed: Vec::new(),
             clock: 1_700_000_000,
+            ahead: Duration::ZERO,
         }
     }
 
@@ -255,10 +259,19 @@ impl Workspace {
         self.channels.push(Channel::new(id, name, None));
     }
 
+    /// The time, as it is here.
+    pub(super) fn now(&self) -> Instant {
+        Instant::now() + self.ahead
+    }
+
+    /// The time since 1970, as it is here.
+    pub(super) fn since_epoch(&self) -> Duration {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default() + self.ahead
+    }
+
     /// The next timestamp, unique in the workspace and near the real time.
     pub fn next_ts(&mut self) -> String {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros());
-        self.clock = u64::try_from(now).unwrap_or(0).max(self.clock + 1);
+        self.clock = u64::try_from(self.since_epoch().as_micros()).unwrap_or(0).max(self.clock + 1);
         format!("{}.{:06}", self.clock / 1_000_000, self.clock % 1_000_000)
     }
 
@@ -279,9 +292,9 @@ impl Workspace {
 
     /// Whether a call comes before the time that a 429 named. What was on its way then is not held against it.
     pub fn is_too_early(&mut self, method: &str) -> Option<u64> {
-        let closed = self.closed.iter().find(|c| c.method == method)?;
-        let left = closed.until.checked_duration_since(Instant::now())?;
-        if closed.since.elapsed() > ON_ITS_WAY {
+        let (now, closed) = (self.now(), self.closed.iter().find(|c| c.method == method)?);
+        let left = closed.until.checked_duration_since(now)?;
+        if now.duration_since(closed.since) > ON_ITS_WAY {
             self.breaches.push(format!("{method} was called {} ms before its time", left.as_millis()));
         }
         Some(left.as_secs() + 1)
@@ -290,12 +303,17 @@ impl Workspace {
     /// Nothing of this method for so many seconds.
     pub fn close(&mut self, method: &str, seconds: u32) {
         self.closed.retain(|c| c.method != method);
-        let since = Instant::now();
+        let since = self.now();
         self.closed.push(Closed {
             method: method.to_owned(),
             since,
             until: since + Duration::from_secs(u64::from(seconds)),
         });
+    }
+
+    /// Takes back what every 429 closed, as if its time were over.
+    pub fn reopen(&mut self) {
+        self.closed.clear();
     }
 
     /// The fault for this call, if one is planned.

@@ -32,6 +32,9 @@ struct Request {
 #[derive(Clone)]
 pub(in crate::store) struct Appender {
     requests: mpsc::Sender<Request>,
+    /// Each append that is under way holds it.
+    #[cfg(feature = "failpoints")]
+    under_way: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl Appender {
@@ -49,7 +52,11 @@ impl Appender {
         ]);
         let (requests, inbox) = mpsc::channel(1024);
         tokio::spawn(write(inbox, options, wake));
-        Self { requests }
+        Self {
+            requests,
+            #[cfg(feature = "failpoints")]
+            under_way: Arc::default(),
+        }
     }
 
     pub(in crate::store) async fn ended(&self) {
@@ -60,7 +67,14 @@ impl Appender {
         !self.requests.is_closed()
     }
 
+    #[cfg(feature = "failpoints")]
+    pub(in crate::store) fn is_idle(&self) -> bool {
+        self.under_way.try_write().is_ok()
+    }
+
     pub(in crate::store) async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        #[cfg(feature = "failpoints")]
+        let _under_way = self.under_way.read().await;
         let (reply, answer) = oneshot::channel();
         let request = Request { append: append.checked()?, reply };
         self.requests.send(request).await.map_err(|_| AppendError::Stopped)?;

@@ -1,16 +1,15 @@
 //! What must hold after every fault: I1 to I12.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
-use coolops::domain::deployment::{Deployment, State};
 use coolops::domain::event::{DeploymentEvent, Event, Recorded};
-use coolops::domain::ids::{DeploymentId, EnvironmentId, LockableId};
-use coolops::domain::lock::Lock;
-use coolops::projections::lock_card::{self, Change};
 use coolops::store::Store;
 
 use super::{CANARY, Chaos};
+use crate::story::invariants::{
+    each_deployment_keeps_to_its_states_and_ends_once, environments_are_held_by_one_at_a_time, is_nowhere,
+    locks_are_one_at_a_time_and_nobody_has_their_turn_under_anothers, positions_have_no_gaps,
+};
 use crate::story::read;
 
 /// Waits until nothing is owed, then checks them all.
@@ -21,7 +20,7 @@ pub async fn hold(s: &Chaos<'_>) {
     let store = Store::open(&s.database.url, 2).await.unwrap().with_keys(s.keys());
     let events: Vec<Recorded> =
         store.log().after(0, 1_000_000).await.unwrap().into_iter().map(Result::unwrap).collect();
-    positions_have_no_gaps(s).await;
+    positions_have_no_gaps(&s.database).await;
     history_is_as_written(s);
     each_deployment_keeps_to_its_states_and_ends_once(&events);
     environments_are_held_by_one_at_a_time(&events);
@@ -35,57 +34,13 @@ pub async fn hold(s: &Chaos<'_>) {
     people_are_told_once(s).await;
     slack_was_never_called_before_its_time(s);
     projections_are_the_fold_of_the_log(s);
-    the_canary_is_nowhere(s);
-}
-
-/// I1.
-async fn positions_have_no_gaps(s: &Chaos<'_>) {
-    let wrong = "select count(*) from event_head h, (select count(*) n, coalesce(max(position), 0) m from event) e
-                  where not (e.n = e.m and e.m = h.position)";
-    assert_eq!(s.database.count(wrong).await, 0, "I1: number of events, last position and head differ");
+    let log = std::fs::read_to_string(&s.log).unwrap();
+    is_nowhere(CANARY, &s.database, &s.standin, &[("the service's log", &log)]);
 }
 
 /// I2.
 fn history_is_as_written(s: &Chaos<'_>) {
     s.cli(&["audit", "verify"]);
-}
-
-/// I3.
-fn each_deployment_keeps_to_its_states_and_ends_once(events: &[Recorded]) {
-    let mut all: BTreeMap<DeploymentId, Deployment> = BTreeMap::new();
-    for recorded in events {
-        let event = &recorded.event;
-        if let Event::Deployment(DeploymentEvent::Requested(e)) = event {
-            assert!(all.insert(e.of.deployment_id, Deployment::requested(e)).is_none(), "I3: requested twice");
-            continue;
-        }
-        let Some(before) = all.get(&DeploymentId(event.address().stream)).cloned() else { continue };
-        let after = before.clone().evolve(event);
-        if after.version == before.version {
-            continue;
-        }
-        let allowed = match (before.state(), after.state()) {
-            // A delay that is told changes no state.
-            (State::Ready | State::Pulling | State::Starting, _) if before.delays < after.delays => {
-                before.state() == after.state()
-            }
-            (State::Queued, State::Queued | State::Ready | State::Cancelled)
-            | (State::Ready, State::Pulling | State::Starting | State::Refused)
-            | (State::Pulling, State::Refused)
-            | (State::Pulling, State::Starting | State::Cancelling | State::Failed | State::Unknown)
-            | (State::Starting, State::Running)
-            | (State::Ready | State::Starting | State::Running, State::Cancelling)
-            | (State::Unknown, State::Succeeded | State::Failed)
-            | (State::Cancelling, State::Cancelled | State::TimedOut | State::Unknown)
-            | (State::Running, State::Succeeded)
-            | (State::Ready | State::Starting | State::Running, State::Failed | State::Unknown) => true,
-            (from, to) => {
-                panic!("I3: {} went from {from:?} to {to:?} at {}", after.of.deployment_id, recorded.position)
-            }
-        };
-        assert!(allowed);
-        all.insert(after.of.deployment_id, after);
-    }
 }
 
 /// I4: by the engine's own account.
@@ -99,63 +54,6 @@ async fn each_container_was_started_at_most_once(s: &Chaos<'_>, events: &[Record
             let id = e.of.deployment_id.to_string();
             assert!(starts.contains_key(&id), "I4: the log says that {id} was started, and the engine does not");
         }
-    }
-}
-
-/// I5.
-fn environments_are_held_by_one_at_a_time(events: &[Recorded]) {
-    let mut held: BTreeMap<EnvironmentId, DeploymentId> = BTreeMap::new();
-    for recorded in events {
-        let (of, holds) = match &recorded.event {
-            Event::Deployment(DeploymentEvent::Requested(e)) if e.behind.is_none() && e.lock.is_none() => (e.of, true),
-            Event::Deployment(DeploymentEvent::Promoted(e)) => (e.of, true),
-            Event::Deployment(DeploymentEvent::Succeeded(e)) => (e.of, false),
-            Event::Deployment(DeploymentEvent::Failed(e)) => (e.of, false),
-            Event::Deployment(DeploymentEvent::Stopped(e)) => (e.of, false),
-            Event::Deployment(DeploymentEvent::Resolved(e)) => (e.of, false),
-            _ => continue,
-        };
-        match (holds, held.get(&of.environment_id)) {
-            (true, Some(other)) => {
-                panic!("I5: {other} and {} hold one environment at {}", of.deployment_id, recorded.position)
-            }
-            (true, None) => drop(held.insert(of.environment_id, of.deployment_id)),
-            (false, Some(holder)) if *holder == of.deployment_id => drop(held.remove(&of.environment_id)),
-            (false, _) => {}
-        }
-    }
-}
-
-/// I11.
-fn locks_are_one_at_a_time_and_nobody_has_their_turn_under_anothers(events: &[Recorded]) {
-    let (mut locks, mut pressers): (BTreeMap<uuid::Uuid, Lock>, BTreeMap<_, _>) = (BTreeMap::new(), BTreeMap::new());
-    for recorded in events {
-        let (at, on) = (recorded.position, recorded.event.address().stream);
-        match lock_card::change(&recorded.event) {
-            Some(Change::Locked(lock)) => {
-                let before = locks.insert(on, lock.clone());
-                assert!(before.is_none_or(|b| b.holder.same(&lock.holder)), "I11: two locks on one thing at {at}");
-            }
-            Some(Change::Unlocked { lock, .. }) => {
-                let gone = locks.remove(&on);
-                assert_eq!(gone.as_ref(), Some(lock), "I11: a lock that was not there was taken away at {at}");
-            }
-            None => {}
-        }
-        let turn = match &recorded.event {
-            Event::Deployment(DeploymentEvent::Requested(e)) => {
-                pressers.insert(e.of.deployment_id, e.requested_by.clone());
-                if e.behind.is_some() || e.lock.is_some() {
-                    continue;
-                }
-                e.of
-            }
-            Event::Deployment(DeploymentEvent::Promoted(e)) => e.of,
-            _ => continue,
-        };
-        let around = [turn.environment_id.0, turn.project_id.0, LockableId::everything().0];
-        let lets = around.iter().filter_map(|on| locks.get(on)).all(|lock| lock.lets(&pressers[&turn.deployment_id]));
-        assert!(lets, "I11: {} has its turn under another's lock at {at}", turn.deployment_id);
     }
 }
 
@@ -238,22 +136,4 @@ fn slack_was_never_called_before_its_time(s: &Chaos<'_>) {
 fn projections_are_the_fold_of_the_log(s: &Chaos<'_>) {
     let rebuilt = s.cli(&["replay"]);
     assert_eq!(rebuilt.matches("as they were").count(), 5, "I9: {rebuilt}");
-}
-
-/// I10.
-fn the_canary_is_nowhere(s: &Chaos<'_>) {
-    let dump = Command::new("pg_dump")
-        .args(["--inserts", &s.database.url.replace("postgres:///", "postgresql:///")])
-        .output()
-        .unwrap();
-    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
-    let log = std::fs::read_to_string(&s.log).unwrap();
-    let calls: String = s.standin.workspace().calls.iter().map(|c| c.raw.clone()).collect();
-    for (place, text) in [
-        ("the database", String::from_utf8_lossy(&dump.stdout).into_owned()),
-        ("the service's log", log),
-        ("Slack", calls),
-    ] {
-        assert!(!text.contains(CANARY), "I10: {place} holds the canary");
-    }
 }

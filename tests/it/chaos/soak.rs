@@ -5,23 +5,8 @@ use std::time::{Duration, Instant};
 use coolops_lab::standin::workspace::Fault;
 
 use super::{chaos, counted, counting};
+use crate::story::dice::{Dice, number};
 use crate::story::proxy::{Mode, Proxy};
-
-/// A small generator: the same seed gives the same faults.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
-
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(otherwise)
-}
 
 /// Deployments all the time, a fault of at most 5 s every 5 s, one worker always spared.
 fn soak(time: Duration, seed: u64) {
@@ -40,7 +25,7 @@ fn soak(time: Duration, seed: u64) {
         s.set("COOLOPS_SLACK_SPEED", "10");
         s.start_roles(&["web", "worker"]).await;
         s.start_worker();
-        let mut dice = Dice(seed | 1);
+        let mut dice = Dice(seed);
         let begun = Instant::now();
         let (mut builds, mut faults) = (0, 0);
         let mut next_fault = Duration::from_secs(3);
@@ -51,11 +36,8 @@ fn soak(time: Duration, seed: u64) {
                 builds += 1;
                 // A line that only grows would say nothing about the end.
                 if s.database.count(open).await < LINE_MAX
-                    && let Some(press) = s.try_press_of(
-                        ["ana", "ben"][dice.roll(2) as usize],
-                        "# Api: ",
-                        ["Staging", "Production"][dice.roll(2) as usize],
-                    )
+                    && let Some(press) =
+                        s.try_press_of(dice.one(&["ana", "ben"]), "# Api: ", dice.one(&["Staging", "Production"]))
                 {
                     s.standin.shared().deliver(press).await.ok();
                 }
@@ -71,11 +53,11 @@ fn soak(time: Duration, seed: u64) {
                     s.standin.shared().command("C0DEPLOYS1", "U0ANA00001", command).await.ok();
                 }
             }
-            tokio::time::sleep(Duration::from_millis(300 + dice.roll(500))).await;
+            tokio::time::sleep(Duration::from_millis(300 + dice.roll(500) as u64)).await;
             if begun.elapsed() >= next_fault {
                 next_fault += Duration::from_secs(5);
                 faults += 1;
-                let length = Duration::from_millis(500 + dice.roll(4_000));
+                let length = Duration::from_millis(500 + dice.roll(4_000) as u64);
                 s.set("DATABASE_URL", &database);
                 match dice.roll(8) {
                     0 | 1 => {
@@ -156,9 +138,9 @@ fn soak(time: Duration, seed: u64) {
 #[test]
 #[ignore = "as long as you want: ./just chaos --minutes 60 --seed 7"]
 fn soak_random_deployments_under_random_faults() {
-    let seed =
-        number("CHAOS_SEED", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs());
-    soak(Duration::from_secs(number("CHAOS_MINUTES", 10) * 60), seed);
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let seed = number("CHAOS_SEED").unwrap_or_else(now);
+    soak(Duration::from_secs(number("CHAOS_MINUTES").unwrap_or(10) * 60), seed);
 }
 
 #[test]

@@ -26,5 +26,7 @@ mod stopping;
 mod tampering;
 mod travel;
 mod turns;
+#[cfg(feature = "failpoints")]
+mod week;
 mod wide_locks;
 mod witnesses;

@@ -14,25 +14,8 @@ use coolops::projections::build_card::BuildCard;
 use coolops::slack::render;
 
 use super::travel::folded;
+use crate::story::dice::{Dice, number};
 use crate::story::{Story, build, operator, story};
-
-/// A small generator: the same seed gives the same life.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % sides as u64).unwrap()
-    }
-
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.roll(of.len())]
-    }
-}
 
 const PEOPLE: [&str; 3] = ["ana", "ben", "chi"];
 const PLACES: [&str; 2] = ["Staging", "Production"];
@@ -161,10 +144,6 @@ fn life(seed: u64) {
         }
         assert_eq!(rendered(s).await, before, "seed {seed}");
     });
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|value| value.parse().ok())
 }
 
 /// Eight lives with the tests; as many as are asked for, in the night.

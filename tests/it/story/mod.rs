@@ -7,8 +7,12 @@
 pub mod anchored;
 pub mod browser;
 pub mod database;
+pub mod dice;
 pub mod given;
+pub mod invariants;
 pub mod podman;
+#[cfg(feature = "failpoints")]
+pub mod process;
 pub mod proxy;
 pub mod read;
 pub mod redis;
@@ -53,10 +57,10 @@ use database::Database;
 use runner::FakeRunner;
 
 pub const CHANNEL: &str = "C0DEPLOYS1";
-const OWED_TO_SLACK: &str = "select count(*) from job where state in ('ready', 'leased') and kind in ('sync_message', 'reply_privately', 'report', 'report_lock', 'erase_output', 'erase_person')";
+pub const OWED_TO_SLACK: &str = "select count(*) from job where state in ('ready', 'leased') and kind in ('sync_message', 'reply_privately', 'report', 'report_lock', 'erase_output', 'erase_person')";
 const TO_BE_RUN: &str = "select count(*) from job where state = 'ready' and kind in ('run_deployment', 'move_lines')";
 /// A run that is over may still have to be tidied up after.
-const RUNS_NOT_DONE: &str = "select count(*) from job j where j.kind = 'move_lines' and j.state <> 'done' or j.kind = 'run_deployment' and (j.state = 'ready' or j.state = 'leased'
+pub const RUNS_NOT_DONE: &str = "select count(*) from job j where j.kind = 'move_lines' and j.state <> 'done' or j.kind = 'run_deployment' and (j.state = 'ready' or j.state = 'leased'
   and exists (select 1 from deployment d where d.id = j.key and d.state in ('succeeded', 'failed', 'timed_out', 'cancelled', 'refused', 'unknown')))";
 pub const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
@@ -125,6 +129,21 @@ impl Announcement {
             object(&self.metadata)
         )
     }
+}
+
+/// A signed request as Slack sends it.
+pub fn from_slack(path: &str, signed: &Signed) -> Request<Body> {
+    Request::post(path)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("x-slack-request-timestamp", &signed.timestamp)
+        .header("x-slack-signature", &signed.signature)
+        .body(Body::from(signed.body.clone()))
+        .unwrap()
+}
+
+/// A build as CI announces it.
+pub fn from_ci(authorization: &str, body: &str) -> Request<Body> {
+    Request::post("/builds").header("authorization", authorization).body(Body::from(body.to_owned())).unwrap()
 }
 
 /// The routes of a shell.
@@ -223,9 +242,7 @@ impl Story {
     }
 
     pub async fn post_build_as(&self, authorization: &str, body: &str) -> (StatusCode, serde_json::Value) {
-        let request =
-            Request::post("/builds").header("authorization", authorization).body(Body::from(body.to_owned())).unwrap();
-        self.send(request).await
+        self.send(from_ci(authorization, body)).await
     }
 
     pub async fn send(&self, request: Request<Body>) -> (StatusCode, serde_json::Value) {
@@ -326,13 +343,7 @@ impl Story {
 
     /// The signed bytes of a command.
     pub async fn deliver_command(&self, signed: &Signed) -> (StatusCode, String) {
-        let request = Request::post("/slack/commands")
-            .header("content-type", "application/x-www-form-urlencoded")
-            .header("x-slack-request-timestamp", &signed.timestamp)
-            .header("x-slack-signature", &signed.signature)
-            .body(Body::from(signed.body.clone()))
-            .unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.router.clone().oneshot(from_slack("/slack/commands", signed)).await.unwrap();
         let status = response.status();
         (status, String::from_utf8_lossy(&response.into_body().collect().await.unwrap().to_bytes()).into_owned())
     }
@@ -429,13 +440,7 @@ impl Story {
 
     /// Delivers a signed request; tells what came back.
     pub async fn deliver_and_read(&self, signed: &Signed) -> (StatusCode, serde_json::Value) {
-        let request = Request::post("/slack/interactions")
-            .header("content-type", "application/x-www-form-urlencoded")
-            .header("x-slack-request-timestamp", &signed.timestamp)
-            .header("x-slack-signature", &signed.signature)
-            .body(Body::from(signed.body.clone()))
-            .unwrap();
-        self.send(request).await
+        self.send(from_slack("/slack/interactions", signed)).await
     }
 
     pub async fn deliver(&self, signed: &Signed) -> StatusCode {

@@ -86,6 +86,8 @@ enum Status {
     Created,
     Running,
     Ended,
+    /// Nobody sees it any more.
+    Removed,
 }
 
 impl FakeRunner {
@@ -176,6 +178,23 @@ impl FakeRunner {
     /// How often each container was started.
     pub fn starts(&self) -> Vec<u32> {
         self.state.lock().unwrap().starts.values().copied().collect()
+    }
+
+    /// How often the container of each deployment was started.
+    pub fn starts_by_deployment(&self) -> HashMap<DeploymentId, u32> {
+        let state = self.state.lock().unwrap();
+        state.starts.iter().map(|(id, n)| (state.containers[id].deployment, *n)).collect()
+    }
+
+    /// The deployments whose containers run.
+    pub fn running(&self) -> Vec<DeploymentId> {
+        let state = self.state.lock().unwrap();
+        state.containers.values().filter(|c| c.status == Status::Running).map(|c| c.deployment).collect()
+    }
+
+    /// How many containers are there.
+    pub fn left(&self) -> usize {
+        self.state.lock().unwrap().containers.values().filter(|c| c.status != Status::Removed).count()
     }
 
     pub fn removed(&self) -> usize {
@@ -276,11 +295,12 @@ impl Runner for FakeRunner {
         }
         ready(Ok(match state.containers.get(container) {
             None => Found::Missing,
+            Some(c) if c.status == Status::Removed => Found::Missing,
             Some(c) if c.deployment != deployment => Found::Foreign,
             Some(c) => match c.status {
                 Status::Created => Found::Created(container.to_owned()),
                 Status::Running => Found::Running(container.to_owned()),
-                Status::Ended => Found::Ended(container.to_owned()),
+                Status::Ended | Status::Removed => Found::Ended(container.to_owned()),
             },
         }))
     }
@@ -365,7 +385,14 @@ impl Runner for FakeRunner {
     }
 
     fn containers<'a>(&'a self, _instance: &'a str) -> BoxFuture<'a, Result<Vec<Ours>, Trouble>> {
-        ready(Ok(vec![]))
+        let state = self.state.lock().unwrap();
+        let there = state.containers.iter().filter(|(_, c)| c.status != Status::Removed);
+        let ours = |(id, c): (&String, &Container)| Ours {
+            id: id.clone(),
+            deployment: c.deployment,
+            running: c.status == Status::Running,
+        };
+        ready(Ok(there.map(ours).collect()))
     }
 
     fn discard<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Trouble>> {
@@ -381,7 +408,11 @@ impl Runner for FakeRunner {
         if state.trouble("remove").is_some() {
             return ready(no_answer());
         }
-        state.removed.push(id.to_owned());
+        if let Some(container) = state.containers.get_mut(id).filter(|c| c.status != Status::Removed) {
+            container.status = Status::Removed;
+            container.output.send_modify(|(_, ended)| *ended = true);
+            state.removed.push(id.to_owned());
+        }
         ready(Ok(()))
     }
 }
