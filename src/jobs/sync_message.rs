@@ -56,8 +56,6 @@ struct Draft {
     /// Slack's word for why the layout is left out.
     plain: Option<String>,
     position: i64,
-    /// How many times the build's message was posted so far.
-    posts: usize,
     /// How often the message was in doubt when this was begun.
     doubts: i32,
     /// Nothing has happened since something was erased: what is gone is not posted for that.
@@ -70,7 +68,7 @@ struct Draft {
 /// When the database does not answer.
 pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcome> {
     let events = job.app.store.log().build(build).await?;
-    let Some(card) = BuildCard::fold(&events) else { return Ok(Outcome::Done) };
+    let Some(mut card) = BuildCard::fold(&events) else { return Ok(Outcome::Done) };
     let Some(links) = job.app.keys.links(&card.link_key) else {
         let problem = format!(
             "the master key {} of its links is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS",
@@ -79,6 +77,17 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
         return Ok(Outcome::Later(Duration::from_secs(10), Some(problem)));
     };
     let known = job.app.store.messages().get(build).await?;
+    // A crash between Slack's answer and the record of it.
+    let unrecorded = known.as_ref().and_then(|sent| match sent {
+        Sent { state: MessageState::Live, ts: Some(ts), channel, .. } if posted_as(&events).all(|of| of != ts) => {
+            Some(Posted { channel: channel.clone(), ts: ts.clone() })
+        }
+        _ => None,
+    });
+    if let Some(there) = &unrecorded {
+        record_posted(job.app, build, card.posts, there).await?;
+        card.posts += 1;
+    }
     let draft = Draft {
         build,
         // Where the project's messages go now, not where they went when it was announced.
@@ -91,18 +100,11 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
         card,
         links,
         position: events.last().map_or(0, |e| e.position),
-        posts: posted_as(&events).count(),
         doubts: known.as_ref().map_or(0, |sent| sent.doubts),
         only_edits: known.as_ref().is_some_and(|sent| {
             sent.only_edit_until > 0 && events.last().is_none_or(|last| last.position <= sent.only_edit_until)
         }),
     };
-    if let Some(Sent { state: MessageState::Live, ts: Some(ts), channel, .. }) = &known
-        && posted_as(&events).all(|known| known != ts)
-    {
-        // A crash between Slack's answer and the record of it.
-        record_posted(job.app, &draft, &Posted { channel: channel.clone(), ts: ts.clone() }).await?;
-    }
     if let Some(Sent { state: MessageState::Live, ts: Some(ts), .. }) = &known
         && let Some(wait) = delete_strays(job, build, ts).await?
     {
@@ -119,8 +121,8 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
                 Ok(Some(ts)) => {
                     let there = Posted { channel, ts };
                     job.app.store.messages().sent(job.claim, build, place(&there), None, draft.doubts).await?;
-                    record_posted(job.app, &draft, &there).await?;
-                    update(job, &draft, &there).await
+                    record_posted(job.app, build, draft.card.posts, &there).await?;
+                    update(job, &draft.posted_once_more(), &there).await
                 }
                 Ok(None) if lookups >= 1 => post(job, &draft).await,
                 Ok(None) => {
@@ -137,7 +139,7 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
             job.app.store.messages().unchanged(job.claim, build, draft.position).await?;
             Ok(Outcome::Done)
         }
-        Some(Sent { state: MessageState::Gone, .. }) if draft.posts >= 2 || draft.only_edits => Ok(Outcome::Done),
+        Some(Sent { state: MessageState::Gone, .. }) if draft.card.posts >= 2 || draft.only_edits => Ok(Outcome::Done),
         Some(Sent {
             ts: Some(ts), state: MessageState::Live | MessageState::Blocked, channel, sent_ago_ms, ..
         }) => {
@@ -158,6 +160,15 @@ impl Draft {
         let form = Form::of(render::render_plainly(&self.card, &self.links));
         let (card, links, channel) = (self.card.clone(), self.links.clone(), self.channel.clone());
         Self { form, plain: Some(word.to_owned()), card, links, channel, ..*self }
+    }
+
+    /// What it says once it was posted another time.
+    fn posted_once_more(&self) -> Self {
+        let card = BuildCard { posts: self.card.posts + 1, ..self.card.clone() };
+        let render = if self.plain.is_some() { render::render_plainly } else { render::render };
+        let form = Form::of(render(&card, &self.links));
+        let (plain, links, channel) = (self.plain.clone(), self.links.clone(), self.channel.clone());
+        Self { form, plain, card, links, channel, ..*self }
     }
 
     fn digest_as(&self, plain: bool) -> Vec<u8> {
@@ -215,6 +226,7 @@ async fn post(job: SlackJob<'_>, draft: &Draft) -> anyhow::Result<Outcome> {
     if !job.app.store.messages().attempted(job.claim, draft.build, &draft.channel).await? {
         return Ok(Outcome::Lost);
     }
+    let (before, draft) = (draft.card.posts, &draft.posted_once_more());
     failpoint!("after_attempted");
     let answer = job.slack.post(&draft.channel, &draft.form.payload).await;
     failpoint!("after_post");
@@ -224,7 +236,7 @@ async fn post(job: SlackJob<'_>, draft: &Draft) -> anyhow::Result<Outcome> {
                 return Ok(Outcome::Lost);
             }
             failpoint!("after_sent");
-            record_posted(job.app, draft, &posted).await?;
+            record_posted(job.app, draft.build, before, &posted).await?;
             Ok(Outcome::Done)
         }
         Err(e @ SlackError::Unclear(_)) => job.trouble(POSTS, e).await,
@@ -265,7 +277,7 @@ async fn update(job: SlackJob<'_>, draft: &Draft, there: &Posted) -> anyhow::Res
         Err(SlackError::Refused(word)) if is_one_of(&word, GONE) => {
             job.app.store.messages().mark(job.claim, draft.build, MessageState::Gone, &there.channel, &word).await?;
             // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
-            if draft.posts >= 2 || draft.only_edits { Ok(Outcome::Done) } else { post(job, draft).await }
+            if draft.card.posts >= 2 || draft.only_edits { Ok(Outcome::Done) } else { post(job, draft).await }
         }
         // It may still land: nothing else is sent before it can't any more.
         Err(SlackError::Unclear(problem)) => {
@@ -330,12 +342,11 @@ fn place(posted: &Posted) -> Place<'_> {
     Place { channel: &posted.channel, ts: &posted.ts }
 }
 
-/// Records where the message is. Losing the race to another record of it is fine: the fact is there.
-async fn record_posted(app: &App, draft: &Draft, posted: &Posted) -> anyhow::Result<()> {
-    let event =
-        Event::from(MessagePosted { build_id: draft.build, channel: posted.channel.clone(), ts: posted.ts.clone() });
-    let id = EventId::following(message_stream(draft.build), &posted.ts);
-    let version = i32::try_from(draft.posts).unwrap_or(i32::MAX);
+/// Records where the message is, which was posted so often before. Losing the race to another record of it is fine: the fact is there.
+async fn record_posted(app: &App, build: BuildId, before: u32, posted: &Posted) -> anyhow::Result<()> {
+    let event = Event::from(MessagePosted { build_id: build, channel: posted.channel.clone(), ts: posted.ts.clone() });
+    let id = EventId::following(message_stream(build), &posted.ts);
+    let version = i32::try_from(before).unwrap_or(i32::MAX);
     let mut append = Append::default();
     append.event(id, &event, &Actor::System, version);
     match app.store.append(append).await {

@@ -26,6 +26,8 @@ pub struct BuildCard {
     pub registered_at: DateTime<Utc>,
     /// One line per accepted press, oldest first.
     pub lines: Vec<Timed>,
+    /// How often its message was posted: one that was posted again says so.
+    pub posts: u32,
     /// Counts what changed what the card says: tells one version of its message from another.
     pub version: u32,
 }
@@ -57,12 +59,18 @@ impl BuildCard {
                 link_key: e.link_key.clone(),
                 registered_at: at,
                 lines: Vec::new(),
+                posts: 0,
                 version: 0,
             });
         }
         let Some(card) = card else { return };
         match event {
             Event::BuildRegistered(_) => {}
+            // Where the message is, is not part of what it says.
+            Event::MessagePosted(_) => {
+                card.posts += 1;
+                return;
+            }
             // Also of a failure whose lines were recorded before they were encrypted.
             Event::OutputErased(e) => {
                 let own = |l: &&mut Timed| l.deployment.of.deployment_id == e.of.deployment_id;
@@ -74,8 +82,7 @@ impl BuildCard {
                 return;
             }
             Event::Deployment(DeploymentEvent::Requested(e)) => card.lines.push(Timed::requested(e, at)),
-            // What is no deployment's own changes no line: a refused press is told to the presser alone, and where the
-            // message is, is not part of what it says.
+            // What is no deployment's own changes no line: a refused press is told to the presser alone.
             _ => {
                 let stream = event.address().stream;
                 let own = |l: &&mut Timed| l.deployment.of.deployment_id.0 == stream;

@@ -18,7 +18,7 @@ use crate::projections::build_card::BuildCard;
 use crate::projections::timed::Timed;
 
 /// Raised whenever the same card gives other bytes; messages remember which version rendered them.
-pub const RENDER_VERSION: i32 = 6;
+pub const RENDER_VERSION: i32 = 7;
 /// Up to so many environments get buttons; more get a menu. Slack: 25 elements in an actions block.
 const BUTTONS_MAX: usize = 25;
 /// Slack: 100 options in a menu, and 100 groups of them.
@@ -111,6 +111,7 @@ pub fn render(card: &BuildCard, links: &Links) -> Payload {
     let page = build_url(&card.public_url, links, card.build_id);
     let all = || mrkdwn::link(&page, "see all");
     let mut blocks = vec![header(card)];
+    blocks.extend(posted_again(card).map(|said| context(said.to_owned())));
     blocks.extend(facts::blocks(card, &page));
     if !card.environments.is_empty() {
         blocks.push(actions(card));
@@ -130,10 +131,16 @@ pub fn render(card: &BuildCard, links: &Links) -> Payload {
     }
 }
 
+/// What a message says that is not the build's first.
+fn posted_again(card: &BuildCard) -> Option<&'static str> {
+    (card.posts > 1).then_some("_Posted again: the message of this build was gone._")
+}
+
 /// The same facts without any layout: what is sent when Slack refuses the layout.
 pub fn render_plainly(card: &BuildCard, links: &Links) -> Payload {
     let mut text =
         format!("*{}: {}*", mrkdwn::word(&card.project_name, 60, 120), mrkdwn::word(&card.build_name, 200, 400));
+    text.extend(posted_again(card).map(|said| format!("\n{said}")));
     let end = format!(
         "\nAll of it: {}",
         mrkdwn::link(&build_url(&card.public_url, links, card.build_id), "this build's page")

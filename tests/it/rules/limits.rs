@@ -44,6 +44,7 @@ fn card(environments: usize, metadata: Vec<(String, String)>, lines: Vec<Timed>,
         link_key: "k-1".into(),
         registered_at: DateTime::from_timestamp(1_715_000_000, 0).unwrap(),
         lines,
+        posts: 1,
         version: 7,
     }
 }
@@ -89,7 +90,8 @@ fn another_rendering_is_another_version() {
     let states = State::ALL.into_iter().zip(1..).map(|(state, n)| line(n, state));
     let all =
         |lines: Vec<Timed>| card(2, vec![("Job url".into(), "https://ci.example.com/7".into())], lines, "master-42");
-    let cards = [all(states.collect()), all(given::with_more_to_tell())];
+    let posted_again = BuildCard { posts: 2, ..all(vec![]) };
+    let cards = [all(states.collect()), all(given::with_more_to_tell()), posted_again];
     let keys = Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), &[]).unwrap();
     let master = keys.new_link_key();
     let links = keys.links(&format!("{}-pinned", master.split('-').next().unwrap())).unwrap();

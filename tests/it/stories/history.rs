@@ -235,6 +235,7 @@ fn what_slack_shows_is_held_against_what_it_was_sent_and_made_right() {
         let left: Vec<&str> = json["found"].as_array().unwrap().iter().map(|f| f["wrong"].as_str().unwrap()).collect();
         assert_eq!(left, ["not_ours"], "{told}");
         assert!(s.channel().contains("master-1") && s.channel().contains("*succeeded*"), "{}", s.channel());
+        assert_eq!(s.channel().matches("Posted again").count(), 1, "{}", s.channel());
         s.standin.workspace().channels[0]
             .messages
             .retain(|m| m.metadata["event_payload"]["build_id"] != "00000000-0000-4000-8000-000000000007");

@@ -99,6 +99,12 @@ fn a_deleted_message_is_posted_again_once_on_the_next_change() {
         s.deliver(&press).await;
         s.settle().await;
         assert_eq!(s.channel().matches("# Api: master-1").count(), 1);
+        assert_eq!(
+            s.channel().matches("Posted again: the message of this build was gone.").count(),
+            1,
+            "{}",
+            s.channel()
+        );
         let ts = s.standin.workspace().channels[0].messages.last().unwrap().ts.clone();
         let press = s.press_of("ben", "master-1", "Staging");
         s.standin.workspace().delete(CHANNEL, &ts);
