@@ -432,7 +432,7 @@ impl Audit<'_> {
     /// Renders a card where it was last sent, and compares.
     fn compare(&mut self, build: BuildId, card: Option<BuildCard>) {
         let Some(sent) = self.sent.remove(&build) else { return };
-        let Some(card) = card else {
+        let Some(mut card) = card else {
             let said = format!("message of build {build}: its registration is not in the log");
             return self.report.find(Finding::of(Kind::ChangedMessage, said));
         };
@@ -440,6 +440,8 @@ impl Audit<'_> {
             *self.report.unchecked.entry(keys::master_key_of(&card.link_key).to_owned()).or_default() += 1;
             return;
         };
+        // It was rendered before the log said that it was posted.
+        card.posted.extend(sent.ts.filter(|ts| !card.posted.contains(ts)));
         self.report.messages += 1;
         let payload = if sent.plain { render::render_plainly(&card, &links) } else { render::render(&card, &links) };
         let digest = render::digest(&payload.bytes());

@@ -182,9 +182,13 @@ impl App {
                 match kind.as_str() {
                     "deployment" => {
                         self.edit_out(BuildId(correlation), said.position, after).await?;
+                        if self.store.reports().renew(stream).await? {
+                            self.store.jobs().want_within(Task::Report(DeploymentId(stream)), after).await?;
+                        }
                         after += APART;
                     }
                     "project" | "environment" | "installation" => {
+                        self.store.reports().renew(stream).await?;
                         self.store.jobs().want(Task::ReportLock(LockableId(stream))).await?;
                     }
                     _ => {}
@@ -281,6 +285,7 @@ impl App {
         if showed {
             self.edit_out(deployment.of.build_id, recorded.position, after).await?;
         }
+        self.store.reports().renew(id.0).await?;
         self.store.jobs().want_within(Task::Report(id), after).await?;
         Ok(true)
     }

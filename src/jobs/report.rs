@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Outcome;
 use super::last_words::LastWords;
 use super::slack_calls::{BLOCKED, HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
-use super::sync_message::UPDATE;
+use super::sync_message::{DELETE, UPDATE};
 use crate::app::posts_into;
 use crate::domain::deployment::{Person, State};
 use crate::domain::event::{DeploymentEvent, Event};
@@ -57,9 +57,7 @@ pub async fn perform(job: SlackJob<'_>, deployment: DeploymentId) -> anyhow::Res
     let Some(card) = BuildCard::fold(&log.build(build).await?) else { return Ok(Outcome::Done) };
     let locks = job.app.locks_on(requested.of.project_id, requested.of.environment_id).await?;
     let owed = reports::of_deployment(&own, &locks);
-    if job.app.output_erased(deployment).await?.is_some()
-        && let Some(wait) = take_lines_out(job, &owed, &card).await?
-    {
+    if let Some(wait) = renew(job, deployment.0, Some(&card), || reports::ever_of_deployment(&own)).await? {
         return Ok(wait);
     }
     tell(job, deployment.0, &owed, Some((build, &card))).await
@@ -69,7 +67,7 @@ pub async fn perform(job: SlackJob<'_>, deployment: DeploymentId) -> anyhow::Res
 /// own for the next one.
 pub(super) async fn edit(
     job: SlackJob<'_>,
-    report: &Report,
+    id: ReportId,
     payload: &Payload,
     (channel, ts, digest): (&str, &str, Option<&[u8]>),
 ) -> anyhow::Result<Option<Outcome>> {
@@ -87,9 +85,9 @@ pub(super) async fn edit(
     match job.slack.update(channel, ts, payload).await {
         Ok(posted) => {
             let place = Place { channel: &posted.channel, ts: &posted.ts };
-            if !reports.sent(job.claim, report.id, place, Some(&wanted)).await? {
+            if !reports.sent(job.claim, id, place, Some(&wanted)).await? {
                 // What we said may have landed on top of something newer.
-                reports.doubted(report.id).await?;
+                reports.doubted(id).await?;
                 job.app.store.jobs().want(job.claim.task).await?;
                 return Ok(Some(Outcome::Lost));
             }
@@ -98,7 +96,7 @@ pub(super) async fn edit(
         // Somebody deleted it, or it can't be edited any more: what it said is in the log.
         Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) && !is_one_of(&word, BLOCKED) => {
             tracing::warn!(slack.error = %word, "Slack refuses an edit of a report");
-            reports.not_told(job.claim, report.id, job.claim.task.key(), Some(&word)).await?;
+            reports.not_told(job.claim, id, job.claim.task.key(), Some(&word)).await?;
             Ok(None)
         }
         Err(e) => job.trouble(UPDATE, e).await.map(Some),
@@ -252,17 +250,61 @@ async fn payload(job: SlackJob<'_>, report: &Report, card: Option<&BuildCard>) -
     Ok(report::render(report, card.zip(links.as_ref()), &lines))
 }
 
-/// Edits the lines out of replies that quote a deployment's output: it was erased.
-async fn take_lines_out(job: SlackJob<'_>, owed: &[Report], card: &BuildCard) -> anyhow::Result<Option<Outcome>> {
-    for report in owed.iter().filter(|report| report.went_wrong && report.to == To::Thread) {
-        let Some(Told::Sent { channel, ts, digest }) = job.app.store.reports().get(report.id).await? else { continue };
-        let Some(payload) = payload(job, report, Some(card)).await? else {
-            return Ok(Some(Outcome::retry(job.claim.attempts, "the master key of its links is not set")));
-        };
-        if let Some(wait) = edit(job, report, &payload, (&channel, &ts, digest.as_deref())).await? {
-            return Ok(Some(wait));
-        }
+/// Renders those reports about a thing again that are to be: something was erased that they may tell. Comes back with what the
+/// job has to wait for, or with a turn of its own for the next one.
+pub(super) async fn renew(
+    job: SlackJob<'_>,
+    about: Uuid,
+    card: Option<&BuildCard>,
+    ever: impl FnOnce() -> Vec<Report>,
+) -> anyhow::Result<Option<Outcome>> {
+    let reports = job.app.store.reports();
+    let to_renew = reports.to_renew(about).await?;
+    if to_renew.is_empty() {
+        return Ok(None);
     }
+    let ever = ever();
+    for (id, told) in to_renew {
+        let Told::Sent { channel, ts, digest } = told else { continue };
+        let wait = match ever.iter().find(|report| report.id == id) {
+            Some(report) => {
+                let Some(payload) = payload(job, report, card).await? else {
+                    return Ok(Some(Outcome::retry(job.claim.attempts, "the master key of its links is not set")));
+                };
+                edit(job, report.id, &payload, (&channel, &ts, digest.as_deref())).await?
+            }
+            // What it was made of was erased too: that somebody waited for a lock of whoever it was.
+            None => take_back(job, about, id, (&channel, &ts)).await?,
+        };
+        if wait.is_some() {
+            return Ok(wait);
+        }
+        reports.renewed(job.claim, id).await?;
+    }
+    Ok(None)
+}
+
+/// Deletes a report that can't be told any more.
+async fn take_back(
+    job: SlackJob<'_>,
+    about: Uuid,
+    id: ReportId,
+    (channel, ts): (&str, &str),
+) -> anyhow::Result<Option<Outcome>> {
+    if let Some(wait) = job.turn(DELETE, job.paces.update).await? {
+        return Ok(Some(wait));
+    }
+    if !job.app.store.jobs().renew(job.claim).await? {
+        return Ok(Some(Outcome::Lost));
+    }
+    match job.slack.delete(channel, ts).await {
+        Ok(()) => {}
+        Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
+            tracing::warn!(slack.error = %word, "Slack refuses to delete a report");
+        }
+        Err(e) => return job.trouble(DELETE, e).await.map(Some),
+    }
+    job.app.store.reports().not_told(job.claim, id, about, None).await?;
     Ok(None)
 }
 

@@ -1,6 +1,8 @@
 //! Makes the messages of the locks of one thing say what the log says, and tells people that somebody else took theirs
 //! away, or that they may have forgotten one.
 
+use chrono::{DateTime, Utc};
+
 use super::slack_calls::SlackJob;
 use super::{Outcome, report};
 use crate::domain::ids::{LockableId, ReportId};
@@ -41,12 +43,21 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
             messages.push((message(&card, channel), false));
         }
     }
+    let ever = || {
+        let cards = lock_card::of_stream(&events, (lockable, what));
+        let channels = about.channels.iter().chain(&elsewhere);
+        let messages = channels.flat_map(|channel| cards.iter().map(|card| message(card, channel))).collect::<Vec<_>>();
+        [messages, reports::of_locks(&events, DateTime::<Utc>::MIN_UTC, what, project)].concat()
+    };
+    if let Some(wait) = report::renew(job, lockable.0, None, ever).await? {
+        return Ok(wait);
+    }
     let mut owed = Vec::new();
     for (message, is_new) in messages {
         let told = store.reports().get(message.id).await?;
         if let Some(Told::Sent { channel, ts, digest }) = &told
             && let Some(payload) = rendered::render(&message, None, &[])
-            && let Some(wait) = report::edit(job, &message, &payload, (channel, ts, digest.as_deref())).await?
+            && let Some(wait) = report::edit(job, message.id, &payload, (channel, ts, digest.as_deref())).await?
         {
             return Ok(wait);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Outcome;
 use super::slack_calls::{BLOCKED, HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
 use crate::app::{App, posts_into};
-use crate::domain::event::{Actor, Event, Recorded};
+use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{BuildId, EventId, message_stream};
 use crate::domain::message::MessagePosted;
 use crate::domain::react::Task;
@@ -21,7 +21,7 @@ use crate::store::append::{Append, AppendError};
 use crate::store::messages::{MessageState, Payload, Place, Sent};
 
 pub(super) const UPDATE: &str = "slack:chat.update";
-const DELETE: &str = "slack:chat.delete";
+pub(super) const DELETE: &str = "slack:chat.delete";
 const GONE: &[&str] = &["message_not_found", "cant_update_message", "edit_window_closed", "is_inactive"];
 /// Slack's words for a layout that it does not take, whatever the facts are.
 const LAYOUT: &[&str] = &[
@@ -79,14 +79,14 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
     let known = job.app.store.messages().get(build).await?;
     // A crash between Slack's answer and the record of it.
     let unrecorded = known.as_ref().and_then(|sent| match sent {
-        Sent { state: MessageState::Live, ts: Some(ts), channel, .. } if posted_as(&events).all(|of| of != ts) => {
+        Sent { state: MessageState::Live, ts: Some(ts), channel, .. } if !card.posted.contains(ts) => {
             Some(Posted { channel: channel.clone(), ts: ts.clone() })
         }
         _ => None,
     });
     if let Some(there) = &unrecorded {
-        record_posted(job.app, build, card.posts, there).await?;
-        card.posts += 1;
+        record_posted(job.app, build, card.posted.len(), there).await?;
+        card.posted.push(there.ts.clone());
     }
     let draft = Draft {
         build,
@@ -121,7 +121,7 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
                 Ok(Some(ts)) => {
                     let there = Posted { channel, ts };
                     job.app.store.messages().sent(job.claim, build, place(&there), None, draft.doubts).await?;
-                    record_posted(job.app, build, draft.card.posts, &there).await?;
+                    record_posted(job.app, build, draft.card.posted.len(), &there).await?;
                     update(job, &draft.posted_once_more(), &there).await
                 }
                 Ok(None) if lookups >= 1 => post(job, &draft).await,
@@ -139,7 +139,9 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
             job.app.store.messages().unchanged(job.claim, build, draft.position).await?;
             Ok(Outcome::Done)
         }
-        Some(Sent { state: MessageState::Gone, .. }) if draft.card.posts >= 2 || draft.only_edits => Ok(Outcome::Done),
+        Some(Sent { state: MessageState::Gone, .. }) if draft.card.posted.len() >= 2 || draft.only_edits => {
+            Ok(Outcome::Done)
+        }
         Some(Sent {
             ts: Some(ts), state: MessageState::Live | MessageState::Blocked, channel, sent_ago_ms, ..
         }) => {
@@ -164,7 +166,9 @@ impl Draft {
 
     /// What it says once it was posted another time.
     fn posted_once_more(&self) -> Self {
-        let card = BuildCard { posts: self.card.posts + 1, ..self.card.clone() };
+        let mut card = self.card.clone();
+        // Slack names it in its answer.
+        card.posted.push(String::new());
         let render = if self.plain.is_some() { render::render_plainly } else { render::render };
         let form = Form::of(render(&card, &self.links));
         let (plain, links, channel) = (self.plain.clone(), self.links.clone(), self.channel.clone());
@@ -207,11 +211,6 @@ async fn delete_strays(job: SlackJob<'_>, build: BuildId, live: &str) -> anyhow:
     Ok(None)
 }
 
-/// The names under which Slack has (had) the build's message.
-fn posted_as(events: &[Recorded]) -> impl Iterator<Item = &String> {
-    events.iter().filter_map(|e| if let Event::MessagePosted(posted) = &e.event { Some(&posted.ts) } else { None })
-}
-
 async fn post(job: SlackJob<'_>, draft: &Draft) -> anyhow::Result<Outcome> {
     // First a turn in the channel, then one in the workspace: a busy channel must not keep turns that others could use.
     let in_channel = posts_into(&draft.channel);
@@ -226,7 +225,7 @@ async fn post(job: SlackJob<'_>, draft: &Draft) -> anyhow::Result<Outcome> {
     if !job.app.store.messages().attempted(job.claim, draft.build, &draft.channel).await? {
         return Ok(Outcome::Lost);
     }
-    let (before, draft) = (draft.card.posts, &draft.posted_once_more());
+    let (before, draft) = (draft.card.posted.len(), &draft.posted_once_more());
     failpoint!("after_attempted");
     let answer = job.slack.post(&draft.channel, &draft.form.payload).await;
     failpoint!("after_post");
@@ -277,7 +276,7 @@ async fn update(job: SlackJob<'_>, draft: &Draft, there: &Posted) -> anyhow::Res
         Err(SlackError::Refused(word)) if is_one_of(&word, GONE) => {
             job.app.store.messages().mark(job.claim, draft.build, MessageState::Gone, &there.channel, &word).await?;
             // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
-            if draft.card.posts >= 2 || draft.only_edits { Ok(Outcome::Done) } else { post(job, draft).await }
+            if draft.card.posted.len() >= 2 || draft.only_edits { Ok(Outcome::Done) } else { post(job, draft).await }
         }
         // It may still land: nothing else is sent before it can't any more.
         Err(SlackError::Unclear(problem)) => {
@@ -343,7 +342,7 @@ fn place(posted: &Posted) -> Place<'_> {
 }
 
 /// Records where the message is, which was posted so often before. Losing the race to another record of it is fine: the fact is there.
-async fn record_posted(app: &App, build: BuildId, before: u32, posted: &Posted) -> anyhow::Result<()> {
+async fn record_posted(app: &App, build: BuildId, before: usize, posted: &Posted) -> anyhow::Result<()> {
     let event = Event::from(MessagePosted { build_id: build, channel: posted.channel.clone(), ts: posted.ts.clone() });
     let id = EventId::following(message_stream(build), &posted.ts);
     let version = i32::try_from(before).unwrap_or(i32::MAX);

@@ -26,8 +26,8 @@ pub struct BuildCard {
     pub registered_at: DateTime<Utc>,
     /// One line per accepted press, oldest first.
     pub lines: Vec<Timed>,
-    /// How often its message was posted: one that was posted again says so.
-    pub posts: u32,
+    /// Slack's names for its message, one for each time that it was posted: one that was posted again says so.
+    pub posted: Vec<String>,
     /// Counts what changed what the card says: tells one version of its message from another.
     pub version: u32,
 }
@@ -59,7 +59,7 @@ impl BuildCard {
                 link_key: e.link_key.clone(),
                 registered_at: at,
                 lines: Vec::new(),
-                posts: 0,
+                posted: Vec::new(),
                 version: 0,
             });
         }
@@ -67,8 +67,8 @@ impl BuildCard {
         match event {
             Event::BuildRegistered(_) => {}
             // Where the message is, is not part of what it says.
-            Event::MessagePosted(_) => {
-                card.posts += 1;
+            Event::MessagePosted(e) => {
+                card.posted.push(e.ts.clone());
                 return;
             }
             // Also of a failure whose lines were recorded before they were encrypted.

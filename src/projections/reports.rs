@@ -64,6 +64,32 @@ pub enum Fact {
 
 /// What is to be told of a deployment, by its own events in their order, while these locks lie on its environment.
 pub fn of_deployment(events: &[Recorded], locks: &[Lock]) -> Vec<Report> {
+    let (timed, reports) = told_of(events);
+    let waits = timed.is_some_and(|timed| timed.deployment.state() == State::Queued);
+    newest(reports.into_iter().filter(|report| match &report.fact {
+        Fact::Deployment(then) => match &then.deployment.stand {
+            Stand::Locked { lock } => waits && locks.iter().any(|there| there.holder.same(&lock.holder)),
+            _ => true,
+        },
+        Fact::Lock(_) | Fact::LockTaken { .. } | Fact::LockForgotten { .. } => true,
+    }))
+}
+
+/// What was ever to be told of a deployment, also what is not so any more.
+pub fn ever_of_deployment(events: &[Recorded]) -> Vec<Report> {
+    newest(told_of(events).1.into_iter())
+}
+
+/// Of several that tell the same the newest words count.
+fn newest(reports: impl DoubleEndedIterator<Item = Report>) -> Vec<Report> {
+    let mut told = std::collections::HashSet::new();
+    let mut newest: Vec<Report> = reports.rev().filter(|report| told.insert(report.id)).collect();
+    newest.reverse();
+    newest
+}
+
+/// The deployment as its events leave it, and what each of them tells.
+fn told_of(events: &[Recorded]) -> (Option<Timed>, Vec<Report>) {
     let mut timed: Option<Timed> = None;
     let mut reports = Vec::new();
     for Recorded { event, event_id, recorded_at, .. } in events {
@@ -120,19 +146,7 @@ pub fn of_deployment(events: &[Recorded], locks: &[Lock]) -> Vec<Report> {
             tell(To::Thread, "thread");
         }
     }
-    let waits = timed.as_ref().is_some_and(|timed| timed.deployment.state() == State::Queued);
-    let mut told = std::collections::HashSet::new();
-    let is_so = |report: &Report| match &report.fact {
-        Fact::Deployment(then) => match &then.deployment.stand {
-            Stand::Locked { lock } => waits && locks.iter().any(|there| there.holder.same(&lock.holder)),
-            _ => true,
-        },
-        Fact::Lock(_) | Fact::LockTaken { .. } | Fact::LockForgotten { .. } => true,
-    };
-    // Of several that tell the same the newest words count.
-    let mut newest: Vec<Report> = reports.into_iter().rev().filter(|n| is_so(n) && told.insert(n.id)).collect();
-    newest.reverse();
-    newest
+    (timed, reports)
 }
 
 /// How often the holder of a lock without an end was to be reminded of it by a time, and when they are next: every so long

@@ -447,6 +447,8 @@ pub struct Audited {
     pub render_version: i32,
     /// Sent as text, without a layout.
     pub plain: bool,
+    /// Slack's name for it.
+    pub ts: Option<String>,
 }
 
 /// A message that Slack should show.
@@ -468,7 +470,7 @@ impl Messages<'_> {
     pub async fn all(self) -> Result<Vec<Audited>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"select build_id, sent_position, sent_digest as "sent_digest!", sha256(convert_to(sent_payload, 'UTF8')) as "payload_digest!",
-                      render_version as "render_version!", plain from slack_message where sent_digest is not null"#
+                      render_version as "render_version!", plain, ts from slack_message where sent_digest is not null"#
         )
         .fetch_all(&mut self.0.bulk().await?)
         .await?;
@@ -481,6 +483,7 @@ impl Messages<'_> {
                 payload_digest: r.payload_digest,
                 render_version: r.render_version,
                 plain: r.plain,
+                ts: r.ts,
             })
             .collect())
     }

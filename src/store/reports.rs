@@ -201,6 +201,47 @@ impl Reports<'_> {
             .map(|_| ())
     }
 
+    /// Somebody or something was erased of which reports about a thing may tell: they are to be rendered again, also one
+    /// that is on its way. Tells whether there are some.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn renew(self, about: Uuid) -> Result<bool, sqlx::Error> {
+        let renewed = sqlx::query!("update slack_report set renew = true where about = $1", about);
+        Ok(renewed.execute(&self.0.pool).await?.rows_affected() > 0)
+    }
+
+    /// Those about a thing that are to be rendered again, with their place and the SHA-256 of what they say.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn to_renew(self, about: Uuid) -> Result<Vec<(ReportId, Told)>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select id, channel as "channel!", ts as "ts!", digest from slack_report
+                where about = $1 and renew and state = 'sent' and channel is not null and ts is not null order by ts"#,
+            about
+        );
+        let told = rows.fetch_all(&self.0.pool).await?.into_iter();
+        Ok(told.map(|r| (ReportId(r.id), Told::Sent { channel: r.channel, ts: r.ts, digest: r.digest })).collect())
+    }
+
+    /// One says what it is to say now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn renewed(self, claim: &Claim, id: ReportId) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update slack_report set renew = false where id = $1 and holds($2, $3, $4)",
+            id.0,
+            claim.id.0,
+            claim.fence,
+            claim.lease
+        )
+        .execute(&self.0.pool)
+        .await
+        .map(|_| ())
+    }
+
     /// Slack's name for it, where it is known to be there.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ fn card(environments: usize, metadata: Vec<(String, String)>, lines: Vec<Timed>,
         link_key: "k-1".into(),
         registered_at: DateTime::from_timestamp(1_715_000_000, 0).unwrap(),
         lines,
-        posts: 1,
+        posted: vec![],
         version: 7,
     }
 }
@@ -83,6 +83,7 @@ const RENDERED: &[(i32, &str)] = &[
     (4, "5559d48805ee0fa24f0e04e50004061c119a1f894e986ebbb1bde646b2a70a83"),
     (5, "852387cf6bba0b0a2e0287fd2f257551664650c8cd580eb03f6d33620042751d"),
     (6, "377a1313b4b1067bf63c36ccf3c0764baee519f9fea9064e7a871478354c3a03"),
+    (7, "beb3ad7d0a901ccf2c5b891235db3b8e60f8820d5e9bb12da34c3d7293163847"),
 ];
 
 #[test]
@@ -90,7 +91,7 @@ fn another_rendering_is_another_version() {
     let states = State::ALL.into_iter().zip(1..).map(|(state, n)| line(n, state));
     let all =
         |lines: Vec<Timed>| card(2, vec![("Job url".into(), "https://ci.example.com/7".into())], lines, "master-42");
-    let posted_again = BuildCard { posts: 2, ..all(vec![]) };
+    let posted_again = BuildCard { posted: vec!["1.1".into(), "2.2".into()], ..all(vec![]) };
     let cards = [all(states.collect()), all(given::with_more_to_tell()), posted_again];
     let keys = Keyring::new(&"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned().into(), &[]).unwrap();
     let master = keys.new_link_key();

@@ -421,3 +421,37 @@ fn everybody_hears_of_an_erasure_also_of_one_who_dies_right_after_it() {
         s.tampered = true;
     });
 }
+
+#[test]
+fn what_others_were_told_of_somebody_is_told_without_their_name_once_they_are_erased() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        // Long ago ben had a lock, and somebody waited for it.
+        s.writes("ben", "lock api Production because of the audit").await;
+        s.presses("ana", "master-1", "Production").await;
+        s.writes("ben", "unlock api Production").await;
+        s.comes_to_show("→ *Production*: :white_check_mark: *succeeded*").await;
+        s.database.set_clock(3 * 24 * 60 * 60).await;
+        s.standin.workspace().ahead = Duration::from_hours(72);
+        s.app.store.keep_clock().await.unwrap();
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.cancels("ben", "<@U0ANA00001> → *Staging*: *running*", "").await;
+        s.comes_to_show("*cancelled* by <@U0BEN00001>").await;
+        let told = |s: &Story| (s.direct("ana"), s.threads(), s.channel());
+        let (direct, threads, channel) = told(s);
+        assert!(direct.contains("*cancelled* by <@U0BEN00001>"), "{direct}");
+        assert!(threads.contains("waits for the lock of ben (of the audit)"), "{threads}");
+        assert!(channel.contains("because of the audit") || channel.contains("U0BEN00001"), "{channel}");
+        says(s, &["person", "erase", "ben", "--reason", "asked for by letter"]);
+        s.settle().await;
+        let (direct, threads, channel) = told(s);
+        for (place, text) in [("direct messages", &direct), ("threads", &threads), ("the channel", &channel)] {
+            assert!(
+                !text.contains("U0BEN00001") && !text.contains("ben") && !text.contains("audit"),
+                "{place}: {text}"
+            );
+        }
+        assert!(direct.contains("*cancelled* by a former member"), "{direct}");
+    });
+}
