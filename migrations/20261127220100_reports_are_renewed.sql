@@ -1,4 +1,7 @@
--- What was told names people who may be erased: it is rendered again then, wherever it was told.
-alter table slack_report add column renew boolean not null default false;
+-- What was told names people who may be erased: it is rendered again then, wherever it was told. Each reason to do so counts.
+alter table slack_report add column renew int not null default 0;
 drop index slack_report_about;
 create index slack_report_about on slack_report (about);
+create index slack_report_to_renew on slack_report (about) where renew > 0;
+-- What the program before was asked to look at again.
+update slack_report set renew = 1 where about in (select key from job where kind in ('report', 'report_lock') and state <> 'done');

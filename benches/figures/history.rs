@@ -13,18 +13,24 @@ use super::{Row, load, median};
 pub async fn over_a_million(service: &mut Service, copy: f64) -> Vec<Row> {
     let mut rows = Vec::new();
     // Lists are made of rows, and the events were written without.
+    let (made, _) = service.timed_to_nowhere(&["replay"], &[]).await;
+    service.database.execute("analyze").await;
     let mut replays = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..3 {
         replays.push(service.timed_to_nowhere(&["replay"], &[]).await.0);
     }
-    let replay = median(&mut replays);
-    rows.push(Row {
-        name: "replay of all projections over 1,000,000 events ÷ COPY event TO STDOUT",
-        measured: format!("{:.2} ({replay:.1} s ÷ {copy:.1} s)", replay / copy),
-        target: "at most 2",
-        met: replay / copy <= 2.0,
-    });
-    service.database.execute("analyze").await;
+    let held = median(&mut replays);
+    for (name, replay) in [
+        ("replay that makes all rows of 1,000,000 events anew ÷ COPY event TO STDOUT", made),
+        ("replay over rows that are as 1,000,000 events say ÷ COPY", held),
+    ] {
+        rows.push(Row {
+            name,
+            measured: format!("{:.2} ({replay:.1} s ÷ {copy:.1} s)", replay / copy),
+            target: "at most 2",
+            met: replay / copy <= 2.0,
+        });
+    }
 
     let folder = std::env::temp_dir().join(format!("coolops-bench-checkpoints-{}", std::process::id()));
     let private = LogKey::form("bench.test/log", &[7; 32]).unwrap();
@@ -75,10 +81,12 @@ pub async fn over_a_million(service: &mut Service, copy: f64) -> Vec<Row> {
     let (first_page, _) = quickest(service, &["history", "--json", "--limit", "50"]).await;
     let mut small = Service::begin("true", 4).await;
     small.stop();
+    super::seed(&small, 48).await;
+    small.timed_to_nowhere(&["replay"], &[]).await;
     let (of_few, _) = quickest(&small, &["history", "--json", "--limit", "50"]).await;
     small.end().await;
     rows.push(Row {
-        name: "first page of history with 1,000,000 events ÷ with none (a command, with its start)",
+        name: "first page of history with 1,000,000 events ÷ with 1,000 (a command, with its start)",
         measured: format!("{:.2} ({:.0} ms ÷ {:.0} ms)", first_page / of_few, first_page * 1_000.0, of_few * 1_000.0),
         target: "at most 1.1",
         met: first_page / of_few <= 1.1,

@@ -612,10 +612,9 @@ async fn million() -> Vec<Row> {
     .collect()
 }
 
-/// Writes builds with 5 deployments each until the log has a million events, and what Slack was sent for each.
-async fn seed_million(service: &Service) -> i64 {
+/// Writes so many builds with 5 deployments each: 21 events.
+async fn seed(service: &Service, builds: u128) -> coolops::store::Store {
     let store = service.store(4).await;
-    let builds = 1_000_000_u128.div_ceil(21);
     let environments = service.environments().await;
     let mut pending = futures::stream::iter((0..builds).map(|n| {
         let (store, environments) = (store.clone(), environments.clone());
@@ -637,6 +636,13 @@ async fn seed_million(service: &Service) -> i64 {
     }))
     .buffer_unordered(64);
     while pending.next().await.is_some() {}
+    drop(pending);
+    store
+}
+
+/// Writes builds until the log has a million events, and what Slack was sent for each.
+async fn seed_million(service: &Service) -> i64 {
+    let store = seed(service, 1_000_000_u128.div_ceil(21)).await;
     let keys = Keyring::new(&service::MASTER_KEY.to_owned().into(), &[]).unwrap();
     let links = keys.links(service::LINK_KEY).unwrap();
     let mut cards: std::collections::HashMap<Uuid, (usize, Option<BuildCard>)> = std::collections::HashMap::new();

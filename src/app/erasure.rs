@@ -182,14 +182,15 @@ impl App {
                 match kind.as_str() {
                     "deployment" => {
                         self.edit_out(BuildId(correlation), said.position, after).await?;
-                        if self.store.reports().renew(stream).await? {
-                            self.store.jobs().want_within(Task::Report(DeploymentId(stream)), after).await?;
-                        }
-                        after += APART;
+                        let reports = self.store.reports().renew(stream).await?;
+                        // Also where there is none: one may be on its way.
+                        self.store.jobs().want_within(Task::Report(DeploymentId(stream)), after).await?;
+                        after += APART * (1 + u32::try_from(reports).unwrap_or(0));
                     }
                     "project" | "environment" | "installation" => {
-                        self.store.reports().renew(stream).await?;
-                        self.store.jobs().want(Task::ReportLock(LockableId(stream))).await?;
+                        let reports = self.store.reports().renew(stream).await?;
+                        self.store.jobs().want_within(Task::ReportLock(LockableId(stream)), after).await?;
+                        after += APART * u32::try_from(reports).unwrap_or(0);
                     }
                     _ => {}
                 }

@@ -1,6 +1,7 @@
 //! Rebuilding every projection from the log.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -11,8 +12,10 @@ use crate::domain::event::{Address, DeploymentEvent, Event, Recorded, SettingsEv
 use crate::domain::ids::{DeploymentId, ProjectId};
 use crate::domain::project::Project;
 use crate::projections::rows;
+use crate::store::copy_out::Row;
 use crate::store::log::{ReadError, Unread};
-use crate::store::rebuild::{Begun, Staging, Swapped};
+use crate::store::rebuild::{Begun, Rows, Staging, Swapped};
+use crate::store::sums::Sums;
 use crate::telemetry::causes;
 
 /// What a rebuild did.
@@ -32,6 +35,11 @@ pub struct Rebuilt {
 }
 
 const PAGE: i64 = 5_000;
+/// So much of the log is held against the rows at once; then whoever appends meanwhile has the machine for so long.
+const STRETCH: i64 = 20_000;
+const BREATH: Duration = Duration::from_millis(10);
+/// The one event that may come after a deployment's end.
+const STRAY_STOPPED: &str = "deployment_stray_stopped";
 /// Most events of each kind that are named.
 const TOLD_MAX: usize = 20;
 
@@ -40,6 +48,8 @@ const TOLD_MAX: usize = 20;
 struct Fold {
     projects: HashMap<ProjectId, (i64, Project)>,
     open: HashMap<DeploymentId, Standing>,
+    /// What is over and changes all the same.
+    kept: HashSet<DeploymentId>,
     damaged: Vec<String>,
     /// What has an event that can't be judged, and is not folded on: streams, builds, projects, boundaries.
     halted: HashSet<Uuid>,
@@ -54,8 +64,8 @@ struct Standing {
 }
 
 impl App {
-    /// Folds the whole log into fresh rows and swaps them in. Everything goes on meanwhile; writers wait only while the
-    /// last events are folded and differences replaced.
+    /// Holds all rows against the log; where they differ, folds it into fresh ones and swaps them in. Everything goes on
+    /// meanwhile; writers wait only while the last events are folded and differences replaced.
     ///
     /// # Errors
     /// When the database does not answer: then nothing is swapped. An event of a type that this version doesn't know halts
@@ -69,6 +79,9 @@ impl App {
     /// # Errors
     /// As [`App::rebuild`].
     pub async fn rebuild_telling(&self, tell: &(impl Fn(i64, i64) + Sync)) -> Result<Rebuilt, ReadError> {
+        if let Some(sound) = self.hold_rows_against(tell).await? {
+            return self.with_work(sound).await;
+        }
         let (mut fold, mut staging, mut position);
         loop {
             let erasures = self.store.wake().erasures();
@@ -85,11 +98,55 @@ impl App {
         fold.finish(&mut staging);
         staging.flush().await?;
         let tables = staging.swap(&fold.halted).await?;
+        let Fold { damaged, unread: halted, .. } = fold;
+        self.with_work(Rebuilt { events: position, tables, work_found: 0, damaged, halted }).await
+    }
+
+    /// Asks for owed work that no job stands for.
+    async fn with_work(&self, rebuilt: Rebuilt) -> Result<Rebuilt, ReadError> {
         let work = self.store.jobs().missing().await?;
         for task in &work {
             self.store.jobs().want(*task).await?;
         }
-        Ok(Rebuilt { events: position, tables, work_found: work.len(), damaged: fold.damaged, halted: fold.unread })
+        Ok(Rebuilt { work_found: work.len(), ..rebuilt })
+    }
+
+    /// Folds the log and holds the rows against that, both as of one moment: nobody waits, nothing is written. `None` when
+    /// they differ somewhere, or something in the log can't be judged.
+    async fn hold_rows_against(&self, tell: &(impl Fn(i64, i64) + Sync)) -> Result<Option<Rebuilt>, ReadError> {
+        let mut snapshot = self.store.snapshot().await?;
+        let head = snapshot.head().await?;
+        let strays = snapshot.streams_with(STRAY_STOPPED).await?;
+        let (mut fold, mut sums, mut position) = (Fold::default(), Sums::default(), 0);
+        fold.kept = strays.into_iter().map(DeploymentId).collect();
+        while position < head && fold.unread.is_empty() {
+            let fold_one = |row: &Row<'_>| {
+                match row.actor().and_then(|_| row.event()) {
+                    Ok(event) => fold.apply(row.position, &event, &mut sums),
+                    Err(why) => {
+                        let (stream, correlation) = (row.header.stream_id, row.header.correlation_id);
+                        fold.leave_out(&Unread { position: row.position, stream, correlation, why });
+                    }
+                }
+                fold.unread.is_empty()
+            };
+            // What somebody planted behind the head counts too.
+            let until = if position + STRETCH < head { position + STRETCH } else { i64::MAX };
+            snapshot.events(position, until, fold_one).await?;
+            position = head.min(until);
+            tell(position, head);
+            tokio::time::sleep(BREATH).await;
+        }
+        if !fold.unread.is_empty() {
+            snapshot.close().await?;
+            return Ok(None);
+        }
+        fold.finish(&mut sums);
+        let tables = sums.are_those_of(&mut snapshot).await?;
+        snapshot.close().await?;
+        let rebuilt =
+            |tables| Rebuilt { events: position, tables, work_found: 0, damaged: fold.damaged, halted: vec![] };
+        Ok(tables.map(rebuilt))
     }
 
     /// Folds all events after a position, a page after the other: reading ahead takes from those who append meanwhile.
@@ -129,7 +186,7 @@ impl App {
             if let Event::Deployment(DeploymentEvent::StrayStopped(e)) = &recorded.event {
                 self.take_up(e.of.deployment_id, recorded.position, fold).await?;
             }
-            fold.apply(&recorded, staging);
+            fold.apply(recorded.position, &recorded.event, staging);
             if staging.is_full() {
                 staging.flush().await?;
             }
@@ -173,8 +230,8 @@ impl Standing {
         Self { position, begun: Begun { since, ..self.begun }, deployment }
     }
 
-    fn stage(self, staging: &mut Staging) {
-        staging.row(self.position, self.begun, &rows::of_deployment(self.deployment));
+    fn stage(self, into: &mut impl Rows) {
+        into.row(self.position, self.begun, &rows::of_deployment(self.deployment));
     }
 }
 
@@ -212,11 +269,10 @@ impl Fold {
         self.halted.contains(&by)
     }
 
-    fn apply(&mut self, recorded: &Recorded, staging: &mut Staging) {
-        let Recorded { position, event, .. } = recorded;
+    fn apply(&mut self, position: i64, event: &Event, into: &mut impl Rows) {
         let address = event.address();
         if let Some(boundary) = address.boundary {
-            staging.boundary(boundary, *position);
+            into.boundary(boundary, position);
         }
         if self.is_halted(&address) {
             return;
@@ -224,45 +280,44 @@ impl Fold {
         let stream = address.stream;
         match event {
             Event::Settings(SettingsEvent::ProjectCreated(e)) => {
-                self.project(e.project_id, Project::created(e), recorded, staging);
+                self.project(e.project_id, Project::created(e), (position, event), into);
             }
-            Event::BuildRegistered(e) => staging.row(*position, Begun::default(), &rows::of_build(e)),
+            Event::BuildRegistered(e) => into.row(position, Begun::default(), &rows::of_build(e)),
             Event::Deployment(DeploymentEvent::Requested(e)) => {
-                self.deployment(Standing::requested(*position, Deployment::requested(e)), staging);
+                self.deployment(Standing::requested(position, Deployment::requested(e)), into);
             }
             _ => {
                 let project = ProjectId(address.correlation);
                 if let Some((_, before)) = self.projects.remove(&project) {
-                    self.project(project, before.evolve(event), recorded, staging);
+                    self.project(project, before.evolve(event), (position, event), into);
                 } else if let Some(before) = self.open.remove(&DeploymentId(stream)) {
-                    self.deployment(before.moved_on(*position, event), staging);
+                    self.deployment(before.moved_on(position, event), into);
                 }
             }
         }
     }
 
-    fn project(&mut self, id: ProjectId, project: Project, recorded: &Recorded, staging: &mut Staging) {
-        for row in rows::of_tokens(&project, &recorded.event) {
-            staging.row(recorded.position, Begun::default(), &row);
+    fn project(&mut self, id: ProjectId, project: Project, (position, event): (i64, &Event), into: &mut impl Rows) {
+        for row in rows::of_tokens(&project, event) {
+            into.row(position, Begun::default(), &row);
         }
-        self.projects.insert(id, (recorded.position, project));
+        self.projects.insert(id, (position, project));
     }
 
     /// What is over is staged; of what is open only the end counts.
-    fn deployment(&mut self, standing: Standing, staging: &mut Staging) {
-        match standing.deployment.state().is_open() {
-            true => {
-                self.open.insert(standing.deployment.of.deployment_id, standing);
-            }
-            false => standing.stage(staging),
+    fn deployment(&mut self, standing: Standing, into: &mut impl Rows) {
+        let id = standing.deployment.of.deployment_id;
+        match standing.deployment.state().is_open() || self.kept.contains(&id) {
+            true => drop(self.open.insert(id, standing)),
+            false => standing.stage(into),
         }
     }
 
     /// Stages what still changes, as it stands at the end.
-    fn finish(&mut self, staging: &mut Staging) {
+    fn finish(&mut self, into: &mut impl Rows) {
         for (_, (position, project)) in self.projects.drain() {
-            staging.row(position, Begun::default(), &rows::of_project(project));
+            into.row(position, Begun::default(), &rows::of_project(project));
         }
-        self.open.drain().for_each(|(_, standing)| standing.stage(staging));
+        self.open.drain().for_each(|(_, standing)| standing.stage(into));
     }
 }

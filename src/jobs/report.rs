@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Outcome;
 use super::last_words::LastWords;
-use super::slack_calls::{BLOCKED, HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
+use super::slack_calls::{HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
 use super::sync_message::{DELETE, UPDATE};
 use crate::app::posts_into;
 use crate::domain::deployment::{Person, State};
@@ -23,7 +23,7 @@ use crate::slack::client::{Posted, SlackError, TOO_MUCH, Thread};
 use crate::slack::render::{self, Metadata, Payload};
 use crate::slack::report::{self, LINES};
 use crate::store::messages::{MessageState, Place};
-use crate::store::reports::Told;
+use crate::store::reports::{Renewable, Told};
 
 /// So many chunks of a journal are looked through for the last lines.
 const CHUNKS: i32 = 4;
@@ -48,6 +48,8 @@ struct Draft<'a> {
 /// # Errors
 /// When the database does not answer.
 pub async fn perform(job: SlackJob<'_>, deployment: DeploymentId) -> anyhow::Result<Outcome> {
+    // Before the log: what is erased after it was read is not renewed yet.
+    let to_renew = job.app.store.reports().to_renew(deployment.0).await?;
     let log = job.app.store.log();
     let own = log.stream(deployment.0).await?;
     let Some(Event::Deployment(DeploymentEvent::Requested(requested))) = own.first().map(|e| &e.event) else {
@@ -57,19 +59,20 @@ pub async fn perform(job: SlackJob<'_>, deployment: DeploymentId) -> anyhow::Res
     let Some(card) = BuildCard::fold(&log.build(build).await?) else { return Ok(Outcome::Done) };
     let locks = job.app.locks_on(requested.of.project_id, requested.of.environment_id).await?;
     let owed = reports::of_deployment(&own, &locks);
-    if let Some(wait) = renew(job, deployment.0, Some(&card), || reports::ever_of_deployment(&own)).await? {
+    if let Some(wait) = renew(job, to_renew, Some(&card), || reports::ever_of_deployment(&own)).await? {
         return Ok(wait);
     }
     tell(job, deployment.0, &owed, Some((build, &card))).await
 }
 
 /// Edits a report that is there and says something else; comes back with what the job has to wait for, or with a turn of its
-/// own for the next one.
+/// own for the next one. After Slack's other words than these it is not tried again.
 pub(super) async fn edit(
     job: SlackJob<'_>,
     id: ReportId,
     payload: &Payload,
     (channel, ts, digest): (&str, &str, Option<&[u8]>),
+    waits_after: &[&str],
 ) -> anyhow::Result<Option<Outcome>> {
     let reports = job.app.store.reports();
     let wanted = render::digest(&payload.bytes());
@@ -94,7 +97,7 @@ pub(super) async fn edit(
             Ok(Some(Outcome::Later(Duration::ZERO, None)))
         }
         // Somebody deleted it, or it can't be edited any more: what it said is in the log.
-        Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) && !is_one_of(&word, BLOCKED) => {
+        Err(SlackError::Refused(word)) if !is_one_of(&word, waits_after) => {
             tracing::warn!(slack.error = %word, "Slack refuses an edit of a report");
             reports.not_told(job.claim, id, job.claim.task.key(), Some(&word)).await?;
             Ok(None)
@@ -254,57 +257,52 @@ async fn payload(job: SlackJob<'_>, report: &Report, card: Option<&BuildCard>) -
 /// job has to wait for, or with a turn of its own for the next one.
 pub(super) async fn renew(
     job: SlackJob<'_>,
-    about: Uuid,
+    to_renew: Vec<Renewable>,
     card: Option<&BuildCard>,
     ever: impl FnOnce() -> Vec<Report>,
 ) -> anyhow::Result<Option<Outcome>> {
-    let reports = job.app.store.reports();
-    let to_renew = reports.to_renew(about).await?;
     if to_renew.is_empty() {
         return Ok(None);
     }
     let ever = ever();
-    for (id, told) in to_renew {
-        let Told::Sent { channel, ts, digest } = told else { continue };
-        let wait = match ever.iter().find(|report| report.id == id) {
+    for old in to_renew {
+        let wait = match ever.iter().find(|report| report.id == old.id) {
             Some(report) => {
                 let Some(payload) = payload(job, report, card).await? else {
                     return Ok(Some(Outcome::retry(job.claim.attempts, "the master key of its links is not set")));
                 };
-                edit(job, report.id, &payload, (&channel, &ts, digest.as_deref())).await?
+                // Where nobody can write any more nothing is waited for: others are still to be told something.
+                edit(job, report.id, &payload, (&old.channel, &old.ts, old.digest.as_deref()), REMOVED).await?
             }
             // What it was made of was erased too: that somebody waited for a lock of whoever it was.
-            None => take_back(job, about, id, (&channel, &ts)).await?,
+            None if card.is_some() => take_back(job, &old).await?,
+            // Somebody is reminded of their own lock.
+            None => None,
         };
         if wait.is_some() {
             return Ok(wait);
         }
-        reports.renewed(job.claim, id).await?;
+        job.app.store.reports().renewed(job.claim, &old).await?;
     }
     Ok(None)
 }
 
 /// Deletes a report that can't be told any more.
-async fn take_back(
-    job: SlackJob<'_>,
-    about: Uuid,
-    id: ReportId,
-    (channel, ts): (&str, &str),
-) -> anyhow::Result<Option<Outcome>> {
+async fn take_back(job: SlackJob<'_>, old: &Renewable) -> anyhow::Result<Option<Outcome>> {
     if let Some(wait) = job.turn(DELETE, job.paces.update).await? {
         return Ok(Some(wait));
     }
     if !job.app.store.jobs().renew(job.claim).await? {
         return Ok(Some(Outcome::Lost));
     }
-    match job.slack.delete(channel, ts).await {
+    match job.slack.delete(&old.channel, &old.ts).await {
         Ok(()) => {}
         Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
             tracing::warn!(slack.error = %word, "Slack refuses to delete a report");
         }
         Err(e) => return job.trouble(DELETE, e).await.map(Some),
     }
-    job.app.store.reports().not_told(job.claim, id, about, None).await?;
+    job.app.store.reports().not_told(job.claim, old.id, job.claim.task.key(), None).await?;
     Ok(None)
 }
 

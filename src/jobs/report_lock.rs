@@ -1,9 +1,11 @@
 //! Makes the messages of the locks of one thing say what the log says, and tells people that somebody else took theirs
 //! away, or that they may have forgotten one.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
 
-use super::slack_calls::SlackJob;
+use super::slack_calls::{BLOCKED, REMOVED, SlackJob};
 use super::{Outcome, report};
 use crate::domain::ids::{LockableId, ReportId};
 use crate::domain::lock::Scope;
@@ -12,6 +14,8 @@ use crate::projections::reports::{self, Fact, Report, To};
 use crate::slack::report as rendered;
 use crate::store::reports::Told;
 
+/// Slack's words after which the message of a lock is edited later: what an operator will mend.
+static FOR_NOW: LazyLock<Vec<&str>> = LazyLock::new(|| [REMOVED, BLOCKED].concat());
 /// What is over is told for so long.
 const TOLD_FOR: chrono::Duration = chrono::Duration::days(1);
 
@@ -23,6 +27,8 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
     let store = &job.app.store;
     let Some(about) = job.app.told_of_locks(lockable).await? else { return Ok(Outcome::Done) };
     let (what, project) = (about.what.as_str(), about.project.as_deref());
+    // Before the log: what is erased after it was read is not renewed yet.
+    let to_renew = store.reports().to_renew(lockable.0).await?;
     let events = store.log().stream(lockable.0).await?;
     let now = store.clock().now();
     let since = now - TOLD_FOR;
@@ -49,7 +55,7 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
         let messages = channels.flat_map(|channel| cards.iter().map(|card| message(card, channel))).collect::<Vec<_>>();
         [messages, reports::of_locks(&events, DateTime::<Utc>::MIN_UTC, what, project)].concat()
     };
-    if let Some(wait) = report::renew(job, lockable.0, None, ever).await? {
+    if let Some(wait) = report::renew(job, to_renew, None, ever).await? {
         return Ok(wait);
     }
     let mut owed = Vec::new();
@@ -57,7 +63,8 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
         let told = store.reports().get(message.id).await?;
         if let Some(Told::Sent { channel, ts, digest }) = &told
             && let Some(payload) = rendered::render(&message, None, &[])
-            && let Some(wait) = report::edit(job, message.id, &payload, (channel, ts, digest.as_deref())).await?
+            && let Some(wait) =
+                report::edit(job, message.id, &payload, (channel, ts, digest.as_deref()), &FOR_NOW).await?
         {
             return Ok(wait);
         }

@@ -68,7 +68,7 @@ struct Draft {
 /// When the database does not answer.
 pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcome> {
     let events = job.app.store.log().build(build).await?;
-    let Some(mut card) = BuildCard::fold(&events) else { return Ok(Outcome::Done) };
+    let Some(card) = BuildCard::fold(&events) else { return Ok(Outcome::Done) };
     let Some(links) = job.app.keys.links(&card.link_key) else {
         let problem = format!(
             "the master key {} of its links is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS",
@@ -86,7 +86,8 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
     });
     if let Some(there) = &unrecorded {
         record_posted(job.app, build, card.posted.len(), there).await?;
-        card.posted.push(there.ts.clone());
+        // It is read anew with that.
+        return Ok(Outcome::Later(Duration::ZERO, None));
     }
     let draft = Draft {
         build,
@@ -172,7 +173,7 @@ impl Draft {
         let render = if self.plain.is_some() { render::render_plainly } else { render::render };
         let form = Form::of(render(&card, &self.links));
         let (plain, links, channel) = (self.plain.clone(), self.links.clone(), self.channel.clone());
-        Self { form, plain, card, links, channel, ..*self }
+        Self { channel, card, links, form, plain, ..*self }
     }
 
     fn digest_as(&self, plain: bool) -> Vec<u8> {
@@ -225,17 +226,17 @@ async fn post(job: SlackJob<'_>, draft: &Draft) -> anyhow::Result<Outcome> {
     if !job.app.store.messages().attempted(job.claim, draft.build, &draft.channel).await? {
         return Ok(Outcome::Lost);
     }
-    let (before, draft) = (draft.card.posted.len(), &draft.posted_once_more());
+    let posting = draft.posted_once_more();
     failpoint!("after_attempted");
-    let answer = job.slack.post(&draft.channel, &draft.form.payload).await;
+    let answer = job.slack.post(&draft.channel, &posting.form.payload).await;
     failpoint!("after_post");
     match answer {
         Ok(posted) => {
-            if !sent(job, draft, &posted).await? {
+            if !sent(job, &posting, &posted).await? {
                 return Ok(Outcome::Lost);
             }
             failpoint!("after_sent");
-            record_posted(job.app, draft.build, before, &posted).await?;
+            record_posted(job.app, draft.build, draft.card.posted.len(), &posted).await?;
             Ok(Outcome::Done)
         }
         Err(e @ SlackError::Unclear(_)) => job.trouble(POSTS, e).await,

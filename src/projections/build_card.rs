@@ -26,9 +26,10 @@ pub struct BuildCard {
     pub registered_at: DateTime<Utc>,
     /// One line per accepted press, oldest first.
     pub lines: Vec<Timed>,
-    /// Slack's names for its message, one for each time that it was posted: one that was posted again says so.
+    /// Slack's names for its message, one for each time that it was posted (empty until Slack has answered): one that was
+    /// posted again says so.
     pub posted: Vec<String>,
-    /// Counts what changed what the card says: tells one version of its message from another.
+    /// Counts what changed its lines: tells one version of its message from another.
     pub version: u32,
 }
 
@@ -66,7 +67,7 @@ impl BuildCard {
         let Some(card) = card else { return };
         match event {
             Event::BuildRegistered(_) => {}
-            // Where the message is, is not part of what it says.
+            // Where the message is, is not part of what it says; that it is another one is.
             Event::MessagePosted(e) => {
                 card.posted.push(e.ts.clone());
                 return;

@@ -133,7 +133,7 @@ pub fn render(card: &BuildCard, links: &Links) -> Payload {
 
 /// What a message says that is not the build's first.
 fn posted_again(card: &BuildCard) -> Option<&'static str> {
-    (card.posted.len() > 1).then_some("_Posted again: the message of this build was gone._")
+    (card.posted.len() > 1).then_some("_Posted again: an earlier message of this build is gone or can't be edited._")
 }
 
 /// The same facts without any layout: what is sent when Slack refuses the layout.

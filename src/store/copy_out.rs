@@ -8,6 +8,7 @@ use futures::StreamExt;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::Store;
 use super::log::{Log, Raw, ReadError};
 use super::private::{Opener, Wrapped};
 use crate::domain::event::{Actor, Event};
@@ -135,7 +136,7 @@ impl Log<'_> {
     /// When the database does not answer.
     pub async fn scan(self, after: i64, visit: impl FnMut(&Row<'_>) -> bool + Send) -> Result<(), sqlx::Error> {
         let mut connection = self.0.bulk().await?;
-        pass(&mut connection, after, &Opener::default(), visit).await?;
+        pass(&mut connection, after, i64::MAX, &Opener::default(), visit).await?;
         connection.close_hard().await
     }
 
@@ -144,28 +145,95 @@ impl Log<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn scan_opened(self, after: i64, visit: impl FnMut(&Row<'_>) -> bool + Send) -> Result<(), sqlx::Error> {
-        let mut connection = self.0.bulk().await?;
-        // One snapshot: every key that an event in it needs is in it too, unless it was destroyed before.
+        let mut snapshot = self.0.snapshot().await?;
+        snapshot.events(after, i64::MAX, visit).await?;
+        snapshot.close().await
+    }
+}
+
+/// One moment of the database.
+pub struct Snapshot {
+    pub(super) connection: PgConnection,
+    opener: Opener,
+}
+
+impl Store {
+    /// The database as it is now: every key that an event in it needs is in it too, unless it was destroyed before.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn snapshot(&self) -> Result<Snapshot, sqlx::Error> {
+        let mut connection = self.bulk().await?;
         sqlx::query("begin isolation level repeatable read read only").execute(&mut connection).await?;
         let keys = sqlx::query_as!(Wrapped, "select id, kind, subject, key_id, nonce, ciphertext from subject_key");
-        let opener = self.0.opening_with(keys.fetch_all(&mut connection).await?);
-        pass(&mut connection, after, &opener, visit).await?;
-        connection.close_hard().await
+        let opener = self.opening_with(keys.fetch_all(&mut connection).await?);
+        Ok(Snapshot { connection, opener })
+    }
+}
+
+impl Snapshot {
+    /// Visits every event after a position and up to another in order; stops early when the visitor says `false`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn events(
+        &mut self,
+        after: i64,
+        until: i64,
+        visit: impl FnMut(&Row<'_>) -> bool + Send,
+    ) -> Result<(), sqlx::Error> {
+        pass(&mut self.connection, after, until, &self.opener, visit).await
+    }
+
+    /// The last position in it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn head(&mut self) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar!("select position from event_head").fetch_one(&mut self.connection).await
+    }
+
+    /// The streams that have an event of a type.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn streams_with(&mut self, kind: &str) -> Result<Vec<Uuid>, sqlx::Error> {
+        sqlx::query_scalar!("select distinct stream_id from event where type = $1", kind)
+            .fetch_all(&mut self.connection)
+            .await
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn close(self) -> Result<(), sqlx::Error> {
+        self.connection.close_hard().await
     }
 }
 
 async fn pass(
     connection: &mut PgConnection,
     after: i64,
+    until: i64,
     opener: &Opener,
     mut visit: impl FnMut(&Row<'_>) -> bool + Send,
 ) -> Result<(), sqlx::Error> {
     let statement = format!(
             "copy (select position, event_id, tenant_id, stream_id, correlation_id, causation_id, recorded_at, fence, stream_version,
                           schema_version, stream_type, type, actor, payload, body_hash, chain_hash
-                     from event where position > {after} order by position) to stdout (format binary)"
+                     from event where position > {after} and position <= {until} order by position) to stdout (format binary)"
         );
-    let mut stream = connection.copy_out_raw(&statement).await?;
+    tuples(connection, &statement, |tuple| visit(&row(&tuple[2..], opener))).await
+}
+
+/// Visits every tuple of a binary `COPY`, until the visitor says `false`: how many fields, then each one's length and bytes.
+pub(super) async fn tuples(
+    connection: &mut PgConnection,
+    statement: &str,
+    mut visit: impl FnMut(&[u8]) -> bool + Send,
+) -> Result<(), sqlx::Error> {
+    let mut stream = connection.copy_out_raw(statement).await?;
     let mut buffer = BytesMut::new();
     let mut begun = false;
     'stream: while let Some(piece) = stream.next().await {
@@ -179,9 +247,10 @@ async fn pass(
         }
         while let Some(length) = tuple_len(&buffer) {
             if length == 0 {
-                break 'stream;
+                // What comes after the trailer is the end of the answer.
+                continue 'stream;
             }
-            if !visit(&row(&buffer[2..length], opener)) {
+            if !visit(&buffer[..length]) {
                 break 'stream;
             }
             buffer.advance(length);

@@ -221,15 +221,16 @@ impl Paces<'_> {
                update job j set run_at = coolops_now() + $2::interval + $3::interval * late.place, rung_at = null
                  from late where j.id = late.id),
              behind as (
-               update job j set run_at = j.run_at + $3::interval * (select count(*) + 1 from late), rung_at = null
+               update job j set run_at = greatest(j.run_at, coolops_now() + $2::interval) + $3::interval * (select count(*) + 1 from late), rung_at = null
                 where j.state = 'ready' and j.kind = any('{sync_message,reply_privately,report,report_lock}') and j.turn = $1
                   and exists (select from late) and not exists (select from late where late.id = j.id))
-             update rate_bucket set tat = greatest(tat, coolops_now() + $2::interval) + $3::interval * (select count(*) + 1 from late)
+             update rate_bucket set tat = greatest(tat, coolops_now() + $2::interval + $5::interval) + $3::interval * (select count(*) + 1 from late)
               where scope = $1 and exists (select from late)",
             scope,
             wait,
             interval(pace.every),
-            interval(pace.tolerance())
+            interval(pace.tolerance()),
+            interval(pace.burst)
         )
         .execute(&mut *together)
         .await?;

@@ -1,4 +1,5 @@
-//! Building the projections anew beside the live ones and swapping in what differs, in one transaction.
+//! Building the projections anew beside the live ones and swapping in what differs, in one transaction. Where nothing
+//! differs, which [`sums`](super::sums) tells, nothing of this is done.
 //!
 //! The rows are staged in temporary tables while everything goes on. For the swap the live tables are locked against
 //! writers, the events of the meantime are staged too, and only rows that differ are replaced: over sound projections
@@ -36,7 +37,7 @@ pub struct Swapped {
 }
 
 /// Tables in the order in which an append locks them, with their keys.
-const TABLES: [(&str, &str); 5] =
+pub(super) const TABLES: [(&str, &str); 5] =
     [("boundary", "key"), ("project", "id"), ("token", "digest"), ("build", "id"), ("deployment", "id")];
 
 /// The column that says what a row is about.
@@ -48,6 +49,15 @@ fn about(table: &str) -> &'static str {
     }
 }
 const FLUSH_AT: usize = 2_000;
+
+/// Where rows go that events left.
+pub trait Rows {
+    /// A row as an event left it; a later one of the same key takes its place. Only deployments have `begun`.
+    fn row(&mut self, position: i64, begun: Begun, row: &Row);
+
+    /// An event moved a boundary.
+    fn boundary(&mut self, key: Uuid, position: i64);
+}
 
 /// Where in the log a deployment began, and where it came to stand as it does.
 #[derive(Debug, Clone, Copy, Default)]
@@ -94,9 +104,8 @@ impl Store {
     }
 }
 
-impl Staging {
-    /// A row as an event left it; a later one of the same key takes its place. Only deployments have `begun`.
-    pub fn row(&mut self, position: i64, begun: Begun, row: &Row) {
+impl Rows for Staging {
+    fn row(&mut self, position: i64, begun: Begun, row: &Row) {
         let (table, key, json) = match row {
             Row::Project(row) => ("project", row.id.to_string(), json(position, None, row)),
             Row::Token(row) => ("token", row.digest.clone(), json(position, None, row)),
@@ -106,12 +115,13 @@ impl Staging {
         self.batch.entry(table).or_default().insert(key, json);
     }
 
-    /// An event moved a boundary.
-    pub fn boundary(&mut self, key: Uuid, position: i64) {
+    fn boundary(&mut self, key: Uuid, position: i64) {
         let row = serde_json::json!({ "key": key, "position": position }).to_string();
         self.batch.entry("boundary").or_default().insert(key.to_string(), row);
     }
+}
 
+impl Staging {
     /// Whether enough is waiting to be written.
     pub fn is_full(&self) -> bool {
         self.batch.values().map(HashMap::len).sum::<usize>() > FLUSH_AT

@@ -34,6 +34,21 @@ pub enum Told {
     Over,
 }
 
+/// A report that is there and is to be rendered again.
+#[derive(Debug, Clone)]
+pub struct Renewable {
+    /// Which.
+    pub id: ReportId,
+    /// Where it is.
+    pub channel: String,
+    /// Slack's name for it there.
+    pub ts: String,
+    /// SHA-256 of what it says, where that is known.
+    pub digest: Option<Vec<u8>>,
+    /// How many reasons there were so far.
+    reasons: i32,
+}
+
 /// A report that Slack refused.
 #[derive(Debug, Clone)]
 pub struct Refused {
@@ -115,8 +130,9 @@ impl Reports<'_> {
             .map(|_| ())
     }
 
-    /// Notes, before the call, that a post is attempted: after a crash it is looked for first. `false` when the lease was
-    /// lost: then nothing may be posted.
+    /// Notes, before the call, that a post is attempted: after a crash it is looked for first. What it tells was read before,
+    /// and may be erased by now: it is rendered again when it is there. `false` when the lease was lost: then nothing may
+    /// be posted.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -129,9 +145,9 @@ impl Reports<'_> {
         channel: &str,
     ) -> Result<bool, sqlx::Error> {
         sqlx::query!(
-            "insert into slack_report (id, about, state, person, channel) select $1, $2, 'posting', $3, $4
+            "insert into slack_report (id, about, state, person, channel, renew) select $1, $2, 'posting', $3, $4, 1
               where holds($5, $6, $7)
-             on conflict (id) do update set state = 'posting', channel = excluded.channel, ts = null, lookups = 0,
+             on conflict (id) do update set state = 'posting', renew = slack_report.renew + 1, channel = excluded.channel, ts = null, lookups = 0,
                attempted_at = coolops_now(), problem = null",
             id.0,
             about,
@@ -195,44 +211,46 @@ impl Reports<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn doubted(self, id: ReportId) -> Result<(), sqlx::Error> {
-        sqlx::query!("update slack_report set digest = null where id = $1", id.0)
+        sqlx::query!("update slack_report set digest = null, renew = renew + 1 where id = $1", id.0)
             .execute(&self.0.pool)
             .await
             .map(|_| ())
     }
 
-    /// Somebody or something was erased of which reports about a thing may tell: they are to be rendered again, also one
-    /// that is on its way. Tells whether there are some.
+    /// Somebody or something was erased of which reports about a thing may tell: they are to be rendered again. Tells how
+    /// many there are.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn renew(self, about: Uuid) -> Result<bool, sqlx::Error> {
-        let renewed = sqlx::query!("update slack_report set renew = true where about = $1", about);
-        Ok(renewed.execute(&self.0.pool).await?.rows_affected() > 0)
+    pub async fn renew(self, about: Uuid) -> Result<u64, sqlx::Error> {
+        let renewed = sqlx::query!("update slack_report set renew = renew + 1 where about = $1", about);
+        Ok(renewed.execute(&self.0.pool).await?.rows_affected())
     }
 
-    /// Those about a thing that are to be rendered again, with their place and the SHA-256 of what they say.
+    /// Those about a thing that are to be rendered again.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn to_renew(self, about: Uuid) -> Result<Vec<(ReportId, Told)>, sqlx::Error> {
+    pub async fn to_renew(self, about: Uuid) -> Result<Vec<Renewable>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select id, channel as "channel!", ts as "ts!", digest from slack_report
-                where about = $1 and renew and state = 'sent' and channel is not null and ts is not null order by ts"#,
+            r#"select id, channel as "channel!", ts as "ts!", digest, renew from slack_report
+                where about = $1 and renew > 0 and state = 'sent' and channel is not null and ts is not null order by ts"#,
             about
         );
         let told = rows.fetch_all(&self.0.pool).await?.into_iter();
-        Ok(told.map(|r| (ReportId(r.id), Told::Sent { channel: r.channel, ts: r.ts, digest: r.digest })).collect())
+        let renewable = |id, channel, ts, digest, reasons| Renewable { id: ReportId(id), channel, ts, digest, reasons };
+        Ok(told.map(|r| renewable(r.id, r.channel, r.ts, r.digest, r.renew)).collect())
     }
 
-    /// One says what it is to say now.
+    /// One says what it is to say, for the reasons that there were when it was looked at.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn renewed(self, claim: &Claim, id: ReportId) -> Result<(), sqlx::Error> {
+    pub async fn renewed(self, claim: &Claim, one: &Renewable) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "update slack_report set renew = false where id = $1 and holds($2, $3, $4)",
-            id.0,
+            "update slack_report set renew = 0 where id = $1 and renew = $2 and holds($3, $4, $5)",
+            one.id.0,
+            one.reasons,
             claim.id.0,
             claim.fence,
             claim.lease

@@ -1,7 +1,7 @@
 //! Hearing of new events and log chunks: at once in the same process, by NOTIFY from others, by polling if all fails.
 //!
 //! NOTIFY goes out after the commit, debounced, on a connection of its own: inside the appending transaction it would
-//! serialize all commits of the instance.
+//! serialize all commits of the instance. That somebody was erased is told by the deletion itself, in its transaction.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};

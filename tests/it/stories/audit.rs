@@ -1,7 +1,9 @@
 //! Tampering: one changed byte anywhere is found, with its place and field.
 
-use crate::story::{build, story};
 use coolops::domain::deployment::State;
+use coolops::domain::settings::ProjectChange;
+
+use crate::story::{build, operator, story};
 
 /// A log with a deployment in it, changed behind our back by somebody with full power over the database.
 fn tampered(statement: &str, expected: &str) {
@@ -127,5 +129,66 @@ fn a_projection_that_was_changed_is_put_right_by_replay() {
             |table: &str| rebuilt.tables.iter().find(|t| t.table == table).map(|t| (t.removed, t.written)).unwrap();
         assert_eq!((of("deployment"), of("build"), of("project")), ((1, 1), (0, 1), (0, 0)));
         assert_eq!(s.app.store.deployments().list(None, &[State::Succeeded], 10).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn a_replay_over_sound_rows_waits_for_nobody_and_keeps_nobody_waiting() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.app.change_project(s.project(), ProjectChange::RevokeToken("CI".into()), &operator()).await.unwrap();
+        let mut writer = s.database.owner().await;
+        sqlx::raw_sql("begin; lock table project, token, build, deployment, boundary in row exclusive mode")
+            .execute(&mut writer)
+            .await
+            .unwrap();
+        let rebuilt = s.app.rebuild().await.unwrap();
+        assert!(rebuilt.tables.iter().all(|table| table.rows > 0 && table.removed + table.written == 0), "{rebuilt:?}");
+        sqlx::raw_sql("rollback").execute(&mut writer).await.unwrap();
+    });
+}
+
+#[test]
+fn a_replay_sees_a_change_of_any_column_a_row_too_many_and_one_too_few() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ana", "master-1", "Production").await;
+        let other = "'00000000-0000-4000-8000-000000000001'";
+        for change in [
+            "update boundary set position = position - 1 where key = (select key from boundary limit 1)",
+            &format!("update boundary set key = {other} where key = (select key from boundary limit 1)"),
+            "update project set slug = 'apis'",
+            "update project set position = position + 1",
+            "update project set doc = replace(doc::text, 'Api', 'Abi')::json",
+            "update token set revoked = true",
+            "update token set digest = '\\x00'",
+            &format!("update token set token_id = {other}"),
+            "update build set name = 'master-2'",
+            "update build set position = position + 1",
+            &format!("update build set project_id = {other}"),
+            "update deployment set requested = requested + 1 where id = (select id from deployment limit 1)",
+            "update deployment set position = position + 1 where id = (select id from deployment limit 1)",
+            "update deployment set since = since - 1 where id = (select id from deployment limit 1)",
+            "update deployment set state = 'cancelled' where id = (select id from deployment limit 1)",
+            &format!("update deployment set build_id = {other}"),
+            &format!("update deployment set environment_id = {other} where id = (select id from deployment limit 1)"),
+            &format!("update deployment set id = {other} where id = (select id from deployment limit 1)"),
+            // Two rows that have changed places are not the same rows.
+            "update deployment a set doc = b.doc from deployment b where a.id <> b.id",
+            "delete from build",
+            &format!(
+                "insert into build (id, project_id, position, name) select {other}, project_id, position, name from build"
+            ),
+        ] {
+            s.database.execute(change).await;
+            let replaced = async || {
+                let tables = s.app.rebuild().await.unwrap().tables;
+                tables.iter().map(|table| table.removed + table.written).sum::<u64>()
+            };
+            assert!(replaced().await > 0, "{change}");
+            assert_eq!(replaced().await, 0, "{change}");
+        }
     });
 }

@@ -100,7 +100,7 @@ fn a_deleted_message_is_posted_again_once_on_the_next_change() {
         s.settle().await;
         assert_eq!(s.channel().matches("# Api: master-1").count(), 1);
         assert_eq!(
-            s.channel().matches("Posted again: the message of this build was gone.").count(),
+            s.channel().matches("Posted again: an earlier message of this build is gone").count(),
             1,
             "{}",
             s.channel()

@@ -111,21 +111,23 @@ fn turns_that_nobody_took_are_put_off_together_and_keep_their_order_and_pace() {
 #[test]
 fn what_comes_after_an_hour_of_nobody_waits_for_those_who_waited_and_not_for_another_hour() {
     story(async |s| {
-        let pace = Pace { every: Duration::from_secs(10), burst: Duration::ZERO };
-        for n in 1..=3 {
+        // Three may go at once.
+        let pace = Pace { every: Duration::from_secs(10), burst: Duration::from_secs(20) };
+        for n in 1..=5 {
             s.app.store.append(owes(n, "late", pace)).await.unwrap();
         }
+        assert_about(&waits(s, "late").await, &[0.0, 0.0, 0.0, 10.0, 20.0]);
         s.database.set_clock(3_600).await;
         s.app.store.keep_clock().await.unwrap();
         // CI is quicker than those who take turns.
-        for n in 4..=5 {
+        for n in 6..=7 {
             s.app.store.append(owes(n, "late", pace)).await.unwrap();
         }
         let first = claims(s, 1).await;
         assert_eq!(s.app.store.paces().put_off("late", pace).await.unwrap(), Duration::ZERO);
-        assert_about(&waits(s, "late").await, &[10.0, 20.0, 30.0, 40.0]);
-        s.app.store.append(owes(6, "late", pace)).await.unwrap();
-        assert_about(&waits(s, "late").await, &[10.0, 20.0, 30.0, 40.0, 50.0]);
+        assert_about(&waits(s, "late").await, &[10.0, 20.0, 30.0, 40.0, 50.0, 50.0]);
+        s.app.store.append(owes(8, "late", pace)).await.unwrap();
+        assert_about(&waits(s, "late").await, &[10.0, 20.0, 30.0, 40.0, 50.0, 50.0, 50.0]);
         s.app.store.jobs().complete(&first).await.unwrap();
         s.database.execute("delete from job; delete from rate_bucket").await;
     });

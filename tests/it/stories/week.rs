@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use coolops::app::CommandError;
 use coolops::app::erasure::Whom;
 use coolops::domain::deployment::{StopReason, Verdict};
+use coolops::domain::erasure::ErasureRefusal;
 use coolops::domain::erasure_events::OutputGone;
 use coolops::domain::event::{DeploymentEvent, Event, Recorded};
 use coolops::domain::ids::DeploymentId;
@@ -129,9 +131,7 @@ impl<'a> Week<'a> {
         let passed = format!("update world set now = now + interval '{} ms'", time.as_millis());
         sqlx::query(sqlx::AssertSqlSafe(passed)).execute(&mut self.clock).await.unwrap();
         self.s.standin.workspace().ahead = self.now;
-        let mut running = self.s.runner.running();
-        running.sort();
-        for id in running {
+        for id in self.s.runner.running() {
             match self.ends.get(&id) {
                 Some((at, code)) if self.now >= *at => {
                     self.tell(&format!("{} ends with {code}", short(id)));
@@ -236,7 +236,7 @@ impl<'a> Week<'a> {
             }
             3..=9 => {
                 if let Some(signed) = self.press() {
-                    for _ in 0..1 + usize::from(self.dice.roll(4) == 0) {
+                    for _ in 0..=usize::from(self.dice.roll(4) == 0) {
                         self.is_told(from_slack("/slack/interactions", &signed)).await;
                     }
                 }
@@ -267,8 +267,6 @@ impl<'a> Week<'a> {
             }
             17 => {
                 let method = self.dice.one(&["create", "start", "remove", "look", "wait"]);
-                let method: &'static str =
-                    ["create", "start", "remove", "look", "wait"].into_iter().find(|m| *m == method).unwrap();
                 self.tell(&format!("the engine: the next {method} has no answer"));
                 if self.dice.roll(2) == 0 && ["create", "start"].contains(&method) {
                     self.s.runner.will_lose_the_answer_of(method);
@@ -277,7 +275,7 @@ impl<'a> Week<'a> {
                 }
             }
             _ => {
-                let (n, place) = (self.dice.roll(self.processes.len()), self.dice.one(&process::PLACES));
+                let (n, place) = (self.dice.roll(self.processes.len()), self.dice.one(&process::DEATHS));
                 if let Some(process) = &self.processes[n] {
                     self.tell(&format!("process {n} is to die {place}"));
                     process.dies_at(Some(place));
@@ -295,36 +293,37 @@ impl<'a> Week<'a> {
                 let open = app.store.deployments().open().await.unwrap();
                 let Some(id) = open.first().copied() else { return };
                 let reason = StopReason::Operator { by: "test".into(), reason: "the dice say so".into() };
-                app.stop(id, &reason, &operator()).await.ok();
-                "stops a deployment".to_owned()
+                let done = app.stop(id, &reason, &operator()).await;
+                format!("stops a deployment{}", or_not(&done))
             }
             1 => {
                 let whom = self.dice.one(&PEOPLE);
-                app.erase_person(Whom { text: whom, is_operator: false }, "asked for it", &operator()).await.ok();
-                format!("erases {whom}")
+                let whom_of = Whom { text: whom, is_operator: false };
+                let done = app.erase_person(whom_of, "asked for it", &operator()).await;
+                format!("erases {whom}{}", or_not(&done))
             }
             2 => {
                 let ended = app.store.deployments().list(None, &[State::Succeeded, State::Failed], 5).await.unwrap();
                 let Some(of) = ended.first().map(|d| d.deployment.of) else { return };
                 let why = OutputGone::Asked { reason: "it printed a key".into() };
-                app.erase_output(of.deployment_id, why, &operator()).await.ok();
+                let done = app.erase_output(of.deployment_id, why, &operator()).await;
                 self.erased.insert(of.deployment_id);
-                format!("erases the output of {}", short(of.deployment_id))
+                format!("erases the output of {}{}", short(of.deployment_id), or_not(&done))
             }
             3 => {
                 let change = EnvironmentChange::Supersede(self.dice.roll(2) == 0);
-                app.change_environment(self.s.project(), place, change, &operator()).await.ok();
+                app.change_environment(self.s.project(), place, change, &operator()).await.unwrap();
                 format!("changes {place}")
             }
             4 => {
                 let change = EnvironmentChange::Protect(self.dice.roll(2) == 0);
-                app.change_environment(self.s.project(), place, change, &operator()).await.ok();
+                app.change_environment(self.s.project(), place, change, &operator()).await.unwrap();
                 format!("protects {place} or not")
             }
             _ => {
                 let value = self.dice.roll(100).to_string();
                 let change = EnvironmentChange::SetVariable { name: "ROLL".into(), value };
-                app.change_environment(self.s.project(), place, change, &operator()).await.ok();
+                app.change_environment(self.s.project(), place, change, &operator()).await.unwrap();
                 format!("sets a variable of {place}")
             }
         };
@@ -389,7 +388,25 @@ impl<'a> Week<'a> {
                 );
             }
         }
-        self.processes.clear();
+    }
+
+    /// Once everybody was erased nothing in the channel names anybody.
+    async fn everybody_can_be_erased(&mut self) {
+        self.s.app.store.keep_clock().await.unwrap();
+        for whom in PEOPLE {
+            match self.s.app.erase_person(Whom { text: whom, is_operator: false }, "asked for it", &operator()).await {
+                Err(CommandError::Refused(ErasureRefusal::Nobody(..))) => {}
+                done => drop(done.unwrap()),
+            }
+        }
+        self.comes_to_rest().await;
+        let workspace = self.s.standin.workspace();
+        for message in workspace.channels[0].messages.iter().filter(|message| message.only_for.is_none()) {
+            let shown = format!("{} {} {}", message.text, message.blocks, message.attachments);
+            for user in &workspace.users[..PEOPLE.len()] {
+                assert!(!shown.contains(&user.id), "{} is named after all were erased: {shown}", user.name);
+            }
+        }
     }
 
     /// I6: what is stored is what was printed.
@@ -408,6 +425,11 @@ impl<'a> Week<'a> {
             assert_eq!(String::from_utf8(stored).unwrap(), STORED, "I6: the output of {id}");
         }
     }
+}
+
+/// Whether it was refused, in words.
+fn or_not<T, E: std::fmt::Display>(done: &Result<T, E>) -> String {
+    done.as_ref().err().map(|why| format!(", which is refused: {why}")).unwrap_or_default()
 }
 
 fn short(id: DeploymentId) -> String {
@@ -434,6 +456,8 @@ fn week(seed: u64) {
             week.day(day).await;
         }
         week.comes_to_rest().await;
+        week.everybody_can_be_erased().await;
+        week.processes.clear();
         week.what_must_always_hold_holds().await;
         week.logs_are_what_was_printed().await;
         is_nowhere(CANARY, &s.database, &s.standin, &[]);

@@ -1,4 +1,4 @@
-//! What must hold of every log, wherever it was stopped: those of the invariants that a log alone can be held to.
+//! Invariants that stories of several kinds check: those that a log alone can be held to, and that a secret is nowhere.
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -101,7 +101,7 @@ impl Fate {
 }
 
 /// Where a process can die: the failpoints that jobs and the writer come to, and before and after the calls of the engine.
-pub const PLACES: [&str; 35] = [
+pub const DEATHS: [&str; 35] = [
     "before_commit",
     "after_commit",
     "before_complete",
@@ -179,7 +179,7 @@ impl Process {
 
     /// Its time becomes the world's, and it does what is due until it waits.
     pub fn moves(&mut self, now: Duration) {
-        let passed = now - std::mem::replace(&mut self.moved, now);
+        let passed = now.saturating_sub(std::mem::replace(&mut self.moved, now));
         self.works(async move { tokio::time::advance(passed).await });
     }
 

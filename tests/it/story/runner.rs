@@ -33,6 +33,8 @@ struct State {
     gives_up: bool,
     refuse: Option<Failure>,
     starts: HashMap<String, u32>,
+    /// In which order they were started at first.
+    order: Vec<String>,
     removed: Vec<String>,
     /// What goes wrong with the next call of a method.
     troubles: Vec<(&'static str, Mishap)>,
@@ -62,6 +64,12 @@ impl State {
 
     fn refusal<T>(&self, method: &str) -> Option<Result<T, Trouble>> {
         self.ails.as_ref().filter(|(ailing, _)| *ailing == method).map(|(_, words)| Err(Trouble::Engine(words.clone())))
+    }
+
+    /// A container that is there.
+    fn there(&mut self, id: &str) -> Result<&mut Container, Trouble> {
+        let container = self.containers.get_mut(id).filter(|c| c.status != Status::Removed);
+        container.ok_or_else(|| Trouble::Engine("no such container".to_owned()))
     }
 
     fn replace_engine(&mut self) {
@@ -186,10 +194,11 @@ impl FakeRunner {
         state.starts.iter().map(|(id, n)| (state.containers[id].deployment, *n)).collect()
     }
 
-    /// The deployments whose containers run.
+    /// The deployments whose containers run, in the order of their starts.
     pub fn running(&self) -> Vec<DeploymentId> {
         let state = self.state.lock().unwrap();
-        state.containers.values().filter(|c| c.status == Status::Running).map(|c| c.deployment).collect()
+        let started = state.order.iter().filter_map(|id| state.containers.get(id));
+        started.filter(|c| c.status == Status::Running).map(|c| c.deployment).collect()
     }
 
     /// How many containers are there.
@@ -343,7 +352,11 @@ impl Runner for FakeRunner {
         if trouble == Some(Mishap::NotDone) {
             return ready(no_answer());
         }
-        *state.starts.entry(id.to_owned()).or_default() += 1;
+        let starts = state.starts.entry(id.to_owned()).or_default();
+        *starts += 1;
+        if *starts == 1 {
+            state.order.push(id.to_owned());
+        }
         let hold = state.hold;
         let container = state.containers.get_mut(id).expect("it was created");
         container.status = if hold { Status::Running } else { Status::Ended };
@@ -358,7 +371,8 @@ impl Runner for FakeRunner {
     fn follow(&self, id: String, from: Option<LogCursor>) -> Box<dyn Reading> {
         let state = self.state.lock().unwrap();
         let taken = from.map_or(0, |place| place.0.as_u64().expect("a place that it gave out"));
-        let output = state.containers.get(&id).map(|container| container.output.subscribe());
+        let there = state.containers.get(&id).filter(|container| container.status != Status::Removed);
+        let output = there.map(|container| container.output.subscribe());
         Box::new(Taking { output, next: 0, skip: usize::try_from(taken).unwrap(), taken })
     }
 
@@ -367,15 +381,15 @@ impl Runner for FakeRunner {
         if state.trouble("wait").is_some() {
             return ready(no_answer());
         }
-        let Some(container) = state.containers.get(id) else {
-            return ready(Err(Trouble::Engine("no such container".to_owned())));
-        };
-        ready(Ok(Exit { code: container.exit, out_of_memory: false }))
+        ready(state.there(id).map(|container| Exit { code: container.exit, out_of_memory: false }))
     }
 
     fn stop<'a>(&'a self, id: &'a str, _grace: Duration) -> BoxFuture<'a, Result<(), Trouble>> {
         let mut state = self.state.lock().unwrap();
-        let container = state.containers.get_mut(id).expect("it was created");
+        let container = match state.there(id) {
+            Ok(container) => container,
+            Err(trouble) => return ready(Err(trouble)),
+        };
         if container.status == Status::Running {
             container.exit = 143;
             container.status = Status::Ended;
@@ -408,7 +422,7 @@ impl Runner for FakeRunner {
         if state.trouble("remove").is_some() {
             return ready(no_answer());
         }
-        if let Some(container) = state.containers.get_mut(id).filter(|c| c.status != Status::Removed) {
+        if let Ok(container) = state.there(id) {
             container.status = Status::Removed;
             container.output.send_modify(|(_, ended)| *ended = true);
             state.removed.push(id.to_owned());
