@@ -12,9 +12,9 @@ use crate::domain::event::{Address, DeploymentEvent, Event, Recorded, SettingsEv
 use crate::domain::ids::{DeploymentId, ProjectId};
 use crate::domain::project::Project;
 use crate::projections::rows;
-use crate::store::copy_out::Row;
+use crate::store::copy_out::{Row, Snapshot};
 use crate::store::log::{ReadError, Unread};
-use crate::store::rebuild::{Begun, Rows, Staging, Swapped};
+use crate::store::rebuild::{Begun, Changing, Rows, Staging, Swapped, put};
 use crate::store::sums::Sums;
 use crate::telemetry::causes;
 
@@ -36,7 +36,7 @@ pub struct Rebuilt {
 
 const PAGE: i64 = 5_000;
 /// So much of the log is held against the rows at once; then whoever appends meanwhile has the machine for so long.
-const STRETCH: i64 = 20_000;
+const STRETCH: i64 = 10_000;
 const BREATH: Duration = Duration::from_millis(10);
 /// The one event that may come after a deployment's end.
 const STRAY_STOPPED: &str = "deployment_stray_stopped";
@@ -48,6 +48,7 @@ const TOLD_MAX: usize = 20;
 struct Fold {
     projects: HashMap<ProjectId, (i64, Project)>,
     open: HashMap<DeploymentId, Standing>,
+    changing: Changing,
     /// What is over and changes all the same.
     kept: HashSet<DeploymentId>,
     damaged: Vec<String>,
@@ -85,11 +86,12 @@ impl App {
         let (mut fold, mut staging, mut position);
         loop {
             let erasures = self.store.wake().erasures();
-            let (head, _) = self.store.log().head().await?;
-            (fold, staging) = (Fold::default(), self.store.stage().await?);
-            position = self.fold_from(0, &mut fold, &mut staging, &|done| tell(done, head)).await?;
+            staging = self.store.stage().await?;
+            let mut snapshot = self.store.snapshot().await?;
+            (fold, position) = self.fold_all(&mut snapshot, &mut staging, tell).await?;
+            snapshot.close().await?;
             staging.lock().await?;
-            position = self.fold_from(position, &mut fold, &mut staging, &|_| {}).await?;
+            position = self.fold_on(position, &mut fold, &mut staging).await?;
             // What was staged names whoever was erased meanwhile.
             if self.store.wake().erasures() == erasures {
                 break;
@@ -114,58 +116,64 @@ impl App {
     /// Folds the log and holds the rows against that, both as of one moment: nobody waits, nothing is written. `None` when
     /// they differ somewhere, or something in the log can't be judged.
     async fn hold_rows_against(&self, tell: &(impl Fn(i64, i64) + Sync)) -> Result<Option<Rebuilt>, ReadError> {
-        let mut snapshot = self.store.snapshot().await?;
-        let head = snapshot.head().await?;
-        let strays = snapshot.streams_with(STRAY_STOPPED).await?;
-        let (mut fold, mut sums, mut position) = (Fold::default(), Sums::default(), 0);
-        fold.kept = strays.into_iter().map(DeploymentId).collect();
-        while position < head && fold.unread.is_empty() {
+        let (mut snapshot, mut sums) = (self.store.snapshot().await?, Sums::default());
+        // After a loss there is nothing to hold.
+        let is_lost = snapshot.has_no_boundaries().await?;
+        let held = match is_lost {
+            true => None,
+            false => {
+                let (mut fold, events) = self.fold_all(&mut snapshot, &mut sums, tell).await?;
+                fold.finish(&mut sums);
+                let tables = if fold.unread.is_empty() { sums.are_those_of(&mut snapshot).await? } else { None };
+                let (damaged, halted) = (fold.damaged, Vec::new());
+                tables.map(|tables| Rebuilt { events, tables, work_found: 0, damaged, halted })
+            }
+        };
+        snapshot.close().await?;
+        Ok(held)
+    }
+
+    /// Folds all events of a snapshot; tells the last position. So much of the log at once; then whoever appends meanwhile
+    /// has the machine for a moment.
+    async fn fold_all<R: Rows>(
+        &self,
+        snapshot: &mut Snapshot,
+        into: &mut R,
+        tell: &(impl Fn(i64, i64) + Sync),
+    ) -> Result<(Fold, i64), ReadError> {
+        let (head, mut fold, mut position) = (snapshot.head().await?, Fold::default(), 0);
+        fold.kept = snapshot.streams_with(STRAY_STOPPED).await?.into_iter().map(DeploymentId).collect();
+        while position < head {
             let fold_one = |row: &Row<'_>| {
                 match row.actor().and_then(|_| row.event()) {
-                    Ok(event) => fold.apply(row.position, &event, &mut sums),
+                    Ok(event) => fold.apply(row.position, &event, into),
                     Err(why) => {
                         let (stream, correlation) = (row.header.stream_id, row.header.correlation_id);
                         fold.leave_out(&Unread { position: row.position, stream, correlation, why });
                     }
                 }
-                fold.unread.is_empty()
+                true
             };
             // What somebody planted behind the head counts too.
             let until = if position + STRETCH < head { position + STRETCH } else { i64::MAX };
             snapshot.events(position, until, fold_one).await?;
             position = head.min(until);
             tell(position, head);
+            into.write().await?;
             tokio::time::sleep(BREATH).await;
         }
-        if !fold.unread.is_empty() {
-            snapshot.close().await?;
-            return Ok(None);
-        }
-        fold.finish(&mut sums);
-        let tables = sums.are_those_of(&mut snapshot).await?;
-        snapshot.close().await?;
-        let rebuilt =
-            |tables| Rebuilt { events: position, tables, work_found: 0, damaged: fold.damaged, halted: vec![] };
-        Ok(tables.map(rebuilt))
+        Ok((fold, position))
     }
 
-    /// Folds all events after a position, a page after the other: reading ahead takes from those who append meanwhile.
-    async fn fold_from(
-        &self,
-        mut position: i64,
-        fold: &mut Fold,
-        staging: &mut Staging,
-        tell: &(impl Fn(i64) + Sync),
-    ) -> Result<i64, ReadError> {
+    /// Folds what came after a position.
+    async fn fold_on(&self, mut position: i64, fold: &mut Fold, staging: &mut Staging) -> Result<i64, ReadError> {
         let log = self.store.log();
         loop {
             let page = log.after(position, PAGE).await?;
             let Some(last) = page.last() else { break };
             position = last.as_ref().map_or_else(|unread| unread.position, |recorded| recorded.position);
             self.fold_page(page, fold, staging).await?;
-            tell(position);
         }
-        staging.flush().await?;
         Ok(position)
     }
 
@@ -183,13 +191,12 @@ impl App {
                     continue;
                 }
             };
-            if let Event::Deployment(DeploymentEvent::StrayStopped(e)) = &recorded.event {
+            if let Event::Deployment(DeploymentEvent::StrayStopped(e)) = &recorded.event
+                && !fold.open.contains_key(&e.of.deployment_id)
+            {
                 self.take_up(e.of.deployment_id, recorded.position, fold).await?;
             }
             fold.apply(recorded.position, &recorded.event, staging);
-            if staging.is_full() {
-                staging.flush().await?;
-            }
         }
         Ok(())
     }
@@ -231,7 +238,7 @@ impl Standing {
     }
 
     fn stage(self, into: &mut impl Rows) {
-        into.row(self.position, self.begun, &rows::of_deployment(self.deployment));
+        put(into, self.position, self.begun, &rows::of_deployment(self.deployment));
     }
 }
 
@@ -272,7 +279,7 @@ impl Fold {
     fn apply(&mut self, position: i64, event: &Event, into: &mut impl Rows) {
         let address = event.address();
         if let Some(boundary) = address.boundary {
-            into.boundary(boundary, position);
+            self.changing.boundary(boundary, position);
         }
         if self.is_halted(&address) {
             return;
@@ -280,16 +287,16 @@ impl Fold {
         let stream = address.stream;
         match event {
             Event::Settings(SettingsEvent::ProjectCreated(e)) => {
-                self.project(e.project_id, Project::created(e), (position, event), into);
+                self.project(e.project_id, Project::created(e), (position, event));
             }
-            Event::BuildRegistered(e) => into.row(position, Begun::default(), &rows::of_build(e)),
+            Event::BuildRegistered(e) => put(into, position, Begun::default(), &rows::of_build(e)),
             Event::Deployment(DeploymentEvent::Requested(e)) => {
                 self.deployment(Standing::requested(position, Deployment::requested(e)), into);
             }
             _ => {
                 let project = ProjectId(address.correlation);
                 if let Some((_, before)) = self.projects.remove(&project) {
-                    self.project(project, before.evolve(event), (position, event), into);
+                    self.project(project, before.evolve(event), (position, event));
                 } else if let Some(before) = self.open.remove(&DeploymentId(stream)) {
                     self.deployment(before.moved_on(position, event), into);
                 }
@@ -297,10 +304,8 @@ impl Fold {
         }
     }
 
-    fn project(&mut self, id: ProjectId, project: Project, (position, event): (i64, &Event), into: &mut impl Rows) {
-        for row in rows::of_tokens(&project, event) {
-            into.row(position, Begun::default(), &row);
-        }
+    fn project(&mut self, id: ProjectId, project: Project, (position, event): (i64, &Event)) {
+        rows::of_tokens(&project, event).into_iter().for_each(|row| self.changing.row(row));
         self.projects.insert(id, (position, project));
     }
 
@@ -316,8 +321,9 @@ impl Fold {
     /// Stages what still changes, as it stands at the end.
     fn finish(&mut self, into: &mut impl Rows) {
         for (_, (position, project)) in self.projects.drain() {
-            into.row(position, Begun::default(), &rows::of_project(project));
+            put(into, position, Begun::default(), &rows::of_project(project));
         }
         self.open.drain().for_each(|(_, standing)| standing.stage(into));
+        self.changing.finish(into);
     }
 }

@@ -193,6 +193,16 @@ impl Snapshot {
         sqlx::query_scalar!("select position from event_head").fetch_one(&mut self.connection).await
     }
 
+    /// Whether no row says how far anything has got, as in a database whose rows are lost.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn has_no_boundaries(&mut self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar!(r#"select not exists (select from boundary) as "it!""#)
+            .fetch_one(&mut self.connection)
+            .await
+    }
+
     /// The streams that have an event of a type.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ pub mod reports;
 pub mod secrets;
 pub mod sums;
 pub mod tail;
+mod tuple;
 pub mod wake;
 pub mod witnesses;
 

@@ -5,22 +5,21 @@
 //! writers, the events of the meantime are staged too, and only rows that differ are replaced: over sound projections
 //! it changes nothing and says so.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::Store;
-use crate::projections::rows::Row;
+use super::tuple::{HEADER, TABLES, TRAILER, Table, Tuple};
+use crate::projections::rows::{Row, TokenRow};
 
-/// Staged rows on a connection of their own.
+/// Staged rows on a connection of their own; of two with one key the later one counts.
 pub struct Staging {
     connection: PgConnection,
-    /// The columns of each table, as the table itself has them.
-    columns: HashMap<&'static str, Vec<String>>,
-    /// What is to be staged: by table, and by key the last row as JSON.
-    batch: HashMap<&'static str, HashMap<String, String>>,
+    /// What is to be staged, by the name of its table.
+    batch: BTreeMap<&'static str, Vec<u8>>,
 }
 
 /// How many rows of a table were wrong.
@@ -36,10 +35,6 @@ pub struct Swapped {
     pub written: u64,
 }
 
-/// Tables in the order in which an append locks them, with their keys.
-pub(super) const TABLES: [(&str, &str); 5] =
-    [("boundary", "key"), ("project", "id"), ("token", "digest"), ("build", "id"), ("deployment", "id")];
-
 /// The column that says what a row is about.
 fn about(table: &str) -> &'static str {
     match table {
@@ -48,15 +43,51 @@ fn about(table: &str) -> &'static str {
         _ => "id",
     }
 }
-const FLUSH_AT: usize = 2_000;
+/// So many bytes are staged at once.
+const FLUSH_AT: usize = 4 << 20;
 
-/// Where rows go that events left.
-pub trait Rows {
-    /// A row as an event left it; a later one of the same key takes its place. Only deployments have `begun`.
-    fn row(&mut self, position: i64, begun: Begun, row: &Row);
+/// Where rows go that the log leaves.
+pub trait Rows: Send {
+    /// One of them. What changes afterwards all the same comes again.
+    fn tuple(&mut self, tuple: Tuple);
 
+    /// There is time to write what is waiting.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    fn write(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+}
+
+/// Rows of which events make new ones, until the last one is known: there are few.
+#[derive(Default)]
+pub struct Changing {
+    boundaries: HashMap<Uuid, i64>,
+    tokens: HashMap<String, TokenRow>,
+}
+
+impl Changing {
     /// An event moved a boundary.
-    fn boundary(&mut self, key: Uuid, position: i64);
+    pub fn boundary(&mut self, key: Uuid, position: i64) {
+        self.boundaries.insert(key, position);
+    }
+
+    /// A row as an event left it, if it is of a token.
+    pub fn row(&mut self, row: Row) {
+        if let Row::Token(token) = row {
+            self.tokens.insert(token.digest.clone(), token);
+        }
+    }
+
+    /// They are as they are.
+    pub fn finish(&mut self, into: &mut impl Rows) {
+        self.boundaries.drain().for_each(|(key, position)| into.tuple(Tuple::of_boundary(key, position)));
+        self.tokens.drain().for_each(|(_, token)| into.tuple(Tuple::of_token(&token)));
+    }
+}
+
+/// A row as an event at a position left it, and as it stays. Only deployments have `begun`.
+pub fn put(into: &mut impl Rows, position: i64, begun: Begun, row: &Row) {
+    into.tuple(Tuple::of_row(position, begun, row));
 }
 
 /// Where in the log a deployment began, and where it came to stand as it does.
@@ -68,22 +99,6 @@ pub struct Begun {
     pub since: i64,
 }
 
-#[derive(Serialize)]
-struct At<'a, R> {
-    position: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    requested: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<i64>,
-    #[serde(flatten)]
-    row: &'a R,
-}
-
-fn json<R: Serialize>(position: i64, begun: Option<Begun>, row: &R) -> String {
-    let (requested, since) = (begun.map(|b| b.requested), begun.map(|b| b.since));
-    serde_json::to_string(&At { position, requested, since, row }).expect("a row is plain data")
-}
-
 impl Store {
     /// Begins staging.
     ///
@@ -91,59 +106,40 @@ impl Store {
     /// When the database does not answer.
     pub async fn stage(&self) -> Result<Staging, sqlx::Error> {
         let mut connection = self.bulk().await?;
-        let mut columns = HashMap::new();
-        for (table, key) in TABLES {
-            let statement =
-                format!("create temp table next_{table} (like {table} including generated, primary key ({key}))");
+        for Table { name, .. } in TABLES {
+            let statement = format!("create temp table next_{name} (like {name} including generated)");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
-            let own = "select quote_ident(attname) from pg_attribute
-                        where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = '' order by attnum";
-            columns.insert(table, sqlx::query_scalar(own).bind(table).fetch_all(&mut connection).await?);
         }
-        Ok(Staging { connection, columns, batch: HashMap::new() })
+        Ok(Staging { connection, batch: BTreeMap::new() })
     }
 }
 
 impl Rows for Staging {
-    fn row(&mut self, position: i64, begun: Begun, row: &Row) {
-        let (table, key, json) = match row {
-            Row::Project(row) => ("project", row.id.to_string(), json(position, None, row)),
-            Row::Token(row) => ("token", row.digest.clone(), json(position, None, row)),
-            Row::Build(row) => ("build", row.id.to_string(), json(position, None, row)),
-            Row::Deployment(row) => ("deployment", row.id.to_string(), json(position, Some(begun), row)),
-        };
-        self.batch.entry(table).or_default().insert(key, json);
+    fn tuple(&mut self, tuple: Tuple) {
+        self.batch.entry(tuple.table.name).or_insert_with(|| HEADER.to_vec()).extend_from_slice(&tuple.bytes);
     }
 
-    fn boundary(&mut self, key: Uuid, position: i64) {
-        let row = serde_json::json!({ "key": key, "position": position }).to_string();
-        self.batch.entry("boundary").or_default().insert(key.to_string(), row);
+    async fn write(&mut self) -> Result<(), sqlx::Error> {
+        match self.batch.values().map(Vec::len).sum::<usize>() > FLUSH_AT {
+            true => self.flush().await,
+            false => Ok(()),
+        }
     }
 }
 
 impl Staging {
-    /// Whether enough is waiting to be written.
-    pub fn is_full(&self) -> bool {
-        self.batch.values().map(HashMap::len).sum::<usize>() > FLUSH_AT
-    }
-
-    /// Writes what is waiting to the staged tables. A row's fields are named as the table's columns are.
+    /// Writes what is waiting to the staged tables.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn flush(&mut self) -> Result<(), sqlx::Error> {
-        let mut batch = std::mem::take(&mut self.batch);
-        for (table, key) in TABLES {
-            let Some(rows) = batch.remove(table) else { continue };
-            let columns = &self.columns[table];
-            let (all, renewed) = (columns.join(", "), columns.iter().map(|c| format!("{c} = excluded.{c}")));
-            let statement = format!(
-                "insert into next_{table} ({all}) select {all} from json_populate_recordset(null::next_{table}, $1::text::json)
-                 on conflict ({key}) do update set {}",
-                renewed.collect::<Vec<_>>().join(", ")
-            );
-            let rows = format!("[{}]", rows.into_values().collect::<Vec<_>>().join(","));
-            sqlx::query(sqlx::AssertSqlSafe(statement)).bind(rows).execute(&mut self.connection).await?;
+        for Table { name, columns, .. } in TABLES {
+            let Some(mut tuples) = self.batch.remove(name) else { continue };
+            tuples.extend_from_slice(&TRAILER);
+            let statement = format!("copy next_{name} ({}) from stdin (format binary)", columns.join(", "));
+            let mut copy = self.connection.copy_in_raw(&statement).await?;
+            copy.send(tuples).await?;
+            copy.finish().await?;
         }
         Ok(())
     }
@@ -154,8 +150,8 @@ impl Staging {
     /// When the database does not answer.
     pub async fn lock(&mut self) -> Result<(), sqlx::Error> {
         sqlx::query("begin").execute(&mut self.connection).await?;
-        for (table, _) in TABLES {
-            let statement = format!("lock table {table} in share row exclusive mode");
+        for Table { name, .. } in TABLES {
+            let statement = format!("lock table {name} in share row exclusive mode");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut self.connection).await?;
         }
         Ok(())
@@ -175,15 +171,21 @@ impl Staging {
         // Nobody has counted what was staged, and the live tables may be empty: a plan that goes through one of them for each row of
         // the other would take hours for a long log.
         sqlx::query("set local enable_nestloop = off").execute(&mut self.connection).await?;
-        for (table, key) in TABLES {
+        for Table { name: table, key, columns } in TABLES {
             let statement = format!("analyze next_{table}");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut self.connection).await?;
+            // What somebody planted may begin a thing a second time; what came last counts.
+            let doubled = format!(
+                "delete from next_{table} n using (select {key}, max(ctid) as last from next_{table} group by {key} having count(*) > 1) d
+                  where n.{key} = d.{key} and n.ctid < d.last"
+            );
+            sqlx::query(sqlx::AssertSqlSafe(doubled)).execute(&mut self.connection).await?;
             let run = async |connection: &mut PgConnection, statement: String| {
                 sqlx::query(sqlx::AssertSqlSafe(statement)).execute(connection).await.map(|done| done.rows_affected())
             };
             let is_kept = format!("{} in (select kept.id from kept)", about(table));
             run(&mut self.connection, format!("delete from next_{table} where {is_kept}")).await?;
-            let equal = self.columns[table].iter().map(|c| format!("n.{c}::text is not distinct from t.{c}::text"));
+            let equal = columns.iter().map(|c| format!("n.{c}::text is not distinct from t.{c}::text"));
             let equal = equal.collect::<Vec<_>>().join(" and ");
             let same = format!("select 1 from next_{table} n where n.{key} = t.{key} and {equal}");
             let mut gone = format!("delete from {table} t where not {is_kept} and not exists ({same})");
@@ -195,7 +197,7 @@ impl Staging {
             }
             let removed = run(&mut self.connection, gone).await?;
             let missing = format!("select 1 from {table} t where t.{key} = n.{key}");
-            let columns = self.columns[table].join(", ");
+            let columns = columns.join(", ");
             let insert = format!(
                 "insert into {table} ({columns}) select {columns} from next_{table} n where not exists ({missing})"
             );

@@ -211,7 +211,7 @@ const PURE: &[&str] = &[
     "slack/report.rs",
     "slack/signature.rs",
     "slack/when.rs",
-    "store/chain.rs",
+    "store/tuple.rs",
     "terminal/",
 ];
 

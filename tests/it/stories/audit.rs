@@ -155,6 +155,17 @@ fn a_replay_sees_a_change_of_any_column_a_row_too_many_and_one_too_few() {
         s.ci_announces(build("master-1")).await;
         s.presses("ana", "master-1", "Staging").await;
         s.presses("ana", "master-1", "Production").await;
+        // A column that comes has to be in `store/tuple.rs`, and here.
+        let columns =
+            "select string_agg(format('%s: %s', t, (select string_agg(attname, ' ' order by attnum) from pg_attribute
+                         where attrelid = t::regclass and attnum > 0 and not attisdropped and attgenerated = '')), '; ')
+                         from unnest(array['boundary', 'project', 'token', 'build', 'deployment']) t";
+        assert_eq!(
+            s.database.text(columns).await,
+            "boundary: key position; project: id slug position doc; token: digest project_id token_id revoked; \
+             build: id project_id position name; \
+             deployment: id build_id environment_id project_id requested position since state doc"
+        );
         let other = "'00000000-0000-4000-8000-000000000001'";
         for change in [
             "update boundary set position = position - 1 where key = (select key from boundary limit 1)",
@@ -165,12 +176,14 @@ fn a_replay_sees_a_change_of_any_column_a_row_too_many_and_one_too_few() {
             "update token set revoked = true",
             "update token set digest = '\\x00'",
             &format!("update token set token_id = {other}"),
+            &format!("update token set project_id = {other}"),
             "update build set name = 'master-2'",
             "update build set position = position + 1",
             &format!("update build set project_id = {other}"),
             "update deployment set requested = requested + 1 where id = (select id from deployment limit 1)",
             "update deployment set position = position + 1 where id = (select id from deployment limit 1)",
             "update deployment set since = since - 1 where id = (select id from deployment limit 1)",
+            "update deployment set project_id = build_id where id = (select id from deployment limit 1)",
             "update deployment set state = 'cancelled' where id = (select id from deployment limit 1)",
             &format!("update deployment set build_id = {other}"),
             &format!("update deployment set environment_id = {other} where id = (select id from deployment limit 1)"),
