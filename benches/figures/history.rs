@@ -78,12 +78,18 @@ pub async fn over_a_million(service: &mut Service, copy: f64) -> Vec<Row> {
         met: slowest < 1.0 && peak < 100.0,
     });
 
-    let (first_page, _) = quickest(service, &["history", "--json", "--limit", "50"]).await;
     let mut small = Service::begin("true", 4).await;
     small.stop();
     super::seed(&small, 48).await;
     small.timed_to_nowhere(&["replay"], &[]).await;
-    let (of_few, _) = quickest(&small, &["history", "--json", "--limit", "50"]).await;
+    let (mut first_page, mut of_few) = (f64::MAX, f64::MAX);
+    // In turns, so that what else the machine does meets both.
+    for _ in 0..20 {
+        for (quickest, service) in [(&mut first_page, &*service), (&mut of_few, &small)] {
+            let (seconds, _) = service.timed_to_nowhere(&["history", "--json", "--limit", "50"], &[]).await;
+            *quickest = quickest.min(seconds);
+        }
+    }
     small.end().await;
     rows.push(Row {
         name: "first page of history with 1,000,000 events ÷ with 1,000 (a command, with its start)",
@@ -99,13 +105,10 @@ pub async fn over_a_million(service: &mut Service, copy: f64) -> Vec<Row> {
     rows
 }
 
-async fn quickest(service: &Service, arguments: &[&str]) -> (f64, f64) {
-    let mut best = (f64::MAX, 0.0);
+async fn quickest(service: &Service, arguments: &[&str]) -> f64 {
+    let mut best = f64::MAX;
     for _ in 0..7 {
-        let (seconds, megabytes) = service.timed_to_nowhere(arguments, &[]).await;
-        if seconds < best.0 {
-            best = (seconds, megabytes);
-        }
+        best = best.min(service.timed_to_nowhere(arguments, &[]).await.0);
     }
     best
 }
@@ -196,7 +199,7 @@ async fn checkpoint_of_a_minute(service: &Service, with: &[(&str, &str)]) -> Row
         });
     }
     while pending.join_next().await.is_some() {}
-    let (alone, _) = quickest(service, &["audit", "show", "1"]).await;
+    let alone = quickest(service, &["audit", "show", "1"]).await;
     let (seconds, _) = service.timed_to_nowhere(&["audit", "checkpoint"], with).await;
     // The process's own start is what another command takes; the time is wall clock, Postgres' part of it included.
     let share = (seconds - alone).max(0.0) / 60.0 * 100.0;

@@ -1,9 +1,9 @@
 //! Rebuilding every projection from the log.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::App;
@@ -35,9 +35,10 @@ pub struct Rebuilt {
 }
 
 const PAGE: i64 = 5_000;
-/// So much of the log is held against the rows at once; then whoever appends meanwhile has the machine for so long.
-const STRETCH: i64 = 10_000;
-const BREATH: Duration = Duration::from_millis(10);
+/// So much of the log is folded at once; where something was appended meanwhile, those who append then have the machine
+/// for so many times as long as that took.
+const STRETCH: i64 = 20_000;
+const GIVES_WAY: u32 = 3;
 /// The one event that may come after a deployment's end.
 const STRAY_STOPPED: &str = "deployment_stray_stopped";
 /// Most events of each kind that are named.
@@ -133,8 +134,7 @@ impl App {
         Ok(held)
     }
 
-    /// Folds all events of a snapshot; tells the last position. So much of the log at once; then whoever appends meanwhile
-    /// has the machine for a moment.
+    /// Folds all events of a snapshot; tells the last position.
     async fn fold_all<R: Rows>(
         &self,
         snapshot: &mut Snapshot,
@@ -143,7 +143,9 @@ impl App {
     ) -> Result<(Fold, i64), ReadError> {
         let (head, mut fold, mut position) = (snapshot.head().await?, Fold::default(), 0);
         fold.kept = snapshot.streams_with(STRAY_STOPPED).await?.into_iter().map(DeploymentId).collect();
+        let mut there = head;
         while position < head {
+            let begun = Instant::now();
             let fold_one = |row: &Row<'_>| {
                 match row.actor().and_then(|_| row.event()) {
                     Ok(event) => fold.apply(row.position, &event, into),
@@ -160,7 +162,10 @@ impl App {
             position = head.min(until);
             tell(position, head);
             into.write().await?;
-            tokio::time::sleep(BREATH).await;
+            let (now, _) = self.store.log().head().await?;
+            if std::mem::replace(&mut there, now) != now {
+                tokio::time::sleep(begun.elapsed() * GIVES_WAY).await;
+            }
         }
         Ok((fold, position))
     }
