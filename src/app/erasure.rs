@@ -183,8 +183,11 @@ impl App {
                     "deployment" => {
                         self.edit_out(BuildId(correlation), said.position, after).await?;
                         let reports = self.store.reports().renew(stream).await?;
-                        // Also where there is none: one may be on its way.
-                        self.store.jobs().want_within(Task::Report(DeploymentId(stream)), after).await?;
+                        let task = Task::Report(DeploymentId(stream));
+                        // Also where there is none, if one may be on its way.
+                        if reports > 0 || !self.store.jobs().is_idle(task).await? {
+                            self.store.jobs().want_within(task, after).await?;
+                        }
                         after += APART * (1 + u32::try_from(reports).unwrap_or(0));
                     }
                     "project" | "environment" | "installation" => {

@@ -1,6 +1,7 @@
 //! Rebuilding every projection from the log.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -36,9 +37,10 @@ pub struct Rebuilt {
 
 const PAGE: i64 = 5_000;
 /// So much of the log is folded at once; where something was appended meanwhile, those who append then have the machine
-/// for so many times as long as that took.
+/// for so many times as long as that took, up to a while: Postgres ends a transaction in which nothing happens for 10 s.
 const STRETCH: i64 = 20_000;
 const GIVES_WAY: u32 = 3;
+const AT_MOST: Duration = Duration::from_secs(3);
 /// The one event that may come after a deployment's end.
 const STRAY_STOPPED: &str = "deployment_stray_stopped";
 /// Most events of each kind that are named.
@@ -86,15 +88,18 @@ impl App {
         }
         let (mut fold, mut staging, mut position);
         loop {
-            let erasures = self.store.wake().erasures();
             staging = self.store.stage().await?;
             let mut snapshot = self.store.snapshot().await?;
             (fold, position) = self.fold_all(&mut snapshot, &mut staging, tell).await?;
+            let keys = snapshot.keys();
             snapshot.close().await?;
+            // Most of what came meanwhile while writers still go on.
+            position = self.fold_on(position, &mut fold, &mut staging).await?;
+            staging.flush().await?;
             staging.lock().await?;
             position = self.fold_on(position, &mut fold, &mut staging).await?;
             // What was staged names whoever was erased meanwhile.
-            if self.store.wake().erasures() == erasures {
+            if self.store.subjects().there(&keys).await?.len() == keys.len() {
                 break;
             }
         }
@@ -143,10 +148,11 @@ impl App {
     ) -> Result<(Fold, i64), ReadError> {
         let (head, mut fold, mut position) = (snapshot.head().await?, Fold::default(), 0);
         fold.kept = snapshot.streams_with(STRAY_STOPPED).await?.into_iter().map(DeploymentId).collect();
-        let mut there = head;
+        let (mut there, mut last) = (head, 0);
         while position < head {
             let begun = Instant::now();
             let fold_one = |row: &Row<'_>| {
+                last = row.position;
                 match row.actor().and_then(|_| row.event()) {
                     Ok(event) => fold.apply(row.position, &event, into),
                     Err(why) => {
@@ -163,11 +169,11 @@ impl App {
             tell(position, head);
             into.write().await?;
             let (now, _) = self.store.log().head().await?;
-            if std::mem::replace(&mut there, now) != now {
-                tokio::time::sleep(begun.elapsed() * GIVES_WAY).await;
+            if std::mem::replace(&mut there, now) != now && position < head {
+                tokio::time::sleep((begun.elapsed() * GIVES_WAY).min(AT_MOST)).await;
             }
         }
-        Ok((fold, position))
+        Ok((fold, last.max(position)))
     }
 
     /// Folds what came after a position.
@@ -178,6 +184,7 @@ impl App {
             let Some(last) = page.last() else { break };
             position = last.as_ref().map_or_else(|unread| unread.position, |recorded| recorded.position);
             self.fold_page(page, fold, staging).await?;
+            staging.write().await?;
         }
         Ok(position)
     }
@@ -212,8 +219,11 @@ impl App {
         let told = match self.store.log().stream(id.0).await {
             Ok(told) => told,
             Err(e @ ReadError::Database(_)) => return Err(e),
-            // It is named when the fold comes to it.
-            Err(_) => return Ok(()),
+            // It can't be told how it stood: its row is left as it is.
+            Err(_) => {
+                fold.halted.insert(id.0);
+                return Ok(());
+            }
         };
         for recorded in told.into_iter().filter(|r| r.position < before) {
             there = match (there, &recorded.event) {
@@ -267,7 +277,9 @@ impl Fold {
         let Unread { stream, correlation, .. } = unread;
         self.halted.extend([*stream, *correlation]);
         self.projects.remove(&ProjectId(*correlation));
-        if let Some(standing) = self.open.remove(&DeploymentId(*stream)) {
+        if let Some(standing) = self.open.remove(&DeploymentId(*stream))
+            && standing.deployment.state().is_open()
+        {
             self.halted.insert(standing.deployment.of.environment_id.0);
         }
     }

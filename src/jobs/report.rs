@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::Outcome;
 use super::last_words::LastWords;
-use super::slack_calls::{HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
+use super::slack_calls::{BLOCKED, HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
 use super::sync_message::{DELETE, UPDATE};
 use crate::app::posts_into;
-use crate::domain::deployment::{Person, State};
+use crate::domain::deployment::{Person, Stand, State};
 use crate::domain::event::{DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId, ReportId};
 use crate::domain::somebody;
@@ -59,31 +59,47 @@ pub async fn perform(job: SlackJob<'_>, deployment: DeploymentId) -> anyhow::Res
     let Some(card) = BuildCard::fold(&log.build(build).await?) else { return Ok(Outcome::Done) };
     let locks = job.app.locks_on(requested.of.project_id, requested.of.environment_id).await?;
     let owed = reports::of_deployment(&own, &locks);
-    if let Some(wait) = renew(job, to_renew, Some(&card), || reports::ever_of_deployment(&own)).await? {
+    let aside = match renew(job, to_renew, Some(&card), || reports::ever_of_deployment(&own)).await? {
+        Edited::Wait(wait) => return Ok(wait),
+        Edited::Aside(outcome) => Some(outcome),
+        Edited::Over => None,
+    };
+    if let Step::Wait(wait) = settle(job, deployment, build, &owed).await? {
         return Ok(wait);
     }
-    tell(job, deployment.0, &owed, Some((build, &card))).await
+    Ok(match tell(job, deployment.0, &owed, Some((build, &card))).await? {
+        Outcome::Done => aside.unwrap_or(Outcome::Done),
+        outcome => outcome,
+    })
 }
 
-/// Edits a report that is there and says something else; comes back with what the job has to wait for, or with a turn of its
-/// own for the next one. After Slack's other words than these it is not tried again.
+/// What became of an edit.
+pub(super) enum Edited {
+    /// It says what it is to say, or never will.
+    Over,
+    /// The job has to wait; or to come back, with a turn of its own for the next one.
+    Wait(Outcome),
+    /// What is in the way is in its channel's way alone, and an operator will mend it: the others don't wait for that.
+    Aside(Outcome),
+}
+
+/// Edits a report that is there and says something else.
 pub(super) async fn edit(
     job: SlackJob<'_>,
     id: ReportId,
     payload: &Payload,
     (channel, ts, digest): (&str, &str, Option<&[u8]>),
-    waits_after: &[&str],
-) -> anyhow::Result<Option<Outcome>> {
+) -> anyhow::Result<Edited> {
     let reports = job.app.store.reports();
     let wanted = render::digest(&payload.bytes());
     if digest == Some(&wanted[..]) {
-        return Ok(None);
+        return Ok(Edited::Over);
     }
     if let Some(wait) = job.turn(UPDATE, job.paces.update).await? {
-        return Ok(Some(wait));
+        return Ok(Edited::Wait(wait));
     }
     if !job.app.store.jobs().renew(job.claim).await? {
-        return Ok(Some(Outcome::Lost));
+        return Ok(Edited::Wait(Outcome::Lost));
     }
     match job.slack.update(channel, ts, payload).await {
         Ok(posted) => {
@@ -92,17 +108,20 @@ pub(super) async fn edit(
                 // What we said may have landed on top of something newer.
                 reports.doubted(id).await?;
                 job.app.store.jobs().want(job.claim.task).await?;
-                return Ok(Some(Outcome::Lost));
+                return Ok(Edited::Wait(Outcome::Lost));
             }
-            Ok(Some(Outcome::Later(Duration::ZERO, None)))
+            Ok(Edited::Wait(Outcome::Later(Duration::ZERO, None)))
         }
         // Somebody deleted it, or it can't be edited any more: what it said is in the log.
-        Err(SlackError::Refused(word)) if !is_one_of(&word, waits_after) => {
+        Err(e @ SlackError::Refused(_)) if matches!(&e, SlackError::Refused(word) if is_one_of(word, BLOCKED)) => {
+            job.trouble(UPDATE, e).await.map(Edited::Aside)
+        }
+        Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
             tracing::warn!(slack.error = %word, "Slack refuses an edit of a report");
             reports.not_told(job.claim, id, job.claim.task.key(), Some(&word)).await?;
-            Ok(None)
+            Ok(Edited::Over)
         }
-        Err(e) => job.trouble(UPDATE, e).await.map(Some),
+        Err(e) => job.trouble(UPDATE, e).await.map(Edited::Wait),
     }
 }
 
@@ -180,26 +199,9 @@ async fn tell_one(
         (To::Thread, None) => return Ok(Step::NotYet("the message of its build is not there yet".to_owned())),
     };
     if let Some(Told::Posting { channel, attempted_at, lookups }) = told {
-        if let Some(wait) = job.turn(HISTORY, job.paces.history).await? {
-            return Ok(Step::Wait(wait));
-        }
         let lost = Lost { channel: &channel, thread: thread.as_deref(), attempted_at, lookups };
-        match find(job.slack, lost, &Metadata::report(report.id)).await {
-            Ok(Some(ts)) => {
-                let place = Place { channel: &channel, ts: &ts };
-                reports.sent(job.claim, report.id, place, None).await?;
-                return Ok(Step::Over);
-            }
-            Ok(None) if lookups >= 1 => {}
-            Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) && word != TOO_MUCH => {
-                return Ok(not_told(Some(&word)).await?);
-            }
-            Ok(None) | Err(SlackError::Refused(_)) => {
-                reports.not_found(job.claim, report.id).await?;
-                let problem = "a post without an answer; the report is not there yet".to_owned();
-                return Ok(Step::Wait(Outcome::Later(job.paces.look_again, Some(problem))));
-            }
-            Err(e) => return Ok(Step::Wait(job.trouble(HISTORY, e).await?)),
+        if let Some(step) = look_for(job, report.id, about, lost).await? {
+            return Ok(step);
         }
     }
     // First a turn in the channel, then one in the workspace; people don't get so many.
@@ -233,6 +235,49 @@ async fn tell_one(
     post(job, Draft { id: report.id, about, to: &report.to, payload, channel, thread }).await
 }
 
+/// Looks for a report that was posted without an answer; `None` when it is not there.
+async fn look_for(job: SlackJob<'_>, id: ReportId, about: Uuid, lost: Lost<'_>) -> anyhow::Result<Option<Step>> {
+    let reports = job.app.store.reports();
+    if let Some(wait) = job.turn(HISTORY, job.paces.history).await? {
+        return Ok(Some(Step::Wait(wait)));
+    }
+    let (channel, lookups) = (lost.channel, lost.lookups);
+    Ok(match find(job.slack, lost, &Metadata::report(id)).await {
+        Ok(Some(ts)) => {
+            reports.sent(job.claim, id, Place { channel, ts: &ts }, None).await?;
+            Some(Step::Over)
+        }
+        Ok(None) if lookups >= 1 => None,
+        Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) && word != TOO_MUCH => {
+            reports.not_told(job.claim, id, about, Some(&word)).await?;
+            Some(Step::Over)
+        }
+        Ok(None) | Err(SlackError::Refused(_)) => {
+            reports.not_found(job.claim, id).await?;
+            let problem = "a post without an answer; the report is not there yet".to_owned();
+            Some(Step::Wait(Outcome::Later(job.paces.look_again, Some(problem))))
+        }
+        Err(e) => Some(Step::Wait(job.trouble(HISTORY, e).await?)),
+    })
+}
+
+/// What was posted without an answer and is not so any more is not told again; whether it was is found out.
+async fn settle(job: SlackJob<'_>, deployment: DeploymentId, build: BuildId, owed: &[Report]) -> anyhow::Result<Step> {
+    let reports = job.app.store.reports();
+    for id in reports.on_their_way(deployment.0).await?.into_iter().filter(|id| owed.iter().all(|of| of.id != *id)) {
+        let Some(Told::Posting { channel, attempted_at, lookups }) = reports.get(id).await? else { continue };
+        let message = job.app.store.messages().get(build).await?.filter(|message| message.channel == channel);
+        let thread = message.and_then(|message| message.ts);
+        let lost = Lost { channel: &channel, thread: thread.as_deref(), attempted_at, lookups };
+        match look_for(job, id, deployment.0, lost).await? {
+            Some(Step::Over) => return Ok(Step::Wait(Outcome::Later(Duration::ZERO, None))),
+            Some(step) => return Ok(step),
+            None => reports.not_told(job.claim, id, deployment.0, None).await?,
+        }
+    }
+    Ok(Step::Over)
+}
+
 /// The channel of the direct messages with a person.
 async fn channel_of(job: SlackJob<'_>, person: &Person) -> Result<Result<String, SlackError>, sqlx::Error> {
     Ok(match job.app.store.reports().channel_of(person).await? {
@@ -253,57 +298,65 @@ async fn payload(job: SlackJob<'_>, report: &Report, card: Option<&BuildCard>) -
     Ok(report::render(report, card.zip(links.as_ref()), &lines))
 }
 
-/// Renders those reports about a thing again that are to be: something was erased that they may tell. Comes back with what the
-/// job has to wait for, or with a turn of its own for the next one.
+/// Renders those reports about a thing again that are to be: something was erased that they may tell.
 pub(super) async fn renew(
     job: SlackJob<'_>,
     to_renew: Vec<Renewable>,
     card: Option<&BuildCard>,
     ever: impl FnOnce() -> Vec<Report>,
-) -> anyhow::Result<Option<Outcome>> {
+) -> anyhow::Result<Edited> {
     if to_renew.is_empty() {
-        return Ok(None);
+        return Ok(Edited::Over);
     }
-    let ever = ever();
+    let (ever, mut aside) = (ever(), Edited::Over);
     for old in to_renew {
-        let wait = match ever.iter().find(|report| report.id == old.id) {
+        let edited = match ever.iter().find(|report| report.id == old.id) {
             Some(report) => {
                 let Some(payload) = payload(job, report, card).await? else {
-                    return Ok(Some(Outcome::retry(job.claim.attempts, "the master key of its links is not set")));
+                    let problem = "the master key of its links is not set";
+                    return Ok(Edited::Wait(Outcome::retry(job.claim.attempts, problem)));
                 };
-                // Where nobody can write any more nothing is waited for: others are still to be told something.
-                edit(job, report.id, &payload, (&old.channel, &old.ts, old.digest.as_deref()), REMOVED).await?
+                edit(job, report.id, &payload, (&old.channel, &old.ts, old.digest.as_deref())).await?
             }
+            // Whose lock it was can't be read for now: it is there again with its key.
+            None if ever.iter().any(waits_for_the_unreadable) => continue,
             // What it was made of was erased too: that somebody waited for a lock of whoever it was.
             None if card.is_some() => take_back(job, &old).await?,
             // Somebody is reminded of their own lock.
-            None => None,
+            None => Edited::Over,
         };
-        if wait.is_some() {
-            return Ok(wait);
+        match edited {
+            Edited::Over => job.app.store.reports().renewed(job.claim, &old).await?,
+            Edited::Wait(_) => return Ok(edited),
+            Edited::Aside(_) => aside = edited,
         }
-        job.app.store.reports().renewed(job.claim, &old).await?;
     }
-    Ok(None)
+    Ok(aside)
+}
+
+fn waits_for_the_unreadable(report: &Report) -> bool {
+    let Fact::Deployment(then) = &report.fact else { return false };
+    let Stand::Locked { lock } = &then.deployment.stand else { return false };
+    somebody::nobody(lock.holder.id()) == Some(somebody::UNREADABLE)
 }
 
 /// Deletes a report that can't be told any more.
-async fn take_back(job: SlackJob<'_>, old: &Renewable) -> anyhow::Result<Option<Outcome>> {
+async fn take_back(job: SlackJob<'_>, old: &Renewable) -> anyhow::Result<Edited> {
     if let Some(wait) = job.turn(DELETE, job.paces.update).await? {
-        return Ok(Some(wait));
+        return Ok(Edited::Wait(wait));
     }
     if !job.app.store.jobs().renew(job.claim).await? {
-        return Ok(Some(Outcome::Lost));
+        return Ok(Edited::Wait(Outcome::Lost));
     }
     match job.slack.delete(&old.channel, &old.ts).await {
         Ok(()) => {}
         Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
             tracing::warn!(slack.error = %word, "Slack refuses to delete a report");
         }
-        Err(e) => return job.trouble(DELETE, e).await.map(Some),
+        Err(e) => return job.trouble(DELETE, e).await.map(Edited::Wait),
     }
     job.app.store.reports().not_told(job.claim, old.id, job.claim.task.key(), None).await?;
-    Ok(None)
+    Ok(Edited::Over)
 }
 
 /// The last lines that a deployment printed, masked as they are kept.

@@ -1,11 +1,10 @@
 //! Makes the messages of the locks of one thing say what the log says, and tells people that somebody else took theirs
 //! away, or that they may have forgotten one.
 
-use std::sync::LazyLock;
-
 use chrono::{DateTime, Utc};
 
-use super::slack_calls::{BLOCKED, REMOVED, SlackJob};
+use super::report::Edited;
+use super::slack_calls::SlackJob;
 use super::{Outcome, report};
 use crate::domain::ids::{LockableId, ReportId};
 use crate::domain::lock::Scope;
@@ -14,8 +13,6 @@ use crate::projections::reports::{self, Fact, Report, To};
 use crate::slack::report as rendered;
 use crate::store::reports::Told;
 
-/// Slack's words after which the message of a lock is edited later: what an operator will mend.
-static FOR_NOW: LazyLock<Vec<&str>> = LazyLock::new(|| [REMOVED, BLOCKED].concat());
 /// What is over is told for so long.
 const TOLD_FOR: chrono::Duration = chrono::Duration::days(1);
 
@@ -25,10 +22,15 @@ const TOLD_FOR: chrono::Duration = chrono::Duration::days(1);
 /// When the database does not answer.
 pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<Outcome> {
     let store = &job.app.store;
-    let Some(about) = job.app.told_of_locks(lockable).await? else { return Ok(Outcome::Done) };
-    let (what, project) = (about.what.as_str(), about.project.as_deref());
     // Before the log: what is erased after it was read is not renewed yet.
     let to_renew = store.reports().to_renew(lockable.0).await?;
+    let Some(about) = job.app.told_of_locks(lockable).await? else {
+        return Ok(match report::renew(job, to_renew, None, Vec::new).await? {
+            Edited::Over => Outcome::Done,
+            Edited::Wait(outcome) | Edited::Aside(outcome) => outcome,
+        });
+    };
+    let (what, project) = (about.what.as_str(), about.project.as_deref());
     let events = store.log().stream(lockable.0).await?;
     let now = store.clock().now();
     let since = now - TOLD_FOR;
@@ -55,18 +57,22 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
         let messages = channels.flat_map(|channel| cards.iter().map(|card| message(card, channel))).collect::<Vec<_>>();
         [messages, reports::of_locks(&events, DateTime::<Utc>::MIN_UTC, what, project)].concat()
     };
-    if let Some(wait) = report::renew(job, to_renew, None, ever).await? {
-        return Ok(wait);
-    }
+    let mut aside = match report::renew(job, to_renew, None, ever).await? {
+        Edited::Wait(wait) => return Ok(wait),
+        Edited::Aside(outcome) => Some(outcome),
+        Edited::Over => None,
+    };
     let mut owed = Vec::new();
     for (message, is_new) in messages {
         let told = store.reports().get(message.id).await?;
         if let Some(Told::Sent { channel, ts, digest }) = &told
             && let Some(payload) = rendered::render(&message, None, &[])
-            && let Some(wait) =
-                report::edit(job, message.id, &payload, (channel, ts, digest.as_deref()), &FOR_NOW).await?
         {
-            return Ok(wait);
+            match report::edit(job, message.id, &payload, (channel, ts, digest.as_deref())).await? {
+                Edited::Over => {}
+                Edited::Wait(wait) => return Ok(wait),
+                Edited::Aside(outcome) => aside = Some(outcome),
+            }
         }
         // What is over where nobody was told of it is nobody's news.
         if is_new || matches!(told, Some(Told::Posting { .. })) {
@@ -74,7 +80,10 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
         }
     }
     owed.extend(reports::of_locks(&events, since, what, project).into_iter().chain(forgotten));
-    report::tell(job, lockable.0, &owed, None).await
+    Ok(match report::tell(job, lockable.0, &owed, None).await? {
+        Outcome::Done => aside.unwrap_or(Outcome::Done),
+        outcome => outcome,
+    })
 }
 
 /// The message of a lock in a channel.

@@ -165,6 +165,8 @@ impl Store {
     pub async fn snapshot(&self) -> Result<Snapshot, sqlx::Error> {
         let mut connection = self.bulk().await?;
         sqlx::query("begin isolation level repeatable read read only").execute(&mut connection).await?;
+        // It keeps nobody waiting, and what is read is worked on meanwhile.
+        sqlx::query("set local idle_in_transaction_session_timeout = 0").execute(&mut connection).await?;
         let keys = sqlx::query_as!(Wrapped, "select id, kind, subject, key_id, nonce, ciphertext from subject_key");
         let opener = self.opening_with(keys.fetch_all(&mut connection).await?);
         Ok(Snapshot { connection, opener })
@@ -185,12 +187,19 @@ impl Snapshot {
         pass(&mut self.connection, after, until, &self.opener, visit).await
     }
 
-    /// The last position in it.
+    /// The position of its last event, whatever the head says.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn head(&mut self) -> Result<i64, sqlx::Error> {
-        sqlx::query_scalar!("select position from event_head").fetch_one(&mut self.connection).await
+        sqlx::query_scalar!(r#"select coalesce(max(position), 0) as "position!" from event"#)
+            .fetch_one(&mut self.connection)
+            .await
+    }
+
+    /// The keys of private texts that are in it.
+    pub fn keys(&self) -> Vec<SubjectKeyId> {
+        self.opener.keys()
     }
 
     /// Whether no row says how far anything has got, as in a database whose rows are lost.

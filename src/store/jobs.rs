@@ -570,7 +570,7 @@ impl Jobs<'_> {
         .fetch_all(&self.0.pool)
         .await?;
         let told = sqlx::query!(
-            r#"select distinct r.about, exists (select from deployment d where d.id = r.about) as "is_of_deployment!" from slack_report r
+            r#"select distinct r.about, exists (select from event e where e.stream_id = r.about and e.stream_type = 'deployment') as "is_of_deployment!" from slack_report r
                 where r.renew > 0 and r.state = 'sent'
                   and not exists (select 1 from job j where j.kind in ('report', 'report_lock') and j.key = r.about and j.state in ('ready', 'leased'))"#
         )

@@ -49,6 +49,11 @@ impl std::fmt::Debug for Opener {
 const MARK: usize = 12;
 
 impl Opener {
+    /// All that there are.
+    pub(super) fn keys(&self) -> Vec<SubjectKeyId> {
+        self.keys.keys().copied().map(SubjectKeyId).collect()
+    }
+
     /// The keys that texts opened since the last question were under, and that are not there any more.
     pub(super) fn missing(&self) -> BTreeSet<Uuid> {
         std::mem::take(&mut *self.missing.lock().expect("no holder of the lock panics"))

@@ -150,6 +150,8 @@ impl Staging {
     /// When the database does not answer.
     pub async fn lock(&mut self) -> Result<(), sqlx::Error> {
         sqlx::query("begin").execute(&mut self.connection).await?;
+        // The last events are read on another connection meanwhile.
+        sqlx::query("set local idle_in_transaction_session_timeout = 0").execute(&mut self.connection).await?;
         for Table { name, .. } in TABLES {
             let statement = format!("lock table {name} in share row exclusive mode");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut self.connection).await?;

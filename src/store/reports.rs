@@ -217,6 +217,15 @@ impl Reports<'_> {
             .map(|_| ())
     }
 
+    /// Those about a thing that were posted without an answer.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn on_their_way(self, about: Uuid) -> Result<Vec<ReportId>, sqlx::Error> {
+        let ids = sqlx::query_scalar!("select id from slack_report where about = $1 and state = 'posting'", about);
+        Ok(ids.fetch_all(&self.0.pool).await?.into_iter().map(ReportId).collect())
+    }
+
     /// Somebody or something was erased of which reports about a thing may tell: they are to be rendered again. Tells how
     /// many there are.
     ///

@@ -256,3 +256,27 @@ fn what_slack_refuses_is_not_tried_for_ever_and_harms_nothing_else() {
         assert_eq!(s.database.count("select count(*) from job where state <> 'done'").await, 0);
     });
 }
+
+#[test]
+fn what_was_told_without_an_answer_and_is_not_so_any_more_is_found_out_and_not_told_again() {
+    story(async |s| {
+        announced(s, 1).await;
+        s.writes("ben", "lock api Staging").await;
+        s.presses("ana", "master-1", "Staging").await;
+        assert_eq!(times(&s.threads(), "waits for the lock of ben"), 1, "{}", s.threads());
+        // Whoever posted it died before they noted that, and of the direct message nothing ever came.
+        let direct = s.standin.workspace().channel("U0ANA00001").unwrap().messages[0].ts.clone();
+        s.standin.workspace().delete("U0ANA00001", &direct);
+        s.database
+            .execute("update slack_report set state = 'posting', ts = null where about in (select id from deployment)")
+            .await;
+        s.runner.hold();
+        s.writes("ben", "unlock api Staging").await;
+        s.comes_to_show("*running*").await;
+        s.container_ends("master-1", 0).await;
+        assert_eq!(times(&s.threads(), "waits for the lock of ben"), 1, "{}", s.threads());
+        assert_eq!(times(&s.direct("ana"), "waits for the lock"), 0, "{}", s.direct("ana"));
+        let unclear = "select count(*) from slack_report where state = 'posting'";
+        assert_eq!(s.database.count(unclear).await, 0, "it is not known whether somebody was told");
+    });
+}
