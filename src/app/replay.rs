@@ -148,9 +148,9 @@ impl App {
     ) -> Result<(Fold, i64), ReadError> {
         let (head, mut fold, mut position) = (snapshot.head().await?, Fold::default(), 0);
         fold.kept = snapshot.streams_with(STRAY_STOPPED).await?.into_iter().map(DeploymentId).collect();
-        let (mut there, mut last) = (head, 0);
+        let (mut there, mut last, mut is_gap) = (head, 0, false);
         while position < head {
-            let begun = Instant::now();
+            let (begun, before) = (Instant::now(), last);
             let fold_one = |row: &Row<'_>| {
                 last = row.position;
                 match row.actor().and_then(|_| row.event()) {
@@ -162,10 +162,10 @@ impl App {
                 }
                 true
             };
-            // What somebody planted behind the head counts too.
-            let until = if position + STRETCH < head { position + STRETCH } else { i64::MAX };
+            // What somebody planted far behind the others is reached in one step.
+            let until = if position + STRETCH < head && !is_gap { position + STRETCH } else { i64::MAX };
             snapshot.events(position, until, fold_one).await?;
-            position = head.min(until);
+            (position, is_gap) = (head.min(until), last == before);
             tell(position, head);
             into.write().await?;
             let (now, _) = self.store.log().head().await?;
