@@ -37,7 +37,7 @@ pub struct Rebuilt {
 
 const PAGE: i64 = 5_000;
 /// So much of the log is folded at once; where something was appended meanwhile, those who append then have the machine
-/// for so many times as long as that took, up to a while: Postgres ends a transaction in which nothing happens for 10 s.
+/// for so many times as long as that took, up to a while: a replay comes to its end on a slow machine too.
 const STRETCH: i64 = 20_000;
 const GIVES_WAY: u32 = 3;
 const AT_MOST: Duration = Duration::from_secs(3);
