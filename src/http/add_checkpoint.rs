@@ -17,7 +17,7 @@ const BODY_MAX: usize = 64 * 1024;
 ///
 /// # Errors
 /// As the protocol has them; 408 for a body that does not come, 413 for one that is too large, 503 when the database is
-/// away.
+/// away, or when too many wait for their turn.
 pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response, Answer> {
     let body = match collected(Limited::new(request.into_body(), BODY_MAX)).await {
         Some(Ok(body)) => body,
@@ -26,7 +26,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response
         }
         None => return Err(Answer(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
     };
-    let _place = web.room.witnessing()?;
+    let _place = web.room.witnessing().await?;
     let body = std::str::from_utf8(&body).map_err(|_| refused(&NotCosigned::Malformed, StatusCode::BAD_REQUEST))?;
     match web.app.cosign(body).await {
         Ok(line) => Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], line).into_response()),

@@ -100,10 +100,7 @@ impl Room {
 
     /// A place for a pass over a whole log, when there is one within some seconds.
     pub(super) async fn work(&self) -> Result<OwnedSemaphorePermit, Answer> {
-        match tokio::time::timeout(PATIENCE, Arc::clone(&self.work).acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => place(&self.work),
-        }
+        turn(&self.work).await
     }
 
     /// A place for a request of Slack that has arrived whole.
@@ -111,14 +108,24 @@ impl Room {
         place(&self.slack)
     }
 
-    /// A place for a log that wants to be witnessed: few, because anybody may ask.
-    pub(super) fn witnessing(&self) -> Result<OwnedSemaphorePermit, Answer> {
-        place(&self.witnessing)
+    /// A turn for a log that wants to be witnessed, when there is one within some seconds: few at a time, because anybody
+    /// may ask, and all ask at the same moment, because a checkpoint is made once a minute. Who waits takes a place of
+    /// the others.
+    pub(super) async fn witnessing(&self) -> Result<[OwnedSemaphorePermit; 2], Answer> {
+        let place = self.of_others()?;
+        Ok([place, turn(&self.witnessing).await?])
     }
 
     /// A place for a request of anybody else that has arrived whole.
     pub(super) fn of_others(&self) -> Result<OwnedSemaphorePermit, Answer> {
         place(&self.others)
+    }
+}
+
+async fn turn(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Answer> {
+    match tokio::time::timeout(PATIENCE, Arc::clone(places).acquire_owned()).await {
+        Ok(Ok(place)) => Ok(place),
+        _ => place(places),
     }
 }
 

@@ -245,6 +245,30 @@ fn of_two_at_once_one_is_cosigned_and_the_other_hears_how_far_the_log_is() {
     });
 }
 
+#[test]
+fn when_many_ask_at_the_same_moment_each_gets_its_turn() {
+    story(async |s| {
+        let w = witnessed(s).await;
+        let signer = coolops::proof::checkpoint::LogKey::read(&w.anchored.private.clone().into()).unwrap();
+        // Nobody is done before all have asked.
+        let mut held = s.database.owner().await;
+        sqlx::raw_sql("begin; lock table witnessed").execute(&mut held).await.unwrap();
+        let notes: Vec<String> = (1..=12).map(|n| signer.sign(n, [n as u8; 32])).collect();
+        let asked = futures::future::join_all(notes.iter().map(|note| first(&w, note)));
+        let released = async {
+            let waiting =
+                "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+            while s.database.count(waiting).await < 4 {}
+            sqlx::raw_sql("commit").execute(&mut held).await.unwrap();
+        };
+        let (mut answers, ()) = futures::join!(asked, released);
+        // Who was first, and however many came after smaller ones.
+        answers.sort();
+        answers.dedup();
+        assert_eq!(answers, [StatusCode::OK, StatusCode::CONFLICT]);
+    });
+}
+
 /// Submits a checkpoint as the first that the witness sees.
 async fn first(w: &Witnessed, note: &str) -> StatusCode {
     let body = Submission { old: 0, proof: vec![], note: note.to_owned() }.text();
