@@ -5,6 +5,7 @@
 
 pub mod checkpointer;
 pub mod crew;
+mod edit_report;
 mod end_lock;
 mod erase_output;
 mod erase_person;
@@ -45,6 +46,15 @@ impl Outcome {
     pub fn retry(attempts: i32, problem: impl Into<String>) -> Self {
         let seconds = 1_u64 << u32::try_from(attempts.clamp(1, 7) - 1).unwrap_or(0);
         Self::Later(Duration::from_secs(seconds.min(60)), Some(problem.into()))
+    }
+
+    /// Of two reasons to come back the one that comes first; done when there is none.
+    fn or_sooner(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Done, outcome) | (outcome, Self::Done) => outcome,
+            (Self::Later(one, of_one), Self::Later(other, _)) if one <= other => Self::Later(one, of_one),
+            (Self::Later(..), outcome) | (outcome, _) => outcome,
+        }
     }
 }
 

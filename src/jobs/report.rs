@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::Outcome;
 use super::last_words::LastWords;
 use super::slack_calls::{BLOCKED, HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
 use super::sync_message::{DELETE, UPDATE};
+use super::{Outcome, edit_report};
 use crate::app::posts_into;
 use crate::domain::deployment::{Person, Stand, State};
 use crate::domain::event::{DeploymentEvent, Event};
@@ -59,81 +59,24 @@ pub async fn perform(job: SlackJob<'_>, deployment: DeploymentId) -> anyhow::Res
     let Some(card) = BuildCard::fold(&log.build(build).await?) else { return Ok(Outcome::Done) };
     let locks = job.app.locks_on(requested.of.project_id, requested.of.environment_id).await?;
     let owed = reports::of_deployment(&own, &locks);
-    let aside = match renew(job, to_renew, Some(&card), || reports::ever_of_deployment(&own)).await? {
-        Edited::Wait(wait) => return Ok(wait),
-        Edited::Aside(outcome) => Some(outcome),
-        Edited::Over => None,
+    let aside = match edit_report::renew(job, to_renew, Some(&card), || reports::ever_of_deployment(&own)).await? {
+        Step::Wait(wait) => return Ok(wait),
+        Step::Aside(outcome) => outcome,
+        Step::Over => Outcome::Done,
     };
     if let Step::Wait(wait) = settle(job, deployment, build, &owed).await? {
         return Ok(wait);
     }
-    Ok(match tell(job, deployment.0, &owed, Some((build, &card))).await? {
-        Outcome::Done => aside.unwrap_or(Outcome::Done),
-        outcome => outcome,
-    })
+    Ok(aside.or_sooner(tell(job, deployment.0, &owed, Some((build, &card))).await?))
 }
 
-/// What became of an edit.
-pub(super) enum Edited {
+/// What became of one report.
+pub(super) enum Step {
     /// It says what it is to say, or never will.
     Over,
     /// The job has to wait; or to come back, with a turn of its own for the next one.
     Wait(Outcome),
-    /// What is in the way is in its channel's way alone, and an operator will mend it: the others don't wait for that.
-    Aside(Outcome),
-}
-
-/// Edits a report that is there and says something else.
-pub(super) async fn edit(
-    job: SlackJob<'_>,
-    id: ReportId,
-    payload: &Payload,
-    (channel, ts, digest): (&str, &str, Option<&[u8]>),
-) -> anyhow::Result<Edited> {
-    let reports = job.app.store.reports();
-    let wanted = render::digest(&payload.bytes());
-    if digest == Some(&wanted[..]) {
-        return Ok(Edited::Over);
-    }
-    if let Some(wait) = job.turn(UPDATE, job.paces.update).await? {
-        return Ok(Edited::Wait(wait));
-    }
-    if !job.app.store.jobs().renew(job.claim).await? {
-        return Ok(Edited::Wait(Outcome::Lost));
-    }
-    match job.slack.update(channel, ts, payload).await {
-        Ok(posted) => {
-            let place = Place { channel: &posted.channel, ts: &posted.ts };
-            if !reports.sent(job.claim, id, place, Some(&wanted)).await? {
-                // What we said may have landed on top of something newer.
-                reports.doubted(id).await?;
-                job.app.store.jobs().want(job.claim.task).await?;
-                return Ok(Edited::Wait(Outcome::Lost));
-            }
-            Ok(Edited::Wait(Outcome::Later(Duration::ZERO, None)))
-        }
-        // Somebody deleted it, or it can't be edited any more: what it said is in the log.
-        Err(e @ SlackError::Refused(_)) if matches!(&e, SlackError::Refused(word) if is_one_of(word, BLOCKED)) => {
-            job.trouble(UPDATE, e).await.map(Edited::Aside)
-        }
-        Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
-            tracing::warn!(slack.error = %word, "Slack refuses an edit of a report");
-            reports.not_told(job.claim, id, job.claim.task.key(), Some(&word)).await?;
-            Ok(Edited::Over)
-        }
-        Err(e) => job.trouble(UPDATE, e).await.map(Edited::Wait),
-    }
-}
-
-/// What became of one report.
-enum Step {
-    /// It is told, or will not be.
-    Over,
-    /// The job has to wait.
-    Wait(Outcome),
-    /// What it needs is not there yet, and why: the others don't wait for that.
-    NotYet(String),
-    /// What is in the way is in its channel's way alone: neither do the others wait for that.
+    /// What it needs is not there yet, or in its channel's way alone: the others don't wait for that.
     Aside(Outcome),
 }
 
@@ -144,7 +87,7 @@ pub(super) async fn tell(
     owed: &[Report],
     of: Option<(BuildId, &BuildCard)>,
 ) -> anyhow::Result<Outcome> {
-    let (mut not_yet, mut aside) = (None, None);
+    let mut aside = Outcome::Done;
     for report in owed {
         let told = job.app.store.reports().get(report.id).await?;
         if matches!(told, Some(Told::Over | Told::Sent { .. })) {
@@ -153,14 +96,15 @@ pub(super) async fn tell(
         match tell_one(job, about, report, of, told).await? {
             Step::Over => return Ok(Outcome::Later(Duration::ZERO, None)),
             Step::Wait(outcome) => return Ok(outcome),
-            Step::NotYet(why) => not_yet = Some(why),
-            Step::Aside(outcome) => aside = Some(outcome),
+            Step::Aside(outcome) => aside = aside.or_sooner(outcome),
         }
     }
-    Ok(match not_yet {
-        Some(why) => Outcome::retry(job.claim.attempts, why),
-        None => aside.unwrap_or(Outcome::Done),
-    })
+    Ok(aside)
+}
+
+/// What it needs is not there yet.
+fn not_yet(job: SlackJob<'_>, why: &str) -> Step {
+    Step::Aside(Outcome::retry(job.claim.attempts, why))
 }
 
 async fn tell_one(
@@ -194,9 +138,9 @@ async fn tell_one(
         (To::Thread, Some(sent)) => match (sent.state, sent.ts) {
             (MessageState::Live, Some(ts)) => (Some(sent.channel), Some(ts)),
             (MessageState::Gone, _) => return Ok(not_told(Some("message_not_found")).await?),
-            _ => return Ok(Step::NotYet("the message of its build can't be posted to".to_owned())),
+            _ => return Ok(not_yet(job, "the message of its build can't be posted to")),
         },
-        (To::Thread, None) => return Ok(Step::NotYet("the message of its build is not there yet".to_owned())),
+        (To::Thread, None) => return Ok(not_yet(job, "the message of its build is not there yet")),
     };
     if let Some(Told::Posting { channel, attempted_at, lookups }) = told {
         let lost = Lost { channel: &channel, thread: thread.as_deref(), attempted_at, lookups };
@@ -226,7 +170,7 @@ async fn tell_one(
         (None, To::Thread | To::Channel(_)) => return Ok(Step::Over),
     };
     let Some(payload) = payload(job, report, of.map(|(_, card)| card)).await? else {
-        return Ok(Step::NotYet("the master key of its links is not set".to_owned()));
+        return Ok(not_yet(job, "the master key of its links is not set"));
     };
     let thread = match thread {
         Some(ts) => Some((ts, broadcasts(job, report).await?)),
@@ -287,7 +231,11 @@ async fn channel_of(job: SlackJob<'_>, person: &Person) -> Result<Result<String,
 }
 
 /// What is sent. None when its links can't be made because their master key is not set, which the build's message says.
-async fn payload(job: SlackJob<'_>, report: &Report, card: Option<&BuildCard>) -> anyhow::Result<Option<Payload>> {
+pub(super) async fn payload(
+    job: SlackJob<'_>,
+    report: &Report,
+    card: Option<&BuildCard>,
+) -> anyhow::Result<Option<Payload>> {
     let links = card.and_then(|card| job.app.keys.links(&card.link_key));
     let lines = match (&report.fact, &report.to) {
         (Fact::Deployment(line), To::Thread) if report.went_wrong => {
@@ -296,67 +244,6 @@ async fn payload(job: SlackJob<'_>, report: &Report, card: Option<&BuildCard>) -
         _ => Vec::new(),
     };
     Ok(report::render(report, card.zip(links.as_ref()), &lines))
-}
-
-/// Renders those reports about a thing again that are to be: something was erased that they may tell.
-pub(super) async fn renew(
-    job: SlackJob<'_>,
-    to_renew: Vec<Renewable>,
-    card: Option<&BuildCard>,
-    ever: impl FnOnce() -> Vec<Report>,
-) -> anyhow::Result<Edited> {
-    if to_renew.is_empty() {
-        return Ok(Edited::Over);
-    }
-    let (ever, mut aside) = (ever(), Edited::Over);
-    for old in to_renew {
-        let edited = match ever.iter().find(|report| report.id == old.id) {
-            Some(report) => {
-                let Some(payload) = payload(job, report, card).await? else {
-                    let problem = "the master key of its links is not set";
-                    return Ok(Edited::Wait(Outcome::retry(job.claim.attempts, problem)));
-                };
-                edit(job, report.id, &payload, (&old.channel, &old.ts, old.digest.as_deref())).await?
-            }
-            // Whose lock it was can't be read for now: it is there again with its key.
-            None if ever.iter().any(waits_for_the_unreadable) => continue,
-            // What it was made of was erased too: that somebody waited for a lock of whoever it was.
-            None if card.is_some() => take_back(job, &old).await?,
-            // Somebody is reminded of their own lock.
-            None => Edited::Over,
-        };
-        match edited {
-            Edited::Over => job.app.store.reports().renewed(job.claim, &old).await?,
-            Edited::Wait(_) => return Ok(edited),
-            Edited::Aside(_) => aside = edited,
-        }
-    }
-    Ok(aside)
-}
-
-fn waits_for_the_unreadable(report: &Report) -> bool {
-    let Fact::Deployment(then) = &report.fact else { return false };
-    let Stand::Locked { lock } = &then.deployment.stand else { return false };
-    somebody::nobody(lock.holder.id()) == Some(somebody::UNREADABLE)
-}
-
-/// Deletes a report that can't be told any more.
-async fn take_back(job: SlackJob<'_>, old: &Renewable) -> anyhow::Result<Edited> {
-    if let Some(wait) = job.turn(DELETE, job.paces.update).await? {
-        return Ok(Edited::Wait(wait));
-    }
-    if !job.app.store.jobs().renew(job.claim).await? {
-        return Ok(Edited::Wait(Outcome::Lost));
-    }
-    match job.slack.delete(&old.channel, &old.ts).await {
-        Ok(()) => {}
-        Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) => {
-            tracing::warn!(slack.error = %word, "Slack refuses to delete a report");
-        }
-        Err(e) => return job.trouble(DELETE, e).await.map(Edited::Wait),
-    }
-    job.app.store.reports().not_told(job.claim, old.id, job.claim.task.key(), None).await?;
-    Ok(Edited::Over)
 }
 
 /// The last lines that a deployment printed, masked as they are kept.
@@ -418,7 +305,7 @@ async fn post(job: SlackJob<'_>, draft: Draft<'_>) -> anyhow::Result<Step> {
                 reports.forget_channel_of(person).await?;
             }
             reports.not_posted(job.claim, id).await?;
-            Ok(Step::NotYet(word))
+            Ok(not_yet(job, &word))
         }
         Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) && !is_one_of(&word, FOR_NOW) => {
             tracing::warn!(slack.error = %word, "Slack refuses a report; coolops doctor tells how many");

@@ -3,9 +3,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::report::Edited;
+use super::report::Step;
 use super::slack_calls::SlackJob;
-use super::{Outcome, report};
+use super::{Outcome, edit_report, report};
 use crate::domain::ids::{LockableId, ReportId};
 use crate::domain::lock::Scope;
 use crate::projections::lock_card::{self, LockCard};
@@ -25,9 +25,9 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
     // Before the log: what is erased after it was read is not renewed yet.
     let to_renew = store.reports().to_renew(lockable.0).await?;
     let Some(about) = job.app.told_of_locks(lockable).await? else {
-        return Ok(match report::renew(job, to_renew, None, Vec::new).await? {
-            Edited::Over => Outcome::Done,
-            Edited::Wait(outcome) | Edited::Aside(outcome) => outcome,
+        return Ok(match edit_report::renew(job, to_renew, None, Vec::new).await? {
+            Step::Over => Outcome::Done,
+            Step::Wait(outcome) | Step::Aside(outcome) => outcome,
         });
     };
     let (what, project) = (about.what.as_str(), about.project.as_deref());
@@ -57,10 +57,10 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
         let messages = channels.flat_map(|channel| cards.iter().map(|card| message(card, channel))).collect::<Vec<_>>();
         [messages, reports::of_locks(&events, DateTime::<Utc>::MIN_UTC, what, project)].concat()
     };
-    let mut aside = match report::renew(job, to_renew, None, ever).await? {
-        Edited::Wait(wait) => return Ok(wait),
-        Edited::Aside(outcome) => Some(outcome),
-        Edited::Over => None,
+    let mut aside = match edit_report::renew(job, to_renew, None, ever).await? {
+        Step::Wait(wait) => return Ok(wait),
+        Step::Aside(outcome) => outcome,
+        Step::Over => Outcome::Done,
     };
     let mut owed = Vec::new();
     for (message, is_new) in messages {
@@ -68,10 +68,10 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
         if let Some(Told::Sent { channel, ts, digest }) = &told
             && let Some(payload) = rendered::render(&message, None, &[])
         {
-            match report::edit(job, message.id, &payload, (channel, ts, digest.as_deref())).await? {
-                Edited::Over => {}
-                Edited::Wait(wait) => return Ok(wait),
-                Edited::Aside(outcome) => aside = Some(outcome),
+            match edit_report::edit(job, message.id, &payload, (channel, ts, digest.as_deref())).await? {
+                Step::Over => {}
+                Step::Wait(wait) => return Ok(wait),
+                Step::Aside(outcome) => aside = aside.or_sooner(outcome),
             }
         }
         // What is over where nobody was told of it is nobody's news.
@@ -80,10 +80,7 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
         }
     }
     owed.extend(reports::of_locks(&events, since, what, project).into_iter().chain(forgotten));
-    Ok(match report::tell(job, lockable.0, &owed, None).await? {
-        Outcome::Done => aside.unwrap_or(Outcome::Done),
-        outcome => outcome,
-    })
+    Ok(aside.or_sooner(report::tell(job, lockable.0, &owed, None).await?))
 }
 
 /// The message of a lock in a channel.
