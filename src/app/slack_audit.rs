@@ -1,30 +1,40 @@
-//! What Slack shows of builds, held against what it was sent; and how it is made right.
+//! What Slack shows of ours, held against what it was sent; and how it is made right.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::App;
-use crate::domain::ids::BuildId;
+use crate::domain::ids::{BuildId, LockableId, ReportId};
 use crate::domain::react::Task;
-use crate::slack::client::{Shown, Slack, SlackError, TOO_MUCH};
+use crate::projections::build_card::BuildCard;
+use crate::projections::{lock_card, reports};
+use crate::slack::client::{Slack, SlackError, TOO_MUCH};
+use crate::slack::shown::{Of, Shown};
+use crate::slack::{render, report};
 use crate::store::limits::Pace;
+use crate::store::log::ReadError;
+use crate::store::reports::{Stray, Told};
 
 /// Pages of a channel's history that are looked through, of 200 messages each.
 const PAGES_MAX: usize = 50;
 
 /// In what way a message is not as it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wrong {
     /// Slack does not show it any more.
     Missing,
-    /// There is a second one of its build.
+    /// It is a second one.
     Doubled,
-    /// It says something else than what was sent last.
+    /// It says what the log does not bear out.
+    Edited,
+    /// It says what was so before.
     Stale,
-    /// It is marked as ours, and its build is not known here: another installation's, or of a history that was given up.
+    /// It is marked as ours, and what it is about is not known here: another installation's, or of a history that was given
+    /// up.
     NotOurs,
 }
 
@@ -34,6 +44,7 @@ impl Wrong {
         match self {
             Self::Missing => "missing",
             Self::Doubled => "doubled",
+            Self::Edited => "edited",
             Self::Stale => "stale",
             Self::NotOurs => "not_ours",
         }
@@ -41,16 +52,20 @@ impl Wrong {
 }
 
 /// A message that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Found {
     /// In what way.
     pub wrong: Wrong,
-    /// Its build.
-    pub build: BuildId,
+    /// What it is.
+    #[serde(flatten)]
+    pub of: Of,
     /// The channel.
     pub channel: String,
     /// Slack's name for it there.
     pub ts: String,
+    /// What it says, where it is there.
+    #[serde(skip)]
+    pub said: String,
 }
 
 /// Why it can't be told.
@@ -70,34 +85,60 @@ pub enum NoAudit {
     Database(#[from] sqlx::Error),
 }
 
-/// A text without what Slack may write in another way: links that it found itself, names of emoji, spaces and signs.
-fn bare(text: &str) -> String {
-    let mut rest = text;
-    let mut labels = String::new();
-    while let Some((before, link)) = rest.split_once('<') {
-        labels.push_str(before);
-        let Some((link, after)) = link.split_once('>') else { break };
-        labels.push_str(link.split_once('|').map_or(link, |(_, label)| label));
-        rest = after;
-    }
-    labels.push_str(rest);
-    let is_emoji = |word: &str| {
-        !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_+-".contains(c))
-    };
-    // Every second part of a text that is cut at its colons may be the name of an emoji.
-    let mut parts: Vec<&str> = labels.split(':').collect();
-    let last = parts.len().saturating_sub(1);
-    for (n, part) in parts.iter_mut().enumerate() {
-        if n > 0 && n < last && is_emoji(part) {
-            *part = "";
+/// A message that a channel should show.
+#[derive(Clone, PartialEq, Eq)]
+struct Expected {
+    of: Of,
+    thread: Option<String>,
+    ts: String,
+    /// What it was sent last, where that is known.
+    text: Option<String>,
+}
+
+/// Reads a channel, in turn with everybody else who reads.
+struct Reader<'a> {
+    app: &'a App,
+    slack: &'a Slack,
+    turns: (&'a str, Pace),
+    channel: &'a str,
+    since: DateTime<Utc>,
+}
+
+impl Reader<'_> {
+    /// What the channel shows, or a thread there; none where there is no such thread any more.
+    async fn shown(&self, thread: Option<&str>) -> Result<Option<Vec<Shown>>, NoAudit> {
+        let refused = |why| NoAudit::Slack { channel: self.channel.to_owned(), why };
+        let paces = self.app.store.paces();
+        let (mut shown, mut from) = (Vec::new(), String::new());
+        for _ in 0..PAGES_MAX {
+            let (scope, pace) = self.turns;
+            tokio::time::sleep(paces.reserve_turn(scope, pace).await?).await;
+            let (page, next) = match self.slack.shown(self.channel, thread, self.since, &from).await {
+                Err(SlackError::Refused(word)) if thread.is_some() && word.starts_with("thread_not_found") => {
+                    return Ok(None);
+                }
+                Err(why) => {
+                    if let SlackError::RateLimited(wait) = &why {
+                        paces.block(scope, *wait).await?;
+                    }
+                    return Err(refused(why));
+                }
+                Ok(page) => page,
+            };
+            shown.extend(page);
+            match next {
+                Some(next) => from = next,
+                None => return Ok(Some(shown)),
+            }
         }
+        Err(refused(SlackError::Refused(TOO_MUCH.to_owned())))
     }
-    parts.concat().chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
 impl App {
-    /// Reads back what Slack shows in some channels of builds since a time, and tells what is not as it was sent. Each
-    /// page waits for a turn in a scope, where one is given with its pace.
+    /// Reads back what Slack shows in some channels since a time, and in the threads where something was told since, and
+    /// tells what is not as it was sent. Each page waits for a turn in a scope. What is being posted, edited or deleted is
+    /// not judged.
     ///
     /// # Errors
     /// See [`NoAudit`].
@@ -106,94 +147,172 @@ impl App {
         slack: &Slack,
         channels: &[String],
         since: DateTime<Utc>,
-        turns: Option<(&str, Pace)>,
+        turns: (&str, Pace),
     ) -> Result<Vec<Found>, NoAudit> {
-        let mut found = Vec::new();
+        let mut all = Vec::new();
         for channel in channels {
-            let refused = |why| NoAudit::Slack { channel: channel.clone(), why };
-            // What is posted or edited meanwhile is not judged.
-            let before = self.store.messages().live_since(channel, since).await?;
-            let (mut shown, mut from) = (Vec::new(), Some(String::new()));
-            for _ in 0..PAGES_MAX {
-                let Some(at) = from.take() else { break };
-                if let Some((scope, pace)) = turns {
-                    tokio::time::sleep(self.store.paces().reserve_turn(scope, pace).await?).await;
-                }
-                let (page, next) = slack.builds_in(channel, since, &at).await.map_err(refused)?;
-                shown.extend(page);
-                from = next;
-            }
-            if from.is_some() {
-                return Err(refused(SlackError::Refused(TOO_MUCH.to_owned())));
-            }
-            let mut sent = self.store.messages().live_since(channel, since).await?;
-            sent.retain(|now| before.contains(now));
-            let by_build: HashMap<BuildId, &str> = sent.iter().map(|s| (s.build, s.ts.as_str())).collect();
-            let there: HashSet<&str> = shown.iter().map(|shown| shown.ts.as_str()).collect();
-            let tell = |wrong, build, ts: &str| Found { wrong, build, channel: channel.clone(), ts: ts.to_owned() };
-            found.extend(
-                sent.iter()
-                    .filter(|sent| !there.contains(sent.ts.as_str()))
-                    .map(|sent| tell(Wrong::Missing, sent.build, &sent.ts)),
-            );
-            for Shown { build, ts, text } in &shown {
-                let is_it = by_build.get(build).is_some_and(|own| own == ts);
-                if is_it {
-                    let told = sent.iter().find(|sent| sent.build == *build).and_then(|sent| sent.text.as_deref());
-                    if told.is_some_and(|told| bare(told) != bare(text)) {
-                        found.push(tell(Wrong::Stale, *build, ts));
-                    }
-                } else if self.store.directory().build(*build).await?.is_none() {
-                    found.push(tell(Wrong::NotOurs, *build, ts));
-                } else if self
-                    .store
-                    .messages()
-                    .get(*build)
-                    .await?
-                    .is_some_and(|own| own.ts.is_some_and(|own| own != *ts))
-                {
-                    found.push(tell(Wrong::Doubled, *build, ts));
+            let mut found = self.audit_channel(&Reader { app: self, slack, turns, channel, since }).await?;
+            found.sort_by(|one, other| one.ts.cmp(&other.ts));
+            for one in found {
+                let is_idle = match self.task_of(one.of).await? {
+                    Some((_, task)) => self.store.jobs().is_idle(task).await?,
+                    None => true,
+                };
+                if is_idle {
+                    all.push(one);
                 }
             }
+        }
+        Ok(all)
+    }
+
+    async fn audit_channel(&self, reader: &Reader<'_>) -> Result<Vec<Found>, NoAudit> {
+        let (channel, since) = (reader.channel, reader.since);
+        let before = self.expected(channel, since).await?;
+        let mut shown = reader.shown(None).await?.unwrap_or_default();
+        let mut unreadable = HashSet::new();
+        let threads: BTreeSet<&String> = before.iter().filter_map(|one| one.thread.as_ref()).collect();
+        for thread in threads {
+            match reader.shown(Some(thread)).await? {
+                Some(replies) => shown.extend(replies),
+                None => drop(unreadable.insert(thread)),
+            }
+        }
+        // A thread shows its first message again; the channel shows some replies too.
+        let mut seen = HashSet::new();
+        shown.retain(|shown| seen.insert(shown.ts.clone()));
+        let mut expected = self.expected(channel, since).await?;
+        expected.retain(|now| {
+            before.contains(now) && now.thread.as_ref().is_none_or(|thread| !unreadable.contains(thread))
+        });
+        let tell = |wrong, of, ts: &str, said: &str| {
+            let (channel, ts, said) = (channel.to_owned(), ts.to_owned(), said.to_owned());
+            Found { wrong, of, channel, ts, said }
+        };
+        let missing = expected.iter().filter(|one| !seen.contains(&one.ts));
+        let mut found: Vec<Found> = missing.map(|one| tell(Wrong::Missing, one.of, &one.ts, "")).collect();
+        for shown in &shown {
+            let wrong = match (expected.iter().find(|one| one.ts == shown.ts), shown.of) {
+                // Its mark was taken away.
+                (Some(own), of) if of != Some(own.of) => Some((own.of, Wrong::Edited)),
+                (Some(Expected { text: Some(text), of, .. }), _) if !shown.says(text) => {
+                    Some((*of, self.how_it_differs(*of, channel, shown).await?))
+                }
+                (None, Some(of)) => self.what_else_it_is(of, channel, shown).await?.map(|wrong| (of, wrong)),
+                (Some(_), _) | (None, None) => None,
+            };
+            found.extend(wrong.map(|(of, wrong)| tell(wrong, of, &shown.ts, &shown.text)));
         }
         Ok(found)
     }
 
-    /// Has what was found made right from the log, by whoever syncs messages: an edit, a new post (once in a build's life),
-    /// the deletion of a second one. What is not ours is left alone. Tells how many are on their way.
+    async fn expected(&self, channel: &str, since: DateTime<Utc>) -> Result<Vec<Expected>, sqlx::Error> {
+        let messages = self.store.messages().live_since(channel, since).await?.into_iter();
+        let messages = messages.map(|m| Expected { of: Of::Build(m.build), thread: None, ts: m.ts, text: m.text });
+        let reports = self.store.reports().live_since(channel, since).await?.into_iter();
+        let reports =
+            reports.map(|r| Expected { of: Of::Report(r.id), thread: r.thread, ts: r.ts, text: Some(r.text) });
+        Ok(messages.chain(reports).collect())
+    }
+
+    /// What is wrong with one that says something else than it was sent last.
+    async fn how_it_differs(&self, of: Of, channel: &str, shown: &Shown) -> Result<Wrong, sqlx::Error> {
+        let said = match of {
+            Of::Build(build) => self.ever_said(build).await,
+            Of::Report(report) => match self.store.reports().subject(report).await? {
+                Some((_, Task::ReportLock(lockable))) => self.ever_said_of_lock(report, lockable, channel).await,
+                // A reply says the same for as long as it is there.
+                _ => Ok(Vec::new()),
+            },
+        };
+        match said {
+            Ok(said) if said.iter().any(|text| shown.says(text)) => Ok(Wrong::Stale),
+            Ok(_) => Ok(Wrong::Edited),
+            Err(ReadError::Database(e)) => Err(e),
+            // It can't be told what it said before.
+            Err(_) => Ok(Wrong::Stale),
+        }
+    }
+
+    /// What a build's message said after each of its events.
+    async fn ever_said(&self, build: BuildId) -> Result<Vec<String>, ReadError> {
+        let (mut card, mut said) = (None, Vec::new());
+        for event in self.store.log().build(build).await? {
+            BuildCard::apply(&mut card, &event.event, event.recorded_at);
+            let Some(card) = &card else { continue };
+            let Some(links) = self.keys.links(&card.link_key) else { continue };
+            said.extend([render::render(card, &links).text, render::render_plainly(card, &links).text]);
+        }
+        Ok(said)
+    }
+
+    /// What the message of a lock said after each event of what it lies on.
+    async fn ever_said_of_lock(
+        &self,
+        id: ReportId,
+        lockable: LockableId,
+        channel: &str,
+    ) -> Result<Vec<String>, ReadError> {
+        let Some(about) = self.told_of_locks(lockable).await? else { return Ok(Vec::new()) };
+        let events = self.store.log().stream(lockable.0).await?;
+        let moments = (1..=events.len()).map(|n| lock_card::of_stream(&events[..n], (lockable, about.what.as_str())));
+        let reports = moments.flatten().map(|card| reports::of_lock(&card, channel)).filter(|report| report.id == id);
+        Ok(reports.filter_map(|report| report::render(&report, None, &[])).map(|payload| payload.text).collect())
+    }
+
+    /// What is wrong with one that should not be where it is.
+    async fn what_else_it_is(&self, of: Of, channel: &str, shown: &Shown) -> Result<Option<Wrong>, sqlx::Error> {
+        let (is_known, there) = match of {
+            Of::Build(build) => {
+                let there = self.store.messages().get(build).await?.and_then(|own| Some((own.channel, own.ts?)));
+                (self.store.directory().build(build).await?.is_some(), there)
+            }
+            Of::Report(report) => match self.store.reports().get(report).await? {
+                Some(Told::Sent { channel, ts, .. }) => (true, Some((channel, ts))),
+                told => (told.is_some(), None),
+            },
+        };
+        let is_it = |(at, ts): &(String, String)| at == channel && *ts == shown.ts;
+        Ok(match there {
+            _ if !is_known => Some(Wrong::NotOurs),
+            Some(there) if !is_it(&there) => Some(Wrong::Doubled),
+            _ => None,
+        })
+    }
+
+    /// What a message is about, and who sees to it; none when it is not known here.
+    async fn task_of(&self, of: Of) -> Result<Option<(Uuid, Task)>, sqlx::Error> {
+        match of {
+            Of::Build(build) => Ok(Some((build.0, Task::SyncMessage(build)))),
+            Of::Report(report) => self.store.reports().subject(report).await,
+        }
+    }
+
+    /// Has what was found made right from the log, by whoever syncs messages: an edit, a new post of a build's message
+    /// (once in its life), the deletion of a second one. A reply or a lock's message that somebody deleted is not told again:
+    /// it may have been deleted for what it shows. What is not ours is left alone. Tells how many are on their way.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn repair_slack(&self, found: &[Found]) -> Result<usize, sqlx::Error> {
+    pub async fn repair_slack<'a>(&self, found: impl IntoIterator<Item = &'a Found>) -> Result<usize, sqlx::Error> {
+        let (messages, reports) = (self.store.messages(), self.store.reports());
         let mut wanted = 0;
-        for one in found {
-            match one.wrong {
-                Wrong::NotOurs => continue,
-                Wrong::Doubled => self.store.messages().note_stray(one.build, &one.channel, &one.ts).await?,
-                Wrong::Missing | Wrong::Stale => {}
+        for Found { wrong, of, channel, ts, .. } in found {
+            let Some((about, task)) = self.task_of(*of).await?.filter(|_| *wrong != Wrong::NotOurs) else { continue };
+            match (of, *wrong == Wrong::Doubled) {
+                (Of::Build(build), true) => {
+                    messages.note_stray(*build, channel, ts).await?;
+                    messages.doubted(*build).await?;
+                }
+                (Of::Build(build), false) => messages.doubted(*build).await?,
+                (Of::Report(id), true) => {
+                    reports.note_stray(about, &Stray { id: *id, channel: channel.clone(), ts: ts.clone() }).await?;
+                }
+                (Of::Report(id), false) => reports.doubted(*id).await?,
             }
-            self.store.messages().doubted(one.build).await?;
-            self.store.jobs().want(Task::SyncMessage(one.build)).await?;
+            self.store.jobs().want(task).await?;
             wanted += 1;
         }
         Ok(wanted)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bare;
-
-    #[test]
-    fn what_slack_writes_in_another_way_is_the_same() {
-        for (sent, shown) in [
-            ("see www.example.com/x", "see <http://www.example.com/x|www.example.com/x>"),
-            ("see https://example.com", "see <https://example.com>"),
-            ("\u{1f680} Api is there", ":rocket: Api is there"),
-            ("a &amp; b", "a &amp;  b"),
-        ] {
-            assert_eq!(bare(sent), bare(shown), "{sent}");
-        }
-        assert_ne!(bare("Api: running"), bare("Api: succeeded"));
     }
 }

@@ -58,7 +58,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let erased = app.erase_person(Whom { text: &who, is_operator }, &reason, &operator()).await?;
             let name = erased.who.name.as_deref().unwrap_or(&erased.who.id);
             output::line(&format!(
-                "{} is being erased: from the history at once, from the messages of builds as Slack takes the edits.",
+                "{} is being erased: from the history at once, from what Slack shows as Slack takes the edits.",
                 output::safe(name)
             ));
             if erased.in_plain > 0 {
@@ -68,7 +68,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 ));
             }
             output::hint(
-                "Not reached: replies in threads, direct messages and old messages of locks in Slack; what others wrote of them, what deployments printed, what CI said of its builds; exports, and dumps of this database from before.",
+                "Not reached: direct messages to them, and what Slack does not let be edited any more; what others wrote of them, what deployments printed, what CI said of its builds; exports, and dumps of this database from before.",
             );
         }
     }

@@ -77,10 +77,10 @@ enum Command {
         /// from now on
         #[arg(long, value_name = "SECONDS")]
         stop_grace: Option<u32>,
-        /// After how many hours whoever forgot a lock without an end is reminded of it, and how often from then on: 1 to 672
         /// For how many days what its deployments print is kept, or `forever`
         #[arg(long, value_name = "DAYS", value_parser = days_kept)]
         keep_output: Option<Kept>,
+        /// After how many hours whoever forgot a lock without an end is reminded of it, and how often from then on: 1 to 672
         /// (24 unless set), or never
         #[arg(long, value_name = "HOURS|never", value_parser = reminder)]
         lock_reminder: Option<Reminder>,

@@ -8,8 +8,13 @@ use serde_json::json;
 
 use super::operate_asking;
 use super::output::{self, Format};
+use crate::app::App;
+use crate::app::locks::Telling;
 use crate::app::slack_audit::{Found, Wrong};
 use crate::domain::moment::Moment;
+use crate::domain::react::Task;
+use crate::jobs::slack_calls::{HISTORY, Paces};
+use crate::slack::shown::Of;
 
 /// Arguments of `slack`.
 #[derive(Debug, clap::Args)]
@@ -20,7 +25,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read back what Slack shows of builds: messages that are missing, doubled, stale, or not ours
+    /// Read back what Slack shows of ours: messages, replies and messages of locks that are missing, edited, doubled, stale, or not ours
     Audit {
         /// Only in this channel, by its id
         #[arg(long)]
@@ -28,7 +33,7 @@ enum Command {
         /// What was posted since this time
         #[arg(long, default_value = "7d")]
         since: String,
-        /// Make it right from the log: an edit, a new post, the deletion of a second one
+        /// Make it right from the log: an edit, a new post of a build's message (once), the deletion of a second one
         #[arg(long)]
         repair: bool,
         #[command(flatten)]
@@ -53,20 +58,25 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         None => app.store.directory().channels().await?,
     };
     ensure!(!channels.is_empty(), "there is no project whose channel could be looked at");
-    let found = app.audit_slack(&slack, &channels, at, None).await?;
+    let closed = app.store.checkpoints().closed().await?;
+    ensure!(
+        !repair || closed.is_none(),
+        "the log is closed, and what Slack shows may be what it lost: look at it without --repair, decide (coolops audit fork), then repair"
+    );
+    let found = app.audit_slack(&slack, &channels, at, (HISTORY, Paces::slack(1).history)).await?;
     let on_their_way = if repair { app.repair_slack(&found).await? } else { 0 };
     if format.json {
         output::json(&json!({ "found": found, "repaired": on_their_way }));
     } else {
         let mut rows = Vec::new();
         for one in &found {
-            let build = app.store.directory().build(one.build).await?.map_or_else(|| one.build.to_string(), |b| b.name);
-            rows.push(vec![one.channel.clone(), one.ts.clone(), output::safe(&build), words(one).to_owned()]);
+            let name = output::safe(&name(&app, one.of).await?);
+            rows.push(vec![one.channel.clone(), one.ts.clone(), name, words(one).to_owned()]);
         }
         if rows.is_empty() {
             output::line("What Slack shows is what it was sent.");
         } else {
-            output::table(&["CHANNEL", "MESSAGE", "BUILD", "WHAT"], &rows);
+            output::table(&["CHANNEL", "MESSAGE", "OF", "WHAT"], &rows);
         }
         if on_their_way > 0 {
             output::line(&format!(
@@ -79,9 +89,33 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
 fn words(found: &Found) -> &'static str {
     match found.wrong {
+        Wrong::Missing if matches!(found.of, Of::Report(_)) => "missing: somebody deleted it; it is not told again",
         Wrong::Missing => "missing: Slack does not show it any more",
-        Wrong::Doubled => "doubled: a second message of its build",
-        Wrong::Stale => "stale: it says something else than what was sent last",
-        Wrong::NotOurs => "not ours: its build is not known here",
+        Wrong::Doubled => "doubled: it is a second one",
+        Wrong::Edited => "edited: it says what the log does not bear out",
+        Wrong::Stale => "stale: it says what was so before",
+        Wrong::NotOurs => "not ours: what it is of is not known here",
     }
+}
+
+/// What people call it.
+async fn name(app: &App, of: Of) -> Result<String> {
+    let store = &app.store;
+    Ok(match of {
+        Of::Build(build) => store.directory().build(build).await?.map_or_else(|| build.to_string(), |b| b.name),
+        Of::Report(report) => match store.reports().subject(report).await? {
+            Some((_, Task::Report(id))) => match store.deployments().get(id).await? {
+                Some(d) => format!("{} on {}, a reply", d.build_name, d.environment_name),
+                None => format!("{id}, a reply"),
+            },
+            Some((_, Task::ReportLock(lockable))) => match app.told_of_locks(lockable).await? {
+                Some(Telling { what, project, .. }) => {
+                    format!("a lock of {what}{}", project.map(|p| format!(" ({p})")).unwrap_or_default())
+                }
+                None => "a lock".to_owned(),
+            },
+            Some(_) => report.to_string(),
+            None => report.to_string(),
+        },
+    })
 }

@@ -23,6 +23,8 @@ const OF_OTHERS: usize = 256;
 const READERS: usize = 200;
 /// Logs that are witnessed at once.
 const WITNESSING: usize = 4;
+/// And as many may wait for that.
+const TO_WITNESS: usize = 32;
 /// And of one log: a crowd at one must leave room for the others.
 const READERS_OF_ONE: usize = 120;
 
@@ -41,6 +43,7 @@ pub struct Room {
     slack: Arc<Semaphore>,
     others: Arc<Semaphore>,
     witnessing: Arc<Semaphore>,
+    to_witness: Arc<Semaphore>,
     readers: Arc<Semaphore>,
     of_one: Arc<Mutex<HashMap<DeploymentId, usize>>>,
 }
@@ -72,6 +75,7 @@ impl Default for Room {
             others: places(OF_OTHERS),
             readers: places(READERS),
             witnessing: places(WITNESSING),
+            to_witness: places(TO_WITNESS),
             of_one: Arc::default(),
         }
     }
@@ -109,10 +113,9 @@ impl Room {
     }
 
     /// A turn for a log that wants to be witnessed, when there is one within some seconds: few at a time, because anybody
-    /// may ask, and all ask at the same moment, because a checkpoint is made once a minute. Who waits takes a place of
-    /// the others.
+    /// may ask, and all ask at the same moment, because a checkpoint is made once a minute.
     pub(super) async fn witnessing(&self) -> Result<[OwnedSemaphorePermit; 2], Answer> {
-        let place = self.of_others()?;
+        let place = place(&self.to_witness)?;
         Ok([place, turn(&self.witnessing).await?])
     }
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::housekeeping::{Chore, Housekeeping};
 use super::slack_calls::{Paces, SlackJob};
+use super::sweep_slack::Sweeper;
 use super::{
     Outcome, end_lock, erase_output, erase_person, housekeeping, move_lines, reply_privately, report, report_lock,
     run_deployment, sync_message,
@@ -51,6 +52,7 @@ struct Inner {
     /// Held while containers are looked through.
     sweeping: Arc<tokio::sync::Mutex<()>>,
     forgetting: Arc<tokio::sync::Mutex<()>>,
+    sweeper: Arc<tokio::sync::Mutex<Sweeper>>,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -109,6 +111,7 @@ impl Crew {
             #[cfg(feature = "failpoints")]
             hands: slots,
             sweeping: Arc::default(),
+            sweeper: Arc::default(),
             forgetting: Arc::default(),
             tracker: TaskTracker::new(),
             stop,
@@ -200,15 +203,14 @@ impl Crew {
             }
             Chore::SweepSlack => {
                 let (crew, Tools::Slack(..)) = (self.clone(), &self.0.tools) else { return };
-                let Ok(turn) = Arc::clone(&self.0.sweeping).try_lock_owned() else { return };
+                let Ok(mut sweeper) = Arc::clone(&self.0.sweeper).try_lock_owned() else { return };
                 self.0.tracker.spawn(async move {
                     if let Tools::Slack(slack, paces) = &crew.0.tools {
                         tokio::select! {
-                            () = housekeeping::sweep_slack(&crew.0.app, slack, paces) => {}
+                            () = housekeeping::sweep_slack(&mut sweeper, &crew.0.app, slack, paces) => {}
                             () = crew.0.stop.cancelled() => {}
                         }
                     }
-                    drop(turn);
                 });
             }
             Chore::Forget => {

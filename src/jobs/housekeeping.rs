@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::slack_calls::Paces;
-use super::sweep_slack;
+use super::sweep_slack::Sweeper;
 use crate::app::App;
 use crate::domain::ids::LockableId;
 use crate::domain::react::Task;
@@ -123,8 +123,8 @@ pub(super) async fn forget(app: &App) {
 }
 
 /// Holds what Slack shows against what it was sent.
-pub(super) async fn sweep_slack(app: &App, slack: &Slack, paces: &Paces) {
-    if let Err(e) = sweep_slack::sweep(app, slack, paces).await {
+pub(super) async fn sweep_slack(sweeper: &mut Sweeper, app: &App, slack: &Slack, paces: &Paces) {
+    if let Err(e) = sweeper.sweep(app, slack, paces).await {
         tracing::warn!(error = format!("{e:#}"), "what Slack shows can't be held against what it was sent");
     }
 }

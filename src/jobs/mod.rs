@@ -48,7 +48,8 @@ impl Outcome {
         Self::Later(Duration::from_secs(seconds.min(60)), Some(problem.into()))
     }
 
-    /// Of two reasons to come back the one that comes first; done when there is none.
+    /// Of two reasons to come back the one that comes first; a turn that is reserved, or a lease that is lost, before a while
+    /// to wait. Done when there is none.
     fn or_sooner(self, other: Self) -> Self {
         match (self, other) {
             (Self::Done, outcome) | (outcome, Self::Done) => outcome,

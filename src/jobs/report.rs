@@ -8,22 +8,21 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::last_words::LastWords;
-use super::slack_calls::{BLOCKED, HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
-use super::sync_message::{DELETE, UPDATE};
+use super::slack_calls::{HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
 use super::{Outcome, edit_report};
 use crate::app::posts_into;
-use crate::domain::deployment::{Person, Stand, State};
+use crate::domain::deployment::{Person, State};
 use crate::domain::event::{DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId, ReportId};
 use crate::domain::somebody;
 use crate::failpoint;
 use crate::projections::build_card::BuildCard;
 use crate::projections::reports::{self, Fact, Report, To};
-use crate::slack::client::{Posted, SlackError, TOO_MUCH, Thread};
+use crate::slack::client::{SlackError, TOO_MUCH, Thread};
 use crate::slack::render::{self, Metadata, Payload};
 use crate::slack::report::{self, LINES};
 use crate::store::messages::{MessageState, Place};
-use crate::store::reports::{Renewable, Told};
+use crate::store::reports::{Said, Stray, Told};
 
 /// So many chunks of a journal are looked through for the last lines.
 const CHUNKS: i32 = 4;
@@ -67,7 +66,10 @@ pub async fn perform(job: SlackJob<'_>, deployment: DeploymentId) -> anyhow::Res
     if let Step::Wait(wait) = settle(job, deployment, build, &owed).await? {
         return Ok(wait);
     }
-    Ok(aside.or_sooner(tell(job, deployment.0, &owed, Some((build, &card))).await?))
+    match tell(job, deployment.0, &owed, Some((build, &card))).await? {
+        Outcome::Done => Ok(aside.or_sooner(edit_report::delete_stray(job, deployment.0).await?)),
+        outcome => Ok(aside.or_sooner(outcome)),
+    }
 }
 
 /// What became of one report.
@@ -185,10 +187,10 @@ async fn look_for(job: SlackJob<'_>, id: ReportId, about: Uuid, lost: Lost<'_>) 
     if let Some(wait) = job.turn(HISTORY, job.paces.history).await? {
         return Ok(Some(Step::Wait(wait)));
     }
-    let (channel, lookups) = (lost.channel, lost.lookups);
+    let (channel, thread, lookups) = (lost.channel, lost.thread, lost.lookups);
     Ok(match find(job.slack, lost, &Metadata::report(id)).await {
         Ok(Some(ts)) => {
-            reports.sent(job.claim, id, Place { channel, ts: &ts }, None).await?;
+            reports.sent(job.claim, id, Place { channel, ts: &ts }, thread, None).await?;
             Some(Step::Over)
         }
         Ok(None) if lookups >= 1 => None,
@@ -280,9 +282,9 @@ async fn post(job: SlackJob<'_>, draft: Draft<'_>) -> anyhow::Result<Step> {
         Some(person) => reports.channel_of(person).await?.is_some(),
         None => false,
     };
-    if !reports.attempted(job.claim, id, about, person, &channel).await? {
+    let Some(reasons) = reports.attempted(job.claim, id, about, person, &channel).await? else {
         return Ok(Step::Wait(Outcome::Lost));
-    }
+    };
     failpoint!("after_report_attempted");
     let of = thread.as_ref().map(|(ts, _)| ts.as_str());
     let thread = Thread { of, broadcast: thread.as_ref().is_some_and(|(_, broadcast)| *broadcast) };
@@ -292,10 +294,16 @@ async fn post(job: SlackJob<'_>, draft: Draft<'_>) -> anyhow::Result<Step> {
         Ok(posted) => {
             let place = Place { channel: &posted.channel, ts: &posted.ts };
             let digest = render::digest(&payload.bytes());
-            if reports.sent(job.claim, id, place, Some(&digest)).await? {
+            if reports
+                .sent(job.claim, id, place, of, Some(Said { text: &payload.text, digest: &digest, reasons }))
+                .await?
+            {
                 return Ok(Step::Over);
             }
-            forget_second(job, id, &posted).await?;
+            // We froze for longer than the lease, and somebody else may have posted the same meanwhile.
+            let stray = Stray { id, channel: posted.channel, ts: posted.ts };
+            reports.note_stray(about, &stray).await?;
+            job.app.store.jobs().want(job.claim.task).await?;
             Ok(Step::Wait(Outcome::Lost))
         }
         Err(e @ SlackError::Unclear(_)) => Ok(Step::Wait(job.trouble(POSTS, e).await?)),
@@ -319,15 +327,4 @@ async fn post(job: SlackJob<'_>, draft: Draft<'_>) -> anyhow::Result<Step> {
             Ok(if is_of_channel { Step::Aside(outcome) } else { Step::Wait(outcome) })
         }
     }
-}
-
-/// We froze for longer than the lease, and somebody else may have posted the same meanwhile: then ours goes.
-async fn forget_second(job: SlackJob<'_>, id: ReportId, posted: &Posted) -> anyhow::Result<()> {
-    if job.app.store.reports().ts(id).await?.is_some_and(|ts| ts != posted.ts) {
-        match job.slack.delete(&posted.channel, &posted.ts).await {
-            Ok(()) => tracing::warn!("a second report was deleted; this process had been frozen"),
-            Err(e) => tracing::warn!(error = %e, "a second report can't be deleted; it stays"),
-        }
-    }
-    Ok(())
 }

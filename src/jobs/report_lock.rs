@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use super::report::Step;
 use super::slack_calls::SlackJob;
 use super::{Outcome, edit_report, report};
-use crate::domain::ids::{LockableId, ReportId};
+use crate::domain::ids::LockableId;
 use crate::domain::lock::Scope;
-use crate::projections::lock_card::{self, LockCard};
-use crate::projections::reports::{self, Fact, Report, To};
+use crate::projections::lock_card;
+use crate::projections::reports;
 use crate::slack::report as rendered;
-use crate::store::reports::Told;
+use crate::store::reports::{Renewable, Told};
 
 /// What is over is told for so long.
 const TOLD_FOR: chrono::Duration = chrono::Duration::days(1);
@@ -25,10 +25,10 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
     // Before the log: what is erased after it was read is not renewed yet.
     let to_renew = store.reports().to_renew(lockable.0).await?;
     let Some(about) = job.app.told_of_locks(lockable).await? else {
-        return Ok(match edit_report::renew(job, to_renew, None, Vec::new).await? {
-            Step::Over => Outcome::Done,
-            Step::Wait(outcome) | Step::Aside(outcome) => outcome,
-        });
+        return match edit_report::renew(job, to_renew, None, Vec::new).await? {
+            Step::Over => edit_report::delete_stray(job, lockable.0).await,
+            Step::Wait(outcome) | Step::Aside(outcome) => Ok(outcome),
+        };
     };
     let (what, project) = (about.what.as_str(), about.project.as_deref());
     let events = store.log().stream(lockable.0).await?;
@@ -44,17 +44,19 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
     let mut messages = Vec::new();
     for card in cards.into_iter().filter(|card| card.gone.as_ref().is_none_or(|gone| gone.at >= since)) {
         for channel in &about.channels {
-            messages.push((message(&card, channel), card.gone.is_none() || card.lock.scope != Scope::Everything));
+            messages
+                .push((reports::of_lock(&card, channel), card.gone.is_none() || card.lock.scope != Scope::Everything));
         }
         // Where it stands although no builds come there any more it is edited all the same.
         for channel in elsewhere.iter().filter(|channel| !about.channels.contains(channel)) {
-            messages.push((message(&card, channel), false));
+            messages.push((reports::of_lock(&card, channel), false));
         }
     }
     let ever = || {
         let cards = lock_card::of_stream(&events, (lockable, what));
         let channels = about.channels.iter().chain(&elsewhere);
-        let messages = channels.flat_map(|channel| cards.iter().map(|card| message(card, channel))).collect::<Vec<_>>();
+        let messages =
+            channels.flat_map(|channel| cards.iter().map(|card| reports::of_lock(card, channel))).collect::<Vec<_>>();
         [messages, reports::of_locks(&events, DateTime::<Utc>::MIN_UTC, what, project)].concat()
     };
     let mut aside = match edit_report::renew(job, to_renew, None, ever).await? {
@@ -65,10 +67,11 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
     let mut owed = Vec::new();
     for (message, is_new) in messages {
         let told = store.reports().get(message.id).await?;
-        if let Some(Told::Sent { channel, ts, digest }) = &told
+        if let Some(Told::Sent { channel, ts, digest, reasons }) = told.clone()
             && let Some(payload) = rendered::render(&message, None, &[])
         {
-            match edit_report::edit(job, message.id, &payload, (channel, ts, digest.as_deref())).await? {
+            let there = Renewable { id: message.id, channel, ts, digest, reasons };
+            match edit_report::edit(job, &there, &payload).await? {
                 Step::Over => {}
                 Step::Wait(wait) => return Ok(wait),
                 Step::Aside(outcome) => aside = aside.or_sooner(outcome),
@@ -80,20 +83,8 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
         }
     }
     owed.extend(reports::of_locks(&events, since, what, project).into_iter().chain(forgotten));
-    Ok(aside.or_sooner(report::tell(job, lockable.0, &owed, None).await?))
-}
-
-/// The message of a lock in a channel.
-fn message(card: &LockCard, channel: &str) -> Report {
-    // What lies on everything has one in each channel.
-    let place = match card.lock.scope {
-        Scope::Environment | Scope::Project => "channel".to_owned(),
-        Scope::Everything => format!("channel {channel}"),
-    };
-    Report {
-        id: ReportId::of(card.event.0, &place),
-        to: To::Channel(channel.to_owned()),
-        went_wrong: false,
-        fact: Fact::Lock(Box::new(card.clone())),
+    match report::tell(job, lockable.0, &owed, None).await? {
+        Outcome::Done => Ok(aside.or_sooner(edit_report::delete_stray(job, lockable.0).await?)),
+        outcome => Ok(aside.or_sooner(outcome)),
     }
 }

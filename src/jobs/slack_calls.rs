@@ -69,7 +69,8 @@ impl Paces {
     }
 }
 
-pub(super) const HISTORY: &str = "slack:conversations.history";
+/// The scope of all that reads channels and threads.
+pub const HISTORY: &str = "slack:conversations.history";
 pub(super) const POSTS: &str = "slack:chat.postMessage";
 /// A lost message is looked for so far before and after the attempt: Slack's times are Slack's, and ours may be off.
 const CLOCKS: chrono::Duration = chrono::Duration::days(1);

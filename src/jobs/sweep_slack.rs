@@ -1,6 +1,9 @@
-//! Holds what Slack shows of the builds of a week against what it was sent, and has it made right.
+//! Holds what Slack shows of ours in a week against what it was sent, and has it made right.
 //!
-//! **Invariant:** it reads at Slack's pace, in turn with everybody else who reads, and stops when Slack says so.
+//! **Invariant:** it reads at Slack's pace, in turn with everybody else who reads, and stops when Slack says so. While the
+//! log is closed nothing is made right: what Slack shows may be what was lost.
+
+use std::collections::HashSet;
 
 use chrono::TimeDelta;
 
@@ -8,45 +11,70 @@ use super::slack_calls::{HISTORY, Paces, REMOVED, is_one_of};
 use crate::app::App;
 use crate::app::slack_audit::{Found, NoAudit, Wrong};
 use crate::slack::client::{Slack, SlackError};
+use crate::slack::shown::Of;
 
 /// Messages are looked after for so long.
 const WEEK: TimeDelta = TimeDelta::days(7);
 
-/// Looks through all channels of builds. Tells what it found; what can be made right is on its way then.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn sweep(app: &App, slack: &Slack, paces: &Paces) -> anyhow::Result<Vec<Found>> {
-    let mut all = Vec::new();
-    for channel in app.store.directory().channels().await? {
-        let since = app.store.clock().now() - WEEK;
-        let found = app.audit_slack(slack, std::slice::from_ref(&channel), since, Some((HISTORY, paces.history))).await;
-        match found {
-            Ok(found) => {
-                // What is not ours stays, and is told once by whoever asks: coolops slack audit.
-                for one in found.iter().filter(|one| one.wrong != Wrong::NotOurs) {
-                    metrics::counter!("coolops_slack_found_total", "wrong" => one.wrong.as_str()).increment(1);
-                    tracing::warn!(build.id = %one.build, slack.channel = channel, wrong = one.wrong.as_str(), "a message in Slack is not as it was sent");
+/// What earlier sweeps found.
+#[derive(Debug, Default)]
+pub struct Sweeper {
+    /// A difference that is there again as it was is not made right again: it is Slack that makes it, or keeps it.
+    before: HashSet<Found>,
+}
+
+impl Sweeper {
+    /// Looks through all channels. Tells what is new; what of that can be made right is on its way then.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn sweep(&mut self, app: &App, slack: &Slack, paces: &Paces) -> anyhow::Result<Vec<Found>> {
+        let (mut all, mut new) = (HashSet::new(), Vec::new());
+        for channel in app.store.directory().channels().await? {
+            let since = app.store.clock().now() - WEEK;
+            match app.audit_slack(slack, std::slice::from_ref(&channel), since, (HISTORY, paces.history)).await {
+                Ok(found) => {
+                    all.extend(found.iter().cloned());
+                    let unseen: Vec<Found> = found.into_iter().filter(|one| !self.before.contains(one)).collect();
+                    unseen.iter().for_each(tell);
+                    if app.store.checkpoints().closed().await?.is_none() {
+                        app.repair_slack(&unseen).await?;
+                    }
+                    new.extend(unseen);
                 }
-                app.repair_slack(&found).await?;
-                all.extend(found);
+                Err(NoAudit::Database(e)) => return Err(e.into()),
+                Err(NoAudit::Slack { why: SlackError::RateLimited(_), .. }) => break,
+                Err(NoAudit::Slack { why: SlackError::Unclear(_), .. }) => {
+                    app.store.paces().failed().await?;
+                    break;
+                }
+                Err(NoAudit::Slack { why: SlackError::Refused(word), .. }) if is_one_of(&word, REMOVED) => {
+                    app.store.paces().pause(&word).await?;
+                    break;
+                }
+                // The app is not in it, or it is archived: the others can be looked at.
+                Err(e @ NoAudit::Slack { .. }) => tracing::debug!(error = %e, "a channel can't be looked through"),
             }
-            Err(NoAudit::Database(e)) => return Err(e.into()),
-            Err(NoAudit::Slack { why: SlackError::RateLimited(wait), .. }) => {
-                app.store.paces().block(HISTORY, wait).await?;
-                break;
-            }
-            Err(NoAudit::Slack { why: SlackError::Unclear(_), .. }) => {
-                app.store.paces().failed().await?;
-                break;
-            }
-            Err(NoAudit::Slack { why: SlackError::Refused(word), .. }) if is_one_of(&word, REMOVED) => {
-                app.store.paces().pause(&word).await?;
-                break;
-            }
-            // The app is not in it, or it is archived: the others can be looked at.
-            Err(e @ NoAudit::Slack { .. }) => tracing::debug!(error = %e, "a channel can't be looked through"),
+        }
+        self.before = all;
+        Ok(new)
+    }
+}
+
+/// What is not ours stays, and is told by whoever asks: coolops slack audit.
+fn tell(found: &Found) {
+    let wrong = found.wrong.as_str();
+    if found.wrong == Wrong::NotOurs {
+        return;
+    }
+    metrics::counter!("coolops_slack_found_total", "wrong" => wrong).increment(1);
+    let (channel, ts) = (found.channel.as_str(), found.ts.as_str());
+    match found.of {
+        Of::Build(id) => {
+            tracing::warn!(build.id = %id, slack.channel = channel, slack.ts = ts, wrong, "a message in Slack is not as it was sent");
+        }
+        Of::Report(id) => {
+            tracing::warn!(report.id = %id, slack.channel = channel, slack.ts = ts, wrong, "a report in Slack is not as it was sent");
         }
     }
-    Ok(all)
 }

@@ -11,7 +11,7 @@ use super::words;
 use crate::domain::deployment::{DeploymentRequested, Person, Stand, State, StopReason, Verdict};
 use crate::domain::event::{DeploymentEvent, Event, Recorded};
 use crate::domain::ids::{EventId, ReportId};
-use crate::domain::lock::{Lock, LockTaken, Somebody};
+use crate::domain::lock::{Lock, LockTaken, Scope, Somebody};
 
 /// Something to be told.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +60,21 @@ pub enum Fact {
         /// Of which project what it lies on is.
         project: Option<String>,
     },
+}
+
+/// The message of a lock in a channel.
+pub fn of_lock(card: &LockCard, channel: &str) -> Report {
+    // What lies on everything has one in each channel.
+    let place = match card.lock.scope {
+        Scope::Environment | Scope::Project => "channel".to_owned(),
+        Scope::Everything => format!("channel {channel}"),
+    };
+    Report {
+        id: ReportId::of(card.event.0, &place),
+        to: To::Channel(channel.to_owned()),
+        went_wrong: false,
+        fact: Fact::Lock(Box::new(card.clone())),
+    }
 }
 
 /// What is to be told of a deployment, by its own events in their order, while these locks lie on its environment.

@@ -10,8 +10,8 @@ use slack_morphism::errors::SlackClientError;
 use slack_morphism::prelude::*;
 use tracing::Instrument;
 
-use super::render::{METADATA_TYPE, Metadata, Payload};
-use crate::domain::ids::BuildId;
+use super::render::{METADATA_TYPE, Metadata, Payload, REPORT_METADATA_TYPE};
+use super::shown::{Of, Shown};
 
 /// Pages of 200 messages that a look for a lost message goes back, at most.
 const PAGES_MAX: usize = 20;
@@ -139,6 +139,9 @@ struct HistoryMessage {
     #[serde(default)]
     text: String,
     metadata: Option<HistoryMetadata>,
+    /// `tombstone` where a deleted message has replies.
+    #[serde(default)]
+    subtype: String,
 }
 
 #[derive(Deserialize)]
@@ -148,15 +151,16 @@ struct HistoryMetadata {
     event_payload: serde_json::Value,
 }
 
-/// A build's message as Slack shows it.
-#[derive(Debug, Clone)]
-pub struct Shown {
-    /// The build.
-    pub build: BuildId,
-    /// Slack's name for the message.
-    pub ts: String,
-    /// Its text, for those who see no layout.
-    pub text: String,
+impl HistoryMetadata {
+    /// What the message is, when it is one of ours.
+    fn of(&self) -> Option<Of> {
+        let id = |name| self.event_payload.get(name).and_then(serde_json::Value::as_str);
+        match self.event_type.as_str() {
+            METADATA_TYPE => Some(Of::Build(id("build_id")?.parse().ok()?)),
+            REPORT_METADATA_TYPE => Some(Of::Report(id("report_id")?.parse().ok()?)),
+            _ => None,
+        }
+    }
 }
 
 /// Who the token belongs to.
@@ -379,14 +383,15 @@ impl Slack {
         Err(SlackError::Refused(TOO_MUCH.to_owned()))
     }
 
-    /// A page of the messages of builds that a channel shows since a time, by their metadata, the newest first; and where
-    /// the next page begins, if there is one.
+    /// A page of what a channel, or a thread there, shows since a time; and where the next page begins, if there is one. A
+    /// thread shows its first message too, where that is there.
     ///
     /// # Errors
-    /// See [`SlackError`].
-    pub async fn builds_in(
+    /// See [`SlackError`]; `thread_not_found` where there is no such thread any more.
+    pub async fn shown(
         &self,
         channel: &str,
+        thread: Option<&str>,
         since: DateTime<Utc>,
         from: &str,
     ) -> Result<(Vec<Shown>, Option<String>), SlackError> {
@@ -396,11 +401,14 @@ impl Slack {
         if !from.is_empty() {
             params.push(("cursor", from));
         }
-        let history: History = self.get("conversations.history", &params).await?;
-        let shown = history.messages.into_iter().filter_map(|message| {
-            let metadata = message.metadata.filter(|metadata| metadata.event_type == METADATA_TYPE)?;
-            let build = metadata.event_payload.get("build_id")?.as_str()?.parse().ok()?;
-            Some(Shown { build, ts: message.ts, text: message.text })
+        let method = if thread.is_some() { "conversations.replies" } else { "conversations.history" };
+        params.extend(thread.map(|ts| ("ts", ts)));
+        let history: History = self.get(method, &params).await?;
+        let there = history.messages.into_iter().filter(|message| message.subtype != "tombstone");
+        let shown = there.map(|message| Shown {
+            of: message.metadata.and_then(|metadata| metadata.of()),
+            ts: message.ts,
+            text: message.text,
         });
         let next = history.response_metadata.map(|m| m.next_cursor).filter(|next| !next.is_empty());
         Ok((shown.collect(), next))

@@ -15,5 +15,6 @@ pub mod mrkdwn;
 pub mod plain;
 pub mod render;
 pub mod report;
+pub mod shown;
 pub mod signature;
 pub mod when;

@@ -38,6 +38,8 @@ const TEXT_UNITS: usize = 3_800;
 
 /// `event_type` of the metadata that a message is found again by.
 pub const METADATA_TYPE: &str = "coolops_build";
+/// Of a report.
+pub const REPORT_METADATA_TYPE: &str = "coolops_report";
 
 /// What Slack is sent, without channel, ts and token.
 #[derive(Debug, Clone, Serialize)]
@@ -74,7 +76,7 @@ impl Metadata {
 
     /// Of a report.
     pub fn report(report_id: ReportId) -> Self {
-        Self { event_type: "coolops_report", event_payload: MetadataPayload::Report { report_id } }
+        Self { event_type: REPORT_METADATA_TYPE, event_payload: MetadataPayload::Report { report_id } }
     }
 }
 

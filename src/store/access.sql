@@ -25,7 +25,7 @@ begin
   execute format('grant execute on function public.append_batch, public.append_log_chunk, public.close_log, public.open_log, public.erase_output to %I', app);
   execute format('grant usage on sequence public.fence_seq to %I', app);
   execute format('grant insert, update, delete on public.project, public.token, public.build, public.deployment, public.boundary to %I', app);
-  execute format('grant insert, update, delete on public.job, public.slack_message, public.slack_stray, public.slack_sent, public.slack_report, public.slack_person, public.rate_bucket, public.secret_value,
+  execute format('grant insert, update, delete on public.job, public.slack_message, public.slack_stray, public.slack_sent, public.slack_report, public.slack_report_stray, public.slack_person, public.rate_bucket, public.secret_value,
                     public.worker, public.clock, public.tree_tile, public.checkpoint_place, public.ci_delivery, public.ci_refusal, public.log_tail, public.log_begun to %I', app);
   -- Whom a key is about stays as it was.
   execute format('grant insert, delete, update (name, key_id, nonce, ciphertext) on public.subject_key to %I', app);

@@ -570,16 +570,13 @@ impl Jobs<'_> {
         .fetch_all(&self.0.pool)
         .await?;
         let told = sqlx::query!(
-            r#"select distinct r.about, exists (select from event e where e.stream_id = r.about and e.stream_type = 'deployment') as "is_of_deployment!" from slack_report r
-                where r.renew > 0 and r.state = 'sent'
-                  and not exists (select 1 from job j where j.kind in ('report', 'report_lock') and j.key = r.about and j.state in ('ready', 'leased'))"#
+            r#"select distinct r.about as "about!", exists (select from event e where e.stream_id = r.about and e.stream_type = 'deployment') as "is_of_deployment!" from
+                  (select about from slack_report where renew > 0 and state = 'sent' union select about from slack_report_stray) r
+                where not exists (select 1 from job j where j.kind in ('report', 'report_lock') and j.key = r.about and j.state in ('ready', 'leased'))"#
         )
         .fetch_all(&self.0.pool)
         .await?;
-        let told = told.into_iter().map(|r| match r.is_of_deployment {
-            true => Task::Report(DeploymentId(r.about)),
-            false => Task::ReportLock(LockableId(r.about)),
-        });
+        let told = told.into_iter().map(|r| super::reports::task(r.about, r.is_of_deployment));
         let people = people.into_iter().map(|id| Task::ErasePerson(SubjectKeyId(id)));
         let lines = lines.into_iter().filter_map(|id| id.parse().ok());
         let outputs: BTreeSet<DeploymentId> = outputs.into_iter().map(DeploymentId).chain(lines).collect();

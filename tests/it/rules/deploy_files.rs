@@ -27,7 +27,9 @@ fn the_guide_quotes_the_files_as_they_are() {
 #[test]
 fn both_proxies_let_the_public_paths_through_and_log_no_query() {
     let (nginx, caddy) = (read("deploy/nginx.conf"), read("deploy/Caddyfile"));
-    for path in ["slack", "builds", "projects", "ci", "deployments", "assets", "client", "install.sh"] {
+    for path in
+        ["slack", "builds", "projects", "board", "ci", "deployments", "witness", "assets", "client", "install.sh"]
+    {
         let in_nginx = path.replace('.', "\\.");
         assert!(nginx.contains(&format!("({in_nginx}|")) || nginx.contains(&format!("|{in_nginx}")), "nginx: {path}");
         assert!(caddy.contains(&format!("/{path}")), "Caddy: {path}");

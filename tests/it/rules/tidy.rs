@@ -209,6 +209,7 @@ const PURE: &[&str] = &[
     "slack/mrkdwn.rs",
     "slack/render.rs",
     "slack/report.rs",
+    "slack/shown.rs",
     "slack/signature.rs",
     "slack/when.rs",
     "store/tuple.rs",

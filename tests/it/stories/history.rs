@@ -1,12 +1,7 @@
 //! Stories of people who ask what happened.
 
 use axum::http::StatusCode;
-use coolops::app::slack_audit::Wrong;
 use coolops::domain::settings::EnvironmentChange;
-use coolops::jobs::slack_calls::Paces;
-use coolops::jobs::sweep_slack;
-use coolops::slack::client::Slack;
-use coolops_lab::standin::workspace::Fault;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -187,87 +182,6 @@ fn a_message_s_story_is_each_event_with_what_it_changed_and_when_that_was_sent()
         assert!(json[0]["said"].as_str().unwrap().contains("announced the build master-2"));
         let (code, _, said) = s.coolops(&["explain", "nothing"]);
         assert!(code == 1 && said.contains("there is no event, deployment or build nothing"), "{said}");
-    });
-}
-
-#[test]
-fn what_slack_shows_is_held_against_what_it_was_sent_and_made_right() {
-    story(async |s| {
-        for n in 1..=4 {
-            s.ci_announces(build(&format!("master-{n}"))).await;
-        }
-        s.presses("ana", "master-1", "Staging").await;
-        let api = s.standin.api_url();
-        let slack = [("SLACK_API_URL", api.as_str()), ("SLACK_BOT_TOKEN", "xoxb-test")];
-        let (code, told, said) = s.coolops_with(&["slack", "audit"], &slack);
-        assert!(code == 0 && told == "What Slack shows is what it was sent.\n", "{told}{said}");
-        // Somebody deletes one, one says something old, one is there twice, and one is of nobody here.
-        {
-            let mut workspace = s.standin.workspace();
-            let messages = &mut workspace.channels[0].messages;
-            messages.remove(0);
-            messages[0].text = "Api has a new build: something else".to_owned();
-            let mut second = messages[1].clone();
-            let after = |ts: &str, by: u32| {
-                let (before, last) = ts.split_at(ts.len() - 1);
-                format!("{before}{}", (last.parse::<u32>().unwrap() + by) % 10)
-            };
-            second.ts = after(&second.ts, 1);
-            let mut foreign = messages[2].clone();
-            foreign.ts = after(&foreign.ts, 1);
-            foreign.metadata["event_payload"]["build_id"] = "00000000-0000-4000-8000-000000000007".into();
-            messages.extend([second, foreign]);
-        }
-        let (code, told, _) = s.coolops_with(&["slack", "audit", "--repair"], &slack);
-        assert_eq!(code, 1, "{told}");
-        for said in [
-            "master-1                              missing: Slack does not show it any more",
-            "master-2                              stale: it says something else than what was sent last",
-            "master-3                              doubled: a second message of its build",
-            "00000000-0000-4000-8000-000000000007  not ours: its build is not known here",
-            "3 of them are made right within seconds",
-        ] {
-            assert!(told.contains(said), "{said}:\n{told}");
-        }
-        s.settle().await;
-        let (_, told, _) = s.coolops_with(&["slack", "audit", "--json"], &slack);
-        let json: Value = serde_json::from_str(&told).unwrap();
-        let left: Vec<&str> = json["found"].as_array().unwrap().iter().map(|f| f["wrong"].as_str().unwrap()).collect();
-        assert_eq!(left, ["not_ours"], "{told}");
-        assert!(s.channel().contains("master-1") && s.channel().contains("*succeeded*"), "{}", s.channel());
-        assert_eq!(s.channel().matches("Posted again").count(), 1, "{}", s.channel());
-        s.standin.workspace().channels[0]
-            .messages
-            .retain(|m| m.metadata["event_payload"]["build_id"] != "00000000-0000-4000-8000-000000000007");
-        let (code, _, said) = s.coolops(&["slack", "audit"]);
-        assert!(code == 1 && said.contains("SLACK_BOT_TOKEN is not set"), "{said}");
-    });
-}
-
-#[test]
-fn what_slack_shows_is_looked_at_now_and_then_without_anybody_asking() {
-    story(async |s| {
-        for n in 1..=3 {
-            s.ci_announces(build(&format!("master-{n}"))).await;
-        }
-        let slack = Slack::new(&s.standin.api_url(), &"xoxb-test".to_owned().into()).unwrap();
-        let paces = Paces::unbounded();
-        assert_eq!(sweep_slack::sweep(&s.app, &slack, &paces).await.unwrap(), []);
-        {
-            let mut workspace = s.standin.workspace();
-            let messages = &mut workspace.channels[0].messages;
-            messages.remove(0);
-            messages[1].text = "something else".to_owned();
-        }
-        let found = sweep_slack::sweep(&s.app, &slack, &paces).await.unwrap();
-        assert_eq!(found.iter().map(|one| one.wrong).collect::<Vec<_>>(), [Wrong::Missing, Wrong::Stale]);
-        s.settle().await;
-        assert!(s.channel().contains("# Api: master-1") && s.channel().contains("# Api: master-3"), "{}", s.channel());
-        assert_eq!(sweep_slack::sweep(&s.app, &slack, &paces).await.unwrap(), []);
-        // Slack wants to be left alone: the sweep does that, and so does everybody else who reads.
-        s.standin.workspace().plan("conversations.history", Fault::RateLimited(30), 1);
-        assert_eq!(sweep_slack::sweep(&s.app, &slack, &paces).await.unwrap(), []);
-        assert!(!s.app.store.paces().closed_for("slack:conversations.history").await.unwrap().is_zero());
     });
 }
 

@@ -19,6 +19,7 @@ mod proof;
 mod random;
 mod reports;
 mod rights;
+mod slack_audit;
 mod slack_trouble;
 mod standing;
 mod states;
