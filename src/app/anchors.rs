@@ -40,12 +40,14 @@ impl Anchors {
     /// Takes what was found; what is not believed is told.
     pub fn of(evidence: Evidence) -> Self {
         let mut anchors = Self { forks: evidence.forks, ..Self::default() };
-        anchors.findings.extend(evidence.problems.into_iter().map(|said| Finding::of(Kind::MissingCheckpoint, said)));
+        anchors.findings.extend(
+            evidence.problems.into_iter().map(|(size, said)| Finding::about(Kind::MissingCheckpoint, size, said)),
+        );
         anchors.findings.extend(evidence.uncosigned.map(|said| Finding::of(Kind::Uncosigned, said)));
-        for Found { at, outside, opened } in evidence.found {
+        for Found { at, outside, claims, opened } in evidence.found {
             match opened {
                 Ok(opened) => anchors.waiting.entry(opened.size).or_default().push((at, outside, opened.root)),
-                Err(why) => anchors.findings.push(Finding::of(Kind::BadCheckpoint, format!("{at}: {why}"))),
+                Err(why) => anchors.findings.push(Finding::about(Kind::BadCheckpoint, claims, format!("{at}: {why}"))),
             }
         }
         anchors

@@ -86,17 +86,19 @@ struct Audit<'a> {
     sent: HashMap<BuildId, Audited>,
     cards: HashMap<BuildId, Option<BuildCard>>,
     /// Messages that are not what the log says, and the digests that they had.
-    differing: Vec<(BuildId, Vec<u8>)>,
+    differing: Vec<(BuildId, i64, Vec<u8>)>,
     with_journal: HashSet<DeploymentId>,
-    seals: HashMap<DeploymentId, LogSeal>,
+    /// The seal of what a deployment printed, and where it is.
+    seals: HashMap<DeploymentId, (i64, LogSeal)>,
     /// Deployments whose output was erased.
     erased: HashSet<DeploymentId>,
     /// Keys of private texts that are not there, and the first event that needs each.
     missing_keys: BTreeMap<SubjectKeyId, i64>,
     /// Keys of which an event says that they were destroyed.
     destroyed_keys: HashSet<SubjectKeyId>,
-    projects: HashSet<ProjectId>,
-    open: HashSet<DeploymentId>,
+    /// The projects that there are and the deployments that are open, with the last event of each.
+    projects: BTreeMap<ProjectId, i64>,
+    open: BTreeMap<DeploymentId, i64>,
     anchors: Anchors,
 }
 
@@ -122,13 +124,13 @@ impl App {
             erased: HashSet::new(),
             missing_keys: BTreeMap::new(),
             destroyed_keys: HashSet::new(),
-            projects: HashSet::new(),
-            open: HashSet::new(),
+            projects: BTreeMap::new(),
+            open: BTreeMap::new(),
         };
         for sent in self.store.messages().all().await? {
             if sent.payload_digest != sent.sent_digest {
                 let said = format!("message of build {}: sent_payload", sent.build_id);
-                audit.report.find(Finding::of(Kind::ChangedMessage, said));
+                audit.report.find(Finding::at(Kind::ChangedMessage, sent.sent_position, said));
             }
             if messages && sent.render_version == RENDER_VERSION {
                 audit.sent.insert(sent.build_id, sent);
@@ -141,13 +143,13 @@ impl App {
             audit;
         let (erased, missing_keys, destroyed_keys) = (audit.erased, audit.missing_keys, audit.destroyed_keys);
         let comparable = report.locked.is_empty();
-        for (build, digest) in audit.differing.into_iter().filter(|_| comparable) {
+        for (build, position, digest) in audit.differing.into_iter().filter(|_| comparable) {
             // What was erased since it was sent is being edited out of it.
             let now = self.store.messages().get(build).await?;
             let is_as_read = now.is_some_and(|now| now.sent_digest.as_deref() == Some(&digest[..]));
             if is_as_read && self.store.jobs().is_idle(Task::SyncMessage(build)).await? {
                 let said = format!("message of build {build}: sent_digest (rendered anew it is different)");
-                report.find(Finding::of(Kind::ChangedMessage, said));
+                report.find(Finding::at(Kind::ChangedMessage, position, said));
             }
         }
         report.head = hex::encode(previous);
@@ -165,9 +167,9 @@ impl App {
                 let said = format!("event {first}: inserted (event_head says that there are {there})");
                 report.find(Finding::at(Kind::InsertedEvent, first, said));
             }
-            for (build, _) in sent {
+            for (build, sent) in sent {
                 let said = format!("message of build {build}: sent_position is not in the log");
-                report.find(Finding::of(Kind::ChangedMessage, said));
+                report.find(Finding::at(Kind::ChangedMessage, sent.sent_position, said));
             }
         }
         let judged = anchors.judge(broken);
@@ -203,12 +205,14 @@ impl App {
         }
         let sealed = seals.keys().copied();
         let journals: HashSet<DeploymentId> = with_journal.into_iter().chain(sealed).collect();
+        let at = |deployment: &DeploymentId| seals.get(deployment).map(|(position, _)| *position);
+        let mut journals: Vec<DeploymentId> = journals.into_iter().collect();
+        journals.sort_by_key(|deployment| (at(deployment), deployment.0));
         for deployment in journals {
             report.journals += 1;
-            if let Some(said) =
-                self.store.journals().verify(deployment, seals.get(&deployment), erased.contains(&deployment)).await?
-            {
-                report.find(Finding::of(Kind::ChangedOutput, said));
+            let seal = seals.get(&deployment).map(|(_, seal)| seal);
+            if let Some(said) = self.store.journals().verify(deployment, seal, erased.contains(&deployment)).await? {
+                report.find(Finding::about(Kind::ChangedOutput, at(&deployment), said));
             }
         }
         // While somebody is being erased their rows are made anew.
@@ -219,19 +223,37 @@ impl App {
         Ok(report)
     }
 
+    /// Closes the log when a report says that what was signed is another history; tells why, unless it was closed before.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn close_where_histories_part(&self, report: &Report) -> Result<Option<String>, sqlx::Error> {
+        let checkpoints = self.store.checkpoints();
+        let Some(part) = report.findings.iter().find(|finding| finding.kind.is_two_histories()) else {
+            return Ok(None);
+        };
+        if checkpoints.closed().await?.is_some() {
+            return Ok(None);
+        }
+        checkpoints.close_log(&part.said).await?;
+        Ok(Some(part.said.clone()))
+    }
+
     /// Holds the rows that lists and look-ups use against the log: projects, tokens, and what is open. Nothing is
     /// decided on a row, but somebody who changes one means something by it.
     async fn hold_rows_against_log(
         &self,
-        projects: HashSet<ProjectId>,
-        open: HashSet<DeploymentId>,
+        projects: BTreeMap<ProjectId, i64>,
+        open: BTreeMap<DeploymentId, i64>,
         report: &mut Report,
     ) -> Result<(), sqlx::Error> {
         let next = "coolops replay makes it right again";
-        let changed = |said: String| Finding::of(Kind::ChangedRow, said);
-        let rows: HashSet<ProjectId> = self.store.directory().projects().await?.into_iter().map(|p| p.id).collect();
+        let changed = |position: Option<&i64>, said: String| Finding::about(Kind::ChangedRow, position.copied(), said);
+        let rows: BTreeSet<ProjectId> = self.store.directory().projects().await?.into_iter().map(|p| p.id).collect();
+        let known: BTreeSet<ProjectId> = projects.keys().copied().collect();
         let mut tokens: HashMap<(ProjectId, TokenId), (String, bool)> = HashMap::new();
-        for id in projects.union(&rows) {
+        for id in known.union(&rows) {
+            let at = projects.get(id);
             let (of_log, row) = self
                 .compare(
                     *id,
@@ -243,11 +265,11 @@ impl App {
             match row {
                 None => {}
                 Some(None) => {
-                    report.find(changed(format!("project {id}: its row is missing, or can't be read; {next}")));
+                    report.find(changed(at, format!("project {id}: its row is missing, or can't be read; {next}")));
                 }
                 Some(Some(row)) => {
                     let what = of_log.as_ref().map(|told| differing(&told.value, &row.value)).unwrap_or_default();
-                    report.find(changed(format!("project {id}: its row is not what the log says{what}; {next}")));
+                    report.find(changed(at, format!("project {id}: its row is not what the log says{what}; {next}")));
                 }
             }
             let listed = of_log.into_iter().flat_map(|told| told.value.tokens);
@@ -257,17 +279,20 @@ impl App {
             match tokens.remove(&(project, token)) {
                 Some(known) if known == (digest, revoked) => {}
                 Some(_) => {
-                    report.find(changed(format!(
-                        "token {token} of project {project}: its row is not what the log says; {next}"
-                    )));
+                    report.find(changed(
+                        projects.get(&project),
+                        format!("token {token} of project {project}: its row is not what the log says; {next}"),
+                    ));
                 }
-                None => report.find(changed(format!(
-                    "token {token} of project {project}: it is in its table and not in the log; {next}"
-                ))),
+                None => report.find(changed(
+                    projects.get(&project),
+                    format!("token {token} of project {project}: it is in its table and not in the log; {next}"),
+                )),
             }
         }
-        let rows: HashSet<DeploymentId> = self.store.deployments().open().await?.into_iter().collect();
-        for id in open.union(&rows) {
+        let rows: BTreeSet<DeploymentId> = self.store.deployments().open().await?.into_iter().collect();
+        let known: BTreeSet<DeploymentId> = open.keys().copied().collect();
+        for id in known.union(&rows) {
             let (_, row) = self
                 .compare(
                     *id,
@@ -277,7 +302,8 @@ impl App {
                 )
                 .await?;
             if row.is_some() {
-                report.find(changed(format!("deployment {id}: its row is not what the log says; {next}")));
+                report
+                    .find(changed(open.get(id), format!("deployment {id}: its row is not what the log says; {next}")));
             }
         }
         Ok(())
@@ -374,15 +400,22 @@ impl Audit<'_> {
         let stream = row.header.stream_id;
         match row.header.kind {
             "project_created" => {
-                self.projects.insert(ProjectId(stream));
+                self.projects.insert(ProjectId(stream), row.position);
             }
             "deployment_requested" => {
-                self.open.insert(DeploymentId(stream));
+                self.open.insert(DeploymentId(stream), row.position);
             }
             "deployment_succeeded" | "deployment_failed" | "deployment_stopped" | "deployment_resolved" => {
                 self.open.remove(&DeploymentId(stream));
             }
-            _ => {}
+            _ => {
+                let project = ProjectId(row.header.correlation_id);
+                let last = match self.projects.get_mut(&project) {
+                    Some(last) => Some(last),
+                    None => self.open.get_mut(&DeploymentId(stream)),
+                };
+                last.into_iter().for_each(|last| *last = row.position);
+            }
         }
     }
 
@@ -417,7 +450,7 @@ impl Audit<'_> {
         if let Some((deployment, seal)) = event.seal()
             && (seal.chunks > 0 || self.with_journal.contains(&deployment))
         {
-            self.seals.insert(deployment, seal.clone());
+            self.seals.insert(deployment, (row.position, seal.clone()));
         }
         if !wanted {
             return;
@@ -434,7 +467,7 @@ impl Audit<'_> {
         let Some(sent) = self.sent.remove(&build) else { return };
         let Some(mut card) = card else {
             let said = format!("message of build {build}: its registration is not in the log");
-            return self.report.find(Finding::of(Kind::ChangedMessage, said));
+            return self.report.find(Finding::at(Kind::ChangedMessage, sent.sent_position, said));
         };
         let Some(links) = self.app.keys.links(&card.link_key) else {
             *self.report.unchecked.entry(keys::master_key_of(&card.link_key).to_owned()).or_default() += 1;
@@ -446,7 +479,7 @@ impl Audit<'_> {
         let payload = if sent.plain { render::render_plainly(&card, &links) } else { render::render(&card, &links) };
         let digest = render::digest(&payload.bytes());
         if sent.sent_digest != digest {
-            self.differing.push((build, sent.sent_digest));
+            self.differing.push((build, sent.sent_position, sent.sent_digest));
         }
     }
 }

@@ -531,6 +531,8 @@ pub struct Found {
     pub at: String,
     /// Whether it is kept outside.
     pub outside: bool,
+    /// How many events it says it covers, believed or not.
+    pub claims: Option<i64>,
     /// What it covers, or why it is not believed.
     pub opened: Result<Opened, NotBelieved>,
 }
@@ -542,8 +544,8 @@ pub struct Evidence {
     pub found: Vec<Found>,
     /// Histories that were given up.
     pub forks: Vec<Fork>,
-    /// Places that can't be read, or lack what was kept there.
-    pub problems: Vec<String>,
+    /// Places that can't be read, or lack what was kept there: how many events that covered.
+    pub problems: Vec<(Option<i64>, String)>,
     /// That too few witnesses cosigned the newest checkpoint outside.
     pub uncosigned: Option<String>,
 }
@@ -566,7 +568,7 @@ impl App {
             let (kept, forks) = match (place.all().await, place.forks().await) {
                 (Ok(kept), Ok(forks)) => (kept, forks),
                 (Err(e), _) | (_, Err(e)) => {
-                    evidence.problems.push(format!("{} can't be read: {e}", place.name()));
+                    evidence.problems.push((None, format!("{} can't be read: {e}", place.name())));
                     continue;
                 }
             };
@@ -580,7 +582,7 @@ impl App {
                 let more = if more > 0 { format!(", and {more} more") } else { String::new() };
                 let (place, size) = (place.name(), first.size);
                 let said = format!("{place} lacks the checkpoint of {size} events, which was kept there{more}");
-                evidence.problems.push(said);
+                evidence.problems.push((i64::try_from(size).ok(), said));
             }
             for newest in kept.iter().filter(|kept| kept.file == NEWEST) {
                 let opened = checkpoint::open(&newest.note, believed).ok();
@@ -589,7 +591,13 @@ impl App {
             }
             for kept in kept {
                 let at = format!("{}, {}", place.name(), kept.file);
-                evidence.found.push(Found { at, outside: true, opened: checkpoint::open(&kept.note, believed) });
+                let claims = checkpoint::claimed(&kept.note);
+                evidence.found.push(Found {
+                    at,
+                    outside: true,
+                    claims,
+                    opened: checkpoint::open(&kept.note, believed),
+                });
             }
         }
         let by = cosigned.map_or(0, |(_, by)| by);
@@ -601,7 +609,8 @@ impl App {
         }
         for signed in signed {
             let at = format!("this database, the checkpoint of {} events", signed.size);
-            evidence.found.push(Found { at, outside: false, opened: checkpoint::open(&signed.note, believed) });
+            let claims = i64::try_from(signed.size).ok();
+            evidence.found.push(Found { at, outside: false, claims, opened: checkpoint::open(&signed.note, believed) });
         }
         Ok(evidence)
     }

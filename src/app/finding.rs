@@ -46,12 +46,25 @@ pub enum Kind {
     Fork,
 }
 
+impl Kind {
+    /// Whether it tells that what was signed and this log are two histories.
+    pub fn is_two_histories(self) -> bool {
+        matches!(self, Self::Fork | Self::RewrittenHistory | Self::RewrittenHead)
+    }
+
+    /// The word for it.
+    pub fn as_str(self) -> String {
+        serde_json::to_value(self).ok().and_then(|word| Some(word.as_str()?.replace('_', " "))).unwrap_or_default()
+    }
+}
+
 /// Something that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What kind of change it is.
     pub kind: Kind,
-    /// The first event that it concerns; none for what is no event.
+    /// The first event that it concerns: of output the one that seals it, of a row or a message the last one that it is made
+    /// of, of a checkpoint the last one that it says it covers. None for what is about no event.
     pub position: Option<i64>,
     /// In words: where, and what.
     pub said: String,
@@ -61,6 +74,11 @@ impl Finding {
     /// One about an event.
     pub fn at(kind: Kind, position: i64, said: impl Into<String>) -> Self {
         Self { kind, position: Some(position), said: said.into() }
+    }
+
+    /// One about an event, where it is known.
+    pub fn about(kind: Kind, position: Option<i64>, said: impl Into<String>) -> Self {
+        Self { kind, position, said: said.into() }
     }
 
     /// One about something else.

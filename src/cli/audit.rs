@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use super::output::{self, Format};
 use super::{audit_export, audit_proof, audit_show, operate};
+use crate::app::App;
 use crate::app::audit::Report;
 
 /// Arguments of `replay`.
@@ -68,7 +69,12 @@ pub async fn audit(args: AuditArgs) -> Result<ExitCode> {
     match args.command {
         AuditCommand::Verify(args) => {
             let app = audit_proof::believing(operate().await?, &args.key, &args.checkpoints)?;
-            Ok(tell(&app.audit(false).await?, args.format, false))
+            let report = app.audit(false).await?;
+            // What somebody hands over is looked at; what this installation keeps decides.
+            if args.key.is_empty() && args.checkpoints.is_empty() {
+                close(&app, &report).await?;
+            }
+            Ok(tell(&report, args.format, false))
         }
         AuditCommand::Show(args) => audit_show::run(args).await,
         AuditCommand::Export(args) => audit_export::export(args).await,
@@ -89,6 +95,7 @@ pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
     let app = operate().await?;
     if args.verify {
         let report = app.audit(true).await?;
+        close(&app, &report).await?;
         return Ok(tell(&report, args.format, true));
     }
     let progress = output::Progress::begin("Folding events");
@@ -123,6 +130,17 @@ pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
     Ok(if rebuilt.damaged.is_empty() && rebuilt.halted.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+/// Where what was signed and the log are two histories nothing is recorded until an operator has decided.
+async fn close(app: &App, report: &Report) -> Result<()> {
+    if let Some(why) = app.close_where_histories_part(report).await? {
+        output::hint(&format!(
+            "The log is closed until you decide (docs/PROOF.md, \"Two histories\"): {}",
+            output::safe(&why)
+        ));
+    }
+    Ok(())
+}
+
 /// `1 message`, `2 messages`.
 fn count(n: i64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
@@ -136,7 +154,8 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
         return code;
     }
     for finding in &report.findings {
-        output::line(&format!("CHANGED  {}", output::safe(&finding.said)));
+        let at = finding.position.map(|position| format!(", at {position}")).unwrap_or_default();
+        output::line(&format!("CHANGED  {} ({}{at})", output::safe(&finding.said), finding.kind.as_str()));
     }
     if report.more_findings > 0 {
         output::line(&format!("… and {} more of these kinds.", report.more_findings));

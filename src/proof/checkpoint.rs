@@ -232,6 +232,11 @@ pub fn open(note: &str, keys: &[PublicKey]) -> Result<Opened, NotBelieved> {
     told
 }
 
+/// How many events a checkpoint says it covers, whoever signed it.
+pub fn claimed(note: &str) -> Option<i64> {
+    note.lines().nth(1)?.parse().ok()
+}
+
 fn open_with(note: &str, key: &PublicKey) -> Result<Opened, NotBelieved> {
     let note = Note::from_bytes(note.as_bytes()).map_err(|_| NotBelieved::Malformed)?;
     let said = Checkpoint::from_bytes(note.text()).map_err(|_| NotBelieved::Malformed)?;

@@ -1,6 +1,7 @@
 //! More than twenty kinds of tampering by somebody with full power over the database, and over what is kept beside it: each is
 //! found, with its kind and the first event that it concerns.
 
+use axum::http::StatusCode;
 use coolops::app::finding::Kind;
 
 use crate::story::anchored::Anchored;
@@ -42,7 +43,8 @@ pub const RECHAIN: &str = r"do $$ declare h bytea := sha256('coolops-genesis'); 
     update event_head set chain_hash = h, position = (select max(position) from event);
   end $$;";
 
-/// What was done while nobody looked is found, and is of that kind; the position follows from the log's own.
+/// What was done while nobody looked is found, and is of that kind; the position follows from the log's own. Only what the
+/// database lets happen from now on has none.
 fn found(kind: Kind, tamper: impl AsyncFnOnce(&Story, &Signed) -> Option<i64>) {
     story(async |s| {
         let signed = signed(s).await;
@@ -125,16 +127,22 @@ fn the_whole_chain_is_computed_anew() {
 #[test]
 fn output_is_edited() {
     found(Kind::ChangedOutput, async |s, _| {
+        // The event that seals it.
+        let seal = "select min(position) from (select max(position) as position from event where stream_id in (select deployment_id from log_chunk) group by stream_id) e";
+        let seal = s.database.count(seal).await;
         changes(s, "update log_chunk set body = set_byte(body, length(body) - 5, (get_byte(body, length(body) - 5) + 1) % 256)").await;
-        None
+        Some(seal)
     });
 }
 
 #[test]
 fn output_is_deleted() {
     found(Kind::ChangedOutput, async |s, _| {
+        // The event that seals it.
+        let seal = "select min(position) from (select max(position) as position from event where stream_id in (select deployment_id from log_chunk) group by stream_id) e";
+        let seal = s.database.count(seal).await;
         changes(s, "delete from log_chunk").await;
-        None
+        Some(seal)
     });
 }
 
@@ -212,7 +220,8 @@ fn a_projection_is_edited() {
         s.database
             .execute("update project set doc = replace(doc::text, doc->>'image', 'evil.example/steal:1')::json")
             .await;
-        None
+        // The last event that its row is made of.
+        Some(s.database.count("select max(position) from event where stream_type in ('project', 'environment')").await)
     });
 }
 
@@ -222,7 +231,11 @@ fn what_slack_was_sent_is_edited() {
         s.database
             .execute("update slack_message set sent_payload = replace(sent_payload, 'succeeded', 'succeedad')")
             .await;
-        None
+        Some(
+            s.database
+                .count("select min(sent_position) from slack_message where sent_payload like '%succeedad%'")
+                .await,
+        )
     });
 }
 
@@ -233,7 +246,7 @@ fn a_checkpoint_is_edited() {
         let note = std::fs::read_to_string(file).unwrap();
         let size = format!("\n{}\n", signed.before);
         std::fs::write(file, note.replace(&size, &format!("\n{}\n", signed.before - 1))).unwrap();
-        None
+        Some(signed.before - 1)
     });
 }
 
@@ -241,7 +254,7 @@ fn a_checkpoint_is_edited() {
 fn a_checkpoint_is_deleted() {
     found(Kind::MissingCheckpoint, async |_, signed| {
         std::fs::remove_file(&signed.anchored.files()[0]).unwrap();
-        None
+        Some(signed.before)
     });
 }
 
@@ -255,7 +268,7 @@ fn a_checkpoint_is_another_key_s() {
         other.signs().await;
         s.database.execute("delete from checkpoint; insert into checkpoint overriding system value select * from kept; delete from checkpoint_place where place like '%anchored%' and size = 0").await;
         std::fs::copy(&other.files()[0], signed.anchored.folder.join("checkpoint")).unwrap();
-        None
+        Some(signed.end)
     });
 }
 
@@ -280,10 +293,13 @@ fn an_old_backup_is_restored_and_goes_on() {
 #[test]
 fn the_output_of_two_deployments_is_swapped() {
     found(Kind::ChangedOutput, async |s, _| {
+        // The event that seals it.
+        let seal = "select min(position) from (select max(position) as position from event where stream_id in (select deployment_id from log_chunk) group by stream_id) e";
+        let seal = s.database.count(seal).await;
         changes(s, "update log_chunk set chunk_no = chunk_no + 100 where deployment_id = (select min(deployment_id::text)::uuid from log_chunk);
                     update log_chunk set deployment_id = (select min(deployment_id::text)::uuid from log_chunk) where chunk_no < 100;
                     update log_chunk set deployment_id = (select id from deployment where id not in (select deployment_id from log_chunk) limit 1), chunk_no = chunk_no - 100 where chunk_no >= 100").await;
-        None
+        Some(seal)
     });
 }
 
@@ -308,5 +324,17 @@ fn a_history_that_was_signed_twice_is_a_fork() {
         let findings = signed.anchored.app.audit(false).await.unwrap().findings;
         assert_eq!(findings.len(), 1, "{findings:#?}");
         assert_eq!((findings[0].kind, findings[0].position), (Kind::Fork, Some(1)));
+        // It is not what the place calls its newest: whoever looks at all of them finds it, and nothing is recorded then.
+        let variables = signed.anchored.variables();
+        let (code, said, hint) = s.coolops_with(&["audit", "verify"], &variables);
+        assert!(
+            code == 1 && said.contains("(fork, at 1)") && hint.contains("The log is closed until you decide"),
+            "{said}{hint}"
+        );
+        assert_eq!(s.post_build(&build("master-2").body()).await.0, StatusCode::SERVICE_UNAVAILABLE);
+        let (code, _, said) = s.coolops_with(&["audit", "fork", "--reason", "a test of the key"], &variables);
+        assert_eq!(code, 0, "{said}");
+        assert_eq!(s.post_build(&build("master-2").body()).await.0, StatusCode::CREATED);
+        assert_eq!(signed.anchored.app.audit(false).await.unwrap().findings, []);
     });
 }
