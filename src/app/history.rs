@@ -14,6 +14,8 @@ use crate::domain::project::Project;
 use crate::domain::state::State;
 use crate::projections::insights::{self, Week};
 use crate::projections::sites;
+use crate::projections::words::Words;
+use crate::slack::render::log_url;
 use crate::store::history::{Asked, CAUSES_MAX, Deployed, Entry};
 use crate::store::log::ReadError;
 
@@ -52,6 +54,17 @@ pub enum NoRange {
     /// One is none.
     #[error(transparent)]
     Moment(#[from] NoMoment),
+    /// One has not come yet.
+    #[error(transparent)]
+    NotYet(NoSuchMoment),
+    /// They are the wrong way round.
+    #[error("--until {until} is before --since {since}; write the earlier one as --since")]
+    Reversed {
+        /// As it was written.
+        since: String,
+        /// As it was written.
+        until: String,
+    },
     /// The database.
     #[error("the database does not answer")]
     Database(#[from] sqlx::Error),
@@ -172,7 +185,7 @@ pub fn as_json(deployed: &Deployed, now: DateTime<Utc>) -> Value {
         "replaces": prepared.and_then(|prepared| prepared.replaces.as_ref()), "by": deployment.requested_by,
         "requested_at": timed.requested_at, "started_at": timed.started_at,
         "ended_at": deployment.state().is_over().then_some(timed.since), "seconds": timed.ran(now),
-        "state": deployment.state(), "exit_code": deployment.stand.exit_code(),
+        "state": deployment.state(), "said": Words::of(deployment).sentence(str::to_owned), "exit_code": deployment.stand.exit_code(),
         "image_id": prepared.map(|prepared| &prepared.image_id), "image_digest": prepared.and_then(|prepared| prepared.digest.as_ref()),
         "repository": deployment.source.as_ref().and_then(|source| source.repository.as_ref()),
         "commit": deployment.source.as_ref().and_then(|source| source.commit.as_ref()),
@@ -184,6 +197,12 @@ pub fn as_json(deployed: &Deployed, now: DateTime<Utc>) -> Value {
 const STORY_MAX: i64 = 5_000;
 
 impl App {
+    /// Where a deployment's log is, for whoever may see it; none while the master key of its links is not set.
+    pub fn log_of_deployed(&self, deployed: &Deployed) -> Option<String> {
+        let links = self.keys.links(deployed.link_key.as_deref()?)?;
+        Some(log_url(&self.public_url, &links, deployed.timed.deployment.of.deployment_id))
+    }
+
     /// The position that the log had come to at a moment.
     ///
     /// # Errors
@@ -205,25 +224,45 @@ impl App {
         }
     }
 
-    /// The bounds of what is asked for between two moments, as somebody wrote them: positions, the first not included.
+    /// The bounds of what is asked for between two moments, as somebody wrote them: positions, the first not included. A
+    /// range may begin before the log and end after it; one that begins later than the next event is a mistake.
     ///
     /// # Errors
-    /// When one can't be read, or the database does not answer.
+    /// When one can't be read, has not come yet, or is before the other; or the database does not answer.
     pub async fn range(&self, since: Option<&str>, until: Option<&str>) -> Result<(Option<i64>, Option<i64>), NoRange> {
         let now = self.store.clock().now();
         let history = self.readers().history();
         let after = match since.map(|written| Moment::parse(written, now)).transpose()? {
             None => None,
-            Some(Moment::Position(position)) => Some(position.saturating_sub(1)),
-            // What was recorded just then is since then.
-            Some(Moment::Time(at)) => Some(history.position_at(at - TimeDelta::microseconds(1)).await?),
+            Some(Moment::Position(asked)) => {
+                let head = history.span().await?.map_or(0, |(_, _, head)| head);
+                // Who has all so far asks for what comes next.
+                if asked > head + 1 {
+                    return Err(NoRange::NotYet(NoSuchMoment::PastTheHead { asked, head }));
+                }
+                Some(asked.saturating_sub(1))
+            }
+            Some(Moment::Time(asked)) => {
+                if let Some((_, last, _)) = history.span().await?
+                    && asked > now.max(last)
+                {
+                    return Err(NoRange::NotYet(NoSuchMoment::InTheFuture { asked, last }));
+                }
+                // What was recorded just then is since then.
+                Some(history.position_at(asked - TimeDelta::microseconds(1)).await?)
+            }
         };
-        let until = match until.map(|written| Moment::parse(written, now)).transpose()? {
+        let end = match until.map(|written| Moment::parse(written, now)).transpose()? {
             None => None,
             Some(Moment::Position(position)) => Some(position),
             Some(Moment::Time(at)) => Some(history.position_at(at).await?),
         };
-        Ok((after, until))
+        if let (Some((after, since)), Some((end, until))) = (after.zip(since), end.zip(until))
+            && end < after
+        {
+            return Err(NoRange::Reversed { since: since.to_owned(), until: until.to_owned() });
+        }
+        Ok((after, end))
     }
 
     /// Who changed which setting, the newest first: of one project, or of all and of what goes for everything; as far as
@@ -262,12 +301,19 @@ impl App {
         Ok(changed)
     }
 
-    /// Measures of a project's delivery, by environment and week, of what ended after a position.
+    /// Measures of a project's delivery, by environment and week, from the week on in which a position comes. Weeks are
+    /// told whole.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn insights(&self, project: ProjectId, after: i64) -> Result<Vec<Week>, sqlx::Error> {
-        Ok(insights::weeks(&self.readers().history().samples(project, after).await?))
+        let history = self.readers().history();
+        let begins = history.at(after + 1).await?.map(|first| insights::monday(first.recorded_at));
+        let after = match begins.and_then(|monday| monday.and_hms_opt(0, 0, 0)) {
+            Some(begins) => history.position_at(begins.and_utc() - TimeDelta::microseconds(1)).await?,
+            None => after,
+        };
+        Ok(insights::weeks(&history.samples(project, after).await?))
     }
 
     /// What a text names.

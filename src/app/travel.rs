@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::history::When;
 use super::{App, fold_project};
 use crate::domain::event::Recorded;
-use crate::domain::ids::{ProjectId, installation_stream};
+use crate::domain::ids::{EnvironmentId, ProjectId, installation_stream};
 use crate::domain::installation::Installation;
 use crate::domain::lock::Lock;
-use crate::domain::project::Project;
+use crate::domain::project::{Environment, Project};
 use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
 use crate::projections::words::{Words, locked_with};
@@ -86,22 +86,22 @@ pub fn between(before: &Board, after: &Board) -> Vec<Difference> {
         let whole = |what: String| Difference { project: project.slug.clone(), environment: String::new(), what };
         match before.projects.iter().find(|(other, _)| other.id == project.id) {
             None => differences.push(whole("is new".to_owned())),
-            Some((was, _)) if was.name != project.name => differences.push(whole(format!("was called {}", was.name))),
-            Some((was, _)) if was.image != project.image => {
-                differences.push(whole(format!(
-                    "runs the image {}, in place of {}",
-                    project.image.as_str(),
-                    was.image.as_str()
-                )));
-            }
-            Some(_) => {}
+            Some((was, _)) => differences.extend(changes_of_project(was, project).into_iter().map(whole)),
         }
         for standing in standings {
             let differs =
                 |what: String| Difference { project: project.slug.clone(), environment: standing.name.clone(), what };
             match known.get(&standing.environment.0) {
                 None => differences.push(differs("is new".to_owned())),
-                Some(before) => differences.extend(changes(before, standing).into_iter().map(differs)),
+                Some(was) => {
+                    differences.extend(changes(was, standing).into_iter().map(differs));
+                    let is_set_otherwise = before
+                        .projects
+                        .iter()
+                        .find(|(other, _)| other.id == project.id)
+                        .is_some_and(|(other, _)| are_set_otherwise(other, project, standing.environment));
+                    differences.extend(is_set_otherwise.then(|| differs(SET_OTHERWISE.to_owned())));
+                }
             }
         }
     }
@@ -115,6 +115,46 @@ pub fn between(before: &Board, after: &Board) -> Vec<Difference> {
         }
     }
     differences
+}
+
+/// What `coolops history --settings` tells whole.
+const SET_OTHERWISE: &str = "is set otherwise (coolops history --settings)";
+
+fn changes_of_project(was: &Project, is: &Project) -> Vec<String> {
+    let mut changes = Vec::new();
+    if was.name != is.name {
+        changes.push(format!("was called {}", was.name));
+    }
+    if was.image != is.image {
+        changes.push(format!("runs the image {}, in place of {}", is.image.as_str(), was.image.as_str()));
+    }
+    if was.channel != is.channel {
+        changes.push(format!("has its messages in {}, in place of {}", is.channel, was.channel));
+    }
+    // What is told already, and what is told of its environments.
+    let rest = |of: &Project| Project {
+        name: String::new(),
+        image: is.image.clone(),
+        channel: String::new(),
+        environments: Vec::new(),
+        version: 0,
+        lock: None,
+        unlocked: None,
+        ..of.clone()
+    };
+    if rest(was) != rest(is) {
+        changes.push(SET_OTHERWISE.to_owned());
+    }
+    changes
+}
+
+/// Whether something is set otherwise of an environment than its name and its protection, which are told.
+fn are_set_otherwise(was: &Project, is: &Project, id: EnvironmentId) -> bool {
+    let rest = |of: &Project| {
+        let of = of.environment(id)?.clone();
+        Some(Environment { name: String::new(), protected: false, lock: None, unlocked: None, version: 0, ..of })
+    };
+    rest(was) != rest(is)
 }
 
 fn changes(before: &Standing, after: &Standing) -> Vec<String> {
@@ -144,6 +184,15 @@ fn changes(before: &Standing, after: &Standing) -> Vec<String> {
         new.map(|d| format!("{} {}", d.deployment.build_name, Words::of(&d.deployment).sentence(str::to_owned))),
     );
     let same = |lock: &Lock, locks: &[Lock]| locks.iter().any(|other| other.is_the_same(lock));
+    for lock in &after.locks {
+        let was = before.locks.iter().find(|was| was.is_the_same(lock));
+        if was.is_some_and(|was| (&was.reason, was.until) != (&lock.reason, lock.until)) {
+            let until =
+                lock.until.map(|until| format!(" until {}", until.format("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
+            let why = lock.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            changes.push(format!("is now locked{} by {}{until}{why}", locked_with(lock.scope), lock.holder.name()));
+        }
+    }
     for lock in after.locks.iter().filter(|lock| !same(lock, &before.locks)) {
         changes.push(format!("is locked{} by {}", locked_with(lock.scope), lock.holder.name()));
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::operate;
 use super::output::{self, Format};
-use crate::app::history::{Named, Step};
+use crate::app::history::Step;
 use crate::projections::happened::{actor, happened};
 use crate::store::history::Entry;
 use crate::telemetry::causes;
@@ -58,10 +58,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     if trail.is_cut {
         output::line("  … and more, which is not told here: coolops audit export has everything");
     }
-    if matches!(subject, Named::Event(_)) {
-        output::line("");
-        output::json(&as_json(&own.entry));
-    }
+    output::line("");
+    output::json(&as_json(&own.entry));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -79,7 +77,7 @@ fn as_json(entry: &Entry) -> Value {
         "position": entry.position, "event_id": entry.event_id, "type": entry.kind, "schema_version": entry.schema_version,
         "recorded_at": entry.recorded_at, "actor": read(&entry.actor), "stream_type": entry.stream_type, "stream_id": entry.stream_id,
         "stream_version": entry.stream_version, "correlation_id": entry.correlation_id, "causation_id": entry.causation_id,
-        "fence": entry.fence, "payload": read(&entry.payload), "body_hash": hex::encode(&entry.body_hash),
+        "fence": entry.fence, "payload": read(&entry.payload), "plain": entry.plain(), "body_hash": hex::encode(&entry.body_hash),
         "chain_hash": hex::encode(&entry.chain_hash),
     })
 }

@@ -1,8 +1,10 @@
-//! `coolops explain`: the story of a build's message: each event, and what it changed in what Slack is sent.
+//! `coolops explain`: the story of a build's message: each event, and what it changed in what Slack is sent, as this version
+//! of coolops renders it.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
@@ -14,6 +16,7 @@ use crate::domain::ids::BuildId;
 use crate::projections::build_card::BuildCard;
 use crate::projections::happened::{actor, happened};
 use crate::slack::{plain, render};
+use crate::store::messages::SENDS_KEPT_DAYS;
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
@@ -27,12 +30,50 @@ pub struct Args {
 /// One event of the story.
 struct Chapter {
     position: i64,
-    at: chrono::DateTime<chrono::Utc>,
+    at: DateTime<Utc>,
     said: String,
     /// Lines that went and came in the message.
     changes: Vec<(char, String)>,
-    /// When Slack was sent the message as this event left it.
-    sent_at: Option<chrono::DateTime<chrono::Utc>>,
+    sent: Sent,
+}
+
+/// What became of what an event changed in the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// It changed nothing there.
+    Nothing,
+    /// Slack was sent it.
+    At(DateTime<Utc>),
+    /// It was left out: a later one came before its turn, and Slack was sent both with that.
+    With(i64, DateTime<Utc>),
+    /// It is still to be sent.
+    Owed,
+    /// It is older than what is kept of that.
+    Unknown,
+}
+
+impl Sent {
+    fn words(self) -> Option<String> {
+        Some(match self {
+            Self::Nothing => return None,
+            Self::At(at) => format!("sent {}", output::time(at)),
+            Self::With(position, at) => {
+                format!("left out: #{position} came before its turn, and was sent {} with this in it", output::time(at))
+            }
+            Self::Owed => "not sent yet".to_owned(),
+            Self::Unknown => format!("sent more than {SENDS_KEPT_DAYS} days ago"),
+        })
+    }
+
+    fn as_json(self) -> Value {
+        match self {
+            Self::Nothing => Value::Null,
+            Self::At(at) => json!({ "at": at }),
+            Self::With(position, at) => json!({ "left_out_for": position, "at": at }),
+            Self::Owed => json!({ "owed": true }),
+            Self::Unknown => json!({ "unknown": true }),
+        }
+    }
 }
 
 /// Runs it.
@@ -48,7 +89,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         let all: Vec<Value> = chapters
             .iter()
             .map(|c| {
-                json!({ "position": c.position, "at": c.at, "said": c.said, "sent_at": c.sent_at,
+                json!({ "position": c.position, "at": c.at, "said": c.said, "sent": c.sent.as_json(),
                 "changes": c.changes.iter().map(|(sign, line)| format!("{sign}{line}")).collect::<Vec<_>>() })
             })
             .collect();
@@ -60,13 +101,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         for (sign, line) in &chapter.changes {
             output::line(&format!("    {sign} {}", output::safe(line)));
         }
-        if chapter.changes.is_empty() {
-            continue;
+        if let Some(words) = chapter.sent.words() {
+            output::line(&format!("    {words}"));
         }
-        output::line(&match chapter.sent_at {
-            Some(at) => format!("    sent {}", output::time(at)),
-            None => "    not sent by itself: a later one came before its turn, or it is older than 30 days".to_owned(),
-        });
     }
     if let Some(shown) = shown {
         let place = shown.ts.map_or_else(|| "not posted".to_owned(), |ts| format!("{} ({ts})", shown.channel));
@@ -77,7 +114,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
 async fn chapters(app: &App, build: BuildId) -> Result<Vec<Chapter>> {
     let events = app.readers().log().build(build).await?;
-    let sent = app.store.messages().sends(build).await?;
+    let sends = app.store.messages().sends(build).await?;
     let (mut card, mut before) = (None, Vec::new());
     let mut chapters = Vec::new();
     for recorded in &events {
@@ -96,9 +133,27 @@ async fn chapters(app: &App, build: BuildId) -> Result<Vec<Chapter>> {
             })
             .collect();
         let said = format!("{}: {}", actor(&recorded.actor), happened(&recorded.event));
-        let sent_at = sent.iter().find(|(position, _)| *position == recorded.position).map(|(_, at)| *at);
-        chapters.push(Chapter { position: recorded.position, at: recorded.recorded_at, said, changes, sent_at });
+        chapters.push(Chapter {
+            position: recorded.position,
+            at: recorded.recorded_at,
+            said,
+            changes,
+            sent: Sent::Nothing,
+        });
         before = after;
+    }
+    let kept_since = app.store.clock().now() - TimeDelta::days(SENDS_KEPT_DAYS);
+    let mut next: Option<i64> = None;
+    for chapter in chapters.iter_mut().rev().filter(|chapter| !chapter.changes.is_empty()) {
+        // What came first of all that told of it.
+        let told = sends.iter().filter(|(position, _)| *position >= chapter.position).min_by_key(|(_, at)| *at);
+        chapter.sent = match (told, next) {
+            (Some((position, at)), Some(next)) if *position >= next => Sent::With(next, *at),
+            (Some((_, at)), _) => Sent::At(*at),
+            (None, _) if chapter.at < kept_since => Sent::Unknown,
+            (None, _) => Sent::Owed,
+        };
+        next = Some(chapter.position);
     }
     Ok(chapters)
 }

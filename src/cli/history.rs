@@ -14,7 +14,6 @@ use crate::app::history::{Changed, as_json, called, changed_as_json, changes, st
 use crate::domain::deployment::duration;
 use crate::projections::happened::{actor, happened};
 use crate::projections::words::Words;
-use crate::slack::render::log_url;
 use crate::store::history::{Asked, Deployed};
 
 /// Arguments of `history`.
@@ -142,21 +141,16 @@ fn row(app: &App, deployed: &Deployed, links: bool) -> Vec<String> {
         Words::of(deployment).sentence(output::safe),
     ];
     if links {
-        row.push(log(app, deployed).unwrap_or_else(none));
+        row.push(app.log_of_deployed(deployed).unwrap_or_else(none));
         row.push(changes(deployed).map_or_else(none, |url| output::safe(&url)));
     }
     row
 }
 
-fn log(app: &App, deployed: &Deployed) -> Option<String> {
-    let links = app.keys.links(deployed.link_key.as_deref()?)?;
-    Some(log_url(&app.public_url, &links, deployed.timed.deployment.of.deployment_id))
-}
-
 fn deployed_as_json(app: &App, deployed: &Deployed, links: bool) -> Value {
     let mut value = as_json(deployed, app.store.clock().now());
     if links {
-        value["log"] = json!(log(app, deployed));
+        value["log"] = json!(app.log_of_deployed(deployed));
     }
     value
 }

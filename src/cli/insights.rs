@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::operate;
@@ -34,11 +35,12 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         None => app.store.directory().projects().await?.into_iter().filter(|project| !project.archived).collect(),
     };
     let (after, _) = app.range(Some(&args.since), None).await?;
+    let now = app.store.clock().now();
     let mut rows = Vec::new();
     let mut all = Vec::new();
     for project in &projects {
         for week in app.insights(project.id, after.unwrap_or(0)).await? {
-            rows.push(row(&project.slug, &week));
+            rows.push(row(&project.slug, &week, now));
             let mut value = json!(week);
             value["project"] = json!(project.slug);
             all.push(value);
@@ -63,15 +65,15 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(project: &str, week: &Week) -> Vec<String> {
+fn row(project: &str, week: &Week, now: DateTime<Utc>) -> Vec<String> {
     let time = |seconds: Option<i64>| seconds.map_or_else(|| "–".to_owned(), duration);
     vec![
         project.to_owned(),
         output::safe(&week.environment),
         week.week.to_string(),
         week.deployments().to_string(),
-        format!("{:.1}", week.deployments() as f64 / 7.0),
-        format!("{:.0} %", week.failure_rate()),
+        format!("{:.1}", week.a_day(now)),
+        week.failure_rate().map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0} %")),
         time(week.from_build),
         time(week.duration),
         time(week.to_next_good),

@@ -53,6 +53,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Moment::Time(at) => at,
         Moment::Position(position) => app.when(Moment::Position(position)).await?.at,
     };
+    ensure!(at <= app.store.clock().now(), "{since} is in the future");
     let channels = match channel {
         Some(channel) => vec![channel],
         None => app.store.directory().channels().await?,

@@ -72,7 +72,8 @@ pub(super) fn row(project: &Project, s: &Standing) -> Vec<String> {
     let lock = s.locks.iter().map(|lock| {
         let until = lock.until.map(|until| format!(" until {}", output::time(until))).unwrap_or_default();
         let with = locked_with(lock.scope);
-        format!("locked{with} by {}{until}", output::safe(lock.holder.name()))
+        let why = lock.reason.as_ref().map(|why| format!(": {}", output::safe(why))).unwrap_or_default();
+        format!("locked{with} by {}{until}{why}", output::safe(lock.holder.name()))
     });
     let now: Vec<String> = lock.chain(s.open.iter().chain(&s.failed).map(told)).collect();
     let good = |value: fn(&Timed) -> String| s.good.as_ref().map_or_else(none, value);
@@ -90,7 +91,7 @@ pub(super) fn as_json(project: &Project, s: &Standing) -> Value {
     let told = |d: &Timed| {
         json!({
             "deployment": d.deployment.of.deployment_id, "build": d.deployment.build_name, "state": d.deployment.state(),
-            "by": d.deployment.requested_by, "requested_at": d.requested_at, "started_at": d.started_at, "since": d.since,
+            "said": Words::of(&d.deployment).sentence(str::to_owned), "by": d.deployment.requested_by, "requested_at": d.requested_at, "started_at": d.started_at, "since": d.since,
         })
     };
     json!({

@@ -58,6 +58,9 @@ async fn shown(web: &Web, wanted: &Wanted) -> Result<Response, Answer> {
         "" => None,
         since => Some(web.app.board(moment(web, since).await?, None).await?),
     };
+    if before.as_ref().is_some_and(|before| before.when.position > board.when.position) {
+        return Err(Answer::malformed("since is after the moment that is looked at; name an earlier one".to_owned()));
+    }
     let is_now = wanted.at.trim().is_empty();
     let position = board.when.position;
     let (first, head) = match web.app.readers().history().span().await? {

@@ -21,7 +21,8 @@ use crate::projections::build_card::BuildCard;
 use crate::projections::happened::{actor, happened};
 use crate::projections::timed::Timed;
 use crate::projections::words::{Words, unchecked};
-use crate::slack::render::log_url;
+use crate::slack::plain;
+use crate::slack::render::{self, log_url};
 use coolops_client::limits::visible;
 
 /// What is asked for in the address.
@@ -104,6 +105,10 @@ async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer>
             @if let Some(then) = then {
                 p.reason { "As it was at event " (then.position) ", " (page::time(then.at)) ". " a href=(format!("?key={}", wanted.key)) { "How it is now" } }
                 (slider(&public, then.position))
+            }
+            @if then.is_some() {
+                h2 { "The message, as it was" }
+                pre.message { (visible(&plain::lines(&render::render(&card, &links)).join("\n"))) }
             }
             h2 { "Environments" }
             @for environment in &environments { (row(environment)) }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::seldom::Seldom;
 use crate::app::CommandError;
 use crate::app::builds::AnnounceRefusal;
+use crate::app::history::{NoRange, NoSuchMoment};
 use crate::domain::build::BuildRefusal;
 use crate::store::append::AppendError;
 use crate::store::log::ReadError;
@@ -104,6 +105,15 @@ impl From<CommandError<AnnounceRefusal>> for Answer {
 impl From<sqlx::Error> for Answer {
     fn from(error: sqlx::Error) -> Self {
         Self::unavailable(&error)
+    }
+}
+
+impl From<NoRange> for Answer {
+    fn from(error: NoRange) -> Self {
+        match error {
+            NoRange::Database(e) | NoRange::NotYet(NoSuchMoment::Database(e)) => e.into(),
+            mistaken => Self::malformed(mistaken.to_string()),
+        }
     }
 }
 

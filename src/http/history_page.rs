@@ -10,7 +10,7 @@ use serde_json::json;
 use super::deployment_page::sentence;
 use super::error::Answer;
 use super::{Web, page, traced};
-use crate::app::history::{Changed, NoRange, as_json, called, changed_as_json, changes, states_called};
+use crate::app::history::{Changed, as_json, called, changed_as_json, changes, states_called};
 use crate::domain::deployment::duration;
 use crate::domain::event::{Event, SettingsEvent};
 use crate::domain::project::Project;
@@ -86,7 +86,12 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
     let next = if more { deployed.last().map(|last| last.position) } else { None };
     if as_data {
         let now = web.app.store.clock().now();
-        let all: Vec<_> = deployed.iter().map(|one| as_json(one, now)).collect();
+        let told = |one: &Deployed| {
+            let mut told = as_json(one, now);
+            told["log"] = json!(web.app.log_of_deployed(one));
+            told
+        };
+        let all: Vec<_> = deployed.iter().map(told).collect();
         return Ok((page::HEADERS, axum::Json(json!({ "deployments": all, "next": next }))).into_response());
     }
     // What is new comes by itself; what is old stays as it is.
@@ -128,10 +133,7 @@ async fn asked(web: &Web, project: &Project, wanted: &Wanted) -> Result<Asked, A
         },
     };
     let (since, until) = (given(&wanted.since), given(&wanted.until));
-    let (after, until) = web.app.range(since.as_deref(), until.as_deref()).await.map_err(|e| match e {
-        NoRange::Moment(e) => Answer::malformed(e.to_string()),
-        NoRange::Database(e) => e.into(),
-    })?;
+    let (after, until) = web.app.range(since.as_deref(), until.as_deref()).await?;
     let (user, build) = (given(&wanted.user), given(&wanted.build));
     Ok(Asked { project: Some(project.id), environments, user, build, after, until, states })
 }

@@ -2,13 +2,13 @@
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::error::Answer;
 use super::history_page::choices_of;
 use super::{Web, page, traced};
-use crate::app::history::NoRange;
 use crate::domain::deployment::duration;
 use crate::projections::insights::Week;
 
@@ -34,31 +34,48 @@ async fn shown(web: &Web, slug: &str, wanted: &Wanted) -> Result<Response, Answe
     let Some((project, _)) = web.app.opened_project(slug, &wanted.key).await? else { return Ok(page::not_found()) };
     traced::about("project.id", project.id);
     let since = Some(wanted.since.trim()).filter(|since| !since.is_empty()).unwrap_or("84d");
-    let (after, _) = web.app.range(Some(since), None).await.map_err(|e| match e {
-        NoRange::Moment(e) => Answer::malformed(e.to_string()),
-        NoRange::Database(e) => e.into(),
-    })?;
+    let (after, _) = web.app.range(Some(since), None).await?;
     let weeks = web.app.insights(project.id, after.unwrap_or(0)).await?;
-    let of_each = weeks.chunk_by(|a, b| a.environment == b.environment);
+    let (now, of_each) = (web.app.store.clock().now(), weeks.chunk_by(|a, b| a.of == b.of));
     let body = html! {
         main.plain {
             h1 { (project.name) }
             (choices_of(&project.slug, &wanted.key, "insights"))
             @if weeks.is_empty() { p { "Nothing has ended in this time." } }
-            @for weeks in of_each { (environment(weeks)) }
+            @for weeks in of_each { (environment(weeks, now)) }
             p.facts { "A deployment belongs to the week in which it ended; what was cancelled or refused is left out. Times are medians: from the announcement of a build to the end of a deployment that went well; from start to end; from a failure to the next success there." }
         }
     };
     Ok(page::framed(&format!("{}: insights", project.name), None, page::Script::None, &body))
 }
 
-fn environment(weeks: &[Week]) -> Markup {
+fn environment(weeks: &[Week], now: DateTime<Utc>) -> Markup {
     let shown = &weeks[weeks.len().saturating_sub(WEEKS)..];
-    let time = |seconds: Option<i64>| seconds.map_or_else(|| "–".to_owned(), duration);
+    let time = |seconds: Option<i64>| seconds.map_or_else(none, duration);
+    let percent = |rate: Option<f64>| rate.map_or_else(none, |rate| format!("{rate:.0} %"));
+    let name = &weeks[0].environment;
     html! {
-        h2 { (weeks[0].environment) }
-        (chart(shown))
-        div.wide tabindex="0" role="region" aria-label=(weeks[0].environment) {
+        h2 { (name) }
+        div.charts {
+            (chart(name, "Deployments a week", shown, &|week| Bar {
+                good: week.succeeded as f64,
+                bad: week.failed as f64,
+                said: format!("{} succeeded, {} failed", week.succeeded, week.failed),
+            }, &|most| format!("{most:.0}")))
+            (chart(name, "Failed", shown, &|week| Bar {
+                good: 0.0,
+                bad: week.failure_rate().unwrap_or_default(),
+                said: percent(week.failure_rate()),
+            }, &|most| format!("{most:.0} %")))
+            @for (title, of) in TIMES {
+                (chart(name, title, shown, &|week| Bar {
+                    good: of(week).unwrap_or_default() as f64,
+                    bad: 0.0,
+                    said: time(of(week)),
+                }, &|most| duration(most as i64)))
+            }
+        }
+        div.wide tabindex="0" role="region" aria-label=(name) {
             table {
                 thead { tr { @for heading in ["Week of", "Deployed", "A day", "Failed", "From build", "Took", "Next good after"] { th scope="col" { (heading) } } } }
                 tbody {
@@ -66,8 +83,8 @@ fn environment(weeks: &[Week]) -> Markup {
                         tr {
                             th scope="row" { (week.week) }
                             td { (week.deployments()) }
-                            td { (format!("{:.1}", week.deployments() as f64 / 7.0)) }
-                            td { (format!("{:.0} %", week.failure_rate())) }
+                            td { (format!("{:.1}", week.a_day(now))) }
+                            td { (percent(week.failure_rate())) }
                             td { (time(week.from_build)) }
                             td { (time(week.duration)) }
                             td { (time(week.to_next_good)) }
@@ -79,21 +96,53 @@ fn environment(weeks: &[Week]) -> Markup {
     }
 }
 
-/// Deployments of each week as bars: what went well below, what did not on top of it. The table has the numbers.
-fn chart(weeks: &[Week]) -> Markup {
+fn none() -> String {
+    "–".to_owned()
+}
+
+/// What is told of a week as a time, in seconds.
+type OfWeek = fn(&Week) -> Option<i64>;
+const TIMES: [(&str, OfWeek); 3] = [
+    ("From build", |week| week.from_build),
+    ("Took", |week| week.duration),
+    ("Next good after", |week| week.to_next_good),
+];
+
+/// A week in a chart.
+struct Bar {
+    good: f64,
+    /// On top of what is good.
+    bad: f64,
+    said: String,
+}
+
+/// A measure week by week, drawn as bars. The table has the numbers.
+fn chart(
+    environment: &str,
+    title: &str,
+    weeks: &[Week],
+    bar: &dyn Fn(&Week) -> Bar,
+    scale: &dyn Fn(f64) -> String,
+) -> Markup {
     const WIDTH: usize = 24;
-    const HEIGHT: usize = 96;
-    let most = weeks.iter().map(Week::deployments).max().unwrap_or(1).max(1);
-    let tall = |n: usize| n * HEIGHT / most;
-    let said =
-        format!("Deployments a week: {} to {}, at most {most} in a week", weeks[0].week, weeks[weeks.len() - 1].week);
+    const HEIGHT: f64 = 96.0;
+    let bars: Vec<Bar> = weeks.iter().map(bar).collect();
+    let most = bars.iter().map(|bar| bar.good + bar.bad).fold(0.0, f64::max);
+    let tall = |value: f64| if most > 0.0 { (value / most * HEIGHT).round() } else { 0.0 };
+    let wide = weeks.len().max(4) * WIDTH;
+    let (first, last) = (weeks[0].week, weeks[weeks.len() - 1].week);
+    let at_most = scale(most);
     html! {
-        svg.chart role="img" aria-label=(said) viewBox=(format!("0 0 {} {}", (weeks.len() * WIDTH).max(WIDTH), HEIGHT + 2)) preserveAspectRatio="xMinYMax meet" {
-            @for (n, week) in weeks.iter().enumerate() {
-                g {
-                    title { (week.week) ": " (week.succeeded) " succeeded, " (week.failed) " failed" }
-                    rect.good x=(n * WIDTH + 2) y=(HEIGHT - tall(week.succeeded)) width=(WIDTH - 4) height=(tall(week.succeeded)) {}
-                    rect.bad x=(n * WIDTH + 2) y=(HEIGHT - tall(week.succeeded) - tall(week.failed)) width=(WIDTH - 4) height=(tall(week.failed)) {}
+        figure {
+            figcaption { (title) @if most > 0.0 { span.facts { " · at most " (at_most) } } @else { span.facts { " · none" } } }
+            svg.chart role="img" aria-label=(format!("{environment}: {title}, week by week, {first} to {last}, at most {at_most}"))
+                viewBox=(format!("0 0 {wide} {}", HEIGHT + 2.0)) preserveAspectRatio="none" {
+                @for (n, (week, bar)) in weeks.iter().zip(&bars).enumerate() {
+                    g {
+                        title { (week.week) ": " (bar.said) }
+                        rect.good x=(n * WIDTH + 2) y=(HEIGHT - tall(bar.good)) width=(WIDTH - 4) height=(tall(bar.good)) {}
+                        rect.bad x=(n * WIDTH + 2) y=(HEIGHT - tall(bar.good) - tall(bar.bad)) width=(WIDTH - 4) height=(tall(bar.bad)) {}
+                    }
                 }
             }
         }

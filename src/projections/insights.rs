@@ -4,17 +4,19 @@
 //! week in which it ended. Only what ran and ended counts: succeeded, failed, ran out of time; what was cancelled or refused
 //! tells nothing. Of times the median is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 
+use crate::domain::ids::EnvironmentId;
 use crate::domain::state::State;
 
 /// A deployment that ended.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "plain words")]
 pub struct Sample {
+    pub of: EnvironmentId,
     pub environment: String,
     pub state: State,
     /// When CI announced its build.
@@ -27,7 +29,10 @@ pub struct Sample {
 /// A week of an environment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Week {
-    /// The environment's name.
+    /// The environment, whatever it was called then.
+    #[serde(skip)]
+    pub of: EnvironmentId,
+    /// What it is called.
     pub environment: String,
     /// Its Monday.
     pub week: NaiveDate,
@@ -49,9 +54,21 @@ impl Week {
         self.succeeded + self.failed
     }
 
-    /// Which share did not go well, in percent.
-    pub fn failure_rate(&self) -> f64 {
-        self.failed as f64 / self.deployments().max(1) as f64 * 100.0
+    /// How many a day; of a week that is not over, of its days so far.
+    pub fn a_day(&self, now: DateTime<Utc>) -> f64 {
+        let begun = self.week.and_hms_opt(0, 0, 0).map_or(now, |midnight| midnight.and_utc());
+        self.deployments() as f64 / ((now - begun).num_seconds() as f64 / 86_400.0).clamp(1.0, 7.0)
+    }
+
+    /// Which share did not go well, in percent; none where nothing ended.
+    pub fn failure_rate(&self) -> Option<f64> {
+        (self.deployments() > 0).then(|| self.failed as f64 / self.deployments() as f64 * 100.0)
+    }
+
+    /// A week in which nothing ended.
+    fn empty(&self, week: NaiveDate) -> Self {
+        let (of, environment) = (self.of, self.environment.clone());
+        Self { of, environment, week, succeeded: 0, failed: 0, from_build: None, duration: None, to_next_good: None }
     }
 }
 
@@ -71,25 +88,27 @@ fn median(mut all: Vec<i64>) -> Option<i64> {
     }
 }
 
-/// The weeks of each environment in which something ended, in their order.
+/// The weeks of each environment in their order, from the first to the last in which something ended.
 pub fn weeks(samples: &[Sample]) -> Vec<Week> {
     let is_good = |sample: &&Sample| sample.state == State::Succeeded;
     let is_bad = |sample: &Sample| matches!(sample.state, State::Failed | State::TimedOut);
     let mut counted: Vec<&Sample> = samples.iter().filter(|sample| is_good(sample) || is_bad(sample)).collect();
     counted.sort_by_key(|sample| sample.ended_at);
-    let mut by_week: BTreeMap<(&str, NaiveDate), Vec<&Sample>> = BTreeMap::new();
+    // What it is called now counts, or was last.
+    let names: HashMap<EnvironmentId, &str> = counted.iter().map(|s| (s.of, s.environment.as_str())).collect();
+    let mut by_week: BTreeMap<(&str, EnvironmentId, NaiveDate), Vec<&Sample>> = BTreeMap::new();
     for sample in &counted {
-        by_week.entry((&sample.environment, monday(sample.ended_at))).or_default().push(sample);
+        by_week.entry((names[&sample.of], sample.of, monday(sample.ended_at))).or_default().push(sample);
     }
     let next_good = |bad: &Sample| {
-        let after =
-            counted.iter().filter(|other| other.environment == bad.environment && other.ended_at > bad.ended_at);
+        let after = counted.iter().filter(|other| other.of == bad.of && other.ended_at > bad.ended_at);
         after.copied().find(is_good).map(|good| (good.ended_at - bad.ended_at).num_seconds())
     };
-    let week = |((environment, week), all): ((&str, NaiveDate), Vec<&Sample>)| {
+    let week = |((environment, of, week), all): ((&str, EnvironmentId, NaiveDate), Vec<&Sample>)| {
         let good: Vec<&Sample> = all.iter().copied().filter(is_good).collect();
         let ran = |sample: &&Sample| sample.started_at.map(|started| (sample.ended_at - started).num_seconds());
         Week {
+            of,
             environment: environment.to_owned(),
             week,
             succeeded: good.len(),
@@ -99,7 +118,17 @@ pub fn weeks(samples: &[Sample]) -> Vec<Week> {
             to_next_good: median(all.iter().copied().filter(|s| is_bad(s)).filter_map(next_good).collect()),
         }
     };
-    by_week.into_iter().map(week).collect()
+    let mut weeks: Vec<Week> = Vec::new();
+    for week in by_week.into_iter().map(week) {
+        while let Some(last) = weeks.last()
+            && last.of == week.of
+            && last.week + TimeDelta::days(7) < week.week
+        {
+            weeks.push(last.empty(last.week + TimeDelta::days(7)));
+        }
+        weeks.push(week);
+    }
+    weeks
 }
 
 #[cfg(test)]
@@ -112,7 +141,8 @@ mod tests {
 
     fn sample(environment: &str, state: State, announced: i64, started: i64, ended: i64) -> Sample {
         let (announced_at, started_at, ended_at) = (at(announced), Some(at(started)), at(ended));
-        Sample { environment: environment.into(), state, announced_at, started_at, ended_at }
+        let of = EnvironmentId(uuid::Uuid::from_u128(environment.len() as u128));
+        Sample { of, environment: environment.into(), state, announced_at, started_at, ended_at }
     }
 
     #[test]
@@ -133,10 +163,24 @@ mod tests {
         assert_eq!(week(0), ("Production", monday, 0, 1));
         assert_eq!(told[0].to_next_good, None, "another environment\'s success is none here");
         assert_eq!(week(1), ("Staging", monday, 2, 2));
-        assert_eq!((told[1].from_build, told[1].failure_rate()), (Some(17 * 60), 50.0));
+        assert_eq!((told[1].from_build, told[1].failure_rate()), (Some(17 * 60), Some(50.0)));
         assert_eq!(told[1].duration, Some(7 * 60), "of 4, 4, 10 minutes and a day, the middle two");
         assert_eq!(told[1].to_next_good, Some(((30 + 5 * day + 3) / 2) * 60 + 30));
         assert_eq!(week(2), ("Staging", monday + TimeDelta::days(7), 1, 0));
         assert_eq!(weeks(&[]), []);
+        assert_eq!((told[2].a_day(at(8 * day)), told[2].a_day(at(9 * day))), (1.0, 0.5), "of a week that is not over");
+        assert_eq!(told[1].a_day(at(99 * day)), 4.0 / 7.0);
+    }
+
+    #[test]
+    fn a_week_without_a_deployment_is_there_and_a_new_name_goes_on_with_the_old_one() {
+        let day = 24 * 60;
+        let old = sample("Staging", State::Failed, 0, 10, 20);
+        let renamed = Sample { environment: "Preview".into(), ..sample("Staging", State::Succeeded, 0, 10, 22 * day) };
+        let told = weeks(&[old, renamed]);
+        assert!(told.iter().all(|week| week.environment == "Preview"), "{told:?}");
+        assert_eq!(told.iter().map(Week::deployments).collect::<Vec<_>>(), [1, 0, 0, 1]);
+        assert_eq!((told[1].failure_rate(), told[1].from_build), (None, None));
+        assert_eq!(told[0].to_next_good, Some((22 * day - 20) * 60));
     }
 }

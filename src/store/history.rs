@@ -1,5 +1,6 @@
 //! What happened, to be told: deployments in the order of their presses, and events with all their columns.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -122,6 +123,11 @@ impl Entry {
         }
     }
 
+    /// What its encrypted texts say, by what is stored in their place; without those that were erased.
+    pub fn plain(&self) -> BTreeMap<&str, String> {
+        self.opener.plain([self.actor.as_str(), self.payload.as_str()])
+    }
+
     /// Who did it.
     ///
     /// # Errors
@@ -231,7 +237,7 @@ impl History<'_> {
     /// When the database does not answer.
     pub async fn samples(self, project: ProjectId, after: i64) -> Result<Vec<Sample>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select d.doc->>'environment_name' as "environment!", d.state, a.recorded_at as announced_at, l.recorded_at as ended_at,
+            r#"select d.environment_id, d.doc->>'environment_name' as "environment!", d.state, a.recorded_at as announced_at, l.recorded_at as ended_at,
                       (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
                  from deployment d join event a on a.stream_id = d.build_id and a.stream_version = 1 join event l on l.position = d.since
                 where d.project_id = $1 and not d.is_open and d.since > $2"#,
@@ -241,7 +247,8 @@ impl History<'_> {
         let rows = rows.fetch_all(&self.0.pool).await?.into_iter().filter_map(|r| {
             let state = State::ALL.into_iter().find(|state| state.as_str() == r.state)?;
             let (announced_at, started_at, ended_at) = (r.announced_at, r.started_at, r.ended_at);
-            Some(Sample { environment: r.environment, state, announced_at, started_at, ended_at })
+            let of = EnvironmentId(r.environment_id);
+            Some(Sample { of, environment: r.environment, state, announced_at, started_at, ended_at })
         });
         Ok(rows.collect())
     }

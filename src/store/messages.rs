@@ -6,6 +6,9 @@ use super::Store;
 use super::jobs::Claim;
 use crate::domain::ids::{BuildId, ProjectId};
 
+/// It is kept for so many days when Slack was sent what.
+pub const SENDS_KEPT_DAYS: i64 = 30;
+
 /// A build's message as far as Slack has it.
 #[derive(Debug, Clone)]
 pub struct Sent {
@@ -231,15 +234,18 @@ impl Messages<'_> {
         Ok(rows.map(|r| Live { build: BuildId(r.build_id), ts: r.ts, text: r.text }).collect())
     }
 
-    /// Forgets what was sent when, after 30 days.
+    /// Forgets what was sent when, after [`SENDS_KEPT_DAYS`].
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn forget_sends(self) -> Result<(), sqlx::Error> {
-        sqlx::query!("delete from slack_sent where sent_at < coolops_now() - interval '30 days'")
-            .execute(&self.0.work)
-            .await
-            .map(|_| ())
+        sqlx::query!(
+            "delete from slack_sent where sent_at < coolops_now() - $1::float8 * interval '1 day'",
+            SENDS_KEPT_DAYS as f64
+        )
+        .execute(&self.0.work)
+        .await
+        .map(|_| ())
     }
 
     /// A message landed when this process had no right to post it any more: it may be a second one of its build.

@@ -178,8 +178,35 @@ fn a_message_s_story_is_each_event_with_what_it_changed_and_when_that_was_sent()
         assert!(failed.lines().any(|line| line.starts_with("    + ") && line.contains("failed")), "{failed}");
         assert!(failed.contains("    sent 20"), "{failed}");
         assert!(told.contains("The message: C0DEPLOYS1 ("), "{told}");
-        let json: Value = serde_json::from_str(&printed(s, &["explain", "master-2", "--json"])).unwrap();
-        assert!(json[0]["said"].as_str().unwrap().contains("announced the build master-2"));
+        let json = || serde_json::from_str::<Value>(&printed(s, &["explain", "master-2", "--json"])).unwrap();
+        let chapters = json();
+        assert!(chapters[0]["said"].as_str().unwrap().contains("announced the build master-2"));
+        // The two newest changes of the message, and what became of them when they were never sent each by itself.
+        let changes: Vec<i64> = chapters
+            .as_array()
+            .unwrap()
+            .iter()
+            .rev()
+            .filter(|c| !c["sent"].is_null())
+            .map(|c| c["position"].as_i64().unwrap())
+            .collect();
+        let [last, before, ..] = changes[..] else { panic!("{chapters}") };
+        s.database.execute(&format!("delete from slack_sent where position >= {before} and position < {last}")).await;
+        let told = printed(s, &["explain", "master-2"]);
+        let left_out = told.split(&format!("  #{before}  ")).nth(1).unwrap();
+        assert!(left_out.contains(&format!("    left out: #{last} came before its turn, and was sent 20")), "{told}");
+        s.database.execute(&format!("delete from slack_sent where position >= {last}")).await;
+        let told = printed(s, &["explain", "master-2"]);
+        for owed in [before, last] {
+            let chapter = told.split(&format!("  #{owed}  ")).nth(1).unwrap().split("  #").next().unwrap();
+            assert!(chapter.contains("    not sent yet"), "{told}");
+        }
+        let owed = json().as_array().unwrap().iter().rfind(|c| !c["sent"].is_null()).cloned().unwrap();
+        assert_eq!(owed["sent"]["owed"], true, "{owed}");
+        s.database.execute("delete from slack_sent").await;
+        s.database.set_clock(40 * 24 * 3600).await;
+        assert!(!printed(s, &["explain", "master-2"]).contains("not sent yet"));
+        assert!(printed(s, &["explain", "master-2"]).contains("    sent more than 30 days ago"));
         let (code, _, said) = s.coolops(&["explain", "nothing"]);
         assert!(code == 1 && said.contains("there is no event, deployment or build nothing"), "{said}");
     });
@@ -210,7 +237,53 @@ fn measures_of_delivery_are_told_and_drawn_and_are_the_same_after_a_replay() {
         );
         assert_eq!(s.get(&format!("{path}&since=yesterday")).await.0, StatusCode::BAD_REQUEST);
         assert_eq!(s.get("/projects/api/insights?key=x").await.0, StatusCode::NOT_FOUND);
-        assert_eq!(printed(s, &["insights", "--since", "99999"]), "None.\n");
+    });
+}
+
+#[test]
+fn a_range_that_can_t_be_is_told_and_one_that_reaches_beyond_the_log_is_none_the_worse() {
+    story(async |s| {
+        three(s).await;
+        let head = s.database.count("select position from event_head").await;
+        let next = (head + 1).to_string();
+        for command in [
+            ["history"].as_slice(),
+            &["history", "--settings"],
+            &["insights"],
+            &["audit", "export", "--format", "jsonl"],
+        ] {
+            for (bounds, says) in [
+                (["--since", "2199-01-01T00:00Z"].as_slice(), "is in the future; the last event was recorded at "),
+                (&["--since", "999999"], "there is no event 999999; the log has the positions 1 to "),
+                (&["--since", "yesterday"], "yesterday"),
+                (&["--since", "2026-01-01T00:00"], "zone"),
+                (&["--since", "9", "--until", "5"], "--until 5 is before --since 9; write the earlier one as --since"),
+            ] {
+                if bounds.len() > 2 && command[0] == "insights" {
+                    continue;
+                }
+                let (code, told, said) = s.coolops(&[command, bounds].concat());
+                assert!(code != 0 && told.is_empty() && said.contains(says), "{command:?} {bounds:?}: {told}{said}");
+            }
+            // What comes next, and all that there is.
+            if command[0] != "audit" {
+                printed(s, &[command, &["--since", next.as_str()]].concat());
+            }
+            let all = printed(s, &[command, &["--since", "1999-01-01T00:00Z"]].concat());
+            assert!(all.lines().count() > 1, "{command:?}: {all}");
+        }
+        let project = s.app.project_named("api").await.unwrap();
+        let links = s.app.keys.links(&project.link_key).unwrap();
+        let of = coolops::slack::render::project_url("", &links, &project);
+        for page in ["history", "insights"] {
+            let path = of.replace("/projects/api?", &format!("/projects/api/{page}?"));
+            for since in ["yesterday", "2199-01-01T00:00Z", "999999"] {
+                assert_eq!(s.get(&format!("{path}&since={since}")).await.0, StatusCode::BAD_REQUEST, "{page} {since}");
+            }
+        }
+        let slack = [("SLACK_API_URL", "http://127.0.0.1:1"), ("SLACK_BOT_TOKEN", "xoxb-test")];
+        let (code, _, said) = s.coolops_with(&["slack", "audit", "--since", "2199-01-01T00:00Z"], &slack);
+        assert!(code != 0 && said.contains("is in the future"), "{said}");
     });
 }
 

@@ -127,6 +127,37 @@ fn a_moment_is_a_position_or_a_time_and_one_that_is_not_in_the_log_is_refused() 
         assert!(told.contains("Staging      runs master-1") && told.contains("Production   runs master-3"), "{told}");
         let (_, same, _) = s.coolops(&["at", &failed, "--until", &failed]);
         assert!(same.ends_with("None.\n"), "{same}");
+        let (code, _, said) = s.coolops(&["at", "6", "--until", "5"]);
+        assert!(code != 0 && said.contains("write the earlier one first"), "{said}");
+        // All that changed is told, not the first of it.
+        let before = s.database.count("select position from event_head").await.to_string();
+        s.writes("ben", "lock api Staging because of a migration").await;
+        let locked = s.database.count("select position from event_head").await.to_string();
+        for set in [
+            ["project", "set", "api", "--name", "Api 2"].as_slice(),
+            &["project", "set", "api", "--image", "registry.example.com/other:2"],
+            &["project", "set", "api", "--time-limit", "7"],
+            &["environment", "set", "api", "Production", "REGION=eu"],
+        ] {
+            let (code, _, said) = s.coolops(set);
+            assert_eq!(code, 0, "{set:?}: {said}");
+        }
+        s.writes("ben", "lock api Staging because of another one").await;
+        let now = s.database.count("select position from event_head").await.to_string();
+        let (_, told, _) = s.coolops(&["at", &before, "--until", &now]);
+        for words in [
+            "was called Api",
+            "runs the image registry.example.com/other:2, in place of ",
+            "is set otherwise (coolops history --settings)",
+            "is locked by ben",
+        ] {
+            assert!(told.contains(words), "{words}:\n{told}");
+        }
+        assert_eq!(told.matches("is set otherwise").count(), 2, "the project, and one environment:\n{told}");
+        let (_, told, _) = s.coolops(&["at", &locked, "--until", &now]);
+        assert!(told.contains("is now locked by ben: of another one"), "{told}");
+        let (_, told, _) = s.coolops(&["at", &locked]);
+        assert!(told.contains("locked by ben: of a migration"), "{told}");
     });
 }
 
@@ -149,10 +180,12 @@ fn a_build_s_page_is_as_it_was_and_every_event_is_a_link_to_how_it_was_then() {
             .map(|c| c[1].replace("&amp;", "&"))
             .collect();
         assert!(addresses.len() >= 6, "{addresses:?}");
+        assert!(!now.contains("The message, as it was"), "it is in Slack");
         let mut said = Vec::new();
         for address in &addresses {
             let (code, then) = s.get(&format!("/builds/{id}{address}")).await;
             assert_eq!(code, StatusCode::OK);
+            assert!(then.contains("The message, as it was") && then.contains("[Deploy to Production]"), "{then}");
             assert!(then.contains("As it was at event ") && then.contains("id=\"slider\""), "{then}");
             said.extend(["failed", "running", "not deployed"].into_iter().find(|word| {
                 then.contains(&format!("<span class=\"badge {word}")) || then.contains(&format!(">{word}<"))
