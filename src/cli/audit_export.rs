@@ -18,6 +18,7 @@ use crate::proof::chain::{self, Hash};
 use crate::proof::checkpoint;
 use crate::proof::exported::{COLUMNS, Exported};
 use crate::proof::tree::{self, Growing};
+use crate::telemetry::causes;
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -164,13 +165,23 @@ pub async fn export(args: Args) -> Result<ExitCode> {
     if args.format == Form::Csv && is_new {
         writing.to.write_all(format!("{}\n", COLUMNS.join(",")).as_bytes())?;
     }
-    let began = after;
+    let (began, mut is_away) = (after, false);
     loop {
         let mut events = app.store.wake().events();
         let log = app.store.log();
-        match args.plain {
-            true => log.scan_opened(writing.position, |row| writing.row(row)).await?,
-            false => log.scan(writing.position, |row| writing.row(row)).await?,
+        let read = match args.plain {
+            true => log.scan_opened(writing.position, |row| writing.row(row)).await,
+            false => log.scan(writing.position, |row| writing.row(row)).await,
+        };
+        match read {
+            Ok(()) => is_away = false,
+            // Whoever follows outlives a restart of the database: what is written is whole, and it goes on behind that.
+            Err(e) if args.follow => {
+                if !std::mem::replace(&mut is_away, true) {
+                    output::hint(&format!("The database does not answer ({}); it is asked again.", causes(&e)));
+                }
+            }
+            Err(e) => return Err(e.into()),
         }
         let flushed = writing.to.flush();
         match writing.failed.take().or(flushed.err()) {

@@ -104,7 +104,13 @@ pub async fn prove(args: ProveArgs) -> Result<ExitCode> {
     let app = operate().await?;
     let event = match app.named(&args.what).await? {
         Named::Event(event) => *event,
-        Named::Deployment(id) => app.readers().history().stream(id.0).await?.pop().context("it is not in the log")?,
+        // Of a deployment the event that seals what it printed; what came after that is proved by its position.
+        Named::Deployment(id) => {
+            let mut stream = app.readers().history().stream(id.0).await?;
+            let sealed = stream.iter().rposition(|entry| entry.event().is_ok_and(|event| event.seal().is_some()));
+            let at = sealed.or(stream.len().checked_sub(1)).context("it is not in the log")?;
+            stream.swap_remove(at)
+        }
         Named::Build(id) => app.readers().history().stream(id.0).await?.pop().context("it is not in the log")?,
     };
     let proof = app.prove(&event).await?;

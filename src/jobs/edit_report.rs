@@ -119,7 +119,7 @@ pub(super) async fn delete_stray(job: SlackJob<'_>, about: Uuid) -> anyhow::Resu
     for stray in reports.strays(about).await? {
         match reports.get(stray.id).await? {
             // Which of them is the report is found out first.
-            Some(Told::Posting { .. }) => continue,
+            Some(Told::Posting { .. }) => {}
             Some(Told::Sent { ts, .. }) if ts == stray.ts => reports.forget_stray(&stray).await?,
             None => {
                 reports.adopt(job.claim, about, &stray).await?;

@@ -168,8 +168,9 @@ mod tests {
         assert_eq!(told[1].to_next_good, Some(((30 + 5 * day + 3) / 2) * 60 + 30));
         assert_eq!(week(2), ("Staging", monday + TimeDelta::days(7), 1, 0));
         assert_eq!(weeks(&[]), []);
-        assert_eq!((told[2].a_day(at(8 * day)), told[2].a_day(at(9 * day))), (1.0, 0.5), "of a week that is not over");
-        assert_eq!(told[1].a_day(at(99 * day)), 4.0 / 7.0);
+        let a_day = |days: i64| (told[2].a_day(at(days * day)) * 100.0).round() as i64;
+        assert_eq!((a_day(8), a_day(9)), (100, 50), "of a week that is not over");
+        assert_eq!((told[1].a_day(at(99 * day)) * 7.0).round() as i64, 4);
     }
 
     #[test]

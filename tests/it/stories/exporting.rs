@@ -138,6 +138,12 @@ fn an_export_that_follows_tells_what_happens_as_it_happens() {
         comes("master-1").await;
         s.ci_announces(build("master-2")).await;
         comes("master-2").await;
+        // The database is started again meanwhile.
+        s.database
+            .execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+            .await;
+        s.ci_announces(build("master-3")).await;
+        comes("master-3").await;
         follower.kill().unwrap();
         follower.wait().unwrap();
         assert_eq!(s.coolops(&["audit", "check-export", file.to_str().unwrap()]).0, 0);

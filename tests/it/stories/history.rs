@@ -5,6 +5,7 @@ use coolops::domain::settings::EnvironmentChange;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection};
 
+use crate::snapshot;
 use crate::story::{Story, build, operator, story};
 
 /// Three deployments: one that went well, one that failed, and one that waited for it and ran then.
@@ -349,6 +350,16 @@ fn people_s_own_tools_read_the_views_and_nothing_else() {
             .await
             .unwrap();
         assert_eq!(messages, 3);
+        let columns = "select table_name || '.' || column_name || ' ' || data_type, '' from information_schema.columns
+                        where table_name like 'history%' order by table_name, ordinal_position";
+        let columns: Vec<String> = s.database.pairs(columns).await.into_iter().map(|(column, _)| column).collect();
+        // None is ever taken away or given another meaning.
+        snapshot!("columns_of_the_history_views", columns.join("\n"));
+        let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/HISTORY.md")).unwrap();
+        for column in &columns {
+            let name = column.split_once('.').unwrap().1.split(' ').next().unwrap();
+            assert!(guide.contains(&format!("`{name}`")), "docs/HISTORY.md does not tell of {column}");
+        }
         for hidden in ["secret_value", "token", "event", "project", "ci_delivery", "slack_person", "log_chunk", "job"] {
             let refused = sqlx::raw_sql(AssertSqlSafe(format!("select * from {hidden}"))).execute(&mut owner).await;
             assert!(refused.unwrap_err().to_string().contains("permission denied"), "{hidden} can be read");

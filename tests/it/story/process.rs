@@ -41,7 +41,7 @@ const REST: Duration = Duration::from_millis(2);
 /// And however busy it says it is, when nothing woke it and the database did nothing for so many times of that.
 const CALM_FOR: u32 = 500;
 /// Nothing keeps it busy for so long.
-const RESTLESS: Duration = Duration::from_secs(60);
+const RESTLESS: Duration = Duration::from_mins(1);
 
 /// `serve`, as far as a story has it: the routes, and both crews with a few hands.
 pub struct Process {
