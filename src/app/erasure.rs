@@ -3,6 +3,7 @@
 //! What is to be forgotten is recorded first; a job destroys the keys and the output then, and has what was shown of them
 //! made anew. The log keeps its bytes, and with them chain, tree and proofs.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -176,12 +177,15 @@ impl App {
             Event::Installation(InstallationEvent::PersonErased(e)) => e.others.clone(),
             _ => Vec::new(),
         };
-        let mut after = Duration::ZERO;
+        let (mut after, mut asked) = (Duration::ZERO, HashSet::new());
         for key in std::iter::once(key).chain(others) {
             for (kind, stream, correlation) in self.store.subjects().stories_of(key).await? {
                 match kind.as_str() {
                     "deployment" => {
-                        self.edit_out(BuildId(correlation), said.position, after).await?;
+                        // Once for all its deployments. Whoever was erased just before had it edited for themselves alone.
+                        if asked.insert(correlation) {
+                            self.edit_out(BuildId(correlation), after).await?;
+                        }
                         let reports = self.store.reports().renew(stream).await?;
                         let task = Task::Report(DeploymentId(stream));
                         // Also where there is none, if one may be on its way.
@@ -203,18 +207,12 @@ impl App {
         Ok(true)
     }
 
-    /// Has what was erased at a position taken out of a build's message, after a while: many such edits are not to keep those
-    /// of running deployments waiting. Where the message is gone it is not posted again for that; where it was asked for
-    /// already it is not again.
-    async fn edit_out(&self, build: BuildId, erased_at: i64, after: Duration) -> Result<(), sqlx::Error> {
-        let known = self.store.messages().get(build).await?;
-        // One that is not there may be on its way, from whoever read the log before.
-        if known.is_none_or(|sent| sent.only_edit_until < erased_at) {
-            // In this order: what is noted counts as asked for.
-            self.store.jobs().want_within(Task::SyncMessage(build), after).await?;
-            self.store.messages().edit_out(build).await?;
-        }
-        Ok(())
+    /// Has what was erased taken out of a build's message, after a while: many such edits are not to keep those of running
+    /// deployments waiting. Where the message is gone it is not posted again for that.
+    async fn edit_out(&self, build: BuildId, after: Duration) -> Result<(), sqlx::Error> {
+        // Also of one that is not there: it may be on its way, from whoever read the log before.
+        self.store.jobs().want_within(Task::SyncMessage(build), after).await?;
+        self.store.messages().edit_out(build).await
     }
 
     /// What became of a deployment's output after its end, and when; none while it is there.
@@ -268,8 +266,7 @@ impl App {
     /// # Errors
     /// When the database does not answer, or an event can't be read.
     pub async fn destroy_output(&self, id: DeploymentId) -> Result<bool, ReadError> {
-        let (Some((recorded, erased)), Some(deployment)) =
-            (self.output_erased(id).await?, self.deployment_of_log(id).await?)
+        let (Some((_, erased)), Some(deployment)) = (self.output_erased(id).await?, self.deployment_of_log(id).await?)
         else {
             return Ok(true);
         };
@@ -287,7 +284,7 @@ impl App {
             OutputGone::Expired { .. } => APART * u32::try_from(id.0.as_u128() % SPREAD).unwrap_or(0),
         };
         if showed {
-            self.edit_out(deployment.of.build_id, recorded.position, after).await?;
+            self.edit_out(deployment.of.build_id, after).await?;
         }
         self.store.reports().renew(id.0).await?;
         self.store.jobs().want_within(Task::Report(id), after).await?;

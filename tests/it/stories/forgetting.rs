@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use coolops::app::erasure::Whom;
 use coolops::app::finding::Kind;
-use coolops::domain::ids::DeploymentId;
+use coolops::domain::ids::{DeploymentId, SubjectKeyId};
 use coolops::store::Store;
 use sqlx::postgres::PgListener;
 
 use crate::story::anchored::Anchored;
-use crate::story::{Story, build, story};
+use crate::story::{Story, build, operator, story};
 
 /// What a command says, which goes well.
 fn says(s: &Story, arguments: &[&str]) -> String {
@@ -453,5 +454,31 @@ fn what_others_were_told_of_somebody_is_told_without_their_name_once_they_are_er
             );
         }
         assert!(direct.contains("*cancelled* by a former member"), "{direct}");
+    });
+}
+
+#[test]
+fn of_two_who_are_erased_at_once_neither_is_left_in_a_message_that_was_edited_in_between() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ben", "master-1", "Production").await;
+        for who in ["ana", "ben"] {
+            let whom = Whom { text: who, is_operator: false };
+            s.app.erase_person(whom, "asked for by letter", &operator()).await.unwrap();
+        }
+        // The one is erased and the message edited for that, before it is the other's turn.
+        let ana = s.database.text("select id::text from subject_key where kind = 'person' and name = 'ana'").await;
+        assert!(s.app.destroy_person(SubjectKeyId(ana.parse().unwrap())).await.unwrap());
+        s.database.execute("delete from job where kind = 'erase_person'").await;
+        s.settle().await;
+        assert!(s.channel().contains("a former member → *Staging*"), "{}", s.channel());
+        assert!(s.channel().contains("<@U0BEN00001> → *Production*"), "{}", s.channel());
+        for task in s.app.store.jobs().missing().await.unwrap() {
+            s.app.store.jobs().want(task).await.unwrap();
+        }
+        s.settle().await;
+        assert!(s.channel().contains("a former member → *Production*"), "{}", s.channel());
+        assert!(!s.channel().contains("U0BEN00001"), "{}", s.channel());
     });
 }
