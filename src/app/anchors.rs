@@ -16,7 +16,7 @@ pub struct Anchors {
     waiting: BTreeMap<u64, Vec<(String, bool, Hash)>>,
     fitting: BTreeMap<u64, usize>,
     outside: usize,
-    misfits: Vec<(u64, String)>,
+    misfits: Vec<Misfit>,
     forks: Vec<Fork>,
     given_up: usize,
     findings: Vec<Finding>,
@@ -34,6 +34,15 @@ pub struct Judged {
     pub given_up: usize,
     /// What is not as it should be.
     pub findings: Vec<Finding>,
+    /// That a checkpoint which is kept outside is of another history, where the chain is whole: what an operator decides.
+    pub two_histories: Option<String>,
+}
+
+/// A checkpoint that the log does not bear out.
+struct Misfit {
+    size: u64,
+    at: String,
+    outside: bool,
 }
 
 impl Anchors {
@@ -65,7 +74,7 @@ impl Anchors {
             } else if self.forks.iter().any(|fork| fork.gives_up(&Opened { size, root: signed })) {
                 self.given_up += 1;
             } else {
-                self.misfits.push((size, at));
+                self.misfits.push(Misfit { size, at, outside });
             }
         }
     }
@@ -76,36 +85,43 @@ impl Anchors {
         let covered = fitting.keys().next_back().copied().unwrap_or(0);
         let and_more =
             |n: usize| if n > 1 { format!(", and {} more checkpoints say so", n - 1) } else { String::new() };
-        let (signed_twice, rewritten): (Vec<_>, Vec<_>) = misfits.into_iter().partition(|(size, _)| *size <= covered);
+        let (signed_twice, rewritten): (Vec<_>, Vec<_>) =
+            misfits.into_iter().partition(|misfit| misfit.size <= covered);
+        let (mut two_histories, is_outside) =
+            (None, |all: &[Misfit]| all.iter().any(|misfit| misfit.outside) && !broken);
         let first_after = |size: u64| {
             let good = fitting.range(..size).next_back().map_or(0, |(size, _)| *size);
             i64::try_from(good + 1).unwrap_or(i64::MAX)
         };
-        if let Some((size, at)) = signed_twice.first() {
+        if let Some(Misfit { size, at, .. }) = signed_twice.first() {
             let (first, more) = (first_after(*size), and_more(signed_twice.len()));
             let said = format!(
                 "{at}: it says of {size} events what others that were signed don't: there are two histories, which part at event {first} or after{more}"
             );
+            two_histories = is_outside(&signed_twice).then(|| said.clone());
             findings.push(Finding::at(Kind::Fork, first, said));
         }
-        if let Some((size, at)) = rewritten.first() {
+        if let Some(Misfit { size, at, .. }) = rewritten.first() {
             let (first, more) = (first_after(*size), and_more(rewritten.len()));
             let said = format!(
                 "events {first} to {size}: not those that were signed ({at}); the chain is whole, so it was computed anew{more}"
             );
+            two_histories = two_histories.or_else(|| is_outside(&rewritten).then(|| said.clone()));
             findings.push(Finding::at(Kind::RewrittenHistory, first, said));
         }
-        let beyond = waiting
-            .into_iter()
-            .flat_map(|(size, all)| all.into_iter().map(move |(at, _, root)| (Opened { size, root }, at)));
+        let beyond = waiting.into_iter().flat_map(|(size, all)| {
+            all.into_iter().map(move |(at, outside, root)| (Opened { size, root }, at, outside))
+        });
         let (decided, gone): (Vec<_>, Vec<_>) =
-            beyond.filter(|_| !broken).partition(|(opened, _)| forks.iter().any(|fork| fork.gives_up(opened)));
+            beyond.filter(|_| !broken).partition(|(opened, ..)| forks.iter().any(|fork| fork.gives_up(opened)));
         given_up += decided.len();
-        if let Some((Opened { size, .. }, at)) = gone.last() {
+        if let Some((Opened { size, .. }, at, _)) = gone.last() {
             let (first, more) = (i64::try_from(tree.size() + 1).unwrap_or(i64::MAX), and_more(gone.len()));
             let said = format!("event {first}: missing, and so on to {size}, which were signed ({at}){more}");
+            let is_outside = gone.iter().any(|(_, _, outside)| *outside);
+            two_histories = two_histories.or_else(|| is_outside.then(|| said.clone()));
             findings.push(Finding::at(Kind::RewrittenHead, first, said));
         }
-        Judged { fitting: fitting.values().sum(), outside, covered, given_up, findings }
+        Judged { fitting: fitting.values().sum(), outside, covered, given_up, findings, two_histories }
     }
 }

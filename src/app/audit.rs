@@ -60,6 +60,9 @@ pub struct Report {
     pub rows_unchecked: bool,
     /// Findings beside those.
     pub more_findings: usize,
+    /// That a checkpoint which is kept outside is of another history.
+    #[serde(skip)]
+    pub two_histories: Option<String>,
 }
 
 /// Findings of one kind past this many are not listed: one early change breaks every later link.
@@ -179,6 +182,7 @@ impl App {
             let said = "no checkpoint of this log is kept in any of the places: nothing outside bears it out";
             report.find(Finding::of(Kind::MissingCheckpoint, said));
         }
+        report.two_histories = judged.two_histories;
         judged.findings.into_iter().for_each(|finding| report.find(finding));
         for trigger in self.store.log().unguarded().await? {
             let said = format!(
@@ -223,20 +227,19 @@ impl App {
         Ok(report)
     }
 
-    /// Closes the log when a report says that what was signed is another history; tells why, unless it was closed before.
+    /// Closes the log when a report says that what is kept outside is of another history, which an operator can decide;
+    /// tells why, unless it was closed before.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn close_where_histories_part(&self, report: &Report) -> Result<Option<String>, sqlx::Error> {
         let checkpoints = self.store.checkpoints();
-        let Some(part) = report.findings.iter().find(|finding| finding.kind.is_two_histories()) else {
-            return Ok(None);
-        };
+        let Some(why) = &report.two_histories else { return Ok(None) };
         if checkpoints.closed().await?.is_some() {
             return Ok(None);
         }
-        checkpoints.close_log(&part.said).await?;
-        Ok(Some(part.said.clone()))
+        checkpoints.close_log(why).await?;
+        Ok(Some(why.clone()))
     }
 
     /// Holds the rows that lists and look-ups use against the log: projects, tokens, and what is open. Nothing is

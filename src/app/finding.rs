@@ -47,11 +47,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether it tells that what was signed and this log are two histories.
-    pub fn is_two_histories(self) -> bool {
-        matches!(self, Self::Fork | Self::RewrittenHistory | Self::RewrittenHead)
-    }
-
     /// The word for it.
     pub fn as_str(self) -> String {
         serde_json::to_value(self).ok().and_then(|word| Some(word.as_str()?.replace('_', " "))).unwrap_or_default()

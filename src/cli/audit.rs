@@ -9,6 +9,7 @@ use super::output::{self, Format};
 use super::{audit_export, audit_proof, audit_show, operate};
 use crate::app::App;
 use crate::app::audit::Report;
+use crate::telemetry::causes;
 
 /// Arguments of `replay`.
 #[derive(Debug, clap::Args)]
@@ -70,11 +71,12 @@ pub async fn audit(args: AuditArgs) -> Result<ExitCode> {
         AuditCommand::Verify(args) => {
             let app = audit_proof::believing(operate().await?, &args.key, &args.checkpoints)?;
             let report = app.audit(false).await?;
+            let code = tell(&report, args.format, false);
             // What somebody hands over is looked at; what this installation keeps decides.
             if args.key.is_empty() && args.checkpoints.is_empty() {
-                close(&app, &report).await?;
+                close(&app, &report).await;
             }
-            Ok(tell(&report, args.format, false))
+            Ok(code)
         }
         AuditCommand::Show(args) => audit_show::run(args).await,
         AuditCommand::Export(args) => audit_export::export(args).await,
@@ -95,7 +97,6 @@ pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
     let app = operate().await?;
     if args.verify {
         let report = app.audit(true).await?;
-        close(&app, &report).await?;
         return Ok(tell(&report, args.format, true));
     }
     let progress = output::Progress::begin("Folding events");
@@ -131,14 +132,15 @@ pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
 }
 
 /// Where what was signed and the log are two histories nothing is recorded until an operator has decided.
-async fn close(app: &App, report: &Report) -> Result<()> {
-    if let Some(why) = app.close_where_histories_part(report).await? {
-        output::hint(&format!(
+async fn close(app: &App, report: &Report) {
+    match app.close_where_histories_part(report).await {
+        Ok(None) => {}
+        Err(e) => output::hint(&format!("These are two histories, and the log can't be closed: {}", causes(&e))),
+        Ok(Some(why)) => output::hint(&format!(
             "The log is closed until you decide (docs/PROOF.md, \"Two histories\"): {}",
             output::safe(&why)
-        ));
+        )),
     }
-    Ok(())
 }
 
 /// `1 message`, `2 messages`.
