@@ -1,6 +1,6 @@
 //! What Slack shows of ours, held against what it was sent; and how it is made right.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,7 +10,8 @@ use super::App;
 use crate::domain::ids::{BuildId, LockableId, ReportId};
 use crate::domain::react::Task;
 use crate::projections::build_card::BuildCard;
-use crate::projections::{lock_card, reports};
+use crate::projections::lock_card::{self, LockCard};
+use crate::projections::reports;
 use crate::slack::client::{Slack, SlackError, TOO_MUCH};
 use crate::slack::shown::{Of, Shown};
 use crate::slack::{render, report};
@@ -20,6 +21,9 @@ use crate::store::reports::{Stray, Told};
 
 /// Pages of a channel's history that are looked through, of 200 messages each.
 const PAGES_MAX: usize = 50;
+
+/// So many events after a lock are looked through for what its message said.
+const LOCK_CHANGES_MAX: usize = 20;
 
 /// In what way a message is not as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -86,7 +90,7 @@ pub enum NoAudit {
 }
 
 /// A message that a channel should show.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(PartialEq, Eq, Hash)]
 struct Expected {
     of: Of,
     thread: Option<String>,
@@ -136,7 +140,7 @@ impl Reader<'_> {
 }
 
 impl App {
-    /// Reads back what Slack shows in some channels since a time, and in the threads where something was told since, and
+    /// Reads back what Slack shows in a channel since a time, and in the threads there where something was told since, and
     /// tells what is not as it was sent. Each page waits for a turn in a scope. What is being posted, edited or deleted is
     /// not judged.
     ///
@@ -145,25 +149,31 @@ impl App {
     pub async fn audit_slack(
         &self,
         slack: &Slack,
-        channels: &[String],
+        channel: &str,
         since: DateTime<Utc>,
         turns: (&str, Pace),
     ) -> Result<Vec<Found>, NoAudit> {
-        let mut all = Vec::new();
-        for channel in channels {
-            let mut found = self.audit_channel(&Reader { app: self, slack, turns, channel, since }).await?;
-            found.sort_by(|one, other| one.ts.cmp(&other.ts));
-            for one in found {
-                let is_idle = match self.task_of(one.of).await? {
-                    Some((_, task)) => self.store.jobs().is_idle(task).await?,
-                    None => true,
-                };
-                if is_idle {
-                    all.push(one);
-                }
-            }
+        let mut found = self.audit_channel(&Reader { app: self, slack, turns, channel, since }).await?;
+        found.sort_by(|one, other| one.ts.cmp(&other.ts));
+        let mut at_rest = Vec::new();
+        for one in found {
+            let is_idle = match self.task_of(one.of).await? {
+                Some((_, task)) => self.store.jobs().is_idle(task).await?,
+                None => true,
+            };
+            at_rest.extend(is_idle.then_some(one));
         }
-        Ok(all)
+        Ok(at_rest)
+    }
+
+    /// The channels of all projects, and those where something was posted or edited since a time.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn channels_since(&self, since: DateTime<Utc>) -> Result<BTreeSet<String>, sqlx::Error> {
+        let mut channels: BTreeSet<String> = self.store.directory().channels().await?.into_iter().collect();
+        channels.extend(self.store.messages().channels_since(since).await?);
+        Ok(channels)
     }
 
     async fn audit_channel(&self, reader: &Reader<'_>) -> Result<Vec<Found>, NoAudit> {
@@ -182,6 +192,7 @@ impl App {
         let mut seen = HashSet::new();
         shown.retain(|shown| seen.insert(shown.ts.clone()));
         let mut expected = self.expected(channel, since).await?;
+        let before: HashSet<&Expected> = before.iter().collect();
         expected.retain(|now| {
             before.contains(now) && now.thread.as_ref().is_none_or(|thread| !unreadable.contains(thread))
         });
@@ -191,8 +202,9 @@ impl App {
         };
         let missing = expected.iter().filter(|one| !seen.contains(&one.ts));
         let mut found: Vec<Found> = missing.map(|one| tell(Wrong::Missing, one.of, &one.ts, "")).collect();
+        let by_ts: HashMap<&str, &Expected> = expected.iter().map(|one| (one.ts.as_str(), one)).collect();
         for shown in &shown {
-            let wrong = match (expected.iter().find(|one| one.ts == shown.ts), shown.of) {
+            let wrong = match (by_ts.get(shown.ts.as_str()).copied(), shown.of) {
                 // Its mark was taken away.
                 (Some(own), of) if of != Some(own.of) => Some((own.of, Wrong::Edited)),
                 (Some(Expected { text: Some(text), of, .. }), _) if !shown.says(text) => {
@@ -255,7 +267,12 @@ impl App {
     ) -> Result<Vec<String>, ReadError> {
         let Some(about) = self.told_of_locks(lockable).await? else { return Ok(Vec::new()) };
         let events = self.store.log().stream(lockable.0).await?;
-        let moments = (1..=events.len()).map(|n| lock_card::of_stream(&events[..n], (lockable, about.what.as_str())));
+        let what = (lockable, about.what.as_str());
+        let is_it = |card: &LockCard| reports::of_lock(card, channel).id == id;
+        let Some(card) = lock_card::of_stream(&events, what).into_iter().find(is_it) else { return Ok(Vec::new()) };
+        let first = events.iter().position(|event| event.event_id == card.event).unwrap_or(events.len());
+        let last = events.len().min(first + LOCK_CHANGES_MAX);
+        let moments = (first + 1..=last).map(|n| lock_card::of_stream(&events[..n], what));
         let reports = moments.flatten().map(|card| reports::of_lock(&card, channel)).filter(|report| report.id == id);
         Ok(reports.filter_map(|report| report::render(&report, None, &[])).map(|payload| payload.text).collect())
     }
@@ -311,7 +328,7 @@ impl App {
                 (Of::Report(id), false) => reports.doubted(*id).await?,
             }
             self.store.jobs().want(task).await?;
-            wanted += 1;
+            wanted += usize::from(!matches!((of, wrong), (Of::Report(_), Wrong::Missing)));
         }
         Ok(wanted)
     }

@@ -1,5 +1,6 @@
 //! `coolops slack audit`: what Slack shows, held against what it was sent.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
@@ -10,11 +11,12 @@ use super::operate_asking;
 use super::output::{self, Format};
 use crate::app::App;
 use crate::app::locks::Telling;
-use crate::app::slack_audit::{Found, Wrong};
+use crate::app::slack_audit::{Found, NoAudit, Wrong};
 use crate::domain::moment::Moment;
 use crate::domain::react::Task;
 use crate::jobs::slack_calls::{HISTORY, Paces};
 use crate::slack::shown::Of;
+use crate::telemetry::causes;
 
 /// Arguments of `slack`.
 #[derive(Debug, clap::Args)]
@@ -55,8 +57,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     };
     ensure!(at <= app.store.clock().now(), "{since} is in the future");
     let channels = match channel {
-        Some(channel) => vec![channel],
-        None => app.store.directory().channels().await?,
+        Some(channel) => BTreeSet::from([channel]),
+        None => app.channels_since(at).await?,
     };
     ensure!(!channels.is_empty(), "there is no project whose channel could be looked at");
     let closed = app.store.checkpoints().closed().await?;
@@ -64,7 +66,17 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         !repair || closed.is_none(),
         "the log is closed, and what Slack shows may be what it lost: look at it without --repair, decide (coolops audit fork), then repair"
     );
-    let found = app.audit_slack(&slack, &channels, at, (HISTORY, Paces::slack(1).history)).await?;
+    let (mut found, mut unread) = (Vec::new(), 0);
+    for channel in &channels {
+        match app.audit_slack(&slack, channel, at, (HISTORY, Paces::slack(1).history)).await {
+            Ok(of_channel) => found.extend(of_channel),
+            Err(e @ NoAudit::Database(_)) => return Err(e.into()),
+            Err(e) => {
+                unread += 1;
+                output::hint(&format!("Not looked through: {}", causes(&e)));
+            }
+        }
+    }
     let on_their_way = if repair { app.repair_slack(&found).await? } else { 0 };
     if format.json {
         output::json(&json!({ "found": found, "repaired": on_their_way }));
@@ -74,9 +86,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let name = output::safe(&name(&app, one.of).await?);
             rows.push(vec![one.channel.clone(), one.ts.clone(), name, words(one).to_owned()]);
         }
-        if rows.is_empty() {
+        if rows.is_empty() && unread == 0 {
             output::line("What Slack shows is what it was sent.");
-        } else {
+        } else if !rows.is_empty() {
             output::table(&["CHANNEL", "MESSAGE", "OF", "WHAT"], &rows);
         }
         if on_their_way > 0 {
@@ -85,7 +97,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             ));
         }
     }
-    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if found.is_empty() && unread == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn words(found: &Found) -> &'static str {

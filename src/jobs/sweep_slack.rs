@@ -3,7 +3,7 @@
 //! **Invariant:** it reads at Slack's pace, in turn with everybody else who reads, and stops when Slack says so. While the
 //! log is closed nothing is made right: what Slack shows may be what was lost.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::TimeDelta;
 
@@ -16,11 +16,11 @@ use crate::slack::shown::Of;
 /// Messages are looked after for so long.
 const WEEK: TimeDelta = TimeDelta::days(7);
 
-/// What earlier sweeps found.
+/// What earlier sweeps had made right, by channel.
 #[derive(Debug, Default)]
 pub struct Sweeper {
     /// A difference that is there again as it was is not made right again: it is Slack that makes it, or keeps it.
-    before: HashSet<Found>,
+    before: HashMap<String, HashSet<Found>>,
 }
 
 impl Sweeper {
@@ -29,16 +29,16 @@ impl Sweeper {
     /// # Errors
     /// When the database does not answer.
     pub async fn sweep(&mut self, app: &App, slack: &Slack, paces: &Paces) -> anyhow::Result<Vec<Found>> {
-        let (mut all, mut new) = (HashSet::new(), Vec::new());
-        for channel in app.store.directory().channels().await? {
-            let since = app.store.clock().now() - WEEK;
-            match app.audit_slack(slack, std::slice::from_ref(&channel), since, (HISTORY, paces.history)).await {
+        let (mut new, since) = (Vec::new(), app.store.clock().now() - WEEK);
+        for channel in app.channels_since(since).await? {
+            match app.audit_slack(slack, &channel, since, (HISTORY, paces.history)).await {
                 Ok(found) => {
-                    all.extend(found.iter().cloned());
-                    let unseen: Vec<Found> = found.into_iter().filter(|one| !self.before.contains(one)).collect();
+                    let before = self.before.remove(&channel).unwrap_or_default();
+                    let unseen: Vec<Found> = found.iter().filter(|one| !before.contains(one)).cloned().collect();
                     unseen.iter().for_each(tell);
                     if app.store.checkpoints().closed().await?.is_none() {
                         app.repair_slack(&unseen).await?;
+                        self.before.insert(channel, found.into_iter().collect());
                     }
                     new.extend(unseen);
                 }
@@ -53,15 +53,14 @@ impl Sweeper {
                     break;
                 }
                 // The app is not in it, or it is archived: the others can be looked at.
-                Err(e @ NoAudit::Slack { .. }) => tracing::debug!(error = %e, "a channel can't be looked through"),
+                Err(e @ NoAudit::Slack { .. }) => tracing::warn!(error = %e, "a channel can't be looked through"),
             }
         }
-        self.before = all;
         Ok(new)
     }
 }
 
-/// What is not ours stays, and is told by whoever asks: coolops slack audit.
+/// What is not ours stays and is not counted; it is told by whoever asks: coolops slack audit.
 fn tell(found: &Found) {
     let wrong = found.wrong.as_str();
     if found.wrong == Wrong::NotOurs {

@@ -234,13 +234,33 @@ impl Messages<'_> {
         Ok(rows.map(|r| Live { build: BuildId(r.build_id), ts: r.ts, text: r.text }).collect())
     }
 
-    /// Forgets what was sent when, after [`SENDS_KEPT_DAYS`].
+    /// The channels in which something was sent since a time.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn channels_since(self, since: DateTime<Utc>) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select channel as "channel!" from slack_message where sent_at > $1 and state = 'live'
+               union select channel from slack_report where attempted_at > $1 and state = 'sent' and text is not null and channel is not null"#,
+            since
+        )
+        .fetch_all(&self.0.pool)
+        .await
+    }
+
+    /// Forgets what was sent when, and the texts of reports, after [`SENDS_KEPT_DAYS`].
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn forget_sends(self) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "delete from slack_sent where sent_at < coolops_now() - $1::float8 * interval '1 day'",
+            SENDS_KEPT_DAYS as f64
+        )
+        .execute(&self.0.work)
+        .await?;
+        sqlx::query!(
+            "update slack_report set text = null where text is not null and attempted_at < coolops_now() - $1::float8 * interval '1 day'",
             SENDS_KEPT_DAYS as f64
         )
         .execute(&self.0.work)

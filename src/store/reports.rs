@@ -330,7 +330,9 @@ impl Reports<'_> {
         let rows = sqlx::query!(
             r#"select id, thread, ts as "ts!", text as "text!" from slack_report
                 where channel = $1 and state = 'sent' and text is not null and ts::numeric > extract(epoch from $2::timestamptz)
-                  and attempted_at > $2::timestamptz - interval '1 day'"#,
+                  and attempted_at > $2::timestamptz - interval '1 day'
+                  -- Of a reply that was found again, or that the program before sent, it is not known in which thread it is.
+                  and (thread is not null or not exists (select from event e where e.stream_id = about and e.stream_type = 'deployment'))"#,
             channel,
             since
         );

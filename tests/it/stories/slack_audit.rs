@@ -5,7 +5,7 @@ use coolops::domain::settings::EnvironmentChange;
 use coolops::jobs::slack_calls::Paces;
 use coolops::jobs::sweep_slack::Sweeper;
 use coolops::slack::client::Slack;
-use coolops::store::reports::Stray;
+use coolops::store::reports::{Stray, Told};
 use coolops_lab::standin::workspace::{Fault, Message};
 use serde_json::Value;
 
@@ -304,5 +304,27 @@ fn a_reply_that_a_frozen_process_posted_is_taken_for_the_report_or_deleted() {
         assert_eq!(s.threads().matches("failed").count(), before.matches("failed").count(), "{}", s.threads());
         assert_eq!(s.database.count("select count(*) from slack_report_stray").await, 0);
         assert_eq!(audit(s, &[]).0, 0);
+    });
+}
+
+#[test]
+fn a_reply_that_a_frozen_process_posted_when_it_was_not_to_be_told_any_more_is_looked_after_all_the_same() {
+    story(async |s| {
+        told(s).await;
+        let stray = report(s, "waits for the lock of ben", |m| Stray {
+            id: m.metadata["event_payload"]["report_id"].as_str().unwrap().parse().unwrap(),
+            channel: "C0DEPLOYS1".to_owned(),
+            ts: m.ts.clone(),
+        });
+        let (reports, jobs) = (s.app.store.reports(), s.app.store.jobs());
+        let (about, task) = reports.subject(stray.id).await.unwrap().unwrap();
+        s.writes("ben", "unlock api Production").await;
+        s.database.execute(&format!("delete from slack_report where id = '{}'", stray.id)).await;
+        reports.note_stray(about, &stray).await.unwrap();
+        jobs.want(task).await.unwrap();
+        s.settle().await;
+        assert!(matches!(reports.get(stray.id).await.unwrap(), Some(Told::Sent { ts, .. }) if ts == stray.ts));
+        assert_eq!(s.database.count("select count(*) from slack_report_stray").await, 0);
+        assert_eq!(audit(s, &[]).0, 0, "in which thread it is is not known, and it is not missed");
     });
 }
