@@ -18,6 +18,7 @@ use crate::proof::chain::{self, Hash};
 use crate::proof::checkpoint;
 use crate::proof::exported::{COLUMNS, Exported};
 use crate::proof::tree::{self, Growing};
+use crate::store;
 use crate::telemetry::causes;
 
 /// How an export is written.
@@ -118,6 +119,9 @@ fn csv_line(exported: &Exported<'_>) -> std::io::Result<Vec<u8>> {
     writer.into_inner().map_err(|e| std::io::Error::other(e.to_string()))
 }
 
+/// After so long it is looked again at the latest.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Runs `audit export`.
 ///
 /// # Errors
@@ -167,6 +171,21 @@ pub async fn export(args: Args) -> Result<ExitCode> {
     }
     let (began, mut is_away) = (after, false);
     loop {
+        if is_away {
+            // It may be another one by now.
+            let there = app.readers().history().at(writing.position).await;
+            match there {
+                Err(e) if store::is_away(&e) => {
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+                there => ensure!(
+                    writing.position == 0 || there?.is_some_and(|entry| entry.chain_hash == writing.link),
+                    "the database has another log now: event {} is not the one that was written; nothing more is",
+                    writing.position
+                ),
+            }
+        }
         let mut events = app.store.wake().events();
         let log = app.store.log();
         let read = match args.plain {
@@ -176,7 +195,7 @@ pub async fn export(args: Args) -> Result<ExitCode> {
         match read {
             Ok(()) => is_away = false,
             // Whoever follows outlives a restart of the database: what is written is whole, and it goes on behind that.
-            Err(e) if args.follow => {
+            Err(e) if args.follow && store::is_away(&e) => {
                 if !std::mem::replace(&mut is_away, true) {
                     output::hint(&format!("The database does not answer ({}); it is asked again.", causes(&e)));
                 }
@@ -192,7 +211,7 @@ pub async fn export(args: Args) -> Result<ExitCode> {
         if !args.follow {
             break;
         }
-        let _ = tokio::time::timeout(Duration::from_secs(1), events.changed()).await;
+        let _ = tokio::time::timeout(AGAIN, events.changed()).await;
     }
     told(began, &writing);
     Ok(ExitCode::SUCCESS)

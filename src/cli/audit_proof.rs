@@ -26,7 +26,7 @@ use crate::store::checkpoints::PlaceState;
 /// Arguments of `audit prove`.
 #[derive(Debug, clap::Args)]
 pub struct ProveArgs {
-    /// An event's position or id, or a deployment's id or the beginning of it (what is proved is how it went last)
+    /// An event's position or id, or a deployment's id or the beginning of it (what is proved is the event that seals what it printed, or else its last one)
     what: String,
     /// Write it to this file
     #[arg(long)]

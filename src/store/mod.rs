@@ -406,3 +406,15 @@ async fn check_event_types(connection: &mut PgConnection) -> Result<(), OpenErro
         missing => Err(OpenError::UnknownEvents(missing)),
     }
 }
+
+/// Whether an error says that the database can't be reached for now, as while it is started again.
+pub fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
+        // Classes "connection exception" and "operator intervention", and a database that lets nobody in for now.
+        sqlx::Error::Database(e) => {
+            e.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == "55000")
+        }
+        _ => false,
+    }
+}

@@ -120,12 +120,13 @@ fn an_export_that_follows_tells_what_happens_as_it_happens() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
         let scratch = Scratch::new();
-        let file = scratch.0.join("log.jsonl");
+        let (file, said) = (scratch.0.join("log.jsonl"), scratch.0.join("said"));
         let mut follower = Command::new(env!("CARGO_BIN_EXE_coolops"))
             .args(["audit", "export", "--follow", "--output", file.to_str().unwrap()])
             .env_clear()
             .env("DATABASE_URL", &s.database.url)
             .env("COOLOPS_MASTER_KEY", crate::story::MASTER_KEY)
+            .stderr(std::fs::File::create(&said).unwrap())
             .spawn()
             .unwrap();
         let comes = async |words: &str| {
@@ -138,12 +139,16 @@ fn an_export_that_follows_tells_what_happens_as_it_happens() {
         comes("master-1").await;
         s.ci_announces(build("master-2")).await;
         comes("master-2").await;
-        // The database is started again meanwhile.
-        s.database
-            .execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
-            .await;
+        // Nobody gets to the database for a while; it is waited for, and what happened meanwhile comes.
         s.ci_announces(build("master-3")).await;
         comes("master-3").await;
+        s.database.lets_in(false).await;
+        while !std::fs::read_to_string(&said).unwrap().contains("The database does not answer") {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        s.database.lets_in(true).await;
+        s.ci_announces(build("master-4")).await;
+        comes("master-4").await;
         follower.kill().unwrap();
         follower.wait().unwrap();
         assert_eq!(s.coolops(&["audit", "check-export", file.to_str().unwrap()]).0, 0);

@@ -51,6 +51,17 @@ impl Database {
         self.execute(&change).await;
     }
 
+    /// Whether anybody is let in; nobody stays when not.
+    pub async fn lets_in(&self, lets: bool) {
+        let mut admin = PgConnection::connect(&self.admin).await.unwrap();
+        let name = &self.name;
+        let mut statement = format!("alter database {name} allow_connections {lets}");
+        if !lets {
+            statement += &format!("; select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'");
+        }
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut admin).await.unwrap();
+    }
+
     pub async fn execute(&self, statement: &str) -> u64 {
         let mut connection = self.owner().await;
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap().rows_affected()
