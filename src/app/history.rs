@@ -58,7 +58,7 @@ pub enum NoRange {
     #[error(transparent)]
     NotYet(NoSuchMoment),
     /// They are the wrong way round.
-    #[error("--until {until} is before --since {since}; write the earlier one as --since")]
+    #[error("{until} is before {since}, and a range begins with the earlier one")]
     Reversed {
         /// As it was written.
         since: String,
@@ -232,7 +232,11 @@ impl App {
     pub async fn range(&self, since: Option<&str>, until: Option<&str>) -> Result<(Option<i64>, Option<i64>), NoRange> {
         let now = self.store.clock().now();
         let history = self.readers().history();
-        let after = match since.map(|written| Moment::parse(written, now)).transpose()? {
+        let (first, last) = (
+            since.map(|written| Moment::parse(written, now)).transpose()?,
+            until.map(|written| Moment::parse(written, now)).transpose()?,
+        );
+        let after = match first {
             None => None,
             Some(Moment::Position(asked)) => {
                 let head = history.span().await?.map_or(0, |(_, _, head)| head);
@@ -252,14 +256,17 @@ impl App {
                 Some(history.position_at(asked - TimeDelta::microseconds(1)).await?)
             }
         };
-        let end = match until.map(|written| Moment::parse(written, now)).transpose()? {
+        let end = match last {
             None => None,
             Some(Moment::Position(position)) => Some(position),
             Some(Moment::Time(at)) => Some(history.position_at(at).await?),
         };
-        if let (Some((after, since)), Some((end, until))) = (after.zip(since), end.zip(until))
-            && end < after
-        {
+        let is_reversed = match (first, last) {
+            (Some(Moment::Position(first)), Some(Moment::Position(last))) => last < first,
+            (Some(Moment::Time(first)), Some(Moment::Time(last))) => last < first,
+            _ => after.zip(end).is_some_and(|(after, end)| end < after),
+        };
+        if let (true, Some(since), Some(until)) = (is_reversed, since, until) {
             return Err(NoRange::Reversed { since: since.to_owned(), until: until.to_owned() });
         }
         Ok((after, end))
@@ -301,19 +308,29 @@ impl App {
         Ok(changed)
     }
 
-    /// Measures of a project's delivery, by environment and week, from the week on in which a position comes. Weeks are
-    /// told whole.
+    /// Measures of a project's delivery, by environment and week, of what ended after a position.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn insights(&self, project: ProjectId, after: i64) -> Result<Vec<Week>, sqlx::Error> {
-        let history = self.readers().history();
-        let begins = history.at(after + 1).await?.map(|first| insights::monday(first.recorded_at));
-        let after = match begins.and_then(|monday| monday.and_hms_opt(0, 0, 0)) {
-            Some(begins) => history.position_at(begins.and_utc() - TimeDelta::microseconds(1)).await?,
-            None => after,
+        Ok(insights::weeks(&self.readers().history().samples(project, after).await?))
+    }
+
+    /// The last position before the week in which a moment is, as somebody wrote it: weeks are told whole.
+    ///
+    /// # Errors
+    /// See [`NoRange`].
+    pub async fn before_week_of(&self, since: &str) -> Result<i64, NoRange> {
+        self.range(Some(since), None).await?;
+        let (history, now) = (self.readers().history(), self.store.clock().now());
+        let at = match Moment::parse(since, now)? {
+            Moment::Time(at) => at,
+            Moment::Position(position) => history.at(position).await?.map_or(now, |entry| entry.recorded_at),
         };
-        Ok(insights::weeks(&history.samples(project, after).await?))
+        match insights::monday(at).and_hms_opt(0, 0, 0) {
+            Some(begins) => Ok(history.position_at(begins.and_utc() - TimeDelta::microseconds(1)).await?),
+            None => Ok(0),
+        }
     }
 
     /// What a text names.

@@ -16,7 +16,7 @@ use crate::domain::ids::BuildId;
 use crate::projections::build_card::BuildCard;
 use crate::projections::happened::{actor, happened};
 use crate::slack::{plain, render};
-use crate::store::messages::SENDS_KEPT_DAYS;
+use crate::store::messages::{MessageState, SENDS_KEPT_DAYS};
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
@@ -48,6 +48,8 @@ enum Sent {
     With(i64, DateTime<Utc>),
     /// It is still to be sent.
     Owed,
+    /// Slack has no message of it any more.
+    Gone,
     /// It is older than what is kept of that.
     Unknown,
 }
@@ -61,7 +63,8 @@ impl Sent {
                 format!("left out: #{position} came before its turn, and was sent {} with this in it", output::time(at))
             }
             Self::Owed => "not sent yet".to_owned(),
-            Self::Unknown => format!("sent more than {SENDS_KEPT_DAYS} days ago"),
+            Self::Gone => "not sent: the message is gone".to_owned(),
+            Self::Unknown => format!("not known any more: what was sent when is kept for {SENDS_KEPT_DAYS} days"),
         })
     }
 
@@ -71,6 +74,7 @@ impl Sent {
             Self::At(at) => json!({ "at": at }),
             Self::With(position, at) => json!({ "left_out_for": position, "at": at }),
             Self::Owed => json!({ "owed": true }),
+            Self::Gone => json!({ "gone": true }),
             Self::Unknown => json!({ "unknown": true }),
         }
     }
@@ -143,17 +147,21 @@ async fn chapters(app: &App, build: BuildId) -> Result<Vec<Chapter>> {
         before = after;
     }
     let kept_since = app.store.clock().now() - TimeDelta::days(SENDS_KEPT_DAYS);
-    let mut next: Option<i64> = None;
-    for chapter in chapters.iter_mut().rev().filter(|chapter| !chapter.changes.is_empty()) {
-        // What came first of all that told of it.
+    let is_gone = app.store.messages().get(build).await?.is_some_and(|sent| sent.state == MessageState::Gone);
+    let changes: Vec<i64> = chapters.iter().filter(|c| !c.changes.is_empty()).map(|c| c.position).collect();
+    for chapter in chapters.iter_mut().filter(|chapter| !chapter.changes.is_empty()) {
+        // What came first of all that told of it, and the newest change that this told of.
         let told = sends.iter().filter(|(position, _)| *position >= chapter.position).min_by_key(|(_, at)| *at);
-        chapter.sent = match (told, next) {
-            (Some((position, at)), Some(next)) if *position >= next => Sent::With(next, *at),
-            (Some((_, at)), _) => Sent::At(*at),
-            (None, _) if chapter.at < kept_since => Sent::Unknown,
-            (None, _) => Sent::Owed,
+        let newest = |position: i64| changes.iter().copied().rfind(|change| *change <= position);
+        chapter.sent = match told.map(|(position, at)| (newest(*position), *at)) {
+            Some((Some(with), at)) if with == chapter.position => Sent::At(at),
+            // It may have been sent before, and that be forgotten.
+            _ if chapter.at < kept_since => Sent::Unknown,
+            Some((Some(with), at)) => Sent::With(with, at),
+            Some((None, at)) => Sent::At(at),
+            None if is_gone => Sent::Gone,
+            None => Sent::Owed,
         };
-        next = Some(chapter.position);
     }
     Ok(chapters)
 }

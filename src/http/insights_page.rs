@@ -34,8 +34,8 @@ async fn shown(web: &Web, slug: &str, wanted: &Wanted) -> Result<Response, Answe
     let Some((project, _)) = web.app.opened_project(slug, &wanted.key).await? else { return Ok(page::not_found()) };
     traced::about("project.id", project.id);
     let since = Some(wanted.since.trim()).filter(|since| !since.is_empty()).unwrap_or("84d");
-    let (after, _) = web.app.range(Some(since), None).await?;
-    let weeks = web.app.insights(project.id, after.unwrap_or(0)).await?;
+    let after = web.app.before_week_of(since).await?;
+    let weeks = web.app.insights(project.id, after).await?;
     let (now, of_each) = (web.app.store.clock().now(), weeks.chunk_by(|a, b| a.of == b.of));
     let body = html! {
         main.plain {

@@ -30,9 +30,9 @@ pub struct Sample {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Week {
     /// The environment, whatever it was called then.
-    #[serde(skip)]
+    #[serde(rename = "environment_id")]
     pub of: EnvironmentId,
-    /// What it is called.
+    /// What it was called when it was deployed to last.
     pub environment: String,
     /// Its Monday.
     pub week: NaiveDate,
@@ -94,7 +94,7 @@ pub fn weeks(samples: &[Sample]) -> Vec<Week> {
     let is_bad = |sample: &Sample| matches!(sample.state, State::Failed | State::TimedOut);
     let mut counted: Vec<&Sample> = samples.iter().filter(|sample| is_good(sample) || is_bad(sample)).collect();
     counted.sort_by_key(|sample| sample.ended_at);
-    // What it is called now counts, or was last.
+    // The newest name counts.
     let names: HashMap<EnvironmentId, &str> = counted.iter().map(|s| (s.of, s.environment.as_str())).collect();
     let mut by_week: BTreeMap<(&str, EnvironmentId, NaiveDate), Vec<&Sample>> = BTreeMap::new();
     for sample in &counted {
