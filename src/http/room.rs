@@ -21,12 +21,12 @@ const OF_SLACK: usize = 128;
 const OF_OTHERS: usize = 256;
 /// Live readers of logs.
 const READERS: usize = 200;
-/// Logs that are witnessed at once.
-const WITNESSING: usize = 4;
-/// And as many may wait for that.
-const TO_WITNESS: usize = 32;
 /// And of one log: a crowd at one must leave room for the others.
 const READERS_OF_ONE: usize = 120;
+/// Logs that are witnessed at once.
+const WITNESSING: usize = 4;
+/// Those, and those that wait for that.
+const TO_WITNESS: usize = 32;
 
 /// Passes over whole logs at a time: searches, steps, comparisons.
 const WORK: usize = 4;

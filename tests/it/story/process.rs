@@ -38,8 +38,8 @@ use super::{Story, routes};
 /// A process is at rest when nothing woke it for so long, by a real clock, and it asks nothing of the database or Slack.
 const REST: Duration = Duration::from_millis(2);
 
-/// And however busy it says it is, when nothing woke it and the database did nothing for so many times of that.
-const CALM_FOR: u32 = 500;
+/// And however busy it says it is, when nothing woke it and the database did nothing for so long.
+const CALM: Duration = Duration::from_secs(3);
 /// Nothing keeps it busy for so long.
 const RESTLESS: Duration = Duration::from_mins(1);
 
@@ -240,15 +240,17 @@ impl Drop for Process {
 
 /// Waits until nothing wakes the process any more.
 async fn at_rest(parks: &AtomicU64, outside: &Outside, is_idle: impl Fn() -> bool) {
-    let (begun, mut calm_for) = (std::time::Instant::now(), 0);
+    let begun = std::time::Instant::now();
+    let mut moved = begun;
     loop {
         let before = parks.load(Ordering::Relaxed);
         let is_calm = outside.waits().await;
         // It went to sleep once, until this woke it.
         let woken = parks.load(Ordering::Relaxed) - before;
-        calm_for = if is_calm && woken == 1 { calm_for + 1 } else { 0 };
-        // What still holds something then waits for a time of its own, which stands.
-        if calm_for > 0 && is_idle() || calm_for > CALM_FOR {
+        if !is_calm || woken != 1 {
+            moved = std::time::Instant::now();
+        } else if is_idle() || moved.elapsed() > CALM {
+            // What still holds something then waits for a time of its own, which stands.
             return;
         }
         let idle = is_idle();
