@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use serde_json::Value;
 
-use crate::domain::event;
+use crate::domain::{event, upcast};
 
 /// Writes every schema and example. Before the first release they may change; afterwards an event is forever.
 ///
@@ -47,7 +47,7 @@ pub fn reference() -> String {
     let contract = event::contract();
     let mut text = String::from(
         "# Events\n\nGenerated from the types by `./just events`. What everything here is derived from: each is recorded once and never changed. `events/` has \
-         the same for machines, older versions included; `events/CHANGELOG.md` says what changed, `events/CHAIN.md` how they are chained. What may be missing is marked `?`.\n\n\
+         the same for machines, older versions included; `events/CHANGELOG.md` says what changed, `events/CHAIN.md` how they are chained. What may be missing is marked `?`. Ids, names and words of people, and the last lines of output, are stored encrypted (`private:…`, docs/PROOF.md); here they are in plain.\n\n\
          | event | version | |\n|---|---|---|\n",
     );
     for event in &contract {
@@ -58,6 +58,13 @@ pub fn reference() -> String {
     for event in &contract {
         let schema = event.schema.as_value();
         let _ = write!(text, "\n## `{}`\n\n{}\n\n{}", event.name, described(schema), fields(schema));
+        for (_, before, _) in upcast::STEPS.iter().filter(|(kind, ..)| *kind == event.name) {
+            let (at, version) = (format!("../events/{}/v{before}", event.name), event.version);
+            let _ = write!(
+                text,
+                "\nVersion {before} ([schema]({at}.schema.json), [example]({at}.example.json)) is not written any more, and read as version {version} for ever.\n"
+            );
+        }
         let example = serde_json::to_string_pretty(&event.example).unwrap_or_default();
         let _ = write!(text, "\n<details><summary>Example</summary>\n\n```json\n{example}\n```\n\n</details>\n");
         let of_schema = schema["$defs"].as_object().into_iter().flatten();

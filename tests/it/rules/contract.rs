@@ -6,6 +6,7 @@ use coolops::cli::events;
 use coolops::domain::event::{Event, contract};
 use serde_json::Value;
 
+use crate::snapshot;
 use crate::story::schema::Schema;
 
 fn folder() -> std::path::PathBuf {
@@ -73,6 +74,8 @@ fn the_example_of_a_version_that_is_not_written_any_more_loads_for_ever() {
         let event = Event::parse(kind, *version, &example).unwrap();
         assert_eq!(event.kind().0, *kind);
         assert!(event.kind().1 > *version);
+        // What it is read as never changes either.
+        snapshot!(format!("{kind}_v{version}_is_read_as"), serde_json::to_string_pretty(&event).unwrap());
     }
 }
 
