@@ -177,3 +177,29 @@ fn an_unknown_type_of_event_is_refused_at_the_door() {
         assert_eq!(s.post_build(&build("master-2").body()).await.0, StatusCode::CREATED);
     });
 }
+
+#[test]
+fn what_a_deployment_printed_is_written_by_whoever_holds_its_own_job() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        for environment in ["Staging", "Production"] {
+            s.presses("ana", "master-1", environment).await;
+        }
+        let held = "select count(*) from job where kind = 'run_deployment' and state = 'leased'";
+        assert_eq!(s.database.count(held).await, 2);
+        let mut connection = s.database.owner().await;
+        let mut written_under = async |same: &str| {
+            let chunk = format!(
+                "select append_log_chunk(a.id, a.fence, a.lease, b.key, 0, 1, 1, 4, '{{}}', 'evil', sha256('')) from job a cross join job b
+                  where a.kind = 'run_deployment' and b.kind = 'run_deployment' and (a.key = b.key) = {same} limit 1"
+            );
+            let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(chunk)).execute(&mut connection).await.unwrap_err();
+            refused.into_database_error().unwrap().code().unwrap().into_owned()
+        };
+        assert_eq!(written_under("false").await, "CO001", "another one's job");
+        assert_eq!(written_under("true").await, "CO002", "its own job, and a chain that does not go on");
+        s.container_ends("master-1", 0).await;
+        s.container_ends("master-1", 0).await;
+    });
+}

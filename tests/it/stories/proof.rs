@@ -1,5 +1,6 @@
 //! Stories of people who don't trust us: checkpoints, proofs, and other people's tools that check them.
 
+use std::io::Write;
 use std::process::Command;
 
 use coolops::proof::statement::Statement;
@@ -107,6 +108,65 @@ fn a_place_that_is_full_or_gone_holds_nothing_up_and_is_told() {
         assert_eq!((&back.problem, back.failing_since), (&None, None));
         let days = std::fs::read_dir(std::path::Path::new(&bad).join("checkpoints")).unwrap();
         assert_eq!(days.map(|day| std::fs::read_dir(day.unwrap().path()).unwrap().count()).sum::<usize>(), 2);
+    });
+}
+
+/// A disk of 64 KiB.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn new(at: std::path::PathBuf) -> Self {
+        std::fs::create_dir_all(&at).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "coolops-test"]).arg(&at).status();
+        assert!(mounted.unwrap().success(), "{} can't be mounted", at.display());
+        Self(at)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        Command::new("umount").arg(&self.0).status().ok();
+    }
+}
+
+#[test]
+fn while_a_disk_is_full_builds_and_presses_go_on_and_doctor_says_what_is_not_kept() {
+    story(async |s| {
+        let scratch = Scratch::new();
+        let disk = Disk::new(scratch.0.join("disk"));
+        let anchored = Anchored::at(s, disk.0.clone(), &[disk.0.to_str().unwrap()], 7);
+        deployed(s).await;
+        anchored.signs().await;
+        assert_eq!(anchored.files().len(), 1);
+        let filler = disk.0.join("filler");
+        while std::fs::OpenOptions::new().create(true).append(true).open(&filler).unwrap().write_all(&[0; 1024]).is_ok()
+        {
+        }
+        s.presses("ana", "master-1", "Production").await;
+        anchored.app.checkpoint().await.unwrap();
+        assert_eq!(s.channel().matches("*succeeded*").count(), 2, "{}", s.channel());
+        let doctor = || {
+            // What doctor asks for before it looks at anything.
+            let slack = [
+                ("SLACK_BOT_TOKEN", "xoxb-test"),
+                ("SLACK_SIGNING_SECRET", "test"),
+                ("REDIS_URL", "redis://127.0.0.1:1"),
+            ];
+            let (_, told, said) = s.coolops_with(&["doctor"], &[&anchored.variables()[..], &slack].concat());
+            told + &said
+        };
+        let said = doctor();
+        assert!(
+            said.contains("WRONG") && said.contains("can't be kept since 20") && said.contains("No space left"),
+            "{said}"
+        );
+        assert_eq!(anchored.files().len(), 1, "nothing is half written");
+        std::fs::remove_file(&filler).unwrap();
+        s.ci_announces(build("master-2")).await;
+        anchored.signs().await;
+        assert_eq!(anchored.files().len(), 3, "what it missed is there too");
+        assert!(!doctor().contains("can't be kept"), "{}", doctor());
+        assert_eq!(anchored.app.audit(false).await.unwrap().findings, []);
     });
 }
 
