@@ -28,12 +28,16 @@ pub struct Shown {
 impl Shown {
     /// Whether it says what it was sent, as far as Slack may write that in another way.
     pub fn says(&self, sent: &str) -> bool {
-        bare(&self.text) == bare(sent)
+        are_the_same(&self.text, sent)
     }
 }
 
+fn are_the_same(shown: &str, sent: &str) -> bool {
+    [false, true].into_iter().any(|backwards| bare(shown, backwards) == bare(sent, backwards))
+}
+
 /// A text without what Slack may write in another way: links that it found itself, emoji and their names, spaces and signs.
-fn bare(text: &str) -> String {
+fn bare(text: &str, backwards: bool) -> String {
     let mut rest = text;
     let mut labels = String::new();
     while let Some((before, link)) = rest.split_once('<') {
@@ -43,18 +47,22 @@ fn bare(text: &str) -> String {
         rest = after;
     }
     labels.push_str(rest);
-    let labels = without_pictures(&labels);
-    let mut rest = labels.as_str();
-    let mut named = String::new();
-    while let Some((before, after)) = rest.split_once(':') {
-        named.push_str(before);
-        rest = match after.split_once(':') {
-            Some((name, beyond)) if is_emoji(name) => beyond,
-            _ => after,
-        };
+    without_names(&without_pictures(&labels), backwards).chars().filter(|c| c.is_alphanumeric()).collect()
+}
+
+/// Without what may be the names of emoji between colons: of two such parts that share a colon one is taken for a name,
+/// which of them is not known.
+fn without_names(text: &str, backwards: bool) -> String {
+    let parts: Vec<&str> = text.split(':').collect();
+    let mut kept = vec![true; parts.len()];
+    let mut inner: Vec<usize> = (1..parts.len().saturating_sub(1)).collect();
+    if backwards {
+        inner.reverse();
     }
-    named.push_str(rest);
-    named.chars().filter(|c| c.is_alphanumeric()).collect()
+    for n in inner {
+        kept[n] = !(kept[n - 1] && kept[n + 1] && is_emoji(parts[n]));
+    }
+    parts.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(part, _)| part).collect()
 }
 
 /// Without emoji: also without digits and letters that the next character makes one of.
@@ -74,7 +82,7 @@ fn is_emoji(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::bare;
+    use super::are_the_same;
 
     #[test]
     fn what_slack_writes_in_another_way_is_the_same() {
@@ -86,10 +94,10 @@ mod tests {
             ("hotfix:v2\u{1f389} done", "hotfix:v2:tada: done"),
             ("1\u{fe0f}\u{20e3} \u{2139}\u{fe0f} \u{1f44d}", ":one: :information_source: :+1:"),
         ] {
-            assert_eq!(bare(sent), bare(shown), "{sent}");
+            assert!(are_the_same(shown, sent), "{sent}");
         }
         for (one, other) in [("Api: running", "Api: succeeded"), ("at 12:30:45", "at 12:31:45")] {
-            assert_ne!(bare(one), bare(other));
+            assert!(!are_the_same(one, other), "{one}");
         }
     }
 }
