@@ -123,13 +123,14 @@ impl Services {
         let socket = folder.path().join("s");
         self.own(&socket)?;
         let mut server = self.command(&programs.join("postgres"), folder.path());
+        // Four simulated weeks beside four random lives hold some 310 connections at once.
         server.arg("-D").arg(&data).arg("-k").arg(&socket).args([
             "-p",
             "5432",
             "-c",
             "listen_addresses=",
             "-c",
-            "max_connections=300",
+            "max_connections=1000",
         ]);
         server.args(["-c", "shared_buffers=128MB", "-c", "log_min_messages=fatal"]);
         if durability == Durability::Tests {
