@@ -127,8 +127,7 @@ async fn name(app: &App, of: Of) -> Result<String> {
                 }
                 None => "a lock".to_owned(),
             },
-            Some(_) => report.to_string(),
-            None => report.to_string(),
+            _ => report.to_string(),
         },
     })
 }
