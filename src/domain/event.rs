@@ -61,6 +61,15 @@ macro_rules! events {
             pub const TYPES: &'static [(&'static str, i16)] =
                 &[$($(($literal, $version),)*)* $(($alone_literal, $alone_version),)*];
 
+            /// The same, with the type of stream that it stands in.
+            pub fn streams() -> Vec<(&'static str, i16, StreamKind)> {
+                let stream = |event: Self| event.address().kind;
+                vec![
+                    $($(($literal, $version, stream(<$payload as Payload>::example().into())),)*)*
+                    $(($alone_literal, $alone_version, stream(<$alone as Payload>::example().into())),)*
+                ]
+            }
+
             /// The wire name and schema version, as stored and published.
             pub fn kind(&self) -> (&'static str, i16) {
                 match self {

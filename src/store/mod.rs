@@ -165,19 +165,27 @@ pub async fn migrate(url: &str) -> anyhow::Result<i64> {
 /// of events that may be appended.
 async fn arrange(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(include_str!("access.sql")).execute(&mut *connection).await?;
-    let (names, versions) = event_types();
+    let types = event_types();
+    let names: Vec<&str> = types.iter().map(|(name, ..)| *name).collect();
+    let versions: Vec<i16> = types.iter().map(|(_, version, _)| *version).collect();
+    let streams: Vec<&str> = types.iter().map(|(.., stream)| *stream).collect();
     sqlx::query!(
-        "insert into event_type (name, version) select * from unnest($1::text[], $2::smallint[]) on conflict do nothing",
+        "insert into event_type (name, version, stream_type) select * from unnest($1::text[], $2::smallint[], $3::text[])
+         on conflict (name, version) do update set stream_type = excluded.stream_type",
         &names as &[&str],
-        &versions
+        &versions,
+        &streams as &[&str]
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-fn event_types() -> (Vec<&'static str>, Vec<i16>) {
-    Event::TYPES.iter().copied().chain(upcast::STEPS.iter().map(|(kind, version, _)| (*kind, *version))).unzip()
+/// Every event type that this program reads, in each of its versions, and the type of stream that it stands in.
+fn event_types() -> Vec<(&'static str, i16, &'static str)> {
+    let of_old = |kind: &str| Event::streams().into_iter().find(|(name, ..)| *name == kind).map(|(.., stream)| stream);
+    let old = upcast::STEPS.iter().filter_map(|(kind, version, _)| Some((*kind, *version, of_old(kind)?)));
+    Event::streams().into_iter().chain(old).map(|(name, version, stream)| (name, version, stream.as_str())).collect()
 }
 
 async fn connect_plainly(options: &PgConnectOptions) -> Result<PgConnection, OpenError> {
@@ -398,10 +406,12 @@ async fn check_version(connection: &mut PgConnection) -> Result<(), OpenError> {
 }
 
 async fn check_event_types(connection: &mut PgConnection) -> Result<(), OpenError> {
-    let known = sqlx::query!("select name, version from event_type").fetch_all(connection).await;
+    let known = sqlx::query!("select name, version, stream_type from event_type").fetch_all(connection).await;
     let known = known.map_err(|e| OpenError::Role(cause(&e)))?;
-    let is_known = |(name, version): &&(&str, i16)| known.iter().any(|k| k.name == *name && k.version == *version);
-    match Event::TYPES.iter().filter(|t| !is_known(t)).count() {
+    let is_known = |(name, version, stream): &&(&str, i16, &str)| {
+        known.iter().any(|k| k.name == *name && k.version == *version && k.stream_type.as_deref() == Some(*stream))
+    };
+    match event_types().iter().filter(|t| !is_known(t)).count() {
         0 => Ok(()),
         missing => Err(OpenError::UnknownEvents(missing)),
     }

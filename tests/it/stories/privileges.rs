@@ -164,7 +164,7 @@ fn an_event_of_a_newer_program_halts_what_it_is_about_and_nothing_else() {
 }
 
 #[test]
-fn an_unknown_type_of_event_is_refused_at_the_door() {
+fn an_event_of_an_unknown_type_or_in_another_type_of_stream_is_refused_at_the_door() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
         let before = s.app.store.log().head().await.unwrap().0;
@@ -175,6 +175,18 @@ fn an_unknown_type_of_event_is_refused_at_the_door() {
         assert_eq!(s.app.store.log().head().await.unwrap().0, before, "nothing of it is in the log");
         s.database.execute("drop table event_type; alter table event_type_all rename to event_type").await;
         assert_eq!(s.post_build(&build("master-2").body()).await.0, StatusCode::CREATED);
+        // Nor does one get into a stream of another type.
+        let belongs = async |to: &str| {
+            let types = "update event_type set stream_type =";
+            s.database.execute(&format!("{types} '{to}' where name = 'build_registered'")).await
+        };
+        belongs("deployment").await;
+        let before = s.app.store.log().head().await.unwrap().0;
+        let (status, answer) = s.post_build(&build("master-3").body()).await;
+        assert!(!status.is_success(), "{answer}");
+        assert_eq!(s.app.store.log().head().await.unwrap().0, before, "nothing of it is in the log");
+        belongs("build").await;
+        assert_eq!(s.post_build(&build("master-3").body()).await.0, StatusCode::CREATED);
     });
 }
 
