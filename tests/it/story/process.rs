@@ -90,6 +90,8 @@ struct Parts {
 #[derive(Default)]
 struct Fate {
     wanted: Mutex<Option<&'static str>>,
+    /// Waits until it dies in one; never when there are none.
+    waits: AtomicU64,
     place: Mutex<Option<&'static str>>,
     died: Notify,
 }
@@ -103,9 +105,18 @@ impl Fate {
         }
         died.is_some()
     }
+
+    /// It waits for whatever it is: an answer of the database or of Slack, or a time.
+    fn waits(&self) {
+        if self.waits.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) == Ok(1) {
+            self.place.lock().unwrap().get_or_insert("while it waited");
+            self.died.notify_one();
+        }
+    }
 }
 
-/// Where a process can die: the failpoints that jobs and the writer come to, and before and after the calls of the engine.
+/// Where a process can die, beside wherever it waits: the failpoints that jobs and the writer come to, and before and after the
+/// calls of the engine.
 pub const DEATHS: [&str; 35] = [
     "before_commit",
     "after_commit",
@@ -148,7 +159,8 @@ impl Process {
     /// Starts one at a time of the world.
     pub async fn start(s: &Story, now: Duration) -> Self {
         let parks = Arc::new(AtomicU64::new(0));
-        let parked = Arc::clone(&parks);
+        let fate = Arc::<Fate>::default();
+        let (parked, fated) = (Arc::clone(&parks), Arc::clone(&fate));
         let runtime = Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -156,13 +168,13 @@ impl Process {
             .event_interval(1)
             .on_thread_park(move || {
                 parked.fetch_add(1, Ordering::Relaxed);
+                fated.waits();
             })
             .build()
             .unwrap();
         let (stands, until) = sync_mpsc::channel::<()>();
         // Tokio moves a paused clock by itself when nothing is left to do, but not while something blocks.
         runtime.spawn_blocking(move || until.recv().is_err());
-        let fate = Arc::<Fate>::default();
         let parts = tokio::task::block_in_place(|| runtime.block_on(begin(s)));
         let database = Arc::new(tokio::sync::Mutex::new(s.database.owner().await));
         let outside = Outside { runtime: Handle::current(), database };
@@ -175,6 +187,12 @@ impl Process {
     /// It dies when it comes to this place; it lives where there is none.
     pub fn dies_at(&self, place: Option<&'static str>) {
         *self.fate.wanted.lock().unwrap() = place;
+        self.fate.waits.store(0, Ordering::Relaxed);
+    }
+
+    /// It dies in the wait after so many, whatever it waits for.
+    pub fn dies_after(&self, waits: u64) {
+        self.fate.waits.store(waits + 1, Ordering::Relaxed);
     }
 
     /// Where it died, if it has.
