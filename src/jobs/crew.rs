@@ -178,7 +178,8 @@ impl Crew {
                     continue;
                 }
             }
-            for chore in keeping.due(Instant::now()) {
+            let is_open = matches!(within(self.0.app.store.checkpoints().closed()).await, Ok(None));
+            for chore in keeping.due(Instant::now()).into_iter().filter(|chore| is_open || chore.only_looks()) {
                 self.keep_house(chore);
             }
             let well = well();

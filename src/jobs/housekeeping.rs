@@ -32,6 +32,14 @@ pub(super) enum Chore {
     SweepSlack,
 }
 
+impl Chore {
+    /// Whether it is done while the log is closed: what is there may be of a history that this log is not, so it is looked at
+    /// and left alone.
+    pub(super) fn only_looks(self) -> bool {
+        matches!(self, Self::SweepSlack | Self::AskAfterGroups)
+    }
+}
+
 /// Keys of names that are encrypted anew at once, after a change of the master key.
 const REWRAPPED: i64 = 1_000;
 

@@ -19,6 +19,10 @@ pub async fn perform(job: SlackJob<'_>, press: DeploymentId) -> anyhow::Result<O
     let Some(Event::Deployment(DeploymentEvent::Refused(refused))) = events.into_iter().next().map(|e| e.event) else {
         return Ok(Outcome::Done);
     };
+    // Nobody can look for what one person alone was shown.
+    if job.app.store.log().is_from_before_parting(press.0).await? {
+        return Ok(Outcome::Done);
+    }
     let mut text = mrkdwn::escape(&mrkdwn::clean(&refused.refusal.sentence()));
     if let PressRefusal::UnderWay { since_press_of, by_operator, .. } = &refused.refusal {
         let who = match by_operator {

@@ -1,7 +1,8 @@
 //! Tells people beside a build's message: directly, and in the thread under it.
 //!
 //! Level-triggered: what is to be told is read from the log, and what was told from the rows. **Invariant:** each once,
-//! whatever crashes: before a second post it is looked for by its metadata.
+//! whatever crashes: before a second post it is looked for by its metadata, and before the first one where another history of
+//! the log may have told it.
 
 use std::time::Duration;
 
@@ -144,8 +145,9 @@ async fn tell_one(
         },
         (To::Thread, None) => return Ok(not_yet(job, "the message of its build is not there yet")),
     };
-    if let Some(Told::Posting { channel, attempted_at, lookups }) = told {
-        let lost = Lost { channel: &channel, thread: thread.as_deref(), attempted_at, lookups };
+    if let Some(Told::Posting { channel, attempted_at, lookups }) = &told {
+        let (attempted_at, lookups) = (*attempted_at, *lookups);
+        let lost = Lost { channel, thread: thread.as_deref(), attempted_at, lookups };
         if let Some(step) = look_for(job, report.id, about, lost).await? {
             return Ok(step);
         }
@@ -171,6 +173,11 @@ async fn tell_one(
         },
         (None, To::Thread | To::Channel(_)) => return Ok(Step::Over),
     };
+    if told.is_none() && job.app.store.log().parted().await?.is_some_and(|parted| job.claim.wanted < parted) {
+        let person = if let To::Person(person) = &report.to { Some(person) } else { None };
+        reports.may_be_told(job.claim, report.id, about, person, &channel).await?;
+        return Ok(Step::Wait(Outcome::Later(Duration::ZERO, None)));
+    }
     let Some(payload) = payload(job, report, of.map(|(_, card)| card)).await? else {
         return Ok(not_yet(job, "the master key of its links is not set"));
     };

@@ -6,8 +6,8 @@
 //! 6. Record the end with the journal's seal. 7. Remove the container.
 //!
 //! After a crash the next owner enters at the step that the record and the container tell. **Invariant:** a container
-//! that may have started is never made a second time; what can't be known is recorded as unknown. Step 5 is in
-//! `follow.rs`; being told to stop, at any step, in `stop.rs`.
+//! that may have started is never made a second time, in another history of the log neither; what can't be known is
+//! recorded as unknown. Step 5 is in `follow.rs`; being told to stop, at any step, in `stop.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -269,6 +269,12 @@ impl Run<'_> {
         if let Some(prepared) = &deployment.prepared {
             self.engine_id = self.on_its_engine(Some(&prepared.engine_id)).await?;
         }
+        // What had not begun where histories part is not begun here by itself: it may be over.
+        let may_be_over = matches!(deployment.state(), State::Ready | State::Pulling | State::Starting)
+            && self.app.store.log().is_from_before_parting(self.id.0).await?;
+        if may_be_over && deployment.prepared.is_none() {
+            return Err(Break::Lose(Loss::OtherHistory));
+        }
         let inputs = self.inputs(&deployment).await?;
         // A large key file has thousands of forms: no work for those who answer requests.
         let secrets = inputs.secrets.clone();
@@ -308,6 +314,9 @@ impl Run<'_> {
         };
         // Only an adopter has to look first: a container of this name can't be there before its intent is recorded.
         let mut found = if adopted { self.runner.look(&name, self.id).await? } else { Found::Missing };
+        if may_be_over && found == Found::Missing {
+            return Err(Break::Lose(Loss::OtherHistory));
+        }
         if let Found::Created(container) = &found
             && prepared.container_id.is_none()
         {

@@ -1,7 +1,8 @@
 //! Makes a build's Slack message say what the log says.
 //!
 //! Level-triggered: it renders the present state whatever asked for it, and compares with what was last sent. A build
-//! has one message: before a second post it looks for the first one by its metadata.
+//! has one message: before a second post it looks for the first one by its metadata, and before the first one where another
+//! history of the log may have posted it.
 
 use std::time::Duration;
 
@@ -112,6 +113,11 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
         return Ok(wait);
     }
     match known {
+        None if job.app.store.log().is_from_before_parting(build.0).await? => {
+            let at = events.first().map_or_else(|| job.app.store.clock().now(), |registered| registered.recorded_at);
+            job.app.store.messages().may_be_there(job.claim, build, &draft.channel, at).await?;
+            Ok(Outcome::Later(Duration::ZERO, None))
+        }
         None => post(job, &draft).await,
         Some(Sent { state: MessageState::Posting, channel, attempted_at, lookups, .. }) => {
             if let Some(wait) = job.turn(HISTORY, job.paces.history).await? {

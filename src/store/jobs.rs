@@ -96,7 +96,8 @@ impl Jobs<'_> {
     /// Claims the oldest due job of these kinds that has been due for `overdue`, if there is one; those whose turn at
     /// Slack has come go before those that have yet to ask for one, or a backlog would ask for turns while those that
     /// it was given pass by. A job whose container is on an engine goes to a worker on that engine; to any other only
-    /// when nobody has seen that engine for long.
+    /// when nobody has seen that engine for long. Nothing while the log is closed: what is owed may have been done, in the
+    /// history that this one is not.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -140,6 +141,7 @@ impl Jobs<'_> {
                       and run_at >= coalesce(t.since, '-infinity')
                       and run_at <= coolops_now() - $4::interval and (engine is null or engine = $6 or orphaned_at < coolops_now() - $7::interval)
                     order by run_at limit 1 for update skip locked) j
+                  where (select closed is null from event_head)
                   order by t.came desc, j.run_at limit 1)
                update job j set state = 'leased', again = false, lease = $2, lease_until = coolops_now() + $3::interval,
                       fence = nextval('fence_seq'), attempts = attempts + 1, claimed_by = $5

@@ -7,7 +7,7 @@ use super::Store;
 use super::private::{self, Opener};
 use crate::domain::actor::UnreadableActor;
 use crate::domain::event::{Actor, Event, Recorded, UnreadableEvent};
-use crate::domain::ids::{BuildId, EventId};
+use crate::domain::ids::{BuildId, EventId, installation_stream};
 
 /// Why events could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -285,6 +285,36 @@ impl Log<'_> {
                 read.map_err(|why| Unread { position, stream, correlation, why })
             })
             .collect())
+    }
+
+    /// Where an operator last decided that this log goes on although another history of it is known, as after the restore of
+    /// a backup: what was owed before that may have been done in the other one.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn parted(self) -> Result<Option<i64>, sqlx::Error> {
+        let installation = installation_stream();
+        sqlx::query_scalar!(
+            "select max(position) from event where stream_id = $1 and type = 'fork_decided'",
+            installation
+        )
+        .fetch_one(&self.0.pool)
+        .await
+    }
+
+    /// Whether a stream began before that: what it is about may be further on than this log says.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn is_from_before_parting(self, stream: Uuid) -> Result<bool, sqlx::Error> {
+        let installation = installation_stream();
+        let is_before = sqlx::query_scalar!(
+            "select position < (select max(position) from event where stream_id = $2 and type = 'fork_decided')
+               from event where stream_id = $1 and stream_version = 1",
+            stream,
+            installation
+        );
+        Ok(is_before.fetch_optional(&self.0.pool).await?.flatten().unwrap_or(false))
     }
 
     /// The head of the log: position and chain hash.

@@ -150,6 +150,32 @@ impl Messages<'_> {
         .map(|done| done.rows_affected() == 1)
     }
 
+    /// Notes that another history of the log may have posted it, at about that time: it is looked for before it is posted.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn may_be_there(
+        self,
+        claim: &Claim,
+        build: BuildId,
+        channel: &str,
+        at: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into slack_message (build_id, state, channel, attempted_at) select $1, 'posting', $2, $3
+              where holds($4, $5, $6) on conflict do nothing",
+            build.0,
+            channel,
+            at,
+            claim.id.0,
+            claim.fence,
+            claim.lease
+        )
+        .execute(&self.0.pool)
+        .await
+        .map(|_| ())
+    }
+
     /// Notes that the channel's history was searched for the message in vain.
     ///
     /// # Errors

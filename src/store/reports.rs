@@ -206,6 +206,37 @@ impl Reports<'_> {
         .await
     }
 
+    /// Notes that another history of the log may have told it, at about the time when it was last asked for: it is looked
+    /// for before it is told.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn may_be_told(
+        self,
+        claim: &Claim,
+        id: ReportId,
+        about: Uuid,
+        person: Option<&Person>,
+        channel: &str,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into slack_report (id, about, state, person, channel, renew, attempted_at)
+             select $1, $2, 'posting', $3, $4, 1, recorded_at from event
+              where position = $5 and holds($6, $7, $8) on conflict do nothing",
+            id.0,
+            about,
+            person.map(key),
+            channel,
+            claim.wanted,
+            claim.id.0,
+            claim.fence,
+            claim.lease
+        )
+        .execute(&self.0.pool)
+        .await
+        .map(|_| ())
+    }
+
     /// Notes that it was looked for in vain.
     ///
     /// # Errors

@@ -14,5 +14,6 @@ mod operating;
 mod outages;
 mod podman;
 mod registry;
+mod restore;
 mod runner;
 mod spans;
