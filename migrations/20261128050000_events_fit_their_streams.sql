@@ -1,7 +1,11 @@
--- An event stands in the type of stream that its type belongs to: that of a build is no deployment's, whoever calls `append_batch`,
--- which is as it was but for this. `coolops migrate` says which type of stream that is.
+-- An event stands in the type of stream that its type belongs to, and a stream is of one type: that of a build is no deployment's,
+-- whoever calls `append_batch`. `coolops migrate` says which type of stream that is.
+--
+-- And a log that is closed is opened by the decision that it goes on, in one: whoever goes on finds the decision.
+-- `append_batch` is as it was but for these.
 
 alter table event_type add column stream_type text;
+drop function open_log();
 
 create or replace function append_batch(
   e_request int[], e_id uuid[], e_stream uuid[], e_correlation uuid[], e_causation uuid[], e_fence bigint[], e_expected int[],
@@ -57,9 +61,10 @@ begin
   end loop;
   select v.position, v.chain_hash, v.last_at, v.closed,
          exists (select from unnest(e_type, e_version, e_stream_type) t(k, v, s)
-                  where not exists (select from public.event_type y where y.name = t.k and y.version = t.v and y.stream_type = t.s)) as unknown
+                  where not exists (select from public.event_type y where y.name = t.k and y.version = t.v and y.stream_type = t.s))
+           or exists (select from unnest(e_stream, e_stream_type) t(s, k) group by t.s having min(t.k) <> max(t.k)) as unknown
     into h from public.event_head v where v.id for update;         -- each later statement reads a new snapshot: authoritative
-  if h.closed is not null then raise exception 'the log is closed: %', h.closed using errcode = 'CO003'; end if;
+  if h.closed is not null and e_type <> array['fork_decided'] then raise exception 'the log is closed: %', h.closed using errcode = 'CO003'; end if;
   if h.unknown then raise exception 'an event type is unknown to this database, or is of another type of stream; run: coolops migrate'; end if;
   if cardinality(f_request) > 0 then
     select array_agg(distinct t.r) into fenced from unnest(f_request, f_job, f_fence, f_lease) t(r, j, f, l)
@@ -67,11 +72,11 @@ begin
   end if;
   -- Scalar sub-selects, not EXISTS: a plan cached on an empty table would otherwise hash the whole log for ever.
   select array_agg(distinct u.r) into lost from (
-    select t.r from unnest(e_request, e_id, e_stream, e_expected, e_first) t(r, e, s, x, f)
+    select t.r from unnest(e_request, e_id, e_stream, e_stream_type, e_expected, e_first) t(r, e, s, k, x, f)
      where t.r = any(fenced)
         or (select v.position from public.event v where v.event_id = t.e) is not null
-        or (t.f and t.x <> coalesce((select v.stream_version from public.event v where v.stream_id = t.s
-                                     order by v.stream_version desc limit 1), 0))
+        or (t.f and not coalesce((select v.stream_version = t.x and v.stream_type = t.k from public.event v where v.stream_id = t.s
+                                   order by v.stream_version desc limit 1), t.x = 0))
     union all
     select t.r from unnest(g_request, g_key, g_seen) t(r, k, s)
      where coalesce((select v.position from public.boundary v where v.key = t.k), 0) <> t.s) u;
@@ -175,5 +180,5 @@ begin
         run_at = case when j.state = 'done' then present else j.run_at end,
         rung_at = case when j.state = 'done' then null else j.rung_at end;
   end if;
-  update public.event_head set position = h.position + n, chain_hash = h.chain_hash, last_at = at where id;
+  update public.event_head set position = h.position + n, chain_hash = h.chain_hash, last_at = at, closed = null where id;
 end $$;

@@ -140,13 +140,13 @@ pub const VARIABLES: &[Variable] = &[
         name: "COOLOPS_CHECKPOINT_PUBLIC_KEYS",
         help: "public keys that checkpoints are believed by as well, separated by commas: those before the present one, or all where nobody signs",
         default: None,
-        uses: [O, O, I, I, O],
+        uses: [O, O, O, I, O],
     },
     Variable {
         name: "COOLOPS_CHECKPOINTS",
         help: "where checkpoints are kept, separated by commas: folders (/srv/checkpoints), buckets (s3://bucket/prefix, with AWS_ACCESS_KEY_ID and the like), git repositories (git:/srv/checkpoints)",
         default: None,
-        uses: [O, O, I, I, O],
+        uses: [O, O, O, I, O],
     },
     Variable {
         name: "COOLOPS_WITNESSES",

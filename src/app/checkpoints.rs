@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::witnesses::{Witness, Witnessing};
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
 use crate::domain::event::{Actor, Event};
@@ -17,7 +19,7 @@ use crate::proof::exported::Exported;
 use crate::proof::statement::Statement;
 use crate::proof::tree::{self, Growing, NoProof, TILE, Tiles};
 use crate::store::append::{Append, AppendError};
-use crate::store::checkpoints::Signed;
+use crate::store::checkpoints::{Parting, Signed};
 use crate::store::copy_out::Row;
 use crate::store::history::Entry;
 
@@ -141,9 +143,9 @@ impl App {
     /// See [`NoCheckpoint`].
     pub async fn checkpoint(&self) -> Result<Option<Signed>, NoCheckpoint> {
         let signer = self.keeping.signer.as_ref().ok_or(NoCheckpoint::NoKey)?;
-        let there = self.look_at_places().await?;
+        let (there, forks) = self.look_at_places().await?;
         let one_is_read = there.iter().any(|there| !matches!(there, There::Unusable(_)));
-        let signed = self.sign(signer, one_is_read).await?;
+        let signed = self.sign(signer, one_is_read, &forks).await?;
         if let Some(newest) = self.store.checkpoints().newest().await? {
             self.ask_witnesses(&newest).await;
         }
@@ -162,7 +164,7 @@ impl App {
         self.look_at_places().await.map(drop)
     }
 
-    async fn look_at_places(&self) -> Result<Vec<There>, NoCheckpoint> {
+    async fn look_at_places(&self) -> Result<(Vec<There>, Vec<Fork>), NoCheckpoint> {
         if let Some(why) = self.store.checkpoints().closed().await? {
             return Err(NoCheckpoint::Fork(format!("the log is closed: {why}")));
         }
@@ -191,7 +193,7 @@ impl App {
                 },
             });
         }
-        Ok(there)
+        Ok((there, forks))
     }
 
     /// In which way a checkpoint that is kept outside is not of this log; nothing when it is, or when that was decided.
@@ -226,11 +228,13 @@ impl App {
     }
 
     /// Signs how far the log went, if it went further.
-    async fn sign(&self, signer: &LogKey, one_is_read: bool) -> Result<Option<Signed>, NoCheckpoint> {
+    async fn sign(&self, signer: &LogKey, one_is_read: bool, forks: &[Fork]) -> Result<Option<Signed>, NoCheckpoint> {
         // In this order: another process may sign more meanwhile.
         let before = self.store.checkpoints().newest().await?;
         let size = self.grow_tiles().await?;
         let opened = before.as_ref().and_then(|b| checkpoint::open(&b.note, &self.keeping.believed).ok());
+        // What was given up binds nobody.
+        let opened = opened.filter(|before| !forks.iter().any(|fork| fork.gives_up(before)));
         match &opened {
             Some(before) if size < before.size => {
                 let (at, n) = (before.size, size);
@@ -398,6 +402,11 @@ impl App {
         if unusable.len() == self.keeping.places.len() {
             return Err(refused(ForkRefusal::NoPlace(unusable.join("; "))));
         }
+        // What was signed here and not sent yet is of the same histories.
+        for signed in self.store.checkpoints().after(0, i64::MAX).await? {
+            let opened = checkpoint::open(&signed.note, &self.keeping.believed);
+            kept.extend(opened.map(|opened| ((opened.size, opened.root), opened)));
+        }
         let is_given_up = |opened: &Opened| forks.iter().any(|fork: &Fork| fork.gives_up(opened));
         let kept: Vec<Opened> = kept.into_values().filter(|opened| !is_given_up(opened)).collect();
         let roots = self.roots(kept.iter().map(|opened| opened.size).collect()).await?;
@@ -452,6 +461,16 @@ impl App {
         Ok(roots)
     }
 
+    /// Where this log parts from another history, of what began before that was decided: it may be further on there.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn parting_of(&self, stream: Uuid) -> Result<Option<Parting>, sqlx::Error> {
+        let Some(parting) = self.store.checkpoints().parting().await? else { return Ok(None) };
+        let begins_at = self.store.log().begins_at(stream).await?;
+        Ok(begins_at.is_some_and(|position| position < parting.position).then_some(parting))
+    }
+
     async fn record_fork(
         &self,
         fork: &Fork,
@@ -465,7 +484,7 @@ impl App {
             let seen = self.installation_anew().await?;
             let mut append = Append::default();
             record(&mut append, new_event_id(), &event, actor, seen.value.version);
-            self.store.checkpoints().open_log().await?;
+            // It opens the log: whoever goes on finds it.
             match self.store.append(append).await {
                 Ok(_) => {
                     self.installation_anew().await?;
@@ -483,11 +502,16 @@ impl App {
     /// # Errors
     /// See [`NotProvable`].
     pub async fn prove(&self, event: &Entry) -> Result<Statement, NotProvable> {
-        let key = self.keeping.believed.first().ok_or(NoCheckpoint::NoKey)?;
+        self.keeping.believed.first().ok_or(NoCheckpoint::NoKey)?;
         let position = u64::try_from(event.position).unwrap_or(0);
-        let mut provable = None;
+        let (mut provable, mut is_tampered) = (None, None);
         for signed in self.store.checkpoints().covering(event.position, PROVABLE).await? {
             let Ok(opened) = checkpoint::open(&signed.note, &self.keeping.believed) else { continue };
+            // One of a history that was given up proves nothing here.
+            if !self.fits(&opened).await? {
+                is_tampered = Some(opened.size);
+                continue;
+            }
             let note = self.cosigned_note(&signed).await?;
             let enough = self.keeping.cosigned(&note) >= self.keeping.threshold;
             if provable.is_none() || enough {
@@ -498,13 +522,13 @@ impl App {
             }
         }
         let Some((opened, note)) = provable else {
+            if let Some(size) = is_tampered {
+                let why = format!("the first {size} events are not those that were signed");
+                return Err(NoCheckpoint::Tampered(why).into());
+            }
             let size = self.store.checkpoints().newest().await?.map_or(0, |signed| signed.size);
             return Err(NotProvable::NotYet { position: event.position, size });
         };
-        if !self.fits(&opened).await? {
-            let why = format!("the first {} events are not those that were signed", opened.size);
-            return Err(NoCheckpoint::Tampered(why).into());
-        }
         let inclusion = self.of_tree(|tiles| tiles.inclusion(opened.size, position - 1)).await?;
         let previous = match event.position {
             1 => chain::genesis().to_vec(),
@@ -515,7 +539,7 @@ impl App {
         let hashes = (&event.body_hash[..], &previous[..], &event.chain_hash[..]);
         let exported =
             Exported::new(event.position, event.micros_since_2000(), &event.header(), &event.payload, hashes);
-        let proof = Statement::new(key.name(), exported.into_owned(), &inclusion, &note);
+        let proof = Statement::new(exported.into_owned(), &inclusion, &note);
         // Nobody is given one that does not hold.
         match proof.check(&self.keeping.believed) {
             Ok(_) => Ok(proof),

@@ -143,6 +143,9 @@ async fn docker(config: &Config, store: Option<&Store>, checks: &mut Checks) {
                     Some(d) if d.state().is_over() => {
                         "runs although its deployment is over; a worker on that engine stops and removes it within minutes"
                     }
+                    Some(d) if d.state().has_not_begun() => {
+                        "runs although its deployment has not begun; was the database restored from a backup? It is waited for: look at it, or stop it by hand"
+                    }
                     Some(_) => continue,
                     None => {
                         "runs and is of no deployment that this database knows; was it restored from a backup? Look at it, then stop it by hand"

@@ -72,8 +72,7 @@ pub async fn run(role: Role) -> Result<()> {
         app.store.paces().resume().await.context("the database can't be written to")?;
     }
     // A backup that was restored is seen before anything is recorded on it; a place that does not answer is not waited for.
-    if role != Role::Worker
-        && config.checkpoint_key.is_some()
+    if !config.checkpoints.is_empty()
         && let Ok(Err(e)) = tokio::time::timeout(FIRST_LOOK, app.hold_against_places()).await
     {
         let error = crate::telemetry::causes(&e);

@@ -349,7 +349,7 @@ pub enum Loss {
     ProjectMissing,
     /// The log does not know its build.
     BuildMissing,
-    /// It had not begun where this log parts from another history of it, and may have been run in that one.
+    /// It had not ended where this log parts from another history of it, and may be over in that one.
     OtherHistory,
 }
 
@@ -362,7 +362,7 @@ impl Loss {
             Self::EngineGone => "its container is on a Docker Engine that nobody has seen for 10 minutes",
             Self::ProjectMissing => "its project is not in the log",
             Self::BuildMissing => "its build is not in the log",
-            Self::OtherHistory => "it may have run in what was lost when a backup was restored",
+            Self::OtherHistory => "what became of it was lost when a backup was restored",
         }
     }
 }

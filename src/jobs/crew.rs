@@ -179,7 +179,7 @@ impl Crew {
                 }
             }
             let is_open = matches!(within(self.0.app.store.checkpoints().closed()).await, Ok(None));
-            for chore in keeping.due(Instant::now()).into_iter().filter(|chore| is_open || chore.only_looks()) {
+            for chore in keeping.due(Instant::now(), is_open) {
                 self.keep_house(chore);
             }
             let well = well();

@@ -60,10 +60,12 @@ pub(super) struct Housekeeping {
 }
 
 impl Housekeeping {
-    /// The chores that are due, which are taken to be done then; at first all but those that wait.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Chore> {
+    /// The chores that are due, which are taken to be done then; at first all but those that wait. While the log is closed
+    /// only those that look.
+    pub(super) fn due(&mut self, now: Instant, is_open: bool) -> Vec<Chore> {
         let mut due = Vec::new();
-        for (done, (chore, every)) in self.done.iter_mut().zip(CHORES) {
+        let done = self.done.iter_mut().zip(CHORES);
+        for (done, (chore, every)) in done.filter(|(_, (chore, _))| is_open || chore.only_looks()) {
             let is_due = match done {
                 None => chore != Chore::SweepSlack,
                 Some(at) => now.duration_since(*at) >= every,
@@ -192,12 +194,12 @@ mod tests {
         let (begun, mut keeping) = (Instant::now(), Housekeeping::default());
         let all = || CHORES.map(|(chore, _)| chore).to_vec();
         let at_once: Vec<Chore> = all().into_iter().filter(|chore| *chore != Chore::SweepSlack).collect();
-        assert_eq!(keeping.due(begun), at_once, "at first all but what waits");
-        assert_eq!(keeping.due(begun + Duration::from_hours(1)), all());
+        assert_eq!(keeping.due(begun, true), at_once, "at first all but what waits");
+        assert_eq!(keeping.due(begun + Duration::from_hours(1), true), all());
         for pace in [500, 2_000] {
             let (mut keeping, mut swept) = (Housekeeping::default(), 0);
             for round in 0..(60_000 / pace) {
-                let due = keeping.due(begun + Duration::from_millis(round * pace));
+                let due = keeping.due(begun + Duration::from_millis(round * pace), true);
                 swept += due.iter().filter(|chore| **chore == Chore::SweepContainers).count();
             }
             assert_eq!(swept, 2, "a minute of rounds every {pace} ms");

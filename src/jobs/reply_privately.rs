@@ -20,7 +20,7 @@ pub async fn perform(job: SlackJob<'_>, press: DeploymentId) -> anyhow::Result<O
         return Ok(Outcome::Done);
     };
     // Nobody can look for what one person alone was shown.
-    if job.app.store.log().is_from_before_parting(press.0).await? {
+    if job.app.parting_of(press.0).await?.is_some() {
         return Ok(Outcome::Done);
     }
     let mut text = mrkdwn::escape(&mrkdwn::clean(&refused.refusal.sentence()));

@@ -22,6 +22,7 @@ use crate::projections::reports::{self, Fact, Report, To};
 use crate::slack::client::{SlackError, TOO_MUCH, Thread};
 use crate::slack::render::{self, Metadata, Payload};
 use crate::slack::report::{self, LINES};
+use crate::store::checkpoints::Parting;
 use crate::store::messages::{MessageState, Place};
 use crate::store::reports::{Said, Stray, Told};
 
@@ -147,7 +148,8 @@ async fn tell_one(
     };
     if let Some(Told::Posting { channel, attempted_at, lookups }) = &told {
         let (attempted_at, lookups) = (*attempted_at, *lookups);
-        let lost = Lost { channel, thread: thread.as_deref(), attempted_at, lookups };
+        let parting = job.app.store.checkpoints().parting().await?;
+        let lost = Lost { channel, thread: thread.as_deref(), attempted_at, lookups, parting };
         if let Some(step) = look_for(job, report.id, about, lost).await? {
             return Ok(step);
         }
@@ -173,9 +175,11 @@ async fn tell_one(
         },
         (None, To::Thread | To::Channel(_)) => return Ok(Step::Over),
     };
-    if told.is_none() && job.app.store.log().parted().await?.is_some_and(|parted| job.claim.wanted < parted) {
+    if told.is_none()
+        && let Some(parting) = may_be_told(job, about, report).await?
+    {
         let person = if let To::Person(person) = &report.to { Some(person) } else { None };
-        reports.may_be_told(job.claim, report.id, about, person, &channel).await?;
+        reports.may_be_told(job.claim, report.id, about, person, (&channel, parting.decided)).await?;
         return Ok(Step::Wait(Outcome::Later(Duration::ZERO, None)));
     }
     let Some(payload) = payload(job, report, of.map(|(_, card)| card)).await? else {
@@ -188,19 +192,32 @@ async fn tell_one(
     post(job, Draft { id: report.id, about, to: &report.to, payload, channel, thread }).await
 }
 
+/// Where this log parts from another history that may have told the same: what was so then, or is said of a deployment that
+/// both have, where the same step is the same event.
+async fn may_be_told(job: SlackJob<'_>, about: Uuid, report: &Report) -> Result<Option<Parting>, sqlx::Error> {
+    match report.fact {
+        Fact::Deployment(_) => job.app.parting_of(about).await,
+        Fact::Lock(_) | Fact::LockTaken { .. } | Fact::LockForgotten { .. } => {
+            let parting = job.app.store.checkpoints().parting().await?;
+            Ok(parting.filter(|parting| report.since <= parting.decided))
+        }
+    }
+}
+
 /// Looks for a report that was posted without an answer; `None` when it is not there.
 async fn look_for(job: SlackJob<'_>, id: ReportId, about: Uuid, lost: Lost<'_>) -> anyhow::Result<Option<Step>> {
     let reports = job.app.store.reports();
     if let Some(wait) = job.turn(HISTORY, job.paces.history).await? {
         return Ok(Some(Step::Wait(wait)));
     }
-    let (channel, thread, lookups) = (lost.channel, lost.thread, lost.lookups);
+    let (channel, thread) = (lost.channel, lost.thread);
+    let is_last = lost.lookups >= 1 || lost.is_of_other_history();
     Ok(match find(job.slack, lost, &Metadata::report(id)).await {
         Ok(Some(ts)) => {
             reports.sent(job.claim, id, Place { channel, ts: &ts }, thread, None).await?;
             Some(Step::Over)
         }
-        Ok(None) if lookups >= 1 => None,
+        Ok(None) if is_last => None,
         Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) && word != TOO_MUCH => {
             reports.not_told(job.claim, id, about, Some(&word)).await?;
             Some(Step::Over)
@@ -221,7 +238,8 @@ async fn settle(job: SlackJob<'_>, deployment: DeploymentId, build: BuildId, owe
         let Some(Told::Posting { channel, attempted_at, lookups }) = reports.get(id).await? else { continue };
         let message = job.app.store.messages().get(build).await?.filter(|message| message.channel == channel);
         let thread = message.and_then(|message| message.ts);
-        let lost = Lost { channel: &channel, thread: thread.as_deref(), attempted_at, lookups };
+        let parting = job.app.store.checkpoints().parting().await?;
+        let lost = Lost { channel: &channel, thread: thread.as_deref(), attempted_at, lookups, parting };
         match look_for(job, id, deployment.0, lost).await? {
             Some(Step::Over) => return Ok(Step::Wait(Outcome::Later(Duration::ZERO, None))),
             Some(step) => return Ok(step),

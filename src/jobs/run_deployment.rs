@@ -269,11 +269,16 @@ impl Run<'_> {
         if let Some(prepared) = &deployment.prepared {
             self.engine_id = self.on_its_engine(Some(&prepared.engine_id)).await?;
         }
-        // What had not begun where histories part is not begun here by itself: it may be over.
-        let may_be_over = matches!(deployment.state(), State::Ready | State::Pulling | State::Starting)
-            && self.app.store.log().is_from_before_parting(self.id.0).await?;
-        if may_be_over && deployment.prepared.is_none() {
-            return Err(Break::Lose(Loss::OtherHistory));
+        // What had not ended where histories part may be over in the other one: it is not begun by itself.
+        let may_be_over = self.app.parting_of(self.id.0).await?.is_some();
+        if may_be_over && deployment.prepared.is_none() && deployment.state() != State::Cancelling {
+            return Err(match self.runner.look(&deployment.container_name(), self.id).await? {
+                Found::Running(_) => Break::Leave(Outcome::Later(
+                    Duration::from_secs(10),
+                    Some("its container runs, of a history of the log that was lost".to_owned()),
+                )),
+                _ => Break::Lose(Loss::OtherHistory),
+            });
         }
         let inputs = self.inputs(&deployment).await?;
         // A large key file has thousands of forms: no work for those who answer requests.
@@ -314,9 +319,6 @@ impl Run<'_> {
         };
         // Only an adopter has to look first: a container of this name can't be there before its intent is recorded.
         let mut found = if adopted { self.runner.look(&name, self.id).await? } else { Found::Missing };
-        if may_be_over && found == Found::Missing {
-            return Err(Break::Lose(Loss::OtherHistory));
-        }
         if let Found::Created(container) = &found
             && prepared.container_id.is_none()
         {
@@ -330,6 +332,12 @@ impl Run<'_> {
             if let Found::Created(_) = found {
                 return Err(Break::Engine("Docker does not remove a container that was not started".to_owned()));
             }
+        }
+        if found == Found::Missing && may_be_over {
+            return Err(match self.removed_by_hand(&name).await {
+                Break::Lose(_) => Break::Lose(Loss::OtherHistory),
+                elsewhere => elsewhere,
+            });
         }
         if found == Found::Missing && deployment.state() == State::Starting {
             self.still_wanted().await?;

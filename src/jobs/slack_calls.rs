@@ -12,6 +12,7 @@ use super::Outcome;
 use crate::app::App;
 use crate::slack::client::{Slack, SlackError, TOO_MUCH};
 use crate::slack::render::Metadata;
+use crate::store::checkpoints::Parting;
 use crate::store::jobs::Claim;
 use crate::store::limits::Pace;
 
@@ -97,7 +98,7 @@ pub(super) fn is_one_of(word: &str, words: &[&str]) -> bool {
     words.iter().any(|w| word.starts_with(w))
 }
 
-/// A message that was posted without an answer.
+/// A message that was posted without an answer, or in another history of the log.
 #[derive(Clone, Copy)]
 pub(super) struct Lost<'a> {
     /// Where it would be.
@@ -108,15 +109,29 @@ pub(super) struct Lost<'a> {
     pub attempted_at: DateTime<Utc>,
     /// How often it was looked for in vain.
     pub lookups: i32,
+    /// Where it may have been posted in another history.
+    pub parting: Option<Parting>,
 }
 
-/// Looks for a message: at first where it should be, the second time where it would be if the clocks are far apart. In
-/// a channel with so many messages that the second look has no end, the first one decides.
+impl Lost<'_> {
+    /// Whether another history of the log may have posted it: nothing is on its way any more, and one look is enough.
+    pub fn is_of_other_history(&self) -> bool {
+        self.parting.is_some_and(|parting| self.attempted_at <= parting.decided)
+    }
+}
+
+/// Looks for a message: at first where it should be, the second time where it would be if the clocks are far apart; one of
+/// another history from where both part until that was decided. In a channel with so many messages that the last look has
+/// no end, it is taken not to be there.
 pub(super) async fn find(slack: &Slack, lost: Lost<'_>, metadata: &Metadata) -> Result<Option<String>, SlackError> {
-    let Lost { channel, thread, attempted_at: at, lookups } = lost;
+    let Lost { channel, thread, attempted_at: at, lookups, parting } = lost;
     let around = if lookups == 0 { NEAR } else { CLOCKS };
-    match slack.find(channel, thread, metadata, at - around, at + around).await {
-        Err(SlackError::Refused(word)) if word == TOO_MUCH && lookups > 0 => Ok(None),
+    let (since, until) = match parting.filter(|_| lost.is_of_other_history()) {
+        Some(parting) => (parting.since.min(at), parting.decided),
+        None => (at, at),
+    };
+    match slack.find(channel, thread, metadata, since - around, until + around).await {
+        Err(SlackError::Refused(word)) if word == TOO_MUCH && (lookups > 0 || lost.is_of_other_history()) => Ok(None),
         found => found,
     }
 }

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::Outcome;
 use super::slack_calls::{BLOCKED, HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
 use crate::app::{App, posts_into};
@@ -33,6 +35,11 @@ const LAYOUT: &[&str] = &[
     "too_many_attachments",
     "attachment_payload_limit_exceeded",
 ];
+/// A message that was posted without an answer is looked for so often before it is posted again.
+const LOOKS: i32 = 2;
+/// CI announces a build again within so long.
+const ANNOUNCED_AGAIN: chrono::Duration = chrono::Duration::days(7);
+
 /// A message as it goes over the wire.
 struct Form {
     payload: render::Payload,
@@ -61,6 +68,9 @@ struct Draft {
     doubts: i32,
     /// Nothing has happened since something was erased: what is gone is not posted for that.
     only_edits: bool,
+    /// When the build was registered, and when its message was last posted, if that was attempted.
+    registered_at: DateTime<Utc>,
+    attempted_at: Option<DateTime<Utc>>,
 }
 
 /// Does the job.
@@ -106,6 +116,8 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
         only_edits: known.as_ref().is_some_and(|sent| {
             sent.only_edit_until > 0 && events.last().is_none_or(|last| last.position <= sent.only_edit_until)
         }),
+        registered_at: events.first().map_or(DateTime::UNIX_EPOCH, |first| first.recorded_at),
+        attempted_at: known.as_ref().map(|sent| sent.attempted_at),
     };
     if let Some(Sent { state: MessageState::Live, ts: Some(ts), .. }) = &known
         && let Some(wait) = delete_strays(job, build, ts).await?
@@ -113,31 +125,35 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
         return Ok(wait);
     }
     match known {
-        None if job.app.store.log().is_from_before_parting(build.0).await? => {
-            let at = events.first().map_or_else(|| job.app.store.clock().now(), |registered| registered.recorded_at);
-            job.app.store.messages().may_be_there(job.claim, build, &draft.channel, at).await?;
-            Ok(Outcome::Later(Duration::ZERO, None))
-        }
         None => post(job, &draft).await,
+        Some(Sent { state: MessageState::Posting, lookups: LOOKS.., .. }) => post(job, &draft).await,
         Some(Sent { state: MessageState::Posting, channel, attempted_at, lookups, .. }) => {
             if let Some(wait) = job.turn(HISTORY, job.paces.history).await? {
                 return Ok(wait);
             }
-            let looked_for = Lost { channel: &channel, thread: None, attempted_at, lookups };
-            match find(job.slack, looked_for, &Metadata::build(build)).await {
+            let parting = job.app.store.checkpoints().parting().await?;
+            let lost = Lost { channel: &channel, thread: None, attempted_at, lookups, parting };
+            match find(job.slack, lost, &Metadata::build(build)).await {
                 Ok(Some(ts)) => {
                     let there = Posted { channel, ts };
                     job.app.store.messages().sent(job.claim, build, place(&there), None, draft.doubts).await?;
                     record_posted(job.app, build, draft.card.posted.len(), &there).await?;
                     update(job, &draft.posted_once_more(), &there).await
                 }
-                Ok(None) if lookups >= 1 => post(job, &draft).await,
-                Ok(None) => {
-                    job.app.store.messages().not_found(job.claim, build).await?;
-                    Ok(Outcome::Later(
-                        job.paces.look_again,
-                        Some("a post without an answer; the message is not in the channel yet".to_owned()),
-                    ))
+                // Where nobody may look, it is not known to be there either.
+                Err(SlackError::Refused(word)) if is_one_of(&word, REMOVED) => {
+                    job.trouble(HISTORY, SlackError::Refused(word)).await
+                }
+                Ok(None) | Err(SlackError::Refused(_)) => {
+                    let looks = if lost.is_of_other_history() { LOOKS } else { lookups + 1 };
+                    job.app.store.messages().not_found(job.claim, build, looks).await?;
+                    Ok(match looks {
+                        LOOKS.. => Outcome::Later(Duration::ZERO, None),
+                        _ => Outcome::Later(
+                            job.paces.look_again,
+                            Some("a post without an answer; the message is not in the channel yet".to_owned()),
+                        ),
+                    })
                 }
                 Err(e) => job.trouble(HISTORY, e).await,
             }
@@ -218,7 +234,23 @@ async fn delete_strays(job: SlackJob<'_>, build: BuildId, live: &str) -> anyhow:
     Ok(None)
 }
 
+/// Whether another history of the log may have posted the message, which nobody has looked for yet. CI may have announced
+/// the build again since: it is the same one.
+async fn may_be_there(job: SlackJob<'_>, draft: &Draft) -> anyhow::Result<bool> {
+    let Some(parting) = job.app.store.checkpoints().parting().await? else { return Ok(false) };
+    if draft.registered_at > parting.decided + ANNOUNCED_AGAIN
+        || draft.attempted_at.is_some_and(|at| at >= parting.decided)
+    {
+        return Ok(false);
+    }
+    job.app.store.messages().may_be_there(job.claim, draft.build, &draft.channel, parting.decided).await?;
+    Ok(true)
+}
+
 async fn post(job: SlackJob<'_>, draft: &Draft) -> anyhow::Result<Outcome> {
+    if may_be_there(job, draft).await? {
+        return Ok(Outcome::Later(Duration::ZERO, None));
+    }
     // First a turn in the channel, then one in the workspace: a busy channel must not keep turns that others could use.
     let in_channel = posts_into(&draft.channel);
     if job.claim.turn.as_deref() != Some(POSTS)

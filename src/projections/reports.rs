@@ -20,6 +20,8 @@ pub struct Report {
     pub id: ReportId,
     /// Where it is told.
     pub to: To,
+    /// Since when it is to be told.
+    pub since: DateTime<Utc>,
     /// Whether it went wrong: who wants to hear of failures alone hears that.
     pub went_wrong: bool,
     /// What is told.
@@ -72,6 +74,7 @@ pub fn of_lock(card: &LockCard, channel: &str) -> Report {
     Report {
         id: ReportId::of(card.event.0, &place),
         to: To::Channel(channel.to_owned()),
+        since: card.begun_at,
         went_wrong: false,
         fact: Fact::Lock(Box::new(card.clone())),
     }
@@ -124,7 +127,7 @@ fn told_of(events: &[Recorded]) -> (Option<Timed>, Vec<Report>) {
         };
         let told = |taken: &LockTaken| {
             let place = (words::locked(taken.lock.scope, &timed.deployment), None);
-            of_lock_taken(*event_id, To::Thread, taken, place)
+            of_lock_taken((*event_id, *recorded_at), To::Thread, taken, place)
         };
         reports.extend(taken.map(told));
         let presser = &timed.deployment.requested_by;
@@ -150,6 +153,7 @@ fn told_of(events: &[Recorded]) -> (Option<Timed>, Vec<Report>) {
             reports.push(Report {
                 id: ReportId::of(cause(event, timed, *event_id), place),
                 to,
+                since: *recorded_at,
                 went_wrong,
                 fact: Fact::Deployment(Box::new(then.clone())),
             });
@@ -193,15 +197,21 @@ pub fn of_locks(events: &[Recorded], since: DateTime<Utc>, what: &str, project: 
     let taken = |recorded: &Recorded| {
         let taken = lock_card::taken(&recorded.event).filter(|_| recorded.recorded_at >= since)?;
         let owner = To::Person(taken.lock.holder.person()?.clone());
-        Some(of_lock_taken(recorded.event_id, owner, &taken, (what, project)))
+        Some(of_lock_taken((recorded.event_id, recorded.recorded_at), owner, &taken, (what, project)))
     };
     events.iter().filter_map(taken).collect()
 }
 
-fn of_lock_taken(event: EventId, to: To, taken: &LockTaken, (what, project): (&str, Option<&str>)) -> Report {
+fn of_lock_taken(
+    (event, since): (EventId, DateTime<Utc>),
+    to: To,
+    taken: &LockTaken,
+    (what, project): (&str, Option<&str>),
+) -> Report {
     Report {
         id: ReportId::of(event.0, if to == To::Thread { "thread" } else { "person" }),
         to,
+        since,
         went_wrong: true,
         fact: Fact::LockTaken {
             taken: Box::new(taken.clone()),
@@ -219,10 +229,11 @@ pub fn of_forgotten(card: &LockCard, every: TimeDelta, now: DateTime<Utc>, proje
         return None;
     }
     // Made of when it was due: another setting makes other times, and no time is told twice.
-    let due = (next - every).timestamp_micros();
+    let due = next - every;
     Some(Report {
-        id: ReportId::of(card.event.0, &format!("reminder {due}")),
+        id: ReportId::of(card.event.0, &format!("reminder {}", due.timestamp_micros())),
         to: To::Person(owner.clone()),
+        since: due,
         went_wrong: true,
         fact: Fact::LockForgotten { card: Box::new(card.clone()), project: project.map(str::to_owned) },
     })

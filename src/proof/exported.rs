@@ -55,6 +55,11 @@ pub const COLUMNS: [&str; 17] = [
     "chain_hash",
 ];
 
+/// The first of these fields that is none of an event, nor one `beside` them. Nothing bears it out.
+pub fn unknown_field<'a>(fields: impl IntoIterator<Item = &'a String>, beside: &[&str]) -> Option<&'a str> {
+    fields.into_iter().map(String::as_str).find(|name| !COLUMNS.contains(name) && !beside.contains(name))
+}
+
 /// How times are written: UTC, with microseconds.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 
@@ -157,8 +162,12 @@ impl<'a> Exported<'a> {
     /// When the time can't be read.
     pub fn micros_since_2000(&self) -> Result<i64, Changed> {
         let at = chrono::NaiveDateTime::parse_from_str(&self.recorded_at, "%Y-%m-%dT%H:%M:%S%.fZ");
-        let since = at.map_err(|_| Changed::Time)?.and_utc() - epoch();
-        since.num_microseconds().ok_or(Changed::Time)
+        let at = at.map_err(|_| Changed::Time)?.and_utc();
+        // There is one way to write it: what else is there is not what was recorded.
+        if at.format(TIME).to_string() != self.recorded_at {
+            return Err(Changed::Time);
+        }
+        (at - epoch()).num_microseconds().ok_or(Changed::Time)
     }
 
     /// Computes every hash anew; what is told is the event's entry in chain and tree.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::chain::Hash;
 use super::checkpoint::{self, NotBelieved, Opened, PublicKey};
-use super::exported::{Changed, Exported};
+use super::exported::{Changed, Exported, unknown_field};
 use super::tree;
 
 /// What the first field of the file says.
@@ -15,6 +15,7 @@ pub const FORMAT: &str = "coolops-proof-1";
 
 /// A proof.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Statement {
     /// [`FORMAT`].
     pub format: String,
@@ -51,11 +52,11 @@ pub enum NotProved {
 
 impl Statement {
     /// A proof for an event that a checkpoint covers.
-    pub fn new(log: &str, event: Exported<'static>, inclusion: &[Hash], checkpoint: &str) -> Self {
+    pub fn new(event: Exported<'static>, inclusion: &[Hash], checkpoint: &str) -> Self {
         let seal = seal_of(&event);
         Self {
             format: FORMAT.to_owned(),
-            log: log.to_owned(),
+            log: origin(checkpoint).to_owned(),
             index: u64::try_from(event.position - 1).unwrap_or(0),
             event,
             seal,
@@ -69,14 +70,19 @@ impl Statement {
     /// # Errors
     /// When it is none.
     pub fn read(text: &str) -> Result<Self, NotProved> {
-        let read: Self = serde_json::from_str(text).map_err(|e| NotProved::Malformed(e.to_string()))?;
+        let malformed = |e: serde_json::Error| NotProved::Malformed(e.to_string());
+        let read: Self = serde_json::from_str(text).map_err(malformed)?;
+        let fields: Value = serde_json::from_str(text).map_err(malformed)?;
+        if let Some(unknown) = fields["event"].as_object().and_then(|event| unknown_field(event.keys(), &[])) {
+            return Err(NotProved::Malformed(format!("no event has a field {unknown:?}")));
+        }
         if read.format != FORMAT {
             return Err(NotProved::Malformed(format!("its format is {:?}, not {FORMAT:?}", read.format)));
         }
         Ok(read)
     }
 
-    /// Checks everything, with the log's public keys alone (the present one first); tells what the checkpoint covers.
+    /// Checks everything, with the log's public keys alone; tells what the checkpoint covers.
     ///
     /// # Errors
     /// See [`NotProved`].
@@ -86,7 +92,7 @@ impl Statement {
             return Err(NotProved::Seal);
         }
         let opened = checkpoint::open(&self.checkpoint, keys)?;
-        if keys.first().is_none_or(|key| key.name() != self.log) {
+        if origin(&self.checkpoint) != self.log {
             return Err(NotProved::Malformed("it names another log than its checkpoint".to_owned()));
         }
         let decoded = self.inclusion.iter().map(|hash| {
@@ -100,6 +106,11 @@ impl Statement {
         }
         Ok(opened)
     }
+}
+
+/// The log that a checkpoint says it is of: whoever opens it holds that against the key's name.
+fn origin(checkpoint: &str) -> &str {
+    checkpoint.lines().next().unwrap_or_default()
 }
 
 /// The seal in an event's payload.

@@ -22,7 +22,7 @@ begin
   begin revoke create on schema public from public; exception when insufficient_privilege then null; end;
   execute format('grant usage on schema public to %I', app);
   execute format('grant select on all tables in schema public to %I', app);
-  execute format('grant execute on function public.append_batch, public.append_log_chunk, public.close_log, public.open_log, public.erase_output to %I', app);
+  execute format('grant execute on function public.append_batch, public.append_log_chunk, public.close_log, public.erase_output to %I', app);
   execute format('grant usage on sequence public.fence_seq to %I', app);
   execute format('grant insert, update, delete on public.project, public.token, public.build, public.deployment, public.boundary to %I', app);
   execute format('grant insert, update, delete on public.job, public.slack_message, public.slack_stray, public.slack_sent, public.slack_report, public.slack_report_stray, public.slack_person, public.rate_bucket, public.secret_value,

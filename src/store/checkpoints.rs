@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::Store;
 use super::history::Entry;
+use crate::domain::ids::installation_stream;
 use crate::proof::chain::Hash;
 use crate::proof::tree::TILE;
 
@@ -18,6 +19,17 @@ pub struct Signed {
     pub root: Hash,
     pub note: String,
     pub at: DateTime<Utc>,
+}
+
+/// Where this log parts from another history of it that is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Parting {
+    /// Position of the decision that this one goes on.
+    pub position: i64,
+    /// A time up to which both are the same.
+    pub since: DateTime<Utc>,
+    /// When it was decided: nothing happens in the other one afterwards.
+    pub decided: DateTime<Utc>,
 }
 
 /// How far a place outside got.
@@ -211,12 +223,21 @@ impl Checkpoints<'_> {
         sqlx::query!(r#"select close_log($1) is null as "done""#, why).fetch_one(&self.0.pool).await.map(|_| ())
     }
 
-    /// Lets events be recorded again.
+    /// Where this log parts from another history of it, as an operator decided last.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn open_log(self) -> Result<(), sqlx::Error> {
-        sqlx::query!(r#"select open_log() is null as "done""#).fetch_one(&self.0.pool).await.map(|_| ())
+    pub async fn parting(self) -> Result<Option<Parting>, sqlx::Error> {
+        sqlx::query_as!(
+            Parting,
+            r#"select d.position, d.recorded_at as decided, coalesce(c.recorded_at, d.recorded_at) as "since!"
+                 from event d left join event c
+                   on c.position = case when (d.payload->>'after')::bigint > 0 then (d.payload->>'after')::bigint else d.position - 1 end
+                where d.stream_id = $1 and d.type = 'fork_decided' order by d.stream_version desc limit 1"#,
+            installation_stream()
+        )
+        .fetch_optional(&self.0.pool)
+        .await
     }
 }
 

@@ -7,7 +7,7 @@ use super::Store;
 use super::private::{self, Opener};
 use crate::domain::actor::UnreadableActor;
 use crate::domain::event::{Actor, Event, Recorded, UnreadableEvent};
-use crate::domain::ids::{BuildId, EventId, installation_stream};
+use crate::domain::ids::{BuildId, EventId};
 
 /// Why events could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -287,34 +287,26 @@ impl Log<'_> {
             .collect())
     }
 
-    /// Where an operator last decided that this log goes on although another history of it is known, as after the restore of
-    /// a backup: what was owed before that may have been done in the other one.
+    /// The position at which a stream begins; none when there is no such stream.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn parted(self) -> Result<Option<i64>, sqlx::Error> {
-        let installation = installation_stream();
-        sqlx::query_scalar!(
-            "select max(position) from event where stream_id = $1 and type = 'fork_decided'",
-            installation
-        )
-        .fetch_one(&self.0.pool)
-        .await
+    pub async fn begins_at(self, stream: Uuid) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar!("select position from event where stream_id = $1 and stream_version = 1", stream)
+            .fetch_optional(&self.0.pool)
+            .await
     }
 
-    /// Whether a stream began before that: what it is about may be further on than this log says.
+    /// The position of a stream's last event; none when there is no such stream.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn is_from_before_parting(self, stream: Uuid) -> Result<bool, sqlx::Error> {
-        let installation = installation_stream();
-        let is_before = sqlx::query_scalar!(
-            "select position < (select max(position) from event where stream_id = $2 and type = 'fork_decided')
-               from event where stream_id = $1 and stream_version = 1",
-            stream,
-            installation
+    pub async fn ends_at(self, stream: Uuid) -> Result<Option<i64>, sqlx::Error> {
+        let last = sqlx::query_scalar!(
+            "select position from event where stream_id = $1 order by stream_version desc limit 1",
+            stream
         );
-        Ok(is_before.fetch_optional(&self.0.pool).await?.flatten().unwrap_or(false))
+        last.fetch_optional(&self.0.pool).await
     }
 
     /// The head of the log: position and chain hash.

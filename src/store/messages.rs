@@ -150,7 +150,7 @@ impl Messages<'_> {
         .map(|done| done.rows_affected() == 1)
     }
 
-    /// Notes that another history of the log may have posted it, at about that time: it is looked for before it is posted.
+    /// Notes that another history of the log may have posted it, up to that time: it is looked for before it is posted.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -163,7 +163,9 @@ impl Messages<'_> {
     ) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into slack_message (build_id, state, channel, attempted_at) select $1, 'posting', $2, $3
-              where holds($4, $5, $6) on conflict do nothing",
+              where holds($4, $5, $6)
+             on conflict (build_id) do update set state = 'posting', channel = excluded.channel, ts = null, sent_digest = null,
+               sent_payload = null, lookups = 0, attempted_at = excluded.attempted_at, problem = null",
             build.0,
             channel,
             at,
@@ -176,15 +178,16 @@ impl Messages<'_> {
         .map(|_| ())
     }
 
-    /// Notes that the channel's history was searched for the message in vain.
+    /// Notes how often the channel's history was searched for the message in vain.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn not_found(self, claim: &Claim, build: BuildId) -> Result<(), sqlx::Error> {
+    pub async fn not_found(self, claim: &Claim, build: BuildId, looks: i32) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "update slack_message set lookups = lookups + 1
-              where build_id = $1 and holds($2, $3, $4)",
+            "update slack_message set lookups = $2
+              where build_id = $1 and holds($3, $4, $5)",
             build.0,
+            looks,
             claim.id.0,
             claim.fence,
             claim.lease

@@ -206,8 +206,7 @@ impl Reports<'_> {
         .await
     }
 
-    /// Notes that another history of the log may have told it, at about the time when it was last asked for: it is looked
-    /// for before it is told.
+    /// Notes that another history of the log may have told it, at about that time: it is looked for before it is told.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -217,17 +216,16 @@ impl Reports<'_> {
         id: ReportId,
         about: Uuid,
         person: Option<&Person>,
-        channel: &str,
+        (channel, at): (&str, DateTime<Utc>),
     ) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into slack_report (id, about, state, person, channel, renew, attempted_at)
-             select $1, $2, 'posting', $3, $4, 1, recorded_at from event
-              where position = $5 and holds($6, $7, $8) on conflict do nothing",
+             select $1, $2, 'posting', $3, $4, 1, $5 where holds($6, $7, $8) on conflict do nothing",
             id.0,
             about,
             person.map(key),
             channel,
-            claim.wanted,
+            at,
             claim.id.0,
             claim.fence,
             claim.lease

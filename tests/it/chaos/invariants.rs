@@ -35,7 +35,7 @@ pub async fn hold(s: &Chaos<'_>) {
     slack_was_never_called_before_its_time(s);
     projections_are_the_fold_of_the_log(s);
     let log = std::fs::read_to_string(&s.log).unwrap();
-    is_nowhere(CANARY, &s.database, &s.standin, &[("the service's log", &log)]);
+    is_nowhere(CANARY, &s.database, &s.standin, &[("the service's log", &log)]).await;
 }
 
 /// I2.

@@ -1,16 +1,18 @@
 //! A dump from an hour ago is restored: the drill of docs/OPERATING.md, "After a restore".
 
+use std::collections::HashSet;
 use std::process::Command;
 
 use coolops_lab::standin::workspace::Fault;
 
-use crate::story::random_name;
 use crate::story::service::{Service, service_story};
+use crate::story::{random_name, read};
 
 /// What is slow runs until it is stopped.
 const SCRIPT: &str = "
 case $COOLOPS_BUILD_NAME in
   *-slow) trap 'exit 0' TERM; while :; do sleep 0.1; done ;;
+  *-bad) exit 3 ;;
 esac
 echo deployed";
 
@@ -38,6 +40,13 @@ impl Service {
         let of_build = listed.iter().find(|deployment| deployment["build_name"] == build);
         let id = &of_build.unwrap_or_else(|| panic!("{build} is not in {listed:?}"))["of"]["deployment_id"];
         id.as_str().unwrap().to_owned()
+    }
+
+    /// Slack's hour is over.
+    async fn an_hour_passes(&self) {
+        self.standin.workspace().reopen();
+        self.database.execute("delete from rate_bucket").await;
+        self.database.execute("update job set run_at = now() where state = 'ready'").await;
     }
 
     /// The containers of this installation that run.
@@ -75,7 +84,9 @@ fn a_restored_dump_does_nothing_until_somebody_has_decided_and_repeats_nothing()
         s.set("COOLOPS_CHECKPOINT_KEY", key.trim());
         s.set("COOLOPS_CHECKPOINTS", folder.join("checkpoints").to_str().unwrap());
         s.start().await;
-        // At the time of the dump one went well, one runs, one waits, and a build is owed its message: Slack asks to wait.
+        // At the time of the dump one went well, one runs, one waits; and a build is owed its message, and whoever pressed that it
+        // failed: Slack asks to wait.
+        s.announces("master-0-bad").await;
         s.announces("master-1").await;
         s.presses("ana", "master-1", "Production").await;
         s.shows("*succeeded*").await;
@@ -86,17 +97,27 @@ fn a_restored_dump_does_nothing_until_somebody_has_decided_and_repeats_nothing()
         s.presses("ben", "master-3", "Staging").await;
         s.shows("*queued*").await;
         let (slow, waiting) = (s.deployment_of("master-2-slow"), s.deployment_of("master-3"));
-        s.standin.workspace().plan("chat.postMessage", Fault::RateLimited(5), 1);
+        s.cli(&["audit", "checkpoint"]);
+        s.standin.workspace().plan("chat.postMessage", Fault::RateLimited(3_600), 1);
         s.cli(&["build:new", "master-4"]);
         let asked_to_wait = "select count(*) from rate_bucket where blocked_until > coolops_now()";
         s.until("Slack asked to wait", async || s.database.count(asked_to_wait).await > 0).await;
-        s.cli(&["audit", "checkpoint"]);
+        s.presses("ana", "master-0-bad", "Production").await;
+        s.shows("*failed*: exit code 3").await;
+        s.stop("-TERM");
         let (dump, url) = (folder.join("dump").to_str().unwrap().to_owned(), s.variable("DATABASE_URL"));
         postgres("pg_dump", &url, &["-Fc", "-f", &dump]);
         assert!(!s.channel().contains("master-4"), "{}", s.channel());
+        let owed = "select count(*) from job where state <> 'done' and kind in ('sync_message', 'report')";
+        assert!(s.database.count(owed).await >= 2);
+        let told = read::reports(&s.standin.workspace()).len();
 
         // What happens since is in no backup: all of it goes on, and another one runs.
+        s.an_hour_passes().await;
+        s.start().await;
         s.shows("# Api: master-4").await;
+        s.until("they hear of the failure", async || s.database.count(owed).await == 0).await;
+        assert!(read::reports(&s.standin.workspace()).len() > told);
         s.cli(&["deployment", "stop", &slow, "--reason", "long enough"]);
         s.shows_times("*succeeded*", 2).await;
         s.announces("master-5-slow").await;
@@ -108,6 +129,7 @@ fn a_restored_dump_does_nothing_until_somebody_has_decided_and_repeats_nothing()
         let before = s.channel();
         s.stop("-TERM");
         postgres("pg_restore", &url, &["--clean", "--if-exists", &dump]);
+        s.an_hour_passes().await;
 
         // Nothing is done on what it does not know, and what happened since is found.
         s.start().await;
@@ -130,21 +152,28 @@ fn a_restored_dump_does_nothing_until_somebody_has_decided_and_repeats_nothing()
 
         // From the decision on it goes on, and what may have been done is not done again.
         s.cli(&["audit", "fork", "--reason", "Restored from the dump"]);
-        s.shows("*unknown*: its container was removed while it ran").await;
+        let lost = "*unknown*: what became of it was lost when a backup was restored";
+        s.shows(lost).await;
         s.cli(&["deployment", "resolve", &slow, "--as", "failed", "--reason", "it was stopped"]);
-        s.shows("*unknown*: it may have run in what was lost when a backup was restored").await;
-        let said = s.hears(&["doctor"]);
-        assert!(said.contains(&format!("coolops deployment resolve {waiting} --as failed")), "{said}");
+        let decide = format!("coolops deployment resolve {waiting} --as failed");
+        s.until("the next in the line is unknown too", async || s.hears(&["doctor"]).contains(&decide)).await;
+        s.shows(lost).await;
         s.cli(&["deployment", "resolve", &waiting, "--as", "succeeded", "--reason", "Slack said so"]);
         let owed = "select count(*) from job where state <> 'done'";
         s.until("all that was owed is done", async || s.database.count(owed).await == 0).await;
         assert_eq!(s.channel().matches("# Api: master-4").count(), 1, "{}", s.channel());
+        let told = read::reports(&s.standin.workspace());
+        assert_eq!(told.iter().collect::<HashSet<_>>().len(), told.len(), "each is told once: {told:?}");
         assert_eq!(s.channel().matches("master-2-slow").count(), before.matches("master-2-slow").count());
         assert_eq!(s.containers().await, [format!("coolops-{unknown}")], "it is looked at by a person");
         let history = s.cli(&["history", "--json"]);
         let prepared = "select count(*) from event where type = 'deployment_prepared' and position > (select position from event where type = 'fork_decided')";
         assert_eq!(s.database.count(prepared).await, 0, "{history}");
+        // CI announces once more what was lost: its message is there.
+        s.cli(&["build:new", "master-5-slow"]);
         s.announces("master-6").await;
+        s.until("all that was owed is done", async || s.database.count(owed).await == 0).await;
+        assert_eq!(s.channel().matches("# Api: master-5-slow").count(), 1, "{}", s.channel());
         s.presses("ana", "master-6", "Staging").await;
         s.shows_times("*succeeded*", 2).await;
         s.cli(&["audit", "checkpoint"]);

@@ -355,7 +355,7 @@ impl<'a> Week<'a> {
         assert_eq!(self.s.app.audit(false).await.unwrap().findings, [], "I2, I9");
         assert_eq!(self.s.standin.workspace().breaches, Vec::<String>::new(), "I8");
         self.logs_are_what_was_printed().await;
-        is_nowhere(CANARY, &self.s.database, &self.s.standin, &[]);
+        is_nowhere(CANARY, &self.s.database, &self.s.standin, &[]).await;
     }
 
     /// Everybody lives and nothing is in the way: until nothing is left to do.
