@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::App;
 use super::anchors::Anchors;
 use super::finding::{Finding, Kind};
+use super::replay::{Fold, unread};
 use crate::domain::deployment::LogSeal;
 use crate::domain::event::{Event, InstallationEvent};
 use crate::domain::ids::{BuildId, DeploymentId, ProjectId, SubjectKeyId, TokenId};
@@ -20,10 +22,14 @@ use crate::projections::build_card::BuildCard;
 use crate::proof::{chain, tree};
 use crate::slack::render::{self, RENDER_VERSION};
 use crate::store::Store;
-use crate::store::copy_out::Row;
+use crate::store::copy_out::{Row, Snapshot};
 use crate::store::log::ReadError;
 use crate::store::messages::Audited;
+use crate::store::sums::{Differing, Each, Sums};
 use crate::telemetry::causes;
+
+/// Rows that are over and differ are named up to so many.
+const ROWS_TOLD: usize = 20;
 
 /// What an audit found.
 #[derive(Debug, Default, Serialize)]
@@ -103,6 +109,9 @@ struct Audit<'a> {
     projects: BTreeMap<ProjectId, i64>,
     open: BTreeMap<DeploymentId, i64>,
     anchors: Anchors,
+    /// What the rows should be.
+    fold: Fold,
+    sums: Sums,
 }
 
 impl App {
@@ -112,13 +121,15 @@ impl App {
     /// When the database does not answer.
     pub async fn audit(&self, messages: bool) -> Result<Report, sqlx::Error> {
         let evidence = self.evidence().await?;
+        let head = self.store.log().head().await?;
+        let mut snapshot = self.store.snapshot().await?;
         let mut audit = Audit {
             app: self,
             anchors: Anchors::of(evidence),
             report: Report::default(),
             previous: chain::genesis(),
             broken: false,
-            head: self.store.log().head().await?,
+            head,
             sent: HashMap::new(),
             cards: HashMap::new(),
             differing: Vec::new(),
@@ -129,6 +140,8 @@ impl App {
             destroyed_keys: HashSet::new(),
             projects: BTreeMap::new(),
             open: BTreeMap::new(),
+            fold: Fold::over(&mut snapshot).await?,
+            sums: Sums::default(),
         };
         for sent in self.store.messages().all().await? {
             if sent.payload_digest != sent.sent_digest {
@@ -141,9 +154,17 @@ impl App {
                 audit.report.messages_of_other_versions += 1;
             }
         }
-        self.store.log().scan_opened(i64::MIN, |row| audit.event(row)).await?;
+        snapshot.events(i64::MIN, i64::MAX, |row| audit.event(row)).await?;
+        let (mut fold, mut sums) = (std::mem::take(&mut audit.fold), std::mem::take(&mut audit.sums));
         let Audit { mut report, previous, broken, head, sent, with_journal, seals, projects, open, anchors, .. } =
             audit;
+        fold.finish(&mut sums);
+        // Those of what can't be judged are left as they are.
+        let unlike = match broken || !fold.is_whole() || sums.are_those_of(&mut snapshot).await?.is_some() {
+            true => Vec::new(),
+            false => rows_that_differ(&mut snapshot).await?,
+        };
+        snapshot.close().await?;
         let (erased, missing_keys, destroyed_keys) = (audit.erased, audit.missing_keys, audit.destroyed_keys);
         let comparable = report.locked.is_empty();
         for (build, position, digest) in audit.differing.into_iter().filter(|_| comparable) {
@@ -221,7 +242,7 @@ impl App {
         }
         // While somebody is being erased their rows are made anew.
         if !broken && !report.rows_unchecked {
-            self.hold_rows_against_log(projects, open, &mut report).await?;
+            self.hold_rows_against_log(projects, open, unlike, &mut report).await?;
         }
         report.messages_behind = self.store.messages().behind().await?;
         Ok(report)
@@ -248,6 +269,7 @@ impl App {
         &self,
         projects: BTreeMap<ProjectId, i64>,
         open: BTreeMap<DeploymentId, i64>,
+        unlike: Vec<Differing>,
         report: &mut Report,
     ) -> Result<(), sqlx::Error> {
         let next = "coolops replay makes it right again";
@@ -309,6 +331,17 @@ impl App {
                     .find(changed(open.get(id), format!("deployment {id}: its row is not what the log says; {next}")));
             }
         }
+        // What is over changes no more: it is as it was when the log was read.
+        let over = unlike.into_iter().filter(|row| matches!(row.table, "build" | "deployment" | "boundary"));
+        let over = over.filter_map(|row| Some((row.table, Uuid::from_slice(&row.key).ok()?, row.position)));
+        let over: Vec<_> = over.filter(|(_, id, _)| !known.contains(&DeploymentId(*id))).collect();
+        for (table, id, position) in over.iter().take(ROWS_TOLD) {
+            let at = position.or(self.store.log().ends_at(*id).await?);
+            report.find(changed(at.as_ref(), format!("{table} {id}: its row is not what the log says; {next}")));
+        }
+        if let Some(more) = over.len().checked_sub(ROWS_TOLD).filter(|more| *more > 0) {
+            report.find(changed(None, format!("{more} more rows are not what the log says; {next}")));
+        }
         Ok(())
     }
 
@@ -337,6 +370,21 @@ impl App {
         }
         Ok(last)
     }
+}
+
+/// The rows of a snapshot that are not what its events say, by table and key.
+async fn rows_that_differ(snapshot: &mut Snapshot) -> Result<Vec<Differing>, sqlx::Error> {
+    let (mut fold, mut each) = (Fold::over(snapshot).await?, Each::default());
+    let visit = |row: &Row<'_>| {
+        match row.actor().and_then(|_| row.event()) {
+            Ok(event) => fold.apply(row.position, &event, &mut each),
+            Err(why) => fold.leave_out(&unread(row, why)),
+        }
+        true
+    };
+    snapshot.events(i64::MIN, i64::MAX, visit).await?;
+    fold.finish(&mut each);
+    each.differing(snapshot).await
 }
 
 /// Which fields of a row say something else, and what; in brackets.
@@ -428,8 +476,12 @@ impl Audit<'_> {
         // What can't be read was not written by this program, whatever it is about.
         let event = match row.actor().and_then(|_| row.event()) {
             Ok(event) => event,
-            Err(e) => return self.report.find(Finding::at(Kind::Unreadable, row.position, causes(&e))),
+            Err(e) => {
+                self.report.find(Finding::at(Kind::Unreadable, row.position, causes(&e)));
+                return self.fold.leave_out(&unread(row, e));
+            }
         };
+        self.fold.apply(row.position, &event, &mut self.sums);
         self.report.locked.extend(row.locked());
         let missing = row.missing_keys();
         // What somebody chose is under a key that no event of an erasure names: that would lead from one to the other.

@@ -48,7 +48,7 @@ const TOLD_MAX: usize = 20;
 
 /// The aggregates as the log leaves them so far. What can't change any more is let go, so memory follows what is open.
 #[derive(Default)]
-struct Fold {
+pub(super) struct Fold {
     projects: HashMap<ProjectId, (i64, Project)>,
     open: HashMap<DeploymentId, Standing>,
     changing: Changing,
@@ -130,7 +130,7 @@ impl App {
             false => {
                 let (mut fold, events) = self.fold_all(&mut snapshot, &mut sums, tell).await?;
                 fold.finish(&mut sums);
-                let tables = if fold.unread.is_empty() { sums.are_those_of(&mut snapshot).await? } else { None };
+                let tables = if fold.is_whole() { sums.are_those_of(&mut snapshot).await? } else { None };
                 let (damaged, halted) = (fold.damaged, Vec::new());
                 tables.map(|tables| Rebuilt { events, tables, work_found: 0, damaged, halted })
             }
@@ -146,8 +146,7 @@ impl App {
         into: &mut R,
         tell: &(impl Fn(i64, i64) + Sync),
     ) -> Result<(Fold, i64), ReadError> {
-        let (head, mut fold, mut position) = (snapshot.head().await?, Fold::default(), 0);
-        fold.kept = snapshot.streams_with(STRAY_STOPPED).await?.into_iter().map(DeploymentId).collect();
+        let (head, mut fold, mut position) = (snapshot.head().await?, Fold::over(snapshot).await?, 0);
         let (mut there, mut last, mut is_gap) = (head, 0, false);
         while position < head {
             let (begun, before) = (Instant::now(), last);
@@ -155,10 +154,7 @@ impl App {
                 last = row.position;
                 match row.actor().and_then(|_| row.event()) {
                     Ok(event) => fold.apply(row.position, &event, into),
-                    Err(why) => {
-                        let (stream, correlation) = (row.header.stream_id, row.header.correlation_id);
-                        fold.leave_out(&Unread { position: row.position, stream, correlation, why });
-                    }
+                    Err(why) => fold.leave_out(&unread(row, why)),
                 }
                 true
             };
@@ -257,9 +253,25 @@ impl Standing {
     }
 }
 
+/// A row that can't be read.
+pub(super) fn unread(row: &Row<'_>, why: ReadError) -> Unread {
+    Unread { position: row.position, stream: row.header.stream_id, correlation: row.header.correlation_id, why }
+}
+
 impl Fold {
+    /// Nothing so far, of the events of a snapshot.
+    pub(super) async fn over(snapshot: &mut Snapshot) -> Result<Self, sqlx::Error> {
+        let kept = snapshot.streams_with(STRAY_STOPPED).await?.into_iter().map(DeploymentId).collect();
+        Ok(Self { kept, ..Self::default() })
+    }
+
+    /// Whether everything could be judged so far.
+    pub(super) fn is_whole(&self) -> bool {
+        self.unread.is_empty()
+    }
+
     /// An event that can't be read. One that somebody planted stands in nobody's way.
-    fn leave_out(&mut self, unread: &Unread) {
+    pub(super) fn leave_out(&mut self, unread: &Unread) {
         let told = match unread.why.damaged() {
             Some(_) => &mut self.damaged,
             None => {
@@ -293,7 +305,8 @@ impl Fold {
         self.halted.contains(&by)
     }
 
-    fn apply(&mut self, position: i64, event: &Event, into: &mut impl Rows) {
+    /// One more event.
+    pub(super) fn apply(&mut self, position: i64, event: &Event, into: &mut impl Rows) {
         let address = event.address();
         if let Some(boundary) = address.boundary {
             self.changing.boundary(boundary, position);
@@ -336,7 +349,7 @@ impl Fold {
     }
 
     /// Stages what still changes, as it stands at the end.
-    fn finish(&mut self, into: &mut impl Rows) {
+    pub(super) fn finish(&mut self, into: &mut impl Rows) {
         for (_, (position, project)) in self.projects.drain() {
             put(into, position, Begun::default(), &rows::of_project(project));
         }

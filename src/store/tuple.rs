@@ -18,7 +18,7 @@ pub struct Table {
     pub(super) columns: &'static [&'static str],
 }
 
-const BOUNDARY: Table = Table { name: "boundary", key: "key", columns: &["key", "position"] };
+pub(super) const BOUNDARY: Table = Table { name: "boundary", key: "key", columns: &["key", "position"] };
 const PROJECT: Table = Table { name: "project", key: "id", columns: &["id", "slug", "position", "doc"] };
 const TOKEN: Table = Table { name: "token", key: "digest", columns: &["digest", "project_id", "token_id", "revoked"] };
 const BUILD: Table = Table { name: "build", key: "id", columns: &["id", "project_id", "position", "name"] };

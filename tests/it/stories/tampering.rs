@@ -226,6 +226,34 @@ fn a_projection_is_edited() {
 }
 
 #[test]
+fn the_row_of_a_deployment_that_is_over_is_edited() {
+    found(Kind::ChangedRow, async |s, _| {
+        let edited = "update deployment set doc = replace(doc::text, 'ana', 'eve')::json where doc::text like '%ana%'";
+        assert_eq!(s.database.execute(edited).await, 1);
+        Some(s.database.count("select max(position) from event where stream_id = (select id from deployment where doc::text like '%eve%')").await)
+    });
+}
+
+#[test]
+fn the_row_of_a_build_is_deleted() {
+    found(Kind::ChangedRow, async |s, _| {
+        let build = s.database.text("select id::text from build").await;
+        s.database.execute("delete from build").await;
+        Some(s.database.count(&format!("select max(position) from event where stream_id = '{build}'")).await)
+    });
+}
+
+#[test]
+fn a_boundary_is_set_back() {
+    found(Kind::ChangedRow, async |s, _| {
+        let moved = s.database.count("select max(position) from boundary").await;
+        let back = format!("update boundary set position = position - 1 where position = {moved}");
+        assert_eq!(s.database.execute(&back).await, 1);
+        Some(moved)
+    });
+}
+
+#[test]
 fn what_slack_was_sent_is_edited() {
     found(Kind::ChangedMessage, async |s, _| {
         s.database
