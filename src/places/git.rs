@@ -1,4 +1,7 @@
 //! A git repository as a place: a clone on this machine, with a commit for each note, pushed where it has an `origin`.
+//!
+//! **Invariant:** where there is an origin, what is there is what is known: a clone that was put back to an older state with
+//! its database bears nothing out.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -55,26 +58,74 @@ fn io(error: &std::io::Error) -> PlaceError {
 /// Keeps a file.
 pub(super) async fn keep(repository: &Path, file: &str, note: &str) -> Result<(), PlaceError> {
     text(repository, &["rev-parse", "--is-inside-work-tree"]).await?;
-    let path = repository.join(file);
-    match tokio::fs::read_to_string(&path).await {
-        Ok(there) if there != note => return Err(PlaceError::Other(file.to_owned())),
-        Ok(_) => {}
-        Err(_) => {
-            tokio::fs::create_dir_all(path.parent().unwrap_or(repository)).await.map_err(|e| io(&e))?;
-            tokio::fs::write(&path, note).await.map_err(|e| io(&e))?;
-        }
+    match tokio::fs::read_to_string(repository.join(file)).await {
+        Ok(there) if there == note => {}
+        Ok(_) if is_in(repository, "HEAD", file).await? => return Err(PlaceError::Other(file.to_owned())),
+        // What was never committed is what a full disk left of it.
+        _ => write(repository, file, note).await?,
     }
     commit(repository, file, note).await
 }
 
+/// Writes a file whole, or not at all.
+async fn write(repository: &Path, file: &str, note: &str) -> Result<(), PlaceError> {
+    let path = repository.join(file);
+    let beside = path.with_extension("new");
+    let written = async {
+        tokio::fs::create_dir_all(path.parent().unwrap_or(repository)).await?;
+        let mut to = tokio::fs::File::create(&beside).await?;
+        to.write_all(note.as_bytes()).await?;
+        to.sync_all().await?;
+        tokio::fs::rename(&beside, &path).await
+    };
+    written.await.map_err(|e| io(&e))
+}
+
 /// Writes the copy of the newest.
 pub(super) async fn call_newest(repository: &Path, name: &str, note: &str) -> Result<(), PlaceError> {
-    tokio::fs::write(repository.join(name), note).await.map_err(|e| io(&e))?;
+    write(repository, name, note).await?;
     commit(repository, name, note).await?;
-    if text(repository, &["remote"]).await?.lines().any(|remote| remote == "origin") {
-        text(repository, &["push", "--quiet", "origin", "HEAD"]).await?;
+    if !has_origin(repository).await? {
+        return Ok(());
     }
-    Ok(())
+    // Others may have committed there: notes have names of their own, and of the newest this one counts.
+    if known(repository).await?.is_some_and(|known| known == ORIGINS)
+        && text(repository, &["merge-base", "--is-ancestor", ORIGINS, "HEAD"]).await.is_err()
+    {
+        let merged =
+            text(repository, &["merge", "--quiet", "-X", "ours", "-m", "What others committed", ORIGINS]).await;
+        if let Err(e) = merged {
+            text(repository, &["merge", "--abort"]).await.ok();
+            return Err(e);
+        }
+    }
+    text(repository, &["push", "--quiet", "origin", "HEAD"]).await.map(drop)
+}
+
+/// What was fetched last.
+const ORIGINS: &str = "FETCH_HEAD";
+
+async fn has_origin(repository: &Path) -> Result<bool, PlaceError> {
+    Ok(text(repository, &["remote"]).await?.lines().any(|remote| remote == "origin"))
+}
+
+/// The commit that says what is kept: that of the origin, fetched anew, where there is one; none before the first.
+async fn known(repository: &Path) -> Result<Option<&'static str>, PlaceError> {
+    let is_empty = is_empty(repository).await?;
+    if has_origin(repository).await? {
+        let branch = text(repository, &["symbolic-ref", "HEAD"]).await?.trim().to_owned();
+        if !text(repository, &["ls-remote", "origin", &branch]).await?.trim().is_empty() {
+            text(repository, &["fetch", "--quiet", "origin", &branch]).await?;
+            return Ok(Some(ORIGINS));
+        }
+    }
+    Ok((!is_empty).then_some("HEAD"))
+}
+
+/// Whether a commit has a file.
+async fn is_in(repository: &Path, commit: &str, file: &str) -> Result<bool, PlaceError> {
+    let there = !(commit == "HEAD" && is_empty(repository).await?);
+    Ok(there && !text(repository, &["ls-tree", "--name-only", commit, "--", file]).await?.trim().is_empty())
 }
 
 async fn commit(repository: &Path, file: &str, note: &str) -> Result<(), PlaceError> {
@@ -99,22 +150,19 @@ async fn is_empty(repository: &Path) -> Result<bool, PlaceError> {
 
 /// The newest checkpoint of the newest commit: what lies in the folder may not be committed.
 pub(super) async fn newest(repository: &Path, name: &str) -> Result<Option<Kept>, PlaceError> {
-    let there = !is_empty(repository).await?
-        && !text(repository, &["ls-tree", "--name-only", "HEAD", "--", name]).await?.trim().is_empty();
-    if !there {
+    let Some(commit) = known(repository).await? else { return Ok(None) };
+    if !is_in(repository, commit, name).await? {
         return Ok(None);
     }
-    let note = text(repository, &["show", &format!("HEAD:./{name}")]).await?;
+    let note = text(repository, &["show", &format!("{commit}:./{name}")]).await?;
     Ok(Some(Kept { file: name.to_owned(), note }))
 }
 
 /// Every note in a folder of the newest commit.
 pub(super) async fn all(repository: &Path, folder: &str) -> Result<Vec<Kept>, PlaceError> {
-    if is_empty(repository).await? {
-        return Ok(Vec::new());
-    }
-    let names = text(repository, &["ls-tree", "-r", "--name-only", "HEAD", "--", folder]).await?;
-    let asked: String = names.lines().map(|file| format!("HEAD:./{file}\n")).collect();
+    let Some(commit) = known(repository).await? else { return Ok(Vec::new()) };
+    let names = text(repository, &["ls-tree", "-r", "--name-only", commit, "--", folder]).await?;
+    let asked: String = names.lines().map(|file| format!("{commit}:./{file}\n")).collect();
     let told = git(repository, &["cat-file", "--batch"], &asked).await?;
     let mut rest = &told[..];
     let mut all = Vec::new();
