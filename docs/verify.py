@@ -50,7 +50,7 @@ else:
     for line_number, line in enumerate(open(sys.argv[2], "rb"), 1):
         place = f"line {line_number}"
         check(line.endswith(b"\n"), f"Line {line_number} is cut off.")
-        event = json.loads(line.decode())
+        event = {name: value for name, value in json.loads(line.decode()).items() if name != "plain"}
         leaf, before = leaf_of(**event), (event["position"], event["chain_hash"])
         if before[0] <= size: tree.append(leaf)  # tree: the roots of the full subtrees, the largest first
         while len(tree) > bin(min(before[0], size)).count("1"): tree[-2:] = [H(b"\1", *tree[-2:])]

@@ -184,7 +184,7 @@ pub fn as_json(deployed: &Deployed, now: DateTime<Utc>) -> Value {
         "environment": deployment.environment_name, "build": deployment.build_name, "build_id": deployment.of.build_id,
         "replaces": prepared.and_then(|prepared| prepared.replaces.as_ref()), "by": deployment.requested_by,
         "requested_at": timed.requested_at, "started_at": timed.started_at,
-        "ended_at": deployment.state().is_over().then_some(timed.since), "seconds": timed.ran(now),
+        "ended_at": timed.ended_at(), "seconds": timed.ran(now),
         "state": deployment.state(), "said": Words::of(deployment).sentence(str::to_owned), "exit_code": deployment.stand.exit_code(),
         "image_id": prepared.map(|prepared| &prepared.image_id), "image_digest": prepared.and_then(|prepared| prepared.digest.as_ref()),
         "repository": deployment.source.as_ref().and_then(|source| source.repository.as_ref()),
@@ -244,7 +244,7 @@ impl App {
                 if asked > head + 1 {
                     return Err(NoRange::NotYet(NoSuchMoment::PastTheHead { asked, head }));
                 }
-                Some(asked.saturating_sub(1))
+                Some((asked - 1).max(0))
             }
             Some(Moment::Time(asked)) => {
                 if let Some((_, last, _)) = history.span().await?
@@ -325,7 +325,7 @@ impl App {
         let (history, now) = (self.readers().history(), self.store.clock().now());
         let at = match Moment::parse(since, now)? {
             Moment::Time(at) => at,
-            Moment::Position(position) => history.at(position).await?.map_or(now, |entry| entry.recorded_at),
+            Moment::Position(position) => history.at(position.max(1)).await?.map_or(now, |entry| entry.recorded_at),
         };
         match insights::monday(at).and_hms_opt(0, 0, 0) {
             Some(begins) => Ok(history.position_at(begins.and_utc() - TimeDelta::microseconds(1)).await?),
@@ -411,7 +411,7 @@ impl App {
         let Some(first) = first else { return Ok(None) };
         let mut causes = history.causes(&first).await?;
         causes.reverse();
-        let story = history.about(first.correlation_id, STORY_MAX).await?;
+        let story = history.about(first.correlation_id, first.position, STORY_MAX).await?;
         let is_cut = i64::try_from(story.len()).unwrap_or(i64::MAX) >= STORY_MAX || causes.len() >= CAUSES_MAX;
         Ok(Some(Trail { causes, followed: tree(first, story), is_cut }))
     }

@@ -106,9 +106,13 @@ pub fn between(before: &Board, after: &Board) -> Vec<Difference> {
         }
     }
     for (project, standings) in &before.projects {
-        let still = after.projects.iter().find(|(other, _)| other.id == project.id).map(|(_, all)| &all[..]);
+        let Some((_, still)) = after.projects.iter().find(|(other, _)| other.id == project.id) else {
+            let (project, environment) = (project.slug.clone(), String::new());
+            differences.push(Difference { project, environment, what: "is archived".to_owned() });
+            continue;
+        };
         for gone in standings {
-            if !still.unwrap_or_default().iter().any(|standing| standing.environment == gone.environment) {
+            if !still.iter().any(|standing| standing.environment == gone.environment) {
                 let (project, environment) = (project.slug.clone(), gone.name.clone());
                 differences.push(Difference { project, environment, what: "is archived".to_owned() });
             }

@@ -16,7 +16,7 @@ use super::operate;
 use super::output;
 use crate::proof::chain::{self, Hash};
 use crate::proof::checkpoint;
-use crate::proof::exported::{COLUMNS, Exported};
+use crate::proof::exported::{COLUMNS, Exported, unknown_field};
 use crate::proof::tree::{self, Growing};
 use crate::store;
 use crate::telemetry::causes;
@@ -103,6 +103,9 @@ impl Writing {
         self.failed.is_none()
     }
 }
+
+/// The field of a line that `--plain` adds.
+const PLAIN: &str = "plain";
 
 /// A line with what the private texts in it say.
 #[derive(Serialize)]
@@ -266,7 +269,13 @@ fn opened(path: &Path, form: Form) -> Result<(File, There)> {
 
 fn read_line(line: &[u8], form: Form) -> Result<Exported<'static>> {
     Ok(match form {
-        Form::Jsonl => serde_json::from_slice(line)?,
+        Form::Jsonl => {
+            let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line)?;
+            if let Some(unknown) = unknown_field(fields.keys(), &[PLAIN]) {
+                anyhow::bail!("no event has a field {unknown:?}");
+            }
+            serde_json::from_slice(line)?
+        }
         Form::Csv => {
             let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
             let record = reader.records().next().context("it is empty")??;

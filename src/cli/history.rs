@@ -157,7 +157,9 @@ fn deployed_as_json(app: &App, deployed: &Deployed, links: bool) -> Value {
 
 async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
     let mut changed = app.settings_changed(asked, args.before).await?;
-    changed.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let rest = changed.len().saturating_sub(limit);
+    changed.truncate(limit);
     if args.json {
         for change in &changed {
             output::line(&output::harmless(&changed_as_json(change, &happened(&change.recorded.event)).to_string()));
@@ -178,5 +180,8 @@ async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
         &["EVENT", "WHEN", "PROJECT", "ENVIRONMENT", "BY", "WHAT"],
         &changed.iter().map(row).collect::<Vec<_>>(),
     );
+    if let (1.., Some(last)) = (rest, changed.last()) {
+        output::hint(&format!("There are {rest} more: --before {}, or a greater --limit.", last.recorded.position));
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -105,7 +105,7 @@ fn differences(before: &Board, after: &Board) -> Markup {
         h2 { "What changed since event " (before.when.position) }
         @if all.is_empty() { p.facts { "Nothing." } }
         ol.history {
-            @for one in &all { li { strong { (one.project) ", " (one.environment) } span { (visible(&one.what)) } } }
+            @for one in &all { li { strong { (one.project) @if !one.environment.is_empty() { ", " (one.environment) } } span { (visible(&one.what)) } } }
         }
     }
 }
@@ -138,7 +138,7 @@ fn row(s: &Standing) -> Markup {
                 None => { td { "–" } td { "–" } td { "–" } }
             }
             td {
-                @for lock in &s.locks { p { "Locked" (locked_with(lock.scope)) " by " (lock.holder.name()) @if let Some(reason) = &lock.reason { ": " (visible(reason)) } } }
+                @for lock in &s.locks { p { "Locked" (locked_with(lock.scope)) " by " (lock.holder.name()) @if let Some(until) = lock.until { " until " (page::time(until)) } @if let Some(reason) = &lock.reason { ": " (visible(reason)) } } }
                 @for d in s.open.iter().chain(&s.failed) {
                     p { (d.deployment.build_name) " " (page::badge(d.deployment.state())) @if Words::of(&d.deployment).says_more() { " " (visible(&Words::of(&d.deployment).sentence(str::to_owned))) } }
                 }

@@ -242,6 +242,10 @@ fn said(event: &Event) -> Option<String> {
     match event {
         SettingsEvent::VariableSet(e) => Some(format!("set {}", e.name)),
         SettingsEvent::SecretSet(e) => Some(format!("set the secret {}", e.name)),
+        // Why is not for everybody who may deploy.
+        SettingsEvent::ProjectHoldChanged(e) => {
+            Some(if e.reason.is_some() { "put a legal hold on the output" } else { "ended the legal hold" }.to_owned())
+        }
         SettingsEvent::TokenIssued(_)
         | SettingsEvent::TokenRevoked(_)
         | SettingsEvent::RegistryCredentialsSet(_)

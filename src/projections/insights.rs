@@ -100,9 +100,14 @@ pub fn weeks(samples: &[Sample]) -> Vec<Week> {
     for sample in &counted {
         by_week.entry((names[&sample.of], sample.of, monday(sample.ended_at))).or_default().push(sample);
     }
+    let mut good_ends: HashMap<EnvironmentId, Vec<DateTime<Utc>>> = HashMap::new();
+    for good in counted.iter().copied().filter(is_good) {
+        good_ends.entry(good.of).or_default().push(good.ended_at);
+    }
     let next_good = |bad: &Sample| {
-        let after = counted.iter().filter(|other| other.of == bad.of && other.ended_at > bad.ended_at);
-        after.copied().find(is_good).map(|good| (good.ended_at - bad.ended_at).num_seconds())
+        let ends = good_ends.get(&bad.of)?;
+        let next = ends.get(ends.partition_point(|end| *end <= bad.ended_at))?;
+        Some((*next - bad.ended_at).num_seconds())
     };
     let week = |((environment, of, week), all): ((&str, EnvironmentId, NaiveDate), Vec<&Sample>)| {
         let good: Vec<&Sample> = all.iter().copied().filter(is_good).collect();

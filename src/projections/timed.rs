@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::deployment::{Deployment, DeploymentRequested, State};
+use crate::domain::deployment::{Deployment, DeploymentRequested};
 use crate::domain::event::{DeploymentEvent, Event, Recorded};
 
 /// A deployment and its times.
@@ -15,6 +15,8 @@ pub struct Timed {
     pub requested_at: DateTime<Utc>,
     /// When its container was started.
     pub started_at: Option<DateTime<Utc>>,
+    /// When it was found that nobody can tell how it goes.
+    pub lost_at: Option<DateTime<Utc>>,
     /// When it came where it stands.
     pub since: DateTime<Utc>,
 }
@@ -22,7 +24,7 @@ pub struct Timed {
 impl Timed {
     /// The deployment that a press made.
     pub fn requested(event: &DeploymentRequested, at: DateTime<Utc>) -> Self {
-        Self { deployment: Deployment::requested(event), requested_at: at, started_at: None, since: at }
+        Self { deployment: Deployment::requested(event), requested_at: at, started_at: None, lost_at: None, since: at }
     }
 
     /// Folds a deployment's own events. `None` when they don't begin with an accepted press.
@@ -47,15 +49,21 @@ impl Timed {
         if self.deployment.state() != before {
             self.since = at;
         }
-        if matches!(event, Event::Deployment(DeploymentEvent::Started(_))) {
-            self.started_at = Some(at);
+        match event {
+            Event::Deployment(DeploymentEvent::Started(_)) => self.started_at = Some(at),
+            Event::Deployment(DeploymentEvent::Lost(_)) => self.lost_at = Some(at),
+            _ => {}
         }
     }
 
-    /// How long its container ran, in seconds; while it runs, until a time.
+    /// When it ended, if it has. What a person decided afterwards ended when it was lost, as far as anybody knows.
+    pub fn ended_at(&self) -> Option<DateTime<Utc>> {
+        self.deployment.state().is_over().then(|| self.lost_at.unwrap_or(self.since))
+    }
+
+    /// How long its container ran, in seconds; while it runs, until a time. Of what is unknown, until that was found.
     pub fn ran(&self, now: DateTime<Utc>) -> Option<i64> {
-        let state = self.deployment.state();
-        let until = if state.is_over() || state == State::Unknown { self.since } else { now };
+        let until = self.ended_at().or(self.lost_at).unwrap_or(now);
         self.started_at.map(|started| (until - started).num_seconds())
     }
 }

@@ -156,7 +156,8 @@ impl Deployments<'_> {
     pub async fn timed(self, id: DeploymentId) -> Result<Option<Timed>, sqlx::Error> {
         let row = sqlx::query!(
             r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,
-                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
+                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
+                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at
                  from deployment d join event r on r.position = d.requested join event l on l.position = d.since where d.id = $1"#,
             id.0
         )
@@ -166,6 +167,7 @@ impl Deployments<'_> {
             deployment: r.doc.0,
             requested_at: r.requested_at,
             started_at: r.started_at,
+            lost_at: r.lost_at,
             since: r.since,
         }))
     }
@@ -204,7 +206,8 @@ impl Deployments<'_> {
         let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
         let rows = sqlx::query!(
             r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,
-                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
+                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
+                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at
                  from deployment d join event r on r.position = d.requested join event l on l.position = d.since
                 where ($1::uuid is null or d.project_id = $1) and (cardinality($2::text[]) = 0 or d.state = any($2))
                 order by d.requested desc limit $3"#,
@@ -220,6 +223,7 @@ impl Deployments<'_> {
                 deployment: r.doc.0,
                 requested_at: r.requested_at,
                 started_at: r.started_at,
+                lost_at: r.lost_at,
                 since: r.since,
             })
             .collect())
@@ -243,19 +247,21 @@ impl Deployments<'_> {
                    select id from deployment where environment_id = e and not is_open and state = 'succeeded'
                     order by since desc limit 1) good)
                select d.doc as "doc!: Json<Deployment>", r.recorded_at as "requested_at!", l.recorded_at as "since!",
-                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
+                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
+                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at
                  from wanted join deployment d using (id) join event r on r.position = d.requested join event l on l.position = d.since"#,
             &ids
         )
         .fetch_all(&self.0.pool)
         .await?;
-        let timed = |doc: Json<Deployment>, requested_at, since, started_at| Timed {
+        let timed = |doc: Json<Deployment>, requested_at, since, (started_at, lost_at)| Timed {
             deployment: doc.0,
             requested_at,
             started_at,
+            lost_at,
             since,
         };
-        Ok(rows.into_iter().map(|r| timed(r.doc, r.requested_at, r.since, r.started_at)).collect())
+        Ok(rows.into_iter().map(|r| timed(r.doc, r.requested_at, r.since, (r.started_at, r.lost_at))).collect())
     }
 
     /// The last deployment of another build that went well in the same environment before this one.

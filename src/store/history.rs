@@ -207,6 +207,7 @@ impl History<'_> {
         let rows = sqlx::query!(
             r#"select d.requested as position, p.slug, d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,
                       (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
+                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at,
                       (select a.payload->>'link_key' from event a where a.stream_id = d.build_id and a.stream_version = 1) as link_key,
                       p.doc->>'link_key' as project_link_key
                  from deployment d join project p on p.id = d.project_id
@@ -225,6 +226,7 @@ impl History<'_> {
                 deployment: r.doc.0,
                 requested_at: r.requested_at,
                 started_at: r.started_at,
+                lost_at: r.lost_at,
                 since: r.since,
             },
         });
@@ -237,7 +239,8 @@ impl History<'_> {
     /// When the database does not answer.
     pub async fn samples(self, project: ProjectId, after: i64) -> Result<Vec<Sample>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select d.environment_id, d.doc->>'environment_name' as "environment!", d.state, a.recorded_at as announced_at, l.recorded_at as ended_at,
+            r#"select d.environment_id, d.doc->>'environment_name' as "environment!", d.state, a.recorded_at as announced_at,
+                      coalesce((select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost'), l.recorded_at) as "ended_at!",
                       (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
                  from deployment d join event a on a.stream_id = d.build_id and a.stream_version = 1 join event l on l.position = d.since
                 where d.project_id = $1 and not d.is_open and d.since > $2"#,
@@ -371,21 +374,22 @@ impl History<'_> {
         Ok(entries!(self, "from event e where e.stream_id = $1 order by e.position", stream))
     }
 
-    /// The events about a build or a project, and what follows from them in other stories; oldest first, at most `limit`
-    /// of them.
+    /// The events about a build or a project from a position on, and what follows from them in other stories; oldest first, at
+    /// most `limit` of them.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn about(self, correlation: Uuid, limit: i64) -> Result<Vec<Entry>, sqlx::Error> {
+    pub async fn about(self, correlation: Uuid, from: i64, limit: i64) -> Result<Vec<Entry>, sqlx::Error> {
         Ok(entries!(
             self,
-            "from (select position from event where correlation_id = $1
+            "from (select position from event where correlation_id = $1 and position >= $3
                    union
                    select f.position from event c join event f on f.causation_id = c.event_id and f.correlation_id <> $1
                       and f.type in ('deployment_promoted', 'deployment_moved_up', 'deployment_locked_out', 'deployment_stopped', 'environment_locked')
-                    where c.correlation_id = $1) p join event e using (position) order by e.position limit $2",
+                    where c.correlation_id = $1 and c.position >= $3) p join event e using (position) order by e.position limit $2",
             correlation,
-            limit
+            limit,
+            from
         ))
     }
 

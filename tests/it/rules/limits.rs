@@ -84,6 +84,8 @@ const RENDERED: &[(i32, &str)] = &[
     (5, "852387cf6bba0b0a2e0287fd2f257551664650c8cd580eb03f6d33620042751d"),
     (6, "377a1313b4b1067bf63c36ccf3c0764baee519f9fea9064e7a871478354c3a03"),
     (7, "71310f9534ebb757d60b69c4b19fc822f4930f04e74cab1b197a3048dd3c4ab3"),
+    // How long what a person decided on ran.
+    (8, "71310f9534ebb757d60b69c4b19fc822f4930f04e74cab1b197a3048dd3c4ab3"),
 ];
 
 #[test]

@@ -160,6 +160,12 @@ fn a_container_that_vanished_is_unknown_and_keeps_the_environment_closed_until_a
         s.app.resolve(lost, Verdict::Failed, "version 7 is still live", &operator()).await.unwrap();
         s.settle().await;
         assert!(s.channel().contains("*failed*, as a person decided: version 7 is still live"), "{}", s.channel());
+        // It ended when it was lost, not when somebody came to decide.
+        let timed = s.app.store.deployments().timed(lost).await.unwrap().unwrap();
+        let (ended, since) = (timed.ended_at().unwrap(), timed.since);
+        assert!(ended < since && timed.ran(since) == timed.started_at.map(|at| (ended - at).num_seconds()));
+        let in_view = "select count(*) from history_deployments d join event e on e.stream_id = d.deployment_id and e.type = 'deployment_lost' and d.ended_at = e.recorded_at";
+        assert_eq!(s.database.count(in_view).await, 1);
         s.container_ends("master-2", 0).await;
     });
 }

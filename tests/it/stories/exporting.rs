@@ -196,6 +196,17 @@ fn the_verifier_that_was_written_from_the_documents_finds_what_ours_finds() {
             let (code, said) = exports(&text);
             assert!(code == 1 && said.contains(says), "{says}: {said}");
         }
+        // What private texts say may stand beside; nothing else may.
+        let (_, plain, _) = s.coolops(&["audit", "export", "--plain", "--since", "0"]);
+        assert!(plain.contains("\"plain\""), "{plain}");
+        assert_eq!(exports(&plain).0, 0, "{}", exports(&plain).1);
+        let ours = |text: &str| s.coolops(&["audit", "check-export", &scratch.file("ours.jsonl", text)]);
+        assert_eq!(ours(&plain).0, 0, "{}", ours(&plain).2);
+        let added = log.replacen("{\"position\":", "{\"approved_by\":\"eve\",\"position\":", 1);
+        let time = log.replacen("Z\",\"type\"", "0Z\",\"type\"", 1);
+        for text in [added, time] {
+            assert!(text != log && ours(&text).0 == 1 && exports(&text).0 == 1, "{}", ours(&text).2);
+        }
         for (text, key, says) in [
             (proof.replace("\\\"lines\\\":2", "\\\"lines\\\":3"), &anchored.public, "was edited"),
             (proof.replace("\"lines\": 2", "\"lines\": 3"), &anchored.public, "The seal is not"),

@@ -88,6 +88,103 @@ fn a_checkpoint_is_signed_when_something_happened_and_kept_in_every_place() {
 }
 
 #[test]
+fn where_a_repository_has_an_origin_that_says_what_is_kept() {
+    story(async |s| {
+        let scratch = Scratch::new();
+        let git = |arguments: &[&str]| {
+            let mut command = Command::new("git");
+            command.arg("-C").arg(&scratch.0).args(["-c", "user.name=eve", "-c", "user.email=eve@localhost"]);
+            let output = command.args(arguments).output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        git(&["init", "--quiet", "--bare", "--initial-branch=main", "remote.git"]);
+        git(&["clone", "--quiet", "remote.git", "clone"]);
+        let place = format!("git:{}", scratch.0.join("clone").display());
+        let anchored = Anchored::at(s, scratch.0.join("folder"), &[&place], 7);
+        deployed(s).await;
+        anchored.signs().await;
+        let copy = scratch.0.join("copy");
+        git(&["clone", "--quiet", "--no-hardlinks", "clone", "copy"]);
+        // Somebody else commits something there: what is signed next comes on top of it.
+        git(&["clone", "--quiet", "remote.git", "eves"]);
+        std::fs::write(scratch.0.join("eves/README"), "What is this?").unwrap();
+        git(&["-C", "eves", "add", "README"]);
+        git(&["-C", "eves", "commit", "--quiet", "-m", "Ask"]);
+        git(&["-C", "eves", "push", "--quiet", "origin", "HEAD"]);
+        s.presses("ana", "master-1", "Production").await;
+        let then = anchored.signs().await;
+        let places = s.app.store.checkpoints().places().await.unwrap();
+        assert_eq!(places[0].problem, None);
+        assert!(git(&["-C", "remote.git", "show", "HEAD:checkpoint"]).contains(&format!("\n{then}\n")));
+        assert_eq!(git(&["-C", "remote.git", "show", "HEAD:README"]), "What is this?");
+        // A file that a full disk tore is written anew.
+        let folder = scratch.0.join("clone/checkpoints");
+        let day = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+        s.ci_announces(build("master-2")).await;
+        std::fs::write(day.join("torn.new"), "").unwrap();
+        anchored.signs().await;
+        assert_eq!(s.app.store.checkpoints().places().await.unwrap()[0].problem, None);
+        // A clone that was put back to an older state, with its database, is no witness for it.
+        std::fs::remove_dir_all(scratch.0.join("clone")).unwrap();
+        std::fs::rename(&copy, scratch.0.join("clone")).unwrap();
+        let remote = scratch.0.join("remote.git");
+        git(&["-C", "clone", "remote", "set-url", "origin", remote.to_str().unwrap()]);
+        s.tampered = true;
+        s.database
+            .execute(&format!(
+                "alter table event disable trigger all; delete from event where position > {0}; delete from checkpoint where size > {0};
+                 delete from slack_message; update event_head set (position, chain_hash) = (select position, chain_hash from event where position = {0});
+                 alter table event enable always trigger event_is_append_only; alter table event enable always trigger event_is_never_truncated",
+                then - 1
+            ))
+            .await;
+        let refused = anchored.app.checkpoint().await.unwrap_err().to_string();
+        assert!(refused.contains("a backup was restored, or its end was cut off"), "{refused}");
+    });
+}
+
+#[test]
+fn after_a_decision_over_a_log_that_was_cut_where_it_stands_checkpoints_go_on() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        s.presses("ana", "master-1", "Production").await;
+        let lost = anchored.signs().await;
+        s.tampered = true;
+        // What was signed stays in its table.
+        s.database
+            .execute(&format!(
+                "alter table event disable trigger all; delete from event where position > {0};
+                 delete from slack_message; update event_head set (position, chain_hash) = (select position, chain_hash from event where position = {0});
+                 alter table event enable always trigger event_is_append_only; alter table event enable always trigger event_is_never_truncated",
+                lost - 1
+            ))
+            .await;
+        s.app.rebuild().await.unwrap();
+        assert!(anchored.app.checkpoint().await.unwrap_err().to_string().contains("its end was cut off"));
+        let (code, _, said) = s.coolops_with(&["audit", "fork", "--reason", "It was cut"], &anchored.variables());
+        assert_eq!(code, 0, "{said}");
+        s.ci_announces(build("master-2")).await;
+        let size = anchored.signs().await;
+        assert!(size > lost, "{size} and {lost}");
+        let report = anchored.app.audit(false).await.unwrap();
+        assert_eq!((report.findings.len(), report.covered), (0, size), "{:?}", report.findings);
+        let (code, proof, said) = s.coolops_with(&["audit", "prove", "3"], &anchored.variables());
+        assert_eq!(code, 0, "{said}");
+        // Its log is the one that the checkpoint names, whichever key is named first.
+        let other = coolops::proof::checkpoint::LogKey::read(
+            &coolops::proof::checkpoint::LogKey::form("other.test/log", &[9; 32]).unwrap(),
+        );
+        let keys =
+            [other.unwrap().public().clone(), coolops::proof::checkpoint::PublicKey::read(&anchored.public).unwrap()];
+        Statement::read(&proof).unwrap().check(&keys).unwrap();
+        let added = proof.replacen("\"position\"", "\"approved_by\": \"eve\", \"position\"", 1);
+        assert!(Statement::read(&added).unwrap_err().to_string().contains("no event has a field \"approved_by\""));
+    });
+}
+
+#[test]
 fn a_place_that_is_full_or_gone_holds_nothing_up_and_is_told() {
     story(async |s| {
         let scratch = Scratch::new();
