@@ -109,6 +109,8 @@ struct Audit<'a> {
     projects: BTreeMap<ProjectId, i64>,
     open: BTreeMap<DeploymentId, i64>,
     anchors: Anchors,
+    /// Where each build's message was posted last, and the event that says so.
+    posted: HashMap<BuildId, (i64, String, String)>,
     /// What the rows should be.
     fold: Fold,
     sums: Sums,
@@ -140,6 +142,7 @@ impl App {
             destroyed_keys: HashSet::new(),
             projects: BTreeMap::new(),
             open: BTreeMap::new(),
+            posted: HashMap::new(),
             fold: Fold::over(&mut snapshot).await?,
             sums: Sums::default(),
         };
@@ -167,7 +170,13 @@ impl App {
         snapshot.close().await?;
         let (erased, missing_keys, destroyed_keys) = (audit.erased, audit.missing_keys, audit.destroyed_keys);
         let comparable = report.locked.is_empty();
-        for (build, position, digest) in audit.differing.into_iter().filter(|_| comparable) {
+        // What is edited elsewhere is rendered as if it had been posted there.
+        let elsewhere = match comparable && !broken {
+            true => self.hold_places_against_log(&audit.posted, &mut report).await?,
+            false => HashSet::new(),
+        };
+        let differing = audit.differing.into_iter().filter(|(build, ..)| comparable && !elsewhere.contains(build));
+        for (build, position, digest) in differing {
             // What was erased since it was sent is being edited out of it.
             let now = self.store.messages().get(build).await?;
             let is_as_read = now.is_some_and(|now| now.sent_digest.as_deref() == Some(&digest[..]));
@@ -261,6 +270,33 @@ impl App {
         }
         checkpoints.close_log(why).await?;
         Ok(Some(why.clone()))
+    }
+
+    /// Holds where messages are edited against where they were posted, as the log says; tells whose are elsewhere.
+    async fn hold_places_against_log(
+        &self,
+        posted: &HashMap<BuildId, (i64, String, String)>,
+        report: &mut Report,
+    ) -> Result<HashSet<BuildId>, sqlx::Error> {
+        let mut elsewhere = HashSet::new();
+        for (build, channel, ts) in self.store.messages().places().await? {
+            let said = posted.get(&build).filter(|(_, there, then)| *there != channel || *then != ts);
+            let Some((position, ..)) = said else { continue };
+            // It may be on its way into the log.
+            let is_posted = match self.store.log().build(build).await {
+                Ok(events) => events
+                    .iter()
+                    .any(|r| matches!(&r.event, Event::MessagePosted(e) if e.channel == channel && e.ts == ts)),
+                Err(ReadError::Database(e)) => return Err(e),
+                Err(_) => continue,
+            };
+            if !is_posted && self.store.jobs().is_idle(Task::SyncMessage(build)).await? {
+                let said = format!("message of build {build}: it is edited elsewhere than it was posted");
+                report.find(Finding::at(Kind::ChangedMessage, *position, said));
+                elsewhere.insert(build);
+            }
+        }
+        Ok(elsewhere)
     }
 
     /// Holds the rows that lists and look-ups use against the log: projects, tokens, and what is open. Nothing is
@@ -491,6 +527,9 @@ impl Audit<'_> {
             });
         }
         match &event {
+            Event::MessagePosted(e) => {
+                self.posted.insert(e.build_id, (row.position, e.channel.clone(), e.ts.clone()));
+            }
             Event::OutputErased(e) => {
                 self.erased.insert(e.of.deployment_id);
                 self.destroyed_keys.extend(e.key);

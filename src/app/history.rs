@@ -18,6 +18,7 @@ use crate::projections::words::Words;
 use crate::slack::render::log_url;
 use crate::store::history::{Asked, CAUSES_MAX, Deployed, Entry};
 use crate::store::log::ReadError;
+use crate::telemetry::causes;
 
 /// Why there is no such moment in the log.
 #[derive(Debug, thiserror::Error)]
@@ -193,6 +194,24 @@ pub fn as_json(deployed: &Deployed, now: DateTime<Utc>) -> Value {
     })
 }
 
+/// A project of which an event can't be read, by this version or under these keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTold {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its slug.
+    pub slug: String,
+    /// Why.
+    pub why: String,
+}
+
+impl NotTold {
+    /// What is told in its place.
+    pub fn sentence(&self) -> String {
+        format!("Nothing is told of the project {}: {}", self.slug, self.why)
+    }
+}
+
 /// Events of one story that are read, at most.
 const STORY_MAX: i64 = 5_000;
 
@@ -273,20 +292,32 @@ impl App {
     }
 
     /// Who changed which setting, the newest first: of one project, or of all and of what goes for everything; as far as
-    /// that is asked for.
+    /// that is asked for. Of all, those of which something can't be read stand in nobody's way.
     ///
     /// # Errors
-    /// When the database does not answer, or an event can't be read.
-    pub async fn settings_changed(&self, asked: &Asked, before: Option<i64>) -> Result<Vec<Changed>, ReadError> {
+    /// When the database does not answer, or an event can't be read of what is asked for.
+    pub async fn settings_changed(
+        &self,
+        asked: &Asked,
+        before: Option<i64>,
+    ) -> Result<(Vec<Changed>, Vec<NotTold>), ReadError> {
         let project = asked.project;
         let log = self.readers().log();
-        let mut changed = Vec::new();
+        let (mut changed, mut unread) = (Vec::new(), Vec::new());
         for of in self.readers().directory().projects().await? {
             if project.is_some_and(|id| id != of.id) {
                 continue;
             }
             let mut names: HashMap<Uuid, String> = HashMap::new();
-            for recorded in log.about(of.id.0).await? {
+            let told = match log.about(of.id.0).await {
+                Ok(told) => told,
+                Err(why) if why.is_of_one_thing() && project.is_none() => {
+                    unread.push(NotTold { id: of.id, slug: of.slug, why: causes(&why) });
+                    continue;
+                }
+                Err(why) => return Err(why),
+            };
+            for recorded in told {
                 let address = recorded.event.address();
                 let named = match &recorded.event {
                     Event::Settings(SettingsEvent::EnvironmentCreated(e)) => Some(&e.name),
@@ -305,7 +336,7 @@ impl App {
         }
         changed.retain(|change| change.is_asked_for(asked, before));
         changed.sort_by_key(|change| std::cmp::Reverse(change.recorded.position));
-        Ok(changed)
+        Ok((changed, unread))
     }
 
     /// Measures of a project's delivery, by environment and week, of what ended after a position.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::history::When;
+use super::history::{NotTold, When};
 use super::{App, fold_project};
 use crate::domain::event::Recorded;
 use crate::domain::ids::{EnvironmentId, ProjectId, installation_stream};
@@ -17,6 +17,7 @@ use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
 use crate::projections::words::{Words, locked_with};
 use crate::store::log::ReadError;
+use crate::telemetry::causes;
 
 /// How everything stood at a moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +26,8 @@ pub struct Board {
     pub when: When,
     /// Each project that there was, with its environments.
     pub projects: Vec<(Project, Vec<Standing>)>,
+    /// Those of which something can't be read: nothing is told of them.
+    pub unread: Vec<NotTold>,
 }
 
 /// What is other than before in an environment.
@@ -39,50 +42,66 @@ pub struct Difference {
 }
 
 impl App {
-    /// How everything stood at a moment: all projects, or one.
+    /// How everything stood at a moment: all projects, or one. One of which something can't be read stands in nobody's way.
     ///
     /// # Errors
-    /// When the database does not answer, or an event can't be read.
+    /// When the database does not answer, or an event can't be read of the one that is asked for, or of the installation.
     pub async fn board(&self, when: When, only: Option<ProjectId>) -> Result<Board, ReadError> {
         let log = self.readers().log();
         let told = log.streams_until(&[installation_stream()], when.position).await?;
         let installation = told.iter().fold(Installation::default(), |so_far, r| so_far.evolve(&r.event));
         let everything = installation.lock.filter(|lock| !lock.is_over(when.at));
-        let mut projects = Vec::new();
+        let (mut projects, mut unread) = (Vec::new(), Vec::new());
         for row in self.readers().directory().projects().await? {
             if only.is_some_and(|id| id != row.id) {
                 continue;
             }
-            let Some(seen) = fold_project(log.about_until(row.id.0, when.position).await?) else { continue };
-            let mut project = seen.value;
-            if project.archived && only.is_none() {
-                continue;
+            match self.stood(row.id, when, everything.as_ref()).await {
+                Ok(Some((project, _))) if project.archived && only.is_none() => {}
+                Ok(stood) => projects.extend(stood),
+                Err(why) if why.is_of_one_thing() && only.is_none() => {
+                    unread.push(NotTold { id: row.id, slug: row.slug, why: causes(&why) });
+                }
+                Err(why) => return Err(why),
             }
-            let is_over = |lock: &Lock| lock.is_over(when.at);
-            project.lock = project.lock.filter(|lock| !is_over(lock));
-            for environment in &mut project.environments {
-                environment.lock = environment.lock.take().filter(|lock| !is_over(lock));
-            }
-            let environments: Vec<Uuid> = project.open_environments().into_iter().map(|e| e.id.0).collect();
-            let streams = self.readers().history().told_at(&environments, when.position).await?;
-            let mut stories: HashMap<Uuid, Vec<Recorded>> = HashMap::new();
-            for recorded in log.streams_until(&streams, when.position).await? {
-                stories.entry(recorded.event.address().stream).or_default().push(recorded);
-            }
-            let deployments: Vec<Timed> = stories.values().filter_map(Timed::fold).collect();
-            let standings = Standing::of(&project, everything.as_ref(), &deployments);
-            projects.push((project, standings));
         }
-        Ok(Board { when, projects })
+        Ok(Board { when, projects, unread })
+    }
+
+    /// How a project stood at a moment, under the lock on everything; none when there was none.
+    async fn stood(
+        &self,
+        id: ProjectId,
+        when: When,
+        everything: Option<&Lock>,
+    ) -> Result<Option<(Project, Vec<Standing>)>, ReadError> {
+        let log = self.readers().log();
+        let Some(seen) = fold_project(log.about_until(id.0, when.position).await?) else { return Ok(None) };
+        let mut project = seen.value;
+        let is_over = |lock: &Lock| lock.is_over(when.at);
+        project.lock = project.lock.filter(|lock| !is_over(lock));
+        for environment in &mut project.environments {
+            environment.lock = environment.lock.take().filter(|lock| !is_over(lock));
+        }
+        let environments: Vec<Uuid> = project.open_environments().into_iter().map(|e| e.id.0).collect();
+        let streams = self.readers().history().told_at(&environments, when.position).await?;
+        let mut stories: HashMap<Uuid, Vec<Recorded>> = HashMap::new();
+        for recorded in log.streams_until(&streams, when.position).await? {
+            stories.entry(recorded.event.address().stream).or_default().push(recorded);
+        }
+        let deployments: Vec<Timed> = stories.values().filter_map(Timed::fold).collect();
+        let standings = Standing::of(&project, everything, &deployments);
+        Ok(Some((project, standings)))
     }
 }
 
-/// What is other on the second board than on the first, in the order of the second.
+/// What is other on the second board than on the first, in the order of the second; nothing of what one of them can't tell.
 pub fn between(before: &Board, after: &Board) -> Vec<Difference> {
     let known: HashMap<Uuid, &Standing> =
         before.projects.iter().flat_map(|(_, all)| all).map(|standing| (standing.environment.0, standing)).collect();
     let mut differences = Vec::new();
-    for (project, standings) in &after.projects {
+    let is_told = |id: ProjectId| before.unread.iter().chain(&after.unread).all(|unread| unread.id != id);
+    for (project, standings) in after.projects.iter().filter(|(project, _)| is_told(project.id)) {
         let whole = |what: String| Difference { project: project.slug.clone(), environment: String::new(), what };
         match before.projects.iter().find(|(other, _)| other.id == project.id) {
             None => differences.push(whole("is new".to_owned())),
@@ -105,7 +124,7 @@ pub fn between(before: &Board, after: &Board) -> Vec<Difference> {
             }
         }
     }
-    for (project, standings) in &before.projects {
+    for (project, standings) in before.projects.iter().filter(|(project, _)| is_told(project.id)) {
         let Some((_, still)) = after.projects.iter().find(|(other, _)| other.id == project.id) else {
             let (project, environment) = (project.slug.clone(), String::new());
             differences.push(Difference { project, environment, what: "is archived".to_owned() });

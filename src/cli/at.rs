@@ -9,7 +9,7 @@ use super::output::{self, Format};
 use super::{operate, status};
 use crate::app::App;
 use crate::app::history::When;
-use crate::app::travel::between;
+use crate::app::travel::{Board, Difference, between};
 use crate::domain::moment::Moment;
 
 /// Arguments of `at`.
@@ -49,13 +49,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         None => None,
     };
     let board = app.board(when(&app, &args.moment).await?, only).await?;
+    let not_told = |board: &Board| board.unread.iter().for_each(|one| output::hint(&output::safe(&one.sentence())));
+    not_told(&board);
     if let Some(until) = &args.until {
         let after = app.board(when(&app, until).await?, only).await?;
+        not_told(&after);
         let reversed = "--until is before the moment that it is told from; write the earlier one first";
         anyhow::ensure!(board.when.position <= after.when.position, reversed);
         let differences = between(&board, &after);
         if args.format.json {
-            let row = |d: &crate::app::travel::Difference| json!({ "project": d.project, "environment": d.environment, "what": d.what });
+            let row = |d: &Difference| json!({ "project": d.project, "environment": d.environment, "what": d.what });
             let all: Vec<Value> = differences.iter().map(row).collect();
             output::json(&json!({ "from": board.when.position, "until": after.when.position, "changed": all }));
         } else {

@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long)]
     project: Option<String>,
     /// Only to this environment
-    #[arg(long, requires = "project")]
+    #[arg(long)]
     environment: Option<String>,
     /// Only by whoever is called so, or has this id in Slack
     #[arg(long)]
@@ -76,7 +76,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             none if none.is_empty() => vec![project.environment_named(name)?.id],
             found => found,
         },
-        _ => vec![],
+        (None, Some(name)) => {
+            let all = app.readers().directory().projects().await?;
+            let found: Vec<_> = all.iter().flat_map(|project| called(project, name)).collect();
+            anyhow::ensure!(
+                !found.is_empty(),
+                "no project has an environment {name}; see: coolops environment list PROJECT"
+            );
+            found
+        }
+        (_, None) => vec![],
     };
     let (after, until) = app.range(args.since.as_deref(), args.until.as_deref()).await?;
     let asked = Asked {
@@ -156,7 +165,8 @@ fn deployed_as_json(app: &App, deployed: &Deployed, links: bool) -> Value {
 }
 
 async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
-    let mut changed = app.settings_changed(asked, args.before).await?;
+    let (mut changed, unread) = app.settings_changed(asked, args.before).await?;
+    unread.iter().for_each(|not_told| output::hint(&output::safe(&not_told.sentence())));
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let rest = changed.len().saturating_sub(limit);
     changed.truncate(limit);

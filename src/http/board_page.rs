@@ -86,7 +86,8 @@ async fn shown(web: &Web, wanted: &Wanted) -> Result<Response, Answer> {
                 }
             }
             @if let Some(before) = &before { (differences(before, &board)) }
-            @if board.projects.is_empty() { p { "There was no project." } }
+            @if board.projects.is_empty() && board.unread.is_empty() { p { "There was no project." } }
+            @for not_told in &board.unread { p { (visible(&not_told.sentence())) } }
             @for (project, standings) in &board.projects { (table(&project.name, standings)) }
         }
     };

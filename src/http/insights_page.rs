@@ -56,6 +56,7 @@ fn environment(weeks: &[Week], now: DateTime<Utc>) -> Markup {
     let name = &weeks[0].environment;
     html! {
         h2 { (name) }
+        @if shown.len() < weeks.len() { p.facts { "The last " (WEEKS) " of " (weeks.len()) " weeks; coolops insights tells all." } }
         div.charts {
             (chart(name, "Deployments a week", shown, &|week| Bar {
                 good: week.succeeded as f64,

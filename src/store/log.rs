@@ -57,6 +57,11 @@ pub struct Unread {
 }
 
 impl ReadError {
+    /// Whether something else than this can still be read.
+    pub fn is_of_one_thing(&self) -> bool {
+        !matches!(self, Self::Database(_))
+    }
+
     /// Where an event stands that no version of this program wrote: of a type that is known, and not as that type is.
     pub fn damaged(&self) -> Option<i64> {
         match self {

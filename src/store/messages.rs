@@ -543,6 +543,18 @@ impl Messages<'_> {
             .collect())
     }
 
+    /// Where the message of each build is, of those that Slack has.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn places(self) -> Result<Vec<(BuildId, String, String)>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select build_id, channel, ts as "ts!" from slack_message where state = 'live' and ts is not null"#
+        );
+        let rows = rows.fetch_all(&mut self.0.bulk().await?).await?.into_iter();
+        Ok(rows.map(|r| (BuildId(r.build_id), r.channel, r.ts)).collect())
+    }
+
     /// How many builds' messages are still to be brought up to date.
     ///
     /// # Errors

@@ -117,7 +117,8 @@ fn an_event_that_nobody_wrote_is_named_and_stops_neither_audit_nor_replay() {
                 .await;
             s.database.execute("update build set name = 'changed'").await;
             let report = s.app.audit(true).await.unwrap();
-            assert_eq!(report.findings.len(), 2, "{:?}", report.findings);
+            let builds = report.findings.iter().filter(|found| found.said.starts_with("build ")).count();
+            assert_eq!((report.findings.len(), builds), (4, 2), "{:?}", report.findings);
             assert!(report.findings[1].said.contains("image says evil.example/steal:1"), "{:?}", report.findings);
             s.app.rebuild().await.unwrap();
             assert_eq!(
@@ -157,6 +158,16 @@ fn an_event_of_a_newer_program_halts_what_it_is_about_and_nothing_else() {
         assert_eq!(s.database.count("select count(*) from build").await, 3);
         let (code, told, _) = s.coolops(&["replay"]);
         assert!(code == 1 && told.contains("Halted there, and left as it was: event "), "{told}");
+        // Nor does one of another project keep anybody from being told of theirs.
+        s.coolops(&["project", "create", "Web", "--image", "web:1", "--channel", "C0WEB"]);
+        let web = "(select id from project where slug = 'web')";
+        plants(s, "project_renamed", web, r#"{"v":2,"kind":"robot","id":"7"}"#, whole).await;
+        for command in [&["at", "0s"][..], &["history", "--settings"]] {
+            let (code, told, said) = s.coolops(command);
+            assert!(code == 0 && told.contains("Staging"), "{command:?}: {told}{said}");
+            assert!(said.contains("Nothing is told of the project web: event "), "{command:?}: {said}");
+        }
+        assert_eq!(s.coolops(&["at", "0s", "--project", "web"]).0, 1);
         s.presses("ana", "master-3", "Production").await;
         assert!(s.channel().contains("*Production*: :white_check_mark: *succeeded*"), "{}", s.channel());
         assert!(s.app.audit(true).await.unwrap().findings[0].said.contains("is unknown to this version"));

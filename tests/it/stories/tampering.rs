@@ -268,6 +268,14 @@ fn what_slack_was_sent_is_edited() {
 }
 
 #[test]
+fn another_message_than_the_build_s_is_edited() {
+    found(Kind::ChangedMessage, async |s, _| {
+        s.database.execute("update slack_message set ts = '1.000001'").await;
+        Some(s.database.count("select max(position) from event where type = 'message_posted'").await)
+    });
+}
+
+#[test]
 fn a_checkpoint_is_edited() {
     found(Kind::BadCheckpoint, async |_, signed| {
         let file = &signed.anchored.files()[0];
