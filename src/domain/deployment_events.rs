@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::build_events::{Source, source};
+pub use super::failure::{Failure, Loss};
 use super::ids::*;
 use super::lock_events::{self, Lock, LockTaken};
 use super::names::ImageRef;
 use super::payload::Payload;
+pub use super::press_refusal::PressRefusal;
 use super::project_events::Unchecked;
-use super::rights_events::Denied;
 pub use super::somebody::{Person, Somebody};
-use super::state::State;
+pub use super::stop_reason::{StopReason, cut_off, stop_words};
 
 /// What every event of a deployment says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -194,86 +195,6 @@ pub struct DeploymentStopRequested {
     pub reason: StopReason,
 }
 
-/// Why a deployment is, or was, stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum StopReason {
-    /// It ran longer than it may.
-    TimeLimit {
-        /// The limit.
-        minutes: u32,
-    },
-    /// An operator decided so.
-    Operator {
-        /// Who: the login name on that machine.
-        by: String,
-        /// Why, in that person's words.
-        reason: String,
-    },
-    /// Somebody in Slack wanted so.
-    Person {
-        /// Who.
-        by: Person,
-        /// Why, in that person's words.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<String>,
-    },
-    /// A newer press took its place while it waited.
-    Superseded {
-        /// The press.
-        deployment_id: DeploymentId,
-        /// Its build.
-        by: String,
-    },
-    /// Whoever pressed may not any more.
-    NotAllowed {
-        /// Why.
-        denied: Denied,
-    },
-    /// What it was for was archived.
-    Archived {
-        /// What that was, such as `the environment Staging`.
-        what: String,
-    },
-}
-
-impl StopReason {
-    /// The reason as it stands in messages and lists; fits after "stopped: ".
-    pub fn sentence(&self) -> String {
-        match self {
-            Self::TimeLimit { minutes: 1 } => "it ran longer than a minute".to_owned(),
-            Self::TimeLimit { minutes } => format!("it ran longer than {minutes} minutes"),
-            Self::Operator { reason, .. } => reason.clone(),
-            Self::Person { by, reason: None } => format!("{} wanted so", by.name),
-            Self::Person { by, reason: Some(reason) } => format!("{} wanted so: {reason}", by.name),
-            Self::Superseded { by, .. } => format!("superseded by {by}"),
-            Self::NotAllowed { denied } => denied.reason(),
-            Self::Archived { what } => format!("{what} was archived"),
-        }
-    }
-}
-
-/// Why a deployment was stopped, and how its container took it; fits after "stopped: ".
-pub fn stop_words(reason: &StopReason, exit_code: Option<i64>, cut_off_after: Option<u32>) -> String {
-    let code = exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
-    let who = match reason {
-        StopReason::Operator { by, .. } => format!(", stopped by {by}"),
-        StopReason::TimeLimit { .. }
-        | StopReason::Archived { .. }
-        | StopReason::NotAllowed { .. }
-        | StopReason::Superseded { .. }
-        | StopReason::Person { .. } => String::new(),
-    };
-    format!("{}{code}{who}{}", reason.sentence(), cut_off(cut_off_after))
-}
-
-/// That SIGKILL cut the clean-up off, if it did.
-pub fn cut_off(after: Option<u32>) -> String {
-    after
-        .map(|s| format!("; it was still cleaning up {s} s after SIGTERM, and SIGKILL cut that off"))
-        .unwrap_or_default()
-}
-
 /// A length of time as people say it.
 pub fn duration(seconds: i64) -> String {
     match seconds.max(0) {
@@ -333,38 +254,6 @@ pub struct DeploymentLost {
     pub loss: Loss,
     /// The seal of the output up to then.
     pub log: LogSeal,
-}
-
-/// Why it can't be known how a deployment ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Loss {
-    /// Its container is not on its engine any more.
-    ContainerRemoved,
-    /// A container of its name is there that coolops did not make.
-    ForeignContainer,
-    /// Its container is on an engine that no worker has seen for long.
-    EngineGone,
-    /// The log does not know its project.
-    ProjectMissing,
-    /// The log does not know its build.
-    BuildMissing,
-    /// It had not ended where this log parts from another history of it, and may be over in that one.
-    OtherHistory,
-}
-
-impl Loss {
-    /// What was found, as it stands in messages and lists; fits after "unknown: ".
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Self::ContainerRemoved => "its container was removed while it ran",
-            Self::ForeignContainer => "a container of its name is there that coolops did not make; it was left alone",
-            Self::EngineGone => "its container is on a Docker Engine that nobody has seen for 10 minutes",
-            Self::ProjectMissing => "its project is not in the log",
-            Self::BuildMissing => "its build is not in the log",
-            Self::OtherHistory => "what became of it was lost when a backup was restored",
-        }
-    }
 }
 
 /// Recorded when a person decided how an unknown deployment ended.
@@ -441,205 +330,8 @@ pub struct LogSeal {
     pub gaps: i32,
 }
 
-/// Why a deployment failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Failure {
-    /// The script ended with another exit code than 0.
-    Exit {
-        /// The code.
-        code: i64,
-    },
-    /// The container was killed because it used more memory than it may.
-    OutOfMemory,
-    /// The container was killed, and not by coolops: by a restart of the engine, or by somebody.
-    Killed {
-        /// Whether the engine went away while it ran.
-        engine_restarted: bool,
-    },
-    /// The engine's disk is full.
-    EngineFull,
-    /// The registry knows no such image or tag.
-    ImageMissing,
-    /// The registry wants other credentials.
-    RegistryRefused {
-        /// The registry's host.
-        registry: String,
-    },
-    /// The registry could not say whether the tag of the image at hand has moved.
-    ImageUnchecked {
-        /// The registry's, or Docker's, words.
-        detail: String,
-    },
-    /// The image does not exist, or needs a login that was not set: registries don't tell which.
-    ImageMissingOrPrivate {
-        /// The registry's host.
-        registry: String,
-    },
-    /// The image could not be fetched.
-    PullFailed {
-        /// Docker's words.
-        detail: String,
-    },
-    /// Docker would not make or start the container.
-    NotStarted {
-        /// Docker's words.
-        detail: String,
-    },
-    /// A secret that the environment names can't be read.
-    SecretUnreadable {
-        /// Its name.
-        name: String,
-    },
-}
-
-impl Failure {
-    /// The exit code that goes with it, where there was one.
-    pub fn exit_code(&self) -> Option<i64> {
-        match self {
-            Self::Exit { code } => Some(*code),
-            // How it took the signal isn't known when the engine ended it.
-            Self::Killed { engine_restarted: true } => None,
-            Self::Killed { engine_restarted: false } | Self::OutOfMemory => Some(137),
-            Self::EngineFull
-            | Self::ImageMissing
-            | Self::RegistryRefused { .. }
-            | Self::ImageUnchecked { .. }
-            | Self::ImageMissingOrPrivate { .. }
-            | Self::PullFailed { .. }
-            | Self::NotStarted { .. }
-            | Self::SecretUnreadable { .. } => None,
-        }
-    }
-
-    /// The same with Docker's words, where there are any, as `change` gives them back.
-    #[must_use]
-    pub fn with_detail(self, change: impl FnOnce(&str) -> String) -> Self {
-        match self {
-            Self::PullFailed { detail } => Self::PullFailed { detail: change(&detail) },
-            Self::ImageUnchecked { detail } => Self::ImageUnchecked { detail: change(&detail) },
-            Self::NotStarted { detail } => Self::NotStarted { detail: change(&detail) },
-            other => other,
-        }
-    }
-
-    /// The reason as it stands in messages and lists; fits after "failed: ".
-    pub fn sentence(&self, image: &str) -> String {
-        match self {
-            Self::Exit { code } => format!("exit code {code}"),
-            Self::OutOfMemory => "out of memory".to_owned(),
-            Self::Killed { engine_restarted: true } => "Docker was restarted while it ran, and ended it".to_owned(),
-            Self::Killed { engine_restarted: false } => "it was killed from outside (exit code 137)".to_owned(),
-            Self::EngineFull => "the disk of the Docker host is full".to_owned(),
-            Self::ImageMissing => format!("the image {image} does not exist"),
-            Self::RegistryRefused { registry } => {
-                format!("the registry {registry} refused our credentials (coolops project registry set)")
-            }
-            Self::ImageUnchecked { detail } => format!(
-                "the registry could not be asked whether {image} is the newest image: {detail} (coolops project set --unchecked-image)"
-            ),
-            Self::ImageMissingOrPrivate { registry } => {
-                format!(
-                    "the image {image} does not exist, or {registry} wants a login for it (coolops project registry set)"
-                )
-            }
-            Self::PullFailed { detail } => format!("the image could not be pulled: {detail}"),
-            Self::NotStarted { detail } => format!("the container could not be started: {detail}"),
-            Self::SecretUnreadable { name } => {
-                format!("the secret {name} can't be decrypted (is COOLOPS_MASTER_KEY the right one?)")
-            }
-        }
-    }
-}
-
-/// Why a press was refused, as data for the record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the sentence says it")]
-pub enum PressRefusal {
-    BuildUnknown,
-    ProjectArchived {
-        project: String,
-    },
-    EnvironmentGone {
-        environment: String,
-    },
-    MovedAway {
-        project: String,
-        channel: String,
-    },
-    ForeignMessage,
-    UnderWay {
-        build_name: String,
-        environment: String,
-        state: State,
-        since_press_of: String,
-        /// That is an operator's login name, and no person's id in Slack.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        by_operator: bool,
-    },
-    Over {
-        build_name: String,
-        environment: String,
-        state: State,
-    },
-    Stopping {
-        build_name: String,
-        environment: String,
-        reason: Box<StopReason>,
-    },
-    Undecided {
-        build_name: String,
-        environment: String,
-    },
-    NotAllowed {
-        environment: String,
-        denied: Denied,
-    },
-}
-
-impl PressRefusal {
-    /// What the presser reads, as unescaped text. A person's Slack id is left to the renderer.
-    pub fn sentence(&self) -> String {
-        match self {
-            Self::BuildUnknown => {
-                "This build is not known here any more, so nothing was started. Announce it again from CI to get a new message.".to_owned()
-            }
-            Self::ProjectArchived { project } => format!("The project {project} is archived, so nothing was started."),
-            Self::EnvironmentGone { environment } => {
-                format!(
-                    "The environment {environment} does not exist any more, so nothing was started. Newer builds show the environments there are."
-                )
-            }
-            Self::MovedAway { project, .. } => {
-                format!("The builds of {project} are deployed from another channel now, so nothing was done.")
-            }
-            Self::ForeignMessage => {
-                "This button is not on a message of this coolops, or of this workspace, so nothing was done.".to_owned()
-            }
-            Self::UnderWay { build_name, environment, state, .. } => {
-                let next = match state {
-                    State::Unknown => "An operator has to look at it first: coolops deployment resolve.",
-                    _ => "Its line in the message shows how it goes; press again when it has ended.",
-                };
-                let state = state.word();
-                format!("{build_name} is already {state} on {environment}, so nothing was started a second time. {next}")
-            }
-            Self::Over { build_name, environment, state } => {
-                format!("{build_name} on {environment} has ended already ({}): there is nothing to stop.", state.word())
-            }
-            Self::Stopping { build_name, environment, reason } => {
-                format!("{build_name} on {environment} is being stopped already: {}.", stop_words(reason, None, None))
-            }
-            Self::NotAllowed { environment, denied } => denied.sentence(environment),
-            Self::Undecided { build_name, environment } => format!(
-                "Nobody can tell whether {build_name} still runs on {environment}, so it can't be stopped. An operator has to look at it first: coolops deployment resolve."
-            ),
-        }
-    }
-}
-
 mod examples {
+    use super::super::state::State;
     use super::*;
 
     const OF: DeploymentOf = DeploymentOf {
