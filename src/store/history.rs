@@ -243,7 +243,8 @@ impl History<'_> {
                       coalesce((select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost'), l.recorded_at) as "ended_at!",
                       (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
                  from deployment d join event a on a.stream_id = d.build_id and a.stream_version = 1 join event l on l.position = d.since
-                where d.project_id = $1 and not d.is_open and d.since > $2"#,
+                where d.project_id = $1 and not d.is_open and d.since > $2
+                  and coalesce((select s.position from event s where s.stream_id = d.id and s.type = 'deployment_lost'), d.since) > $2"#,
             project.0,
             after
         );

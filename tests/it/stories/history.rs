@@ -56,6 +56,9 @@ fn the_history_tells_who_deployed_what_in_place_of_what_and_how_it_ended() {
         assert_eq!(builds(&["--outcome", "failed"]), ["master-2"]);
         assert_eq!(builds(&["--build", "MASTER"]), ["master-2", "master-1"]);
         assert_eq!(builds(&["--project", "api", "--environment", "Production"]), Vec::<String>::new());
+        assert_eq!(builds(&["--environment", "staging"]), ["fix-3", "master-2", "master-1"]);
+        let (code, _, said) = s.coolops(&["history", "--environment", "Nowhere"]);
+        assert!(code == 1 && said.contains("no project has an environment Nowhere"), "{said}");
         assert_eq!(builds(&["--since", "1h"]), ["fix-3", "master-2", "master-1"]);
         assert_eq!(builds(&["--until", "1h"]), Vec::<String>::new());
         // What was pressed before a moment is not since then.
@@ -112,6 +115,11 @@ fn the_history_of_settings_tells_who_changed_what_and_no_secret() {
         assert!(!told.contains("hunter2"), "{told}");
         let all = lines(&printed(s, &["history", "--settings", "--json", "--user", "test", "--limit", "1"]));
         assert_eq!((all[0]["type"].as_str(), all[0]["environment"].as_str()), (Some("secret_set"), Some("Staging")));
+        // What is left out is said.
+        let (_, told, said) = s.coolops(&["history", "--settings", "--limit", "2"]);
+        let last = told.lines().nth(2).unwrap().split(' ').next().unwrap();
+        assert!(said.contains(&format!(" more: --before {last}, or a greater --limit.")), "{told}{said}");
+        assert!(!s.coolops(&["history", "--settings"]).2.contains("more"));
     });
 }
 
@@ -155,6 +163,9 @@ fn what_led_to_an_event_and_what_followed_is_told_as_a_tree() {
             s.app.change_environment(s.project(), "Staging", variable(name), &operator()).await.unwrap();
         }
         let last = s.app.store.log().head().await.unwrap().0;
+        // However long a story is, it is told from there on.
+        let from = s.app.store.history().about(s.project().0, last, 1).await.unwrap();
+        assert_eq!(from.iter().map(|entry| entry.position).collect::<Vec<_>>(), [last]);
         let shown = printed(s, &["audit", "show", &last.to_string()]);
         assert!(!shown.contains("set A=") && shown.contains("made the environment Staging"), "{shown}");
         assert!(!shown.contains('\u{9b}') && shown.contains("\\u009b31m"), "{shown}");
@@ -279,6 +290,7 @@ fn a_range_that_can_t_be_is_told_and_one_that_reaches_beyond_the_log_is_none_the
             }
             let all = printed(s, &[command, &["--since", "1999-01-01T00:00Z"]].concat());
             assert!(all.lines().count() > 1, "{command:?}: {all}");
+            assert_eq!(printed(s, &[command, &["--since", "0"]].concat()), all, "{command:?}");
         }
         let project = s.app.project_named("api").await.unwrap();
         let links = s.app.keys.links(&project.link_key).unwrap();
@@ -325,6 +337,9 @@ fn the_history_is_a_page_of_its_project_and_json_with_a_cursor_that_stays() {
         s.app.change_environment(s.project(), "Staging", variable, &operator()).await.unwrap();
         let (_, html) = s.get(&format!("{path}&show=settings")).await;
         assert!(html.contains("set TARGET") && !html.contains("staging-7"), "{html}");
+        s.coolops(&["project", "hold", "api", "--reason", "case 7 of 2026"]);
+        let (_, html) = s.get(&format!("{path}&show=settings")).await;
+        assert!(html.contains("put a legal hold on the output") && !html.contains("case 7"), "{html}");
         for (wrong, code) in
             [("&before=x", 400), ("&since=yesterday", 400), ("&environment=Nowhere", 400), ("&outcome=great", 400)]
         {

@@ -217,6 +217,13 @@ fn the_board_shows_all_projects_now_and_then_to_whoever_has_its_link() {
         assert!(page.contains("<h2>Api</h2>") && page.contains("<td>master-3</td>"), "{page}");
         let (_, page) = s.get(&format!("{now}&since=5")).await;
         assert!(page.contains("What changed since event 5") && page.contains("runs master-3"), "{page}");
+        let before = s.app.store.log().head().await.unwrap().0.to_string();
+        s.archive_project().await;
+        let (_, page) = s.get(&format!("{now}&since={before}")).await;
+        assert!(page.contains("<strong>api</strong><span>is archived</span>"), "{page}");
+        let head = s.app.store.log().head().await.unwrap().0.to_string();
+        let (_, told, _) = s.coolops(&["at", &before, "--until", &head]);
+        assert!(told.lines().nth(2).unwrap().ends_with("is archived") && told.lines().count() == 3, "{told}");
         for wrong in ["/board".to_owned(), "/board?key=x".to_owned(), link.replace("key=", "key=x")] {
             assert_eq!(s.get(&wrong).await.0, StatusCode::NOT_FOUND, "{wrong}");
         }
