@@ -41,8 +41,6 @@ const PAGE: i64 = 5_000;
 const STRETCH: i64 = 20_000;
 const GIVES_WAY: u32 = 3;
 const AT_MOST: Duration = Duration::from_secs(3);
-/// The one event that may come after a deployment's end.
-const STRAY_STOPPED: &str = "deployment_stray_stopped";
 /// Most events of each kind that are named.
 const TOLD_MAX: usize = 20;
 
@@ -261,7 +259,7 @@ pub(super) fn unread(row: &Row<'_>, why: ReadError) -> Unread {
 impl Fold {
     /// Nothing so far, of the events of a snapshot.
     pub(super) async fn over(snapshot: &mut Snapshot) -> Result<Self, sqlx::Error> {
-        let kept = snapshot.streams_with(STRAY_STOPPED).await?.into_iter().map(DeploymentId).collect();
+        let kept = snapshot.strays().await?.into_iter().collect();
         Ok(Self { kept, ..Self::default() })
     }
 

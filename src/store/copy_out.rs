@@ -12,7 +12,7 @@ use super::Store;
 use super::log::{Log, Raw, ReadError};
 use super::private::{Opener, Wrapped};
 use crate::domain::event::{Actor, Event};
-use crate::domain::ids::SubjectKeyId;
+use crate::domain::ids::{DeploymentId, SubjectKeyId};
 use crate::proof::chain::Header;
 
 /// An event with all its columns, borrowed from the stream.
@@ -212,14 +212,14 @@ impl Snapshot {
             .await
     }
 
-    /// The streams that have an event of a type.
+    /// The deployments that have an event after their end: their containers ran on, and were stopped.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn streams_with(&mut self, kind: &str) -> Result<Vec<Uuid>, sqlx::Error> {
-        sqlx::query_scalar!("select distinct stream_id from event where type = $1", kind)
-            .fetch_all(&mut self.connection)
-            .await
+    pub async fn strays(&mut self) -> Result<Vec<DeploymentId>, sqlx::Error> {
+        // Written out, as the index on them is.
+        let ids = sqlx::query_scalar!("select distinct stream_id from event where type = 'deployment_stray_stopped'");
+        Ok(ids.fetch_all(&mut self.connection).await?.into_iter().map(DeploymentId).collect())
     }
 
     /// Ends it.
