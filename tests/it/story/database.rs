@@ -1,12 +1,17 @@
 //! A database for one test, copied from the migrated one that `./just test` provides.
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::sync::{Mutex, PoisonError};
+
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Connection, Decode, FromRow, PgConnection, Postgres, Type};
 
 /// A database; [`Database::drop`] removes it.
 pub struct Database {
     pub url: String,
     pub name: String,
     admin: String,
+    /// The owner's, between two questions: a story asks hundreds of times, and each new connection is a process that starts.
+    resting: Mutex<Option<PgConnection>>,
 }
 
 /// The address of a service that `./just test` starts.
@@ -34,7 +39,7 @@ impl Database {
             .await
             .unwrap();
         connection.close().await.unwrap();
-        Self { url: template.replace("/coolops?", &format!("/{name}?")), name, admin }
+        Self { url: template.replace("/coolops?", &format!("/{name}?")), name, admin, resting: Mutex::default() }
     }
 
     /// A connection as the owner, who may do what the application may not.
@@ -62,31 +67,61 @@ impl Database {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut admin).await.unwrap();
     }
 
+    /// The owner's connection that rests, if it still lives, or a new one.
+    async fn rested(&self) -> PgConnection {
+        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut connection) = resting
+            && connection.ping().await.is_ok()
+        {
+            return connection;
+        }
+        self.owner().await
+    }
+
+    fn rests(&self, connection: PgConnection) {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).replace(connection);
+    }
+
     pub async fn execute(&self, statement: &str) -> u64 {
-        let mut connection = self.owner().await;
-        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap().rows_affected()
+        let mut connection = self.rested().await;
+        let done = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap();
+        self.rests(connection);
+        done.rows_affected()
     }
 
     pub async fn count(&self, statement: &str) -> i64 {
-        let mut connection = self.owner().await;
-        let count = sqlx::query_scalar(AssertSqlSafe(statement.to_owned())).fetch_one(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
-        count
+        self.scalars(statement).await[0]
     }
 
-    pub async fn numbers(&self, statement: &'static str) -> Vec<i64> {
-        let mut connection = self.owner().await;
-        sqlx::query_scalar(statement).fetch_all(&mut connection).await.unwrap()
-    }
-
-    pub async fn pairs(&self, statement: &'static str) -> Vec<(String, String)> {
-        let mut connection = self.owner().await;
-        sqlx::query_as(statement).fetch_all(&mut connection).await.unwrap()
+    pub async fn numbers(&self, statement: &str) -> Vec<i64> {
+        self.scalars(statement).await
     }
 
     pub async fn text(&self, statement: &str) -> String {
-        let mut connection = self.owner().await;
-        sqlx::query_scalar(AssertSqlSafe(statement.to_owned())).fetch_one(&mut connection).await.unwrap()
+        self.scalars(statement).await.remove(0)
+    }
+
+    async fn scalars<T>(&self, statement: &str) -> Vec<T>
+    where
+        T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin,
+    {
+        self.rows(statement).await.into_iter().map(|(value,)| value).collect()
+    }
+
+    pub async fn pairs(&self, statement: &str) -> Vec<(String, String)> {
+        self.rows(statement).await
+    }
+
+    async fn rows<R>(&self, statement: &str) -> Vec<R>
+    where
+        R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let mut connection = self.rested().await;
+        // Not kept as a plan: a story changes tables and functions.
+        let query = sqlx::query_as(AssertSqlSafe(statement.to_owned())).persistent(false);
+        let rows = query.fetch_all(&mut connection).await.unwrap();
+        self.rests(connection);
+        rows
     }
 
     /// A connection under the limit that `migrate` gives every session of a database; a copied one has to be given it.
