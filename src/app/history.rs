@@ -343,8 +343,10 @@ impl App {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn insights(&self, project: ProjectId, after: i64) -> Result<Vec<Week>, sqlx::Error> {
-        Ok(insights::weeks(&self.readers().history().samples(project, after).await?))
+    pub async fn insights(&self, project: &Project, after: i64) -> Result<Vec<Week>, sqlx::Error> {
+        let samples = self.readers().history().samples(project.id, after).await?;
+        let open = project.open_environments().into_iter().filter(|_| !project.archived).map(|env| env.id).collect();
+        Ok(insights::weeks(&samples, &open, self.store.clock().now()))
     }
 
     /// The last position before the week in which a moment is, as somebody wrote it: weeks are told whole.

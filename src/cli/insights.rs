@@ -32,14 +32,14 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let app = operate().await?;
     let projects = match &args.project {
         Some(slug) => vec![app.project_named(slug).await?],
-        None => app.store.directory().projects().await?.into_iter().filter(|project| !project.archived).collect(),
+        None => app.store.directory().projects().await?,
     };
     let after = app.before_week_of(&args.since).await?;
     let now = app.store.clock().now();
     let mut rows = Vec::new();
     let mut all = Vec::new();
     for project in &projects {
-        for week in app.insights(project.id, after).await? {
+        for week in app.insights(project, after).await? {
             rows.push(row(&project.slug, &week, now));
             let mut value = json!(week);
             value["project"] = json!(project.slug);

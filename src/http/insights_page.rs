@@ -35,7 +35,7 @@ async fn shown(web: &Web, slug: &str, wanted: &Wanted) -> Result<Response, Answe
     traced::about("project.id", project.id);
     let since = Some(wanted.since.trim()).filter(|since| !since.is_empty()).unwrap_or("84d");
     let after = web.app.before_week_of(since).await?;
-    let weeks = web.app.insights(project.id, after).await?;
+    let weeks = web.app.insights(&project, after).await?;
     let (now, of_each) = (web.app.store.clock().now(), weeks.chunk_by(|a, b| a.of == b.of));
     let body = html! {
         main.plain {
@@ -52,17 +52,18 @@ async fn shown(web: &Web, slug: &str, wanted: &Wanted) -> Result<Response, Answe
 fn environment(weeks: &[Week], now: DateTime<Utc>) -> Markup {
     let shown = &weeks[weeks.len().saturating_sub(WEEKS)..];
     let time = |seconds: Option<i64>| seconds.map_or_else(none, duration);
+    let share = |week: &Week| week.failure_rate().unwrap_or_default() / 100.0;
     let percent = |rate: Option<f64>| rate.map_or_else(none, |rate| format!("{rate:.0} %"));
     let name = &weeks[0].environment;
     html! {
         h2 { (name) }
         @if shown.len() < weeks.len() { p.facts { "The last " (WEEKS) " of " (weeks.len()) " weeks; coolops insights tells all." } }
         div.charts {
-            (chart(name, "Deployments a week", shown, &|week| Bar {
-                good: week.succeeded as f64,
-                bad: week.failed as f64,
-                said: format!("{} succeeded, {} failed", week.succeeded, week.failed),
-            }, &|most| format!("{most:.0}")))
+            (chart(name, "Deployments a day", shown, &|week| Bar {
+                good: week.a_day(now) * (1.0 - share(week)),
+                bad: week.a_day(now) * share(week),
+                said: format!("{:.1} a day: {} succeeded, {} failed", week.a_day(now), week.succeeded, week.failed),
+            }, &|most| format!("{most:.1}")))
             (chart(name, "Failed", shown, &|week| Bar {
                 good: 0.0,
                 bad: week.failure_rate().unwrap_or_default(),

@@ -4,7 +4,7 @@
 //! week in which it ended. Only what ran and ended counts: succeeded, failed, ran out of time; what was cancelled or refused
 //! tells nothing. Of times the median is told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
@@ -88,8 +88,9 @@ fn median(mut all: Vec<i64>) -> Option<i64> {
     }
 }
 
-/// The weeks of each environment in their order, from the first to the last in which something ended.
-pub fn weeks(samples: &[Sample]) -> Vec<Week> {
+/// The weeks of each environment in their order, from the first in which something ended: to this one, or, of an environment
+/// that is not open any more, to the last one in which something ended.
+pub fn weeks(samples: &[Sample], open: &HashSet<EnvironmentId>, now: DateTime<Utc>) -> Vec<Week> {
     let is_good = |sample: &&Sample| sample.state == State::Succeeded;
     let is_bad = |sample: &Sample| matches!(sample.state, State::Failed | State::TimedOut);
     let mut counted: Vec<&Sample> = samples.iter().filter(|sample| is_good(sample) || is_bad(sample)).collect();
@@ -123,17 +124,29 @@ pub fn weeks(samples: &[Sample]) -> Vec<Week> {
             to_next_good: median(all.iter().copied().filter(|s| is_bad(s)).filter_map(next_good).collect()),
         }
     };
+    let next = monday(now) + TimeDelta::days(7);
     let mut weeks: Vec<Week> = Vec::new();
     for week in by_week.into_iter().map(week) {
-        while let Some(last) = weeks.last()
-            && last.of == week.of
-            && last.week + TimeDelta::days(7) < week.week
-        {
-            weeks.push(last.empty(last.week + TimeDelta::days(7)));
+        match weeks.last() {
+            Some(last) if last.of == week.of => goes_on_to(week.week, &mut weeks),
+            Some(last) if open.contains(&last.of) => goes_on_to(next, &mut weeks),
+            _ => {}
         }
         weeks.push(week);
     }
+    if weeks.last().is_some_and(|last| open.contains(&last.of)) {
+        goes_on_to(next, &mut weeks);
+    }
     weeks
+}
+
+/// Fills in the weeks in which nothing ended, after the last one and before another.
+fn goes_on_to(before: NaiveDate, weeks: &mut Vec<Week>) {
+    while let Some(last) = weeks.last()
+        && last.week + TimeDelta::days(7) < before
+    {
+        weeks.push(last.empty(last.week + TimeDelta::days(7)));
+    }
 }
 
 #[cfg(test)]
@@ -148,6 +161,11 @@ mod tests {
         let (announced_at, started_at, ended_at) = (at(announced), Some(at(started)), at(ended));
         let of = EnvironmentId(uuid::Uuid::from_u128(environment.len() as u128));
         Sample { of, environment: environment.into(), state, announced_at, started_at, ended_at }
+    }
+
+    /// Of environments that are gone.
+    fn weeks(samples: &[Sample]) -> Vec<Week> {
+        super::weeks(samples, &HashSet::new(), at(0))
     }
 
     #[test]
@@ -188,5 +206,21 @@ mod tests {
         assert_eq!(told.iter().map(Week::deployments).collect::<Vec<_>>(), [1, 0, 0, 1]);
         assert_eq!((told[1].failure_rate(), told[1].from_build), (None, None));
         assert_eq!(told[0].to_next_good, Some((22 * day - 20) * 60));
+    }
+
+    #[test]
+    fn an_environment_that_is_open_and_quiet_is_told_up_to_this_week() {
+        let day = 24 * 60;
+        let samples =
+            [sample("Production", State::Succeeded, 0, 10, 20), sample("Staging", State::Succeeded, 0, 10, 8 * day)];
+        let told = |open: &[usize], now: i64| {
+            let open = open.iter().map(|n| samples[*n].of).collect();
+            let told = super::weeks(&samples, &open, at(now));
+            told.iter().map(|week| (week.environment.len(), week.deployments())).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[], 20 * day), [(10, 1), (7, 1)]);
+        assert_eq!(told(&[0], 20 * day), [(10, 1), (10, 0), (10, 0), (7, 1)]);
+        assert_eq!(told(&[0, 1], 20 * day), [(10, 1), (10, 0), (10, 0), (7, 1), (7, 0)]);
+        assert_eq!(told(&[0, 1], 0), [(10, 1), (7, 1)], "by a clock that was put back");
     }
 }

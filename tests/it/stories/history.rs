@@ -1,7 +1,7 @@
 //! Stories of people who ask what happened.
 
 use axum::http::StatusCode;
-use coolops::domain::settings::EnvironmentChange;
+use coolops::domain::settings::{EnvironmentChange, ProjectChange};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -239,7 +239,8 @@ fn measures_of_delivery_are_told_and_drawn_and_are_the_same_after_a_replay() {
         let row: Vec<&str> =
             told.lines().nth(1).unwrap().split("  ").filter(|c| !c.is_empty()).map(str::trim).collect();
         assert_eq!((row[0], row[1], row[3], row[5]), ("api", "Staging", "3", "33 %"), "{told}");
-        let json: Value = serde_json::from_str(&printed(s, &["insights", "--json"])).unwrap();
+        let insights = || serde_json::from_str::<Value>(&printed(s, &["insights", "--json"])).unwrap();
+        let json = insights();
         assert_eq!((&json[0]["succeeded"], &json[0]["failed"]), (&Value::from(2), &Value::from(1)));
         s.database.execute("delete from deployment").await;
         s.app.rebuild().await.unwrap();
@@ -254,7 +255,14 @@ fn measures_of_delivery_are_told_and_drawn_and_are_the_same_after_a_replay() {
             html.contains("<svg class=\"chart\"") && html.contains("2 succeeded, 1 failed") && html.contains("33 %"),
             "{html}"
         );
+        assert!(html.contains("Deployments a day"), "{html}");
         assert_eq!(s.get(&format!("{path}&since=yesterday")).await.0, StatusCode::BAD_REQUEST);
+        // A week in which nothing ends is a week too, until the project is archived; what was stays told.
+        s.database.set_clock(8 * 24 * 3600).await;
+        let weeks = |told: &Value| told.as_array().unwrap().iter().filter(|w| w["environment"] == "Staging").count();
+        assert!(weeks(&insights()) >= 2, "{}", insights());
+        s.app.change_project(s.project(), ProjectChange::Archive, &operator()).await.unwrap();
+        assert_eq!(weeks(&insights()), 1, "{}", insights());
         assert_eq!(s.get("/projects/api/insights?key=x").await.0, StatusCode::NOT_FOUND);
     });
 }
