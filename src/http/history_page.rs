@@ -166,7 +166,7 @@ pub(super) fn choices_of(slug: &str, key: &str, here: &str) -> Markup {
     }
 }
 
-/// What can be chosen: links, so that it works without a script.
+/// What can be chosen: links and a form, so that it works without a script.
 fn choices(project: &Project, wanted: &Wanted) -> Markup {
     let outcomes = [("", "any end"), ("succeeded", "succeeded"), ("failed", "failed"), ("cancelled", "cancelled")];
     html! {
@@ -176,13 +176,40 @@ fn choices(project: &Project, wanted: &Wanted) -> Markup {
                 a href=(address(wanted, "environment", environment)) aria-current=[(wanted.environment == environment).then_some("true")] { (environment) }
             }
         }
-        nav.choices aria-label="Outcome" {
-            @for (value, word) in outcomes {
-                a href=(address(wanted, "outcome", value)) aria-current=[(wanted.outcome == value).then_some("true")] { (word) }
+        @if wanted.show != "settings" {
+            nav.choices aria-label="Outcome" {
+                @for (value, word) in outcomes {
+                    a href=(address(wanted, "outcome", value)) aria-current=[(wanted.outcome == value).then_some("true")] { (word) }
+                }
             }
         }
-        @for (name, value) in [("user", &wanted.user), ("build", &wanted.build), ("since", &wanted.since), ("until", &wanted.until)] {
-            @if !value.is_empty() { p.facts { (name) " " (visible(value)) " " a href=(address(wanted, name, "")) { "(any)" } } }
+        (filter(wanted))
+    }
+}
+
+/// Whatever is no choice among a few. What the links chose stays as it is.
+fn filter(wanted: &Wanted) -> Markup {
+    let chosen = [
+        ("key", &wanted.key),
+        ("environment", &wanted.environment),
+        ("outcome", &wanted.outcome),
+        ("show", &wanted.show),
+    ];
+    let fields = [
+        ("user", "By", &wanted.user, "name or id"),
+        ("build", "Build", &wanted.build, "its name begins with"),
+        ("since", "Since", &wanted.since, "7d"),
+        ("until", "Until", &wanted.until, "2026-01-31T12:00Z"),
+    ];
+    html! {
+        form.filter role="search" {
+            @for (name, value) in chosen { @if !value.is_empty() { input type="hidden" name=(name) value=(value); } }
+            @for (name, label, value, example) in fields {
+                @if name != "build" || wanted.show != "settings" {
+                    label { (label) input name=(name) value=(value) placeholder=(example) autocomplete="off" spellcheck="false"; }
+                }
+            }
+            button { "Show" }
         }
     }
 }
@@ -262,7 +289,8 @@ fn settings_page(project: &Project, wanted: &Wanted, next: Option<i64>, all: &[C
     let body = html! {
         main.plain {
             (heading(project, wanted))
-            @if all.is_empty() { p { "Nothing was changed." } }
+            (choices(project, wanted))
+            @if all.is_empty() { p { "Nothing was changed that is asked for here." } }
             ol.history {
                 @for change in all {
                     li {

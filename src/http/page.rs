@@ -11,8 +11,8 @@ use maud::{DOCTYPE, Markup, html};
 use super::error::Answer;
 use crate::domain::deployment::State;
 
-/// Nothing from elsewhere is loaded, nothing is framed, nothing inline runs.
-const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Nothing from elsewhere is loaded, nothing is framed, nothing inline runs, and no form leads elsewhere.
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// Headers of every page: private to the holder of the link, and silent about it.
 pub const HEADERS: [(HeaderName, &str); 5] = [

@@ -130,3 +130,36 @@ fn an_open_page_goes_on_by_itself_after_the_service_was_restarted() {
         tokio::task::block_in_place(move || drop(browser));
     });
 }
+
+#[test]
+fn a_person_asks_the_history_for_whoever_deployed_what_in_its_form() {
+    service_story("true", "info", async |s| {
+        for (build, who) in [("master-1", "ana"), ("master-2", "ben")] {
+            s.cli(&["build:new", build]);
+            s.shows(&format!("# Api: {build}")).await;
+            s.presses(who, build, "Staging").await;
+        }
+        s.shows_times("*succeeded*", 2).await;
+        let told = s.cli(&["status", "api", "--link"]);
+        let project = told.lines().last().unwrap();
+        let history = project.replace("/projects/api?", "/projects/api/history?");
+        tokio::task::block_in_place(|| {
+            let browser = Browser::open();
+            browser.is_sized(390, 800);
+            browser.go(&history);
+            browser.sees("master-2");
+            assert_eq!(browser.eval("return document.documentElement.scrollWidth <= innerWidth"), true);
+            browser.clicks("succeeded");
+            browser.until("it is chosen", "return location.search.includes('outcome=succeeded')");
+            browser.eval("document.querySelector('[name=user]').focus()");
+            browser.types(&["ana", "Enter"]);
+            browser.until("it is asked for", "return location.search.includes('user=ana')");
+            browser.sees("master-1");
+            assert!(!browser.text().contains("master-2"), "{}", browser.text());
+            assert!(browser.eval("return location.search").as_str().unwrap().contains("outcome=succeeded"));
+            browser.eval("document.querySelector('[name=since]').focus()");
+            browser.types(&["yesterday", "Enter"]);
+            browser.sees("This can't be shown");
+        });
+    });
+}

@@ -328,6 +328,18 @@ fn the_history_is_a_page_of_its_project_and_json_with_a_cursor_that_stays() {
         for said in ["fix-3", "in place of master-1", "succeeded", "failed", "exit code 3", "See logs"] {
             assert!(html.contains(said), "{said}: {html}");
         }
+        // What is no choice among a few is a field, and keeps what the links chose.
+        let (_, html) = s.get(&format!("{path}&outcome=succeeded&user=ana%22%3E&build=fix")).await;
+        for field in [
+            "<input type=\"hidden\" name=\"outcome\" value=\"succeeded\">",
+            "<input name=\"user\" value=\"ana&quot;&gt;\"",
+            "<input name=\"build\" value=\"fix\"",
+        ] {
+            assert!(html.contains(field), "{field}: {html}");
+        }
+        assert!(html.contains("Nothing was deployed that is asked for here"), "{html}");
+        let (_, html) = s.get(&format!("{path}&outcome=&user=ANA&build=Fix&since=1d&until=")).await;
+        assert!(html.contains("<strong>fix-3") && !html.contains("<strong>master-2"), "{html}");
         let (_, html) = s.get(&format!("{path}&outcome=failed")).await;
         assert!(html.contains("master-2") && !html.contains("<strong>fix-3"), "{html}");
         let (code, json) = s.get(&format!("{path}&format=json")).await;
