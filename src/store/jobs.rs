@@ -463,14 +463,14 @@ impl Jobs<'_> {
     pub async fn next_due(self, kinds: &[TaskKind]) -> Result<Option<i64>, sqlx::Error> {
         sqlx::query_scalar!(
             // What became due a moment ago, and was not rung for, is due now.
-            "select (extract(epoch from greatest(min(j.run_at) - coolops_now(), interval '0')) * 1000)::bigint
+            r#"select (extract(epoch from greatest(j.run_at - coolops_now(), interval '0')) * 1000)::bigint as "ms!"
                from unnest($1::text[]) k(kind) cross join (values (true), (false)) t(came) cross join lateral (
                  select run_at from job where state = 'ready' and job.kind = k.kind and (turn is not null) = t.came
                     and run_at > coolops_now() - interval '1 s' and rung_at is null
-                  order by run_at limit 1) j",
+                  order by run_at limit 1) j order by j.run_at limit 1"#,
             &names(kinds) as &[&str]
         )
-        .fetch_one(&self.0.work)
+        .fetch_optional(&self.0.work)
         .await
     }
 

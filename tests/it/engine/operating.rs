@@ -133,3 +133,17 @@ fn redis_may_be_reached_over_tls() {
         assert!(metrics.contains(r#"coolops_claims_total{kind="run_deployment",via="doorbell"} 1"#), "{metrics}");
     });
 }
+
+#[test]
+fn a_service_that_has_nothing_to_do_leaves_the_database_alone() {
+    service_story("true", "info", async |s| {
+        s.cli(&["build:new", "master-1"]);
+        s.shows("# Api: master-1").await;
+        let asked = "select xact_commit from pg_stat_database where datname = current_database()";
+        // What is counted comes a second late.
+        let before = s.database.count(asked).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let often = s.database.count(asked).await - before;
+        assert!(often < 500, "{often} transactions in five seconds of nothing");
+    });
+}

@@ -252,6 +252,20 @@ fn a_job_that_is_due_before_those_that_were_looked_at_is_found_all_the_same() {
 }
 
 #[test]
+fn whoever_waits_for_work_is_told_how_long_and_that_there_is_none() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let next = async || s.app.store.jobs().next_due(SLACK_KINDS).await.unwrap();
+        assert_eq!(next().await, None, "nothing is waited for, and nobody looks again at once");
+        let task = Task::SyncMessage(s.build_id("master-1"));
+        s.app.store.jobs().want(task).await.unwrap();
+        assert_eq!(next().await, Some(0));
+        s.database.execute("update job set run_at = coolops_now() + interval '1 h' where state = 'ready'").await;
+        assert!(matches!(next().await, Some(3_500_000..=3_600_000)), "{:?}", next().await);
+    });
+}
+
+#[test]
 fn work_that_is_asked_for_while_it_is_done_is_done_again() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
