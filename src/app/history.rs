@@ -1,6 +1,6 @@
 //! What happened: moments of the log, what is named in it, and what an event follows from and led to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use crate::domain::event::{Actor, Event, Recorded, SettingsEvent, StreamKind};
 use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, EventId, ProjectId, installation_stream};
 use crate::domain::moment::{Moment, NoMoment};
 use crate::domain::project::Project;
+use crate::domain::project_events::{EnvironmentCreated, EnvironmentRenamed};
 use crate::domain::state::State;
 use crate::projections::insights::{self, Week};
 use crate::projections::sites;
@@ -128,8 +129,8 @@ pub struct Changed {
 }
 
 impl Changed {
-    fn is_asked_for(&self, asked: &Asked, before: Option<i64>) -> bool {
-        let position = self.recorded.position;
+    /// Whether it is of the environments and by whom it is asked for.
+    fn is_asked_for(&self, asked: &Asked) -> bool {
         let here = |(id, _): &(EnvironmentId, String)| asked.environments.contains(id);
         let is_by = |user: &str| {
             let user = user.trim_start_matches('@');
@@ -141,10 +142,7 @@ impl Changed {
             };
             names.into_iter().any(|name| name.eq_ignore_ascii_case(user))
         };
-        asked.after.is_none_or(|after| position > after)
-            && asked.until.is_none_or(|until| position <= until)
-            && before.is_none_or(|before| position < before)
-            && (asked.environments.is_empty() || self.environment.as_ref().is_some_and(here))
+        (asked.environments.is_empty() || self.environment.as_ref().is_some_and(here))
             && asked.user.as_deref().is_none_or(is_by)
     }
 }
@@ -291,8 +289,8 @@ impl App {
         Ok((after, end))
     }
 
-    /// Who changed which setting, the newest first: of one project, or of all and of what goes for everything; as far as
-    /// that is asked for. Of all, those of which something can't be read stand in nobody's way.
+    /// Who changed which setting, the newest first, at most so many: of one project, or of all and of what goes for everything;
+    /// as far as that is asked for and `is_told`. Of all, those of which something can't be read stand in nobody's way.
     ///
     /// # Errors
     /// When the database does not answer, or an event can't be read of what is asked for.
@@ -300,43 +298,74 @@ impl App {
         &self,
         asked: &Asked,
         before: Option<i64>,
+        limit: usize,
+        is_told: impl Fn(&Event) -> bool + Copy + Sync,
     ) -> Result<(Vec<Changed>, Vec<NotTold>), ReadError> {
-        let project = asked.project;
-        let log = self.readers().log();
         let (mut changed, mut unread) = (Vec::new(), Vec::new());
         for of in self.readers().directory().projects().await? {
-            if project.is_some_and(|id| id != of.id) {
+            if asked.project.is_some_and(|id| id != of.id) {
                 continue;
             }
-            let mut names: HashMap<Uuid, String> = HashMap::new();
-            let told = match log.about(of.id.0).await {
-                Ok(told) => told,
-                Err(why) if why.is_of_one_thing() && project.is_none() => {
+            match self.settings_changed_of(Some(&of), asked, before, limit, is_told).await {
+                Ok(told) => changed.extend(told),
+                Err(why) if why.is_of_one_thing() && asked.project.is_none() => {
                     unread.push(NotTold { id: of.id, slug: of.slug, why: causes(&why) });
-                    continue;
                 }
                 Err(why) => return Err(why),
-            };
-            for recorded in told {
-                let address = recorded.event.address();
-                let named = match &recorded.event {
-                    Event::Settings(SettingsEvent::EnvironmentCreated(e)) => Some(&e.name),
-                    Event::Settings(SettingsEvent::EnvironmentRenamed(e)) => Some(&e.name),
-                    _ => None,
-                };
-                names.extend(named.map(|name| (address.stream, name.clone())));
-                let environment = (address.kind == StreamKind::Environment)
-                    .then(|| (EnvironmentId(address.stream), names.get(&address.stream).cloned().unwrap_or_default()));
-                changed.push(Changed { recorded, project: Some(of.slug.clone()), environment });
             }
         }
-        if project.is_none() {
-            let all = log.about(installation_stream()).await?.into_iter();
-            changed.extend(all.map(|recorded| Changed { recorded, project: None, environment: None }));
+        if asked.project.is_none() {
+            changed.extend(self.settings_changed_of(None, asked, before, limit, is_told).await?);
         }
-        changed.retain(|change| change.is_asked_for(asked, before));
         changed.sort_by_key(|change| std::cmp::Reverse(change.recorded.position));
+        changed.truncate(limit);
         Ok((changed, unread))
+    }
+
+    /// The same of a project, or of what goes for everything.
+    async fn settings_changed_of(
+        &self,
+        of: Option<&Project>,
+        asked: &Asked,
+        before: Option<i64>,
+        limit: usize,
+        is_told: impl Fn(&Event) -> bool + Copy + Sync,
+    ) -> Result<Vec<Changed>, ReadError> {
+        let log = self.readers().log();
+        // What an environment was called from an event on.
+        let mut names: HashMap<Uuid, BTreeMap<i64, String>> = HashMap::new();
+        if let Some(project) = of {
+            for recorded in log.namings(project.id.0).await? {
+                if let Event::Settings(
+                    SettingsEvent::EnvironmentCreated(EnvironmentCreated { environment_id: id, name, .. })
+                    | SettingsEvent::EnvironmentRenamed(EnvironmentRenamed { environment_id: id, name, .. }),
+                ) = recorded.event
+                {
+                    names.entry(id.0).or_default().insert(recorded.position, name);
+                }
+            }
+        }
+        let named = |recorded: &Recorded| {
+            let address = recorded.event.address();
+            let then = names.get(&address.stream).and_then(|names| names.range(..=recorded.position).next_back());
+            let name = then.map(|(_, name)| name.clone()).unwrap_or_default();
+            (address.kind == StreamKind::Environment).then_some((EnvironmentId(address.stream), name))
+        };
+        let (correlation, after) = (of.map_or_else(installation_stream, |of| of.id.0), asked.after.unwrap_or(0));
+        let mut until = asked.until.unwrap_or(i64::MAX).min(before.map_or(i64::MAX, |before| before.saturating_sub(1)));
+        let mut changed = Vec::new();
+        while changed.len() < limit {
+            let page = log.about_back_from(correlation, until, after).await?;
+            let Some(oldest) = page.last() else { break };
+            until = oldest.position - 1;
+            changed.extend(page.into_iter().filter(|recorded| is_told(&recorded.event)).filter_map(|recorded| {
+                let environment = named(&recorded);
+                let change = Changed { recorded, project: of.map(|of| of.slug.clone()), environment };
+                change.is_asked_for(asked).then_some(change)
+            }));
+        }
+        changed.truncate(limit);
+        Ok(changed)
     }
 
     /// Measures of a project's delivery, by environment and week, of what ended after a position.

@@ -165,10 +165,10 @@ fn deployed_as_json(app: &App, deployed: &Deployed, links: bool) -> Value {
 }
 
 async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
-    let (mut changed, unread) = app.settings_changed(asked, args.before).await?;
-    unread.iter().for_each(|not_told| output::hint(&output::safe(&not_told.sentence())));
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let rest = changed.len().saturating_sub(limit);
+    let (mut changed, unread) = app.settings_changed(asked, args.before, limit.saturating_add(1), |_| true).await?;
+    unread.iter().for_each(|not_told| output::hint(&output::safe(&not_told.sentence())));
+    let more = changed.len() > limit;
     changed.truncate(limit);
     if args.json {
         for change in &changed {
@@ -190,8 +190,8 @@ async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
         &["EVENT", "WHEN", "PROJECT", "ENVIRONMENT", "BY", "WHAT"],
         &changed.iter().map(row).collect::<Vec<_>>(),
     );
-    if let (1.., Some(last)) = (rest, changed.last()) {
-        output::hint(&format!("There are {rest} more: --before {}, or a greater --limit.", last.recorded.position));
+    if let (true, Some(last)) = (more, changed.last()) {
+        output::hint(&format!("There are more: --before {}, or a greater --limit.", last.recorded.position));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -68,8 +68,8 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
         text => Some(text.parse().map_err(|_| Answer::malformed("before is a position: the cursor of the last one"))?),
     };
     if wanted.show == "settings" {
-        let (mut all, _) = web.app.settings_changed(&asked, before).await?;
-        all.retain(|change| said(&change.recorded.event).is_some());
+        let (mut all, _) =
+            web.app.settings_changed(&asked, before, PAGE as usize + 1, |event| said(event).is_some()).await?;
         let more = all.len() > PAGE as usize;
         all.truncate(PAGE as usize);
         let next = all.last().filter(|_| more).map(|change| change.recorded.position);

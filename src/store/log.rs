@@ -170,6 +170,12 @@ end ";
 /// The same for the journal, which lets go of bodies that an event says are erased: as the migration has it that let it.
 const KEEP_OUTPUT: &str = include_str!("keep_output.sql");
 
+/// So many events are read at once of what may have very many, as a project has that is locked every hour.
+pub const PAGE: usize = 2_000;
+
+/// So many events about the locks of one thing tell of all that anybody still looks at.
+const LOCK_EVENTS: i64 = 500;
+
 /// The log, to be read.
 #[derive(Clone, Copy)]
 pub struct Log<'a>(pub(super) &'a Store);
@@ -220,36 +226,110 @@ impl Log<'_> {
         recorded!(self.0, rows)
     }
 
-    /// The same behind a position.
+    /// The first events about a build or a project after a position, up to another one: at most [`PAGE`], oldest first.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn about_since(self, correlation: Uuid, position: i64) -> Result<Vec<Recorded>, ReadError> {
+    pub async fn about_from(self, correlation: Uuid, after: i64, until: i64) -> Result<Vec<Recorded>, ReadError> {
         let rows = sqlx::query!(
             r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
-                 from event where correlation_id = $1 and position > $2 order by position"#,
+                 from event where correlation_id = $1 and position > $2 and position <= $3 order by position limit $4"#,
             correlation,
-            position
+            after,
+            until,
+            PAGE as i64
         )
         .fetch_all(&self.0.pool)
         .await?;
         recorded!(self.0, rows)
     }
 
-    /// All events about a build or a project up to a position, oldest first.
+    /// The same with their positions, and with their private texts as they are recorded: for folds, of which few texts are
+    /// left. Who did them is judged, and not told.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn about_until(self, correlation: Uuid, position: i64) -> Result<Vec<Recorded>, ReadError> {
+    pub async fn sealed_about_from(
+        self,
+        correlation: Uuid,
+        after: i64,
+        until: i64,
+    ) -> Result<Vec<(i64, Event)>, ReadError> {
+        let rows = sqlx::query!(
+            r#"select position, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
+                 from event where correlation_id = $1 and position > $2 and position <= $3 order by position limit $4"#,
+            correlation,
+            after,
+            until,
+            PAGE as i64
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
+        let parsed = rows.into_iter().map(|r| {
+            let position = r.position;
+            Actor::parse(&r.actor).map_err(|why| ReadError::Actor { position, why })?;
+            let event = Event::parse(&r.kind, r.schema_version, &r.payload);
+            Ok((position, event.map_err(|why| ReadError::Unreadable { position, why })?))
+        });
+        parsed.collect()
+    }
+
+    /// The last of the same: at most [`PAGE`], newest first.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn about_back_from(self, correlation: Uuid, until: i64, after: i64) -> Result<Vec<Recorded>, ReadError> {
         let rows = sqlx::query!(
             r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
-                 from event where correlation_id = $1 and position <= $2 order by position"#,
+                 from event where correlation_id = $1 and position > $2 and position <= $3 order by position desc limit $4"#,
             correlation,
-            position
+            after,
+            until,
+            PAGE as i64
         )
         .fetch_all(&self.0.pool)
         .await?;
         recorded!(self.0, rows)
+    }
+
+    /// Those events about a project that gave its environments their names, oldest first.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn namings(self, project: Uuid) -> Result<Vec<Recorded>, ReadError> {
+        let rows = sqlx::query!(
+            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
+                 from event where correlation_id = $1 and type in ('environment_created', 'environment_renamed') order by position"#,
+            project
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
+        recorded!(self.0, rows)
+    }
+
+    /// The last events that were about locks on a thing, oldest first: at most so many, and, where there are more, none of a
+    /// lock whose beginning is not among them.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn last_of_locks(self, lockable: Uuid) -> Result<Vec<Recorded>, ReadError> {
+        let rows = sqlx::query!(
+            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
+                 from event where stream_id = $1 and type in ('environment_locked', 'environment_unlocked', 'project_locked', 'project_unlocked', 'everything_locked', 'everything_unlocked')
+                order by stream_version desc limit $2"#,
+            lockable,
+            LOCK_EVENTS
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
+        let last: Result<Vec<Recorded>, ReadError> = recorded!(self.0, rows);
+        let mut last = last?;
+        last.reverse();
+        if last.len() as i64 == LOCK_EVENTS {
+            let ended = last.iter().position(|recorded| recorded.event.kind().0.ends_with("unlocked"));
+            last.drain(..=ended.unwrap_or(0));
+        }
+        Ok(last)
     }
 
     /// All events of some streams up to a position, oldest first.

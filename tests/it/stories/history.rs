@@ -120,6 +120,14 @@ fn the_history_of_settings_tells_who_changed_what_and_no_secret() {
         let last = told.lines().nth(2).unwrap().split(' ').next().unwrap();
         assert!(said.contains(&format!(" more: --before {last}, or a greater --limit.")), "{told}{said}");
         assert!(!s.coolops(&["history", "--settings"]).2.contains("more"));
+        // More than is read at once.
+        s.changes_a_variable("Staging", 4_500).await;
+        let told = lines(&printed(s, &["history", "--settings", "--project", "api", "--json", "--limit", "10000"]));
+        assert_eq!(told.iter().filter(|line| line["said"].to_string().contains("set V")).count(), 4_500);
+        assert!(told.windows(2).all(|two| two[0]["cursor"].as_i64() > two[1]["cursor"].as_i64()));
+        assert_eq!(told.last().unwrap()["type"], "project_created");
+        let (_, told, said) = s.coolops(&["history", "--settings", "--limit", "1"]);
+        assert!(told.contains("set V9=4499") && said.contains("There are more"), "{told}{said}");
     });
 }
 

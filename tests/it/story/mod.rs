@@ -6,6 +6,7 @@
 
 pub mod anchored;
 pub mod browser;
+mod changes;
 pub mod database;
 pub mod dice;
 pub mod given;
