@@ -31,6 +31,7 @@ use coolops::domain::build::{BuildRegistered, ButtonFor, Entry};
 use coolops::domain::deployment::*;
 use coolops::domain::event::{Actor, Event};
 use coolops::domain::ids::*;
+use coolops::domain::lock_events::{EnvironmentLocked, EnvironmentUnlocked, Lock};
 use coolops::domain::names::ImageRef;
 use coolops::domain::project::Unchecked;
 use coolops::keys::Keyring;
@@ -643,9 +644,38 @@ async fn seed(service: &Service, builds: u128) -> coolops::store::Store {
     store
 }
 
-/// Writes builds until the log has a million events, and what Slack was sent for each.
+/// A project that is locked and unlocked all day has so many events of that: ten years of 14 locks a day.
+const LOCKS: usize = 100_000;
+
+/// Locks and unlocks an environment, in turns.
+async fn lock_and_unlock(service: &Service, store: &coolops::store::Store) {
+    let (project_id, environment_id) = (ProjectId::of_slug("api"), EnvironmentId(service.environments().await[0]));
+    let ana = Person { team: "T0DEMO0001".into(), user: "U0ANA00001".into(), name: "ana".into() };
+    let actor = Actor::Slack { team: ana.team.clone(), user: ana.user.clone(), name: ana.name.clone() };
+    let project = store.directory().project(project_id).await.unwrap().unwrap().value;
+    let mut version = project.environment(environment_id).unwrap().version;
+    for _ in 0..LOCKS / 500 {
+        let mut append = Append::default();
+        for n in 0..500 {
+            let lock = Lock::new(ana.clone().into(), Some("a migration runs".into()), chrono::Utc::now(), None);
+            let event: Event = match n % 2 {
+                0 => EnvironmentLocked { project_id, environment_id, lock }.into(),
+                _ => {
+                    let (by, at) = (Some(ana.clone().into()), chrono::Utc::now());
+                    EnvironmentUnlocked { project_id, environment_id, lock, by, at }.into()
+                }
+            };
+            append.event(EventId(Uuid::new_v4()), &event, &actor, version);
+            version += 1;
+        }
+        store.append(append).await.unwrap();
+    }
+}
+
+/// Writes locks and builds until the log has a million events, and what Slack was sent for each build.
 async fn seed_million(service: &Service) -> i64 {
-    let store = seed(service, 1_000_000_u128.div_ceil(21)).await;
+    lock_and_unlock(service, &service.store(4).await).await;
+    let store = seed(service, (1_000_000 - LOCKS as u128).div_ceil(21)).await;
     let keys = Keyring::new(&service::MASTER_KEY.to_owned().into(), &[]).unwrap();
     let links = keys.links(service::LINK_KEY).unwrap();
     let mut cards: std::collections::HashMap<Uuid, (usize, Option<BuildCard>)> = std::collections::HashMap::new();
@@ -659,7 +689,7 @@ async fn seed_million(service: &Service) -> i64 {
             let entry = cards.entry(id).or_default();
             BuildCard::apply(&mut entry.1, &row.event().unwrap(), row.recorded_at());
             entry.0 += 1;
-            if entry.0 == 21 {
+            if entry.0 == 21 && entry.1.is_some() {
                 let (_, card) = cards.remove(&id).unwrap();
                 sent.push((id, row.position, render::render(&card.unwrap(), &links).bytes()));
             }

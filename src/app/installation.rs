@@ -11,10 +11,9 @@ use crate::domain::installation::Installation;
 use crate::domain::lock::Lock;
 use crate::domain::project::{LOCK_REMINDER_HOURS, Project};
 use crate::domain::rights::{AdministratorsChanged, Who};
-use crate::store::Store;
 use crate::store::append::{Append, AppendError};
 use crate::store::directory::Seen;
-use crate::store::log::ReadError;
+use crate::store::log::{Log, ReadError};
 
 /// People and groups that administer everything, at most.
 const ADMINISTRATORS_MAX: usize = 100;
@@ -76,16 +75,29 @@ impl Surroundings {
     }
 }
 
-/// What goes for everything, as the log has it.
+/// What goes for everything, as its events up to a position leave it; gone on with from what is known of it.
 ///
 /// # Errors
 /// When the database does not answer, or an event can't be read.
-pub(super) async fn of(store: &Store) -> Result<Seen<Installation>, ReadError> {
-    let mut seen = Seen { position: 0, value: Installation::default() };
-    for recorded in store.log().stream(installation_stream()).await? {
-        seen = Seen { position: recorded.position, value: seen.value.evolve(&recorded.event) };
+pub(super) async fn of(
+    log: Log<'_>,
+    known: Option<&Seen<Installation>>,
+    until: i64,
+) -> Result<Seen<Installation>, ReadError> {
+    let mut seen = match known {
+        Some(known) => Seen { position: known.position, value: known.value.clone() },
+        None => Seen { position: 0, value: Installation::default() },
+    };
+    loop {
+        let page = log.about_from(installation_stream(), seen.position, until).await?;
+        if page.is_empty() {
+            return Ok(seen);
+        }
+        seen = page.into_iter().fold(seen, |seen, recorded| Seen {
+            position: recorded.position,
+            value: seen.value.evolve(&recorded.event),
+        });
     }
-    Ok(seen)
 }
 
 impl App {
@@ -104,7 +116,8 @@ impl App {
     /// When the database does not answer, or an event can't be read.
     pub async fn installation_anew(&self) -> Result<Arc<Seen<Installation>>, ReadError> {
         let erasures = self.store.wake().erasures();
-        let seen = Arc::new(of(&self.store).await?);
+        let known = self.remembered().installation.read().expect("no holder of the lock panics").clone();
+        let seen = Arc::new(of(self.store.log(), known.as_deref(), i64::MAX).await?);
         if self.store.wake().erasures() != erasures {
             return Ok(seen);
         }

@@ -178,7 +178,7 @@ impl App {
     /// When the database does not answer, or an event can't be read.
     pub async fn reminder(&self, id: LockableId) -> Result<Option<Report>, ReadError> {
         let Some(about) = self.told_of_locks(id).await? else { return Ok(None) };
-        let events = self.store.log().stream(id.0).await?;
+        let events = self.store.log().last_of_locks(id.0).await?;
         let cards = lock_card::of_stream(&events, (id, &about.what));
         let now = self.store.clock().now();
         let last = cards.last().zip(about.remind_every);
@@ -425,7 +425,7 @@ impl App {
     /// What changed the lock of something last, by its position and id; and the last lock there that somebody took from
     /// its holder.
     async fn changed_last(&self, id: LockableId) -> Result<Option<((i64, EventId), Option<LockTaken>)>, ReadError> {
-        let events = self.store.log().stream(id.0).await?;
+        let events = self.store.log().last_of_locks(id.0).await?;
         let last = events.iter().rev().find(|e| lock_card::change(&e.event).is_some());
         let taken = events.iter().rev().find_map(|e| lock_card::taken(&e.event));
         Ok(last.map(|last| ((last.position, last.event_id), taken)))

@@ -13,6 +13,7 @@ pub mod deployments;
 pub mod dialogs;
 pub mod erasure;
 pub mod finding;
+mod folding;
 pub mod history;
 pub mod installation;
 pub mod lock_commands;
@@ -38,7 +39,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::domain::deployment::Deployment;
-use crate::domain::event::{Actor, DeploymentEvent, Event, Recorded, SettingsEvent};
+use crate::domain::event::{Actor, DeploymentEvent, Event};
 use crate::domain::ids::{DeploymentId, EnvironmentId, EventId, ProjectId, TokenId};
 use crate::domain::installation::Installation;
 use crate::domain::project::Project;
@@ -180,17 +181,6 @@ pub fn new_id() -> Uuid {
     Uuid::new_v4()
 }
 
-/// A project as its events leave it, with the position of the last.
-fn fold_project(events: Vec<Recorded>) -> Option<Seen<Project>> {
-    events.into_iter().fold(None, |seen: Option<Seen<Project>>, recorded| match (seen, &recorded.event) {
-        (None, Event::Settings(SettingsEvent::ProjectCreated(e))) => {
-            Some(Seen { position: recorded.position, value: Project::created(e) })
-        }
-        (Some(before), event) => Some(Seen { position: recorded.position, value: before.value.evolve(event) }),
-        (None, _) => None,
-    })
-}
-
 /// The id of an event that follows in a stream at a version: the same again for whoever decides the same anew, and another
 /// one for what says the same later.
 fn following(event: &Event, version: i32) -> EventId {
@@ -290,22 +280,19 @@ impl App {
         }
     }
 
-    /// The project, read anew.
-    async fn project_anew(&self, id: ProjectId) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
+    /// The project as the log has it now; from memory as far as it was read before.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event can't be read.
+    pub async fn project_anew(&self, id: ProjectId) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
         let erasures = self.store.wake().erasures();
         let known = self.remembered().projects.read().expect("no holder of the lock panics").get(&id).cloned();
         let Some(known) = known else { return Ok(self.remember(id, self.project_of_log(id).await?, erasures)) };
         // What was remembered is a fold of the log up to a position, and the log only grows.
-        let since = self.store.log().about_since(id.0, known.position).await?;
-        if since.is_empty() {
-            return Ok(Some(known));
+        match folding::gone_on(&self.store, &known).await? {
+            Some(seen) => Ok(self.remember(id, Some(seen), erasures)),
+            None => Ok(Some(known)),
         }
-        let begun = Seen { position: known.position, value: known.value.clone() };
-        let folded = since.into_iter().fold(begun, |seen, recorded| Seen {
-            position: recorded.position,
-            value: seen.value.evolve(&recorded.event),
-        });
-        Ok(self.remember(id, Some(folded), erasures))
     }
 
     /// Remembers a project as it was read; not where somebody was erased meanwhile.
@@ -330,16 +317,7 @@ impl App {
             return Ok(known);
         }
         let erasures = self.store.wake().erasures();
-        Ok(self.remember(id, fold_project(self.unproven.log().about(id.0).await?), erasures))
-    }
-
-    /// A project as the log has it. What is decided on, and what is run, is never taken from a row that somebody may
-    /// have changed: rows are for finding and listing.
-    ///
-    /// # Errors
-    /// When the database does not answer, or an event can't be read.
-    pub async fn project_of_log(&self, id: ProjectId) -> Result<Option<Seen<Project>>, ReadError> {
-        Ok(fold_project(self.store.log().about(id.0).await?))
+        Ok(self.remember(id, folding::project_until(&self.unproven, id, i64::MAX).await?, erasures))
     }
 
     /// A deployment as the log has it.

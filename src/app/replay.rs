@@ -81,6 +81,8 @@ impl App {
     /// # Errors
     /// As [`App::rebuild`].
     pub async fn rebuild_telling(&self, tell: &(impl Fn(i64, i64) + Sync)) -> Result<Rebuilt, ReadError> {
+        // From the log alone.
+        self.store.snapshots().forget().await?;
         if let Some(sound) = self.hold_rows_against(tell).await? {
             return self.with_work(sound).await;
         }

@@ -35,7 +35,7 @@ impl App {
         if !allowed {
             return Ok(None);
         }
-        let everything = super::installation::of(store).await?.value.lock;
+        let everything = super::installation::of(store.log(), None, i64::MAX).await?.value.lock;
         let standings = of(store, &project, everything.as_ref()).await?;
         Ok(Some((project, standings)))
     }

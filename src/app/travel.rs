@@ -7,10 +7,9 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::history::{NotTold, When};
-use super::{App, fold_project};
+use super::{App, folding, installation};
 use crate::domain::event::Recorded;
-use crate::domain::ids::{EnvironmentId, ProjectId, installation_stream};
-use crate::domain::installation::Installation;
+use crate::domain::ids::{EnvironmentId, ProjectId};
 use crate::domain::lock::Lock;
 use crate::domain::project::{Environment, Project};
 use crate::projections::standing::Standing;
@@ -48,9 +47,8 @@ impl App {
     /// When the database does not answer, or an event can't be read of the one that is asked for, or of the installation.
     pub async fn board(&self, when: When, only: Option<ProjectId>) -> Result<Board, ReadError> {
         let log = self.readers().log();
-        let told = log.streams_until(&[installation_stream()], when.position).await?;
-        let installation = told.iter().fold(Installation::default(), |so_far, r| so_far.evolve(&r.event));
-        let everything = installation.lock.filter(|lock| !lock.is_over(when.at));
+        let installation = installation::of(log, None, when.position).await?;
+        let everything = installation.value.lock.filter(|lock| !lock.is_over(when.at));
         let (mut projects, mut unread) = (Vec::new(), Vec::new());
         for row in self.readers().directory().projects().await? {
             if only.is_some_and(|id| id != row.id) {
@@ -76,7 +74,7 @@ impl App {
         everything: Option<&Lock>,
     ) -> Result<Option<(Project, Vec<Standing>)>, ReadError> {
         let log = self.readers().log();
-        let Some(seen) = fold_project(log.about_until(id.0, when.position).await?) else { return Ok(None) };
+        let Some(seen) = folding::project_until(self.readers(), id, when.position).await? else { return Ok(None) };
         let mut project = seen.value;
         let is_over = |lock: &Lock| lock.is_over(when.at);
         project.lock = project.lock.filter(|lock| !is_over(lock));

@@ -8,7 +8,7 @@ use super::actor::Actor;
 use super::deployment_events::{PressRefusal, StopReason};
 use super::event::{DeploymentEvent, Event, InstallationEvent, SettingsEvent};
 use super::ids::DeploymentId;
-use super::lock_events::{Lock, LockTaken};
+use super::lock_events::{Lock, LockTaken, Unlocked};
 use super::rights_events::{Denied, Rights, Who};
 use super::somebody::{self, Person, Somebody};
 
@@ -237,7 +237,7 @@ fn settings(event: &mut SettingsEvent, by: Option<&Subject>, visit: &mut Visit<'
     }
 }
 
-fn words(of: Option<&Subject>, text: &mut String, visit: &mut Visit<'_>) {
+pub(super) fn words(of: Option<&Subject>, text: &mut String, visit: &mut Visit<'_>) {
     if let Some(of) = of {
         visit(of, Part::Words, text);
     }
@@ -271,6 +271,15 @@ fn lock(lock: &mut Lock, visit: &mut Visit<'_>) {
     lock.reason.iter_mut().for_each(|reason| words(Some(&holder), reason, visit));
 }
 
+/// The locks of a thing as it stands.
+pub(super) fn locks(there: &mut Option<Lock>, gone: &mut Option<Unlocked>, visit: &mut Visit<'_>) {
+    there.iter_mut().for_each(|of| lock(of, visit));
+    if let Some(Unlocked { lock: of, by, at: _ }) = gone {
+        lock(of, visit);
+        by.iter_mut().for_each(|by| somebody(by, visit));
+    }
+}
+
 fn taken(taken: &mut LockTaken, visit: &mut Visit<'_>) {
     lock(&mut taken.lock, visit);
     somebody(&mut taken.by, visit);
@@ -293,7 +302,7 @@ fn everybody(named: &mut [Who], visit: &mut Visit<'_>) {
     named.iter_mut().for_each(|of| who(of, visit));
 }
 
-fn rights(rights: &mut Rights, visit: &mut Visit<'_>) {
+pub(super) fn rights(rights: &mut Rights, visit: &mut Visit<'_>) {
     let Rights { deploy, lock, stop, administer, other_workspaces: _, guests: _ } = rights;
     for named in [deploy, lock, stop].into_iter().flatten() {
         everybody(named, visit);

@@ -10,6 +10,7 @@ use super::event::{Event, SettingsEvent};
 use super::ids::*;
 use super::lock_events::{Lock, Unlocked};
 use super::names::{ImageRef, Invalid};
+use super::private;
 pub use super::project_events::*;
 use super::rights::Rights;
 
@@ -251,6 +252,17 @@ impl Project {
             ci: Vec::new(),
             environments: Vec::new(),
             version: 1,
+        }
+    }
+
+    /// Visits what is private of it, where texts are opened: each names its own key.
+    pub fn private(&mut self, visit: &mut private::Visit<'_>) {
+        let anybody = private::Subject::Operator(String::new());
+        self.hold.iter_mut().for_each(|reason| private::words(Some(&anybody), reason, visit));
+        private::locks(&mut self.lock, &mut self.unlocked, visit);
+        for environment in &mut self.environments {
+            private::locks(&mut environment.lock, &mut environment.unlocked, visit);
+            private::rights(&mut environment.rights, visit);
         }
     }
 

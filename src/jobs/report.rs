@@ -295,7 +295,7 @@ async fn broadcasts(job: SlackJob<'_>, report: &Report) -> anyhow::Result<bool> 
     if !report.went_wrong || !matches!(line.deployment.state(), State::Failed | State::TimedOut | State::Unknown) {
         return Ok(false);
     }
-    let project = job.app.project_of_log(line.deployment.of.project_id).await?;
+    let project = job.app.project_anew(line.deployment.of.project_id).await?;
     Ok(project.is_some_and(|p| p.value.environment(line.deployment.of.environment_id).is_some_and(|e| e.broadcasting)))
 }
 

@@ -31,7 +31,11 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
         };
     };
     let (what, project) = (about.what.as_str(), about.project.as_deref());
-    let events = store.log().stream(lockable.0).await?;
+    let events = match to_renew.is_empty() {
+        true => store.log().last_of_locks(lockable.0).await?,
+        // Of any that there ever was.
+        false => store.log().stream(lockable.0).await?,
+    };
     let now = store.clock().now();
     let since = now - TOLD_FOR;
     let cards = lock_card::of_stream(&events, (lockable, what));

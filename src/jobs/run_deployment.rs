@@ -294,7 +294,7 @@ impl Run<'_> {
             // Fetching it may have taken long.
             if let Some(own) = self.app.store.deployments().get(self.id).await?
                 && own.state() == State::Pulling
-                && let Some(project) = self.app.project_of_log(own.of.project_id).await?
+                && let Some(project) = self.app.project_anew(own.of.project_id).await?
             {
                 self.may_still(&own, &project.value).await?;
             }
@@ -520,11 +520,12 @@ impl Run<'_> {
     /// Reads what the container gets. The environment's variables win over the build's params; `COOLOPS_*` over both.
     async fn inputs(&self, deployment: &Deployment) -> Result<Inputs, Break> {
         let of = deployment.of;
-        let project = self.app.project_of_log(of.project_id).await?.ok_or(Break::Lose(Loss::ProjectMissing))?.value;
+        let seen = self.app.project_anew(of.project_id).await?.ok_or(Break::Lose(Loss::ProjectMissing))?;
+        let project = &seen.value;
         if let (Some(what), true) = (project.archived(of.environment_id), deployment.state().has_not_begun()) {
             return Err(Break::Withdraw(StopReason::Archived { what }));
         }
-        self.may_still(deployment, &project).await?;
+        self.may_still(deployment, project).await?;
         let build = self.app.build(of.build_id).await?.ok_or(Break::Lose(Loss::BuildMissing))?;
         let mut variables: Vec<(String, SecretString)> =
             build.params.iter().map(|p| (p.name.clone(), p.value.clone().into())).collect();

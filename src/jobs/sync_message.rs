@@ -103,8 +103,8 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
     let draft = Draft {
         build,
         // Where the project's messages go now, not where they went when it was announced.
-        channel: match job.app.project_of_log(card.project_id).await? {
-            Some(project) => project.value.channel,
+        channel: match job.app.project_anew(card.project_id).await? {
+            Some(project) => project.value.channel.clone(),
             None => card.channel.clone(),
         },
         form: Form::of(render::render(&card, &links)),

@@ -26,7 +26,7 @@ begin
   execute format('grant usage on sequence public.fence_seq to %I', app);
   execute format('grant insert, update, delete on public.project, public.token, public.build, public.deployment, public.boundary to %I', app);
   execute format('grant insert, update, delete on public.job, public.slack_message, public.slack_stray, public.slack_sent, public.slack_report, public.slack_report_stray, public.slack_person, public.rate_bucket, public.secret_value,
-                    public.worker, public.clock, public.tree_tile, public.checkpoint_place, public.ci_delivery, public.ci_refusal, public.log_tail, public.log_begun to %I', app);
+                    public.worker, public.clock, public.tree_tile, public.checkpoint_place, public.ci_delivery, public.ci_refusal, public.log_tail, public.log_begun, public.snapshot to %I', app);
   -- Whom a key is about stays as it was.
   execute format('grant insert, delete, update (name, key_id, nonce, ciphertext) on public.subject_key to %I', app);
   -- What was signed stays as it was.

@@ -25,6 +25,7 @@ pub mod rebuild;
 pub mod refusals;
 pub mod reports;
 pub mod secrets;
+pub mod snapshots;
 pub mod sums;
 pub mod tail;
 mod tuple;

@@ -90,7 +90,11 @@ impl Opener {
         Ok(true)
     }
 
-    fn opening<T>(
+    /// Anything with its private texts in plain, where they weren't erased.
+    ///
+    /// # Errors
+    /// [`ReadError::Locked`].
+    pub(super) fn opening<T>(
         &self,
         position: i64,
         mut of: T,

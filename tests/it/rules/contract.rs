@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use coolops::cli::events;
-use coolops::domain::event::{Event, contract};
+use coolops::domain::event::{Event, SettingsEvent, contract};
+use coolops::domain::private::{self, Subject};
+use coolops::domain::project::Project;
 use serde_json::Value;
 
 use crate::snapshot;
@@ -99,4 +101,42 @@ fn every_event_that_carries_a_seal_is_audited() {
         };
         assert_eq!(seals, event.seal().is_some(), "{}", contract.name);
     }
+}
+
+#[test]
+fn a_project_that_is_opened_after_its_events_is_as_if_each_had_been_opened() {
+    // A chunk of output is no event of the log.
+    let all: Vec<Event> = contract()
+        .iter()
+        .filter(|c| c.name != "deployment_logged")
+        .map(|c| Event::parse(c.name, c.version, &c.example.to_string()).unwrap())
+        .collect();
+    let created = all.iter().find_map(|event| match event {
+        Event::Settings(SettingsEvent::ProjectCreated(e)) => Some(e),
+        _ => None,
+    });
+    let created = created.unwrap();
+    let environment = all.iter().find(|event| event.kind().0 == "environment_created").unwrap();
+    let mut opens: usize = 0;
+    for event in &all {
+        let before = Project::created(created).evolve(environment);
+        let mut opened = event.clone();
+        let mut texts = 0;
+        let anybody = Subject::Operator(String::new());
+        private::event(&mut opened, Some(&anybody), &mut |_, _, text| {
+            texts += 1;
+            text.push_str(" in plain");
+            true
+        });
+        let mut later = before.clone().evolve(event);
+        later.private(&mut |_, _, text| {
+            text.push_str(" in plain");
+            true
+        });
+        let each = before.clone().evolve(&opened);
+        assert_eq!(later, each, "{}", event.kind().0);
+        opens += usize::from(texts > 0 && each != before);
+    }
+    // Locks come and go, of an environment and of a project; rights, and a legal hold.
+    assert_eq!(opens, 6);
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use axum::http::StatusCode;
+use coolops::app::erasure::Whom;
 use coolops::app::history::When;
 use coolops::app::status;
 use coolops::domain::event::{Event, Recorded, SettingsEvent};
@@ -15,7 +16,7 @@ use coolops::projections::timed::Timed;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::story::{Story, build, story};
+use crate::story::{Story, build, operator, story};
 
 /// Presses, a failure, a line, a lock that keeps somebody waiting, one who cancels, an environment that comes and one that goes.
 async fn a_busy_day(s: &Story) {
@@ -35,16 +36,11 @@ async fn a_busy_day(s: &Story) {
     s.container_ends("master-1", 0).await;
     s.writes("ana", "lock api Production until tomorrow because of the audit").await;
     s.presses("ben", "master-3", "Production").await;
-    s.app.create_environment(s.project(), "Canary", None, &crate::story::operator()).await.unwrap();
+    s.app.create_environment(s.project(), "Canary", None, &operator()).await.unwrap();
     s.writes("ana", "unlock api Production").await;
     s.container_ends("master-3", 0).await;
     s.app
-        .change_environment(
-            s.project(),
-            "Canary",
-            coolops::domain::settings::EnvironmentChange::Archive,
-            &crate::story::operator(),
-        )
+        .change_environment(s.project(), "Canary", coolops::domain::settings::EnvironmentChange::Archive, &operator())
         .await
         .unwrap();
 }
@@ -228,5 +224,66 @@ fn the_board_shows_all_projects_now_and_then_to_whoever_has_its_link() {
             assert_eq!(s.get(&wrong).await.0, StatusCode::NOT_FOUND, "{wrong}");
         }
         assert_eq!(s.get(&link.replace("at=5", "at=999999")).await.0, StatusCode::BAD_REQUEST);
+    });
+}
+
+#[test]
+fn a_project_that_was_changed_very_often_is_folded_from_snapshots_that_nobody_else_can_make() {
+    story(async |s| {
+        s.writes("ana", "lock api Staging because of the audit").await;
+        s.changes_a_variable("Staging", 4_100).await;
+        s.writes("ana", "unlock api Staging").await;
+        s.writes("ben", "lock api Production").await;
+        let log = s.app.store.log().after(0, 10_000).await.unwrap().into_iter().map(Result::unwrap).collect::<Vec<_>>();
+        let project = s.project();
+        // Nobody has asked since the rows were made anew.
+        let kept = async || s.database.numbers("select position from snapshot order by position").await;
+        assert_eq!(kept().await, Vec::<i64>::new());
+        let head = log.last().unwrap().position;
+        let at = async |position: i64| {
+            let when = s.app.when(Moment::Position(position)).await.unwrap();
+            s.app.board(when, None).await.unwrap().projects
+        };
+        let says = |position: i64| folded(&log[..usize::try_from(position).unwrap()]).into_iter().collect::<Vec<_>>();
+        assert_eq!(at(head).await, says(head));
+        let snapshots = kept().await;
+        let [first, second] = snapshots[..] else { panic!("{snapshots:?}") };
+        assert_eq!((second - first, first), (2_000, 2_000), "each is one page behind the other");
+        for position in [1, first - 1, first, first + 1, second, second + 1, head] {
+            assert_eq!(at(position).await, says(position), "at {position}");
+        }
+        assert_eq!(kept().await, snapshots);
+        // Whoever can write rows can't make one that is believed.
+        let words = "select ciphertext = (select ciphertext from snapshot where position = 2000) from snapshot where position = 4000";
+        for edit in [
+            "update snapshot set ciphertext = set_byte(ciphertext, 20, get_byte(ciphertext, 20) # 1) where position = 4000",
+            "update snapshot s set ciphertext = o.ciphertext, nonce = o.nonce from snapshot o where s.position = 4000 and o.position = 2000",
+            "update snapshot set key_id = 'another' where position = 4000",
+            "delete from snapshot where position = 4000; update snapshot set position = 4000 where position = 2000",
+        ] {
+            s.database.execute(edit).await;
+            assert_eq!(at(head).await, says(head), "{edit}");
+            assert_eq!(kept().await, snapshots, "it was written anew: {edit}");
+            let anew = s.app.project_of_log(project).await.unwrap().unwrap().value;
+            assert_eq!(Some(&anew), says(head).first().map(|(project, _)| project), "{edit}");
+        }
+        assert_eq!(s.database.text(&format!("select ({words})::text")).await, "false");
+        // Whose name is in one is erased there with their key.
+        let lock_then = async || {
+            let projects = at(second).await;
+            let staging = projects[0].0.environments.iter().find(|there| there.name == "Staging").unwrap();
+            staging.lock.clone().unwrap()
+        };
+        let held = lock_then().await;
+        assert_eq!((held.holder.name(), held.reason.as_deref()), ("ana", Some("of the audit")));
+        let whom = Whom { text: "ana", is_operator: false };
+        s.app.erase_person(whom, "asked for it", &operator()).await.unwrap();
+        s.settle().await;
+        let erased = lock_then().await;
+        assert_eq!((erased.holder.name(), erased.reason.as_deref()), ("a former member", Some("(erased)")));
+        // A replay asks the log alone.
+        s.app.rebuild().await.unwrap();
+        assert_eq!(kept().await, Vec::<i64>::new());
+        s.writes("ben", "unlock api Production").await;
     });
 }
