@@ -23,7 +23,7 @@ use crate::proof::{chain, tree};
 use crate::slack::render::{self, RENDER_VERSION};
 use crate::store::Store;
 use crate::store::copy_out::{Row, Snapshot};
-use crate::store::log::ReadError;
+use crate::store::log::{Head, ReadError};
 use crate::store::messages::Audited;
 use crate::store::sums::{Differing, Each, Sums};
 use crate::telemetry::causes;
@@ -90,8 +90,8 @@ struct Audit<'a> {
     previous: chain::Hash,
     /// The chain does not hold: nothing after that can be judged.
     broken: bool,
-    /// The head as it stood before the scan: the log must reach it, with that hash.
-    head: (i64, Vec<u8>),
+    /// The head as it stood before the scan: the log must reach it, with that hash, at that time.
+    head: Option<Head>,
     sent: HashMap<BuildId, Audited>,
     cards: HashMap<BuildId, Option<BuildCard>>,
     /// Messages that are not what the log says, and the digests that they had.
@@ -123,7 +123,7 @@ impl App {
     /// When the database does not answer.
     pub async fn audit(&self, messages: bool) -> Result<Report, sqlx::Error> {
         let evidence = self.evidence().await?;
-        let head = self.store.log().head().await?;
+        let head = self.store.log().head_there().await?;
         let mut snapshot = self.store.snapshot().await?;
         let mut audit = Audit {
             app: self,
@@ -167,6 +167,7 @@ impl App {
             true => Vec::new(),
             false => rows_that_differ(&mut snapshot).await?,
         };
+        let misnamed = if broken { Vec::new() } else { snapshot.misnamed().await? };
         snapshot.close().await?;
         let (erased, missing_keys, destroyed_keys) = (audit.erased, audit.missing_keys, audit.destroyed_keys);
         let comparable = report.locked.is_empty();
@@ -189,16 +190,23 @@ impl App {
         report.kept_outside = !self.keeping.places.is_empty();
         if !broken {
             let next = report.events + 1;
-            if report.events < head.0 {
-                let said = format!("event {next}: missing (event_head says that there are {})", head.0);
+            let there = head.map_or(0, |head| head.position);
+            if report.events < there {
+                let said = format!("event {next}: missing (event_head says that there are {there})");
                 report.find(Finding::at(Kind::CutTail, next, said));
             }
             // What was appended since the head was read moved it.
-            let now = self.store.log().head().await?;
-            if report.events > now.0 {
-                let (first, there) = (now.0 + 1, now.0);
-                let said = format!("event {first}: inserted (event_head says that there are {there})");
-                report.find(Finding::at(Kind::InsertedEvent, first, said));
+            match self.store.log().head_there().await? {
+                None => {
+                    let said = "event_head is empty, so nothing can be appended; restore its row, or the database, from a dump";
+                    report.find(Finding::at(Kind::RewrittenHead, report.events.max(1), said));
+                }
+                Some(now) if report.events > now.position => {
+                    let (first, there) = (now.position + 1, now.position);
+                    let said = format!("event {first}: inserted (event_head says that there are {there})");
+                    report.find(Finding::at(Kind::InsertedEvent, first, said));
+                }
+                Some(_) => {}
             }
             for (build, sent) in sent {
                 let said = format!("message of build {build}: sent_position is not in the log");
@@ -208,16 +216,14 @@ impl App {
         let judged = anchors.judge(broken);
         (report.checkpoints, report.outside, report.covered) = (judged.fitting, judged.outside, judged.covered);
         report.given_up = judged.given_up;
-        if report.kept_outside && judged.outside == 0 && report.events > 0 && !broken {
+        let is_known = !self.keeping.believed.is_empty();
+        if report.kept_outside && is_known && judged.outside == 0 && report.events > 0 && !broken {
             let said = "no checkpoint of this log is kept in any of the places: nothing outside bears it out";
             report.find(Finding::of(Kind::MissingCheckpoint, said));
         }
         report.two_histories = judged.two_histories;
         judged.findings.into_iter().for_each(|finding| report.find(finding));
-        for trigger in self.store.log().unguarded().await? {
-            let said = format!(
-                "the trigger {trigger} is gone or switched off: the database does not refuse changes any more; coolops migrate makes no other one, restore it from a dump of the schema"
-            );
+        for said in self.store.log().unguarded().await? {
             report.find(Finding::of(Kind::Unguarded, said));
         }
         if !broken {
@@ -228,6 +234,7 @@ impl App {
                 report.find(Finding::at(Kind::MissingKey, *position, said));
             }
         }
+        self.hold_names_against_log(misnamed, &mut report).await?;
         let erasing = self.store.jobs().is_erasing().await?;
         report.rows_unchecked = erasing || !report.locked.is_empty();
         let destroyed: Vec<SubjectKeyId> = destroyed_keys.iter().copied().collect();
@@ -270,6 +277,24 @@ impl App {
         }
         checkpoints.close_log(why).await?;
         Ok(Some(why.clone()))
+    }
+
+    /// Holds what people are called where their keys are against what events call them.
+    async fn hold_names_against_log(
+        &self,
+        misnamed: Vec<(Vec<SubjectKeyId>, String, String)>,
+        report: &mut Report,
+    ) -> Result<(), sqlx::Error> {
+        for (keys, id, name) in misnamed {
+            // It may be on its way into the log.
+            if !self.store.subjects().is_called(&keys, &name).await? {
+                let said = format!(
+                    "subject_key calls {id} {name}, and no event does; what somebody is erased by is their id (coolops person list)"
+                );
+                report.find(Finding::of(Kind::ChangedRow, said));
+            }
+        }
+        Ok(())
     }
 
     /// Holds where messages are edited against where they were posted, as the log says; tells whose are elsewhere.
@@ -350,6 +375,10 @@ impl App {
                     format!("token {token} of project {project}: it is in its table and not in the log; {next}"),
                 )),
             }
+        }
+        for (project, token) in tokens.into_keys() {
+            let at = projects.get(&project);
+            report.find(changed(at, format!("token {token} of project {project}: its row is missing; {next}")));
         }
         let rows: BTreeSet<DeploymentId> = self.store.deployments().open().await?.into_iter().collect();
         let known: BTreeSet<DeploymentId> = open.keys().copied().collect();
@@ -472,9 +501,18 @@ impl Audit<'_> {
             let said = format!("event {expected}: chain_hash (its header or time was changed, or an event before it)");
             return Some(Finding::at(Kind::EditedHeader, expected, said));
         }
-        if expected == self.head.0 && self.head.1 != link {
-            let said = format!("event {expected}: event_head has another chain_hash");
-            return Some(Finding::at(Kind::RewrittenHead, expected, said));
+        if let Some(head) = self.head.as_ref().filter(|head| head.position == expected) {
+            if head.hash != link {
+                let said = format!("event {expected}: event_head has another chain_hash");
+                return Some(Finding::at(Kind::RewrittenHead, expected, said));
+            }
+            if head.last_at != row.recorded_at() {
+                let (said, at) = (head.last_at, row.recorded_at());
+                let said = format!(
+                    "event {expected}: event_head says that it was recorded at {said}, and not at {at}; later events would be recorded then"
+                );
+                self.report.find(Finding::at(Kind::RewrittenHead, expected, said));
+            }
         }
         self.previous = link;
         self.report.events = expected;

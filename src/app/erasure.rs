@@ -50,7 +50,7 @@ pub struct ErasedPerson {
 }
 
 fn is_erasure_of(recorded: &Recorded, key: SubjectKeyId) -> bool {
-    matches!(&recorded.event, Event::Installation(InstallationEvent::PersonErased(e)) if e.key == key)
+    matches!(&recorded.event, Event::Installation(InstallationEvent::PersonErased(e)) if e.key == key || e.others.contains(&key))
 }
 
 impl App {
@@ -66,7 +66,8 @@ impl App {
             self.store.subjects().people().await?.into_iter().filter(|of| of.kind == kind).collect();
         let by_id: Vec<&Erasable> = people.iter().filter(|of| of.id == text).collect();
         let by_name = || people.iter().filter(|of| of.name.as_ref().is_some_and(|n| n.eq_ignore_ascii_case(text)));
-        let found: Vec<&Erasable> = if by_id.is_empty() { by_name().collect() } else { by_id };
+        let is_by_name = by_id.is_empty();
+        let found: Vec<&Erasable> = if is_by_name { by_name().collect() } else { by_id };
         let who = match &found[..] {
             [who] => Erasable::clone(who),
             [] => {
@@ -81,16 +82,23 @@ impl App {
                 return Err(refused(ErasureRefusal::Several(ids.len(), ids.join(", "))));
             }
         };
+        // Who is called what is in a table that somebody may have changed, and what is erased does not come back.
+        if let (true, Some(name)) = (is_by_name, &who.name)
+            && !self.store.subjects().is_called(&who.keys, name).await?
+        {
+            return Err(refused(ErasureRefusal::NotCalledSo(who.id, name.clone())));
+        }
         let involved = self.involved(&who).await?;
-        let mut keys = who.keys.iter().copied();
-        let key = keys.next().unwrap_or(SubjectKeyId(Uuid::nil()));
-        let event = erasure::person(&involved, (key, keys.collect()), reason).map_err(refused)?;
         for _ in 0..ATTEMPTS {
             let recorded = self.store.log().about(installation_stream()).await?;
-            if recorded.iter().any(|recorded| is_erasure_of(recorded, key)) {
+            let is_erased = |key: &SubjectKeyId| recorded.iter().any(|recorded| is_erasure_of(recorded, *key));
+            let (erased, keys): (Vec<SubjectKeyId>, Vec<_>) = who.keys.iter().partition(|key| is_erased(key));
+            for key in &erased {
                 // Whoever was to do it did not come to the end.
-                self.store.jobs().want(Task::ErasePerson(key)).await?;
-            } else {
+                self.store.jobs().want(Task::ErasePerson(*key)).await?;
+            }
+            if let Some((key, others)) = keys.split_first() {
+                let event = erasure::person(&involved, (*key, others.to_vec()), reason).map_err(refused)?;
                 let version = recorded.last().map_or(0, |last| last.version);
                 let mut append = Append::default();
                 record(&mut append, new_event_id(), &event, actor, version);
@@ -158,49 +166,55 @@ impl App {
         Ok(involved)
     }
 
-    /// Destroys a key of which an event says that it is to be destroyed, and has what named its owner made anew. `false` while
-    /// something is in the way that began since: nothing is destroyed then.
+    /// Destroys a key of which an event says that it is to be destroyed, and has what named its owner made anew. What they do
+    /// since is under another key. `false` while a project is held, or a deployment is under way that named them under this
+    /// one, as a press does that came at that moment: nothing is destroyed then.
     ///
     /// # Errors
     /// When the database does not answer, or an event can't be read.
     pub async fn destroy_person(&self, key: SubjectKeyId) -> Result<bool, ReadError> {
-        let people = self.store.subjects().people().await?;
-        if let Some(who) = people.iter().find(|of| of.keys.contains(&key))
-            && self.involved(who).await?.is_free().is_err()
-        {
-            return Ok(false);
-        }
         let said = self.store.log().about(installation_stream()).await?;
         let Some(said) = said.iter().find(|recorded| is_erasure_of(recorded, key)) else { return Ok(true) };
-        self.store.subjects().destroy(key).await?;
         let others = match &said.event {
             Event::Installation(InstallationEvent::PersonErased(e)) => e.others.clone(),
             _ => Vec::new(),
         };
+        let keys: Vec<SubjectKeyId> = std::iter::once(key).chain(others).collect();
+        let mut stories = Vec::new();
+        for key in &keys {
+            stories.extend(self.store.subjects().stories_of(*key).await?);
+        }
+        let under_way: HashSet<Uuid> = self.store.deployments().open().await?.into_iter().map(|id| id.0).collect();
+        let people = self.store.subjects().people().await?;
+        if let Some(who) = people.iter().find(|of| of.keys.contains(&key))
+            && (stories.iter().any(|(_, stream, _)| under_way.contains(stream))
+                || self.involved(who).await?.held.is_some())
+        {
+            return Ok(false);
+        }
+        self.store.subjects().destroy(&keys).await?;
         let (mut after, mut asked) = (Duration::ZERO, HashSet::new());
-        for key in std::iter::once(key).chain(others) {
-            for (kind, stream, correlation) in self.store.subjects().stories_of(key).await? {
-                match kind.as_str() {
-                    "deployment" => {
-                        // Once for all its deployments. Whoever was erased just before had it edited for themselves alone.
-                        if asked.insert(correlation) {
-                            self.edit_out(BuildId(correlation), after).await?;
-                        }
-                        let reports = self.store.reports().renew(stream).await?;
-                        let task = Task::Report(DeploymentId(stream));
-                        // Also where there is none, if one may be on its way.
-                        if reports > 0 || !self.store.jobs().is_idle(task).await? {
-                            self.store.jobs().want_within(task, after).await?;
-                        }
-                        after += APART * (1 + u32::try_from(reports).unwrap_or(0));
+        for (kind, stream, correlation) in stories {
+            match kind.as_str() {
+                "deployment" => {
+                    // Once for all its deployments. Whoever was erased just before had it edited for themselves alone.
+                    if asked.insert(correlation) {
+                        self.edit_out(BuildId(correlation), after).await?;
                     }
-                    "project" | "environment" | "installation" => {
-                        let reports = self.store.reports().renew(stream).await?;
-                        self.store.jobs().want_within(Task::ReportLock(LockableId(stream)), after).await?;
-                        after += APART * u32::try_from(reports).unwrap_or(0);
+                    let reports = self.store.reports().renew(stream).await?;
+                    let task = Task::Report(DeploymentId(stream));
+                    // Also where there is none, if one may be on its way.
+                    if reports > 0 || !self.store.jobs().is_idle(task).await? {
+                        self.store.jobs().want_within(task, after).await?;
                     }
-                    _ => {}
+                    after += APART * (1 + u32::try_from(reports).unwrap_or(0));
                 }
+                "project" | "environment" | "installation" => {
+                    let reports = self.store.reports().renew(stream).await?;
+                    self.store.jobs().want_within(Task::ReportLock(LockableId(stream)), after).await?;
+                    after += APART * u32::try_from(reports).unwrap_or(0);
+                }
+                _ => {}
             }
         }
         self.rebuild().await?;

@@ -109,7 +109,10 @@ pub fn between(before: &Board, after: &Board) -> Vec<Difference> {
             let differs =
                 |what: String| Difference { project: project.slug.clone(), environment: standing.name.clone(), what };
             match known.get(&standing.environment.0) {
-                None => differences.push(differs("is new".to_owned())),
+                None => {
+                    differences.push(differs("is new".to_owned()));
+                    differences.extend(changes(&standing.before_all(), standing).into_iter().map(differs));
+                }
                 Some(was) => {
                     differences.extend(changes(was, standing).into_iter().map(differs));
                     let is_set_otherwise = before
@@ -215,7 +218,8 @@ fn changes(before: &Standing, after: &Standing) -> Vec<String> {
         }
     }
     for lock in after.locks.iter().filter(|lock| !same(lock, &before.locks)) {
-        changes.push(format!("is locked{} by {}", locked_with(lock.scope), lock.holder.name()));
+        let why = lock.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        changes.push(format!("is locked{} by {}{why}", locked_with(lock.scope), lock.holder.name()));
     }
     for lock in before.locks.iter().filter(|lock| !same(lock, &after.locks)) {
         changes.push(format!("is not locked{} by {} any more", locked_with(lock.scope), lock.holder.name()));

@@ -15,6 +15,7 @@ use crate::domain::deployment::{Deployment, LeftOut, Stand, State, StopReason, V
 use crate::domain::erasure_events::OutputGone;
 use crate::domain::event::Actor;
 use crate::domain::ids::DeploymentId;
+use crate::domain::names;
 use crate::projections::timed::Timed;
 use crate::projections::words::Words;
 
@@ -201,10 +202,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             return deploy::again(&app, find(&deployment).await?, &consent).await;
         }
         Command::Stop { deployment, reason } => {
-            anyhow::ensure!(!reason.trim().is_empty(), "--reason is empty; say why, it is recorded and shown in Slack");
+            let reason = names::reason(&reason)?;
             let actor = operator();
             let Actor::Operator { login } = &actor else { unreachable!("an operator sits here") };
-            let reason = StopReason::Operator { by: login.clone(), reason: reason.trim().to_owned() };
+            let reason = StopReason::Operator { by: login.clone(), reason };
             let stopped = app.stop(find(&deployment).await?, &reason, &actor).await?;
             let words = if stopped.state().is_over() { "is cancelled" } else { "is being stopped" };
             output::line(&format!(
@@ -230,12 +231,12 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
         }
         Command::Resolve { deployment, r#as, reason } => {
-            anyhow::ensure!(!reason.trim().is_empty(), "--reason is empty; say why you think so, it is recorded");
+            let reason = names::reason(&reason)?;
             let verdict = match r#as {
                 As::Succeeded => Verdict::Succeeded,
                 As::Failed => Verdict::Failed,
             };
-            let resolved = app.resolve(find(&deployment).await?, verdict, reason.trim(), &operator()).await?;
+            let resolved = app.resolve(find(&deployment).await?, verdict, &reason, &operator()).await?;
             output::line(&format!(
                 "{} → {} is {}; {} is open again.",
                 resolved.build_name,

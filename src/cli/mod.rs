@@ -168,7 +168,10 @@ pub fn main(commit: Option<&str>) -> ExitCode {
         Err(e) => return fail(&anyhow::Error::from(e).context("the runtime can't start")),
     };
     match runtime.block_on(run(cli.command)) {
-        Ok(code) => code,
+        Ok(code) => match output::failed() {
+            None => code,
+            Some(why) => fail(&anyhow::anyhow!("not all that was to be printed could be written: {why}")),
+        },
         Err(e) => fail(&e),
     }
 }

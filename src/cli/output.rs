@@ -1,6 +1,7 @@
 //! What commands print: lines and tables for people, JSON for machines.
 
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -15,9 +16,26 @@ pub struct Format {
     pub json: bool,
 }
 
-/// Prints a line. A closed pipe is not an error: whoever read has enough.
+/// What kept something from being printed, first: a full disk, not a closed pipe. Whoever read that has enough.
+static FAILED: OnceLock<std::io::Error> = OnceLock::new();
+
+fn noted(written: std::io::Result<()>) {
+    if let Err(why) = written
+        && why.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _ = FAILED.set(why);
+    }
+}
+
+/// What kept something of all that was printed from getting there; asked once at the end.
+pub fn failed() -> Option<&'static std::io::Error> {
+    noted(std::io::stdout().flush());
+    FAILED.get()
+}
+
+/// Prints a line.
 pub fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
+    noted(writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n')));
 }
 
 /// Says something to the person at the terminal that a pipe should not get.
@@ -33,7 +51,7 @@ pub fn is_coloured() -> bool {
 
 /// Prints bytes as they are.
 pub fn bytes(bytes: &[u8]) {
-    let _ = std::io::stdout().write_all(bytes);
+    noted(std::io::stdout().write_all(bytes));
 }
 
 /// Prints a value as JSON.

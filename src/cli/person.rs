@@ -56,10 +56,13 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Erase { who, operator: is_operator, reason } => {
             let erased = app.erase_person(Whom { text: &who, is_operator }, &reason, &operator()).await?;
-            let name = erased.who.name.as_deref().unwrap_or(&erased.who.id);
+            let who = match &erased.who.name {
+                Some(name) => format!("{name} ({})", erased.who.id),
+                None => erased.who.id.clone(),
+            };
             output::line(&format!(
                 "{} is being erased: from the history at once, from what Slack shows as Slack takes the edits.",
-                output::safe(name)
+                output::safe(&who)
             ));
             if erased.in_plain > 0 {
                 output::hint(&format!(

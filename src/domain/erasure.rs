@@ -4,17 +4,15 @@ use super::deployment::{Deployment, State};
 use super::erasure_events::{OutputErased, OutputGone, PersonErased};
 use super::event::Event;
 use super::ids::SubjectKeyId;
-use super::names::REASON_MAX;
+use super::names::{self, Invalid};
 use super::project::Project;
 
 /// Why nothing is erased.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the sentence says it")]
 pub enum ErasureRefusal {
-    #[error("--reason is empty; say why, it is recorded for ever")]
-    NoReason,
-    #[error("the reason has {0} characters; it has {REASON_MAX} at most")]
-    LongReason(usize),
+    #[error("{0}")]
+    Reason(Invalid),
     #[error("{build} on {environment} is {state}, and not over; {}", next(.undecided))]
     UnderWay { build: String, environment: String, state: &'static str, undecided: bool },
     #[error("the reason names whoever is erased, and it is kept for ever; say it without {0}")]
@@ -33,6 +31,10 @@ pub enum ErasureRefusal {
     Nobody(String, String),
     #[error("there is no deployment {0}; see: coolops deployment list")]
     NoDeployment(String),
+    #[error(
+        "no event calls {0} {1}, the table of keys does: somebody changed it (coolops audit verify tells more); write the id of whom you mean"
+    )]
+    NotCalledSo(String, String),
     #[error("{0} are called so; write the id: {1}")]
     Several(usize, String),
 }
@@ -48,12 +50,7 @@ fn next(undecided: &bool) -> &'static str {
 
 /// A reason as it is recorded.
 fn reason(text: &str) -> Result<String, ErasureRefusal> {
-    let text = text.trim();
-    match text.chars().count() {
-        0 => Err(ErasureRefusal::NoReason),
-        length if length > REASON_MAX => Err(ErasureRefusal::LongReason(length)),
-        _ => Ok(text.to_owned()),
-    }
+    names::reason(text).map_err(ErasureRefusal::Reason)
 }
 
 /// Decides that a deployment's output is erased; `key` is that of its lines in events.

@@ -13,6 +13,21 @@ pub use coolops_client::limits::{
 /// Characters in a reason that somebody gives, at most.
 pub const REASON_MAX: usize = 500;
 
+/// A reason that somebody gives, as it is recorded.
+///
+/// # Errors
+/// When it says nothing, or too much.
+pub fn reason(text: &str) -> Result<String, Invalid> {
+    let text = text.trim();
+    match text.chars().count() {
+        0 => Err(Invalid("the reason is empty; say why, it is recorded".to_owned())),
+        length if length > REASON_MAX => {
+            Err(Invalid(format!("the reason has {length} characters; it has {REASON_MAX} at most")))
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
 /// Checks a project's slug: `a-z 0-9 -`, 1 to 40 characters, not starting or ending with a dash.
 ///
 /// # Errors

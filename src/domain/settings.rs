@@ -6,7 +6,6 @@
 use super::ci_rules::{self, CiRules};
 use super::event::Event;
 use super::ids::*;
-use super::names::REASON_MAX;
 use super::names::{self, ImageRef, Invalid};
 use super::project::*;
 use super::rights::{EnvironmentRightsChanged, Right, Rights};
@@ -161,17 +160,8 @@ impl Project {
                 ProjectOutputKeptChanged { project_id, days }.into()
             }
             ProjectChange::Hold(reason) => {
-                let reason = reason.map(|reason| reason.trim().to_owned());
-                match reason.as_ref().map(|reason| reason.chars().count()) {
-                    Some(0) => return Err(Invalid("--reason is empty; say why, it is recorded".to_owned()).into()),
-                    Some(length) if length > REASON_MAX => {
-                        return Err(Invalid(format!(
-                            "the reason has {length} characters; it has {REASON_MAX} at most"
-                        ))
-                        .into());
-                    }
-                    _ => ProjectHoldChanged { project_id, reason }.into(),
-                }
+                let reason = reason.map(|reason| names::reason(&reason)).transpose()?;
+                ProjectHoldChanged { project_id, reason }.into()
             }
             ProjectChange::UncheckedImage(then) => ProjectUncheckedImageChanged { project_id, then }.into(),
             ProjectChange::Params(params) => {

@@ -25,6 +25,13 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// The same before anything had happened there.
+    #[must_use]
+    pub fn before_all(&self) -> Self {
+        let (environment, name) = (self.environment, self.name.clone());
+        Self { environment, name, protected: false, locks: Vec::new(), good: None, failed: None, open: Vec::new() }
+    }
+
     /// How the open environments of a project stand, in the order of their buttons. `deployments` are those that are
     /// open there, and of each environment the last that ended and the last that went well, in any order; `everything` is the
     /// lock on everything.

@@ -1,6 +1,6 @@
 //! Reading the whole log in one pass: `COPY … TO STDOUT (FORMAT binary)` on a connection of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Buf, BytesMut};
 use chrono::{DateTime, Duration, Utc};
@@ -200,6 +200,26 @@ impl Snapshot {
     /// The keys of private texts that are in it.
     pub fn keys(&self) -> Vec<SubjectKeyId> {
         self.opener.keys()
+    }
+
+    /// The people whose rows call them what nothing that was read under their keys does: the keys, the id, the name. Of those
+    /// whom nothing names that was read nothing is told.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn misnamed(&mut self) -> Result<Vec<(Vec<SubjectKeyId>, String, String)>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select array_agg(id) as "ids!", subject, array_agg(distinct name) filter (where name is not null) as "names!: Vec<String>"
+                 from subject_key where kind = 'person' group by subject having count(name) > 0 order by subject"#
+        );
+        let rows = rows.fetch_all(&mut self.connection).await?.into_iter();
+        let misnamed = rows.flat_map(|r| {
+            let called: BTreeSet<String> = r.ids.iter().flat_map(|key| self.opener.called(*key)).collect();
+            let keys: Vec<SubjectKeyId> = r.ids.into_iter().map(SubjectKeyId).collect();
+            let wrong = r.names.into_iter().filter(move |name| !called.is_empty() && !called.contains(name));
+            wrong.map(move |name| (keys.clone(), r.subject.clone(), name))
+        });
+        Ok(misnamed.collect())
     }
 
     /// Whether no row says how far anything has got, as in a database whose rows are lost.

@@ -151,6 +151,11 @@ impl Store {
     }
 }
 
+/// Whether a text may be somebody's id in Slack.
+fn is_an_id(user: &str) -> bool {
+    user.len() >= 9 && user.starts_with(['U', 'W', 'u', 'w']) && user.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
 /// The ids of a page of deployments, by what else is asked beside what is always asked.
 macro_rules! page {
     ($self:ident, $asked:ident, $before:ident, $limit:ident, $where:literal, $argument:expr) => {{
@@ -194,7 +199,8 @@ impl History<'_> {
         // Each kind of question has a statement of its own, and so a plan with the index that it needs.
         let ids = match (asked.project, &asked.user) {
             (Some(project), _) => page!(self, asked, before, limit, "d.project_id = $8", project.0),
-            (None, Some(user)) => page!(
+            // By an id they are looked through: names are what people ask for.
+            (None, Some(user)) if !is_an_id(user) => page!(
                 self,
                 asked,
                 before,
@@ -202,7 +208,7 @@ impl History<'_> {
                 "lower(coalesce(d.doc->'requested_by'->>'name', d.doc->'requested_by'->>'login')) = lower($8)",
                 user.trim_start_matches('@')
             ),
-            (None, None) => page!(self, asked, before, limit, "$8", true),
+            (None, _) => page!(self, asked, before, limit, "$8", true),
         }?;
         let rows = sqlx::query!(
             r#"select d.requested as position, p.slug, d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,

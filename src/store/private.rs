@@ -28,6 +28,8 @@ pub struct Opener {
     missing: Mutex<BTreeSet<Uuid>>,
     /// Master keys that were wanted and aren't set.
     locked: Mutex<BTreeSet<String>>,
+    /// What whoever is under a key was called in what was opened.
+    called: Mutex<HashMap<Uuid, BTreeSet<String>>>,
 }
 
 enum Key {
@@ -87,7 +89,19 @@ impl Opener {
             }
         };
         *text = opened.map_err(|why| why.to_string())?;
+        if part == Part::Name {
+            let mut called = self.called.lock().expect("no holder of the lock panics");
+            let names = called.entry(id).or_default();
+            if !names.contains(text.as_str()) {
+                names.insert(text.clone());
+            }
+        }
         Ok(true)
+    }
+
+    /// What whoever is under a key was called in what was opened; none where nothing of it was.
+    pub(super) fn called(&self, key: Uuid) -> BTreeSet<String> {
+        self.called.lock().expect("no holder of the lock panics").get(&key).cloned().unwrap_or_default()
     }
 
     /// Anything with its private texts in plain, where they weren't erased.
@@ -215,11 +229,7 @@ impl Store {
 
     /// What opens everything that is under these keys.
     pub(super) fn opening_with(&self, rows: Vec<Wrapped>) -> Opener {
-        Opener {
-            keys: rows.into_iter().map(|row| row.open(self.keys.as_deref())).collect(),
-            missing: Mutex::default(),
-            locked: Mutex::default(),
-        }
+        Opener { keys: rows.into_iter().map(|row| row.open(self.keys.as_deref())).collect(), ..Opener::default() }
     }
 
     /// The keys of all these subjects, made where there are none yet; with what they are called, where that is known.
@@ -240,7 +250,10 @@ impl Store {
         // What was made, by us or by somebody else, is found the next time; an erasure may come in between.
         for _ in 0..5 {
             let rows = sqlx::query!(
-                r#"select a.n::int as "n!", k.id, k.generation, k.key_id, k.nonce, k.ciphertext, a.name is distinct from k.name and a.name is not null as "renamed!"
+                // Whoever is named again while they are being erased is somebody new.
+                r#"select a.n::int as "n!", k.id, k.generation, k.key_id, k.nonce, k.ciphertext, a.name is distinct from k.name and a.name is not null as "renamed!",
+                          exists (select from event e where e.type = 'person_erased'
+                                     and (e.payload->>'key' = k.id::text or (e.payload->'others')::jsonb ? k.id::text)) as "erased!"
                      from unnest($1::text[], $2::text[], $3::text[]) with ordinality a(kind, subject, name, n)
                      join subject_key k on k.kind = a.kind and k.subject = a.subject order by k.generation"#,
                 &kinds as &[&str],
@@ -256,6 +269,9 @@ impl Store {
                     continue;
                 };
                 generations.insert(subject.clone(), row.generation + 1);
+                if row.erased {
+                    continue;
+                }
                 let wrapped = SealedValue { key_id: row.key_id, nonce: row.nonce, ciphertext: row.ciphertext };
                 let (kind, id) = subject.stored();
                 // One that can't be opened, as under a master key that isn't set, is left alone: there will be another one.
@@ -344,6 +360,24 @@ impl Subjects<'_> {
             .collect())
     }
 
+    /// Whether an event under one of somebody's keys calls them so; also when none is under one.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn is_called(self, keys: &[SubjectKeyId], name: &str) -> Result<bool, sqlx::Error> {
+        let named: Vec<String> = keys.iter().map(|key| format!("{}{}:", subject::PREFIX, key.0.simple())).collect();
+        let rows = sqlx::query!(
+            r#"select actor::text as "actor!", payload::text as "payload!" from event
+                where exists (select from unnest($1::text[]) n where strpos(payload::text, n) > 0 or strpos(actor::text, n) > 0)"#,
+            &named
+        );
+        let rows = rows.fetch_all(&mut self.0.bulk().await?).await?;
+        let opener = self.0.opener(rows.iter().flat_map(|r| [&r.actor[..], &r.payload[..]])).await?;
+        let is_theirs = |sealed: &str| subject::key_of(sealed).is_some_and(|key| keys.contains(&SubjectKeyId(key)));
+        let plain = |r| opener.plain(r).into_iter().any(|(sealed, said)| said == name && is_theirs(sealed));
+        Ok(rows.is_empty() || rows.iter().any(|r| plain([&r.actor[..], &r.payload[..]])))
+    }
+
     /// Encrypts keys that are under an earlier master key anew under the present one; so many at most.
     ///
     /// # Errors
@@ -414,20 +448,19 @@ impl Subjects<'_> {
         .await
     }
 
-    /// Destroys somebody's key, and what else is kept of them outside the log; whoever remembers anything that was read
-    /// before forgets it.
+    /// Destroys somebody's keys, and what else is kept of them outside the log; whoever remembers anything that was read
+    /// before forgets it. What they did since is under another key, and stays.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn destroy(self, key: SubjectKeyId) -> Result<(), sqlx::Error> {
+    pub async fn destroy(self, keys: &[SubjectKeyId]) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            r#"with gone as (delete from subject_key k using subject_key named where named.id = $1 and named.kind in ('person', 'operator')
-                              and k.kind = named.kind and k.subject = named.subject returning k.kind, k.subject),
+            r#"with gone as (delete from subject_key k where k.id = any($1) and k.kind in ('person', 'operator') returning k.kind, k.subject),
                     chosen as (delete from subject_key k using gone where gone.kind = 'person' and k.kind = 'chooser' and k.subject = gone.subject),
                     known as (delete from slack_person p using gone where p.id = gone.subject or strpos(p.doc::text, '"' || gone.subject || '"') > 0),
                     told as (delete from slack_report r using gone where r.person like '% ' || gone.subject)
                select pg_notify($2, $3) is null as "told""#,
-            key.0,
+            &keys.iter().map(|key| key.0).collect::<Vec<_>>(),
             wake::CHANNEL,
             wake::ERASED
         )

@@ -107,7 +107,7 @@ fn the_tail_is_cut_off() {
 fn the_tail_is_cut_off_and_the_head_rewritten() {
     found(Kind::RewrittenHead, async |s, signed| {
         changes(s, "delete from event where position > (select max(position) - 2 from event);
-                    update event_head h set (position, chain_hash) = (select e.position, e.chain_hash from event e order by e.position desc limit 1)").await;
+                    update event_head h set (position, chain_hash, last_at) = (select e.position, e.chain_hash, e.recorded_at from event e order by e.position desc limit 1)").await;
         Some(signed.end - 1)
     });
 }
@@ -241,6 +241,68 @@ fn the_row_of_a_build_is_deleted() {
         s.database.execute("delete from build").await;
         Some(s.database.count(&format!("select max(position) from event where stream_id = '{build}'")).await)
     });
+}
+
+#[test]
+fn the_row_of_a_token_is_deleted() {
+    found(Kind::ChangedRow, async |s, _| {
+        assert_eq!(s.database.execute("delete from token").await, 1);
+        Some(s.database.count("select max(position) from event where stream_type in ('project', 'environment')").await)
+    });
+}
+
+#[test]
+fn somebody_is_called_otherwise_where_their_key_is() {
+    found(Kind::ChangedRow, async |s, _| {
+        s.database.execute("update subject_key set name = 'eve' where name = 'ana'").await;
+        let (code, _, said) = s.coolops(&["person", "erase", "eve", "--reason", "x"]);
+        assert!(code == 1 && said.contains("no event calls U0ANA00001 eve"), "{said}");
+        None
+    });
+}
+
+#[test]
+fn later_events_are_to_be_recorded_in_a_year() {
+    found(Kind::RewrittenHead, async |s, _| {
+        s.database.execute("update event_head set last_at = last_at + interval '1 year'").await;
+        Some(s.database.count("select position from event_head").await)
+    });
+}
+
+#[test]
+fn the_head_is_gone() {
+    found(Kind::RewrittenHead, async |s, _| {
+        let head = s.database.count("select position from event_head").await;
+        s.database.execute("delete from event_head").await;
+        Some(head)
+    });
+}
+
+#[test]
+fn somebody_gets_between_what_is_recorded_and_the_log() {
+    for (what, says) in [
+        (
+            "create function swallow() returns trigger language plpgsql as 'begin return null; end'; create trigger swallows before insert on event for each row execute function swallow()",
+            "the trigger swallows on event is none of ours",
+        ),
+        (
+            "create rule nothing as on insert to log_chunk do instead nothing",
+            "the rule nothing on log_chunk is none of ours",
+        ),
+        ("alter table event drop constraint event_event_id_key", "the constraint event_event_id_key is gone"),
+        ("grant insert, delete on event to public", "everybody who may connect has DELETE, INSERT on event"),
+        (
+            "do $$ begin execute format('grant select on secret_value to %I', coolops_reader_role()); end $$",
+            "the role that reads the views has SELECT on secret_value",
+        ),
+    ] {
+        found(Kind::Unguarded, async |s, _| {
+            s.database.execute(what).await;
+            let (code, told, said) = s.coolops(&["audit", "verify"]);
+            assert!(code == 1 && told.contains(says), "{told}{said}");
+            None
+        });
+    }
 }
 
 #[test]
