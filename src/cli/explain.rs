@@ -147,7 +147,13 @@ async fn chapters(app: &App, build: BuildId) -> Result<Vec<Chapter>> {
         before = after;
     }
     let kept_since = app.store.clock().now() - TimeDelta::days(SENDS_KEPT_DAYS);
-    let is_gone = app.store.messages().get(build).await?.is_some_and(|sent| sent.state == MessageState::Gone);
+    let shown = app.store.messages().get(build).await?;
+    let is_gone = shown.as_ref().is_some_and(|sent| sent.state == MessageState::Gone);
+    // Posted again, a message says what comes of that before the log does: nobody edits it then.
+    let links = card.as_ref().and_then(|card| Some((card, app.keys.links(&card.link_key)?)));
+    let now = links.map(|(card, links)| render::digest(&render::render(card, &links).bytes()).to_vec());
+    let is_shown = now.is_some() && shown.and_then(|sent| sent.sent_digest) == now;
+    let last = sends.iter().map(|(_, at)| *at).max().filter(|_| is_shown);
     let changes: Vec<i64> = chapters.iter().filter(|c| !c.changes.is_empty()).map(|c| c.position).collect();
     for chapter in chapters.iter_mut().filter(|chapter| !chapter.changes.is_empty()) {
         // What came first of all that told of it, and the newest change that this told of.
@@ -160,7 +166,7 @@ async fn chapters(app: &App, build: BuildId) -> Result<Vec<Chapter>> {
             Some((Some(with), at)) => Sent::With(with, at),
             Some((None, at)) => Sent::At(at),
             None if is_gone => Sent::Gone,
-            None => Sent::Owed,
+            None => last.map_or(Sent::Owed, Sent::At),
         };
     }
     Ok(chapters)

@@ -53,6 +53,9 @@ fn the_history_tells_who_deployed_what_in_place_of_what_and_how_it_ended() {
         };
         assert_eq!(builds(&[]), ["fix-3", "master-2", "master-1"]);
         assert_eq!(builds(&["--user", "@Ana"]), ["fix-3", "master-1"]);
+        assert_eq!(builds(&["--user", "U0ANA00001"]), ["fix-3", "master-1"]);
+        assert_eq!(builds(&["--user", "u0ana00001", "--project", "api"]), ["fix-3", "master-1"]);
+        assert_eq!(builds(&["--user", "U0ANA0000"]), Vec::<String>::new());
         assert_eq!(builds(&["--outcome", "failed"]), ["master-2"]);
         assert_eq!(builds(&["--build", "MASTER"]), ["master-2", "master-1"]);
         assert_eq!(builds(&["--project", "api", "--environment", "Production"]), Vec::<String>::new());
@@ -186,6 +189,35 @@ fn what_led_to_an_event_and_what_followed_is_told_as_a_tree() {
 }
 
 #[test]
+fn what_does_not_get_where_it_is_printed_to_is_an_error() {
+    story(async |s| {
+        three(s).await;
+        let full = |command: &[&str]| {
+            let mut to = std::process::Command::new(env!("CARGO_BIN_EXE_coolops"));
+            let to = to.args(command).env_clear().env("DATABASE_URL", &s.database.url).env("USER", "test");
+            let to = to.env("COOLOPS_MASTER_KEY", crate::story::MASTER_KEY);
+            let output = to.stdout(std::fs::File::create("/dev/full").unwrap()).output().unwrap();
+            (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        for command in [
+            &["history"][..],
+            &["history", "--json"],
+            &["at", "0s"],
+            &["explain", "master-1"],
+            &["audit", "verify"],
+            &["audit", "show", "1"],
+            &["status"],
+        ] {
+            let (code, said) = full(command);
+            assert!(
+                code == Some(1) && said.contains("not all that was to be printed could be written"),
+                "{command:?} {said}"
+            );
+        }
+    });
+}
+
+#[test]
 fn a_message_s_story_is_each_event_with_what_it_changed_and_when_that_was_sent() {
     story(async |s| {
         three(s).await;
@@ -222,7 +254,9 @@ fn a_message_s_story_is_each_event_with_what_it_changed_and_when_that_was_sent()
             2,
             "{told}"
         );
-        s.database.execute(&format!("delete from slack_sent where position >= {last}")).await;
+        s.database
+            .execute(&format!("delete from slack_sent where position >= {last}; update slack_message set sent_digest = sha256('before')"))
+            .await;
         let told = printed(s, &["explain", "master-2"]);
         for owed in [before, last] {
             let chapter = told.split(&format!("  #{owed}  ")).nth(1).unwrap().split("  #").next().unwrap();
@@ -230,6 +264,8 @@ fn a_message_s_story_is_each_event_with_what_it_changed_and_when_that_was_sent()
         }
         let owed = json().as_array().unwrap().iter().rfind(|c| !c["sent"].is_null()).cloned().unwrap();
         assert_eq!(owed["sent"]["owed"], true, "{owed}");
+        s.database.execute("update slack_message set sent_digest = sha256(convert_to(sent_payload, 'UTF8'))").await;
+        assert!(!printed(s, &["explain", "master-2"]).contains("not sent yet"), "it says all that already");
         s.database.execute("delete from slack_sent").await;
         s.database.set_clock(40 * 24 * 3600).await;
         assert!(!printed(s, &["explain", "master-2"]).contains("not sent yet"));

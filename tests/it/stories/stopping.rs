@@ -115,6 +115,15 @@ fn an_operator_stops_what_runs_and_what_waits() {
         let again = s.app.stop(deployment_of(s, "master-1").await, &because("again"), &operator()).await.unwrap_err();
         let over = "master-1 on Staging has ended already (cancelled): there is nothing to stop.";
         assert_eq!(again.to_string(), over);
+        for (command, reason, says) in [
+            ("stop", "x".repeat(10_000), "the reason has 10000 characters; it has 500 at most"),
+            ("stop", " ".to_owned(), "the reason is empty; say why, it is recorded"),
+            ("erase-output", "x".repeat(501), "the reason has 501 characters; it has 500 at most"),
+        ] {
+            let id = deployment_of(s, "master-1").await.to_string();
+            let (code, _, said) = s.coolops(&["deployment", command, &id, "--reason", &reason]);
+            assert!(code == 1 && said.contains(says), "{command}: {said}");
+        }
         assert_eq!(s.runner.starts(), [1], "what waited was never started");
     });
 }

@@ -145,7 +145,7 @@ fn a_moment_is_a_position_or_a_time_and_one_that_is_not_in_the_log_is_refused() 
             "was called Api",
             "runs the image registry.example.com/other:2, in place of ",
             "is set otherwise (coolops history --settings)",
-            "is locked by ben",
+            "is locked by ben: of another one",
         ] {
             assert!(told.contains(words), "{words}:\n{told}");
         }
@@ -224,6 +224,22 @@ fn the_board_shows_all_projects_now_and_then_to_whoever_has_its_link() {
             assert_eq!(s.get(&wrong).await.0, StatusCode::NOT_FOUND, "{wrong}");
         }
         assert_eq!(s.get(&link.replace("at=5", "at=999999")).await.0, StatusCode::BAD_REQUEST);
+    });
+}
+
+#[test]
+fn what_happened_in_an_environment_that_is_new_is_told_between_two_moments() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let before = s.database.count("select position from event_head").await.to_string();
+        s.app.create_environment(s.project(), "Canary", None, &operator()).await.unwrap();
+        s.ci_announces(build("master-2")).await;
+        s.presses("ana", "master-2", "Canary").await;
+        s.writes("ben", "lock api Canary because of the audit").await;
+        let (_, told, said) = s.coolops(&["at", &before, "--until", "0s"]);
+        for words in ["is new", "runs master-2", "is locked by ben: of the audit"] {
+            assert!(told.contains(words), "{words}: {told}{said}");
+        }
     });
 }
 
