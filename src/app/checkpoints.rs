@@ -338,17 +338,14 @@ impl App {
         }
         let Some(newest) = checkpoints.newest().await? else { return Ok(()) };
         let cosigned = self.cosigned_note(&newest).await?;
-        let newest_there = async {
-            self.send(place, &newest).await?;
-            place.call_newest(&cosigned).await
-        };
+        let newest_there = async { place.keep(&self.notes(std::slice::from_ref(&newest)), Some(&cosigned)).await };
         if let Err(e) = newest_there.await {
             tracing::warn!(place = place.name(), error = %e, "checkpoints can't be kept there now");
             return checkpoints.failed(place.name(), &e.to_string()).await;
         }
         let (began, mut problem) = (Instant::now(), None);
-        for signed in checkpoints.after(kept, CATCH_UP).await? {
-            match self.send(place, &signed).await {
+        for some in checkpoints.after(kept, CATCH_UP).await?.chunks(place.at_once()) {
+            match place.keep(&self.notes(some), None).await {
                 Ok(()) => {}
                 // One that can't be kept is told, and holds up no other.
                 Err(e @ PlaceError::Other(_)) => problem = Some(e.to_string()),
@@ -357,7 +354,7 @@ impl App {
                     break;
                 }
             }
-            kept = signed.n;
+            kept = some.last().map_or(kept, |signed| signed.n);
             if began.elapsed() > ROUND {
                 break;
             }
@@ -369,11 +366,15 @@ impl App {
         }
     }
 
-    /// Sends a place a checkpoint; one that no key bears out is not sent anywhere.
-    async fn send(&self, place: &Place, signed: &Signed) -> Result<(), PlaceError> {
-        let signs = |key: &&PublicKey| checkpoint::open(&signed.note, std::slice::from_ref(*key)).is_ok();
-        let Some(key) = self.keeping.believed.iter().find(signs) else { return Ok(()) };
-        place.keep(&places::checkpoint_file(signed.size, &signed.root, &key.id(), signed.at), &signed.note).await
+    /// Checkpoints as they are kept, with the names of their files; one that no key bears out is not kept anywhere.
+    fn notes(&self, signed: &[Signed]) -> Vec<(String, String)> {
+        let note = |signed: &Signed| {
+            let signs = |key: &&PublicKey| checkpoint::open(&signed.note, std::slice::from_ref(*key)).is_ok();
+            let key = self.keeping.believed.iter().find(signs)?;
+            let file = places::checkpoint_file(signed.size, &signed.root, &key.id(), signed.at);
+            Some((file, signed.note.clone()))
+        };
+        signed.iter().filter_map(note).collect()
     }
 
     /// An operator decides that this log goes on, although checkpoints outside are of another one. That is signed and kept
@@ -429,9 +430,9 @@ impl App {
         for part in decided.given_up.chunks(GIVEN_UP_MAX) {
             let part = Fork { after: decided.after, given_up: part.to_vec() };
             let (size, root) = part.until();
-            let (file, note) = (places::fork_file(size, &root), signer.sign_fork(&part));
+            let note = [(places::fork_file(size, &root), signer.sign_fork(&part))];
             for place in &self.keeping.places {
-                match place.keep(&file, &note).await {
+                match place.keep(&note, None).await {
                     Ok(()) => is_kept = true,
                     Err(e) => unusable.push(format!("{}: {e}", place.name())),
                 }

@@ -1,7 +1,9 @@
-//! A git repository as a place: a clone on this machine, with a commit for each note, pushed where it has an `origin`.
+//! A git repository as a place: a repository on this machine, with a commit for what is kept at a time, and its `origin` where it
+//! has one.
 //!
-//! **Invariant:** where there is an origin, what is there is what is known: a clone that was put back to an older state with
-//! its database bears nothing out.
+//! **Invariant:** where there is an origin, what is there is what is known, and nothing is kept before it is there: a clone that
+//! was put back to an older state with its database bears nothing out. Commits are made upon what is known, from objects
+//! and an index of their own: whatever lies in the folder, or was left half done there, is in nobody's way.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -16,11 +18,22 @@ const PASSED_ON: [&str; 5] = ["PATH", "HOME", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND"
 
 /// Runs git in a repository, with nobody there to answer questions.
 async fn git(repository: &Path, arguments: &[&str], input: &str) -> Result<Vec<u8>, PlaceError> {
+    git_with(repository, None, arguments, input).await
+}
+
+/// The same with an index of its own.
+async fn git_with(
+    repository: &Path,
+    index: Option<&Path>,
+    arguments: &[&str],
+    input: &str,
+) -> Result<Vec<u8>, PlaceError> {
     let mut command = Command::new("git");
     command.arg("-C").arg(repository).args(["-c", "user.name=coolops", "-c", "user.email=coolops@localhost"]);
     command.args(["-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"]).args(arguments);
     let passed_on = PASSED_ON.into_iter().filter_map(|name| Some((name, variable(name)?)));
     command.env_clear().envs(passed_on).env("GIT_TERMINAL_PROMPT", "0");
+    command.envs(index.map(|index| ("GIT_INDEX_FILE", index)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let no_git = |e: std::io::Error| PlaceError::Trouble(format!("git can't be run: {e}"));
     let mut child = command.spawn().map_err(no_git)?;
@@ -51,118 +64,151 @@ async fn text(repository: &Path, arguments: &[&str]) -> Result<String, PlaceErro
     Ok(String::from_utf8_lossy(&git(repository, arguments, "").await?).into_owned())
 }
 
-fn io(error: &std::io::Error) -> PlaceError {
-    PlaceError::Trouble(error.to_string())
+/// What was fetched last: nobody else writes there.
+const ORIGINS: &str = "refs/coolops/origin";
+
+/// Where a repository keeps its notes.
+struct At {
+    /// The full name of the branch.
+    branch: String,
+    /// Whether there is an origin.
+    has_origin: bool,
+    /// The commit that says what is kept: that of the origin, fetched anew, where there is one; none before the first.
+    known: Option<String>,
 }
 
-/// Keeps a file.
-pub(super) async fn keep(repository: &Path, file: &str, note: &str) -> Result<(), PlaceError> {
-    text(repository, &["rev-parse", "--is-inside-work-tree"]).await?;
-    match tokio::fs::read_to_string(repository.join(file)).await {
-        Ok(there) if there == note => {}
-        Ok(_) if is_in(repository, "HEAD", file).await? => return Err(PlaceError::Other(file.to_owned())),
-        // What was never committed is what a full disk left of it.
-        _ => write(repository, file, note).await?,
-    }
-    commit(repository, file, note).await
-}
-
-/// Writes a file whole, or not at all.
-async fn write(repository: &Path, file: &str, note: &str) -> Result<(), PlaceError> {
-    let path = repository.join(file);
-    let beside = path.with_extension("new");
-    let written = async {
-        tokio::fs::create_dir_all(path.parent().unwrap_or(repository)).await?;
-        let mut to = tokio::fs::File::create(&beside).await?;
-        to.write_all(note.as_bytes()).await?;
-        to.sync_all().await?;
-        tokio::fs::rename(&beside, &path).await
-    };
-    written.await.map_err(|e| io(&e))
-}
-
-/// Writes the copy of the newest.
-pub(super) async fn call_newest(repository: &Path, name: &str, note: &str) -> Result<(), PlaceError> {
-    write(repository, name, note).await?;
-    commit(repository, name, note).await?;
-    if !has_origin(repository).await? {
-        return Ok(());
-    }
-    // Others may have committed there: notes have names of their own, and of the newest this one counts.
-    if known(repository).await?.is_some_and(|known| known == ORIGINS)
-        && text(repository, &["merge-base", "--is-ancestor", ORIGINS, "HEAD"]).await.is_err()
-    {
-        let merged =
-            text(repository, &["merge", "--quiet", "-X", "ours", "-m", "What others committed", ORIGINS]).await;
-        if let Err(e) = merged {
-            text(repository, &["merge", "--abort"]).await.ok();
-            return Err(e);
+async fn at(repository: &Path) -> Result<At, PlaceError> {
+    let branch = text(repository, &["symbolic-ref", "HEAD"]).await?.trim().to_owned();
+    let has_origin = text(repository, &["remote"]).await?.lines().any(|remote| remote == "origin");
+    if has_origin {
+        let from = format!("+{branch}:{ORIGINS}");
+        match text(repository, &["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "origin", &from]).await {
+            Ok(_) => {}
+            // It is new, or somebody took the branch away.
+            Err(PlaceError::Trouble(said)) if said.contains("couldn't find remote ref") => {
+                return Ok(At { branch, has_origin, known: None });
+            }
+            Err(e) => return Err(e),
         }
     }
-    text(repository, &["push", "--quiet", "origin", "HEAD"]).await.map(drop)
+    let of = format!("{}^{{commit}}", if has_origin { ORIGINS } else { &branch });
+    let known = text(repository, &["rev-parse", "--verify", "--quiet", &of]).await.ok();
+    Ok(At { branch, has_origin, known: known.map(|id| id.trim().to_owned()) })
 }
 
-/// What was fetched last.
-const ORIGINS: &str = "FETCH_HEAD";
-
-async fn has_origin(repository: &Path) -> Result<bool, PlaceError> {
-    Ok(text(repository, &["remote"]).await?.lines().any(|remote| remote == "origin"))
+/// What a commit has in a file.
+async fn shown(repository: &Path, commit: &str, file: &str) -> Result<Option<String>, PlaceError> {
+    if text(repository, &["ls-tree", "--name-only", "--full-tree", commit, "--", file]).await?.trim().is_empty() {
+        return Ok(None);
+    }
+    text(repository, &["show", &format!("{commit}:{file}")]).await.map(Some)
 }
 
-/// The commit that says what is kept: that of the origin, fetched anew, where there is one; none before the first.
-async fn known(repository: &Path) -> Result<Option<&'static str>, PlaceError> {
-    let is_empty = is_empty(repository).await?;
-    if has_origin(repository).await? {
-        let branch = text(repository, &["symbolic-ref", "HEAD"]).await?.trim().to_owned();
-        if !text(repository, &["ls-remote", "origin", &branch]).await?.trim().is_empty() {
-            text(repository, &["fetch", "--quiet", "origin", &branch]).await?;
-            return Ok(Some(ORIGINS));
+/// Keeps notes, each in a file of its own, and calls one of them the newest; in one commit, which is pushed where there is an
+/// origin. Of a file that is there and says something else the others are kept all the same.
+pub(super) async fn keep(
+    repository: &Path,
+    notes: &[(String, String)],
+    newest: Option<(&str, &str)>,
+) -> Result<(), PlaceError> {
+    // Somebody else may commit there at the same time.
+    let mut again = 3;
+    loop {
+        again -= 1;
+        let at = at(repository).await?;
+        let (mut missing, mut other) = (Vec::new(), None);
+        for (file, note) in notes {
+            match &at.known {
+                Some(known) => match shown(repository, known, file).await? {
+                    Some(there) if there == *note => {}
+                    Some(_) => drop(other.get_or_insert(file)),
+                    None => missing.push((file.as_str(), note.as_str())),
+                },
+                None => missing.push((file.as_str(), note.as_str())),
+            }
         }
+        if let Some((name, note)) = newest {
+            let there = match &at.known {
+                Some(known) => shown(repository, known, name).await?,
+                None => None,
+            };
+            missing.extend((there.as_deref() != Some(note)).then_some((name, note)));
+        }
+        if !missing.is_empty()
+            && let Err(e) = commit(repository, &at, &missing).await
+        {
+            let is_late = ["rejected", "cannot lock ref"].iter().any(|why| e.to_string().contains(why));
+            if again == 0 || !is_late {
+                return Err(e);
+            }
+            continue;
+        }
+        return other.map_or(Ok(()), |file| Err(PlaceError::Other(file.clone())));
     }
-    Ok((!is_empty).then_some("HEAD"))
 }
 
-/// Whether a commit has a file.
-async fn is_in(repository: &Path, commit: &str, file: &str) -> Result<bool, PlaceError> {
-    let there = !(commit == "HEAD" && is_empty(repository).await?);
-    Ok(there && !text(repository, &["ls-tree", "--name-only", commit, "--", file]).await?.trim().is_empty())
-}
-
-async fn commit(repository: &Path, file: &str, note: &str) -> Result<(), PlaceError> {
-    text(repository, &["add", "--", file]).await?;
-    if !text(repository, &["status", "--porcelain", "--", file]).await?.trim().is_empty() {
-        let lines: Vec<&str> = note.lines().take(3).collect();
-        let what = match lines[..] {
-            [_, "fork", ..] => "A decision between two histories".to_owned(),
-            [_, size, _] => format!("Checkpoint of {size} events"),
-            _ => "A note".to_owned(),
-        };
-        text(repository, &["commit", "--quiet", "-m", &what, "--", file]).await?;
+/// Makes a commit of files upon what is known, and puts it where the next one looks.
+async fn commit(repository: &Path, at: &At, files: &[(&str, &str)]) -> Result<(), PlaceError> {
+    let folder = text(repository, &["rev-parse", "--absolute-git-dir"]).await?;
+    let index = Path::new(folder.trim()).join(format!("coolops-{}", uuid::Uuid::new_v4().simple()));
+    let made = commit_with(repository, at, &index, files).await;
+    tokio::fs::remove_file(&index).await.ok();
+    let made = made?;
+    let before = text(repository, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await.unwrap_or_default();
+    if at.has_origin {
+        text(repository, &["push", "--quiet", "origin", &format!("{made}:{}", at.branch)]).await?;
+        text(repository, &["update-ref", &at.branch, &made]).await?;
+    } else {
+        // Only where it was as it was seen.
+        let seen = at.known.clone().unwrap_or_else(|| "0".repeat(made.len()));
+        text(repository, &["update-ref", &at.branch, &made, &seen]).await?;
     }
+    // The folder follows as far as nobody changed it.
+    let mut follow = vec!["read-tree", "-m", "-u"];
+    follow.extend(Some(before.trim()).filter(|before| !before.is_empty()));
+    follow.push(&made);
+    text(repository, &follow).await.ok();
     Ok(())
 }
 
-/// Whether anything is committed at all.
-async fn is_empty(repository: &Path) -> Result<bool, PlaceError> {
-    text(repository, &["rev-parse", "--is-inside-work-tree"]).await?;
-    Ok(text(repository, &["rev-parse", "--verify", "--quiet", "HEAD"]).await.is_err())
+async fn commit_with(repository: &Path, at: &At, index: &Path, files: &[(&str, &str)]) -> Result<String, PlaceError> {
+    let indexed = async |arguments: &[&str], input: &str| {
+        let told = git_with(repository, Some(index), arguments, input).await?;
+        Ok::<_, PlaceError>(String::from_utf8_lossy(&told).trim().to_owned())
+    };
+    indexed(&["read-tree", at.known.as_deref().unwrap_or("--empty")], "").await?;
+    let mut entries = String::new();
+    for (file, note) in files {
+        let blob = indexed(&["hash-object", "-w", "--stdin"], note).await?;
+        entries += &format!("100644 {blob}\t{file}\n");
+    }
+    indexed(&["update-index", "--add", "--index-info"], &entries).await?;
+    let tree = indexed(&["write-tree"], "").await?;
+    let lines: Vec<&str> = files[0].1.lines().take(3).collect();
+    let what = match lines[..] {
+        [_, "fork", ..] => "A decision between two histories".to_owned(),
+        [_, size, _] if files.len() < 3 => format!("Checkpoint of {size} events"),
+        _ => format!("{} notes", files.len()),
+    };
+    let mut arguments = vec!["commit-tree", &tree, "-m", &what];
+    if let Some(known) = &at.known {
+        arguments.extend(["-p", known]);
+    }
+    indexed(&arguments, "").await
 }
 
 /// The newest checkpoint of the newest commit: what lies in the folder may not be committed.
 pub(super) async fn newest(repository: &Path, name: &str) -> Result<Option<Kept>, PlaceError> {
-    let Some(commit) = known(repository).await? else { return Ok(None) };
-    if !is_in(repository, commit, name).await? {
-        return Ok(None);
-    }
-    let note = text(repository, &["show", &format!("{commit}:./{name}")]).await?;
-    Ok(Some(Kept { file: name.to_owned(), note }))
+    let Some(commit) = at(repository).await?.known else { return Ok(None) };
+    let note = shown(repository, &commit, name).await?;
+    Ok(note.map(|note| Kept { file: name.to_owned(), note }))
 }
 
 /// Every note in a folder of the newest commit.
 pub(super) async fn all(repository: &Path, folder: &str) -> Result<Vec<Kept>, PlaceError> {
-    let Some(commit) = known(repository).await? else { return Ok(Vec::new()) };
-    let names = text(repository, &["ls-tree", "-r", "--name-only", commit, "--", folder]).await?;
-    let asked: String = names.lines().map(|file| format!("{commit}:./{file}\n")).collect();
+    let Some(commit) = at(repository).await?.known else { return Ok(Vec::new()) };
+    let names = text(repository, &["ls-tree", "-r", "--name-only", "--full-tree", &commit, "--", folder]).await?;
+    let asked: String = names.lines().map(|file| format!("{commit}:{file}\n")).collect();
     let told = git(repository, &["cat-file", "--batch"], &asked).await?;
     let mut rest = &told[..];
     let mut all = Vec::new();

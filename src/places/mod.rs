@@ -136,42 +136,39 @@ impl Place {
         &self.name
     }
 
-    /// Keeps a note in a file of its own. Safe to repeat.
+    /// Keeps notes, each in a file of its own, and calls one the newest checkpoint, if one is given. Safe to repeat. Where a file
+    /// is there that says something else, the others are kept all the same.
     ///
     /// # Errors
-    /// See [`PlaceError`]; then it may be kept or not.
-    pub async fn keep(&self, file: &str, note: &str) -> Result<(), PlaceError> {
+    /// See [`PlaceError`]; then they may be kept or not.
+    pub async fn keep(&self, notes: &[(String, String)], newest: Option<&str>) -> Result<(), PlaceError> {
         let keeping = async {
             if let Kind::Git(path) = &self.kind {
-                return git::keep(path, file, note).await;
+                return git::keep(path, notes, newest.map(|note| (NEWEST, note))).await;
             }
             let (store, prefix) = self.store(true)?;
-            match store.put_opts(&within(&prefix, file), payload(note), PutMode::Create.into()).await {
-                Ok(_) => Ok(()),
-                Err(object_store::Error::AlreadyExists { .. }) => {
-                    let there = store.get(&within(&prefix, file)).await?.bytes().await?;
-                    if there == note.as_bytes() { Ok(()) } else { Err(PlaceError::Other(file.to_owned())) }
+            let mut other = None;
+            for (file, note) in notes {
+                match store.put_opts(&within(&prefix, file), payload(note), PutMode::Create.into()).await {
+                    Ok(_) => {}
+                    Err(object_store::Error::AlreadyExists { .. }) => {
+                        let there = store.get(&within(&prefix, file)).await?.bytes().await?;
+                        other = other.or((there != note.as_bytes()).then_some(file));
+                    }
+                    Err(e) => return Err(e.into()),
                 }
-                Err(e) => Err(e.into()),
             }
+            if let Some(note) = newest {
+                store.put(&within(&prefix, NEWEST), payload(note)).await?;
+            }
+            other.map_or(Ok(()), |file| Err(PlaceError::Other(file.clone())))
         };
         tokio::time::timeout(PATIENCE, keeping).await.unwrap_or(Err(PlaceError::Silent))
     }
 
-    /// Calls a note the newest checkpoint.
-    ///
-    /// # Errors
-    /// See [`PlaceError`].
-    pub async fn call_newest(&self, note: &str) -> Result<(), PlaceError> {
-        let keeping = async {
-            if let Kind::Git(path) = &self.kind {
-                return git::call_newest(path, NEWEST, note).await;
-            }
-            let (store, prefix) = self.store(true)?;
-            store.put(&within(&prefix, NEWEST), payload(note)).await?;
-            Ok(())
-        };
-        tokio::time::timeout(PATIENCE, keeping).await.unwrap_or(Err(PlaceError::Silent))
+    /// How many notes are best kept at once: each time costs a commit and a push, or nothing.
+    pub fn at_once(&self) -> usize {
+        if matches!(self.kind, Kind::Git(_)) { 100 } else { 1 }
     }
 
     /// What is called the newest checkpoint there; nothing in an empty place.
