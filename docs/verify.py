@@ -9,10 +9,10 @@ unb64 = lambda value: base64.b64decode(value, validate=True)
 H = lambda *parts: hashlib.sha256(b"".join(parts)).digest()
 num = lambda value, size=8: value.to_bytes(size, "big")
 txt = lambda value: num(len(value.encode()), 4) + value.encode()
-uid = lambda value: uuid.UUID(value).bytes
+uid = lambda value: check(str(uuid.UUID(value)) == value, f"{value} in {place} is no id.") and uuid.UUID(value).bytes
+once = lambda pairs: check(len(dict(pairs)) == len(pairs), f"A name stands twice in {place}.") and dict(pairs)
 opt = lambda form, value: b"\0" if value is None else b"\1" + form(value)
 genesis = H(b"coolops-genesis").hex()
-
 def leaf_of(position, recorded_at, type, schema_version, event_id, tenant_id, stream_type, stream_id, stream_version,
             correlation_id, causation_id, fence, actor, payload, body_hash, previous, chain_hash):  # exactly these
     body, time = H(b"\0", payload.encode()), datetime.datetime.strptime(recorded_at, "%Y-%m-%dT%H:%M:%S.%fZ")
@@ -24,10 +24,9 @@ def leaf_of(position, recorded_at, type, schema_version, event_id, tenant_id, st
     check(body.hex() == body_hash, f"The payload of position {position} ({place}) was edited, or its body_hash.")
     check(H(b"\1", num(int(previous, 16), 32), entry).hex() == chain_hash, f"Position {position} ({place}) was edited.")
     return H(b"\0", entry)
-
 if (*sys.argv[1:2], len(sys.argv)) not in (("export", 3), ("export", 5), ("proof", 4)): sys.exit(__doc__)
 place, before, size, root, tree = sys.argv[1], (0, genesis) if len(sys.argv) == 5 else None, 0, None, []
-proof = json.load(open(sys.argv[2], encoding="utf-8")) if sys.argv[1] == "proof" else None
+proof = json.load(open(sys.argv[2], encoding="utf-8"), object_pairs_hook=once) if sys.argv[1] == "proof" else None
 if len(sys.argv) > 3:  # there is a checkpoint, which is a signed note
     note = open(sys.argv[3], encoding="utf-8", newline="").read() if proof is None else str(proof["checkpoint"])
     place, (name, hash4, key) = "public key", sys.argv[-1].strip().split("+", 2)
@@ -50,8 +49,9 @@ else:
     for line_number, line in enumerate(open(sys.argv[2], "rb"), 1):
         place = f"line {line_number}"
         check(line.endswith(b"\n"), f"Line {line_number} is cut off.")
-        event = {name: value for name, value in json.loads(line.decode()).items() if name != "plain"}
-        leaf, before = leaf_of(**event), (event["position"], event["chain_hash"])
+        event = json.loads(line.decode(), object_pairs_hook=once)
+        leaf = leaf_of(**{name: value for name, value in event.items() if name != "plain"})
+        before = event["position"], event["chain_hash"]
         if before[0] <= size: tree.append(leaf)  # tree: the roots of the full subtrees, the largest first
         while len(tree) > bin(min(before[0], size)).count("1"): tree[-2:] = [H(b"\1", *tree[-2:])]
     check(before and before[0] >= max(size, 1), f"The export ends before position {max(size, 1)}.")

@@ -448,7 +448,10 @@ impl Config {
             );
         }
         if checkpoint_keys.is_empty() && !checkpoints.is_empty() {
-            r.problems.push("COOLOPS_CHECKPOINT_KEY is not set, and COOLOPS_CHECKPOINTS is; make a key with: coolops audit key NAME".to_owned());
+            r.problems.push(match role {
+                Role::Worker => "COOLOPS_CHECKPOINT_PUBLIC_KEYS is not set, and COOLOPS_CHECKPOINTS is; a worker signs no checkpoints, and believes those of the public key that coolops audit key printed: set it to that".to_owned(),
+                _ => "COOLOPS_CHECKPOINT_KEY is not set, and COOLOPS_CHECKPOINTS is; make a key with: coolops audit key NAME".to_owned(),
+            });
         }
         let mut witnesses: Vec<(WitnessPublicKey, Endpoint)> = Vec::new();
         for witness in listed(r.text("COOLOPS_WITNESSES")) {
@@ -583,6 +586,24 @@ mod tests {
 
     fn no_file(_: &str) -> std::io::Result<String> {
         Err(std::io::ErrorKind::NotFound.into())
+    }
+
+    #[test]
+    fn a_worker_that_looks_at_checkpoints_needs_the_public_key() {
+        let key = crate::keys::new_master_key();
+        let given = |name: &str| match name {
+            "DATABASE_URL" => Some("postgres://x".to_owned()),
+            "COOLOPS_MASTER_KEY" => Some(key.clone()),
+            "COOLOPS_CHECKPOINTS" => Some("/srv/checkpoints".to_owned()),
+            // Of a file that is shared with those who sign.
+            "COOLOPS_CHECKPOINT_KEY" => Some("secret".to_owned()),
+            _ => None,
+        };
+        let Err(error) = Config::read(Role::Worker, &given, &no_file) else { panic!("accepted") };
+        assert!(
+            error.to_string().contains("COOLOPS_CHECKPOINT_PUBLIC_KEYS is not set, and COOLOPS_CHECKPOINTS is"),
+            "{error}"
+        );
     }
 
     #[test]

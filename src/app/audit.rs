@@ -124,6 +124,9 @@ impl App {
     pub async fn audit(&self, messages: bool) -> Result<Report, sqlx::Error> {
         let evidence = self.evidence().await?;
         let head = self.store.log().head_there().await?;
+        // Before the events: what is sent later is made of later ones.
+        let all_sent = self.store.messages().all().await?;
+        let with_journal = self.store.journals().all().await?.into_iter().collect();
         let mut snapshot = self.store.snapshot().await?;
         let mut audit = Audit {
             app: self,
@@ -135,7 +138,7 @@ impl App {
             sent: HashMap::new(),
             cards: HashMap::new(),
             differing: Vec::new(),
-            with_journal: self.store.journals().all().await?.into_iter().collect(),
+            with_journal,
             seals: HashMap::new(),
             erased: HashSet::new(),
             missing_keys: BTreeMap::new(),
@@ -146,7 +149,7 @@ impl App {
             fold: Fold::over(&mut snapshot).await?,
             sums: Sums::default(),
         };
-        for sent in self.store.messages().all().await? {
+        for sent in all_sent {
             if sent.payload_digest != sent.sent_digest {
                 let said = format!("message of build {}: sent_payload", sent.build_id);
                 audit.report.find(Finding::at(Kind::ChangedMessage, sent.sent_position, said));
@@ -167,6 +170,7 @@ impl App {
             true => Vec::new(),
             false => rows_that_differ(&mut snapshot).await?,
         };
+        let was_erasing = if broken { false } else { snapshot.is_erasing().await? };
         let misnamed = if broken { Vec::new() } else { snapshot.misnamed().await? };
         snapshot.close().await?;
         let (erased, missing_keys, destroyed_keys) = (audit.erased, audit.missing_keys, audit.destroyed_keys);
@@ -235,7 +239,7 @@ impl App {
             }
         }
         self.hold_names_against_log(misnamed, &mut report).await?;
-        let erasing = self.store.jobs().is_erasing().await?;
+        let erasing = was_erasing || self.store.jobs().is_erasing().await?;
         report.rows_unchecked = erasing || !report.locked.is_empty();
         let destroyed: Vec<SubjectKeyId> = destroyed_keys.iter().copied().collect();
         for key in self.store.subjects().there(&destroyed).await?.into_iter().filter(|_| !erasing) {
@@ -252,7 +256,12 @@ impl App {
         for deployment in journals {
             report.journals += 1;
             let seal = seals.get(&deployment).map(|(_, seal)| seal);
-            if let Some(said) = self.store.journals().verify(deployment, seal, erased.contains(&deployment)).await? {
+            let mut said = self.store.journals().verify(deployment, seal, erased.contains(&deployment)).await?;
+            // It may have been erased since the log was read.
+            if said.is_some() && !erased.contains(&deployment) && self.is_output_erased(deployment).await? {
+                said = self.store.journals().verify(deployment, seal, true).await?;
+            }
+            if let Some(said) = said {
                 report.find(Finding::about(Kind::ChangedOutput, at(&deployment), said));
             }
         }
@@ -277,6 +286,15 @@ impl App {
         }
         checkpoints.close_log(why).await?;
         Ok(Some(why.clone()))
+    }
+
+    /// Whether the log says now that a deployment's output is erased.
+    async fn is_output_erased(&self, deployment: DeploymentId) -> Result<bool, sqlx::Error> {
+        match self.output_erased(deployment).await {
+            Ok(told) => Ok(told.is_some()),
+            Err(ReadError::Database(e)) => Err(e),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Holds what people are called where their keys are against what events call them.

@@ -65,7 +65,10 @@ pub(super) async fn gone_on(store: &Store, known: &Seen<Project>) -> Result<Opti
             return Ok(seen);
         }
         let begun = seen.unwrap_or_else(|| Seen { position: known.position, value: known.value.clone() });
-        seen = page.iter().fold(Some(begun), |seen, recorded| evolved(seen, recorded.position, &recorded.event));
+        seen = Some(page.iter().fold(begun, |seen, recorded| Seen {
+            position: recorded.position,
+            value: seen.value.evolve(&recorded.event),
+        }));
     }
 }
 

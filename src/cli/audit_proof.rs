@@ -88,12 +88,18 @@ pub(super) fn believing(app: App, given: &[String], places: &[String]) -> Result
     }
     let read = places.iter().map(|place| Ok(Place::read(place)?)).collect::<Result<Vec<_>>>()?;
     let believed = keys(given)?;
-    Ok(app.with_keeping(|configured| Keeping {
-        signer: None,
-        believed: if believed.is_empty() { configured.believed.clone() } else { believed },
-        places: if read.is_empty() { configured.places.clone() } else { read },
-        ..configured
-    }))
+    let mut is_believing = true;
+    let app = app.with_keeping(|configured| {
+        let believed = if believed.is_empty() { configured.believed.clone() } else { believed };
+        is_believing = !believed.is_empty();
+        let places = if read.is_empty() { configured.places.clone() } else { read };
+        Keeping { signer: None, believed, places, ..configured }
+    });
+    anyhow::ensure!(
+        is_believing,
+        "no public key is known that checkpoints could be believed by; give it with --key, or set COOLOPS_CHECKPOINT_PUBLIC_KEYS"
+    );
+    Ok(app)
 }
 
 /// Runs `audit prove`.

@@ -62,10 +62,26 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
         return if as_data { Err(Answer::not_found()) } else { Ok(page::not_found()) };
     };
     traced::about("project.id", project.id);
-    let asked = asked(web, &project, wanted).await?;
-    let before = match wanted.before.trim() {
-        "" => None,
-        text => Some(text.parse().map_err(|_| Answer::malformed("before is a position: the cursor of the last one"))?),
+    let read = async {
+        let asked = asked(web, &project, wanted).await?;
+        match wanted.before.trim() {
+            "" => Ok((asked, None)),
+            text => match text.parse() {
+                Ok(before) => Ok((asked, Some(before))),
+                Err(_) => Err(Answer::malformed("before is a position: the cursor of the last one")),
+            },
+        }
+    };
+    let (asked, before) = match read.await {
+        Ok(read) => read,
+        // What was asked for can be asked for otherwise.
+        Err(Answer(StatusCode::BAD_REQUEST, why)) if !as_data => {
+            let body = html! { main.plain { (heading(&project, wanted)) (choices(&project, wanted)) p role="alert" { (why) } } };
+            let mut page = page::framed(&format!("{}: history", project.name), None, page::Script::None, &body);
+            *page.status_mut() = StatusCode::BAD_REQUEST;
+            return Ok(page);
+        }
+        Err(answer) => return Err(answer),
     };
     if wanted.show == "settings" {
         let (mut all, _) =

@@ -271,14 +271,19 @@ impl Run<'_> {
         }
         // What had not ended where histories part may be over in the other one: it is not begun by itself.
         let may_be_over = self.app.parting_of(self.id.0).await?.is_some();
-        if may_be_over && deployment.prepared.is_none() && deployment.state() != State::Cancelling {
-            return Err(match self.runner.look(&deployment.container_name(), self.id).await? {
-                Found::Running(_) => Break::Leave(Outcome::Later(
-                    Duration::from_secs(10),
-                    Some("its container runs, of a history of the log that was lost".to_owned()),
-                )),
-                _ => Break::Lose(Loss::OtherHistory),
-            });
+        while may_be_over && deployment.prepared.is_none() {
+            let is_to_stop = deployment.state() == State::Cancelling;
+            match self.runner.look(&deployment.container_name(), self.id).await? {
+                // Whoever sees to that it stops is at it.
+                Found::Running(_) if is_to_stop => tokio::time::sleep(Duration::from_secs(1)).await,
+                Found::Running(_) => {
+                    let problem = "its container runs, of a history of the log that was lost".to_owned();
+                    return Err(Break::Leave(Outcome::Later(Duration::from_secs(10), Some(problem))));
+                }
+                Found::Ended(_) => return Err(Break::Lose(Loss::OtherHistory)),
+                _ if is_to_stop => return Err(Break::NotStarted),
+                _ => return Err(Break::Lose(Loss::OtherHistory)),
+            }
         }
         let inputs = self.inputs(&deployment).await?;
         // A large key file has thousands of forms: no work for those who answer requests.
@@ -568,7 +573,7 @@ impl Run<'_> {
             // What has not begun never gets what was replaced.
             Err(_) => {}
         }
-        let credentials = self.credentials(&project, deployment, &mut secrets).await?;
+        let credentials = self.credentials(project, deployment, &mut secrets).await?;
         Ok(Inputs { variables, secrets, credentials })
     }
 

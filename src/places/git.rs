@@ -7,6 +7,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -147,10 +148,17 @@ pub(super) async fn keep(
     }
 }
 
+/// Indexes that this process made.
+static INDEXES: AtomicU64 = AtomicU64::new(0);
+
 /// Makes a commit of files upon what is known, and puts it where the next one looks.
 async fn commit(repository: &Path, at: &At, files: &[(&str, &str)]) -> Result<(), PlaceError> {
     let folder = text(repository, &["rev-parse", "--absolute-git-dir"]).await?;
-    let index = Path::new(folder.trim()).join(format!("coolops-{}", uuid::Uuid::new_v4().simple()));
+    let index = Path::new(folder.trim()).join(format!(
+        "coolops-{}-{}",
+        std::process::id(),
+        INDEXES.fetch_add(1, Ordering::Relaxed)
+    ));
     let made = commit_with(repository, at, &index, files).await;
     tokio::fs::remove_file(&index).await.ok();
     let made = made?;

@@ -4,7 +4,7 @@
 //! week in which it ended. Only what ran and ended counts: succeeded, failed, ran out of time; what was cancelled or refused
 //! tells nothing. Of times the median is told.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
@@ -90,7 +90,7 @@ fn median(mut all: Vec<i64>) -> Option<i64> {
 
 /// The weeks of each environment in their order, from the first in which something ended: to this one, or, of an environment
 /// that is not open any more, to the last one in which something ended.
-pub fn weeks(samples: &[Sample], open: &HashSet<EnvironmentId>, now: DateTime<Utc>) -> Vec<Week> {
+pub fn weeks(samples: &[Sample], open: &BTreeSet<EnvironmentId>, now: DateTime<Utc>) -> Vec<Week> {
     let is_good = |sample: &&Sample| sample.state == State::Succeeded;
     let is_bad = |sample: &Sample| matches!(sample.state, State::Failed | State::TimedOut);
     let mut counted: Vec<&Sample> = samples.iter().filter(|sample| is_good(sample) || is_bad(sample)).collect();
@@ -165,7 +165,7 @@ mod tests {
 
     /// Of environments that are gone.
     fn weeks(samples: &[Sample]) -> Vec<Week> {
-        super::weeks(samples, &HashSet::new(), at(0))
+        super::weeks(samples, &BTreeSet::new(), at(0))
     }
 
     #[test]

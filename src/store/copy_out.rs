@@ -222,6 +222,18 @@ impl Snapshot {
         Ok(misnamed.collect())
     }
 
+    /// Whether something was being erased: rows and texts may be of before and after it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn is_erasing(&mut self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select exists (select from job where kind in ('erase_person', 'erase_output') and state <> 'done') as "it!""#
+        )
+        .fetch_one(&mut self.connection)
+        .await
+    }
+
     /// Whether no row says how far anything has got, as in a database whose rows are lost.
     ///
     /// # Errors

@@ -204,7 +204,9 @@ fn the_verifier_that_was_written_from_the_documents_finds_what_ours_finds() {
         assert_eq!(ours(&plain).0, 0, "{}", ours(&plain).2);
         let added = log.replacen("{\"position\":", "{\"approved_by\":\"eve\",\"position\":", 1);
         let time = log.replacen("Z\",\"type\"", "0Z\",\"type\"", 1);
-        for text in [added, time] {
+        let twice = log.replacen("{\"position\":1,", "{\"position\":1,\"position\":1,", 1);
+        let id = log.replacen("\"event_id\":\"", "\"event_id\":\"{", 1);
+        for text in [added, time, twice, id] {
             assert!(text != log && ours(&text).0 == 1 && exports(&text).0 == 1, "{}", ours(&text).2);
         }
         for (text, key, says) in [

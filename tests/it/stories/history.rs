@@ -409,6 +409,8 @@ fn the_history_is_a_page_of_its_project_and_json_with_a_cursor_that_stays() {
         {
             assert_eq!(s.get(&format!("{path}{wrong}")).await.0.as_u16(), code, "{wrong}");
         }
+        let (_, html) = s.get(&format!("{path}&since=yesterday&user=ana")).await;
+        assert!(html.contains("<input name=\"user\" value=\"ana\"") && html.contains("role=\"alert\""), "{html}");
         assert_eq!(s.get("/projects/api/history?key=wrong").await.0, StatusCode::NOT_FOUND);
         assert_eq!(s.get("/projects/api/history").await.0, StatusCode::NOT_FOUND);
     });

@@ -84,6 +84,9 @@ fn a_checkpoint_is_signed_when_something_happened_and_kept_in_every_place() {
         );
         let (code, said, _) = s.coolops(&["audit", "verify"]);
         assert!(code == 0 && said.contains("No checkpoints are kept outside"), "{said}");
+        // Nobody is accused where nothing could be believed.
+        let (code, said, why) = s.coolops(&["audit", "verify", "--checkpoints", folder.to_str().unwrap()]);
+        assert!(code == 1 && said.is_empty() && why.contains("give it with --key"), "{said}{why}");
     });
 }
 
