@@ -433,7 +433,11 @@ impl Log<'_> {
             r#"with guarded as (select oid, relname from pg_class where oid in ('public.event'::regclass, 'public.log_chunk'::regclass, 'public.event_head'::regclass)),
                  ours as (select unnest(array['event_is_append_only', 'event_is_never_truncated', 'log_chunk_is_append_only', 'log_chunk_is_never_truncated']) as name),
                  granted as (select c.relname, a.grantee, string_agg(a.privilege_type, ', ' order by a.privilege_type) as what from pg_class c cross join aclexplode(c.relacl) a
-                              where c.relnamespace = 'public'::regnamespace group by c.relname, a.grantee)
+                              where c.relnamespace = 'public'::regnamespace
+                                and c.relname in ('event', 'log_chunk', 'event_head', 'event_type', 'project', 'token', 'build', 'deployment', 'boundary', 'snapshot', 'job',
+                                  'secret_value', 'subject_key', 'slack_message', 'slack_report', 'slack_sent', 'slack_person', 'ci_delivery', 'log_tail', 'checkpoint', 'tree_tile',
+                                  'witness', 'cosignature', 'witnessed')
+                              group by c.relname, a.grantee)
                select format('the trigger %s is gone or switched off: the database does not refuse changes any more; coolops migrate makes no other one, restore it from a dump of the schema', name) as "said!"
                  from ours where not exists (select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
                                    where t.tgname = ours.name and t.tgenabled = 'A' and t.tgqual is null
@@ -454,8 +458,7 @@ impl Log<'_> {
                select format('everybody who may connect has %s on %s; revoke that', what, relname) from granted where grantee = 0
                union all
                select format('the role that reads the views has %s on %s; revoke that', what, relname) from granted
-                where grantee = (select oid from pg_roles where rolname = public.coolops_reader_role())
-                  and (what <> 'SELECT' or relname not in ('history_deployments', 'history_events', 'history_messages'))"#,
+                where grantee = (select oid from pg_roles where rolname = public.coolops_reader_role())"#,
             FORBID_CHANGE,
             KEEP_OUTPUT
         )
