@@ -191,12 +191,14 @@ pub(super) fn head(timed: &Timed) -> Markup {
             @if let Some(started) = timed.started_at {
                 " · "
                 @if over {
-                    "ran " (duration((timed.since - started).num_seconds()))
+                    "ran " (duration(timed.ran(timed.since).unwrap_or_default()))
                 } @else {
                     "running for " time.ticks data-since=(started.timestamp_millis()) { "a while" }
                 }
             }
-            @if over { " · ended " (page::time(timed.since)) }
+            @if let Some(ended) = timed.ended_at() { " · ended " (page::time(ended)) }
+            @if timed.ended_at().is_some_and(|ended| ended != timed.since) { " · decided " (page::time(timed.since)) }
+            @if d.state() == Phase::Unknown { " · lost " (page::time(timed.since)) }
             @if let Some(code) = d.stand.exit_code() { " · exit code " (code) }
         }
         p.facts {

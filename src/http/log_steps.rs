@@ -84,7 +84,7 @@ pub async fn steps(State(web): State<Web>, Path(id): Path<String>, Query(key): Q
     }
     outlines.insert(id, known.clone());
     drop(outlines);
-    let end = if over { Some(timed.since) } else { None };
+    let end = if over { timed.ended_at().or(Some(timed.since)) } else { None };
     let answer = json!({ "lines": known.last.map_or(0, |last| last.0), "steps": outline(&known, started, end) });
     Ok((page::HEADERS, Json(answer)).into_response())
 }

@@ -86,7 +86,8 @@ pub(super) fn times(line: &Timed) -> String {
     match (line.deployment.state(), line.started_at) {
         (state, started) if state.is_over() => {
             let ran = line.ran(line.since).filter(|_| started.is_some());
-            format!("ended {}{}", at(line.since), ran.map(|s| format!(" · ran {}", duration(s))).unwrap_or_default())
+            let ended = line.ended_at().unwrap_or(line.since);
+            format!("ended {}{}", at(ended), ran.map(|s| format!(" · ran {}", duration(s))).unwrap_or_default())
         }
         (State::Unknown, _) => format!("since {}", at(line.since)),
         (_, Some(started)) => format!("started {}", at(started)),

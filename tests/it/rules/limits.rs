@@ -86,6 +86,8 @@ const RENDERED: &[(i32, &str)] = &[
     (7, "71310f9534ebb757d60b69c4b19fc822f4930f04e74cab1b197a3048dd3c4ab3"),
     // How long what a person decided on ran.
     (8, "71310f9534ebb757d60b69c4b19fc822f4930f04e74cab1b197a3048dd3c4ab3"),
+    // When what a person decided on ended.
+    (9, "71310f9534ebb757d60b69c4b19fc822f4930f04e74cab1b197a3048dd3c4ab3"),
 ];
 
 #[test]
