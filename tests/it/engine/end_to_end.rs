@@ -139,7 +139,7 @@ fn a_container_removed_by_hand_is_unknown_until_it_is_resolved_from_the_command_
         let (code, said) = s.cli_fails(&["doctor"], "");
         assert!(code == 1 && said.contains(&format!("coolops deployment resolve {id}")), "{said}");
         let (code, said) = s.cli_fails(&["deployment", "resolve", &id, "--as", "failed", "--reason", " "], "");
-        assert!(code == 1 && said.contains("--reason is empty"), "{said}");
+        assert!(code == 1 && said.contains("the reason is empty; say why, it is recorded"), "{said}");
         s.cli(&["deployment", "resolve", &id[..8], "--as", "failed", "--reason", "checked by hand"]);
         s.shows("*failed*, as a person decided: checked by hand").await;
         let shown = s.cli(&["deployment", "show", &id]);
