@@ -196,7 +196,7 @@ async fn checkpoint_of_a_minute(service: &Service, with: &[(&str, &str)]) -> Row
         });
     }
     while pending.join_next().await.is_some() {}
-    let alone = quickest(service, &["audit", "show", "1"]).await;
+    let alone = quickest(service, &["history", "--json", "--limit", "1"]).await;
     let (seconds, _) = service.timed_to_nowhere(&["audit", "checkpoint"], with).await;
     // The process's own start is what another command takes; the time is wall clock, Postgres' part of it included.
     let share = (seconds - alone).max(0.0) / 60.0 * 100.0;

@@ -164,6 +164,7 @@ impl App {
         let (mut fold, mut sums) = (std::mem::take(&mut audit.fold), std::mem::take(&mut audit.sums));
         let Audit { mut report, previous, broken, head, sent, with_journal, seals, projects, open, anchors, .. } =
             audit;
+        fold.open_with(|position, project| snapshot.opened(position, project));
         fold.finish(&mut sums);
         // Those of what can't be judged are left as they are.
         let unlike = match broken || !fold.is_whole() || sums.are_those_of(&mut snapshot).await?.is_some() {
@@ -459,13 +460,14 @@ impl App {
 async fn rows_that_differ(snapshot: &mut Snapshot) -> Result<Vec<Differing>, sqlx::Error> {
     let (mut fold, mut each) = (Fold::over(snapshot).await?, Each::default());
     let visit = |row: &Row<'_>| {
-        match row.actor().and_then(|_| row.event()) {
+        match row.to_fold() {
             Ok(event) => fold.apply(row.position, &event, &mut each),
             Err(why) => fold.leave_out(&unread(row, why)),
         }
         true
     };
     snapshot.events(i64::MIN, i64::MAX, visit).await?;
+    fold.open_with(|position, project| snapshot.opened(position, project));
     fold.finish(&mut each);
     each.differing(snapshot).await
 }
@@ -566,7 +568,7 @@ impl Audit<'_> {
         let build = BuildId(row.header.correlation_id);
         let wanted = self.sent.contains_key(&build);
         // What can't be read was not written by this program, whatever it is about.
-        let event = match row.actor().and_then(|_| row.event()) {
+        let event = match row.to_fold() {
             Ok(event) => event,
             Err(e) => {
                 self.report.find(Finding::at(Kind::Unreadable, row.position, causes(&e)));

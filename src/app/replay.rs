@@ -14,6 +14,7 @@ use crate::domain::ids::{DeploymentId, ProjectId};
 use crate::domain::project::Project;
 use crate::projections::rows;
 use crate::store::copy_out::{Row, Snapshot};
+use crate::store::directory::Seen;
 use crate::store::log::{ReadError, Unread};
 use crate::store::rebuild::{Begun, Changing, Rows, Staging, Swapped, put};
 use crate::store::sums::Sums;
@@ -103,6 +104,10 @@ impl App {
                 break;
             }
         }
+        for (id, (position, value)) in std::mem::take(&mut fold.projects) {
+            let Seen { position, value } = self.store.opened(Seen { position, value }).await?;
+            fold.projects.insert(id, (position, value));
+        }
         fold.finish(&mut staging);
         staging.flush().await?;
         let tables = staging.swap(&fold.halted).await?;
@@ -129,6 +134,7 @@ impl App {
             true => None,
             false => {
                 let (mut fold, events) = self.fold_all(&mut snapshot, &mut sums, tell).await?;
+                fold.open_with(|position, project| snapshot.opened(position, project));
                 fold.finish(&mut sums);
                 let tables = if fold.is_whole() { sums.are_those_of(&mut snapshot).await? } else { None };
                 let (damaged, halted) = (fold.damaged, Vec::new());
@@ -152,7 +158,7 @@ impl App {
             let (begun, before) = (Instant::now(), last);
             let fold_one = |row: &Row<'_>| {
                 last = row.position;
-                match row.actor().and_then(|_| row.event()) {
+                match row.to_fold() {
                     Ok(event) => fold.apply(row.position, &event, into),
                     Err(why) => fold.leave_out(&unread(row, why)),
                 }
@@ -345,6 +351,16 @@ impl Fold {
         match standing.deployment.state().is_open() || self.kept.contains(&id) {
             true => drop(self.open.insert(id, standing)),
             false => standing.stage(into),
+        }
+    }
+
+    /// Opens what of the private texts of settings is left; they are folded as they are recorded.
+    pub(super) fn open_with(&mut self, open: impl Fn(i64, Project) -> Result<Project, ReadError>) {
+        for (id, (position, project)) in std::mem::take(&mut self.projects) {
+            match open(position, project) {
+                Ok(project) => drop(self.projects.insert(id, (position, project))),
+                Err(why) => self.leave_out(&Unread { position, stream: id.0, correlation: id.0, why }),
+            }
         }
     }
 

@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use super::Store;
 use super::log::{Log, Raw, ReadError};
-use super::private::{Opener, Wrapped};
+use super::private::{self, Opener, Wrapped};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{DeploymentId, SubjectKeyId};
+use crate::domain::project::Project;
 use crate::proof::chain::Header;
 
 /// An event with all its columns, borrowed from the stream.
@@ -48,6 +49,29 @@ impl Row<'_> {
     /// When type or payload can't be read.
     pub fn event(&self) -> Result<Event, ReadError> {
         self.raw().event()
+    }
+
+    /// What happened, as folds take it: who did it is judged and not told, and private texts of settings are as they are
+    /// recorded, for few of them are left in the end ([`Snapshot::opened`]).
+    ///
+    /// # Errors
+    /// When type, payload or actor can't be read.
+    pub fn to_fold(&self) -> Result<Event, ReadError> {
+        let position = self.position;
+        Actor::parse(self.header.actor).map_err(|why| ReadError::Actor { position, why })?;
+        self.opener.notes(self.header.actor);
+        let parsed = Event::parse(self.header.kind, self.header.schema_version, self.payload);
+        let event = parsed.map_err(|why| ReadError::Unreadable { position, why })?;
+        if !private::may_be_private(self.payload) {
+            return Ok(event);
+        }
+        match event {
+            Event::Settings(_) => {
+                self.opener.notes(self.payload);
+                Ok(event)
+            }
+            event => self.opener.event(position, event),
+        }
     }
 
     /// The keys that texts of events opened since the last question were under, and that are not there any more.
@@ -195,6 +219,14 @@ impl Snapshot {
         sqlx::query_scalar!(r#"select coalesce(max(position), 0) as "position!" from event"#)
             .fetch_one(&mut self.connection)
             .await
+    }
+
+    /// A project with its private texts in plain, where they weren't erased.
+    ///
+    /// # Errors
+    /// When a text was changed.
+    pub fn opened(&self, position: i64, project: Project) -> Result<Project, ReadError> {
+        self.opener.opening(position, project, Project::private)
     }
 
     /// The keys of private texts that are in it.

@@ -99,6 +99,22 @@ impl Opener {
         Ok(true)
     }
 
+    /// Notes which keys are missing, or under a master key that isn't set, of the texts in a stored text that nobody opens.
+    pub(super) fn notes(&self, stored: &str) {
+        if !may_be_private(stored) {
+            return;
+        }
+        for id in keys_in([stored]) {
+            match self.keys.get(&id) {
+                None => drop(self.missing.lock().expect("no holder of the lock panics").insert(id)),
+                Some(Key::Locked(KeyError::UnknownKey(master))) => {
+                    self.locked.lock().expect("no holder of the lock panics").insert(master.clone());
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
     /// What whoever is under a key was called in what was opened; none where nothing of it was.
     pub(super) fn called(&self, key: Uuid) -> BTreeSet<String> {
         self.called.lock().expect("no holder of the lock panics").get(&key).cloned().unwrap_or_default()
