@@ -35,14 +35,6 @@ impl Row<'_> {
         time(self.micros_since_2000)
     }
 
-    /// Who caused it.
-    ///
-    /// # Errors
-    /// When it can't be read.
-    pub fn actor(&self) -> Result<Actor, ReadError> {
-        self.raw().actor()
-    }
-
     /// What happened.
     ///
     /// # Errors
