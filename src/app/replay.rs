@@ -105,8 +105,11 @@ impl App {
             }
         }
         for (id, (position, value)) in std::mem::take(&mut fold.projects) {
-            let Seen { position, value } = self.store.opened(Seen { position, value }).await?;
-            fold.projects.insert(id, (position, value));
+            match self.store.opened(Seen { position, value }).await {
+                Ok(Seen { position, value }) => drop(fold.projects.insert(id, (position, value))),
+                Err(ReadError::Database(e)) => return Err(e.into()),
+                Err(why) => fold.leave_out(&Unread { position, stream: id.0, correlation: id.0, why }),
+            }
         }
         fold.finish(&mut staging);
         staging.flush().await?;

@@ -175,6 +175,31 @@ fn an_event_of_a_newer_program_halts_what_it_is_about_and_nothing_else() {
 }
 
 #[test]
+fn a_private_text_that_was_changed_halts_its_project_and_nothing_else() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        s.writes("ana", "lock api Staging because of the audit").await;
+        s.coolops(&["project", "create", "Web", "--image", "web:1", "--channel", "C0WEB"]);
+        let row = "select doc::text from project where slug = 'api'";
+        let before = s.database.text(row).await;
+        s.database
+            .execute(
+                "alter table event disable trigger all;
+                 update event set payload = regexp_replace(payload::text, '(\"reason\":\"private:[0-9a-f]{32}:).', '\\1~')::json where type = 'environment_locked';
+                 alter table event enable always trigger event_is_append_only; alter table event enable always trigger event_is_never_truncated;
+                 update project set doc = replace(doc::text, 'web:1', 'evil:1')::json where slug = 'web'",
+            )
+            .await;
+        let (code, told, said) = s.coolops(&["replay"]);
+        assert!(code == 1 && told.contains("Halted there, and left as it was: event "), "{told}{said}");
+        assert!(told.contains("a private text in it can't be opened"), "{told}");
+        assert_eq!(s.database.text(row).await, before, "left as it is");
+        assert!(s.database.text("select doc->>'image' from project where slug = 'web'").await.starts_with("web:1"));
+    });
+}
+
+#[test]
 fn an_event_of_an_unknown_type_or_in_another_type_of_stream_is_refused_at_the_door() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
