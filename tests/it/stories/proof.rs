@@ -90,17 +90,20 @@ fn a_checkpoint_is_signed_when_something_happened_and_kept_in_every_place() {
     });
 }
 
+/// What git tells somebody else who works there.
+fn git_of_eve(scratch: &Scratch, arguments: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(&scratch.0).args(["-c", "user.name=eve", "-c", "user.email=eve@localhost"]);
+    let output = command.args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn where_a_repository_has_an_origin_that_says_what_is_kept() {
     story(async |s| {
         let scratch = Scratch::new();
-        let git = |arguments: &[&str]| {
-            let mut command = Command::new("git");
-            command.arg("-C").arg(&scratch.0).args(["-c", "user.name=eve", "-c", "user.email=eve@localhost"]);
-            let output = command.args(arguments).output().unwrap();
-            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8(output.stdout).unwrap()
-        };
+        let git = |arguments: &[&str]| git_of_eve(&scratch, arguments);
         git(&["init", "--quiet", "--bare", "--initial-branch=main", "remote.git"]);
         git(&["clone", "--quiet", "remote.git", "clone"]);
         let place = format!("git:{}", scratch.0.join("clone").display());
@@ -161,13 +164,7 @@ fn where_a_repository_has_an_origin_that_says_what_is_kept() {
 fn whatever_is_left_half_done_in_a_repository_is_in_nobody_s_way() {
     story(async |s| {
         let scratch = Scratch::new();
-        let git = |arguments: &[&str]| {
-            let mut command = Command::new("git");
-            command.arg("-C").arg(&scratch.0).args(["-c", "user.name=eve", "-c", "user.email=eve@localhost"]);
-            let output = command.args(arguments).output().unwrap();
-            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8(output.stdout).unwrap()
-        };
+        let git = |arguments: &[&str]| git_of_eve(&scratch, arguments);
         git(&["init", "--quiet", "--bare", "--initial-branch=main", "remote.git"]);
         git(&["clone", "--quiet", "remote.git", "clone"]);
         // Another host began there too.
