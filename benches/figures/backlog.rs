@@ -11,9 +11,10 @@ use futures::StreamExt;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use crate::Row;
 use crate::load::Client;
+use crate::seeded::story_of;
 use crate::service::Service;
-use crate::{Row, story_of};
 
 /// Announces so many builds over a few connections.
 async fn announce(service: &Service, count: usize) {

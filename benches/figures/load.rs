@@ -143,6 +143,18 @@ pub async fn presses(service: &Service, first: usize, count: usize, rate: f64) -
     futures::future::join_all(presses).await
 }
 
+/// Looks at a page; tells in how many milliseconds it was there whole.
+pub async fn look(page: &str) -> f64 {
+    let page = page.to_owned();
+    let look = move || {
+        let before = Instant::now();
+        let text = ureq::get(&page).call().unwrap().body_mut().read_to_string().unwrap();
+        assert!(text.contains("<ol class=\"history\">"), "{text}");
+        before.elapsed().as_secs_f64() * 1_000.0
+    };
+    tokio::task::spawn_blocking(look).await.unwrap()
+}
+
 /// What the disk alone would make of the same: 8 kB written and flushed, one after the other, at a rate; tells the
 /// milliseconds from when each was due.
 pub async fn flushes(count: usize, rate: f64) -> Vec<f64> {
