@@ -228,7 +228,7 @@ impl App {
         }
         report.two_histories = judged.two_histories;
         judged.findings.into_iter().for_each(|finding| report.find(finding));
-        for said in self.store.log().unguarded().await? {
+        for said in self.store.unguarded().await? {
             report.find(Finding::of(Kind::Unguarded, said));
         }
         if !broken {

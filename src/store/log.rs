@@ -161,15 +161,6 @@ macro_rules! recorded {
     }};
 }
 
-/// What the triggers do that refuse changes: as the first migration has it.
-const FORBID_CHANGE: &str = "
-begin
-  raise exception 'append-only: % on % is refused', lower(tg_op), tg_table_name using errcode = '42501';
-end ";
-
-/// The same for the journal, which lets go of bodies that an event says are erased: as the migration has it that let it.
-const KEEP_OUTPUT: &str = include_str!("keep_output.sql");
-
 /// So many events are read at once of what may have very many, as a project has that is locked every hour.
 pub const PAGE: usize = 2_000;
 
@@ -421,48 +412,5 @@ impl Log<'_> {
     pub async fn head_there(self) -> Result<Option<Head>, sqlx::Error> {
         let row = sqlx::query!("select position, chain_hash, last_at from event_head").fetch_optional(&self.0.pool);
         Ok(row.await?.map(|r| Head { position: r.position, hash: r.chain_hash, last_at: r.last_at }))
-    }
-
-    /// What keeps the log as it is, and does not any more, each as a sentence: the triggers that refuse changes, the constraints,
-    /// and that nobody else can get in between or may do more than we gave them.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn unguarded(self) -> Result<Vec<String>, sqlx::Error> {
-        sqlx::query_scalar!(
-            r#"with guarded as (select oid, relname from pg_class where oid in ('public.event'::regclass, 'public.log_chunk'::regclass, 'public.event_head'::regclass)),
-                 ours as (select unnest(array['event_is_append_only', 'event_is_never_truncated', 'log_chunk_is_append_only', 'log_chunk_is_never_truncated']) as name),
-                 granted as (select c.relname, a.grantee, string_agg(a.privilege_type, ', ' order by a.privilege_type) as what from pg_class c cross join aclexplode(c.relacl) a
-                              where c.relnamespace = 'public'::regnamespace
-                                and c.relname in ('event', 'log_chunk', 'event_head', 'event_type', 'project', 'token', 'build', 'deployment', 'boundary', 'snapshot', 'job',
-                                  'secret_value', 'subject_key', 'slack_message', 'slack_report', 'slack_sent', 'slack_person', 'ci_delivery', 'log_tail', 'checkpoint', 'tree_tile',
-                                  'witness', 'cosignature', 'witnessed')
-                              group by c.relname, a.grantee)
-               select format('the trigger %s is gone or switched off: the database does not refuse changes any more; coolops migrate makes no other one, restore it from a dump of the schema', name) as "said!"
-                 from ours where not exists (select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-                                   where t.tgname = ours.name and t.tgenabled = 'A' and t.tgqual is null
-                                     and case ours.name when 'log_chunk_is_append_only' then p.proname = 'keep_output' and p.prosrc = $2
-                                              else p.proname = 'forbid_change' and p.prosrc = $1 end
-                                     and t.tgrelid in ('public.event'::regclass, 'public.log_chunk'::regclass))
-               union all
-               select format('the trigger %s on %s is none of ours: it can change or swallow what is recorded; drop it', t.tgname, g.relname)
-                 from pg_trigger t join guarded g on g.oid = t.tgrelid where not t.tgisinternal and t.tgname not in (select name from ours)
-               union all
-               select format('the rule %s on %s is none of ours: it can change or swallow what is recorded; drop it', r.rulename, g.relname)
-                 from pg_rewrite r join guarded g on g.oid = r.ev_class
-               union all
-               select format('the constraint %s is gone: the database takes what can''t be; restore it from a dump of the schema', wanted)
-                 from unnest(array['event_pkey', 'event_event_id_key', 'event_stream_id_stream_version_key', 'event_head_pkey', 'log_chunk_pkey']) wanted
-                where not exists (select from pg_constraint c join guarded g on g.oid = c.conrelid where c.conname = wanted)
-               union all
-               select format('everybody who may connect has %s on %s; revoke that', what, relname) from granted where grantee = 0
-               union all
-               select format('the role that reads the views has %s on %s; revoke that', what, relname) from granted
-                where grantee = (select oid from pg_roles where rolname = public.coolops_reader_role())"#,
-            FORBID_CHANGE,
-            KEEP_OUTPUT
-        )
-        .fetch_all(&self.0.pool)
-        .await
     }
 }

@@ -12,6 +12,7 @@ mod cursor;
 pub mod deliveries;
 pub mod deployments;
 pub mod directory;
+mod guards;
 pub mod history;
 pub mod jobs;
 pub mod journal;

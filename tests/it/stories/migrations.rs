@@ -51,6 +51,21 @@ fn a_migration_that_was_released_is_never_edited() {
     assert_eq!(now, released, "add a migration instead of editing one, and add its line here");
 }
 
+#[test]
+fn the_functions_that_a_fresh_database_has_are_those_that_verify_knows() {
+    crate::story::story(async |s| {
+        assert_eq!(s.app.store.unguarded().await.unwrap(), Vec::<String>::new());
+        let functions =
+            "select string_agg(proname, ' ' order by proname) from pg_proc where pronamespace = 'public'::regnamespace";
+        assert_eq!(
+            s.database.text(functions).await,
+            "append_batch append_log_chunk close_log coolops_app_role coolops_now coolops_reader_role erase_output forbid_change forget_report_text \
+             holds holds_environment item_hash keep_clock keep_output",
+            "a new one is looked at by store/guards.rs"
+        );
+    });
+}
+
 /// Writes every example under `events/`, those of versions before too, as the owner, who may.
 async fn write_every_example(connection: &mut PgConnection) -> i64 {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/events");

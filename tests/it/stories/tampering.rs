@@ -290,7 +290,33 @@ fn somebody_gets_between_what_is_recorded_and_the_log() {
             "the rule nothing on log_chunk is none of ours",
         ),
         ("alter table event drop constraint event_event_id_key", "the constraint event_event_id_key is gone"),
+        (
+            "create or replace function item_hash(uuid, uuid, text, uuid, int, text, smallint, text, uuid, uuid, bigint, text) returns bytea language sql as 'select null::bytea'",
+            "the function item_hash(uuid,uuid,text,uuid,integer,text,smallint,text,uuid,uuid,bigint,text) is not as coolops migrate makes it",
+        ),
+        (
+            "alter function close_log(text) security invoker",
+            "the function close_log(text) is not as coolops migrate makes it",
+        ),
+        ("drop function forget_report_text() cascade", "the function forget_report_text is gone"),
+        (
+            "create function swallow() returns trigger language plpgsql as 'begin return null; end'; create trigger log_chunk_is_append_only before insert on event for each row execute function swallow()",
+            "the trigger log_chunk_is_append_only on event is none of ours",
+        ),
+        (
+            "drop trigger event_is_append_only on event; create trigger event_is_append_only before update or delete on log_chunk for each row execute function forbid_change(); alter table log_chunk enable always trigger event_is_append_only",
+            "the trigger event_is_append_only on event is gone",
+        ),
+        (
+            "drop trigger event_is_append_only on event; create trigger event_is_append_only before update of fence on event for each row execute function forbid_change(); alter table event enable always trigger event_is_append_only",
+            "the trigger event_is_append_only on event is gone, switched off or another one",
+        ),
         ("grant insert, delete on event to public", "everybody who may connect has DELETE, INSERT on event"),
+        ("grant update (payload) on event to public", "everybody who may connect has UPDATE on event"),
+        (
+            "do $$ begin execute format('grant update on event_head to %I', coolops_app_role()); end $$",
+            "UPDATE on event_head, which nobody writes to but through functions",
+        ),
         (
             "do $$ begin execute format('grant select on secret_value to %I', coolops_reader_role()); end $$",
             "the role that reads the views has SELECT on secret_value",
