@@ -62,8 +62,10 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Master keys that names in events are under, and that aren't set: what tells of these was not compared.
     pub locked: BTreeSet<String>,
-    /// Rows were not held against the log, because something is being erased from both.
+    /// Rows were not held against the log, because something is being erased from both, or can't be opened.
     pub rows_unchecked: bool,
+    /// Somebody is at erasing something: what was erased is not out of all rows yet.
+    pub is_erasing: bool,
     /// Findings beside those.
     pub more_findings: usize,
     /// That a checkpoint which is kept outside is of another history.
@@ -103,6 +105,8 @@ struct Audit<'a> {
     erased: HashSet<DeploymentId>,
     /// Keys of private texts that are not there, and the first event that needs each.
     missing_keys: BTreeMap<SubjectKeyId, i64>,
+    /// Keys of private texts that were changed.
+    changed_keys: HashSet<SubjectKeyId>,
     /// Keys of which an event says that they were destroyed.
     destroyed_keys: HashSet<SubjectKeyId>,
     /// The projects that there are and the deployments that are open, with the last event of each.
@@ -142,6 +146,7 @@ impl App {
             seals: HashMap::new(),
             erased: HashSet::new(),
             missing_keys: BTreeMap::new(),
+            changed_keys: HashSet::new(),
             destroyed_keys: HashSet::new(),
             projects: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -171,11 +176,12 @@ impl App {
             true => Vec::new(),
             false => rows_that_differ(&mut snapshot).await?,
         };
-        let was_erasing = if broken { false } else { snapshot.is_erasing().await? };
-        let misnamed = if broken { Vec::new() } else { snapshot.misnamed().await? };
-        snapshot.close().await?;
+        let were_being_erased = if broken { Vec::new() } else { snapshot.keys_being_erased().await? };
         let (erased, missing_keys, destroyed_keys) = (audit.erased, audit.missing_keys, audit.destroyed_keys);
-        let comparable = report.locked.is_empty();
+        // What can't be opened is shown as something else than it says.
+        let comparable = report.locked.is_empty() && audit.changed_keys.is_empty();
+        let misnamed = if broken || !comparable { Vec::new() } else { snapshot.misnamed().await? };
+        snapshot.close().await?;
         // What is edited elsewhere is rendered as if it had been posted there.
         let elsewhere = match comparable && !broken {
             true => self.hold_places_against_log(&audit.posted, &mut report).await?,
@@ -240,10 +246,14 @@ impl App {
             }
         }
         self.hold_names_against_log(misnamed, &mut report).await?;
-        let erasing = was_erasing || self.store.jobs().is_erasing().await?;
-        report.rows_unchecked = erasing || !report.locked.is_empty();
         let destroyed: Vec<SubjectKeyId> = destroyed_keys.iter().copied().collect();
-        for key in self.store.subjects().there(&destroyed).await?.into_iter().filter(|_| !erasing) {
+        let kept: HashSet<SubjectKeyId> = self.store.subjects().there(&destroyed).await?.into_iter().collect();
+        // Where a key is gone and nobody has come to the end of that, rows are being made anew.
+        let being_erased = self.store.jobs().keys_being_erased().await?;
+        let being_erased: HashSet<SubjectKeyId> = were_being_erased.into_iter().chain(being_erased).collect();
+        report.is_erasing = being_erased.iter().any(|key| destroyed_keys.contains(key) && !kept.contains(key));
+        report.rows_unchecked = report.is_erasing || !comparable;
+        for key in kept.difference(&being_erased) {
             let said = format!(
                 "the key {key} of private texts was destroyed, an event says, and it is there; a running coolops destroys it again within minutes"
             );
@@ -567,9 +577,18 @@ impl Audit<'_> {
     fn content(&mut self, row: &Row<'_>) {
         let build = BuildId(row.header.correlation_id);
         let wanted = self.sent.contains_key(&build);
+        let changed = row.changed_key();
+        if let Some(key) = changed.filter(|key| self.changed_keys.insert(*key)) {
+            let said = format!(
+                "event {}: the key {key} of private texts in it was changed, and opens nothing; restore subject_key from a dump",
+                row.position
+            );
+            self.report.find(Finding::at(Kind::MissingKey, row.position, said));
+        }
         // What can't be read was not written by this program, whatever it is about.
         let event = match row.to_fold() {
             Ok(event) => event,
+            Err(e) if changed.is_some() => return self.fold.leave_out(&unread(row, e)),
             Err(e) => {
                 self.report.find(Finding::at(Kind::Unreadable, row.position, causes(&e)));
                 return self.fold.leave_out(&unread(row, e));

@@ -149,7 +149,8 @@ fn count(n: i64, what: &str) -> String {
 }
 
 fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
-    let well = report.findings.is_empty() && report.unchecked.is_empty() && report.locked.is_empty();
+    let is_whole = report.unchecked.is_empty() && report.locked.is_empty() && !report.is_erasing;
+    let well = report.findings.is_empty() && is_whole;
     let code = if well { ExitCode::SUCCESS } else { ExitCode::from(1) };
     if format.json {
         output::json(report);
@@ -211,7 +212,7 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
             "UNCHECKED  what tells of people whose names are under the master key {key}, which is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS"
         ));
     }
-    if report.rows_unchecked && report.locked.is_empty() {
+    if report.is_erasing {
         output::line(
             "UNCHECKED  rows of projects and deployments: something is being erased; look again when that is done",
         );

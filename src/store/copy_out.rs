@@ -47,15 +47,19 @@ impl Row<'_> {
     /// recorded, for few of them are left in the end ([`Snapshot::opened`]).
     ///
     /// # Errors
-    /// When type, payload or actor can't be read.
+    /// When type, payload or actor can't be read, or the key of a private text was changed.
     pub fn to_fold(&self) -> Result<Event, ReadError> {
         let position = self.position;
         Actor::parse(self.header.actor).map_err(|why| ReadError::Actor { position, why })?;
-        self.opener.notes(self.header.actor);
         let parsed = Event::parse(self.header.kind, self.header.schema_version, self.payload);
         let event = parsed.map_err(|why| ReadError::Unreadable { position, why })?;
+        self.opener.notes(self.header.actor);
         if !private::may_be_private(self.payload) {
             return Ok(event);
+        }
+        if let Some(key) = self.opener.changed_in(self.payload) {
+            let why = format!("its key {key} was changed; restore subject_key from a dump");
+            return Err(ReadError::Locked { position, why });
         }
         match event {
             Event::Settings(_) => {
@@ -69,6 +73,11 @@ impl Row<'_> {
     /// The keys that texts of events opened since the last question were under, and that are not there any more.
     pub fn missing_keys(&self) -> Vec<SubjectKeyId> {
         self.opener.missing().into_iter().map(SubjectKeyId).collect()
+    }
+
+    /// A key of texts in it that was changed, so that it opens nothing.
+    pub fn changed_key(&self) -> Option<SubjectKeyId> {
+        self.opener.changed_in(self.header.actor).or_else(|| self.opener.changed_in(self.payload))
     }
 
     /// The master keys that texts of events opened since the last question are under, and that aren't set.
@@ -246,16 +255,13 @@ impl Snapshot {
         Ok(misnamed.collect())
     }
 
-    /// Whether something was being erased: rows and texts may be of before and after it.
+    /// The keys that somebody was at destroying: rows and texts may be of before and after it.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn is_erasing(&mut self) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar!(
-            r#"select exists (select from job where kind in ('erase_person', 'erase_output') and state <> 'done') as "it!""#
-        )
-        .fetch_one(&mut self.connection)
-        .await
+    pub async fn keys_being_erased(&mut self) -> Result<Vec<SubjectKeyId>, sqlx::Error> {
+        let keys = sqlx::query_file_scalar!("src/store/keys_being_erased.sql").fetch_all(&mut self.connection).await?;
+        Ok(keys.into_iter().map(SubjectKeyId).collect())
     }
 
     /// Whether no row says how far anything has got, as in a database whose rows are lost.

@@ -332,16 +332,13 @@ impl Jobs<'_> {
         .await
     }
 
-    /// Whether something is being erased.
+    /// The keys that somebody is at destroying.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn is_erasing(self) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar!(
-            r#"select exists (select from job where kind in ('erase_person', 'erase_output') and state <> 'done') as "it!""#
-        )
-        .fetch_one(&self.0.pool)
-        .await
+    pub async fn keys_being_erased(self) -> Result<Vec<SubjectKeyId>, sqlx::Error> {
+        let keys = sqlx::query_file_scalar!("src/store/keys_being_erased.sql").fetch_all(&self.0.pool).await?;
+        Ok(keys.into_iter().map(SubjectKeyId).collect())
     }
 
     /// Workers that are alive, with their engines.

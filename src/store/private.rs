@@ -30,6 +30,8 @@ pub struct Opener {
     locked: Mutex<BTreeSet<String>>,
     /// What whoever is under a key was called in what was opened.
     called: Mutex<HashMap<Uuid, BTreeSet<String>>>,
+    /// Whether one was changed, so that no master key opens it.
+    has_changed: bool,
 }
 
 enum Key {
@@ -39,6 +41,12 @@ enum Key {
     Secret(SubjectSecret),
     /// It is under a master key that isn't set, or was changed.
     Locked(KeyError),
+}
+
+impl Key {
+    fn is_changed(&self) -> bool {
+        matches!(self, Self::Locked(why) if !matches!(why, KeyError::UnknownKey(_)))
+    }
 }
 
 impl std::fmt::Debug for Opener {
@@ -113,6 +121,15 @@ impl Opener {
                 Some(_) => {}
             }
         }
+    }
+
+    /// A key of texts in a stored text that was changed.
+    pub(super) fn changed_in(&self, stored: &str) -> Option<SubjectKeyId> {
+        if !self.has_changed || !may_be_private(stored) {
+            return None;
+        }
+        let is_changed = |id: &Uuid| self.keys.get(id).is_some_and(Key::is_changed);
+        keys_in([stored]).into_iter().find(is_changed).map(SubjectKeyId)
     }
 
     /// What whoever is under a key was called in what was opened; none where nothing of it was.
@@ -245,14 +262,16 @@ impl Store {
 
     /// What opens everything that is under these keys.
     pub(super) fn opening_with(&self, rows: Vec<Wrapped>) -> Opener {
-        Opener { keys: rows.into_iter().map(|row| row.open(self.keys.as_deref())).collect(), ..Opener::default() }
+        let keys: HashMap<Uuid, Key> = rows.into_iter().map(|row| row.open(self.keys.as_deref())).collect();
+        Opener { has_changed: keys.values().any(Key::is_changed), keys, ..Opener::default() }
     }
 
-    /// The keys of all these subjects, made where there are none yet; with what they are called, where that is known.
+    /// The keys of all these subjects, made where there are none yet; with what they are called, where that is known. And those
+    /// that are called otherwise by now: that is noted when it is recorded.
     pub(super) async fn subject_keys(
         &self,
         subjects: &HashMap<Subject, Option<String>>,
-    ) -> Result<HashMap<Subject, SubjectKey>, AppendError> {
+    ) -> Result<(HashMap<Subject, SubjectKey>, Vec<Renamed>), AppendError> {
         let keys =
             self.keys.as_deref().ok_or_else(|| AppendError::Locked("the master key is not known here".to_owned()))?;
         let (mut kinds, mut of, mut names) = (Vec::new(), Vec::new(), Vec::new());
@@ -262,7 +281,7 @@ impl Store {
             of.push(id);
             names.push(name.clone());
         }
-        let mut found = HashMap::new();
+        let (mut found, mut renamed) = (HashMap::new(), Vec::new());
         // What was made, by us or by somebody else, is found the next time; an erasure may come in between.
         for _ in 0..5 {
             let rows = sqlx::query!(
@@ -293,16 +312,12 @@ impl Store {
                 // One that can't be opened, as under a master key that isn't set, is left alone: there will be another one.
                 let Ok(secret) = keys.unwrap_subject(&place(row.id, kind, &id), &wrapped) else { continue };
                 found.entry(subject.clone()).or_insert_with(|| SubjectKey::new(row.id, &secret));
-                if row.renamed {
-                    sqlx::query!("update subject_key set name = $2 where id = $1", row.id, name.as_deref())
-                        .execute(&self.pool)
-                        .await
-                        .map_err(unavailable)?;
-                }
+                renamed.extend(name.clone().filter(|_| row.renamed).map(|name| Renamed { key: row.id, name }));
             }
             if found.len() == subjects.len() {
-                return Ok(found);
+                return Ok((found, renamed));
             }
+            renamed.clear();
             for (subject, name) in subjects.iter().filter(|(subject, _)| !found.contains_key(*subject)) {
                 let (id, secret) = subject::new_secret();
                 let (kind, of) = subject.stored();
@@ -325,6 +340,22 @@ impl Store {
             }
         }
         Err(unavailable(sqlx::Error::RowNotFound))
+    }
+}
+
+/// Somebody who is called otherwise than their key's row says.
+pub(super) struct Renamed {
+    key: Uuid,
+    name: String,
+}
+
+impl Store {
+    /// Notes what they are called by now, as an event says.
+    pub(super) async fn rename(&self, renamed: Vec<Renamed>) -> Result<(), sqlx::Error> {
+        for Renamed { key, name } in renamed {
+            sqlx::query!("update subject_key set name = $2 where id = $1", key, name).execute(&self.pool).await?;
+        }
+        Ok(())
     }
 }
 

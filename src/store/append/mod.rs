@@ -15,6 +15,7 @@ use super::Store;
 use super::deliveries::PackedDelivery;
 use super::jobs::Claim;
 use super::limits::Turn;
+use super::private::Renamed;
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{EventId, JobId};
 use crate::domain::private::{self, Part, Subject};
@@ -284,7 +285,7 @@ impl Store {
     async fn keys_of(
         &self,
         subjects: &HashMap<Subject, Option<String>>,
-    ) -> Result<HashMap<Subject, SubjectKey>, AppendError> {
+    ) -> Result<(HashMap<Subject, SubjectKey>, Vec<Renamed>), AppendError> {
         let began = Instant::now();
         loop {
             match self.subject_keys(subjects).await {
@@ -299,14 +300,20 @@ impl Store {
     /// # Errors
     /// See [`AppendError`]; nothing is recorded in part.
     pub async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
-        let subjects = append.subjects();
+        let (subjects, mut renamed) = (append.subjects(), Vec::new());
         if !subjects.is_empty() {
-            append.encrypt(&self.keys_of(&subjects).await?);
+            let keys;
+            (keys, renamed) = self.keys_of(&subjects).await?;
+            append.encrypt(&keys);
         }
         let span = append.span();
         let appended = self.appender.append(append).instrument(span.clone()).await;
         if let Ok(appended) = &appended {
             span.record("event.position", appended.position);
+            if let Err(e) = self.rename(renamed).await {
+                // Whatever they do next says it again.
+                tracing::debug!(error = %e, "what somebody is called by now is not noted");
+            }
         }
         appended
     }

@@ -444,6 +444,74 @@ fn everybody_hears_of_an_erasure_also_of_one_who_dies_right_after_it() {
 }
 
 #[test]
+fn a_key_that_somebody_changed_is_found_and_a_replay_stops_before_it() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ben", "master-1", "Production").await;
+        s.tampered = true;
+        let rows = "select string_agg(doc::text, '' order by requested) from deployment";
+        let before = s.database.text(rows).await;
+        s.database.execute("update subject_key set ciphertext = '\\x00' where name = 'ana'").await;
+        let report = s.app.audit(true).await.unwrap();
+        let first = s.database.count("select min(position) from event where type = 'deployment_requested'").await;
+        let found: Vec<_> = report.findings.iter().map(|f| (f.kind, f.position)).collect();
+        assert_eq!(found, [(Kind::MissingKey, Some(first))], "{:#?}", report.findings);
+        assert!(report.findings[0].said.contains("was changed, and opens nothing"), "{:#?}", report.findings);
+        // What a replay would make of it is not what is lost.
+        s.database.execute("update deployment set since = since - 1 where state = 'succeeded'").await;
+        let (code, told, said) = s.coolops(&["replay"]);
+        assert!(code == 1 && told.contains("was changed; restore subject_key from a dump"), "{told}{said}");
+        assert_eq!(s.database.text(rows).await, before);
+    });
+}
+
+#[test]
+fn a_job_that_nobody_asked_for_hides_no_row_that_was_edited() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.tampered = true;
+        s.database.execute("update project set doc = replace(doc::text, 'Api', 'Abi')::json").await;
+        let job = |key: &str| {
+            format!(
+                "insert into job (id, kind, key, wanted, run_at) values (gen_random_uuid(), 'erase_person', '{key}', 1, 'infinity')"
+            )
+        };
+        s.database.execute(&job("00000000-0000-4000-8000-000000000007")).await;
+        let kinds = async || s.app.audit(false).await.unwrap().findings.iter().map(|f| f.kind).collect::<Vec<_>>();
+        assert_eq!(kinds().await, [Kind::ChangedRow]);
+        // One for somebody who was erased long ago: rows are not held against the log, and that is no success.
+        s.database.execute("update project set doc = replace(doc::text, 'Abi', 'Api')::json").await;
+        says(s, &["person", "erase", "ana", "--reason", "x"]);
+        s.settle().await;
+        assert_eq!(kinds().await, []);
+        let key = s.database.text("select payload->>'key' from event where type = 'person_erased'").await;
+        s.database.execute("delete from job where kind = 'erase_person'").await;
+        s.database.execute(&job(&key)).await;
+        let (code, told, said) = s.coolops(&["audit", "verify"]);
+        assert!(code == 1 && told.contains("UNCHECKED  rows of projects and deployments"), "{told}{said}");
+    });
+}
+
+#[test]
+fn what_somebody_is_called_by_now_is_noted_when_it_is_recorded() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.standin.workspace().users[0].name = "anna".to_owned();
+        s.app.store.checkpoints().close_log("a backup was restored").await.unwrap();
+        s.deliver(&s.press_of("anna", "master-1", "Production")).await;
+        assert_eq!(s.app.audit(false).await.unwrap().findings, [], "nothing was recorded, and nobody is accused");
+        s.database.execute("update event_head set closed = null").await;
+        s.presses("anna", "master-1", "Production").await;
+        let (_, list, _) = s.coolops(&["person", "list"]);
+        assert!(list.contains("anna"), "{list}");
+        assert_eq!(s.app.audit(false).await.unwrap().findings, []);
+    });
+}
+
+#[test]
 fn what_others_were_told_of_somebody_is_told_without_their_name_once_they_are_erased() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
