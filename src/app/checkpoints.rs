@@ -19,7 +19,7 @@ use crate::proof::exported::Exported;
 use crate::proof::statement::Statement;
 use crate::proof::tree::{self, Growing, NoProof, TILE, Tiles};
 use crate::store::append::{Append, AppendError};
-use crate::store::checkpoints::{Parting, Signed};
+use crate::store::checkpoints::{Parting, SIGNING, Signed};
 use crate::store::copy_out::Row;
 use crate::store::history::Entry;
 
@@ -143,7 +143,27 @@ impl App {
     /// See [`NoCheckpoint`].
     pub async fn checkpoint(&self) -> Result<Option<Signed>, NoCheckpoint> {
         let signer = self.keeping.signer.as_ref().ok_or(NoCheckpoint::NoKey)?;
+        let signed = self.sign_and_keep(signer).await;
+        match &signed {
+            Ok(_) => self.store.checkpoints().signs().await?,
+            Err(why @ (NoCheckpoint::Tampered(_) | NoCheckpoint::Nowhere)) => {
+                self.store.checkpoints().failed(SIGNING, &why.to_string()).await?;
+            }
+            // It is told where the log is asked whether it is open, or can't be.
+            Err(NoCheckpoint::NoKey | NoCheckpoint::Fork(_) | NoCheckpoint::Database(_)) => {}
+        }
+        signed
+    }
+
+    async fn sign_and_keep(&self, signer: &LogKey) -> Result<Option<Signed>, NoCheckpoint> {
         let (there, forks) = self.look_at_places().await?;
+        // Before anything is signed: what keeps that from happening may be that none of them can be used.
+        for (place, there) in self.keeping.places.iter().zip(&there) {
+            if let There::Unusable(why) = there {
+                tracing::warn!(place = place.name(), error = %why, "checkpoints can't be kept there now");
+                self.store.checkpoints().failed(place.name(), why).await?;
+            }
+        }
         let one_is_read = there.iter().any(|there| !matches!(there, There::Unusable(_)));
         let signed = self.sign(signer, one_is_read, &forks).await?;
         if let Some(newest) = self.store.checkpoints().newest().await? {
@@ -175,11 +195,12 @@ impl App {
         let forks: Vec<Fork> =
             forks.filter_map(|kept| checkpoint::open_fork(&kept.note, &self.keeping.believed)).collect();
         let mut there = Vec::new();
-        for (place, (newest, _)) in self.keeping.places.iter().zip(answers) {
-            there.push(match newest {
-                Err(e) => There::Unusable(e.to_string()),
-                Ok(None) => There::Empty,
-                Ok(Some(newest)) => match checkpoint::open(&newest.note, &self.keeping.believed) {
+        for (place, answer) in self.keeping.places.iter().zip(answers) {
+            there.push(match answer {
+                // What was decided may be what excuses its newest: without that nobody is blamed.
+                (Err(e), _) | (_, Err(e)) => There::Unusable(e.to_string()),
+                (Ok(None), _) => There::Empty,
+                (Ok(Some(newest)), _) => match checkpoint::open(&newest.note, &self.keeping.believed) {
                     // Somebody else's log is kept there, or somebody wrote there: what is there stays as it is.
                     Err(e) => There::Unusable(format!("{}: {e}", newest.file)),
                     Ok(opened) => {
@@ -326,9 +347,8 @@ impl App {
     /// Sends a place what it lacks, the newest first: one that was away for long says at once how far the log is.
     async fn bring_up_to_date(&self, place: &Place, there: &There) -> Result<(), sqlx::Error> {
         let checkpoints = self.store.checkpoints();
-        if let There::Unusable(why) = there {
-            tracing::warn!(place = place.name(), error = %why, "checkpoints can't be kept there now");
-            return checkpoints.failed(place.name(), why).await;
+        if matches!(there, There::Unusable(_)) {
+            return Ok(());
         }
         let known = checkpoints.places().await?.into_iter().find(|state| state.place == place.name());
         let mut kept = known.map_or(0, |state| state.kept);

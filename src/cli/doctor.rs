@@ -4,11 +4,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::output::{self, Format};
 use crate::config::{Config, Role};
-use crate::domain::deployment::{Stand, State};
+use crate::domain::deployment::{Stand, State, duration};
 use crate::jobs::queue::Doorbell;
 use crate::keys::Keyring;
 use crate::proof::cosignature::{self, WitnessPublicKey};
@@ -16,6 +17,7 @@ use crate::runner::Runner;
 use crate::runner::docker::DockerRunner;
 use crate::slack::client::{Slack, SlackError};
 use crate::store::Store;
+use crate::store::checkpoints::Signed;
 use crate::store::limits::Pause;
 use crate::store::witnesses::WitnessState;
 
@@ -252,7 +254,10 @@ async fn checkpoints(config: &Config, store: &Store, checks: &mut Checks) -> Res
         checks.note("Checkpoints", true, text);
         return witnesses(config, store, checks).await;
     }
-    let states = store.checkpoints().places().await?;
+    unsigned(store, checks).await?;
+    let (states, newest) = (store.checkpoints().places().await?, store.checkpoints().newest().await?);
+    let is_late = |signed: &Signed| store.clock().now() - signed.at > LATE;
+    let signed = newest.filter(is_late).and_then(|signed| i64::try_from(signed.size).ok()).unwrap_or(0);
     for place in &config.checkpoints {
         let what = format!("Checkpoints in {}", place.name());
         match states.iter().find(|state| state.place == place.name()) {
@@ -266,11 +271,38 @@ async fn checkpoints(config: &Config, store: &Store, checks: &mut Checks) -> Res
                     let since = state.failing_since.map(output::time).unwrap_or_default();
                     checks.note(what, false, format!("can't be kept since {since}: {problem}"));
                 }
+                None if state.size < signed => {
+                    let text = format!(
+                        "cover {} events of {signed} that were signed minutes ago; does coolops serve (or web) run with this place?",
+                        state.size
+                    );
+                    checks.note(what, false, text);
+                }
                 None => checks.note(what, true, format!("cover {} events", state.size)),
             },
         }
     }
     witnesses(config, store, checks).await
+}
+
+/// What happened is signed within a minute; after so long something is in the way.
+const LATE: TimeDelta = TimeDelta::minutes(5);
+
+/// Whether what happened is signed.
+async fn unsigned(store: &Store, checks: &mut Checks) -> Result<()> {
+    let oldest = store.lags().await?.oldest_unsigned_seconds as i64;
+    match store.checkpoints().unsigned_because().await? {
+        Some(why) => checks.note("Checkpoints", false, why),
+        None if oldest > LATE.num_seconds() => {
+            let text = format!(
+                "nothing that happened in the last {} is signed; is a coolops serve (or web) running with this configuration?",
+                duration(oldest)
+            );
+            checks.note("Checkpoints", false, text);
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 /// Whether enough witnesses cosigned the newest checkpoint, and what was seen as a witness of others.

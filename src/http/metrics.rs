@@ -87,10 +87,14 @@ async fn metrics(State((recorder, web)): State<(Recorder, Web)>) -> Response {
             ("coolops_checkpoint_size", "Events that the newest checkpoint covers.", lags.signed as f64),
             (
                 "coolops_checkpoint_lag_seconds",
-                "How long the oldest event is there that no checkpoint covers; 0 where none was ever signed.",
+                "How long the oldest event is there that no checkpoint covers; 0 where nobody ever tried to keep any.",
                 lags.oldest_unsigned_seconds,
             ),
-            ("coolops_checkpoint_failing", "Places where checkpoints can't be kept.", lags.places_failing as f64),
+            (
+                "coolops_checkpoint_failing",
+                "Places where checkpoints can't be kept, and one more while nothing can be signed.",
+                lags.places_failing as f64,
+            ),
         ];
         for (name, help, value) in rows {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");

@@ -3,11 +3,12 @@
 //!
 //! **Invariant:** where there is an origin, what is there is what is known, and nothing is kept before it is there: a clone that
 //! was put back to an older state with its database bears nothing out. Commits are made upon what is known, from objects
-//! and an index of their own: whatever lies in the folder, or was left half done there, is in nobody's way.
+//! and an index of their own: whatever lies in the folder, or was left half done there, is in nobody's way. No ref is written
+//! but the branch, and that only where nothing of it is lost: several processes use one repository, and so may people.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -65,13 +66,12 @@ async fn text(repository: &Path, arguments: &[&str]) -> Result<String, PlaceErro
     Ok(String::from_utf8_lossy(&git(repository, arguments, "").await?).into_owned())
 }
 
-/// What was fetched last: nobody else writes there.
-const ORIGINS: &str = "refs/coolops/origin";
-
 /// Where a repository keeps its notes.
 struct At {
     /// The full name of the branch.
     branch: String,
+    /// The folder in it that is the place, with a slash at its end; empty for all of it.
+    prefix: String,
     /// Whether there is an origin.
     has_origin: bool,
     /// The commit that says what is kept: that of the origin, fetched anew, where there is one; none before the first.
@@ -80,29 +80,48 @@ struct At {
 
 async fn at(repository: &Path) -> Result<At, PlaceError> {
     let branch = text(repository, &["symbolic-ref", "HEAD"]).await?.trim().to_owned();
+    let prefix = text(repository, &["rev-parse", "--show-prefix"]).await?.trim_end_matches('\n').to_owned();
     let has_origin = text(repository, &["remote"]).await?.lines().any(|remote| remote == "origin");
-    if has_origin {
-        let from = format!("+{branch}:{ORIGINS}");
-        match text(repository, &["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "origin", &from]).await {
-            Ok(_) => {}
-            // It is new, or somebody took the branch away.
-            Err(PlaceError::Trouble(said)) if said.contains("couldn't find remote ref") => {
-                return Ok(At { branch, has_origin, known: None });
-            }
-            Err(e) => return Err(e),
+    let known = if has_origin {
+        let told = text(repository, &["ls-remote", "origin", &branch]).await?;
+        // None where it is new, or somebody took the branch away.
+        let known = told.lines().filter_map(|line| line.split_once('\t')).find(|(_, name)| *name == branch);
+        if let Some((commit, _)) = known {
+            // Nothing is noted but the objects: whoever fetches at the same time is in nobody's way.
+            let fetch = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--refmap=", "origin", &branch];
+            text(repository, &fetch).await?;
+            text(repository, &["cat-file", "-e", &format!("{commit}^{{commit}}")]).await?;
         }
-    }
-    let of = format!("{}^{{commit}}", if has_origin { ORIGINS } else { &branch });
-    let known = text(repository, &["rev-parse", "--verify", "--quiet", &of]).await.ok();
-    Ok(At { branch, has_origin, known: known.map(|id| id.trim().to_owned()) })
+        known.map(|(commit, _)| commit.to_owned())
+    } else {
+        let known = text(repository, &["rev-parse", "--verify", "--quiet", &format!("{branch}^{{commit}}")]).await.ok();
+        known.map(|id| id.trim().to_owned())
+    };
+    Ok(At { branch, prefix, has_origin, known })
 }
 
-/// What a commit has in a file.
-async fn shown(repository: &Path, commit: &str, file: &str) -> Result<Option<String>, PlaceError> {
-    if text(repository, &["ls-tree", "--name-only", "--full-tree", commit, "--", file]).await?.trim().is_empty() {
-        return Ok(None);
+impl At {
+    /// The files that are known in a folder of the place, or one of them: the name of each there, and the id of its content.
+    async fn files(&self, repository: &Path, path: &str) -> Result<Vec<(String, String)>, PlaceError> {
+        let Some(known) = &self.known else { return Ok(Vec::new()) };
+        let path = format!("{}{path}", self.prefix);
+        let listed = text(repository, &["ls-tree", "-r", "-z", "--full-tree", known, "--", &path]).await?;
+        // "<mode> <type> <id>", a tabulator, the name.
+        let file = |entry: &str| {
+            let (what, name) = entry.split_once('\t')?;
+            let id = what.split(' ').skip_while(|part| *part != "blob").nth(1)?;
+            Some((name.strip_prefix(&self.prefix)?.to_owned(), id.to_owned()))
+        };
+        Ok(listed.split('\0').filter_map(file).collect())
     }
-    text(repository, &["show", &format!("{commit}:{file}")]).await.map(Some)
+
+    /// What is known to be in a file.
+    async fn shown(&self, repository: &Path, file: &str) -> Result<Option<String>, PlaceError> {
+        match self.files(repository, file).await?.into_iter().find(|(name, _)| name == file) {
+            Some((_, id)) => text(repository, &["cat-file", "blob", &id]).await.map(Some),
+            None => Ok(None),
+        }
+    }
 }
 
 /// Keeps notes, each in a file of its own, and calls one of them the newest; in one commit, which is pushed where there is an
@@ -119,20 +138,14 @@ pub(super) async fn keep(
         let at = at(repository).await?;
         let (mut missing, mut other) = (Vec::new(), None);
         for (file, note) in notes {
-            match &at.known {
-                Some(known) => match shown(repository, known, file).await? {
-                    Some(there) if there == *note => {}
-                    Some(_) => drop(other.get_or_insert(file)),
-                    None => missing.push((file.as_str(), note.as_str())),
-                },
+            match at.shown(repository, file).await? {
+                Some(there) if there == *note => {}
+                Some(_) => drop(other.get_or_insert(file)),
                 None => missing.push((file.as_str(), note.as_str())),
             }
         }
         if let Some((name, note)) = newest {
-            let there = match &at.known {
-                Some(known) => shown(repository, known, name).await?,
-                None => None,
-            };
+            let there = at.shown(repository, name).await?;
             missing.extend((there.as_deref() != Some(note)).then_some((name, note)));
         }
         if !missing.is_empty()
@@ -148,32 +161,38 @@ pub(super) async fn keep(
     }
 }
 
-/// Indexes that this process made.
-static INDEXES: AtomicU64 = AtomicU64::new(0);
-
 /// Makes a commit of files upon what is known, and puts it where the next one looks.
 async fn commit(repository: &Path, at: &At, files: &[(&str, &str)]) -> Result<(), PlaceError> {
     let folder = text(repository, &["rev-parse", "--absolute-git-dir"]).await?;
-    let index = Path::new(folder.trim()).join(format!(
-        "coolops-{}-{}",
-        std::process::id(),
-        INDEXES.fetch_add(1, Ordering::Relaxed)
-    ));
+    // Processes of other machines may use it too, and are in containers that count from one.
+    let random = || RandomState::new().hash_one(std::process::id());
+    let index = Path::new(folder.trim()).join(format!("coolops-{:016x}{:016x}", random(), random()));
     let made = commit_with(repository, at, &index, files).await;
     tokio::fs::remove_file(&index).await.ok();
     let made = made?;
-    let before = text(repository, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await.unwrap_or_default();
+    let before = text(repository, &["rev-parse", "--verify", "--quiet", &format!("{}^{{commit}}", at.branch)]).await;
+    let before = before.ok().map(|before| before.trim().to_owned());
+    let none = "0".repeat(made.len());
     if at.has_origin {
         text(repository, &["push", "--quiet", "origin", &format!("{made}:{}", at.branch)]).await?;
-        text(repository, &["update-ref", &at.branch, &made]).await?;
+        if let Some(before) = &before
+            && text(repository, &["merge-base", "--is-ancestor", before, &made]).await.is_err()
+        {
+            // Somebody committed here what is not at the origin: that is theirs to push or to let go.
+            return Ok(());
+        }
+        // It is kept where it counts; whoever moved the branch meanwhile may have it.
+        let seen = before.as_deref().unwrap_or(&none);
+        if text(repository, &["update-ref", &at.branch, &made, seen]).await.is_err() {
+            return Ok(());
+        }
     } else {
         // Only where it was as it was seen.
-        let seen = at.known.clone().unwrap_or_else(|| "0".repeat(made.len()));
-        text(repository, &["update-ref", &at.branch, &made, &seen]).await?;
+        text(repository, &["update-ref", &at.branch, &made, at.known.as_deref().unwrap_or(&none)]).await?;
     }
     // The folder follows as far as nobody changed it.
     let mut follow = vec!["read-tree", "-m", "-u"];
-    follow.extend(Some(before.trim()).filter(|before| !before.is_empty()));
+    follow.extend(before.as_deref());
     follow.push(&made);
     text(repository, &follow).await.ok();
     Ok(())
@@ -188,7 +207,7 @@ async fn commit_with(repository: &Path, at: &At, index: &Path, files: &[(&str, &
     let mut entries = String::new();
     for (file, note) in files {
         let blob = indexed(&["hash-object", "-w", "--stdin"], note).await?;
-        entries += &format!("100644 {blob}\t{file}\n");
+        entries += &format!("100644 {blob}\t{}{file}\n", at.prefix);
     }
     indexed(&["update-index", "--add", "--index-info"], &entries).await?;
     let tree = indexed(&["write-tree"], "").await?;
@@ -207,27 +226,25 @@ async fn commit_with(repository: &Path, at: &At, index: &Path, files: &[(&str, &
 
 /// The newest checkpoint of the newest commit: what lies in the folder may not be committed.
 pub(super) async fn newest(repository: &Path, name: &str) -> Result<Option<Kept>, PlaceError> {
-    let Some(commit) = at(repository).await?.known else { return Ok(None) };
-    let note = shown(repository, &commit, name).await?;
+    let note = at(repository).await?.shown(repository, name).await?;
     Ok(note.map(|note| Kept { file: name.to_owned(), note }))
 }
 
 /// Every note in a folder of the newest commit.
 pub(super) async fn all(repository: &Path, folder: &str) -> Result<Vec<Kept>, PlaceError> {
-    let Some(commit) = at(repository).await?.known else { return Ok(Vec::new()) };
-    let names = text(repository, &["ls-tree", "-r", "--name-only", "--full-tree", &commit, "--", folder]).await?;
-    let asked: String = names.lines().map(|file| format!("{commit}:{file}\n")).collect();
+    let files = at(repository).await?.files(repository, folder).await?;
+    let asked: String = files.iter().map(|(_, id)| format!("{id}\n")).collect();
     let told = git(repository, &["cat-file", "--batch"], &asked).await?;
     let mut rest = &told[..];
     let mut all = Vec::new();
-    for file in names.lines() {
+    for (file, _) in files {
         // "<object> blob <size>", a line's end, so many bytes, a line's end.
         let broken = || PlaceError::Trouble(format!("git cat-file: {file} can't be read"));
         let end = rest.iter().position(|b| *b == b'\n').ok_or_else(broken)?;
         let head = String::from_utf8_lossy(&rest[..end]);
         let size: usize = head.rsplit(' ').next().and_then(|size| size.parse().ok()).ok_or_else(broken)?;
         let note = rest.get(end + 1..end + 1 + size).ok_or_else(broken)?;
-        all.push(Kept { file: file.to_owned(), note: String::from_utf8_lossy(note).into_owned() });
+        all.push(Kept { file, note: String::from_utf8_lossy(note).into_owned() });
         rest = rest.get(end + 2 + size..).unwrap_or_default();
     }
     Ok(all)

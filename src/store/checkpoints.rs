@@ -43,6 +43,9 @@ pub struct PlaceState {
     pub failing_since: Option<DateTime<Utc>>,
 }
 
+/// Stands in place of a place where nothing can be signed at all.
+pub const SIGNING: &str = "signing";
+
 /// Checkpoints.
 #[derive(Clone, Copy)]
 pub struct Checkpoints<'a>(&'a Store);
@@ -160,7 +163,7 @@ impl Checkpoints<'_> {
         Ok(())
     }
 
-    /// How far the places outside got.
+    /// How far the places outside got, and whether something can be signed for them: see [`SIGNING`].
     ///
     /// # Errors
     /// When the database does not answer.
@@ -191,7 +194,25 @@ impl Checkpoints<'_> {
         Ok(())
     }
 
-    /// Notes that a place could not be used.
+    /// Notes that what there is can be signed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn signs(self) -> Result<(), sqlx::Error> {
+        sqlx::query!("delete from checkpoint_place where place = $1", SIGNING).execute(&self.0.pool).await?;
+        Ok(())
+    }
+
+    /// Why nothing can be signed; none while it can, or nobody tried.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn unsigned_because(self) -> Result<Option<String>, sqlx::Error> {
+        let why = sqlx::query_scalar!("select problem from checkpoint_place where place = $1", SIGNING);
+        Ok(why.fetch_optional(&self.0.pool).await?.flatten())
+    }
+
+    /// Notes that a place could not be used, or nothing be signed: see [`SIGNING`].
     ///
     /// # Errors
     /// When the database does not answer.

@@ -14,6 +14,7 @@ mod history;
 mod intake;
 mod locks;
 mod migrations;
+mod places;
 mod privileges;
 mod proof;
 mod random;

@@ -46,6 +46,15 @@ impl Anchored {
         [("COOLOPS_CHECKPOINT_KEY", &self.private), ("COOLOPS_CHECKPOINTS", self.folder.to_str().unwrap())]
     }
 
+    /// What `coolops doctor` says with them.
+    pub fn doctor(&self, s: &Story) -> String {
+        // What it asks for before it looks at anything.
+        let slack =
+            [("SLACK_BOT_TOKEN", "xoxb-test"), ("SLACK_SIGNING_SECRET", "test"), ("REDIS_URL", "redis://127.0.0.1:1")];
+        let (_, told, said) = s.coolops_with(&["doctor"], &[&self.variables()[..], &slack].concat());
+        told + &said
+    }
+
     /// The shell with another key in its place, which believes the one before as well where `knows` says so.
     pub fn rekeyed(&self, s: &Story, seed: u8, knows: bool) -> App {
         let before = coolops::proof::checkpoint::PublicKey::read(&self.public).unwrap();
