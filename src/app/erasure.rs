@@ -26,6 +26,8 @@ type Refused = CommandError<ErasureRefusal>;
 
 /// Deployments whose output is let go of at once.
 const AT_A_TIME: i64 = 50;
+/// So many builds are looked through for a name that CI told, at most.
+const BUILDS_LOOKED_AT: i64 = 1_000;
 /// Edits that take out what was erased come so far apart: a third of what Slack takes.
 const APART: Duration = Duration::from_secs(3);
 /// Those for what expired are spread over so many of these.
@@ -34,10 +36,31 @@ const SPREAD: u128 = 50;
 /// Whom an operator wants erased.
 #[derive(Debug, Clone, Copy)]
 pub struct Whom<'a> {
-    /// Their id in Slack or what they are called there; an operator's login name.
+    /// Their id in Slack or what they are called there; an operator's login name; the name that CI gave an author.
     pub text: &'a str,
-    /// Whether it is an operator.
-    pub is_operator: bool,
+    /// What they are.
+    pub kind: PersonKind,
+}
+
+/// What somebody is whose private texts can be erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PersonKind {
+    /// Somebody in Slack.
+    Person,
+    /// Somebody at the command line.
+    Operator,
+    /// Whom CI named as a build's author.
+    Author,
+}
+
+impl PersonKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Operator => "operator",
+            Self::Author => "author",
+        }
+    }
 }
 
 /// Whoever was erased.
@@ -47,10 +70,24 @@ pub struct ErasedPerson {
     pub who: Erasable,
     /// So many events name them in plain, from before names were encrypted.
     pub in_plain: i64,
+    /// Authors that CI named and whose names have theirs in them: they are erased by themselves.
+    pub authors: Vec<String>,
+    /// Builds of which CI told their name in plain, of those that were announced last.
+    pub by_ci: Vec<String>,
 }
 
 fn is_erasure_of(recorded: &Recorded, key: SubjectKeyId) -> bool {
     matches!(&recorded.event, Event::Installation(InstallationEvent::PersonErased(e)) if e.key == key || e.others.contains(&key))
+}
+
+/// Whether a name stands in a text as a word of its own.
+fn is_named(name: &str, text: &str) -> bool {
+    let (name, text) = (name.to_lowercase(), text.to_lowercase());
+    let is_whole = |(at, word): (usize, &str)| {
+        let beside = [text[..at].chars().next_back(), text[at + word.len()..].chars().next()];
+        !beside.into_iter().flatten().any(char::is_alphanumeric)
+    };
+    !name.is_empty() && text.match_indices(&name).any(is_whole)
 }
 
 impl App {
@@ -61,11 +98,10 @@ impl App {
     pub async fn erase_person(&self, whom: Whom<'_>, reason: &str, actor: &Actor) -> Result<ErasedPerson, Refused> {
         let refused = CommandError::Refused;
         let text = whom.text.trim().trim_start_matches('@');
-        let kind = if whom.is_operator { "operator" } else { "person" };
-        let people: Vec<Erasable> =
-            self.store.subjects().people().await?.into_iter().filter(|of| of.kind == kind).collect();
+        let (people, others): (Vec<Erasable>, Vec<Erasable>) =
+            self.store.subjects().people().await?.into_iter().partition(|of| of.kind == whom.kind.as_str());
         let by_id: Vec<&Erasable> = people.iter().filter(|of| of.id == text).collect();
-        let by_name = || people.iter().filter(|of| of.name.as_ref().is_some_and(|n| n.eq_ignore_ascii_case(text)));
+        let by_name = || people.iter().filter(|of| of.name.as_ref().unwrap_or(&of.id).eq_ignore_ascii_case(text));
         let is_by_name = by_id.is_empty();
         let found: Vec<&Erasable> = if is_by_name { by_name().collect() } else { by_id };
         let who = match &found[..] {
@@ -109,17 +145,30 @@ impl App {
                 }
             }
             let in_plain = self.store.subjects().named_in_plain(&who.id).await?;
-            return Ok(ErasedPerson { who, in_plain });
+            let name = who.name.as_deref().unwrap_or(&who.id);
+            let authors = others.iter().filter(|of| of.kind == PersonKind::Author.as_str() && is_named(name, &of.id));
+            let authors = authors.map(|of| of.id.clone()).collect();
+            let by_ci = self.builds_naming(name).await?;
+            return Ok(ErasedPerson { who, in_plain, authors, by_ci });
         }
         Err(too_busy())
     }
 
+    /// The names of builds of which CI told this name as a word of its own, the newest first.
+    async fn builds_naming(&self, name: &str) -> Result<Vec<String>, sqlx::Error> {
+        let found = self.store.subjects().builds_naming(name, BUILDS_LOOKED_AT).await?;
+        Ok(found.into_iter().filter(|(_, told)| is_named(name, told)).map(|(build, _)| build).collect())
+    }
+
     /// What somebody still has to do with.
     async fn involved(&self, who: &Erasable) -> Result<Involved, ReadError> {
-        let is_operator = who.kind == "operator";
-        let is_them = |somebody: &Somebody| somebody.id() == who.id && somebody.person().is_none() == is_operator;
+        let is_operator = who.kind == PersonKind::Operator.as_str();
+        let is_person = who.kind == PersonKind::Person.as_str();
+        let is_them = |somebody: &Somebody| {
+            somebody.id() == who.id && if somebody.person().is_some() { is_person } else { is_operator }
+        };
         let stops = |reason: &StopReason| match reason {
-            StopReason::Person { by, .. } => !is_operator && by.user == who.id,
+            StopReason::Person { by, .. } => is_person && by.user == who.id,
             StopReason::Operator { by, .. } => is_operator && *by == who.id,
             _ => false,
         };
@@ -138,8 +187,7 @@ impl App {
                 stand || is_them(&d.requested_by)
             }));
         }
-        let named =
-            |all: &[Who]| !is_operator && all.iter().any(|of| matches!(of, Who::User { id, .. } if *id == who.id));
+        let named = |all: &[Who]| is_person && all.iter().any(|of| matches!(of, Who::User { id, .. } if *id == who.id));
         for listed in self.store.directory().projects().await? {
             let Some(project) = self.project_of_log(listed.id).await? else { continue };
             let project = project.value;
@@ -208,6 +256,10 @@ impl App {
                         self.store.jobs().want_within(task, after).await?;
                     }
                     after += APART * (1 + u32::try_from(reports).unwrap_or(0));
+                }
+                "build" if asked.insert(stream) => {
+                    self.edit_out(BuildId(stream), after).await?;
+                    after += APART;
                 }
                 "project" | "environment" | "installation" => {
                     let reports = self.store.reports().renew(stream).await?;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::output::{self, Format};
 use super::{operate, operator};
-use crate::app::erasure::Whom;
+use crate::app::erasure::{PersonKind, Whom};
 use crate::store::private::Erasable;
 
 /// Arguments of `person`.
@@ -24,11 +24,14 @@ enum Command {
     List(Format),
     /// Erase somebody's name, id and words from the whole history and from Slack's messages. It can't be undone; chain and proofs hold
     Erase {
-        /// Their id in Slack (U…), what they are called there, or an operator's login name
+        /// Their id in Slack (U…), what they are called there, an operator's login name, or an author's name
         who: String,
         /// It is the login name of an operator
         #[arg(long)]
         operator: bool,
+        /// It is whom CI named as the author of builds, by that name
+        #[arg(long, conflicts_with = "operator")]
+        author: bool,
         /// Why, without their name; it is recorded for ever
         #[arg(long)]
         reason: String,
@@ -54,11 +57,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 output::table(&["ID", "NAME", "IS", "SINCE"], &people.iter().map(row).collect::<Vec<_>>());
             }
         }
-        Command::Erase { who, operator: is_operator, reason } => {
-            let erased = app.erase_person(Whom { text: &who, is_operator }, &reason, &operator()).await?;
+        Command::Erase { who, operator: is_operator, author, reason } => {
+            let kind = match (is_operator, author) {
+                (true, _) => PersonKind::Operator,
+                (_, true) => PersonKind::Author,
+                _ => PersonKind::Person,
+            };
+            let erased = app.erase_person(Whom { text: &who, kind }, &reason, &operator()).await?;
             let who = match &erased.who.name {
-                Some(name) => format!("{name} ({})", erased.who.id),
-                None => erased.who.id.clone(),
+                Some(name) if *name != erased.who.id => format!("{name} ({})", erased.who.id),
+                _ => erased.who.id.clone(),
             };
             output::line(&format!(
                 "{} is being erased: from the history at once, from what Slack shows as Slack takes the edits.",
@@ -70,8 +78,25 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                     erased.in_plain
                 ));
             }
+            for author in &erased.authors {
+                output::hint(&format!(
+                    "CI named an author {}: if it is the same person, erase that too, with --author.",
+                    output::safe(author)
+                ));
+            }
+            if !erased.by_ci.is_empty() {
+                let some: Vec<String> = erased.by_ci.iter().take(5).map(|build| output::safe(build)).collect();
+                let more = match erased.by_ci.len() - some.len() {
+                    0 => String::new(),
+                    n => format!(", and {n} more"),
+                };
+                output::hint(&format!(
+                    "That name stands in what CI told of some builds, and stays there: {}{more}.",
+                    some.join(", ")
+                ));
+            }
             output::hint(
-                "Not reached: direct messages to them, and what Slack does not let be edited any more; what others wrote of them, what deployments printed, what CI said of its builds; exports, and dumps of this database from before.",
+                "Not reached: direct messages to them, and what Slack does not let be edited any more; what others wrote of them, what deployments printed, what CI said of its builds but for their authors; exports, and dumps of this database from before.",
             );
         }
     }

@@ -22,9 +22,17 @@ pub enum Subject {
     /// Somebody in Slack in what they chose for themselves: that stands in a stream whose id is made of theirs, which must not
     /// lead to anything else of them.
     Chooser(String),
+    /// Whoever CI names as the author of a build, by that name: it is all that is known of them.
+    Author(String),
     /// What a deployment printed.
     Output(DeploymentId),
 }
+
+/// What an entry about a build is called that names its author, in any case: as our own commands and the rules of webhooks
+/// call it.
+const AUTHOR: &str = "author";
+/// Longest name of one, in characters; what is longer is a text, and stays as it is.
+const AUTHOR_MAX: usize = 200;
 
 impl Subject {
     /// The stored name of its kind, and what tells it from others of that.
@@ -33,6 +41,7 @@ impl Subject {
             Self::Person(user) => ("person", user.clone()),
             Self::Operator(login) => ("operator", login.clone()),
             Self::Chooser(user) => ("chooser", user.clone()),
+            Self::Author(name) => ("author", name.clone()),
             Self::Output(deployment) => ("output", deployment.to_string()),
         }
     }
@@ -46,10 +55,15 @@ impl Subject {
         }
     }
 
-    /// Whether it stands for nobody any more: for somebody who was erased, or whose name could not be read.
+    /// Whether it stands for nobody: for somebody who was erased, or whose name could not be read; or what should be a name
+    /// is none.
     pub fn is_nobody(&self) -> bool {
         match self {
             Self::Person(user) | Self::Chooser(user) => somebody::nobody(user).is_some(),
+            Self::Author(name) => {
+                name.chars().count() > AUTHOR_MAX
+                    || [somebody::FORMER_MEMBER, somebody::UNREADABLE].contains(&name.as_str())
+            }
             Self::Operator(login) => [somebody::FORMER_OPERATOR, somebody::UNREADABLE].contains(&login.as_str()),
             Self::Output(_) => false,
         }
@@ -150,8 +164,12 @@ pub fn event(event: &mut Event, by: Option<&Subject>, visit: &mut Visit<'_>) {
             InstallationEvent::ForkDecided(_) => {}
         },
         Event::NotificationsChosen(e) => chooser(&mut e.by.user, &mut e.by.name, visit),
-        // What CI tells of a build is CI's; why output was erased is told for ever.
-        Event::BuildRegistered(_) | Event::MessagePosted(_) | Event::OutputErased(_) => {}
+        Event::BuildRegistered(e) => {
+            let authors = e.metadata.iter_mut().filter(|entry| entry.name.eq_ignore_ascii_case(AUTHOR));
+            authors.filter(|entry| !entry.value.is_empty()).for_each(|entry| author(&mut entry.value, visit));
+        }
+        // Why output was erased is told for ever.
+        Event::MessagePosted(_) | Event::OutputErased(_) => {}
     }
 }
 
@@ -246,6 +264,11 @@ pub(super) fn words(of: Option<&Subject>, text: &mut String, visit: &mut Visit<'
 fn named(user: &mut String, name: &mut String, visit: &mut Visit<'_>) {
     let of = Subject::Person(user.clone());
     visit(&of, Part::Id, user);
+    visit(&of, Part::Name, name);
+}
+
+fn author(name: &mut String, visit: &mut Visit<'_>) {
+    let of = Subject::Author(name.clone());
     visit(&of, Part::Name, name);
 }
 
@@ -375,5 +398,28 @@ mod tests {
             }
         }
         assert!(visited > 30, "{visited}");
+    }
+
+    #[test]
+    fn the_author_of_a_build_is_somebody_and_a_long_text_is_not() {
+        let published = contract().into_iter().find(|c| c.name == "build_registered").unwrap();
+        let authors = |name: &str, value: &str| {
+            let mut example = published.example.clone();
+            example["metadata"] = serde_json::json!([{ "name": name, "value": value }]);
+            let mut build = Event::parse(published.name, published.version, &example.to_string()).unwrap();
+            let mut found = Vec::new();
+            event(&mut build, None, &mut |subject, _, _| {
+                found.extend((!subject.is_nobody()).then(|| subject.clone()));
+                true
+            });
+            found
+        };
+        assert_eq!(authors("Author", "Ana Lima"), [Subject::Author("Ana Lima".into())]);
+        assert_eq!(authors("author", "Ana Lima"), [Subject::Author("Ana Lima".into())]);
+        for (name, value) in
+            [("Branch", "ana"), ("Author", ""), ("Author", somebody::FORMER_MEMBER), ("Author", &"a".repeat(201))]
+        {
+            assert_eq!(authors(name, value), [], "{name}: {value}");
+        }
     }
 }

@@ -364,9 +364,9 @@ impl Store {
 pub struct Erasable {
     /// Their keys: more than one where a master key was missing for a while.
     pub keys: Vec<SubjectKeyId>,
-    /// `person` or `operator`.
+    /// `person`, `operator` or `author`.
     pub kind: String,
-    /// Their id in Slack, or login name.
+    /// Their id in Slack, login name, or name.
     pub id: String,
     /// What they were called last.
     pub name: Option<String>,
@@ -393,7 +393,7 @@ impl Subjects<'_> {
     pub async fn people(self) -> Result<Vec<Erasable>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"select array_agg(id order by generation) as "ids!", kind, subject, max(name) as name, min(made_at) as "made_at!" from subject_key
-                where kind in ('person', 'operator') group by kind, subject order by coalesce(max(name), subject), subject"#
+                where kind in ('person', 'operator', 'author') group by kind, subject order by coalesce(max(name), subject), subject"#
         );
         let rows = rows.fetch_all(&self.0.pool).await?.into_iter();
         Ok(rows
@@ -495,6 +495,22 @@ impl Subjects<'_> {
         .await
     }
 
+    /// The builds of which CI told a name, the newest first, at most so many: what CI tells is recorded in plain. It may be
+    /// part of another word there.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn builds_naming(self, name: &str, limit: i64) -> Result<Vec<(String, String)>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select payload->>'name' as "name!", coalesce(payload->>'metadata', '') as "told!" from event
+                where type = 'build_registered' and strpos(lower(payload->>'metadata'), lower($1)) > 0 order by position desc limit $2"#,
+            name,
+            limit
+        );
+        let rows = rows.fetch_all(&mut self.0.bulk().await?).await?;
+        Ok(rows.into_iter().map(|r| (r.name, r.told)).collect())
+    }
+
     /// Destroys somebody's keys, and what else is kept of them outside the log; whoever remembers anything that was read
     /// before forgets it. What they did since is under another key, and stays.
     ///
@@ -502,10 +518,10 @@ impl Subjects<'_> {
     /// When the database does not answer.
     pub async fn destroy(self, keys: &[SubjectKeyId]) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            r#"with gone as (delete from subject_key k where k.id = any($1) and k.kind in ('person', 'operator') returning k.kind, k.subject),
+            r#"with gone as (delete from subject_key k where k.id = any($1) and k.kind in ('person', 'operator', 'author') returning k.kind, k.subject),
                     chosen as (delete from subject_key k using gone where gone.kind = 'person' and k.kind = 'chooser' and k.subject = gone.subject),
-                    known as (delete from slack_person p using gone where p.id = gone.subject or strpos(p.doc::text, '"' || gone.subject || '"') > 0),
-                    told as (delete from slack_report r using gone where r.person like '% ' || gone.subject)
+                    known as (delete from slack_person p using gone where gone.kind = 'person' and (p.id = gone.subject or strpos(p.doc::text, '"' || gone.subject || '"') > 0)),
+                    told as (delete from slack_report r using gone where gone.kind = 'person' and r.person like '% ' || gone.subject)
                select pg_notify($2, $3) is null as "told""#,
             &keys.iter().map(|key| key.0).collect::<Vec<_>>(),
             wake::CHANNEL,

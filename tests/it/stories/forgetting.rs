@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use coolops::app::erasure::Whom;
+use coolops::app::erasure::{PersonKind, Whom};
 use coolops::app::finding::Kind;
 use coolops::domain::ids::{DeploymentId, SubjectKeyId};
 use coolops::store::Store;
 use sqlx::postgres::PgListener;
 
 use crate::story::anchored::Anchored;
-use crate::story::{Story, build, operator, story};
+use crate::story::{Announcement, Story, build, operator, story};
 
 /// What a command says, which goes well.
 fn says(s: &Story, arguments: &[&str]) -> String {
@@ -107,6 +107,53 @@ fn somebody_who_asks_for_it_is_a_former_member_everywhere_and_all_that_was_prove
         s.presses("ana", "master-2", "Staging").await;
         assert!(s.channel().contains("<@U0ANA00001> → *Staging*"), "{}", s.channel());
         assert!(s.channel().contains("a former member → *Staging*"), "{}", s.channel());
+    });
+}
+
+#[test]
+fn whom_ci_named_as_a_build_s_author_is_erased_from_all_their_builds() {
+    story(async |s| {
+        let told = |author: &str, message: &str| {
+            vec![("author".to_owned(), author.to_owned()), ("Message".to_owned(), message.to_owned())]
+        };
+        for (n, author, message) in
+            [(1, "Ana Lima", "Fix it"), (2, "Ben Okafor", "Ask Ana"), (3, "Ana Lima", "Banana split")]
+        {
+            let metadata = told(author, message);
+            s.ci_announces(Announcement { metadata, ..build(&format!("master-{n}")) }).await;
+        }
+        s.presses("ana", "master-3", "Staging").await;
+        assert_eq!(s.channel().matches("Ana Lima").count(), 2, "{}", s.channel());
+        let in_plain = "select count(*) from event where payload::text like '%Okafor%'";
+        assert_eq!(s.database.count(in_plain).await, 0, "it is encrypted where it is for ever");
+        let (_, list, _) = s.coolops(&["person", "list"]);
+        assert!(list.contains("Ana Lima") && list.contains("author"), "{list}");
+        // Whoever erases the person in Slack hears of the author, and of what stands in plain.
+        let (code, _, said) = s.coolops(&["person", "erase", "@ana", "--reason", "asked for by letter"]);
+        assert_eq!(code, 0, "{said}");
+        for words in [
+            "CI named an author Ana Lima: if it is the same person, erase that too, with --author.",
+            "That name stands in what CI told of some builds, and stays there: master-2.\n",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        let before = s.database.text("select string_agg(event::text, '' order by position) from event").await;
+        let said = says(s, &["person", "erase", "ana lima", "--author", "--reason", "asked for by letter"]);
+        assert!(said.starts_with("Ana Lima is being erased: from the history at once"), "{said}");
+        s.settle().await;
+        assert!(!s.channel().contains("Ana Lima") && s.channel().contains("Ben Okafor"), "{}", s.channel());
+        assert_eq!(s.channel().matches("a former member").count(), 3, "two authors, and who pressed: {}", s.channel());
+        assert_eq!(everywhere(s, "Ana Lima").await, 0);
+        let now = s.database.text("select string_agg(event::text, '' order by position) from event").await;
+        assert!(now.starts_with(&before), "no event changed");
+        assert_eq!(s.app.audit(true).await.unwrap().findings, []);
+        let (code, _, said) = s.coolops(&["person", "erase", "Nobody", "--author", "--reason", "x"]);
+        assert!(code == 1 && said.contains("Nobody"), "{said}");
+        // CI is not sure whether it was heard, and the next build of theirs is of somebody new.
+        let again = Announcement { metadata: told("Ana Lima", "Fix it"), ..build("master-1") };
+        assert!(s.post_build(&again.body()).await.0.is_success());
+        s.ci_announces(Announcement { metadata: told("Ana Lima", "More"), ..build("master-4") }).await;
+        assert_eq!(s.channel().matches("Ana Lima").count(), 1, "{}", s.channel());
     });
 }
 
@@ -552,7 +599,7 @@ fn of_two_who_are_erased_at_once_neither_is_left_in_a_message_that_was_edited_in
         s.presses("ana", "master-1", "Staging").await;
         s.presses("ben", "master-1", "Production").await;
         for who in ["ana", "ben"] {
-            let whom = Whom { text: who, is_operator: false };
+            let whom = Whom { text: who, kind: PersonKind::Person };
             s.app.erase_person(whom, "asked for by letter", &operator()).await.unwrap();
         }
         // The one is erased and the message edited for that, before it is the other's turn.

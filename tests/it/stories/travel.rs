@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use axum::http::StatusCode;
-use coolops::app::erasure::Whom;
+use coolops::app::erasure::{PersonKind, Whom};
 use coolops::app::history::When;
 use coolops::app::status;
 use coolops::domain::event::{Event, Recorded, SettingsEvent};
@@ -292,7 +292,7 @@ fn a_project_that_was_changed_very_often_is_folded_from_snapshots_that_nobody_el
         };
         let held = lock_then().await;
         assert_eq!((held.holder.name(), held.reason.as_deref()), ("ana", Some("of the audit")));
-        let whom = Whom { text: "ana", is_operator: false };
+        let whom = Whom { text: "ana", kind: PersonKind::Person };
         s.app.erase_person(whom, "asked for it", &operator()).await.unwrap();
         s.settle().await;
         let erased = lock_then().await;

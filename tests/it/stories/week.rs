@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use coolops::app::CommandError;
-use coolops::app::erasure::Whom;
+use coolops::app::erasure::{PersonKind, Whom};
 use coolops::domain::deployment::{StopReason, Verdict};
 use coolops::domain::erasure::ErasureRefusal;
 use coolops::domain::erasure_events::OutputGone;
@@ -306,7 +306,7 @@ impl<'a> Week<'a> {
             }
             1 => {
                 let whom = self.dice.one(&PEOPLE);
-                let whom_of = Whom { text: whom, is_operator: false };
+                let whom_of = Whom { text: whom, kind: PersonKind::Person };
                 let done = app.erase_person(whom_of, "asked for it", &operator()).await;
                 format!("erases {whom}{}", or_not(&done))
             }
@@ -404,7 +404,12 @@ impl<'a> Week<'a> {
     async fn everybody_can_be_erased(&mut self) {
         self.s.app.store.keep_clock().await.unwrap();
         for whom in PEOPLE {
-            match self.s.app.erase_person(Whom { text: whom, is_operator: false }, "asked for it", &operator()).await {
+            match self
+                .s
+                .app
+                .erase_person(Whom { text: whom, kind: PersonKind::Person }, "asked for it", &operator())
+                .await
+            {
                 Err(CommandError::Refused(ErasureRefusal::Nobody(..))) => {}
                 done => drop(done.unwrap()),
             }
