@@ -15,7 +15,8 @@ use crate::app::history::Named;
 use crate::domain::ids::BuildId;
 use crate::projections::build_card::BuildCard;
 use crate::projections::happened::{actor, happened};
-use crate::slack::{plain, render};
+use crate::slack::plain::{self, Names};
+use crate::slack::render;
 use crate::store::messages::{MessageState, SENDS_KEPT_DAYS};
 
 /// Arguments of `explain`.
@@ -119,13 +120,14 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 async fn chapters(app: &App, build: BuildId) -> Result<Vec<Chapter>> {
     let events = app.readers().log().build(build).await?;
     let sends = app.store.messages().sends(build).await?;
+    let names = Names::of(&events);
     let (mut card, mut before) = (None, Vec::new());
     let mut chapters = Vec::new();
     for recorded in &events {
         BuildCard::apply(&mut card, &recorded.event, recorded.recorded_at);
         let Some(card) = &card else { continue };
         let links = app.keys.links(&card.link_key).context("the master key that its links are made with is not set")?;
-        let after = plain::lines(&render::render(card, &links));
+        let after = plain::lines(&render::render(card, &links), &names);
         let (old, new): (Vec<&str>, Vec<&str>) =
             (before.iter().map(String::as_str).collect(), after.iter().map(String::as_str).collect());
         let changes = TextDiff::from_slices(&old, &new)

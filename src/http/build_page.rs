@@ -21,7 +21,7 @@ use crate::projections::build_card::BuildCard;
 use crate::projections::happened::{actor, happened};
 use crate::projections::timed::Timed;
 use crate::projections::words::{Words, unchecked};
-use crate::slack::plain;
+use crate::slack::plain::{self, Names};
 use crate::slack::render::{self, log_url};
 use coolops_client::limits::visible;
 
@@ -108,7 +108,7 @@ async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer>
             }
             @if then.is_some() {
                 h2 { "The message, as it was" }
-                pre.message { (visible(&plain::lines(&render::render(&card, &links)).join("\n"))) }
+                pre.message { (visible(&plain::lines(&render::render(&card, &links), &Names::of(&events)).join("\n"))) }
             }
             h2 { "Environments" }
             @for environment in &environments { (row(environment)) }

@@ -229,6 +229,7 @@ fn a_message_s_story_is_each_event_with_what_it_changed_and_when_that_was_sent()
         assert!(failed.lines().any(|line| line.starts_with("    - ") && line.contains("running")), "{failed}");
         assert!(failed.lines().any(|line| line.starts_with("    + ") && line.contains("failed")), "{failed}");
         assert!(failed.contains("    sent 20"), "{failed}");
+        assert!(told.contains("    + @ben → *Staging*: "), "people are called as Slack shows them: {told}");
         assert!(told.contains("The message: C0DEPLOYS1 ("), "{told}");
         let json = || serde_json::from_str::<Value>(&printed(s, &["explain", "master-2", "--json"])).unwrap();
         let chapters = json();
