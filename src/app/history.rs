@@ -157,11 +157,6 @@ pub fn changed_as_json(changed: &Changed, said: &str) -> Value {
     })
 }
 
-/// The environments of a project that are called so, in any case, those that are gone among them.
-pub fn called(project: &Project, name: &str) -> Vec<EnvironmentId> {
-    project.environments.iter().filter(|e| e.name.eq_ignore_ascii_case(name.trim())).map(|e| e.id).collect()
-}
-
 /// The states that a word stands for, by what is shown or what is stored.
 pub fn states_called(word: &str) -> Vec<State> {
     State::ALL.into_iter().filter(|state| word == state.as_str() || word == state.word()).collect()
@@ -204,6 +199,11 @@ pub struct NotTold {
 }
 
 impl NotTold {
+    /// Of a project, and why.
+    pub fn of(project: &Project, why: &ReadError) -> Self {
+        Self { id: project.id, slug: project.slug.clone(), why: causes(why) }
+    }
+
     /// What is told in its place.
     pub fn sentence(&self) -> String {
         format!("Nothing is told of the project {}: {}", self.slug, self.why)
@@ -242,7 +242,8 @@ impl App {
     }
 
     /// The bounds of what is asked for between two moments, as somebody wrote them: positions, the first not included. A
-    /// range may begin before the log and end after it; one that begins later than the next event is a mistake.
+    /// range may begin before the log and end at a time that has not come yet; one that begins later than the next event is a
+    /// mistake, and so is a last event that there is not.
     ///
     /// # Errors
     /// When one can't be read, has not come yet, or is before the other; or the database does not answer.
@@ -253,18 +254,19 @@ impl App {
             since.map(|written| Moment::parse(written, now)).transpose()?,
             until.map(|written| Moment::parse(written, now)).transpose()?,
         );
+        if (first, last) == (None, None) {
+            return Ok((None, None));
+        }
+        let span = history.span().await?;
+        let head = span.map_or(0, |(_, _, head)| head);
+        let past = |asked: i64| NoRange::NotYet(NoSuchMoment::PastTheHead { asked, head });
         let after = match first {
             None => None,
-            Some(Moment::Position(asked)) => {
-                let head = history.span().await?.map_or(0, |(_, _, head)| head);
-                // Who has all so far asks for what comes next.
-                if asked > head + 1 {
-                    return Err(NoRange::NotYet(NoSuchMoment::PastTheHead { asked, head }));
-                }
-                Some((asked - 1).max(0))
-            }
+            // Who has all so far asks for what comes next.
+            Some(Moment::Position(asked)) if asked > head + 1 => return Err(past(asked)),
+            Some(Moment::Position(asked)) => Some((asked - 1).max(0)),
             Some(Moment::Time(asked)) => {
-                if let Some((_, last, _)) = history.span().await?
+                if let Some((_, last, _)) = span
                     && asked > now.max(last)
                 {
                     return Err(NoRange::NotYet(NoSuchMoment::InTheFuture { asked, last }));
@@ -275,6 +277,7 @@ impl App {
         };
         let end = match last {
             None => None,
+            Some(Moment::Position(asked)) if asked > head => return Err(past(asked)),
             Some(Moment::Position(position)) => Some(position),
             Some(Moment::Time(at)) => Some(history.position_at(at).await?),
         };
@@ -287,6 +290,41 @@ impl App {
             return Err(NoRange::Reversed { since: since.to_owned(), until: until.to_owned() });
         }
         Ok((after, end))
+    }
+
+    /// The environments of a project that are called so, in any case, those that are gone among them; where there is none,
+    /// those that were called so once, as lines of the history still have it.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event that named one can't be read.
+    pub async fn environments_called(&self, project: &Project, name: &str) -> Result<Vec<EnvironmentId>, ReadError> {
+        let wanted = name.trim().to_lowercase();
+        let now = project.environments.iter().filter(|e| e.name.to_lowercase() == wanted).map(|e| e.id);
+        let called: Vec<EnvironmentId> = now.collect();
+        if !called.is_empty() {
+            return Ok(called);
+        }
+        let names = self.names_of_environments(project.id).await?;
+        let once = names.into_iter().filter(|(_, names)| names.values().any(|name| name.to_lowercase() == wanted));
+        Ok(once.map(|(id, _)| EnvironmentId(id)).collect())
+    }
+
+    /// What each environment of a project was called from an event on.
+    async fn names_of_environments(
+        &self,
+        project: ProjectId,
+    ) -> Result<HashMap<Uuid, BTreeMap<i64, String>>, ReadError> {
+        let mut names: HashMap<Uuid, BTreeMap<i64, String>> = HashMap::new();
+        for recorded in self.readers().log().namings(project.0).await? {
+            if let Event::Settings(
+                SettingsEvent::EnvironmentCreated(EnvironmentCreated { environment_id: id, name, .. })
+                | SettingsEvent::EnvironmentRenamed(EnvironmentRenamed { environment_id: id, name, .. }),
+            ) = recorded.event
+            {
+                names.entry(id.0).or_default().insert(recorded.position, name);
+            }
+        }
+        Ok(names)
     }
 
     /// Who changed which setting, the newest first, at most so many: of one project, or of all and of what goes for everything;
@@ -309,7 +347,7 @@ impl App {
             match self.settings_changed_of(Some(&of), asked, before, limit, is_told).await {
                 Ok(told) => changed.extend(told),
                 Err(why) if why.is_of_one_thing() && asked.project.is_none() => {
-                    unread.push(NotTold { id: of.id, slug: of.slug, why: causes(&why) });
+                    unread.push(NotTold::of(&of, &why));
                 }
                 Err(why) => return Err(why),
             }
@@ -332,19 +370,10 @@ impl App {
         is_told: impl Fn(&Event) -> bool + Copy + Sync,
     ) -> Result<Vec<Changed>, ReadError> {
         let log = self.readers().log();
-        // What an environment was called from an event on.
-        let mut names: HashMap<Uuid, BTreeMap<i64, String>> = HashMap::new();
-        if let Some(project) = of {
-            for recorded in log.namings(project.id.0).await? {
-                if let Event::Settings(
-                    SettingsEvent::EnvironmentCreated(EnvironmentCreated { environment_id: id, name, .. })
-                    | SettingsEvent::EnvironmentRenamed(EnvironmentRenamed { environment_id: id, name, .. }),
-                ) = recorded.event
-                {
-                    names.entry(id.0).or_default().insert(recorded.position, name);
-                }
-            }
-        }
+        let names = match of {
+            Some(project) => self.names_of_environments(project.id).await?,
+            None => HashMap::new(),
+        };
         let named = |recorded: &Recorded| {
             let address = recorded.event.address();
             let then = names.get(&address.stream).and_then(|names| names.range(..=recorded.position).next_back());

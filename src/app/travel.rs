@@ -16,7 +16,6 @@ use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
 use crate::projections::words::{Words, locked_with};
 use crate::store::log::ReadError;
-use crate::telemetry::causes;
 
 /// How everything stood at a moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +57,7 @@ impl App {
                 Ok(Some((project, _))) if project.archived && only.is_none() => {}
                 Ok(stood) => projects.extend(stood),
                 Err(why) if why.is_of_one_thing() && only.is_none() => {
-                    unread.push(NotTold { id: row.id, slug: row.slug, why: causes(&why) });
+                    unread.push(NotTold::of(&row, &why));
                 }
                 Err(why) => return Err(why),
             }

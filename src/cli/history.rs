@@ -10,7 +10,7 @@ use super::deployment::state_names;
 use super::operate;
 use super::output;
 use crate::app::App;
-use crate::app::history::{Changed, as_json, called, changed_as_json, changes, states_called};
+use crate::app::history::{Changed, NotTold, as_json, changed_as_json, changes, states_called};
 use crate::domain::deployment::duration;
 use crate::projections::happened::{actor, happened};
 use crate::projections::words::Words;
@@ -71,14 +71,21 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         None => None,
     };
     let environments = match (&project, &args.environment) {
-        (Some(project), Some(name)) => match called(project, name) {
+        (Some(project), Some(name)) => match app.environments_called(project, name).await? {
             // What there is, is told by the refusal.
             none if none.is_empty() => vec![project.environment_named(name)?.id],
             found => found,
         },
         (None, Some(name)) => {
             let all = app.readers().directory().projects().await?;
-            let found: Vec<_> = all.iter().flat_map(|project| called(project, name)).collect();
+            let mut found = Vec::new();
+            for project in &all {
+                match app.environments_called(project, name).await {
+                    Ok(called) => found.extend(called),
+                    Err(why) if why.is_of_one_thing() => untold(&NotTold::of(project, &why)),
+                    Err(why) => return Err(why.into()),
+                }
+            }
             anyhow::ensure!(
                 !found.is_empty(),
                 "no project has an environment {name}; see: coolops environment list PROJECT"
@@ -164,10 +171,14 @@ fn deployed_as_json(app: &App, deployed: &Deployed, links: bool) -> Value {
     value
 }
 
+fn untold(not_told: &NotTold) {
+    output::hint(&output::safe(&not_told.sentence()));
+}
+
 async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let (mut changed, unread) = app.settings_changed(asked, args.before, limit.saturating_add(1), |_| true).await?;
-    unread.iter().for_each(|not_told| output::hint(&output::safe(&not_told.sentence())));
+    unread.iter().for_each(untold);
     let more = changed.len() > limit;
     changed.truncate(limit);
     if args.json {

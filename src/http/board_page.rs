@@ -85,6 +85,10 @@ async fn shown(web: &Web, wanted: &Wanted) -> Result<Response, Answer> {
                     a href=(address(wanted, "", &position.to_string())) { "what changed since" }
                 }
             }
+            (page::form(&[("key", &wanted.key)], &[
+                page::Field { name: "at", label: "At", value: wanted.at.trim(), example: "now" },
+                page::Field { name: "since", label: "What changed since", value: wanted.since.trim(), example: "7d" },
+            ]))
             @if let Some(before) = &before { (differences(before, &board)) }
             @if board.projects.is_empty() && board.unread.is_empty() { p { "There was no project." } }
             @for not_told in &board.unread { p { (visible(&not_told.sentence())) } }

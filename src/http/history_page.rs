@@ -1,6 +1,8 @@
 //! `GET /projects/{slug}/history`: who deployed what where and when, and how it ended; the same as JSON.
 
-use axum::extract::{Path, Query, State};
+use std::collections::HashSet;
+
+use axum::extract::{self, Path, Query};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -10,10 +12,11 @@ use serde_json::json;
 use super::deployment_page::sentence;
 use super::error::Answer;
 use super::{Web, page, traced};
-use crate::app::history::{Changed, as_json, called, changed_as_json, changes, states_called};
+use crate::app::history::{Changed, as_json, changed_as_json, changes, states_called};
 use crate::domain::deployment::duration;
 use crate::domain::event::{Event, SettingsEvent};
 use crate::domain::project::Project;
+use crate::domain::state::State;
 use crate::projections::happened::{actor, happened};
 use crate::projections::words::Words;
 use crate::slack::render::log_url;
@@ -43,7 +46,7 @@ const PAGE: i64 = 50;
 ///
 /// 400 for what can't be read, 503 when the database is away, and 404 for a wrong link, each as a page.
 pub async fn handle(
-    State(web): State<Web>,
+    extract::State(web): extract::State<Web>,
     Path(slug): Path<String>,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
@@ -132,7 +135,7 @@ async fn asked(web: &Web, project: &Project, wanted: &Wanted) -> Result<Asked, A
     let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let environments = match given(&wanted.environment) {
         None => vec![],
-        Some(name) => match called(project, &name) {
+        Some(name) => match web.app.environments_called(project, &name).await? {
             none if none.is_empty() => {
                 return Err(Answer(StatusCode::BAD_REQUEST, format!("there is no environment {name:?}")));
             }
@@ -184,7 +187,11 @@ pub(super) fn choices_of(slug: &str, key: &str, here: &str) -> Markup {
 
 /// What can be chosen: links and a form, so that it works without a script.
 fn choices(project: &Project, wanted: &Wanted) -> Markup {
-    let outcomes = [("", "any end"), ("succeeded", "succeeded"), ("failed", "failed"), ("cancelled", "cancelled")];
+    let (over, open): (Vec<State>, Vec<State>) = State::ALL.into_iter().partition(|state| state.is_over());
+    let mut outcomes: Vec<&str> = over.into_iter().chain(open).map(State::word).collect();
+    // Two of them are one to people.
+    let mut seen = HashSet::new();
+    outcomes.retain(|word| seen.insert(*word));
     html! {
         nav.choices aria-label="Environment" {
             a href=(address(wanted, "environment", "")) aria-current=[wanted.environment.is_empty().then_some("true")] { "everywhere" }
@@ -194,8 +201,9 @@ fn choices(project: &Project, wanted: &Wanted) -> Markup {
         }
         @if wanted.show != "settings" {
             nav.choices aria-label="Outcome" {
-                @for (value, word) in outcomes {
-                    a href=(address(wanted, "outcome", value)) aria-current=[(wanted.outcome == value).then_some("true")] { (word) }
+                a href=(address(wanted, "outcome", "")) aria-current=[wanted.outcome.is_empty().then_some("true")] { "any" }
+                @for word in outcomes {
+                    a href=(address(wanted, "outcome", word)) aria-current=[(wanted.outcome == word).then_some("true")] { (word) }
                 }
             }
         }
@@ -206,28 +214,19 @@ fn choices(project: &Project, wanted: &Wanted) -> Markup {
 /// Whatever is no choice among a few. What the links chose stays as it is.
 fn filter(wanted: &Wanted) -> Markup {
     let chosen = [
-        ("key", &wanted.key),
+        ("key", wanted.key.as_str()),
         ("environment", &wanted.environment),
         ("outcome", &wanted.outcome),
         ("show", &wanted.show),
     ];
-    let fields = [
-        ("user", "By", &wanted.user, "name or id"),
-        ("build", "Build", &wanted.build, "its name begins with"),
-        ("since", "Since", &wanted.since, "7d"),
-        ("until", "Until", &wanted.until, "2026-01-31T12:00Z"),
-    ];
-    html! {
-        form.filter role="search" {
-            @for (name, value) in chosen { @if !value.is_empty() { input type="hidden" name=(name) value=(value); } }
-            @for (name, label, value, example) in fields {
-                @if name != "build" || wanted.show != "settings" {
-                    label { (label) input name=(name) value=(value) placeholder=(example) autocomplete="off" spellcheck="false"; }
-                }
-            }
-            button { "Show" }
-        }
-    }
+    let build = page::Field { name: "build", label: "Build", value: &wanted.build, example: "its name begins with" };
+    let mut fields = vec![page::Field { name: "user", label: "By", value: &wanted.user, example: "name or id" }];
+    fields.extend((wanted.show != "settings").then_some(build));
+    fields.extend([
+        page::Field { name: "since", label: "Since", value: &wanted.since, example: "7d" },
+        page::Field { name: "until", label: "Until", value: &wanted.until, example: "2026-01-31T12:00Z" },
+    ]);
+    page::form(&chosen, &fields)
 }
 
 /// The names of a project's environments, each once: one that is gone may have been made again.

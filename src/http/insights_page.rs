@@ -41,9 +41,10 @@ async fn shown(web: &Web, slug: &str, wanted: &Wanted) -> Result<Response, Answe
         main.plain {
             h1 { (project.name) }
             (choices_of(&project.slug, &wanted.key, "insights"))
+            (page::form(&[("key", &wanted.key)], &[page::Field { name: "since", label: "Since", value: since, example: "84d" }]))
             @if weeks.is_empty() { p { "Nothing has ended in this time." } }
             @for weeks in of_each { (environment(weeks, now)) }
-            p.facts { "A deployment belongs to the week in which it ended; what was cancelled or refused is left out. Times are medians: from the announcement of a build to the end of a deployment that went well; from start to end; from a failure to the next success there." }
+            p.facts { "A deployment belongs to the week in which it ended; what was cancelled or refused is left out. Times are medians: from the announcement of a build to the end of its first deployment there that went well; from start to end; from a failure to the next success there." }
         }
     };
     Ok(page::framed(&format!("{}: insights", project.name), None, page::Script::None, &body))
@@ -147,6 +148,7 @@ fn chart(
                     }
                 }
             }
+            p.weeks aria-hidden="true" { span { (first) } @if last != first { span { (last) } } }
         }
     }
 }

@@ -102,6 +102,29 @@ pub fn not_found() -> Response {
     response
 }
 
+/// What somebody may write in a form.
+pub(super) struct Field<'a> {
+    pub name: &'a str,
+    pub label: &'a str,
+    /// What is written there.
+    pub value: &'a str,
+    /// What may be.
+    pub example: &'a str,
+}
+
+/// A form that asks for the same page otherwise, without a script. What is `kept` stays as it is.
+pub(super) fn form(kept: &[(&str, &str)], fields: &[Field<'_>]) -> Markup {
+    html! {
+        form.filter role="search" {
+            @for (name, value) in kept { @if !value.is_empty() { input type="hidden" name=(name) value=(value); } }
+            @for Field { name, label, value, example } in fields {
+                label { (label) input name=(name) value=(value) placeholder=(example) autocomplete="off" spellcheck="false"; }
+            }
+            button { "Show" }
+        }
+    }
+}
+
 /// What went wrong, as a page.
 pub(super) fn for_people(answer: &Answer) -> Response {
     if answer.0 == StatusCode::SERVICE_UNAVAILABLE {

@@ -19,6 +19,9 @@ pub struct Sample {
     pub of: EnvironmentId,
     pub environment: String,
     pub state: State,
+    /// Its build had not gone well there before: what is deployed once more, or rolled back to, tells nothing of how long a
+    /// change takes.
+    pub is_first: bool,
     /// When CI announced its build.
     pub announced_at: DateTime<Utc>,
     /// When its container was started.
@@ -40,7 +43,7 @@ pub struct Week {
     pub succeeded: usize,
     /// What did not: failed, or ran out of time.
     pub failed: usize,
-    /// From the announcement of a build to the end of a deployment that went well: the median, in seconds.
+    /// From the announcement of a build to the end of its first deployment there that went well: the median, in seconds.
     pub from_build: Option<i64>,
     /// From start to end: the median, in seconds.
     pub duration: Option<i64>,
@@ -119,7 +122,9 @@ pub fn weeks(samples: &[Sample], open: &BTreeSet<EnvironmentId>, now: DateTime<U
             week,
             succeeded: good.len(),
             failed: all.len() - good.len(),
-            from_build: median(good.iter().map(|s| (s.ended_at - s.announced_at).num_seconds()).collect()),
+            from_build: median(
+                good.iter().filter(|s| s.is_first).map(|s| (s.ended_at - s.announced_at).num_seconds()).collect(),
+            ),
             duration: median(all.iter().filter_map(ran).collect()),
             to_next_good: median(all.iter().copied().filter(|s| is_bad(s)).filter_map(next_good).collect()),
         }
@@ -160,7 +165,7 @@ mod tests {
     fn sample(environment: &str, state: State, announced: i64, started: i64, ended: i64) -> Sample {
         let (announced_at, started_at, ended_at) = (at(announced), Some(at(started)), at(ended));
         let of = EnvironmentId(uuid::Uuid::from_u128(environment.len() as u128));
-        Sample { of, environment: environment.into(), state, announced_at, started_at, ended_at }
+        Sample { of, environment: environment.into(), state, is_first: true, announced_at, started_at, ended_at }
     }
 
     /// Of environments that are gone.
@@ -191,6 +196,11 @@ mod tests {
         assert_eq!(told[1].to_next_good, Some(((30 + 5 * day + 3) / 2) * 60 + 30));
         assert_eq!(week(2), ("Staging", monday + TimeDelta::days(7), 1, 0));
         assert_eq!(weeks(&[]), []);
+        // Three weeks later it is rolled back to.
+        let first = sample("Staging", State::Succeeded, 0, 10, 20);
+        let again = Sample { is_first: false, ..sample("Staging", State::Succeeded, 0, 21 * day, 21 * day + 5) };
+        let told_again = weeks(&[first, again]);
+        assert_eq!(told_again.last().map(|week| (week.succeeded, week.from_build)), Some((1, None)));
         let a_day = |days: i64| (told[2].a_day(at(days * day)) * 100.0).round() as i64;
         assert_eq!((a_day(8), a_day(9)), (100, 50), "of a week that is not over");
         assert_eq!((told[1].a_day(at(99 * day)) * 7.0).round() as i64, 4);

@@ -197,7 +197,8 @@ impl History<'_> {
         limit: i64,
     ) -> Result<Vec<Deployed>, sqlx::Error> {
         // Each kind of question has a statement of its own, and so a plan with the index that it needs.
-        let ids = match (asked.project, &asked.user) {
+        let user = asked.user.as_deref().map(|user| user.trim_start_matches('@'));
+        let ids = match (asked.project, user) {
             (Some(project), _) => page!(self, asked, before, limit, "d.project_id = $8", project.0),
             // By an id they are looked through: names are what people ask for.
             (None, Some(user)) if !is_an_id(user) => page!(
@@ -206,7 +207,7 @@ impl History<'_> {
                 before,
                 limit,
                 "lower(coalesce(d.doc->'requested_by'->>'name', d.doc->'requested_by'->>'login')) = lower($8)",
-                user.trim_start_matches('@')
+                user
             ),
             (None, _) => page!(self, asked, before, limit, "$8", true),
         }?;
@@ -246,6 +247,7 @@ impl History<'_> {
     pub async fn samples(self, project: ProjectId, after: i64) -> Result<Vec<Sample>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"select d.environment_id, d.doc->>'environment_name' as "environment!", d.state, a.recorded_at as announced_at,
+                      not exists (select from deployment f where f.build_id = d.build_id and f.environment_id = d.environment_id and f.state = 'succeeded' and f.since < d.since) as "is_first!",
                       coalesce((select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost'), l.recorded_at) as "ended_at!",
                       (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
                  from deployment d join event a on a.stream_id = d.build_id and a.stream_version = 1 join event l on l.position = d.since
@@ -258,7 +260,15 @@ impl History<'_> {
             let state = State::ALL.into_iter().find(|state| state.as_str() == r.state)?;
             let (announced_at, started_at, ended_at) = (r.announced_at, r.started_at, r.ended_at);
             let of = EnvironmentId(r.environment_id);
-            Some(Sample { of, environment: r.environment, state, announced_at, started_at, ended_at })
+            Some(Sample {
+                of,
+                environment: r.environment,
+                state,
+                is_first: r.is_first,
+                announced_at,
+                started_at,
+                ended_at,
+            })
         });
         Ok(rows.collect())
     }

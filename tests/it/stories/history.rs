@@ -54,6 +54,7 @@ fn the_history_tells_who_deployed_what_in_place_of_what_and_how_it_ended() {
         assert_eq!(builds(&[]), ["fix-3", "master-2", "master-1"]);
         assert_eq!(builds(&["--user", "@Ana"]), ["fix-3", "master-1"]);
         assert_eq!(builds(&["--user", "U0ANA00001"]), ["fix-3", "master-1"]);
+        assert_eq!(builds(&["--user", "@U0ANA00001"]), ["fix-3", "master-1"]);
         assert_eq!(builds(&["--user", "u0ana00001", "--project", "api"]), ["fix-3", "master-1"]);
         assert_eq!(builds(&["--user", "U0ANA0000"]), Vec::<String>::new());
         assert_eq!(builds(&["--outcome", "failed"]), ["master-2"]);
@@ -78,6 +79,11 @@ fn the_history_tells_who_deployed_what_in_place_of_what_and_how_it_ended() {
         s.presses("ana", "master-1", "Production").await;
         assert_eq!(builds(&["--before", &cursor]), ["master-2", "master-1"]);
         assert_eq!(builds(&["--limit", "1"]), ["master-1"]);
+        // Lines say what an environment was called then, and by that name they are found.
+        printed(s, &["environment", "rename", "api", "Staging", "Test"]);
+        assert_eq!(builds(&["--environment", "test", "--limit", "1"]), ["fix-3"]);
+        assert_eq!(builds(&["--environment", "staging", "--limit", "1"]), ["fix-3"]);
+        assert_eq!(builds(&["--project", "api", "--environment", "Staging", "--limit", "1"]), ["fix-3"]);
     });
 }
 
@@ -290,10 +296,7 @@ fn measures_of_delivery_are_told_and_drawn_and_are_the_same_after_a_replay() {
         s.database.execute("delete from deployment").await;
         s.app.rebuild().await.unwrap();
         assert_eq!(printed(s, &["insights", "--project", "api"]), told);
-        let project = s.app.project_named("api").await.unwrap();
-        let links = s.app.keys.links(&project.link_key).unwrap();
-        let path = coolops::slack::render::project_url("", &links, &project)
-            .replace("/projects/api?", "/projects/api/insights?");
+        let path = s.project_path("insights").await;
         let (code, html) = s.get(&path).await;
         assert_eq!(code, StatusCode::OK);
         assert!(
@@ -327,11 +330,12 @@ fn a_range_that_can_t_be_is_told_and_one_that_reaches_beyond_the_log_is_none_the
             for (bounds, says) in [
                 (["--since", "2199-01-01T00:00Z"].as_slice(), "is in the future; the last event was recorded at "),
                 (&["--since", "999999"], "there is no event 999999; the log has the positions 1 to "),
+                (&["--until", "999999"], "there is no event 999999; the log has the positions 1 to "),
                 (&["--since", "yesterday"], "yesterday"),
                 (&["--since", "2026-01-01T00:00"], "zone"),
                 (&["--since", "9", "--until", "8"], "8 is before 9, and a range begins with the earlier one"),
             ] {
-                if bounds.len() > 2 && command[0] == "insights" {
+                if bounds.contains(&"--until") && command[0] == "insights" {
                     continue;
                 }
                 let (code, told, said) = s.coolops(&[command, bounds].concat());
@@ -345,11 +349,8 @@ fn a_range_that_can_t_be_is_told_and_one_that_reaches_beyond_the_log_is_none_the
             assert!(all.lines().count() > 1, "{command:?}: {all}");
             assert_eq!(printed(s, &[command, &["--since", "0"]].concat()), all, "{command:?}");
         }
-        let project = s.app.project_named("api").await.unwrap();
-        let links = s.app.keys.links(&project.link_key).unwrap();
-        let of = coolops::slack::render::project_url("", &links, &project);
         for page in ["history", "insights"] {
-            let path = of.replace("/projects/api?", &format!("/projects/api/{page}?"));
+            let path = s.project_path(page).await;
             for since in ["yesterday", "2199-01-01T00:00Z", "999999"] {
                 assert_eq!(s.get(&format!("{path}&since={since}")).await.0, StatusCode::BAD_REQUEST, "{page} {since}");
             }
@@ -364,10 +365,7 @@ fn a_range_that_can_t_be_is_told_and_one_that_reaches_beyond_the_log_is_none_the
 fn the_history_is_a_page_of_its_project_and_json_with_a_cursor_that_stays() {
     story(async |s| {
         three(s).await;
-        let project = s.app.project_named("api").await.unwrap();
-        let links = s.app.keys.links(&project.link_key).unwrap();
-        let path = coolops::slack::render::project_url("", &links, &project)
-            .replace("/projects/api?", "/projects/api/history?");
+        let path = s.project_path("history").await;
         let (code, html) = s.get(&path).await;
         assert_eq!(code, StatusCode::OK);
         for said in ["fix-3", "in place of master-1", "succeeded", "failed", "exit code 3", "See logs"] {

@@ -102,6 +102,16 @@ fn a_line_links_what_changed_since_what_ran_there_and_so_do_questions_about_olde
             s.standin.workspace().channels[0].messages.iter().map(|m| m.attachments.to_string()).collect::<String>();
         assert!(raw.contains(&link(&a, &b)), "{raw}");
         assert_eq!(raw.matches("|Changes").count(), 1, "nothing ran there before the first");
+        // The history has the same, in each form.
+        let address = format!("https://github.com/harbour/lighthouse/compare/{a}...{b}");
+        let (_, table, _) = s.coolops(&["history", "--links"]);
+        let row = table.lines().find(|line| line.contains("  master-2  ")).unwrap_or_default();
+        assert!(row.ends_with(&address), "{table}");
+        let (_, json, _) = s.coolops(&["history", "--json"]);
+        assert!(json.lines().next().unwrap_or_default().contains(&format!("\"changes\":\"{address}\"")), "{json}");
+        assert!(json.lines().nth(1).unwrap_or_default().contains("\"changes\":null"), "{json}");
+        let (_, page) = s.get(&s.project_path("history").await).await;
+        assert!(page.contains(&format!("href=\"{address}\"")), "{page}");
         for text in ["rollback staging", "deploy master-1 to staging"] {
             s.writes("ana", text).await;
             let workspace = s.standin.workspace();

@@ -64,7 +64,13 @@ pub fn folded(events: &[Recorded]) -> Option<(Project, Vec<Standing>)> {
         matches!(d.deployment.state(), State::Cancelled | State::Refused) && d.deployment.prepared.is_none()
     };
     let all: Vec<Timed> = stories.values().filter_map(Timed::fold).filter(|d| !left_no_trace(d)).collect();
-    let project = project?;
+    let mut project = project?;
+    // One whose time is over by then keeps nobody out, although no event ended it yet.
+    let now = events.last()?.recorded_at;
+    let locks = project.environments.iter_mut().map(|e| &mut e.lock);
+    for lock in locks.chain([&mut project.lock, &mut installation.lock]) {
+        *lock = lock.take().filter(|lock| !lock.is_over(now));
+    }
     let standings = Standing::of(&project, installation.lock.as_ref(), &all);
     Some((project, standings))
 }
@@ -213,6 +219,13 @@ fn the_board_shows_all_projects_now_and_then_to_whoever_has_its_link() {
         assert!(page.contains("<h2>Api</h2>") && page.contains("<td>master-3</td>"), "{page}");
         let (_, page) = s.get(&format!("{now}&since=5")).await;
         assert!(page.contains("What changed since event 5") && page.contains("runs master-3"), "{page}");
+        // Two moments of one's own, in a form that works without a script.
+        let (_, page) = s.get(&link.replace("at=5", "at=7&since=5")).await;
+        for field in
+            ["<input name=\"at\" value=\"7\"", "<input name=\"since\" value=\"5\"", "What changed since event 5"]
+        {
+            assert!(page.contains(field), "{field}: {page}");
+        }
         let before = s.app.store.log().head().await.unwrap().0.to_string();
         s.archive_project().await;
         let (_, page) = s.get(&format!("{now}&since={before}")).await;

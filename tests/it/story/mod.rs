@@ -539,6 +539,14 @@ impl Story {
         self.database.execute("update job set run_at = clock_timestamp(), rung_at = null where state = 'ready' and kind <> 'end_lock'").await;
     }
 
+    /// The address of a page of the project, with its key.
+    pub async fn project_path(&self, page: &str) -> String {
+        let project = self.app.project_named("api").await.unwrap();
+        let links = self.app.keys.links(&project.link_key).unwrap();
+        let path = coolops::slack::render::project_url("", &links, &project);
+        path.replace("/projects/api?", &format!("/projects/api/{page}?"))
+    }
+
     /// Does Slack's jobs once, without waiting for trouble to pass.
     pub async fn slack_works_once(&self) {
         self.hurry().await;
