@@ -13,7 +13,7 @@ use crate::projections::build_card::BuildCard;
 use crate::projections::lock_card::{self, LockCard};
 use crate::projections::reports;
 use crate::slack::client::{Slack, SlackError, TOO_MUCH};
-use crate::slack::shown::{Of, Shown};
+use crate::slack::shown::{Of, Said, Shown};
 use crate::slack::{render, report};
 use crate::store::limits::Pace;
 use crate::store::log::ReadError;
@@ -95,8 +95,8 @@ struct Expected {
     of: Of,
     thread: Option<String>,
     ts: String,
-    /// What it was sent last, where that is known.
-    text: Option<String>,
+    /// What it was sent last, where that is known; of a report its text.
+    sent: Option<Said>,
 }
 
 /// Reads a channel, in turn with everybody else who reads.
@@ -207,23 +207,32 @@ impl App {
             let wrong = match (by_ts.get(shown.ts.as_str()).copied(), shown.of) {
                 // Its mark was taken away.
                 (Some(own), of) if of != Some(own.of) => Some((own.of, Wrong::Edited)),
-                (Some(Expected { text: Some(text), of, .. }), _) if !shown.says(text) => {
+                (Some(Expected { sent: Some(sent), of, .. }), _) if !shown.says(sent) => {
                     Some((*of, self.how_it_differs(*of, channel, shown).await?))
                 }
                 (None, Some(of)) => self.what_else_it_is(of, channel, shown).await?.map(|wrong| (of, wrong)),
                 (Some(_), _) | (None, None) => None,
             };
-            found.extend(wrong.map(|(of, wrong)| tell(wrong, of, &shown.ts, &shown.text)));
+            found.extend(wrong.map(|(of, wrong)| tell(wrong, of, &shown.ts, &shown.said.text)));
         }
         Ok(found)
     }
 
     async fn expected(&self, channel: &str, since: DateTime<Utc>) -> Result<Vec<Expected>, sqlx::Error> {
         let messages = self.store.messages().live_since(channel, since).await?.into_iter();
-        let messages = messages.map(|m| Expected { of: Of::Build(m.build), thread: None, ts: m.ts, text: m.text });
+        let messages = messages.map(|m| Expected {
+            of: Of::Build(m.build),
+            thread: None,
+            ts: m.ts,
+            sent: m.payload.and_then(|payload| Said::of_bytes(&payload)),
+        });
         let reports = self.store.reports().live_since(channel, since).await?.into_iter();
-        let reports =
-            reports.map(|r| Expected { of: Of::Report(r.id), thread: r.thread, ts: r.ts, text: Some(r.text) });
+        let reports = reports.map(|r| Expected {
+            of: Of::Report(r.id),
+            thread: r.thread,
+            ts: r.ts,
+            sent: Some(Said::text(r.text)),
+        });
         Ok(messages.chain(reports).collect())
     }
 
@@ -238,7 +247,7 @@ impl App {
             },
         };
         match said {
-            Ok(said) if said.iter().any(|text| shown.says(text)) => Ok(Wrong::Stale),
+            Ok(said) if said.iter().any(|said| shown.says(said)) => Ok(Wrong::Stale),
             Ok(_) => Ok(Wrong::Edited),
             Err(ReadError::Database(e)) => Err(e),
             // It can't be told what it said before.
@@ -247,13 +256,13 @@ impl App {
     }
 
     /// What a build's message said after each of its events.
-    async fn ever_said(&self, build: BuildId) -> Result<Vec<String>, ReadError> {
+    async fn ever_said(&self, build: BuildId) -> Result<Vec<Said>, ReadError> {
         let (mut card, mut said) = (None, Vec::new());
         for event in self.store.log().build(build).await? {
             BuildCard::apply(&mut card, &event.event, event.recorded_at);
             let Some(card) = &card else { continue };
             let Some(links) = self.keys.links(&card.link_key) else { continue };
-            said.extend([render::render(card, &links).text, render::render_plainly(card, &links).text]);
+            said.extend([Said::of(&render::render(card, &links)), Said::of(&render::render_plainly(card, &links))]);
         }
         Ok(said)
     }
@@ -264,7 +273,7 @@ impl App {
         id: ReportId,
         lockable: LockableId,
         channel: &str,
-    ) -> Result<Vec<String>, ReadError> {
+    ) -> Result<Vec<Said>, ReadError> {
         let Some(about) = self.told_of_locks(lockable).await? else { return Ok(Vec::new()) };
         let events = self.store.log().stream(lockable.0).await?;
         let what = (lockable, about.what.as_str());
@@ -274,7 +283,10 @@ impl App {
         let last = events.len().min(first + LOCK_CHANGES_MAX);
         let moments = (first + 1..=last).map(|n| lock_card::of_stream(&events[..n], what));
         let reports = moments.flatten().map(|card| reports::of_lock(&card, channel)).filter(|report| report.id == id);
-        Ok(reports.filter_map(|report| report::render(&report, None, &[])).map(|payload| payload.text).collect())
+        Ok(reports
+            .filter_map(|report| report::render(&report, None, &[]))
+            .map(|payload| Said::text(payload.text))
+            .collect())
     }
 
     /// What is wrong with one that should not be where it is.

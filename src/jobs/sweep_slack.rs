@@ -10,11 +10,12 @@ use chrono::TimeDelta;
 use super::slack_calls::{HISTORY, Paces, REMOVED, is_one_of};
 use crate::app::App;
 use crate::app::slack_audit::{Found, NoAudit, Wrong};
-use crate::slack::client::{Slack, SlackError};
+use crate::slack::client::{Slack, SlackError, TOO_MUCH};
 use crate::slack::shown::Of;
 
-/// Messages are looked after for so long.
+/// Messages are looked after for so long; where a channel shows too much in that time, for the shorter one.
 const WEEK: TimeDelta = TimeDelta::days(7);
+const DAY: TimeDelta = TimeDelta::days(1);
 
 /// What earlier sweeps had made right, by channel.
 #[derive(Debug, Default)]
@@ -29,9 +30,14 @@ impl Sweeper {
     /// # Errors
     /// When the database does not answer.
     pub async fn sweep(&mut self, app: &App, slack: &Slack, paces: &Paces) -> anyhow::Result<Vec<Found>> {
-        let (mut new, since) = (Vec::new(), app.store.clock().now() - WEEK);
-        for channel in app.channels_since(since).await? {
-            match app.audit_slack(slack, &channel, since, (HISTORY, paces.history)).await {
+        let (mut new, now) = (Vec::new(), app.store.clock().now());
+        for channel in app.channels_since(now - WEEK).await? {
+            let look = |for_so_long| app.audit_slack(slack, &channel, now - for_so_long, (HISTORY, paces.history));
+            let looked = match look(WEEK).await {
+                Err(NoAudit::Slack { why: SlackError::Refused(word), .. }) if word == TOO_MUCH => look(DAY).await,
+                looked => looked,
+            };
+            match looked {
                 Ok(found) => {
                     let before = self.before.remove(&channel).unwrap_or_default();
                     let unseen: Vec<Found> = found.iter().filter(|one| !before.contains(one)).cloned().collect();

@@ -11,7 +11,7 @@ use slack_morphism::prelude::*;
 use tracing::Instrument;
 
 use super::render::{METADATA_TYPE, Metadata, Payload, REPORT_METADATA_TYPE};
-use super::shown::{Of, Shown};
+use super::shown::{Of, Said, Shown};
 
 /// Pages of 200 messages that a look for a lost message goes back, at most.
 const PAGES_MAX: usize = 20;
@@ -138,6 +138,10 @@ struct HistoryMessage {
     ts: String,
     #[serde(default)]
     text: String,
+    #[serde(default)]
+    blocks: serde_json::Value,
+    #[serde(default)]
+    attachments: serde_json::Value,
     metadata: Option<HistoryMetadata>,
     /// `tombstone` where a deleted message has replies.
     #[serde(default)]
@@ -408,7 +412,7 @@ impl Slack {
         let shown = there.map(|message| Shown {
             of: message.metadata.and_then(|metadata| metadata.of()),
             ts: message.ts,
-            text: message.text,
+            said: Said::new(message.text, &message.blocks, &message.attachments),
         });
         let next = history.response_metadata.map(|m| m.next_cursor).filter(|next| !next.is_empty());
         Ok((shown.collect(), next))

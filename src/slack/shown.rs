@@ -1,7 +1,11 @@
 //! A message as Slack shows it, and whether it says what it was sent. Pure.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
 
+use serde::Serialize;
+use serde_json::Value;
+
+use super::render::{Payload, digest};
 use crate::domain::ids::{BuildId, ReportId};
 
 /// What a message of ours is, by its metadata.
@@ -21,15 +25,113 @@ pub struct Shown {
     pub of: Option<Of>,
     /// Slack's name for it.
     pub ts: String,
-    /// Its text, for those who see no layout.
-    pub text: String,
+    /// What it says.
+    pub said: Said,
 }
 
 impl Shown {
     /// Whether it says what it was sent, as far as Slack may write that in another way.
-    pub fn says(&self, sent: &str) -> bool {
-        are_the_same(&self.text, sent)
+    pub fn says(&self, sent: &Said) -> bool {
+        let same_layout = match (&self.said.layout, &sent.layout) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(shown), Some(sent)) => shown.says(sent),
+        };
+        same_layout && are_the_same(&self.said.text, &sent.text)
     }
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Said {
+    /// For those who see no layout.
+    pub text: String,
+    /// For everybody else; none where there is no layout, or where nobody knows it any more.
+    layout: Option<Layout>,
+}
+
+impl Said {
+    /// A text, and nothing of a layout.
+    pub fn text(text: String) -> Self {
+        Self { text, layout: None }
+    }
+
+    /// What a payload says.
+    pub fn of(payload: &Payload) -> Self {
+        let part = |part: serde_json::Result<Value>| part.unwrap_or_default();
+        Self::new(
+            payload.text.clone(),
+            &part(serde_json::to_value(&payload.blocks)),
+            &part(serde_json::to_value(&payload.attachments)),
+        )
+    }
+
+    /// What the canonical bytes of a payload say; none of what are none.
+    pub fn of_bytes(bytes: &str) -> Option<Self> {
+        let payload: Value = serde_json::from_str(bytes).ok()?;
+        Some(Self::new(payload["text"].as_str()?.to_owned(), &payload["blocks"], &payload["attachments"]))
+    }
+
+    /// What Slack's own fields say.
+    pub fn new(text: String, blocks: &Value, attachments: &Value) -> Self {
+        // Slack shows text that came without a layout in one of its own; an attachment without one is a preview of a link.
+        let attached = attachments.as_array().into_iter().flatten().map(|attachment| &attachment["blocks"]);
+        let all: Vec<&Value> = std::iter::once(blocks).chain(attached).filter_map(|b| b.as_array()).flatten().collect();
+        Self { text, layout: Layout::of(&all) }
+    }
+}
+
+/// What a layout says, as digests: its texts, read in both ways, and what Slack writes as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Layout {
+    texts: [[u8; 32]; 2],
+    exact: [u8; 32],
+}
+
+impl Layout {
+    fn of(blocks: &[&Value]) -> Option<Self> {
+        let (mut texts, mut exact) = (Vec::new(), Vec::new());
+        blocks.iter().for_each(|block| collect(block, &mut texts, &mut exact));
+        if texts.is_empty() {
+            return None;
+        }
+        let read = |backwards| {
+            let bare: Vec<String> = texts.iter().map(|text| bare(text, backwards)).collect();
+            digest(&bare.join("\n"))
+        };
+        Some(Self { texts: [read(false), read(true)], exact: digest(&exact.join("\n")) })
+    }
+
+    fn says(&self, sent: &Self) -> bool {
+        let same = self.texts.iter().zip(&sent.texts).any(|(shown, sent)| shown == sent);
+        same && self.exact == sent.exact
+    }
+}
+
+/// The texts of a block, in their order; where its links lead, and what its buttons are for.
+fn collect(part: &Value, texts: &mut Vec<String>, exact: &mut Vec<String>) {
+    match part {
+        Value::Array(all) => all.iter().for_each(|one| collect(one, texts, exact)),
+        Value::Object(fields) => {
+            for name in ["action_id", "url", "value"] {
+                exact.extend(fields.get(name).and_then(Value::as_str).map(str::to_owned));
+            }
+            if let Some(text) = fields.get("text").and_then(Value::as_str) {
+                exact.extend(links(text).map(|to| to.replace("&amp;", "&")));
+                texts.push(text.to_owned());
+            }
+            // In the order of their names, whoever wrote them.
+            let parts: BTreeMap<&String, &Value> = fields.iter().filter(|(_, value)| !value.is_string()).collect();
+            parts.into_values().for_each(|part| collect(part, texts, exact));
+        }
+        _ => {}
+    }
+}
+
+/// Where the links of a text lead that have words of their own.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let inside = text.split('<').skip(1).filter_map(|after| Some(after.split_once('>')?.0));
+    inside.filter_map(|inside| Some(inside.split_once('|')?.0)).filter(|to| to.starts_with("http"))
 }
 
 fn are_the_same(shown: &str, sent: &str) -> bool {
@@ -43,7 +145,13 @@ fn bare(text: &str, backwards: bool) -> String {
     while let Some((before, link)) = rest.split_once('<') {
         labels.push_str(before);
         let Some((link, after)) = link.split_once('>') else { break };
-        labels.push_str(link.split_once('|').map_or(link, |(_, label)| label));
+        // Of a mention or a date the words beside it are Slack's.
+        let words = match link.split_once('|') {
+            Some((what, _)) if what.starts_with(['@', '#', '!']) => what,
+            Some((_, label)) => label,
+            None => link,
+        };
+        labels.push_str(words);
         rest = after;
     }
     labels.push_str(rest);
@@ -82,7 +190,9 @@ fn is_emoji(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::are_the_same;
+    use serde_json::{Value, json};
+
+    use super::{Said, Shown, are_the_same};
 
     #[test]
     fn what_slack_writes_in_another_way_is_the_same() {
@@ -99,5 +209,35 @@ mod tests {
         for (one, other) in [("Api: running", "Api: succeeded"), ("at 12:30:45", "at 12:31:45")] {
             assert!(!are_the_same(one, other), "{one}");
         }
+    }
+
+    #[test]
+    fn a_layout_is_compared_by_what_people_see_and_where_it_leads() {
+        let block =
+            |text: &str| json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } });
+        let button = |value: &str| json!({ "type": "actions", "elements": [{ "type": "button", "action_id": "deploy", "value": value, "text": { "type": "plain_text", "text": "Deploy \u{1f680}" } }] });
+        let said =
+            |blocks: Value, attached: Value| Said::new("Api".to_owned(), &blocks, &json!([{ "blocks": attached }]));
+        let sent = said(
+            json!([
+                block("*Api* &amp; <https://example.com/a?b=1&amp;c=2|logs> <!date^1^{time}|12:00 UTC>"),
+                button("1")
+            ]),
+            json!([block("<@U1>: running")]),
+        );
+        let shows = |said: Said| Shown { of: None, ts: "1.1".to_owned(), said }.says(&sent);
+        // Slack adds ids and names of its own, and writes emoji by their names.
+        let mut first = block("*Api* &amp; <https://example.com/a?b=1&amp;c=2|logs> <!date^1^{time}|13:00 CET>");
+        first["block_id"] = "x1".into();
+        let mut pressed = button("1");
+        pressed["elements"][0]["text"] = json!({ "type": "plain_text", "text": "Deploy :rocket:", "emoji": true });
+        let shown = |first: &Value, pressed: &Value, line: &str| said(json!([first, pressed]), json!([block(line)]));
+        assert!(shows(shown(&first, &pressed, "<@U1|ana>: running")));
+        assert!(!shows(shown(&first, &pressed, "<@U1>: succeeded")), "an older line was edited");
+        assert!(!shows(shown(&first, &button("2"), "<@U1>: running")), "another button");
+        let elsewhere = block("*Api* &amp; <https://example.org/a?b=1&amp;c=2|logs> <!date^1^{time}|12:00 UTC>");
+        assert!(!shows(shown(&elsewhere, &pressed, "<@U1>: running")), "a link leads elsewhere");
+        assert!(!shows(Said::text("Api".to_owned())), "the layout was taken away");
+        assert!(Shown { of: None, ts: "1.1".to_owned(), said: sent.clone() }.says(&Said::text("Api".to_owned())));
     }
 }

@@ -254,13 +254,13 @@ impl Messages<'_> {
     /// When the database does not answer.
     pub async fn live_since(self, channel: &str, since: DateTime<Utc>) -> Result<Vec<Live>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select build_id, ts as "ts!", sent_payload::json->>'text' as text from slack_message
+            r#"select build_id, ts as "ts!", sent_payload as payload from slack_message
                 where channel = $1 and state = 'live' and ts is not null and ts::numeric > extract(epoch from $2::timestamptz)"#,
             channel,
             since
         );
         let rows = rows.fetch_all(&self.0.pool).await?.into_iter();
-        Ok(rows.map(|r| Live { build: BuildId(r.build_id), ts: r.ts, text: r.text }).collect())
+        Ok(rows.map(|r| Live { build: BuildId(r.build_id), ts: r.ts, payload: r.payload }).collect())
     }
 
     /// The channels in which something was sent since a time.
@@ -513,8 +513,8 @@ pub struct Live {
     pub build: BuildId,
     /// Slack's name for it.
     pub ts: String,
-    /// The text that was sent last, where that is known.
-    pub text: Option<String>,
+    /// What was sent last, where that is known.
+    pub payload: Option<String>,
 }
 
 impl Messages<'_> {

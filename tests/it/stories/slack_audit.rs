@@ -23,7 +23,7 @@ fn what_slack_shows_is_held_against_what_it_was_sent_and_made_right() {
         for n in 1..=5 {
             s.ci_announces(build(&format!("master-{n}"))).await;
         }
-        let as_announced = s.standin.workspace().channels[0].messages[4].text.clone();
+        let as_announced = s.standin.workspace().channels[0].messages[4].clone();
         s.presses("ana", "master-1", "Staging").await;
         s.presses("ana", "master-5", "Production").await;
         let api = s.standin.api_url();
@@ -36,7 +36,7 @@ fn what_slack_shows_is_held_against_what_it_was_sent_and_made_right() {
             let messages = &mut workspace.channels[0].messages;
             messages.remove(0);
             messages[0].text = "Api has a new build: something else".to_owned();
-            messages[3].text = as_announced;
+            messages[3] = as_announced;
             let mut second = messages[1].clone();
             second.ts = another(&second.ts);
             let mut foreign = messages[2].clone();
@@ -72,6 +72,41 @@ fn what_slack_shows_is_held_against_what_it_was_sent_and_made_right() {
 }
 
 #[test]
+fn a_line_a_button_and_a_link_that_somebody_edited_are_found_and_made_right() {
+    story(async |s| {
+        for n in 1..=4 {
+            s.ci_announces(build(&format!("master-{n}"))).await;
+            s.presses("ana", &format!("master-{n}"), "Staging").await;
+            s.presses("ben", &format!("master-{n}"), "Production").await;
+        }
+        let before = s.channel();
+        assert_eq!(audit(s, &[]), (0, "What Slack shows is what it was sent.\n".to_owned()));
+        // What those see who see no layout is as it was each time.
+        let edit = |n: usize, from: &str, to: &str| {
+            let mut workspace = s.standin.workspace();
+            let message = &mut workspace.channels[0].messages[n];
+            for part in [&mut message.blocks, &mut message.attachments] {
+                let edited = part.to_string().replace(from, to);
+                *part = serde_json::from_str(&edited).unwrap();
+            }
+        };
+        edit(0, "*Staging*: :white_check_mark: *succeeded*", "*Staging*: :x: *failed*");
+        edit(1, "Deploy to Production", "Deploy to Nowhere");
+        edit(2, "coolops.test/deployments", "coolops.example/deployments");
+        s.standin.workspace().channels[0].messages[3].blocks = Value::Null;
+        assert_ne!(s.channel(), before);
+        let (code, told) = audit(s, &["--repair"]);
+        assert_eq!(code, 1, "{told}");
+        for n in 1..=4 {
+            assert!(told.contains(&format!("master-{n}  edited: it says what the log does not bear out")), "{told}");
+        }
+        s.settle().await;
+        assert_eq!(s.channel(), before);
+        assert_eq!(audit(s, &[]).0, 0);
+    });
+}
+
+#[test]
 fn what_slack_shows_is_looked_at_now_and_then_without_anybody_asking() {
     story(async |s| {
         for n in 1..=3 {
@@ -95,6 +130,33 @@ fn what_slack_shows_is_looked_at_now_and_then_without_anybody_asking() {
         s.standin.workspace().plan("conversations.history", Fault::RateLimited(30), 1);
         assert_eq!(sweeper.sweep(&s.app, &slack, &paces).await.unwrap(), []);
         assert!(!s.app.store.paces().closed_for("slack:conversations.history").await.unwrap().is_zero());
+    });
+}
+
+#[test]
+fn of_a_channel_that_shows_too_much_the_last_day_is_looked_at() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let days_ago = s.app.store.clock().now().timestamp() - 3 * 24 * 3600;
+        {
+            let mut workspace = s.standin.workspace();
+            let messages = &mut workspace.channels[0].messages;
+            let none = || Value::Null;
+            let talk = Message { blocks: none(), attachments: none(), metadata: none(), ..messages[0].clone() };
+            let talk = (0..10_001).map(|n| Message { ts: format!("{days_ago}.{n:06}"), ..talk.clone() });
+            messages.splice(0..0, talk.collect::<Vec<_>>());
+            messages.last_mut().unwrap().text = "something else".to_owned();
+        }
+        let slack = Slack::new(&s.standin.api_url(), &"xoxb-test".to_owned().into()).unwrap();
+        let found = Sweeper::default().sweep(&s.app, &slack, &Paces::unbounded()).await.unwrap();
+        assert_eq!(found.iter().map(|one| one.wrong).collect::<Vec<_>>(), [Wrong::Edited]);
+        s.settle().await;
+        assert_eq!(audit(s, &["--since", "1d"]), (0, "What Slack shows is what it was sent.\n".to_owned()));
+        let (code, _, said) = s.coolops_with(
+            &["slack", "audit"],
+            &[("SLACK_API_URL", s.standin.api_url().as_str()), ("SLACK_BOT_TOKEN", "xoxb-test")],
+        );
+        assert!(code != 0 && said.contains("too_many_messages_to_look_through"), "{said}");
     });
 }
 
