@@ -36,6 +36,17 @@ pub struct Rebuilt {
     pub halted: Vec<String>,
 }
 
+/// What a rebuild is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Holds the rows against the log: events of all events.
+    Comparing,
+    /// Makes them anew, because they differ somewhere: events of all events.
+    Folding,
+    /// Replaces those that differ, while writers wait: tables of all tables.
+    Replacing,
+}
+
 const PAGE: i64 = 5_000;
 /// So much of the log is folded at once; where something was appended meanwhile, those who append then have the machine
 /// for so many times as long as that took, up to a while: a replay comes to its end on a slow machine too.
@@ -74,24 +85,25 @@ impl App {
     /// When the database does not answer: then nothing is swapped. An event of a type that this version doesn't know halts
     /// what it is about, whose rows stay as they are, and nothing else.
     pub async fn rebuild(&self) -> Result<Rebuilt, ReadError> {
-        self.rebuild_telling(&|_, _| {}).await
+        self.rebuild_telling(&|_, _, _| {}).await
     }
 
-    /// The same; tells now and then how many events of how many are folded.
+    /// The same; tells now and then what it is at, and how much of how much of that is done.
     ///
     /// # Errors
     /// As [`App::rebuild`].
-    pub async fn rebuild_telling(&self, tell: &(impl Fn(i64, i64) + Sync)) -> Result<Rebuilt, ReadError> {
+    pub async fn rebuild_telling(&self, tell: &(impl Fn(Phase, i64, i64) + Sync)) -> Result<Rebuilt, ReadError> {
         // From the log alone.
         self.store.snapshots().forget().await?;
-        if let Some(sound) = self.hold_rows_against(tell).await? {
+        if let Some(sound) = self.hold_rows_against(&|done, of| tell(Phase::Comparing, done, of)).await? {
             return self.with_work(sound).await;
         }
         let (mut fold, mut staging, mut position);
         loop {
             staging = self.store.stage().await?;
             let mut snapshot = self.store.snapshot().await?;
-            (fold, position) = self.fold_all(&mut snapshot, &mut staging, tell).await?;
+            (fold, position) =
+                self.fold_all(&mut snapshot, &mut staging, &|done, of| tell(Phase::Folding, done, of)).await?;
             let keys = snapshot.keys();
             snapshot.close().await?;
             // Most of what came meanwhile while writers still go on.
@@ -113,7 +125,7 @@ impl App {
         }
         fold.finish(&mut staging);
         staging.flush().await?;
-        let tables = staging.swap(&fold.halted).await?;
+        let tables = staging.swap(&fold.halted, |done, of| tell(Phase::Replacing, done, of)).await?;
         let Fold { damaged, unread: halted, .. } = fold;
         self.with_work(Rebuilt { events: position, tables, work_found: 0, damaged, halted }).await
     }

@@ -9,6 +9,7 @@ use super::output::{self, Format};
 use super::{audit_export, audit_proof, audit_show, operate};
 use crate::app::App;
 use crate::app::audit::Report;
+use crate::app::replay::Phase;
 use crate::telemetry::causes;
 
 /// Arguments of `replay`.
@@ -99,8 +100,14 @@ pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
         let report = app.audit(true).await?;
         return Ok(tell(&report, args.format, true));
     }
-    let progress = output::Progress::begin("Folding events");
-    let rebuilt = app.rebuild_telling(&|done, of| progress.tell(done, of)).await?;
+    let progress = output::Progress::begin();
+    let rebuilt = app
+        .rebuild_telling(&|phase, done, of| match phase {
+            Phase::Comparing => progress.tell("Holding rows against events", done, of),
+            Phase::Folding => progress.tell("Folding events", done, of),
+            Phase::Replacing => progress.say(&format!("Replacing rows that differ: table {} of {of}", done + 1)),
+        })
+        .await?;
     progress.end();
     if args.format.json {
         output::json(&rebuilt);

@@ -1,7 +1,8 @@
 //! What commands print: lines and tables for people, JSON for machines.
 
 use std::io::{IsTerminal, Write};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -31,6 +32,18 @@ fn noted(written: std::io::Result<()>) {
 pub fn failed() -> Option<&'static std::io::Error> {
     noted(std::io::stdout().flush());
     FAILED.get()
+}
+
+/// Whether somebody may still read what is printed: a pipe tells when its other end was closed. Nothing is written for it.
+pub fn is_read() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = std::io::stdout();
+    let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut asked, Some(&at_once)) {
+        Ok(_) => !asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP),
+        Err(_) => true,
+    }
 }
 
 /// Prints a line.
@@ -98,21 +111,29 @@ pub fn safe(text: &str) -> String {
 
 /// How far something is, on one line of a person's terminal: a bar, the rate, the time left. Nothing elsewhere.
 pub struct Progress {
-    what: &'static str,
-    begun: std::time::Instant,
     shown: bool,
+    /// What is being done, and since when.
+    doing: Mutex<(&'static str, Instant)>,
 }
 
 impl Progress {
     /// Begins.
-    pub fn begin(what: &'static str) -> Self {
-        Self { what, begun: std::time::Instant::now(), shown: std::io::stderr().is_terminal() }
+    pub fn begin() -> Self {
+        Self { shown: std::io::stderr().is_terminal(), doing: Mutex::new(("", Instant::now())) }
     }
 
-    /// So many of so many are done.
-    pub fn tell(&self, done: i64, of: i64) {
+    /// So many of so many are done of what is done now. What is done next has a rate of its own.
+    pub fn tell(&self, what: &'static str, done: i64, of: i64) {
+        let mut doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
+        if doing.0 != what {
+            *doing = (what, Instant::now());
+        }
+        self.say(&progress(what, (done, of), doing.1.elapsed().as_secs_f64()));
+    }
+
+    /// Shows this in its place.
+    pub fn say(&self, line: &str) {
         if self.shown {
-            let line = progress(self.what, (done, of), self.begun.elapsed().as_secs_f64());
             let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         }
     }

@@ -159,11 +159,12 @@ impl Staging {
         Ok(())
     }
 
-    /// Replaces what differs and lets the writers on. Rows of what is `kept` are left as they are.
+    /// Replaces what differs and lets the writers on. Rows of what is `kept` are left as they are. Tells how many tables of how
+    /// many are done.
     ///
     /// # Errors
     /// When the database does not answer; nothing is replaced then.
-    pub async fn swap(mut self, kept: &HashSet<Uuid>) -> Result<Vec<Swapped>, sqlx::Error> {
+    pub async fn swap(mut self, kept: &HashSet<Uuid>, tell: impl Fn(i64, i64)) -> Result<Vec<Swapped>, sqlx::Error> {
         let mut swapped = Vec::new();
         let kept: Vec<Uuid> = kept.iter().copied().collect();
         sqlx::query("create temp table kept on commit drop as select unnest($1::uuid[]) as id")
@@ -173,7 +174,8 @@ impl Staging {
         // Nobody has counted what was staged, and the live tables may be empty: a plan that goes through one of them for each row of
         // the other would take hours for a long log.
         sqlx::query("set local enable_nestloop = off").execute(&mut self.connection).await?;
-        for Table { name: table, key, columns } in TABLES {
+        for (n, Table { name: table, key, columns }) in (0..).zip(TABLES) {
+            tell(n, TABLES.len() as i64);
             let statement = format!("analyze next_{table}");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut self.connection).await?;
             // What somebody planted may begin a thing a second time; what came last counts.

@@ -150,6 +150,41 @@ fn a_replay_over_sound_rows_waits_for_nobody_and_keeps_nobody_waiting() {
 }
 
 #[test]
+fn a_replay_that_makes_rows_anew_loses_nothing_of_what_happens_meanwhile() {
+    story(async |s| {
+        s.ci_announces(build("master-0")).await;
+        s.presses("ana", "master-0", "Staging").await;
+        let (mut caught_up, mut builds) = (false, 0);
+        for _ in 0..8 {
+            s.database.execute("update build set name = name || '!' where name = 'master-0'").await;
+            let before = s.database.count("select position from event_head").await;
+            let is_over = std::cell::Cell::new(false);
+            let replay = async {
+                let rebuilt = s.app.rebuild().await.unwrap();
+                is_over.set(true);
+                rebuilt
+            };
+            let meanwhile = async {
+                while !is_over.get() {
+                    builds += 1;
+                    let name = format!("master-{builds}");
+                    s.ci_announces(build(&name)).await;
+                    s.presses("ben", &name, "Production").await;
+                }
+            };
+            let (rebuilt, ()) = tokio::join!(replay, meanwhile);
+            assert!(rebuilt.tables.iter().any(|table| table.written > 0), "{rebuilt:?}");
+            caught_up |= rebuilt.events > before;
+        }
+        assert!(caught_up, "nothing happened while it ran");
+        assert_eq!(s.app.audit(true).await.unwrap().findings, []);
+        let again = s.app.rebuild().await.unwrap();
+        assert!(again.tables.iter().all(|table| table.removed + table.written == 0), "{again:?}");
+        assert_eq!(s.channel().matches("*succeeded*").count(), builds + 1, "{}", s.channel());
+    });
+}
+
+#[test]
 fn a_replay_sees_a_change_of_any_column_a_row_too_many_and_one_too_few() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
