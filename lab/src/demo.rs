@@ -135,19 +135,22 @@ async fn demo(args: &Args, folder: &RunFolder, services: &mut Services) -> Resul
     let token = seed(&database, &secrets.master_key, &public_url).await?;
     step("Starting coolops serve");
     let admin = free_port(listen.saturating_add(1))?;
-    let mut service = program::command(&[
-        ("DATABASE_URL", database.as_str()),
+    // What the service is told, commands beside it are told too: `doctor` and `slack audit` ask what it asks.
+    let api_url = standin.api_url();
+    let settings: [(&str, &str); 8] = [
+        ("DATABASE_URL", &database[..]),
         ("REDIS_URL", &redis),
         ("DOCKER_HOST", &docker),
-        ("COOLOPS_LISTEN", &format!("127.0.0.1:{listen}")),
-        ("COOLOPS_ADMIN_LISTEN", &format!("127.0.0.1:{admin}")),
         ("COOLOPS_PUBLIC_URL", &public_url),
         ("COOLOPS_MASTER_KEY", &secrets.master_key),
-        ("SLACK_API_URL", &standin.api_url()),
+        ("SLACK_API_URL", &api_url),
         ("SLACK_BOT_TOKEN", &secrets.bot_token),
         ("SLACK_SIGNING_SECRET", &secrets.signing_secret),
-        ("RUST_LOG", &rust_log()),
-    ])?;
+    ];
+    let mut service = program::command(&settings)?;
+    service.env("COOLOPS_LISTEN", format!("127.0.0.1:{listen}"));
+    service.env("COOLOPS_ADMIN_LISTEN", format!("127.0.0.1:{admin}"));
+    service.env("RUST_LOG", rust_log());
     service.arg("serve").stdin(Stdio::null()).process_group(0).env("COOLOPS_RUN_FOLDER", folder.path());
     let log = std::fs::File::create(folder.path().join("serve.log"))?;
     service.stdout(log.try_clone()?).stderr(log);
@@ -156,7 +159,7 @@ async fn demo(args: &Args, folder: &RunFolder, services: &mut Services) -> Resul
     services.adopt("coolops serve", child);
     until_ready(listen, folder, services).await?;
     let program = program::path()?;
-    let env = environment(&program, &public_url, &token, &database, &secrets.master_key);
+    let env = environment(&program, &token, &settings);
     write_private(&folder.path().join("env"), &env)?;
     announce(&program, &standin.page_url(), listen, folder);
     wait(services, folder).await
@@ -223,18 +226,13 @@ async fn seed(database: &str, master_key: &str, public_url: &str) -> Result<Stri
     Ok(coolops(&["project", "token", "new", "api", "--label", "demo"], "").await?.trim().to_owned())
 }
 
-fn environment(program: &std::path::Path, url: &str, token: &str, database: &str, master_key: &str) -> String {
+fn environment(program: &std::path::Path, token: &str, settings: &[(&str, &str)]) -> String {
     let folder = program.parent().map(|p| p.display().to_string()).unwrap_or_default();
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
-    [
-        format!("export PATH={}:\"$PATH\"", quoted(&folder)),
-        format!("export COOLOPS_URL={}", quoted(url)),
-        format!("export COOLOPS_PUBLIC_URL={}", quoted(url)),
-        format!("export COOLOPS_PROJECT_API_TOKEN={}", quoted(token)),
-        format!("export DATABASE_URL={}", quoted(database)),
-        format!("export COOLOPS_MASTER_KEY={}", quoted(master_key)),
-    ]
-    .join("\n")
+    let url = settings.iter().find(|(name, _)| *name == "COOLOPS_PUBLIC_URL").map_or("", |(_, url)| *url);
+    let client = [("COOLOPS_URL", url), ("COOLOPS_PROJECT_API_TOKEN", token)];
+    let exports = client.iter().chain(settings).map(|(name, value)| format!("export {name}={}", quoted(value)));
+    std::iter::once(format!("export PATH={}:\"$PATH\"", quoted(&folder))).chain(exports).collect::<Vec<_>>().join("\n")
 }
 
 async fn until_ready(port: u16, folder: &RunFolder, services: &mut Services) -> Result<()> {

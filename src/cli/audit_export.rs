@@ -215,6 +215,10 @@ pub async fn export(args: Args) -> Result<ExitCode> {
             break;
         }
         let _ = tokio::time::timeout(AGAIN, events.changed()).await;
+        // With whoever reads it, it ends, and not with the next event only.
+        if args.output.is_none() && !output::is_read() {
+            return Ok(ExitCode::SUCCESS);
+        }
     }
     told(began, &writing);
     Ok(ExitCode::SUCCESS)

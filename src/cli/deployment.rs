@@ -216,13 +216,21 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         Command::EraseOutput { deployment, reason } => {
             let id = find(&deployment).await?;
+            let before = app.output_erased(id).await?;
             let of = app.erase_output(id, OutputGone::Asked { reason }, &operator()).await?;
             let in_plain = matches!(&of.stand, Stand::Failed { last_lines, .. } if !last_lines.is_empty())
                 && app.store.subjects().key_of_output(id).await?.is_none();
+            let (build, environment) = (output::safe(&of.build_name), output::safe(&of.environment_name));
+            if let Some((recorded, _)) = before {
+                output::line(&format!(
+                    "What {build} printed on {environment} was to be erased before: event {} of {}. It is seen to again, and nothing new is recorded.",
+                    recorded.position,
+                    output::time(recorded.recorded_at)
+                ));
+                return Ok(ExitCode::SUCCESS);
+            }
             output::line(&format!(
-                "What {} printed on {} is being erased, here and in Slack. Copies that were downloaded, and dumps of this database from before, still have it.",
-                output::safe(&of.build_name),
-                output::safe(&of.environment_name)
+                "What {build} printed on {environment} is being erased, here and in Slack. Copies that were downloaded, and dumps of this database from before, still have it."
             ));
             if in_plain {
                 output::hint(

@@ -202,7 +202,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate => migrate().await,
         Command::Doctor(format) => doctor::run(format).await,
         Command::Project(args) => project::run(args).await,
-        Command::Environment(args) => environment::run(args).await,
+        Command::Environment(args) => Box::pin(environment::run(args)).await,
         Command::Images(args) => images::run(&args),
         Command::Ci(args) => ci::run(args).await,
         Command::Deployment(args) => deployment::run(args).await,

@@ -1,6 +1,7 @@
 //! Stories of people who take the log away with them: exports, and what checks them.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -152,6 +153,38 @@ fn an_export_that_follows_tells_what_happens_as_it_happens() {
         follower.kill().unwrap();
         follower.wait().unwrap();
         assert_eq!(s.coolops(&["audit", "check-export", file.to_str().unwrap()]).0, 0);
+    });
+}
+
+#[test]
+fn an_export_that_follows_ends_with_whoever_reads_it() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let mut follower = Command::new(env!("CARGO_BIN_EXE_coolops"))
+            .args(["audit", "export", "--follow"])
+            .env_clear()
+            .env("DATABASE_URL", &s.database.url)
+            .env("COOLOPS_MASTER_KEY", crate::story::MASTER_KEY)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // As `| head -1` does: it takes a line, and is gone. Nothing else happens.
+        let mut first = String::new();
+        BufReader::new(follower.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(first.starts_with("{\"position\":1,"), "{first}");
+        let began = std::time::Instant::now();
+        let ended = loop {
+            if let Some(ended) = follower.try_wait().unwrap() {
+                break ended;
+            }
+            if began.elapsed().as_secs() > 20 {
+                follower.kill().unwrap();
+                panic!("it goes on though nobody reads it");
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        };
+        assert!(ended.success(), "{ended}");
     });
 }
 
