@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use serde_json::Value;
 
-use crate::domain::{event, upcast};
+use crate::domain::event;
 
 /// Writes every schema and example. Before the first release they may change; afterwards an event is forever.
 ///
@@ -58,7 +58,7 @@ pub fn reference() -> String {
     for event in &contract {
         let schema = event.schema.as_value();
         let _ = write!(text, "\n## `{}`\n\n{}\n\n{}", event.name, described(schema), fields(schema));
-        for (_, before, _) in upcast::STEPS.iter().filter(|(kind, ..)| *kind == event.name) {
+        for before in 1..event.version {
             let (at, version) = (format!("../events/{}/v{before}", event.name), event.version);
             let _ = write!(
                 text,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use coolops::cli::events;
+use coolops::domain::deployment::DeploymentLogged;
 use coolops::domain::event::{Event, SettingsEvent, contract};
 use coolops::domain::private::{self, Subject};
 use coolops::domain::project::Project;
@@ -78,6 +79,24 @@ fn the_example_of_a_version_that_is_not_written_any_more_loads_for_ever() {
         assert!(event.kind().1 > *version);
         // What it is read as never changes either.
         snapshot!(format!("{kind}_v{version}_is_read_as"), serde_json::to_string_pretty(&event).unwrap());
+    }
+}
+
+#[test]
+fn every_version_that_was_ever_published_is_there_and_loads() {
+    for c in contract() {
+        for version in 1..=c.version {
+            let path = folder().join(format!("{}/v{version}.example.json", c.name));
+            let example = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            // A chunk of output is no event of the log: it is read where it stands, whichever version it is of.
+            let read = match c.name {
+                "deployment_logged" => {
+                    serde_json::from_str::<DeploymentLogged>(&example).map(drop).map_err(|e| e.to_string())
+                }
+                name => Event::parse(name, version, &example).map(drop).map_err(|e| e.to_string()),
+            };
+            assert_eq!(read, Ok(()), "{}", path.display());
+        }
     }
 }
 
