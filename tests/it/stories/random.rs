@@ -82,22 +82,24 @@ async fn ends_one(s: &Story, dice: &mut Dice) {
     }
 }
 
-/// Every message, rendered from the log alone.
-async fn rendered(s: &Story) -> BTreeMap<String, String> {
-    let log: Vec<Recorded> =
-        s.app.store.log().after(0, 100_000).await.unwrap().into_iter().map(Result::unwrap).collect();
+/// Every message, rendered from the log alone, by so many threads at once.
+fn rendered(s: &Story, log: &[Recorded], threads: usize) -> BTreeMap<String, String> {
     let keys = s.keyring();
-    let task = move || {
-        let mut cards: BTreeMap<String, Option<BuildCard>> = BTreeMap::new();
-        for recorded in &log {
-            let of = recorded.event.address().correlation.to_string();
-            BuildCard::apply(cards.entry(of).or_default(), &recorded.event, recorded.recorded_at);
-        }
-        let cards = cards.into_iter().filter_map(|(id, card)| Some((id, card?)));
-        cards.map(|(id, card)| (id, render::render(&card, &keys.links(&card.link_key).unwrap()).bytes())).collect()
+    let mut of_builds: BTreeMap<String, Vec<&Recorded>> = BTreeMap::new();
+    for recorded in log {
+        of_builds.entry(recorded.event.address().correlation.to_string()).or_default().push(recorded);
+    }
+    let of_builds: Vec<_> = of_builds.into_iter().collect();
+    let render = |(of, events): &(String, Vec<&Recorded>)| {
+        let card = BuildCard::fold(events.iter().copied())?;
+        Some((of.clone(), render::render(&card, &keys.links(&card.link_key).unwrap()).bytes()))
     };
-    // On another thread each time.
-    std::thread::spawn(task).join().unwrap()
+    std::thread::scope(|scope| {
+        let parts = of_builds.chunks(of_builds.len().div_ceil(threads).max(1));
+        let working: Vec<_> =
+            parts.map(|part| scope.spawn(|| part.iter().filter_map(render).collect::<Vec<_>>())).collect();
+        working.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
 }
 
 fn life(seed: u64) {
@@ -127,32 +129,40 @@ fn life(seed: u64) {
                 s.app.resolve(lost.deployment.of.deployment_id, verdict, "lost", &operator()).await.unwrap();
             }
         }
-        let log: Vec<Recorded> =
-            s.app.store.log().after(0, 100_000).await.unwrap().into_iter().map(Result::unwrap).collect();
-        for n in 1..=log.len() {
-            let when = s.app.when(Moment::Position(log[n - 1].position)).await.unwrap();
-            let board = s.app.board(when, None).await.unwrap();
-            let expected: Vec<_> = folded(&log[..n]).into_iter().collect();
-            assert_eq!(board.projects, expected, "seed {seed}, after event {n}: {:?}", log[n - 1].event);
-        }
-        let (before, rows) = (rendered(s).await, projections(s).await);
-        s.app.rebuild().await.unwrap().tables.iter().for_each(|table| {
-            assert_eq!((table.removed, table.written), (0, 0), "seed {seed}: {}", table.table);
-        });
-        // From nothing, and once more from what that made.
-        s.database.execute(&format!("truncate {}", TABLES.join(", "))).await;
-        let rebuilt = s.app.rebuild().await.unwrap();
-        assert!(rebuilt.tables.iter().any(|table| table.written > 0), "seed {seed}");
-        assert_eq!(projections(s).await, rows, "seed {seed}");
-        s.app.rebuild().await.unwrap().tables.iter().for_each(|table| {
-            assert_eq!((table.removed, table.written), (0, 0), "seed {seed}: {}, a second time", table.table);
-        });
-        assert_eq!(projections(s).await, rows, "seed {seed}");
-        assert_eq!(rendered(s).await, before, "seed {seed}");
-        // Another process renders the same bytes.
-        let (code, told, said) = s.coolops(&["replay", "--verify"]);
-        assert!(code == 0 && told.contains("byte for byte"), "seed {seed}: {told}{said}");
+        the_past_stays_what_it_was(s, seed, 1).await;
     });
+}
+
+/// The past after each so many events, the rows after two replays of which one is from nothing, and every message, however
+/// many threads render it, and in another process.
+pub async fn the_past_stays_what_it_was(s: &Story, seed: u64, every: usize) {
+    let log: Vec<Recorded> =
+        s.app.store.log().after(0, 100_000).await.unwrap().into_iter().map(Result::unwrap).collect();
+    for n in (1..=log.len()).rev().step_by(every) {
+        let when = s.app.when(Moment::Position(log[n - 1].position)).await.unwrap();
+        let board = s.app.board(when, None).await.unwrap();
+        let expected: Vec<_> = folded(&log[..n]).into_iter().collect();
+        assert_eq!(board.projects, expected, "seed {seed}, after event {n}: {:?}", log[n - 1].event);
+    }
+    let (before, rows) = (rendered(s, &log, 1), projections(s).await);
+    s.app.rebuild().await.unwrap().tables.iter().for_each(|table| {
+        assert_eq!((table.removed, table.written), (0, 0), "seed {seed}: {}", table.table);
+    });
+    // From nothing, and once more from what that made.
+    s.database.execute(&format!("truncate {}", TABLES.join(", "))).await;
+    let rebuilt = s.app.rebuild().await.unwrap();
+    assert!(rebuilt.tables.iter().any(|table| table.written > 0), "seed {seed}");
+    assert_eq!(projections(s).await, rows, "seed {seed}");
+    s.app.rebuild().await.unwrap().tables.iter().for_each(|table| {
+        assert_eq!((table.removed, table.written), (0, 0), "seed {seed}: {}, a second time", table.table);
+    });
+    assert_eq!(projections(s).await, rows, "seed {seed}");
+    for threads in [1, 3] {
+        assert_eq!(rendered(s, &log, threads), before, "seed {seed}, by {threads} threads");
+    }
+    // Another process renders the same bytes.
+    let (code, told, said) = s.coolops(&["replay", "--verify"]);
+    assert!(code == 0 && told.contains("byte for byte"), "seed {seed}: {told}{said}");
 }
 
 const TABLES: [&str; 5] = ["project", "token", "build", "deployment", "boundary"];

@@ -196,6 +196,35 @@ fn a_second_message_that_a_frozen_process_posted_is_deleted() {
     }
 }
 
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_process_that_froze_before_its_post_and_woke_after_anothers_leaves_one_message() {
+    use crate::story::process::Process;
+    use std::time::Duration;
+    story(async |s| {
+        // It stands where it has said that it posts, and has not.
+        let mut frozen = Process::start(s, Duration::ZERO).await;
+        frozen.freezes_at("after_attempted");
+        s.post_build(&build("master-1").body()).await;
+        frozen.moves(Duration::from_secs(5));
+        assert_eq!(frozen.died(), Some("after_attempted"));
+        s.database.set_clock(600).await;
+        assert_eq!(s.app.store.jobs().reap().await.unwrap(), 1, "its lease ran out");
+        s.settle().await;
+        let calls = |method: &str| s.standin.workspace().calls.iter().filter(|call| call.method == method).count();
+        let shown = || s.channel().matches("# Api: master-1").count();
+        assert_eq!((calls("chat.postMessage"), shown()), (1, 1), "another one posted it");
+        // Its machine stood still with it: by its own clock no time has passed.
+        frozen.wakes(Duration::from_secs(5));
+        assert_eq!(calls("chat.postMessage"), 2, "it went on with what it was at");
+        drop(frozen);
+        s.settle().await;
+        assert_eq!((calls("chat.delete"), shown()), (1, 1), "{}", s.channel());
+        s.presses("ana", "master-1", "Staging").await;
+        assert!(s.channel().contains("*succeeded*"), "and what is left is the one that goes on: {}", s.channel());
+    });
+}
+
 #[test]
 fn what_was_on_its_way_when_the_app_was_taken_away_does_not_give_it_back() {
     story(async |s| {

@@ -23,6 +23,7 @@ use coolops_lab::standin::press::{Press, Signed};
 use coolops_lab::standin::workspace::Fault;
 use sqlx::PgConnection;
 
+use super::random::the_past_stays_what_it_was;
 use crate::story::dice::{Dice, number};
 use crate::story::invariants::{
     each_deployment_keeps_to_its_states_and_ends_once, environments_are_held_by_one_at_a_time, is_nowhere,
@@ -474,6 +475,7 @@ fn week(seed: u64) {
         week.everybody_can_be_erased().await;
         week.processes.clear();
         week.what_must_always_hold_holds().await;
+        the_past_stays_what_it_was(s, seed, 25).await;
         let (deaths, events, ran) = (week.deaths, week.log().await.len(), s.runner.starts().len());
         println!(
             "seed {seed}: {deaths} deaths, {events} events, {ran} deployments ran, in {:.1} s",

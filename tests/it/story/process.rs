@@ -55,6 +55,8 @@ pub struct Process {
     _stands: sync_mpsc::Sender<()>,
     /// The world's time when it moved last.
     moved: Duration,
+    /// It does not die where it would, but stands still there.
+    freezes: bool,
 }
 
 /// The world around it, which has a real clock.
@@ -178,8 +180,16 @@ impl Process {
         let parts = tokio::task::block_in_place(|| runtime.block_on(begin(s)));
         let database = Arc::new(tokio::sync::Mutex::new(s.database.owner().await));
         let outside = Outside { runtime: Handle::current(), database };
-        let mut process =
-            Self { runtime: Some(runtime), parts: Some(parts), fate, parks, outside, _stands: stands, moved: now };
+        let mut process = Self {
+            runtime: Some(runtime),
+            parts: Some(parts),
+            fate,
+            parks,
+            outside,
+            _stands: stands,
+            moved: now,
+            freezes: false,
+        };
         process.works(async {});
         process
     }
@@ -190,12 +200,26 @@ impl Process {
         self.fate.waits.store(0, Ordering::Relaxed);
     }
 
+    /// It stands still when it comes to this place, until it [`wakes`](Self::wakes).
+    pub fn freezes_at(&mut self, place: &'static str) {
+        self.dies_at(Some(place));
+        self.freezes = true;
+    }
+
+    /// It goes on from where it stood, at the world's time, and believes that nothing happened.
+    pub fn wakes(&mut self, now: Duration) {
+        self.freezes = false;
+        self.dies_at(None);
+        *self.fate.place.lock().unwrap() = None;
+        self.moves(now);
+    }
+
     /// It dies in the wait after so many, whatever it waits for.
     pub fn dies_after(&self, waits: u64) {
         self.fate.waits.store(waits + 1, Ordering::Relaxed);
     }
 
-    /// Where it died, if it has.
+    /// Where it died, or stands still, if it does.
     pub fn died(&self) -> Option<&'static str> {
         *self.fate.place.lock().unwrap()
     }
@@ -236,7 +260,7 @@ impl Process {
         };
         let work = || runtime.block_on(until_rest);
         tokio::task::block_in_place(|| failpoint::watching(Arc::new(move |place| watched.comes_to(place)), work));
-        if self.died().is_some() {
+        if self.died().is_some() && !self.freezes {
             self.ends();
         }
     }
