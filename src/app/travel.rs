@@ -82,11 +82,16 @@ impl App {
         }
         let environments: Vec<Uuid> = project.open_environments().into_iter().map(|e| e.id.0).collect();
         let streams = self.readers().history().told_at(&environments, when.position).await?;
-        let mut stories: HashMap<Uuid, Vec<Recorded>> = HashMap::new();
+        let (mut stories, mut in_order): (HashMap<Uuid, Vec<Recorded>>, Vec<Uuid>) = (HashMap::new(), Vec::new());
         for recorded in log.streams_until(&streams, when.position).await? {
-            stories.entry(recorded.event.address().stream).or_default().push(recorded);
+            let stream = recorded.event.address().stream;
+            let begin = || {
+                in_order.push(stream);
+                Vec::new()
+            };
+            stories.entry(stream).or_insert_with(begin).push(recorded);
         }
-        let deployments: Vec<Timed> = stories.values().filter_map(Timed::fold).collect();
+        let deployments: Vec<Timed> = in_order.iter().filter_map(|stream| Timed::fold(&stories[stream])).collect();
         let standings = Standing::of(&project, everything, &deployments);
         Ok(Some((project, standings)))
     }

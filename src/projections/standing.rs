@@ -33,13 +33,12 @@ impl Standing {
     }
 
     /// How the open environments of a project stand, in the order of their buttons. `deployments` are those that are
-    /// open there, and of each environment the last that ended and the last that went well, in any order; `everything` is the
-    /// lock on everything.
+    /// open there, and of each environment the last that ended and the last that went well, in the order of their presses, which
+    /// times don't tell: several can be recorded at one moment. `everything` is the lock on everything.
     pub fn of(project: &Project, everything: Option<&Lock>, deployments: &[Timed]) -> Vec<Self> {
         let stands = |e: &crate::domain::project::Environment| {
             let here = deployments.iter().filter(|d| d.deployment.of.environment_id == e.id);
-            let (mut open, mut ended): (Vec<&Timed>, Vec<&Timed>) = here.partition(|d| d.deployment.state().is_open());
-            open.sort_by_key(|d| d.requested_at);
+            let (open, mut ended): (Vec<&Timed>, Vec<&Timed>) = here.partition(|d| d.deployment.state().is_open());
             // Whoever pressed first: a lock lets later ones overtake.
             ended.sort_by_key(|d| d.since);
             let is_good = |d: &&&Timed| d.deployment.state() == crate::domain::state::State::Succeeded;

@@ -229,7 +229,7 @@ impl Deployments<'_> {
             .collect())
     }
 
-    /// What is open in each of these environments, the last that ended there and the last that went well, in no order.
+    /// What is open in each of these environments, the last that ended there and the last that went well, in the order of their presses.
     /// What was cancelled or refused before it began has left no trace there. The last is that which ended last, whoever pressed
     /// first: a lock lets later ones overtake.
     ///
@@ -249,7 +249,8 @@ impl Deployments<'_> {
                select d.doc as "doc!: Json<Deployment>", r.recorded_at as "requested_at!", l.recorded_at as "since!",
                       (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
                       (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at
-                 from wanted join deployment d using (id) join event r on r.position = d.requested join event l on l.position = d.since"#,
+                 from wanted join deployment d using (id) join event r on r.position = d.requested join event l on l.position = d.since
+                order by d.requested"#,
             &ids
         )
         .fetch_all(&self.0.pool)

@@ -49,7 +49,7 @@ async fn a_busy_day(s: &Story) {
 pub fn folded(events: &[Recorded]) -> Option<(Project, Vec<Standing>)> {
     let mut project: Option<Project> = None;
     let mut installation = Installation::default();
-    let mut stories: HashMap<Uuid, Vec<Recorded>> = HashMap::new();
+    let (mut stories, mut in_order): (HashMap<Uuid, Vec<Recorded>>, Vec<Uuid>) = (HashMap::new(), Vec::new());
     for recorded in events {
         installation = installation.evolve(&recorded.event);
         project = match (project, &recorded.event) {
@@ -57,13 +57,18 @@ pub fn folded(events: &[Recorded]) -> Option<(Project, Vec<Standing>)> {
             (Some(project), event) => Some(project.evolve(event)),
             (None, _) => None,
         };
-        stories.entry(recorded.event.address().stream).or_default().push(recorded.clone());
+        let stream = recorded.event.address().stream;
+        if !stories.contains_key(&stream) {
+            in_order.push(stream);
+        }
+        stories.entry(stream).or_default().push(recorded.clone());
     }
     // What was cancelled before it began has left no trace.
     let left_no_trace = |d: &Timed| {
         matches!(d.deployment.state(), State::Cancelled | State::Refused) && d.deployment.prepared.is_none()
     };
-    let all: Vec<Timed> = stories.values().filter_map(Timed::fold).filter(|d| !left_no_trace(d)).collect();
+    let all: Vec<Timed> =
+        in_order.iter().filter_map(|of| Timed::fold(&stories[of])).filter(|d| !left_no_trace(d)).collect();
     let mut project = project?;
     // One whose time is over by then keeps nobody out, although no event ended it yet.
     let now = events.last()?.recorded_at;
@@ -202,6 +207,38 @@ fn a_build_s_page_is_as_it_was_and_every_event_is_a_link_to_how_it_was_then() {
         );
         let (code, text) = s.get(&format!("{path}&at=yesterday")).await;
         assert!(code == StatusCode::BAD_REQUEST && text.contains("is no moment"), "{text}");
+    });
+}
+
+#[test]
+fn presses_of_one_moment_wait_in_their_order_now_and_then() {
+    story(async |s| {
+        let names: Vec<String> = (1..=8).map(|n| format!("master-{n}")).collect();
+        for name in &names {
+            s.ci_announces(build(name)).await;
+        }
+        s.runner.hold();
+        // All that is recorded is of one moment, as what is appended together is.
+        let now = s.database.text("select coolops_now()::text").await;
+        s.database
+            .execute(&format!(
+                "create or replace function coolops_now() returns timestamptz language plpgsql stable parallel safe as 'begin return ''{now}''::timestamptz; end'"
+            ))
+            .await;
+        for name in &names {
+            s.deliver(&s.press_of("ana", name, "Staging")).await;
+        }
+        let project = s.app.project_named("api").await.unwrap();
+        let live = status::of(&s.app.store, &project, None).await.unwrap();
+        let head =
+            s.app.when(Moment::Position(s.database.count("select position from event_head").await)).await.unwrap();
+        let then = s.app.board(head, None).await.unwrap().projects[0].1.clone();
+        for standings in [live, then] {
+            let staging = standings.iter().find(|standing| standing.name == "Staging").unwrap();
+            let open: Vec<&str> = staging.open.iter().map(|d| d.deployment.build_name.as_str()).collect();
+            assert_eq!(open, names);
+        }
+        s.database.set_clock(0).await;
     });
 }
 
