@@ -3,21 +3,22 @@
 //! **Invariant:** what is told is how they differ from what the migrations made, whether or not an event shows it yet.
 
 use super::Store;
+use crate::domain::state::State;
 
 /// The functions that record, seal, erase and refuse: the SHA-256 of each as [`Store::unguarded`] reads it. `coolops_now` is not
 /// among them: who can replace that can set the machine's clock as well, and times never go back.
 const FUNCTIONS: [(&str, &str); 11] = [
-    ("append_batch", "b298a98c358dadd5c5f0d9d02101032967ceea29ba7373e2c5476a30f3e6ec40"),
-    ("append_log_chunk", "86715ed4a07fd30543c481a5990ffb7d86b9bfdb45082092bcf2a3822e1a6857"),
-    ("close_log", "5b04e959dc96a9ec3ef1c3ab782b0d1820513232dda35c80cdf8099f1523dfe1"),
-    ("erase_output", "52649f20e1d268b8abc97176b252ee639b8fd8e2600478fa2d20eac82ae552b0"),
-    ("forbid_change", "6a3383650cca7dfd67e18f7da4d2826a05535c9c141cb6836b483c35ef493499"),
-    ("forget_report_text", "30e5dbc13fb64212d8035f96f8dec0f1338775659b8038b9c0104624b483fa38"),
-    ("holds", "f33aeecef5f68381ac28a437be5d25ae78bc6935a9d41a9dbde90208f71fd4d3"),
-    ("holds_environment", "d6b675937542183672496f125a7392a9c52062cf8f5e487a87e0421682351855"),
-    ("item_hash", "04c43afb29088149f688b10f1affe6b2d66515e9fca77a4db1c851ed9e5c4c31"),
-    ("keep_clock", "c634cc4ea6d47c431809313689937dbac9d1187ec0062cf50ff71ae187d0cbf2"),
-    ("keep_output", "33e3e9ac0102169da02b6509772fc27ac1bb55d800f64ec6b629f3bd6da15c6a"),
+    ("append_batch", "4658325262f7d1edc71b9ada156f2475f2d0f366ce51fb0edae5feb601eb7d57"),
+    ("append_log_chunk", "dc4881319b258bd1aae0285e52e9fe830669f462eda782dc5dd7c62c7e52b679"),
+    ("close_log", "52ee5aeed66700a38296d33807eb0ac7db4ad435ae603f7ab24c860b01330507"),
+    ("erase_output", "bd4905c09e77a9fa7c2598fe1d34500953a9a64392633799888959c61c9918a9"),
+    ("forbid_change", "efa25559895f8a3da0d9fe940d9e97e411622371876d3cc60d0f4cdd073114c6"),
+    ("forget_report_text", "5bc62d037e551bb37d73f314af75ff6a055a375d824ce1716b9b14a721bb1bcc"),
+    ("holds", "fbe314546a1b6866aec9c02d93d17f739c8e5d7894d2c4bc2f64f659b63c9507"),
+    ("holds_environment", "0f5219f51f92728177ab602e6bec3221a401ffe9b44ddb68c80f7903364eb932"),
+    ("item_hash", "2241a72d4b31bf0ca24d69d0b8cb77ff0cc4343ed58758741500c56709efbb6b"),
+    ("keep_clock", "044bc0a9b6f014742fae1acf27fcb223583376ec70a067b2dd99697af5304e3c"),
+    ("keep_output", "87e1077f8b72f4ea1b1cc18995835ff5cf6ed0f8bfb859baf75fab2bea462ee6"),
 ];
 
 impl Store {
@@ -39,14 +40,28 @@ impl Store {
         let names: Vec<String> = FUNCTIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
         let there = sqlx::query!(
             r#"select p.proname as "name!", p.oid::regprocedure::text as "signature!",
-                      encode(sha256(convert_to(concat_ws(E'\n', pg_get_function_identity_arguments(p.oid), l.lanname, p.prosecdef::text,
-                        coalesce(p.proconfig::text, ''), p.prosrc), 'UTF8')), 'hex') as "digest!"
+                      encode(sha256(convert_to(concat_ws(E'\n', pg_get_function_identity_arguments(p.oid), p.prorettype::regtype::text, l.lanname, p.prosecdef::text,
+                        p.proisstrict::text, p.provolatile::text, coalesce(p.proconfig::text, ''), p.prosrc), 'UTF8')), 'hex') as "digest!"
                  from pg_proc p join pg_language l on l.oid = p.prolang
                 where p.pronamespace = 'public'::regnamespace and p.proname = any($1) order by 1, 2"#,
             &names
         )
         .fetch_all(&self.pool)
         .await?;
+        // Its body is an expression, which each Postgres prints in its own way: it is asked.
+        let states: Vec<String> = State::ALL.iter().map(|state| state.as_str().to_owned()).collect();
+        let is_there = there.iter().any(|f| f.name == "holds_environment");
+        let answers = match is_there {
+            true => sqlx::query_scalar!(
+                r#"select coalesce(public.holds_environment(state), false) as "holds!" from unnest($1::text[]) with ordinality s(state, n) order by n"#,
+                &states
+            )
+            .fetch_all(&self.pool)
+            .await?,
+            false => Vec::new(),
+        };
+        let is_wrong = is_there && answers != State::ALL.map(State::holds);
+        let wrong = is_wrong.then(|| "the function holds_environment does not tell which deployments hold an environment: two could; restore it from a dump of the schema".to_owned());
         let gone = FUNCTIONS.iter().filter(|(name, _)| !there.iter().any(|f| f.name == *name));
         let altered = there.iter().filter(|f| !FUNCTIONS.contains(&(&f.name[..], &f.digest[..])));
         Ok(gone
@@ -57,6 +72,7 @@ impl Store {
                     f.signature
                 )
             }))
+            .chain(wrong)
             .collect())
     }
 

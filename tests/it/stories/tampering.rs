@@ -298,6 +298,10 @@ fn somebody_gets_between_what_is_recorded_and_the_log() {
             "alter function close_log(text) security invoker",
             "the function close_log(text) is not as coolops migrate makes it",
         ),
+        (
+            "create or replace function holds_environment(state text) returns boolean language sql immutable return state = 'running'",
+            "the function holds_environment does not tell which deployments hold an environment",
+        ),
         ("drop function forget_report_text() cascade", "the function forget_report_text is gone"),
         (
             "create function swallow() returns trigger language plpgsql as 'begin return null; end'; create trigger log_chunk_is_append_only before insert on event for each row execute function swallow()",
