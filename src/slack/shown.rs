@@ -116,9 +116,14 @@ fn collect(part: &Value, texts: &mut Vec<String>, exact: &mut Vec<String>) {
             for name in ["action_id", "url", "value"] {
                 exact.extend(fields.get(name).and_then(Value::as_str).map(str::to_owned));
             }
-            if let Some(text) = fields.get("text").and_then(Value::as_str) {
-                exact.extend(links(text).map(|to| to.replace("&amp;", "&")));
-                texts.push(text.to_owned());
+            match (fields.get("text").and_then(Value::as_str), fields.get("type").and_then(Value::as_str)) {
+                // Slack gives it back escaped, and nothing in it is a link.
+                (Some(text), Some("plain_text")) => texts.push(text.replace(['<', '>'], " ")),
+                (Some(text), _) => {
+                    exact.extend(links(text).map(|to| to.replace("&amp;", "&")));
+                    texts.push(text.to_owned());
+                }
+                (None, _) => {}
             }
             // In the order of their names, whoever wrote them.
             let parts: BTreeMap<&String, &Value> = fields.iter().filter(|(_, value)| !value.is_string()).collect();
@@ -144,7 +149,10 @@ fn bare(text: &str, backwards: bool) -> String {
     let mut labels = String::new();
     while let Some((before, link)) = rest.split_once('<') {
         labels.push_str(before);
-        let Some((link, after)) = link.split_once('>') else { break };
+        let Some((link, after)) = link.split_once('>') else {
+            rest = link;
+            break;
+        };
         // Of a mention or a date the words beside it are Slack's.
         let words = match link.split_once('|') {
             Some((what, _)) if what.starts_with(['@', '#', '!']) => what,
@@ -155,6 +163,10 @@ fn bare(text: &str, backwards: bool) -> String {
         rest = after;
     }
     labels.push_str(rest);
+    // Characters that are escaped, or were not when they were sent.
+    for escaped in ["&amp;", "&lt;", "&gt;"] {
+        labels = labels.replace(escaped, " ");
+    }
     without_names(&without_pictures(&labels), backwards).chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
@@ -202,6 +214,7 @@ mod tests {
             ("\u{1f680} Api is there", ":rocket: Api is there"),
             ("a &amp; b", "a &amp;  b"),
             ("hotfix:v2\u{1f389} done", "hotfix:v2:tada: done"),
+            ("R&D, a < b", "R&amp;D, a &lt; b"),
             ("1\u{fe0f}\u{20e3} \u{2139}\u{fe0f} \u{1f44d}", ":one: :information_source: :+1:"),
         ] {
             assert!(are_the_same(shown, sent), "{sent}");
@@ -215,7 +228,7 @@ mod tests {
     fn a_layout_is_compared_by_what_people_see_and_where_it_leads() {
         let block =
             |text: &str| json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } });
-        let button = |value: &str| json!({ "type": "actions", "elements": [{ "type": "button", "action_id": "deploy", "value": value, "text": { "type": "plain_text", "text": "Deploy \u{1f680}" } }] });
+        let button = |value: &str| json!({ "type": "actions", "elements": [{ "type": "button", "action_id": "deploy", "value": value, "text": { "type": "plain_text", "text": "Deploy <R&D> \u{1f680}" } }] });
         let said =
             |blocks: Value, attached: Value| Said::new("Api".to_owned(), &blocks, &json!([{ "blocks": attached }]));
         let sent = said(
@@ -230,7 +243,8 @@ mod tests {
         let mut first = block("*Api* &amp; <https://example.com/a?b=1&amp;c=2|logs> <!date^1^{time}|13:00 CET>");
         first["block_id"] = "x1".into();
         let mut pressed = button("1");
-        pressed["elements"][0]["text"] = json!({ "type": "plain_text", "text": "Deploy :rocket:", "emoji": true });
+        pressed["elements"][0]["text"] =
+            json!({ "type": "plain_text", "text": "Deploy &lt;R&amp;D&gt; :rocket:", "emoji": true });
         let shown = |first: &Value, pressed: &Value, line: &str| said(json!([first, pressed]), json!([block(line)]));
         assert!(shows(shown(&first, &pressed, "<@U1|ana>: running")));
         assert!(!shows(shown(&first, &pressed, "<@U1>: succeeded")), "an older line was edited");

@@ -581,9 +581,28 @@ fn with_ids(blocks: &Value, of: &str) -> Value {
         if let Some(fields) = block.as_object_mut() {
             fields.entry("block_id").or_insert_with(|| id(n).into());
         }
+        escape_plain(&mut block);
         block
     };
     blocks.as_array().into_iter().flatten().enumerate().map(with_id).collect()
+}
+
+/// Plain text comes back escaped, and with what was left to be filled in (slackapi/bolt-python, issue 513).
+fn escape_plain(part: &mut Value) {
+    match part {
+        Value::Array(all) => all.iter_mut().for_each(escape_plain),
+        Value::Object(fields) => {
+            if fields.get("type").and_then(Value::as_str) == Some("plain_text")
+                && let Some(text) = fields.get("text").and_then(Value::as_str)
+            {
+                let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                fields.insert("text".into(), escaped.into());
+                fields.entry("emoji").or_insert(true.into());
+            }
+            fields.values_mut().for_each(escape_plain);
+        }
+        _ => {}
+    }
 }
 
 /// A message as the API answers it: `metadata` in full only where it was asked for.

@@ -79,6 +79,9 @@ fn a_line_a_button_and_a_link_that_somebody_edited_are_found_and_made_right() {
             s.presses("ana", &format!("master-{n}"), "Staging").await;
             s.presses("ben", &format!("master-{n}"), "Production").await;
         }
+        // Slack gives labels back in its own way.
+        s.app.create_environment(s.project(), "R&D <old>", None, &operator()).await.unwrap();
+        s.ci_announces(build("master-5")).await;
         let before = s.channel();
         assert_eq!(audit(s, &[]), (0, "What Slack shows is what it was sent.\n".to_owned()));
         // What those see who see no layout is as it was each time.
