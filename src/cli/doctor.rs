@@ -17,7 +17,6 @@ use crate::runner::Runner;
 use crate::runner::docker::DockerRunner;
 use crate::slack::client::{Slack, SlackError};
 use crate::store::Store;
-use crate::store::checkpoints::Signed;
 use crate::store::limits::Pause;
 use crate::store::witnesses::WitnessState;
 
@@ -101,7 +100,7 @@ async fn names(config: &Config, store: &Store, checks: &mut Checks) -> Result<()
     let known = config.keys.as_ref().map(Keyring::ids).unwrap_or_default();
     for (key, n) in store.subjects().under_other_keys(&known).await? {
         let text = format!(
-            "the names of {n} people, operators or outputs in the history are encrypted under the master key {key}, which is neither \
+            "the names of {n} people, authors, operators or outputs in the history are encrypted under the master key {key}, which is neither \
              COOLOPS_MASTER_KEY nor among COOLOPS_MASTER_KEY_PREVIOUS; they read as somebody until it is"
         );
         checks.note("Names", false, text);
@@ -255,9 +254,8 @@ async fn checkpoints(config: &Config, store: &Store, checks: &mut Checks) -> Res
         return witnesses(config, store, checks).await;
     }
     unsigned(store, checks).await?;
-    let (states, newest) = (store.checkpoints().places().await?, store.checkpoints().newest().await?);
-    let is_late = |signed: &Signed| store.clock().now() - signed.at > LATE;
-    let signed = newest.filter(is_late).and_then(|signed| i64::try_from(signed.size).ok()).unwrap_or(0);
+    let states = store.checkpoints().places().await?;
+    let signed = store.checkpoints().signed_before(store.clock().now() - LATE).await?;
     for place in &config.checkpoints {
         let what = format!("Checkpoints in {}", place.name());
         match states.iter().find(|state| state.place == place.name()) {

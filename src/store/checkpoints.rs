@@ -116,6 +116,16 @@ impl Checkpoints<'_> {
         row.map(|r| signed(r.n, r.size, &r.root, r.note, r.signed_at)).transpose()
     }
 
+    /// How many events were signed before a time; 0 where none were.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn signed_before(self, at: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+        let size =
+            sqlx::query_scalar!(r#"select coalesce(max(size), 0) as "size!" from checkpoint where signed_at < $1"#, at);
+        size.fetch_one(&self.0.pool).await
+    }
+
     /// What was signed of so many events or more, the newest first, and so many at most.
     ///
     /// # Errors
