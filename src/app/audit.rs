@@ -251,7 +251,8 @@ impl App {
         // Where a key is gone and nobody has come to the end of that, rows are being made anew.
         let being_erased = self.store.jobs().keys_being_erased().await?;
         let being_erased: HashSet<SubjectKeyId> = were_being_erased.into_iter().chain(being_erased).collect();
-        report.is_erasing = being_erased.iter().any(|key| destroyed_keys.contains(key) && !kept.contains(key));
+        let left: Vec<SubjectKeyId> = being_erased.iter().copied().collect();
+        report.is_erasing = self.store.subjects().there(&left).await?.len() < left.len();
         report.rows_unchecked = report.is_erasing || !comparable;
         for key in kept.difference(&being_erased) {
             let said = format!(
@@ -588,7 +589,15 @@ impl Audit<'_> {
         // What can't be read was not written by this program, whatever it is about.
         let event = match row.to_fold() {
             Ok(event) => event,
-            Err(e) if changed.is_some() => return self.fold.leave_out(&unread(row, e)),
+            Err(e) if changed.is_some() => {
+                // Nothing is said of its message, and its seal is no private text.
+                self.sent.remove(&build);
+                self.cards.remove(&build);
+                if let Ok(sealed) = Event::parse(row.header.kind, row.header.schema_version, row.payload) {
+                    self.sealed(row.position, &sealed);
+                }
+                return self.fold.leave_out(&unread(row, e));
+            }
             Err(e) => {
                 self.report.find(Finding::at(Kind::Unreadable, row.position, causes(&e)));
                 return self.fold.leave_out(&unread(row, e));
@@ -617,12 +626,7 @@ impl Audit<'_> {
             }
             _ => {}
         }
-        // What printed nothing has nothing to check, unless there are chunks that the seal does not know.
-        if let Some((deployment, seal)) = event.seal()
-            && (seal.chunks > 0 || self.with_journal.contains(&deployment))
-        {
-            self.seals.insert(deployment, (row.position, seal.clone()));
-        }
+        self.sealed(row.position, &event);
         if !wanted {
             return;
         }
@@ -630,6 +634,16 @@ impl Audit<'_> {
         if self.sent.get(&build).is_some_and(|sent| sent.sent_position == row.position) {
             let card = self.cards.remove(&build).flatten();
             self.compare(build, card);
+        }
+    }
+
+    /// What a deployment printed is held against its seal; what printed nothing has nothing to check, unless there are chunks
+    /// that the seal does not know.
+    fn sealed(&mut self, position: i64, event: &Event) {
+        if let Some((deployment, seal)) = event.seal()
+            && (seal.chunks > 0 || self.with_journal.contains(&deployment))
+        {
+            self.seals.insert(deployment, (position, seal.clone()));
         }
     }
 

@@ -97,11 +97,16 @@ impl App {
     /// See [`ErasureRefusal`], or that the database is away.
     pub async fn erase_person(&self, whom: Whom<'_>, reason: &str, actor: &Actor) -> Result<ErasedPerson, Refused> {
         let refused = CommandError::Refused;
-        let text = whom.text.trim().trim_start_matches('@');
+        // What CI calls somebody may begin with that sign.
+        let text = match whom.kind {
+            PersonKind::Author => whom.text.trim(),
+            _ => whom.text.trim().trim_start_matches('@'),
+        };
         let (people, others): (Vec<Erasable>, Vec<Erasable>) =
             self.store.subjects().people().await?.into_iter().partition(|of| of.kind == whom.kind.as_str());
         let by_id: Vec<&Erasable> = people.iter().filter(|of| of.id == text).collect();
-        let by_name = || people.iter().filter(|of| of.name.as_ref().unwrap_or(&of.id).eq_ignore_ascii_case(text));
+        let by_name =
+            || people.iter().filter(|of| of.name.as_ref().unwrap_or(&of.id).trim().eq_ignore_ascii_case(text));
         let is_by_name = by_id.is_empty();
         let found: Vec<&Erasable> = if is_by_name { by_name().collect() } else { by_id };
         let who = match &found[..] {

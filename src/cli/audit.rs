@@ -155,6 +155,29 @@ fn count(n: i64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
+/// What was not held against the log, and why.
+fn tell_unchecked(report: &Report) {
+    for (key, messages) in &report.unchecked {
+        let messages = count(*messages as i64, "message");
+        output::line(&format!(
+            "UNCHECKED  {messages} with links of the master key {key}, which is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS"
+        ));
+    }
+    for key in &report.locked {
+        output::line(&format!(
+            "UNCHECKED  what tells of people whose names are under the master key {key}, which is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS"
+        ));
+    }
+    if report.rows_unchecked && !report.is_erasing && report.locked.is_empty() {
+        output::line("UNCHECKED  messages, and rows of projects and deployments: a key of private texts was changed");
+    }
+    if report.is_erasing {
+        output::line(
+            "UNCHECKED  rows of projects and deployments: something is being erased; look again when that is done",
+        );
+    }
+}
+
 fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
     let is_whole = report.unchecked.is_empty() && report.locked.is_empty() && !report.is_erasing;
     let well = report.findings.is_empty() && is_whole;
@@ -174,6 +197,7 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
         output::line(
             "What is listed is not as it was written. Compare with a backup, and find out who can write to this database.",
         );
+        tell_unchecked(report);
         return code;
     }
     output::line(&format!("The chain of {} events is whole. Head: {}", report.events, report.head));
@@ -208,22 +232,7 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
             ));
         }
     }
-    for (key, messages) in &report.unchecked {
-        let messages = count(*messages as i64, "message");
-        output::line(&format!(
-            "UNCHECKED  {messages} with links of the master key {key}, which is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS"
-        ));
-    }
-    for key in &report.locked {
-        output::line(&format!(
-            "UNCHECKED  what tells of people whose names are under the master key {key}, which is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS"
-        ));
-    }
-    if report.is_erasing {
-        output::line(
-            "UNCHECKED  rows of projects and deployments: something is being erased; look again when that is done",
-        );
-    }
+    tell_unchecked(report);
     if report.messages_behind > 0 {
         output::line(&format!("{} to be brought up to date.", count(report.messages_behind, "message")));
     }

@@ -85,6 +85,18 @@ impl Row<'_> {
         self.opener.locked()
     }
 
+    /// Whether texts in it are under one of these keys.
+    pub(super) fn is_under(&self, keys: &[SubjectKeyId]) -> bool {
+        private::keys_in([self.header.actor, self.payload]).into_iter().any(|id| keys.contains(&SubjectKeyId(id)))
+    }
+
+    /// Whether it, or what was opened before it, calls whoever has one of these keys so.
+    pub(super) fn calls(&self, keys: &[SubjectKeyId], name: &str) -> bool {
+        // What can't be read calls nobody.
+        drop((self.event(), self.raw().actor()));
+        keys.iter().any(|key| self.opener.called(key.0).contains(name))
+    }
+
     /// The private texts in it as they are stored, and what they say; without those that were erased.
     pub fn plain(&self) -> BTreeMap<&str, String> {
         self.opener.plain([self.header.actor, self.payload])

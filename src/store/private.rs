@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::Store;
 use super::append::AppendError;
+use super::copy_out::Row;
 use super::log::ReadError;
 use super::wake;
 use crate::domain::event::{Actor, Event};
@@ -412,17 +413,15 @@ impl Subjects<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn is_called(self, keys: &[SubjectKeyId], name: &str) -> Result<bool, sqlx::Error> {
-        let named: Vec<String> = keys.iter().map(|key| format!("{}{}:", subject::PREFIX, key.0.simple())).collect();
-        let rows = sqlx::query!(
-            r#"select actor::text as "actor!", payload::text as "payload!" from event
-                where exists (select from unnest($1::text[]) n where strpos(payload::text, n) > 0 or strpos(actor::text, n) > 0)"#,
-            &named
-        );
-        let rows = rows.fetch_all(&mut self.0.bulk().await?).await?;
-        let opener = self.0.opener(rows.iter().flat_map(|r| [&r.actor[..], &r.payload[..]])).await?;
-        let is_theirs = |sealed: &str| subject::key_of(sealed).is_some_and(|key| keys.contains(&SubjectKeyId(key)));
-        let plain = |r| opener.plain(r).into_iter().any(|(sealed, said)| said == name && is_theirs(sealed));
-        Ok(rows.is_empty() || rows.iter().any(|r| plain([&r.actor[..], &r.payload[..]])))
+        let (mut is_named, mut is_called) = (false, false);
+        let look = |row: &Row<'_>| {
+            if row.is_under(keys) {
+                (is_named, is_called) = (true, row.calls(keys, name));
+            }
+            !is_called
+        };
+        self.0.log().scan_opened(0, look).await?;
+        Ok(is_called || !is_named)
     }
 
     /// Encrypts keys that are under an earlier master key anew under the present one; so many at most.

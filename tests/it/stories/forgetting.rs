@@ -149,6 +149,17 @@ fn whom_ci_named_as_a_build_s_author_is_erased_from_all_their_builds() {
         assert_eq!(s.app.audit(true).await.unwrap().findings, []);
         let (code, _, said) = s.coolops(&["person", "erase", "Nobody", "--author", "--reason", "x"]);
         assert!(code == 1 && said.contains("Nobody"), "{said}");
+        // A handle is a name too, and what looks as if it were encrypted is one.
+        let sealed = format!("private:{}:x", "0".repeat(32));
+        for (n, author) in [(5, "@octocat"), (6, sealed.as_str())] {
+            let metadata = told(author, "Fix it");
+            s.ci_announces(Announcement { metadata, ..build(&format!("master-{n}")) }).await;
+            assert!(s.channel().contains(author), "{author}: {}", s.channel());
+        }
+        assert_eq!(s.app.audit(true).await.unwrap().findings, []);
+        says(s, &["person", "erase", "@octocat", "--author", "--reason", "asked for by letter"]);
+        s.settle().await;
+        assert!(!s.channel().contains("octocat"), "{}", s.channel());
         // CI is not sure whether it was heard, and the next build of theirs is of somebody new.
         let again = Announcement { metadata: told("Ana Lima", "Fix it"), ..build("master-1") };
         assert!(s.post_build(&again.body()).await.0.is_success());
@@ -454,17 +465,23 @@ fn a_key_that_is_gone_and_that_nobody_said_was_destroyed_is_found() {
 #[test]
 fn a_key_that_somebody_changed_is_found_and_a_replay_stops_before_it() {
     story(async |s| {
-        s.ci_announces(build("master-1")).await;
+        let metadata = vec![("Author".to_owned(), "Ana Lima".to_owned())];
+        s.ci_announces(Announcement { metadata, ..build("master-1") }).await;
         s.presses("ana", "master-1", "Staging").await;
         s.presses("ben", "master-1", "Production").await;
         s.tampered = true;
         let rows = "select string_agg(doc::text, '' order by requested) from deployment";
         let before = s.database.text(rows).await;
-        s.database.execute("update subject_key set ciphertext = '\\x00' where name = 'ana'").await;
+        s.database.execute("update subject_key set ciphertext = '\\x00' where name = 'ana' or kind = 'author'").await;
         let report = s.app.audit(true).await.unwrap();
-        let first = s.database.count("select min(position) from event where type = 'deployment_requested'").await;
+        let first =
+            async |of: &str| s.database.count(&format!("select min(position) from event where type = '{of}'")).await;
+        let (build, press) = (first("build_registered").await, first("deployment_requested").await);
         let found: Vec<_> = report.findings.iter().map(|f| (f.kind, f.position)).collect();
-        assert_eq!(found, [(Kind::MissingKey, Some(first))], "{:#?}", report.findings);
+        let expected = [(Kind::MissingKey, Some(build)), (Kind::MissingKey, Some(press))];
+        assert_eq!(found, expected, "and nothing else is blamed: {:#?}", report.findings);
+        let (_, told, _) = s.coolops(&["replay", "--verify"]);
+        assert!(told.contains("UNCHECKED  messages, and rows"), "{told}");
         assert!(report.findings[0].said.contains("was changed, and opens nothing"), "{:#?}", report.findings);
         // What a replay would make of it is not what is lost.
         s.database.execute("update deployment set since = since - 1 where state = 'succeeded'").await;
