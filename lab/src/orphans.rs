@@ -112,6 +112,12 @@ fn entries(folder: &Path) -> Vec<String> {
     fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
+/// Unmounts what a Docker Engine mounted in a run's folder, as far as that can be done.
+pub fn unmount_engine_s(folder: &Path) {
+    let engine_s = |point: &Path| point.starts_with(folder.join("docker")) || point.starts_with(folder.join("x"));
+    drop(unmount(folder, &engine_s));
+}
+
 /// Unmounts what is meant of all that is mounted in the folder, the last mounted first.
 fn unmount(folder: &Path, is_meant: &dyn Fn(&Path) -> bool) -> Result<()> {
     for mount in mounts(folder, is_meant)?.iter().rev() {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::orphans;
+
 /// The folder of a run. Dropping it removes it, unless its data is to be kept.
 pub struct RunFolder {
     path: PathBuf,
@@ -75,6 +77,8 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
+        // An engine that stopped leaves the network of its containers mounted, and nothing is deleted through a mount.
+        orphans::unmount_engine_s(&self.path);
         if let Some(link) = &self.link {
             drop(fs::remove_file(link));
             drop(fs::remove_file(self.path.join("owner")));

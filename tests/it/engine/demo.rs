@@ -61,7 +61,8 @@ fn signal(child: &Child, name: &str) {
 fn announce(folder: &Folder, name: &str) -> bool {
     let program = env!("CARGO_BIN_EXE_coolops");
     let script = format!(
-        "eval \"$({program} demo env)\" && coolops build:new {name} -p DOCKER_TAG=1 && coolops replay --verify"
+        "eval \"$({program} demo env)\" && coolops build:new {name} -p DOCKER_TAG=1 && coolops deploy api {name} Staging >&2 &&
+         coolops deployment logs --follow $(coolops deployment list | awk 'NR == 2 {{ print $1 }}') >&2 && coolops replay --verify"
     );
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin").env("TMPDIR", &folder.0);
