@@ -271,16 +271,23 @@ async fn clean() -> Result<()> {
     let cleaned = orphans::clean()?;
     line(&format!("Removed the folders and processes of {} killed run(s).", cleaned.runs));
     ensure!(cleaned.stuck.is_empty(), "{}", cleaned.stuck.join("\n"));
-    if run_folder::env_of_running().is_ok() {
-        line("A demo is running; its image and containers stay. Stop it with Ctrl-C first.");
+    let found = async {
+        let engine = Engine::connect(docker_host().as_deref())?;
+        Ok::<_, anyhow::Error>((engine.images(image::PREFIX).await?, engine))
+    };
+    let Ok((names, engine)) = found.await else {
+        line("No Docker answers, so there is no image to remove.");
         return Ok(());
+    };
+    // Several folders, and several people, share the engine of a machine.
+    let (in_use, left): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| image::is_in_use(name));
+    let mut containers = 0;
+    for name in &left {
+        containers += engine.forget(name).await?;
     }
-    let forgotten = async { Engine::connect(docker_host().as_deref())?.forget_all(image::PREFIX).await };
-    match forgotten.await {
-        Ok((images, containers)) => {
-            line(&format!("Removed {images} image(s) of demos and {containers} container(s)."));
-        }
-        Err(_) => line("No Docker answers, so there is no image to remove."),
+    line(&format!("Removed {} image(s) of demos and {containers} container(s).", left.len()));
+    if !in_use.is_empty() {
+        line(&format!("{} demo(s) run; what is theirs stays. Ctrl-C ends a demo.", in_use.len()));
     }
     Ok(())
 }

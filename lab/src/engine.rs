@@ -99,20 +99,14 @@ impl Engine {
         Ok(made.len())
     }
 
-    /// Removes every image whose name begins so, and the containers made from them; tells how many of each.
+    /// The names (`name:tag`) of all images whose name begins so.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub async fn forget_all(&self, prefix: &str) -> Result<(usize, usize)> {
+    pub async fn images(&self, prefix: &str) -> Result<Vec<String>> {
         let filters = HashMap::from([("reference".to_owned(), vec![format!("{prefix}*")])]);
         let options = ListImagesOptionsBuilder::new().filters(&filters).build();
-        let names: Vec<String> =
-            self.0.list_images(Some(options)).await?.into_iter().flat_map(|image| image.repo_tags).collect();
-        let mut containers = 0;
-        for name in &names {
-            containers += self.forget(name).await?;
-        }
-        Ok((names.len(), containers))
+        Ok(self.0.list_images(Some(options)).await?.into_iter().flat_map(|image| image.repo_tags).collect())
     }
 
     /// Removes the networks that coolops made: their bridges would outlive the engine, and a machine has room for
@@ -130,10 +124,15 @@ impl Engine {
     }
 }
 
-/// What is to be removed may be gone already.
+/// What is to be removed may be gone already, or somebody else is removing it.
 fn gone(removed: Result<(), bollard::errors::Error>) -> Result<()> {
     match removed {
         Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) | Ok(()) => Ok(()),
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, message })
+            if message.contains("already in progress") =>
+        {
+            Ok(())
+        }
         Err(e) => Err(e.into()),
     }
 }

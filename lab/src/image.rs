@@ -4,12 +4,20 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::run_folder;
+
 /// What the image of each run is called, before the run's number.
 pub const PREFIX: &str = "coolops-demo-";
 
 /// The image of this process's run: of its own, so that one demo's end doesn't touch another's containers.
 pub fn name() -> String {
     format!("{PREFIX}{}:1", std::process::id())
+}
+
+/// Whether the run of a demo's image is still there, whoever started it and wherever its folder is.
+pub fn is_in_use(name: &str) -> bool {
+    let run = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(":1"));
+    run.is_some_and(|pid| run_folder::runs(pid, "coolops"))
 }
 
 const SCRIPT: &str = r#"#!/bin/sh

@@ -71,6 +71,13 @@ fn announce(folder: &Folder, name: &str) -> bool {
     String::from_utf8_lossy(&output.stdout).contains("is whole")
 }
 
+fn images_of(demo: &Demo) -> String {
+    let name = format!("coolops-demo-{}", demo.child.id());
+    let mut docker = Command::new("docker");
+    docker.args(["images", "--quiet", &name]).env("DOCKER_HOST", service("TEST_DOCKER_HOST"));
+    String::from_utf8(docker.output().unwrap().stdout).unwrap()
+}
+
 #[test]
 fn two_demos_run_beside_each_other_and_ctrl_c_leaves_nothing() {
     let folder = Folder::make();
@@ -105,6 +112,23 @@ fn what_a_killed_demo_left_is_cleaned_up_by_the_next() {
     signal(&next.child, "-TERM");
     next.child.wait().unwrap();
     assert_eq!(folder.runs(), 0);
+}
+
+#[test]
+fn cleaning_takes_what_a_killed_demo_left_on_the_engine_and_nothing_of_one_that_runs_elsewhere() {
+    let [elsewhere, folder] = [Folder::make(), Folder::make()];
+    let mut running = elsewhere.start("0");
+    let mut killed = folder.start("0");
+    signal(&killed.child, "-KILL");
+    killed.child.wait().unwrap();
+    let output = folder.command(&["demo", "clean"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("what is theirs stays"), "{said}");
+    assert_eq!(images_of(&killed), "", "what the killed one left is still there");
+    assert!(announce(&elsewhere, "master-1"), "a deployment of the other one");
+    signal(&running.child, "-TERM");
+    running.child.wait().unwrap();
 }
 
 /// What a killed Docker Engine leaves: its folder mounted onto itself and more.
