@@ -70,7 +70,7 @@ pub struct Preset {
     pub(crate) repository: &'static [&'static str],
     /// Only where there is no checkout that has the commit.
     pub(crate) message: &'static [&'static str],
-    /// The same.
+    /// Only where there is no checkout that has the commit.
     pub(crate) author: &'static [&'static str],
     /// What is not part of a branch's name.
     pub(crate) strip: &'static [&'static str],

@@ -135,7 +135,7 @@ impl App {
         Ok(until.map(left))
     }
 
-    /// The same for all locks that lie on an environment.
+    /// Records of all locks that lie on an environment that they have run out, if they have.
     pub(super) async fn end_locks_on<R: std::error::Error>(
         &self,
         project: ProjectId,
@@ -200,7 +200,7 @@ impl App {
         Ok(Surroundings { project, installation: self.installation().await? })
     }
 
-    /// The same, read anew.
+    /// What decides about something beside itself, read anew.
     pub(super) async fn around_anew(&self, project: Option<ProjectId>) -> Result<Surroundings, ReadError> {
         let project = match project {
             Some(id) => self.project_anew(id).await?,
@@ -379,7 +379,7 @@ impl App {
         Err(too_busy())
     }
 
-    /// The same for all environments that something covers.
+    /// Moves the lines of all environments that something covers, after its lock changed.
     ///
     /// # Errors
     /// When the database is away.
@@ -395,7 +395,7 @@ impl App {
         self.move_all(&self.store.deployments().waited_for(project).await?, (cause, taken.as_slice())).await
     }
 
-    /// The same for the environments in which something waits and nothing has its turn, whatever it waited for; what
+    /// Moves the lines of the environments in which something waits and nothing has its turn, whatever it waited for; what
     /// is in the way of one line holds up no other.
     ///
     /// # Errors
@@ -431,7 +431,7 @@ impl App {
         Ok(last.map(|last| ((last.position, last.event_id), taken)))
     }
 
-    /// The same for these environments; what is in the way of one line holds up no other.
+    /// Moves the lines of these environments; what is in the way of one holds up no other.
     ///
     /// # Errors
     /// What was in the way of the first that did not move.

@@ -220,30 +220,30 @@ impl App {
         }
     }
 
-    /// The same, where the first message of a build waits for its turn in its channel from the beginning on: so many
-    /// may be behind without anybody asking for them. Without it turns are asked for when they are needed.
+    /// Lets the first message of a build wait for its turn in its channel from the beginning on: so many may be behind without
+    /// anybody asking for them. Without it turns are asked for when they are needed.
     #[must_use]
     pub fn pacing_posts(mut self, pace: Pace) -> Self {
         self.posts = Some(pace);
         self
     }
 
-    /// The same, where Slack is asked who is in which group and who is a guest, and `home` is the workspace of the app
-    /// once that is known. Without it that is known from what others asked.
+    /// Lets it ask Slack who is in which group and who is a guest; `home` is the workspace of the app once that is known.
+    /// Without it these are known from what others asked.
     #[must_use]
     pub fn asking(mut self, slack: Slack, home: Arc<OnceLock<String>>) -> Self {
         self.people = rights::People::asked_of(slack, home);
         self
     }
 
-    /// The same, where checkpoints are made and kept, or are believed.
+    /// Gives it what checkpoints are signed with, where they are kept, and whose are believed.
     #[must_use]
     pub fn keeping(mut self, keeping: checkpoints::Keeping) -> Self {
         self.keeping = keeping;
         self
     }
 
-    /// The same with what is made of what it keeps checkpoints with.
+    /// Changes what it was given by [`App::keeping`].
     #[must_use]
     pub fn with_keeping(self, change: impl FnOnce(checkpoints::Keeping) -> checkpoints::Keeping) -> Self {
         let keeping = change(self.keeping.clone());
@@ -310,7 +310,7 @@ impl App {
         Some(seen)
     }
 
-    /// The same for whoever has proved nothing yet.
+    /// A project, from memory or `anew`, for whoever has proved nothing yet: they share few connections.
     async fn project_unproven(&self, id: ProjectId, anew: bool) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
         let known = self.remembered().projects.read().expect("no holder of the lock panics").get(&id).cloned();
         if known.is_some() && !anew {

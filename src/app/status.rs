@@ -8,7 +8,7 @@ use crate::projections::standing::Standing;
 use crate::store::Store;
 use crate::store::log::ReadError;
 
-/// How the environments of a project stand, while a lock lies on everything or none does.
+/// How the environments of a project stand; `everything` is the lock on all of the installation, where there is one.
 ///
 /// # Errors
 /// When the database does not answer.

@@ -280,7 +280,7 @@ async fn operate() -> anyhow::Result<App> {
     operate_asking().await.map(|(app, _)| app)
 }
 
-/// The same, and the way to Slack where there is a token.
+/// The shell for commands that work on the database, and the way to Slack where there is a token.
 async fn operate_asking() -> anyhow::Result<(App, Option<Slack>)> {
     let config = Config::from_environment(Role::Operate)?;
     let store = Store::open(&config.database_url, 4).await?;

@@ -192,7 +192,7 @@ impl Deployment {
         self
     }
 
-    /// The same, in place.
+    /// Takes in one more event of its own; events of other things change nothing.
     pub fn apply(&mut self, event: &Event) {
         let Event::Deployment(event) = event else { return };
         match event {

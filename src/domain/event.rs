@@ -61,7 +61,7 @@ macro_rules! events {
             pub const TYPES: &'static [(&'static str, i16)] =
                 &[$($(($literal, $version),)*)* $(($alone_literal, $alone_version),)*];
 
-            /// The same, with the type of stream that it stands in.
+            /// Every wire name with the schema version that this program writes and the kind of stream that it stands in.
             pub fn streams() -> Vec<(&'static str, i16, StreamKind)> {
                 let stream = |event: Self| event.address().kind;
                 vec![

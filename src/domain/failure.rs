@@ -76,7 +76,7 @@ impl Failure {
         }
     }
 
-    /// The same with Docker's words, where there are any, as `change` gives them back.
+    /// This failure with Docker's words, where there are any, as `change` gives them back.
     #[must_use]
     pub fn with_detail(self, change: impl FnOnce(&str) -> String) -> Self {
         match self {

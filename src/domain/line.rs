@@ -60,7 +60,7 @@ impl Line {
         self.next_when(but, &[])
     }
 
-    /// The same when somebody took locks away, which is told of who waited for them.
+    /// What follows, as [`Line::next`] says, when somebody took locks away, which is told of who waited for them.
     fn next_when(&self, but: Option<DeploymentId>, taken: &[LockTaken]) -> Vec<Event> {
         let waiting = || self.iter().filter(|d| Some(d.of.deployment_id) != but && d.state() == State::Queued);
         let Some(first) = waiting().next() else { return vec![] };

@@ -127,7 +127,7 @@ pub fn who_did(of: &Event, by: &mut Actor, visit: &mut Visit<'_>) {
     }
 }
 
-/// The same, whatever was done: where texts are opened, each names its own key.
+/// Visits what is private of an actor, whatever they did: where texts are opened, each names its own key.
 pub fn actor(actor: &mut Actor, visit: &mut Visit<'_>) {
     match actor {
         Actor::Slack { user, name, .. } => named(user, name, visit),

@@ -43,7 +43,7 @@ impl Rights {
         }
     }
 
-    /// The same with those who administer everything among who administers this.
+    /// These rights, with those who administer everything among who administers this.
     #[must_use]
     pub fn with_administrators(mut self, administrators: &[Who]) -> Self {
         let more = administrators.iter().filter(|who| !self.administer.contains(who)).cloned().collect::<Vec<_>>();

@@ -20,7 +20,7 @@ pub fn former(mark: &str) -> String {
     format!("{FORMER}{mark}")
 }
 
-/// The same for an id that can't be read for now.
+/// What stands for the id of somebody whose id can't be read for now.
 pub fn unknown(mark: &str) -> String {
     format!("{UNKNOWN}{mark}")
 }

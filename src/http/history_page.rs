@@ -240,7 +240,7 @@ fn names_of(project: &Project) -> Vec<&str> {
     names
 }
 
-/// The same page with one thing chosen otherwise, from its beginning.
+/// The address of this page with one thing chosen otherwise, from its beginning.
 fn address(wanted: &Wanted, name: &str, value: &str) -> String {
     let is = |other: &str, now: &str| if other == name { value.to_owned() } else { now.to_owned() };
     let all = [

@@ -104,7 +104,7 @@ pub(super) async fn last_line(web: &Parts, deployment: &Deployment) -> Result<i6
     }
 }
 
-/// The same, as all who watch were told last: they ask for the same then, and it is drawn once.
+/// The last line as all who watch were told it last: they ask for the same lines then, which are drawn once.
 pub(super) async fn known_line(web: &Parts, deployment: &Deployment) -> Result<i64, sqlx::Error> {
     match web.logs.watched.lines(deployment.of.deployment_id) {
         Some(lines) if !deployment.state().is_over() => Ok(lines),
@@ -126,7 +126,7 @@ pub(super) async fn last_lines(web: &Parts, deployment: &Deployment, many: i64) 
     Ok(window)
 }
 
-/// The same for all who ask for the same while the log is as long.
+/// These lines, drawn once for all who ask for them while the log is as long.
 async fn kept(
     web: &Parts,
     deployment: &Deployment,

@@ -13,7 +13,7 @@ const LOOK: Duration = Duration::from_secs(10);
 /// Does the job.
 ///
 /// # Errors
-/// When the database does not answer.
+/// None of its own: when the database does not answer, the outcome is to try later.
 pub async fn perform(app: &App, lockable: LockableId) -> anyhow::Result<Outcome> {
     match app.end_lock(lockable).await {
         // It was taken away, or has no end, or is over: nothing is left to be seen to.

@@ -496,7 +496,7 @@ impl Run<'_> {
         if self.app.store.jobs().renew(self.claim).await? { Ok(()) } else { Err(Break::Leave(Outcome::Lost)) }
     }
 
-    /// The same, and that the deployment was not told to stop.
+    /// Makes sure that the lease is still held, and that the deployment was not told to stop.
     async fn still_wanted(&self) -> Result<(), Break> {
         self.still_held().await?;
         match self.app.store.deployments().get(self.id).await? {

@@ -23,7 +23,7 @@ async fn git(repository: &Path, arguments: &[&str], input: &str) -> Result<Vec<u
     git_with(repository, None, arguments, input).await
 }
 
-/// The same with an index of its own.
+/// Runs git as [`git`] does, on an index of its own: what is staged in the clone stays as it is.
 async fn git_with(
     repository: &Path,
     index: Option<&Path>,

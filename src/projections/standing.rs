@@ -25,7 +25,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// The same before anything had happened there.
+    /// The environment before anything had happened there.
     #[must_use]
     pub fn before_all(&self) -> Self {
         let (environment, name) = (self.environment, self.name.clone());

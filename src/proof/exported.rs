@@ -133,7 +133,7 @@ impl<'a> Exported<'a> {
         }
     }
 
-    /// The same, on its own.
+    /// A copy that borrows from nothing.
     pub fn into_owned(self) -> Exported<'static> {
         Exported {
             kind: self.kind.into_owned().into(),

@@ -44,7 +44,7 @@ pub enum Answer {
         /// The one that was asked for.
         of: Option<ProjectId>,
     },
-    /// The same, for everybody in the channel.
+    /// What is where, for everybody in the channel.
     Shown {
         /// Of these projects.
         projects: Vec<Whereabouts>,
@@ -166,7 +166,7 @@ pub struct Whereabouts {
 }
 
 impl Answer {
-    /// The same without what only the person who asked is offered.
+    /// The answer without what only the person who asked is offered.
     #[must_use]
     pub fn for_everybody(self) -> Self {
         match self {
@@ -333,7 +333,7 @@ pub(super) fn unlock_button(what: &str, id: LockableId, lock: &Lock) -> SlackBlo
     buttons_of_lock(vec![unlock(what, id, lock)])
 }
 
-/// The same beside *Keep*.
+/// *Keep* and *Unlock*, which asks back first and names whose lock it is.
 pub(super) fn keep_buttons(what: &str, id: LockableId, lock: &Lock) -> SlackBlock {
     let keep = SlackBlockButtonElement::new(plain("Keep".to_owned()))
         .with_action_id(button::keep_action().into())
@@ -521,6 +521,7 @@ fn section(text: String) -> SlackBlock {
 pub fn newest_of(standing: &Standing) -> Option<&Timed> {
     standing.open.first().or(standing.failed.as_ref()).or(standing.good.as_ref())
 }
+
 /// Who may do what, and what the person who asked may. A group is not called by being named.
 fn who_may(environment: &str, rights: &Rights, own: &[(Right, Result<Rule, Denied>)]) -> String {
     let name = |who: &Who| match who {

@@ -139,7 +139,8 @@ impl Room {
         true
     }
 
-    /// The same, with addresses as links: with `verbatim`, Slack makes none of its own.
+    /// Escaped text with addresses as links (with `verbatim`, Slack makes none of its own), as far as it fits; `false` when something
+    /// had to go.
     fn linked(&mut self, mut text: &str) -> bool {
         while let Some(at) = ["https://", "http://"].iter().filter_map(|scheme| text.find(scheme)).min() {
             if !self.text(&text[..at]) {

@@ -246,8 +246,8 @@ impl Log<'_> {
         recorded!(self.0, rows)
     }
 
-    /// The same with their positions, and with their private texts as they are recorded: for folds, of which few texts are
-    /// left. Who did them is judged, and not told.
+    /// The events about a thing as [`Log::about_from`] reads them, by position, with their private texts as they are recorded: for
+    /// folds, of which few texts are left. Who did them is judged, and not told.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -404,8 +404,8 @@ impl Log<'_> {
         self.head_there().await?.map(|head| (head.position, head.hash)).ok_or(sqlx::Error::RowNotFound)
     }
 
-    /// The same, with the time of the last event as appends go on from it; none where somebody emptied the table, which no program
-    /// of ours does.
+    /// The head of the log, with the time of the last event as appends go on from it; none where somebody emptied the table, which
+    /// no program of ours does.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -262,8 +262,7 @@ impl Store {
         })
     }
 
-    /// The same with the keys of this installation: private texts are encrypted when events are recorded, and opened when
-    /// they are read.
+    /// Gives it the keys of this installation: private texts are encrypted when events are recorded, and opened when they are read.
     #[must_use]
     pub fn with_keys(self, keys: Arc<Keyring>) -> Self {
         Self { keys: Some(keys), ..self }

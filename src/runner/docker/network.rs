@@ -117,7 +117,7 @@ impl DockerRunner {
         Err(Trouble::Engine(format!("the network {NETWORK} is made and not there")))
     }
 
-    /// The same for Podman. It takes what keeps containers from each other and does nothing with it, and tells nothing of
+    /// The network for containers that Podman runs. It takes what keeps containers from each other and does nothing with it, and tells nothing of
     /// what a network was made with; `coolops doctor` says so.
     async fn network_of_podman(&self) -> Result<String, Trouble> {
         let bridge = bridge_of(&self.engine_id().await?);

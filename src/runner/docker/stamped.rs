@@ -15,7 +15,7 @@ use super::LOG_FILE_MAX;
 use super::output::{CUT_OFF, NEW_FILE, QUIET, Source, Unreadable, encoded, was_cut_off};
 use crate::runner::{GONE, Trouble};
 
-/// The same for one that was opened because the one before was deaf.
+/// A stream that was opened because the one before was deaf ([`QUIET`]) is taken for deaf sooner.
 const QUIET_AGAIN: Duration = Duration::from_secs(2);
 /// After so long without output a stream is opened anew, because it may be such a one.
 const STALE: Duration = Duration::from_mins(5);
@@ -26,7 +26,7 @@ const NEWEST: &[u32] = &[1_000, 100, 10, 1];
 const HOPELESS: usize = NEWEST.len() + 4;
 /// After so many streams that broke off and brought nothing new, what the engine has of an ended container was read.
 const FRUITLESS: u32 = 4;
-/// The same where the engine says that it can't read its log.
+/// After so few of them ([`FRUITLESS`]) where the engine says that it can't read its log.
 const FRUITLESS_DAMAGED: u32 = 2;
 
 /// The last frame taken of one stream.

@@ -669,11 +669,11 @@ impl Story {
     }
 }
 
-/// Who sets things up in stories.
 fn keyring() -> Keyring {
     Keyring::new(&MASTER_KEY.to_owned().into(), &[]).unwrap()
 }
 
+/// Who sets things up in stories.
 pub fn operator() -> Actor {
     Actor::Operator { login: "test".to_owned() }
 }
