@@ -156,7 +156,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                     words(&timed.deployment)
                 ));
                 output::line(&format!("  id       {}", d.of.deployment_id));
-                output::line(&format!("  pressed  {} by {}", output::time(timed.requested_at), d.requested_by.name()));
+                let by = output::safe(d.requested_by.name());
+                output::line(&format!("  pressed  {} by {by}", output::time(timed.requested_at)));
                 output::line(&format!("  since    {}", output::time(timed.since)));
                 output::line(&format!("  image    {}", d.image.as_str()));
                 if let Some(prepared) = &d.prepared {
@@ -245,13 +246,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 As::Failed => Verdict::Failed,
             };
             let resolved = app.resolve(find(&deployment).await?, verdict, &reason, &operator()).await?;
-            output::line(&format!(
-                "{} → {} is {}; {} is open again.",
-                resolved.build_name,
-                resolved.environment_name,
-                resolved.state().word(),
-                resolved.environment_name
-            ));
+            let (build, environment) = (output::safe(&resolved.build_name), output::safe(&resolved.environment_name));
+            let word = resolved.state().word();
+            output::line(&format!("{build} → {environment} is {word}; {environment} is open again."));
         }
     }
     Ok(ExitCode::SUCCESS)

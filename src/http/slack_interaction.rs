@@ -59,19 +59,44 @@ async fn filled_in(web: &Web, id: DeploymentId, submission: Submission) -> Respo
         return problem(&format!("That is too long: {REASON_MAX} characters at most."));
     }
     traced::about("deployment.id", submission.about.deployment);
-    let done = tokio::time::timeout(DEADLINE, web.app.cancel(id, submission.cancel())).await;
-    match done.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".into()))) {
+    match in_time(web.app.cancel(id, submission.cancel())).await {
         Ok(Cancelled::Yes | Cancelled::Refused) => StatusCode::OK.into_response(),
         Ok(Cancelled::Unknown) => problem("There is no such deployment any more."),
+        Err(sentence) => problem(sentence),
+    }
+}
+
+/// What was done before Slack gives up, or what the presser is told instead.
+async fn in_time<T>(done: impl Future<Output = Result<T, CommandError<Infallible>>>) -> Result<T, &'static str> {
+    let done = tokio::time::timeout(DEADLINE, done).await;
+    match done.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".into()))) {
+        Ok(done) => Ok(done),
         Err(CommandError::Unavailable(cause)) => {
             tracing::warn!(details = causes(&*cause), "a press could not be recorded");
-            problem(TRY_AGAIN)
+            Err(TRY_AGAIN)
         }
         Err(CommandError::Impossible(cause)) => {
             tracing::error!(details = causes(&*cause), "a press can't be recorded");
-            problem(IMPOSSIBLE)
+            Err(IMPOSSIBLE)
         }
         Err(CommandError::Refused(never)) => match never {},
+    }
+}
+
+/// What became of a press.
+enum Pressed {
+    /// It was recorded, or answered.
+    Seen,
+    /// What it is about is not there.
+    Stale,
+}
+
+impl From<Cancelled> for Pressed {
+    fn from(cancelled: Cancelled) -> Self {
+        match cancelled {
+            Cancelled::Yes | Cancelled::Refused => Self::Seen,
+            Cancelled::Unknown => Self::Stale,
+        }
     }
 }
 
@@ -82,13 +107,15 @@ async fn ask_why(
     answer_to: Option<&str>,
     press: Press,
     deployment: DeploymentId,
-) -> Result<Cancelled, CommandError<Infallible>> {
+) -> Result<Pressed, CommandError<Infallible>> {
     let begun = Instant::now();
     let trigger = press.trigger.clone().unwrap_or_default();
     let command = press.cancel(deployment);
     let there = match web.app.to_be_cancelled(&command).await? {
-        None => return Ok(Cancelled::Unknown),
-        Some(Asked::Refused(of, refusal)) => return web.app.not_cancelled(id, of, command, refusal).await,
+        None => return Ok(Pressed::Stale),
+        Some(Asked::Refused(of, refusal)) => {
+            return web.app.not_cancelled(id, of, command, refusal).await.map(Pressed::from);
+        }
         Some(Asked::Why(there)) => there,
     };
     let about = About { deployment, channel: command.channel, foreign: command.foreign };
@@ -100,66 +127,46 @@ async fn ask_why(
         let sentence = format!(
             "Slack did not open the dialog, so nothing was cancelled. Press again, or write: {COMMAND} cancel {place} because …"
         );
-        return Ok(answer_with(web, answer_to, &crate::slack::answer::Answer::Nothing(sentence)));
+        answer_with(web, answer_to, &crate::slack::answer::Answer::Nothing(sentence));
     }
-    Ok(Cancelled::Yes)
+    Ok(Pressed::Seen)
 }
 
 /// Somebody pressed a button, or chose from a menu.
 async fn pressed(web: &Web, id: DeploymentId, answer_to: Option<&str>, press: Press) {
     let done = async {
-        match press.choice {
+        let answer = match press.choice {
             Choice::Deploy(button) => {
                 traced::about("deployment.id", id);
-                web.app.press(press.request(id, button)).await.map(|_| Cancelled::Yes)
+                web.app.press(press.request(id, button)).await?;
+                return Ok(Pressed::Seen);
             }
             Choice::Cancel(deployment) => {
                 traced::about("deployment.id", deployment);
-                web.app.cancel(id, press.cancel(deployment)).await
+                return web.app.cancel(id, press.cancel(deployment)).await.map(Pressed::from);
             }
             Choice::AskCancel(deployment) => {
                 traced::about("deployment.id", deployment);
-                ask_why(web, id, answer_to, press, deployment).await
+                return ask_why(web, id, answer_to, press, deployment).await;
             }
-            Choice::Again(button) => {
-                let answer = web.app.chosen_again(press.request(id, button)).await?;
-                Ok(answer_with(web, answer_to, &answer))
-            }
-            _ if press.foreign => {
-                let sentence = crate::domain::deployment::PressRefusal::ForeignMessage.sentence();
-                Ok(answer_with(web, answer_to, &crate::slack::answer::Answer::Nothing(sentence)))
-            }
-            Choice::Rollback(environment) => {
-                let answer = web.app.chosen_rollback(&press.channel, environment).await?;
-                Ok(answer_with(web, answer_to, &answer))
-            }
+            Choice::Again(button) => web.app.chosen_again(press.request(id, button)).await?,
+            _ if press.foreign => crate::slack::answer::Answer::Nothing(
+                crate::domain::deployment::PressRefusal::ForeignMessage.sentence(),
+            ),
+            Choice::Rollback(environment) => web.app.chosen_rollback(&press.channel, environment).await?,
             Choice::Unlock(lockable, since) => {
-                let answer = web.app.pressed_unlock(&press.channel, (lockable, since), press.by).await?;
-                Ok(answer_with(web, answer_to, &answer))
+                web.app.pressed_unlock(&press.channel, (lockable, since), press.by).await?
             }
-            Choice::Keep(lockable, since) => {
-                let answer = web.app.pressed_keep(&press.channel, (lockable, since), press.by).await?;
-                Ok(answer_with(web, answer_to, &answer))
-            }
-            Choice::Show(project) => {
-                let answer = web.app.whereabouts(&press.channel, project).await?.for_everybody();
-                Ok(answer_with(web, answer_to, &answer))
-            }
-        }
+            Choice::Keep(lockable, since) => web.app.pressed_keep(&press.channel, (lockable, since), press.by).await?,
+            Choice::Show(project) => web.app.whereabouts(&press.channel, project).await?.for_everybody(),
+        };
+        answer_with(web, answer_to, &answer);
+        Ok(Pressed::Seen)
     };
-    let done = tokio::time::timeout(DEADLINE, done).await;
-    match done.unwrap_or_else(|_| Err(CommandError::Unavailable("the database is too slow".into()))) {
-        Ok(Cancelled::Yes | Cancelled::Refused) => {}
-        Ok(Cancelled::Unknown) => say(web, answer_to, STALE),
-        Err(CommandError::Unavailable(cause)) => {
-            tracing::warn!(details = causes(&*cause), "a press could not be recorded");
-            say(web, answer_to, TRY_AGAIN);
-        }
-        Err(CommandError::Impossible(cause)) => {
-            tracing::error!(details = causes(&*cause), "a press can't be recorded");
-            say(web, answer_to, IMPOSSIBLE);
-        }
-        Err(CommandError::Refused(never)) => match never {},
+    match in_time(done).await {
+        Ok(Pressed::Seen) => {}
+        Ok(Pressed::Stale) => say(web, answer_to, STALE),
+        Err(sentence) => say(web, answer_to, sentence),
     }
 }
 
@@ -173,11 +180,10 @@ const STALE: &str =
 const COMMAND: &str = "/coolops";
 
 /// Answers a choice through its own address.
-fn answer_with(web: &Parts, answer_to: Option<&str>, answer: &crate::slack::answer::Answer) -> Cancelled {
+fn answer_with(web: &Parts, answer_to: Option<&str>, answer: &crate::slack::answer::Answer) {
     if let Some(answer) = answer.render(COMMAND) {
         response_url::say(web, answer_to, answer);
     }
-    Cancelled::Yes
 }
 
 /// Tells the presser something that is not recorded.
