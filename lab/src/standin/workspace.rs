@@ -60,9 +60,15 @@ pub struct Workspace {
     closed: Vec<Closed>,
     #[serde(skip)]
     clock: u64,
-    /// How far its clock is ahead of this machine's: for tests whose time is simulated.
+    /// How far its clock is ahead of this machine's.
     #[serde(skip)]
     pub ahead: Duration,
+    /// How long it has been there in a world whose time is simulated, and stands between two moves.
+    #[serde(skip)]
+    pub simulated: Option<Duration>,
+    /// When it began, by both clocks.
+    #[serde(skip)]
+    began: (Instant, Duration),
 }
 
 /// A method that a 429 closed.
@@ -251,6 +257,8 @@ impl Workspace {
             closed: Vec::new(),
             clock: 1_700_000_000,
             ahead: Duration::ZERO,
+            simulated: None,
+            began: (Instant::now(), since_epoch()),
         }
     }
 
@@ -261,12 +269,12 @@ impl Workspace {
 
     /// The time, as it is here.
     pub(super) fn now(&self) -> Instant {
-        Instant::now() + self.ahead
+        self.simulated.map_or_else(Instant::now, |passed| self.began.0 + passed) + self.ahead
     }
 
     /// The time since 1970, as it is here.
     pub(super) fn since_epoch(&self) -> Duration {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default() + self.ahead
+        self.simulated.map_or_else(since_epoch, |passed| self.began.1 + passed) + self.ahead
     }
 
     /// The next timestamp, unique in the workspace and near the real time.
@@ -329,4 +337,8 @@ impl Workspace {
             channel.messages.retain(|m| m.ts != ts);
         }
     }
+}
+
+fn since_epoch() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }

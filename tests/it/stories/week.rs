@@ -131,7 +131,7 @@ impl<'a> Week<'a> {
         self.now += time;
         let passed = format!("update world set now = now + interval '{} ms'", time.as_millis());
         sqlx::query(sqlx::AssertSqlSafe(passed)).execute(&mut self.clock).await.unwrap();
-        self.s.standin.workspace().ahead = self.now;
+        self.s.standin.workspace().simulated = Some(self.now);
         for id in self.s.runner.running() {
             match self.ends.get(&id) {
                 Some((at, code)) if self.now >= *at => {
