@@ -283,7 +283,11 @@ fn read_line(line: &[u8], form: Form) -> Result<Exported<'static>> {
         Form::Csv => {
             let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
             let record = reader.records().next().context("it is empty")??;
-            record.deserialize(None)?
+            let exported: Exported<'static> = record.deserialize(None)?;
+            // Another reader may find rows and columns in it that this one does not look at.
+            let is_all = csv_line(&exported)?.strip_suffix(b"\n").is_some_and(|whole| whole == line);
+            ensure!(is_all, "there is more in it, or it is written otherwise than an export writes it");
+            exported
         }
     })
 }

@@ -19,6 +19,8 @@ pub struct WitnessState {
 pub struct Witnessed {
     pub size: u64,
     pub root: Hash,
+    /// What was submitted.
+    pub note: String,
     /// What was answered, and when.
     pub line: String,
     pub at: chrono::DateTime<chrono::Utc>,
@@ -113,10 +115,11 @@ impl Witnesses<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn of_log(self, origin: &str) -> Result<Option<Witnessed>, sqlx::Error> {
-        let row = sqlx::query!("select size, root, line, at from witnessed where origin = $1", origin);
+        let row = sqlx::query!("select size, root, note, line, at from witnessed where origin = $1", origin);
         let Some(row) = row.fetch_optional(&self.0.pool).await? else { return Ok(None) };
         let root = row.root.try_into().map_err(|_| sqlx::Error::Decode("a root that is not 32 bytes long".into()))?;
-        Ok(Some(Witnessed { size: u64::try_from(row.size).unwrap_or(0), root, line: row.line, at: row.at }))
+        let size = u64::try_from(row.size).unwrap_or(0);
+        Ok(Some(Witnessed { size, root, note: row.note, line: row.line, at: row.at }))
     }
 
     /// Notes a newer checkpoint of another log, and the line that it is answered with, in the place of the one that it was

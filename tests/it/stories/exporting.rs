@@ -111,6 +111,14 @@ fn an_export_never_harms_a_file_that_is_none() {
         }
         let (code, told, said) = s.coolops(&["audit", "check-export", &file]);
         assert!(code == 0 && told.starts_with("Events 1 to 6 fit together."), "{told}{said}");
+        // Nor is anything in it that other readers would find and this one not look at.
+        let whole = std::fs::read_to_string(&file).unwrap();
+        let second = whole.lines().nth(2).unwrap();
+        for added in [format!("{second}\r{second}"), format!("{second},approved"), format!("\"{second}")] {
+            let forged = scratch.file("forged.csv", &whole.replacen(second, &added, 1));
+            let (code, _, said) = s.coolops(&["audit", "check-export", &forged]);
+            assert!(code == 1 && said.contains("line 3 is no line of an export"), "{added}: {said}");
+        }
         let (code, _, said) = s.coolops(&["audit", "export", "--since", "9999", "--follow"]);
         assert!(code == 1 && said.contains("there is no event 9999"), "{said}");
     });
@@ -130,26 +138,24 @@ fn an_export_that_follows_tells_what_happens_as_it_happens() {
             .stderr(std::fs::File::create(&said).unwrap())
             .spawn()
             .unwrap();
-        let comes = async |words: &str| {
+        let comes = async |into: &std::path::Path, words: &str| {
             let began = std::time::Instant::now();
-            while !std::fs::read_to_string(&file).unwrap_or_default().contains(words) {
+            while !std::fs::read_to_string(into).unwrap_or_default().contains(words) {
                 assert!(began.elapsed().as_secs() < 20, "{words} does not come");
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
-        comes("master-1").await;
+        comes(&file, "master-1").await;
         s.ci_announces(build("master-2")).await;
-        comes("master-2").await;
+        comes(&file, "master-2").await;
         // Nobody gets to the database for a while; it is waited for, and what happened meanwhile comes.
         s.ci_announces(build("master-3")).await;
-        comes("master-3").await;
+        comes(&file, "master-3").await;
         s.database.lets_in(false).await;
-        while !std::fs::read_to_string(&said).unwrap().contains("The database does not answer") {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        comes(&said, "The database does not answer").await;
         s.database.lets_in(true).await;
         s.ci_announces(build("master-4")).await;
-        comes("master-4").await;
+        comes(&file, "master-4").await;
         follower.kill().unwrap();
         follower.wait().unwrap();
         assert_eq!(s.coolops(&["audit", "check-export", file.to_str().unwrap()]).0, 0);

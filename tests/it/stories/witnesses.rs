@@ -193,6 +193,14 @@ fn whatever_is_not_a_log_that_only_grew_is_not_cosigned() {
         let (status, _, line) = submitted(size, &newest.note).await;
         assert_eq!(status, StatusCode::OK, "the same again");
         assert_eq!(submitted(size, &newest.note).await.2, line, "and the same answer, which costs nothing");
+        // A line is of one text: with what another program's log may add it is another one.
+        let text = format!("{}\nof another program\n", newest.note.split_once("\n\n").unwrap().0);
+        let mut extended = signed_note::Note::new(text.as_bytes(), &[]).unwrap();
+        extended.add_sigs(&[&signed_note::StandardSigner::new(&w.anchored.private).unwrap()]).unwrap();
+        let extended = String::from_utf8(extended.to_bytes()).unwrap();
+        let (status, _, line) = submitted(size, &extended).await;
+        assert_eq!(status, StatusCode::OK, "{line}");
+        assert!(w.key.public().signed(&format!("{extended}{line}")).is_some(), "{line}");
         let (status, kind, text) = submitted(0, &newest.note).await;
         assert_eq!((status, kind.as_str(), text), (StatusCode::CONFLICT, "text/x.tlog.size", format!("{size}\n")));
         assert_eq!(submitted(size + 1, &newest.note).await.0, StatusCode::BAD_REQUEST);
@@ -261,7 +269,12 @@ fn when_many_ask_at_the_same_moment_each_gets_its_turn() {
             while s.database.count(waiting).await < 4 {}
             sqlx::raw_sql("commit").execute(&mut held).await.unwrap();
         };
-        let (mut answers, _) = futures::join!(asked, tokio::time::timeout(std::time::Duration::from_secs(4), released));
+        // They are given up before what is asked is.
+        let released = async {
+            let released = tokio::time::timeout(std::time::Duration::from_secs(4), released).await;
+            released.expect("four of them wait at the same moment");
+        };
+        let (mut answers, ()) = futures::join!(asked, released);
         answers.sort();
         assert_eq!((answers[0], &answers[1..]), (StatusCode::OK, &[StatusCode::CONFLICT; 11][..]));
     });
