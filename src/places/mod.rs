@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, Checksum};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
@@ -121,7 +121,9 @@ impl Place {
             if bucket.is_empty() {
                 return Err(unknown());
             }
-            let builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_http_connector(http::Connector);
+            // A bucket with object lock takes nothing without a checksum.
+            let builder = AmazonS3Builder::from_env().with_checksum_algorithm(Checksum::SHA256);
+            let builder = builder.with_bucket_name(bucket).with_http_connector(http::Connector);
             let store = builder.build().map_err(PlaceError::from)?;
             Kind::Bucket { store: Arc::new(store), prefix: Path::from(prefix) }
         } else {
