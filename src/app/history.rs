@@ -147,7 +147,7 @@ impl Changed {
     }
 }
 
-/// The same for machines; `cursor` is its place for ever. `said` may quote what others wrote.
+/// A change of a setting for machines; `cursor` is its place for ever. `said` may quote what others wrote.
 pub fn changed_as_json(changed: &Changed, said: &str) -> Value {
     let Changed { recorded, project, environment } = changed;
     json!({
@@ -292,21 +292,18 @@ impl App {
         Ok((after, end))
     }
 
-    /// The environments of a project that are called so, in any case, those that are gone among them; where there is none,
-    /// those that were called so once, as lines of the history still have it.
+    /// The environments of a project that are called so, in any case, or were called so once, as lines of the history still have
+    /// it; those that are gone among them.
     ///
     /// # Errors
     /// When the database does not answer, or an event that named one can't be read.
     pub async fn environments_called(&self, project: &Project, name: &str) -> Result<Vec<EnvironmentId>, ReadError> {
         let wanted = name.trim().to_lowercase();
-        let now = project.environments.iter().filter(|e| e.name.to_lowercase() == wanted).map(|e| e.id);
-        let called: Vec<EnvironmentId> = now.collect();
-        if !called.is_empty() {
-            return Ok(called);
-        }
         let names = self.names_of_environments(project.id).await?;
-        let once = names.into_iter().filter(|(_, names)| names.values().any(|name| name.to_lowercase() == wanted));
-        Ok(once.map(|(id, _)| EnvironmentId(id)).collect())
+        let is_called_so = |id: &EnvironmentId| {
+            names.get(&id.0).is_some_and(|names| names.values().any(|name| name.to_lowercase() == wanted))
+        };
+        Ok(project.environments.iter().map(|e| e.id).filter(is_called_so).collect())
     }
 
     /// What each environment of a project was called from an event on.
@@ -360,7 +357,7 @@ impl App {
         Ok((changed, unread))
     }
 
-    /// The same of a project, or of what goes for everything.
+    /// Who changed which setting of a project, or of what goes for everything, as [`App::settings_changed`] tells of all.
     async fn settings_changed_of(
         &self,
         of: Option<&Project>,

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::App;
+use crate::domain::event::Event;
 use crate::domain::ids::{BuildId, LockableId, ReportId};
 use crate::domain::react::Task;
 use crate::projections::build_card::BuildCard;
@@ -29,7 +30,7 @@ const LOCK_CHANGES_MAX: usize = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wrong {
-    /// Slack does not show it any more.
+    /// Slack does not show it any more, and it shows what is older or as new.
     Missing,
     /// It is a second one.
     Doubled,
@@ -188,6 +189,7 @@ impl App {
                 None => drop(unreadable.insert(thread)),
             }
         }
+        let oldest_shown = shown.iter().map(|shown| shown.ts.clone()).min();
         // A thread shows its first message again; the channel shows some replies too.
         let mut seen = HashSet::new();
         shown.retain(|shown| seen.insert(shown.ts.clone()));
@@ -200,7 +202,11 @@ impl App {
             let (channel, ts, said) = (channel.to_owned(), ts.to_owned(), said.to_owned());
             Found { wrong, of, channel, ts, said }
         };
-        let missing = expected.iter().filter(|one| !seen.contains(&one.ts));
+        // Slack lets go of what is older than a channel keeps, which is a day or more: of everything from the oldest on.
+        let a_day_ago = format!("{}.000000", (self.store.clock().now() - TimeDelta::days(1)).timestamp());
+        let may_have_expired =
+            |ts: &String| *ts < a_day_ago && oldest_shown.as_ref().is_none_or(|oldest_shown| ts < oldest_shown);
+        let missing = expected.iter().filter(|one| !seen.contains(&one.ts) && !may_have_expired(&one.ts));
         let mut found: Vec<Found> = missing.map(|one| tell(Wrong::Missing, one.of, &one.ts, "")).collect();
         let by_ts: HashMap<&str, &Expected> = expected.iter().map(|one| (one.ts.as_str(), one)).collect();
         for shown in &shown {
@@ -317,6 +323,15 @@ impl App {
         }
     }
 
+    /// Whether a build's message was posted a second time, which is done once.
+    async fn was_posted_again(&self, build: BuildId) -> Result<bool, sqlx::Error> {
+        match self.store.log().build(build).await {
+            Ok(events) => Ok(events.iter().filter(|r| matches!(r.event, Event::MessagePosted(_))).count() > 1),
+            Err(ReadError::Database(e)) => Err(e),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Has what was found made right from the log, by whoever syncs messages: an edit, a new post of a build's message
     /// (once in its life), the deletion of a second one. A reply or a lock's message that somebody deleted is not told again:
     /// it may have been deleted for what it shows. What is not ours is left alone. Tells how many are on their way.
@@ -340,7 +355,12 @@ impl App {
                 (Of::Report(id), false) => reports.doubted(*id).await?,
             }
             self.store.jobs().want(task).await?;
-            wanted += usize::from(!matches!((of, wrong), (Of::Report(_), Wrong::Missing)));
+            let stays_away = match (of, wrong) {
+                (Of::Report(_), Wrong::Missing) => true,
+                (Of::Build(build), Wrong::Missing) => self.was_posted_again(*build).await?,
+                _ => false,
+            };
+            wanted += usize::from(!stays_away);
         }
         Ok(wanted)
     }

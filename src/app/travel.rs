@@ -156,6 +156,9 @@ fn changes_of_project(was: &Project, is: &Project) -> Vec<String> {
     if was.image != is.image {
         changes.push(format!("runs the image {}, in place of {}", is.image.as_str(), was.image.as_str()));
     }
+    if was.archived != is.archived {
+        changes.push(if is.archived { "is archived".to_owned() } else { "is not archived any more".to_owned() });
+    }
     if was.channel != is.channel {
         changes.push(format!("has its messages in {}, in place of {}", is.channel, was.channel));
     }
@@ -164,6 +167,7 @@ fn changes_of_project(was: &Project, is: &Project) -> Vec<String> {
         name: String::new(),
         image: is.image.clone(),
         channel: String::new(),
+        archived: false,
         environments: Vec::new(),
         version: 0,
         lock: None,

@@ -1,5 +1,6 @@
 //! `coolops at`: what was where at a moment, and what changed between two.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use super::output::{self, Format};
 use super::{operate, status};
 use crate::app::App;
-use crate::app::history::When;
+use crate::app::history::{NotTold, When};
 use crate::app::travel::{Board, Difference, between};
 use crate::domain::moment::Moment;
 
@@ -50,6 +51,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     };
     let board = app.board(when(&app, &args.moment).await?, only).await?;
     let not_told = |board: &Board| board.unread.iter().for_each(|one| output::hint(&output::safe(&one.sentence())));
+    let untold = |boards: &[&Board]| -> BTreeSet<String> {
+        boards.iter().flat_map(|board| &board.unread).map(NotTold::sentence).collect()
+    };
     not_told(&board);
     if let Some(until) = &args.until {
         let after = app.board(when(&app, until).await?, only).await?;
@@ -60,7 +64,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         if args.format.json {
             let row = |d: &Difference| json!({ "project": d.project, "environment": d.environment, "what": d.what });
             let all: Vec<Value> = differences.iter().map(row).collect();
-            output::json(&json!({ "from": board.when.position, "until": after.when.position, "changed": all }));
+            let untold = untold(&[&board, &after]);
+            output::json(
+                &json!({ "from": board.when.position, "until": after.when.position, "changed": all, "untold": untold }),
+            );
         } else {
             output::line(&format!("From {} to {}:", shown(board.when), shown(after.when)));
             let rows: Vec<_> = differences
@@ -79,7 +86,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         let all: Vec<Value> =
             board.projects.iter().flat_map(|(p, all)| all.iter().map(|s| status::as_json(p, s))).collect();
         output::json(
-            &json!({ "position": board.when.position, "at": board.when.at, "environments": all, "link": link }),
+            &json!({ "position": board.when.position, "at": board.when.at, "environments": all, "link": link, "untold": untold(&[&board]) }),
         );
     } else {
         output::line(&format!("As of {}:", shown(board.when)));

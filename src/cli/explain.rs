@@ -12,6 +12,7 @@ use super::operate;
 use super::output::{self, Format};
 use crate::app::App;
 use crate::app::history::Named;
+use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::BuildId;
 use crate::projections::build_card::BuildCard;
 use crate::projections::happened::{actor, happened};
@@ -157,7 +158,15 @@ async fn chapters(app: &App, build: BuildId) -> Result<Vec<Chapter>> {
     let is_shown = now.is_some() && shown.and_then(|sent| sent.sent_digest) == now;
     let last = sends.iter().map(|(_, at)| *at).max().filter(|_| is_shown);
     let changes: Vec<i64> = chapters.iter().filter(|c| !c.changes.is_empty()).map(|c| c.position).collect();
+    let is_posted = |r: &&Recorded| matches!(r.event, Event::MessagePosted(_));
+    let posted: Vec<i64> = events.iter().filter(is_posted).map(|r| r.position).collect();
     for chapter in chapters.iter_mut().filter(|chapter| !chapter.changes.is_empty()) {
+        // What says that it was posted again was in what was posted.
+        let post = sends.iter().filter(|(_, at)| *at <= chapter.at).max_by_key(|(_, at)| *at);
+        if let (true, Some((_, at))) = (posted.contains(&chapter.position), post) {
+            chapter.sent = Sent::At(*at);
+            continue;
+        }
         // What came first of all that told of it, and the newest change that this told of.
         let told = sends.iter().filter(|(position, _)| *position >= chapter.position).min_by_key(|(_, at)| *at);
         let newest = |position: i64| changes.iter().copied().rfind(|change| *change <= position);

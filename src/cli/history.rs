@@ -126,14 +126,13 @@ async fn deployments(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> 
             break;
         }
     }
-    if args.json {
-        return Ok(ExitCode::SUCCESS);
+    if !args.json {
+        let mut headings = vec!["ID", "PRESSED", "PROJECT", "ENVIRONMENT", "BUILD", "BEFORE IT", "BY", "TOOK", "ENDED"];
+        if args.links {
+            headings.extend(["LOG", "CHANGES"]);
+        }
+        output::table(&headings, &rows);
     }
-    let mut headings = vec!["ID", "PRESSED", "PROJECT", "ENVIRONMENT", "BUILD", "BEFORE IT", "BY", "TOOK", "ENDED"];
-    if args.links {
-        headings.extend(["LOG", "CHANGES"]);
-    }
-    output::table(&headings, &rows);
     if let (0, Some(last)) = (left, before) {
         output::hint(&format!("There may be more: --before {last}, or a greater --limit."));
     }
@@ -185,7 +184,6 @@ async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
         for change in &changed {
             output::line(&output::harmless(&changed_as_json(change, &happened(&change.recorded.event)).to_string()));
         }
-        return Ok(ExitCode::SUCCESS);
     }
     let row = |change: &Changed| {
         vec![
@@ -197,10 +195,12 @@ async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
             output::safe(&happened(&change.recorded.event)),
         ]
     };
-    output::table(
-        &["EVENT", "WHEN", "PROJECT", "ENVIRONMENT", "BY", "WHAT"],
-        &changed.iter().map(row).collect::<Vec<_>>(),
-    );
+    if !args.json {
+        output::table(
+            &["EVENT", "WHEN", "PROJECT", "ENVIRONMENT", "BY", "WHAT"],
+            &changed.iter().map(row).collect::<Vec<_>>(),
+        );
+    }
     if let (true, Some(last)) = (more, changed.last()) {
         output::hint(&format!("There are more: --before {}, or a greater --limit.", last.recorded.position));
     }

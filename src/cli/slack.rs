@@ -66,27 +66,28 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         !repair || closed.is_none(),
         "the log is closed, and what Slack shows may be what it lost: look at it without --repair, decide (coolops audit fork), then repair"
     );
-    let (mut found, mut unread) = (Vec::new(), 0);
+    let (mut found, mut unread) = (Vec::new(), Vec::new());
     for channel in &channels {
         match app.audit_slack(&slack, channel, at, (HISTORY, Paces::slack(1).history)).await {
             Ok(of_channel) => found.extend(of_channel),
             Err(e @ NoAudit::Database(_)) => return Err(e.into()),
             Err(e) => {
-                unread += 1;
-                output::hint(&format!("Not looked through: {}", causes(&e)));
+                let why = causes(&e);
+                output::hint(&format!("Not looked through: {why}"));
+                unread.push(why);
             }
         }
     }
     let on_their_way = if repair { app.repair_slack(&found).await? } else { 0 };
     if format.json {
-        output::json(&json!({ "found": found, "repaired": on_their_way }));
+        output::json(&json!({ "found": found, "repaired": on_their_way, "unread": unread }));
     } else {
         let mut rows = Vec::new();
         for one in &found {
             let name = output::safe(&name(&app, one.of).await?);
             rows.push(vec![one.channel.clone(), one.ts.clone(), name, words(one).to_owned()]);
         }
-        if rows.is_empty() && unread == 0 {
+        if rows.is_empty() && unread.is_empty() {
             output::line("What Slack shows is what it was sent.");
         } else if !rows.is_empty() {
             output::table(&["CHANNEL", "MESSAGE", "OF", "WHAT"], &rows);
@@ -97,7 +98,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             ));
         }
     }
-    Ok(if found.is_empty() && unread == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if found.is_empty() && unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn words(found: &Found) -> &'static str {

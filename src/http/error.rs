@@ -104,7 +104,11 @@ impl From<CommandError<AnnounceRefusal>> for Answer {
 
 impl From<sqlx::Error> for Answer {
     fn from(error: sqlx::Error) -> Self {
-        Self::unavailable(&error)
+        // PostgreSQL's character_not_in_repertoire: what is asked for has a NUL in it, which no stored text has.
+        match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
+            Some("22021") => Self::malformed("there is a character in it that no text has".to_owned()),
+            _ => Self::unavailable(&error),
+        }
     }
 }
 
@@ -120,7 +124,7 @@ impl From<NoRange> for Answer {
 impl From<ReadError> for Answer {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Database(_) => Self::unavailable(&error),
+            ReadError::Database(e) => e.into(),
             // It will be so for ever, whoever asks again.
             ReadError::Unreadable { .. } | ReadError::Actor { .. } | ReadError::Locked { .. } => {
                 Self::unreadable(&error)

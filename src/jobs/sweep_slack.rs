@@ -1,7 +1,8 @@
 //! Holds what Slack shows of ours in a week against what it was sent, and has it made right.
 //!
-//! **Invariant:** it reads at Slack's pace, in turn with everybody else who reads, and stops when Slack says so. While the
-//! log is closed nothing is made right: what Slack shows may be what was lost.
+//! **Invariant:** it reads at Slack's pace, in turn with everybody else who reads, and stops when Slack says so; the next time it
+//! begins behind the channel where it stopped. While the log is closed nothing is made right: what Slack shows may be what was
+//! lost.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,6 +23,8 @@ const DAY: TimeDelta = TimeDelta::days(1);
 pub struct Sweeper {
     /// A difference that is there again as it was is not made right again: it is Slack that makes it, or keeps it.
     before: HashMap<String, HashSet<Found>>,
+    /// The channel where it stopped the last time, if it did.
+    stopped_at: Option<String>,
 }
 
 impl Sweeper {
@@ -31,7 +34,11 @@ impl Sweeper {
     /// When the database does not answer.
     pub async fn sweep(&mut self, app: &App, slack: &Slack, paces: &Paces) -> anyhow::Result<Vec<Found>> {
         let (mut new, now) = (Vec::new(), app.store.clock().now());
-        for channel in app.channels_since(now - WEEK).await? {
+        let channels = app.channels_since(now - WEEK).await?;
+        let stopped_at = self.stopped_at.take();
+        let (done, ahead): (Vec<String>, Vec<String>) =
+            channels.into_iter().partition(|channel| stopped_at.as_ref().is_some_and(|at| channel <= at));
+        for channel in ahead.into_iter().chain(done) {
             let look = |for_so_long| app.audit_slack(slack, &channel, now - for_so_long, (HISTORY, paces.history));
             let looked = match look(WEEK).await {
                 Err(NoAudit::Slack { why: SlackError::Refused(word), .. }) if word == TOO_MUCH => look(DAY).await,
@@ -49,9 +56,14 @@ impl Sweeper {
                     new.extend(unseen);
                 }
                 Err(NoAudit::Database(e)) => return Err(e.into()),
-                Err(NoAudit::Slack { why: SlackError::RateLimited(_), .. }) => break,
-                Err(NoAudit::Slack { why: SlackError::Unclear(_), .. }) => {
+                Err(NoAudit::Slack { why: SlackError::RateLimited(_), .. }) => {
+                    self.stopped_at = Some(channel);
+                    break;
+                }
+                Err(e @ NoAudit::Slack { why: SlackError::Unclear(_), .. }) => {
+                    tracing::warn!(error = %e, "a channel can't be looked through now");
                     app.store.paces().failed().await?;
+                    self.stopped_at = Some(channel);
                     break;
                 }
                 Err(NoAudit::Slack { why: SlackError::Refused(word), .. }) if is_one_of(&word, REMOVED) => {

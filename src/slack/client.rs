@@ -136,8 +136,8 @@ struct Next {
 #[derive(Deserialize)]
 struct HistoryMessage {
     ts: String,
-    #[serde(default)]
-    text: String,
+    /// Null, or not there, where a message has none.
+    text: Option<String>,
     #[serde(default)]
     blocks: serde_json::Value,
     #[serde(default)]
@@ -284,7 +284,7 @@ impl Slack {
         self.post_in(channel, payload, Thread::default()).await
     }
 
-    /// The same, in a thread.
+    /// `chat.postMessage` in a thread, or wherever [`Thread`] says.
     ///
     /// # Errors
     /// See [`SlackError`]; after [`SlackError::Unclear`] the message may be there.
@@ -412,7 +412,7 @@ impl Slack {
         let shown = there.map(|message| Shown {
             of: message.metadata.and_then(|metadata| metadata.of()),
             ts: message.ts,
-            said: Said::new(message.text, &message.blocks, &message.attachments),
+            said: Said::new(message.text.unwrap_or_default(), &message.blocks, &message.attachments),
         });
         let next = history.response_metadata.map(|m| m.next_cursor).filter(|next| !next.is_empty());
         Ok((shown.collect(), next))

@@ -74,10 +74,13 @@ impl Said {
 
     /// What Slack's own fields say.
     pub fn new(text: String, blocks: &Value, attachments: &Value) -> Self {
-        // Slack shows text that came without a layout in one of its own; an attachment without one is a preview of a link.
-        let attached = attachments.as_array().into_iter().flatten().map(|attachment| &attachment["blocks"]);
-        let all: Vec<&Value> = std::iter::once(blocks).chain(attached).filter_map(|b| b.as_array()).flatten().collect();
-        Self { text, layout: Layout::of(&all) }
+        // Slack shows text that came without a layout in one of its own, and previews of links in attachments without any.
+        let attached = attachments.as_array().into_iter().flatten();
+        let attached =
+            attached.filter(|attachment| attachment["from_url"].is_null() && attachment["original_url"].is_null());
+        let attached = attached.map(|attachment| attachment.get("blocks").unwrap_or(attachment));
+        let parts: Vec<&Value> = std::iter::once(blocks).chain(attached).collect();
+        Self { text, layout: Layout::of(&parts) }
     }
 }
 
@@ -113,7 +116,7 @@ fn collect(part: &Value, texts: &mut Vec<String>, exact: &mut Vec<String>) {
     match part {
         Value::Array(all) => all.iter().for_each(|one| collect(one, texts, exact)),
         Value::Object(fields) => {
-            for name in ["action_id", "url", "value"] {
+            for name in ["action_id", "image_url", "url", "value"] {
                 exact.extend(fields.get(name).and_then(Value::as_str).map(str::to_owned));
             }
             match (fields.get("text").and_then(Value::as_str), fields.get("type").and_then(Value::as_str)) {
@@ -133,10 +136,10 @@ fn collect(part: &Value, texts: &mut Vec<String>, exact: &mut Vec<String>) {
     }
 }
 
-/// Where the links of a text lead that have words of their own.
+/// Where the links of a text lead: Slack makes none of its own in what is sent as it is to be shown.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     let inside = text.split('<').skip(1).filter_map(|after| Some(after.split_once('>')?.0));
-    inside.filter_map(|inside| Some(inside.split_once('|')?.0)).filter(|to| to.starts_with("http"))
+    inside.map(|inside| inside.split_once('|').map_or(inside, |(to, _)| to)).filter(|to| to.starts_with("http"))
 }
 
 fn are_the_same(shown: &str, sent: &str) -> bool {
@@ -252,6 +255,24 @@ mod tests {
         let elsewhere = block("*Api* &amp; <https://example.org/a?b=1&amp;c=2|logs> <!date^1^{time}|12:00 UTC>");
         assert!(!shows(shown(&elsewhere, &pressed, "<@U1>: running")), "a link leads elsewhere");
         assert!(!shows(Said::text("Api".to_owned())), "the layout was taken away");
+        // A link without words of its own leads somewhere too, and what somebody attached is seen; a preview is Slack's.
+        let bare = |address: &str| said(json!([block(&format!("*Api* <{address}>"))]), json!([]));
+        let shown = Shown { of: None, ts: "1.1".to_owned(), said: bare("https://ci-example.com/7") };
+        assert!(!shown.says(&bare("https://ci.example.com/7")), "it leads elsewhere");
+        let attached = |attachment: Value| {
+            let blocks = json!([block("Api")]);
+            let shown = Said::new("Api".to_owned(), &blocks, &json!([{ "blocks": [] }, attachment]));
+            Shown { of: None, ts: "1.1".to_owned(), said: shown }.says(&Said::new(
+                "Api".to_owned(),
+                &blocks,
+                &json!([]),
+            ))
+        };
+        assert!(!attached(json!({ "text": "Approved by ana" })));
+        assert!(!attached(
+            json!({ "blocks": [{ "type": "image", "image_url": "https://example.com/x.png", "alt_text": "x" }] })
+        ));
+        assert!(attached(json!({ "from_url": "https://ci.example.com/7", "text": "Job 7" })));
         assert!(Shown { of: None, ts: "1.1".to_owned(), said: sent.clone() }.says(&Said::text("Api".to_owned())));
     }
 }

@@ -1,7 +1,7 @@
 //! A time to come, as people write it: `for 2h`, `until 18:00 Europe/Berlin`, `until 2026-12-24 09:00`. Pure.
 //!
 //! **Invariant:** a time without a zone is UTC; a time of day is the next one. What a clock change skips is refused, and of
-//! what it repeats the first one is meant.
+//! what it repeats the first one to come is meant.
 
 use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -55,8 +55,15 @@ fn until(words: &[String], now: DateTime<Utc>) -> Result<DateTime<Utc>, String> 
     match words {
         [time] => {
             let time = clock(time).ok_or_else(wrong)?;
-            if today.and_time(time) > now.with_timezone(&zone).naive_local() {
+            let is_skipped = matches!(zone.from_local_datetime(&today.and_time(time)), LocalResult::None);
+            if is_skipped && today.and_time(time) > now.with_timezone(&zone).naive_local() {
                 return local(zone, today.and_time(time));
+            }
+            // Today it may come twice.
+            let of_today = zone.from_local_datetime(&today.and_time(time));
+            let of_today = [of_today.earliest(), of_today.latest()].into_iter().flatten();
+            if let Some(next) = of_today.map(|at| at.to_utc()).find(|at| *at > now) {
+                return Ok(next);
             }
             let tomorrow = today.checked_add_days(Days::new(1)).ok_or_else(wrong)?;
             local(zone, tomorrow.and_time(time))
@@ -124,6 +131,14 @@ mod tests {
         );
         let autumn = read("until", "2027-10-31 02:30 Europe/Berlin", "2027-10-30 10:00");
         assert_eq!(autumn, Ok(at("2027-10-31 00:30")), "the first of the two");
+        for (now, next) in [
+            ("2027-10-30 23:50", "2027-10-31 00:30"),
+            ("2027-10-31 00:40", "2027-10-31 01:30"),
+            ("2027-10-31 01:10", "2027-10-31 01:30"),
+            ("2027-10-31 01:40", "2027-11-01 01:30"),
+        ] {
+            assert_eq!(read("until", "02:30 Europe/Berlin", now), Ok(at(next)), "the first to come after {now}");
+        }
     }
 
     #[test]

@@ -16,9 +16,15 @@ function localize() {
 }
 localize();
 
+// What somebody chooses or writes is not taken away from them.
+function isWriting() {
+  const fields = [...document.querySelectorAll("#renewed input:not([type=hidden]), #renewed select")];
+  return fields.some((field) => field === document.activeElement || (field.value ?? "") !== (field.defaultValue ?? field.value));
+}
+
 let busy = false;
 async function renew() {
-  if (document.hidden || busy) return;
+  if (document.hidden || busy || isWriting()) return;
   busy = true;
   try {
     const answer = await fetch(location.href);

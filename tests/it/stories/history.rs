@@ -84,6 +84,17 @@ fn the_history_tells_who_deployed_what_in_place_of_what_and_how_it_ended() {
         assert_eq!(builds(&["--environment", "test", "--limit", "1"]), ["fix-3"]);
         assert_eq!(builds(&["--environment", "staging", "--limit", "1"]), ["fix-3"]);
         assert_eq!(builds(&["--project", "api", "--environment", "Staging", "--limit", "1"]), ["fix-3"]);
+        // Also where another one is called so now.
+        printed(s, &["environment", "create", "api", "Staging"]);
+        s.ci_announces(build("fix-4")).await;
+        s.presses("ana", "fix-4", "Staging").await;
+        assert_eq!(builds(&["--environment", "staging", "--limit", "2"]), ["fix-4", "fix-3"]);
+        assert_eq!(builds(&["--environment", "test", "--limit", "1"]), ["fix-3"]);
+        // That there is more is said to whoever reads lines too, beside them.
+        for more in [&["history", "--json", "--limit", "1"][..], &["history", "--settings", "--json", "--limit", "1"]] {
+            let (_, _, said) = s.coolops(more);
+            assert!(said.contains("more: --before "), "{said}");
+        }
     });
 }
 
@@ -403,9 +414,13 @@ fn the_history_is_a_page_of_its_project_and_json_with_a_cursor_that_stays() {
         s.coolops(&["project", "hold", "api", "--reason", "case 7 of 2026"]);
         let (_, html) = s.get(&format!("{path}&show=settings")).await;
         assert!(html.contains("put a legal hold on the output") && !html.contains("case 7"), "{html}");
-        for (wrong, code) in
-            [("&before=x", 400), ("&since=yesterday", 400), ("&environment=Nowhere", 400), ("&outcome=great", 400)]
-        {
+        for (wrong, code) in [
+            ("&before=x", 400),
+            ("&since=yesterday", 400),
+            ("&environment=Nowhere", 400),
+            ("&outcome=great", 400),
+            ("&user=%00", 400),
+        ] {
             assert_eq!(s.get(&format!("{path}{wrong}")).await.0.as_u16(), code, "{wrong}");
         }
         let (_, html) = s.get(&format!("{path}&since=yesterday&user=ana")).await;

@@ -72,6 +72,36 @@ fn what_slack_shows_is_held_against_what_it_was_sent_and_made_right() {
 }
 
 #[test]
+fn what_slack_lets_go_of_because_it_is_old_is_not_announced_again() {
+    story(async |s| {
+        for n in 1..=3 {
+            s.ci_announces(build(&format!("master-{n}"))).await;
+        }
+        let api = s.standin.api_url();
+        let slack = [("SLACK_API_URL", api.as_str()), ("SLACK_BOT_TOKEN", "xoxb-test")];
+        // Two days ago, as Slack and the log have it.
+        let ago = |ts: &str| format!("{:.6}", ts.parse::<f64>().unwrap() - 2.0 * 86_400.0);
+        for message in &mut s.standin.workspace().channels[0].messages {
+            message.ts = ago(&message.ts);
+        }
+        s.tampered = true;
+        s.database
+            .execute("update slack_message set ts = to_char(ts::numeric - 2 * 86400, 'FM9999999999.000000')")
+            .await;
+        let (code, told, said) = s.coolops_with(&["slack", "audit"], &slack);
+        assert_eq!(code, 0, "{told}{said}");
+        let oldest = s.standin.workspace().channels[0].messages.remove(0);
+        let (code, told, said) = s.coolops_with(&["slack", "audit", "--repair"], &slack);
+        assert_eq!(code, 0, "{told}{said}");
+        // What is gone from among others was deleted by somebody.
+        s.standin.workspace().channels[0].messages.insert(0, oldest);
+        s.standin.workspace().channels[0].messages.remove(1);
+        let (code, told, said) = s.coolops_with(&["slack", "audit"], &slack);
+        assert!(code == 1 && told.contains("master-2") && told.contains("missing"), "{told}{said}");
+    });
+}
+
+#[test]
 fn a_line_a_button_and_a_link_that_somebody_edited_are_found_and_made_right() {
     story(async |s| {
         for n in 1..=4 {

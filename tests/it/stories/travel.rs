@@ -290,6 +290,10 @@ fn what_happened_in_an_environment_that_is_new_is_told_between_two_moments() {
         for words in ["is new", "runs master-2", "is locked by ben: of the audit"] {
             assert!(told.contains(words), "{words}: {told}{said}");
         }
+        // A project by itself stays on its board when it is archived, which is told.
+        s.coolops(&["project", "archive", "api"]);
+        let (_, told, said) = s.coolops(&["at", &before, "--until", "0s", "--project", "api"]);
+        assert!(told.contains("is archived") && !told.contains("set otherwise"), "{told}{said}");
     });
 }
 
