@@ -109,7 +109,7 @@ impl App {
             || people.iter().filter(|of| of.name.as_ref().unwrap_or(&of.id).trim().eq_ignore_ascii_case(text));
         let is_by_name = by_id.is_empty();
         let found: Vec<&Erasable> = if is_by_name { by_name().collect() } else { by_id };
-        let who = match &found[..] {
+        let mut who = match &found[..] {
             [who] => Erasable::clone(who),
             [] => {
                 let plain = match self.store.subjects().named_in_plain(text).await? {
@@ -130,6 +130,9 @@ impl App {
             return Err(refused(ErasureRefusal::NotCalledSo(who.id, name.clone())));
         }
         let involved = self.involved(&who).await?;
+        if who.keys.is_empty() {
+            who.keys.push(self.store.subjects().key_of_person(&who.id).await?);
+        }
         for _ in 0..ATTEMPTS {
             let recorded = self.store.log().about(installation_stream()).await?;
             let is_erased = |key: &SubjectKeyId| recorded.iter().any(|recorded| is_erasure_of(recorded, *key));

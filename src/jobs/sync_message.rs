@@ -26,6 +26,8 @@ use crate::store::messages::{MessageState, Payload, Place, Sent};
 pub(super) const UPDATE: &str = "slack:chat.update";
 pub(super) const DELETE: &str = "slack:chat.delete";
 const GONE: &[&str] = &["message_not_found", "cant_update_message", "edit_window_closed", "is_inactive"];
+/// Of these, those for a message that is still there, as it was.
+const NOT_EDITABLE: &[&str] = &["cant_update_message", "edit_window_closed"];
 /// Slack's words for a layout that it does not take, whatever the facts are.
 const LAYOUT: &[&str] = &[
     "invalid_blocks",
@@ -313,6 +315,12 @@ async fn update(job: SlackJob<'_>, draft: &Draft, there: &Posted) -> anyhow::Res
             Ok(Outcome::Done)
         }
         Err(SlackError::Refused(word)) if is_one_of(&word, GONE) => {
+            if is_one_of(&word, NOT_EDITABLE) {
+                tracing::warn!(
+                    build.id = %draft.build, slack.channel = there.channel, slack.ts = there.ts, slack.error = %word,
+                    "Slack does not let a build's message be edited any more: it stays as it is there, with what was erased since"
+                );
+            }
             job.app.store.messages().mark(job.claim, draft.build, MessageState::Gone, &there.channel, &word).await?;
             // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
             if draft.card.posted.len() >= 2 || draft.only_edits { Ok(Outcome::Done) } else { post(job, draft).await }

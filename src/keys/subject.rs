@@ -66,6 +66,11 @@ pub fn key_of(text: &str) -> Option<Uuid> {
 }
 
 impl SubjectKey {
+    /// The id that texts under it name.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
     /// The key that a secret makes.
     pub fn new(id: Uuid, secret: &SubjectSecret) -> Self {
         let derived = |info: &[u8]| {

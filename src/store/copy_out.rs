@@ -63,7 +63,7 @@ impl Row<'_> {
         }
         match event {
             Event::Settings(_) => {
-                self.opener.notes(self.payload);
+                self.opener.notes_of(event.clone());
                 Ok(event)
             }
             event => self.opener.event(position, event),
@@ -177,7 +177,7 @@ impl Log<'_> {
         connection.close_hard().await
     }
 
-    /// The same for visitors that open private texts.
+    /// Visits every event after a position in order, for visitors that open private texts; stops early when one says `false`.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -124,6 +124,15 @@ impl Opener {
         }
     }
 
+    /// Notes that of the private texts of an event that nobody opens. What only looks like one, as a variable may, is none.
+    pub(super) fn notes_of(&self, mut event: Event) {
+        let anybody = Subject::Operator(String::new());
+        private::event(&mut event, Some(&anybody), &mut |_, _, text| {
+            self.notes(text);
+            true
+        });
+    }
+
     /// A key of texts in a stored text that was changed.
     pub(super) fn changed_in(&self, stored: &str) -> Option<SubjectKeyId> {
         if !self.has_changed || !may_be_private(stored) {
@@ -169,7 +178,7 @@ impl Opener {
         self.opening(position, event, |event, visit| private::event(event, Some(&anybody), visit))
     }
 
-    /// The same of an actor.
+    /// An actor with their private texts in plain, where they weren't erased.
     ///
     /// # Errors
     /// [`ReadError::Locked`].
@@ -363,7 +372,7 @@ impl Store {
 /// Somebody whose private texts can be erased.
 #[derive(Debug, Clone)]
 pub struct Erasable {
-    /// Their keys: more than one where a master key was missing for a while.
+    /// Their keys: more than one where a master key was missing for a while; none of somebody who only chose what they are told.
     pub keys: Vec<SubjectKeyId>,
     /// `person`, `operator` or `author`.
     pub kind: String,
@@ -387,14 +396,18 @@ impl Store {
 }
 
 impl Subjects<'_> {
-    /// Everybody who is named in events under a key of theirs; in the order of their names.
+    /// Everybody who is named in events under a key of theirs; in the order of their names. Whoever chose what they are told is a
+    /// person, though that is under another key.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn people(self) -> Result<Vec<Erasable>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select array_agg(id order by generation) as "ids!", kind, subject, max(name) as name, min(made_at) as "made_at!" from subject_key
-                where kind in ('person', 'operator', 'author') group by kind, subject order by coalesce(max(name), subject), subject"#
+            r#"select coalesce(array_agg(id order by generation) filter (where kind <> 'chooser'), '{}') as "ids!", who as "kind!", subject,
+                      coalesce(max(name) filter (where kind <> 'chooser'), max(name)) as name, min(made_at) as "made_at!"
+                 from (select *, case kind when 'chooser' then 'person' else kind end as who from subject_key
+                        where kind in ('person', 'operator', 'author', 'chooser')) key
+                group by who, subject order by coalesce(coalesce(max(name) filter (where kind <> 'chooser'), max(name)), subject), subject"#
         );
         let rows = rows.fetch_all(&self.0.pool).await?.into_iter();
         Ok(rows
@@ -406,6 +419,17 @@ impl Subjects<'_> {
                 since: r.made_at,
             })
             .collect())
+    }
+
+    /// The key of a person in Slack, made where there is none: an erasure names it, and never the one under which somebody chose what
+    /// they are told.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn key_of_person(self, id: &str) -> Result<SubjectKeyId, AppendError> {
+        let person = Subject::Person(id.to_owned());
+        let (keys, _) = self.0.subject_keys(&HashMap::from([(person.clone(), None)])).await?;
+        keys.get(&person).map(|key| SubjectKeyId(key.id())).ok_or_else(|| unavailable(sqlx::Error::RowNotFound))
     }
 
     /// Whether an event under one of somebody's keys calls them so; also when none is under one.

@@ -17,7 +17,7 @@ use super::jobs::Claim;
 use super::limits::Turn;
 use super::private::Renamed;
 use crate::domain::event::{Actor, Event};
-use crate::domain::ids::{EventId, JobId};
+use crate::domain::ids::{EventId, JobId, SubjectKeyId};
 use crate::domain::private::{self, Part, Subject};
 use crate::domain::react::Task;
 use crate::keys::subject::SubjectKey;
@@ -59,7 +59,7 @@ struct Columns {
     payload: String,
     body: Hash,
     boundary: Option<Uuid>,
-    /// The same in plain, where private texts in it have to be encrypted first.
+    /// Event and actor in plain, where private texts in them have to be encrypted first.
     private: Option<Box<(Event, Actor)>>,
 }
 
@@ -300,12 +300,14 @@ impl Store {
     /// # Errors
     /// See [`AppendError`]; nothing is recorded in part.
     pub async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
-        let (subjects, mut renamed) = (append.subjects(), Vec::new());
+        let (subjects, mut renamed, mut used) = (append.subjects(), Vec::new(), Vec::new());
         if !subjects.is_empty() {
             let keys;
             (keys, renamed) = self.keys_of(&subjects).await?;
             append.encrypt(&keys);
+            used = keys.values().map(|key| SubjectKeyId(key.id())).collect();
         }
+        crate::failpoint!("before_append");
         let span = append.span();
         let appended = self.appender.append(append).instrument(span.clone()).await;
         if let Ok(appended) = &appended {
@@ -314,7 +316,22 @@ impl Store {
                 // Whatever they do next says it again.
                 tracing::debug!(error = %e, "what somebody is called by now is not noted");
             }
+            if let Err(e) = self.erase_again(&used).await {
+                tracing::warn!(error = %e, "whether somebody was erased meanwhile can't be told: coolops audit verify tells");
+            }
         }
         appended
+    }
+
+    /// Has whoever was erased while events that name them were on their way into the log taken out of the rows of these too.
+    async fn erase_again(&self, used: &[SubjectKeyId]) -> Result<(), sqlx::Error> {
+        if used.is_empty() {
+            return Ok(());
+        }
+        let there = self.subjects().there(used).await?;
+        for key in used.iter().filter(|key| !there.contains(key)) {
+            self.jobs().want(Task::ErasePerson(*key)).await?;
+        }
+        Ok(())
     }
 }

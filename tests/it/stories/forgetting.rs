@@ -255,6 +255,76 @@ fn what_somebody_chose_leads_to_nothing_else_of_them() {
 }
 
 #[test]
+fn whoever_did_nothing_but_choose_what_they_are_told_can_be_erased_too() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.writes("ana", "notify failures").await;
+        let listed = says(s, &["person", "list"]);
+        assert!(listed.contains("U0ANA00001  ana"), "{listed}");
+        let said = says(s, &["person", "erase", "ana", "--reason", "x"]);
+        assert!(said.starts_with("ana (U0ANA00001) is being erased"), "{said}");
+        s.settle().await;
+        assert_eq!(everywhere(s, "U0ANA00001").await, 0);
+        let listed = says(s, &["person", "list"]);
+        assert!(!listed.contains("U0ANA00001"), "{listed}");
+        // The erasure does not lead to what she chose.
+        let chosen = "select count(*) from event e join event p on p.type = 'person_erased' and strpos(e.payload::text, replace(p.payload->>'key', '-', '')) > 0
+                       where e.type = 'notifications_chosen'";
+        assert_eq!(s.database.count(chosen).await, 0);
+        assert_eq!(s.app.audit(true).await.unwrap().findings, []);
+        // And once more, who chose again since.
+        s.writes("ana", "notify off").await;
+        says(s, &["person", "erase", "U0ANA00001", "--reason", "x"]);
+        s.settle().await;
+        assert_eq!(everywhere(s, "U0ANA00001").await, 0);
+    });
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn whoever_is_erased_while_what_they_do_is_on_its_way_into_the_log_is_in_no_row_of_it() {
+    use crate::story::from_slack;
+    use crate::story::process::Process;
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Production").await;
+        s.ci_announces(build("master-2")).await;
+        s.runner.hold();
+        s.presses("chi", "master-1", "Staging").await;
+        s.presses("ben", "master-2", "Staging").await;
+        // Her cancelling of what waits is encrypted, and not recorded yet.
+        let mut frozen = Process::start(s, Duration::ZERO).await;
+        frozen.freezes_at("before_append");
+        let cancel = s.cancel_of("ana", "behind *master-1*", "").await;
+        frozen.hears(Duration::from_secs(1), from_slack("/slack/interactions", &cancel));
+        assert_eq!(frozen.died(), Some("before_append"));
+        says(s, &["person", "erase", "ana", "--reason", "x"]);
+        s.settle().await;
+        assert_eq!(everywhere(s, "U0ANA00001").await, 0);
+        frozen.wakes(Duration::from_secs(1));
+        drop(frozen);
+        s.database.set_clock(600).await;
+        s.app.store.jobs().reap().await.unwrap();
+        s.settle().await;
+        assert!(s.channel().contains("*cancelled* by a former member"), "it was recorded: {}", s.channel());
+        assert_eq!(everywhere(s, "U0ANA00001").await, 0);
+        assert_eq!(s.app.audit(true).await.unwrap().findings, []);
+        s.container_ends("master-1", 0).await;
+    });
+}
+
+#[test]
+fn a_setting_that_looks_like_an_encrypted_text_is_a_setting() {
+    story(async |s| {
+        let looks = format!("NOTE=private:{}:x", "0".repeat(32));
+        says(s, &["environment", "set", "api", "Staging", &looks]);
+        s.ci_announces(build("master-1")).await;
+        s.writes("ana", "lock api Staging because of the audit").await;
+        assert_eq!(s.app.audit(true).await.unwrap().findings, []);
+    });
+}
+
+#[test]
 fn a_message_that_is_gone_is_not_posted_again_to_take_a_name_out() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
