@@ -371,7 +371,7 @@ impl Jobs<'_> {
         .await
     }
 
-    /// Makes jobs whose holder stopped renewing due again, Every process calls it every 2 seconds.
+    /// Makes jobs whose holder stopped renewing due again. Every process calls it every 2 seconds.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -395,8 +395,8 @@ impl Jobs<'_> {
         .map(|done| done.rows_affected())
     }
 
-    /// Forgets what is over and owed to nobody: jobs that have been done for a day, and processes of yesterday. A done
-    /// job that is asked for again is simply made again.
+    /// Forgets what is over and owed to nobody: jobs that have been done for a day, processes of yesterday, and the newest output
+    /// of deployments that run no more, which is in their journals. A done job that is asked for again is simply made again.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -491,7 +491,7 @@ impl Jobs<'_> {
         Ok(())
     }
 
-    /// The same, where it has time: it is done after so long at the latest, or when something else asks for it before.
+    /// Asks for work that has time: it is done after so long at the latest, or when something else asks for it before.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -545,9 +545,9 @@ impl Jobs<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
-        // What was to be destroyed, and is there.
+        // What was to be destroyed, and is there. Ids in events are compared as texts: what somebody planted may say anything.
         let people = sqlx::query_scalar!(
-            "select k.id from event e join subject_key k on k.id = (e.payload->>'key')::uuid
+            "select k.id from event e join subject_key k on k.id::text = e.payload->>'key'
               where e.stream_id = $1 and e.type = 'person_erased'
                 and not exists (select 1 from job j where j.kind = 'erase_person' and j.key = k.id and j.state in ('ready', 'leased'))",
             installation_stream()
@@ -561,7 +561,7 @@ impl Jobs<'_> {
         .fetch_all(&self.0.pool)
         .await?;
         let outputs = sqlx::query_scalar!(
-            r#"select c.deployment_id from event e join log_chunk c on c.deployment_id = (e.payload->'of'->>'deployment_id')::uuid and c.chunk_no = 0 and c.body is not null
+            r#"select c.deployment_id from event e join log_chunk c on c.deployment_id::text = e.payload->'of'->>'deployment_id' and c.chunk_no = 0 and c.body is not null
                 where e.type = 'output_erased' and e.position > (select position - 100000 from event_head)
                   and not exists (select 1 from job j where j.kind = 'erase_output' and j.key = c.deployment_id and j.state in ('ready', 'leased'))
                 group by 1"#
