@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::witnesses::{Witness, Witnessing};
 use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
-use crate::domain::event::{Actor, Event};
+use crate::domain::event::{Actor, Event, InstallationEvent};
 use crate::domain::fork_events::ForkDecided;
-use crate::places::{self, NEWEST, Place, PlaceError};
+use crate::domain::ids::installation_stream;
+use crate::places::{self, Kept, NEWEST, Place, PlaceError};
 use crate::proof::chain::{self, Hash};
 use crate::proof::checkpoint::{self, Fork, GIVEN_UP_MAX, LogKey, NotBelieved, Opened, PublicKey};
 use crate::proof::exported::Exported;
@@ -22,6 +24,7 @@ use crate::store::append::{Append, AppendError};
 use crate::store::checkpoints::{Parting, SIGNING, Signed};
 use crate::store::copy_out::Row;
 use crate::store::history::Entry;
+use crate::store::log::ReadError;
 
 /// What checkpoints are made and kept with.
 #[derive(Debug, Clone, Default)]
@@ -73,8 +76,18 @@ pub enum NoCheckpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum ForkRefusal {
     /// There is nothing to decide.
-    #[error("every checkpoint that is kept outside is of this log: there is nothing to decide")]
+    #[error("every checkpoint that is kept outside is of this log, which is open: there is nothing to decide")]
     None,
+    /// Nobody can tell which checkpoints are of this log.
+    #[error(
+        "event {0} is not as it was written, so nobody can tell which checkpoints are of this log; restore it from a dump first (coolops audit verify tells more)"
+    )]
+    Broken(i64),
+    /// The log is closed, and it can't be told whether by mistake.
+    #[error(
+        "every checkpoint that can be read is of this log; whether it was closed by mistake can be told when all places can be read: {0}"
+    )]
+    Unread(String),
     /// A reason is recorded.
     #[error("say why, in at most 2000 characters: it is recorded")]
     Reason,
@@ -110,6 +123,16 @@ impl From<sqlx::Error> for NotProvable {
     }
 }
 
+/// What an operator decided, and where that is not kept yet.
+#[derive(Debug, Serialize)]
+pub struct Decided {
+    /// What was recorded.
+    #[serde(flatten)]
+    pub decided: ForkDecided,
+    /// The places that could not be used, and why: what was decided is sent there by whoever signs next.
+    pub without: Vec<String>,
+}
+
 /// Checkpoints that are looked through for one that enough witnesses cosigned, the newest first.
 const PROVABLE: i64 = 60;
 /// Checkpoints that a place is sent in one round, beside the newest.
@@ -125,11 +148,21 @@ fn leaf_of(row: &Row<'_>, previous: &Hash) -> Option<(Hash, Hash)> {
     (row.chain_hash == link).then(|| (tree::leaf(&entry), link))
 }
 
+/// What the places have, as far as they were asked in one round.
+struct Looked {
+    /// Each of them.
+    there: Vec<There>,
+    /// What was decided, as it is kept in any of them.
+    forks: Vec<Fork>,
+    /// The decisions that each of them lacks and another one has: the names of their files, and what they say.
+    lacking: Vec<Vec<(String, String)>>,
+}
+
 /// What a place has, as far as it was asked in one round.
 enum There {
     /// It can be used, and what is called the newest there is of this log.
     Ours,
-    /// The same, and nothing is there.
+    /// It can be used, and nothing is there.
     Empty,
     /// It can't be used now, or holds what is not of this log's key: nothing is put there.
     Unusable(String),
@@ -156,7 +189,7 @@ impl App {
     }
 
     async fn sign_and_keep(&self, signer: &LogKey) -> Result<Option<Signed>, NoCheckpoint> {
-        let (there, forks) = self.look_at_places().await?;
+        let Looked { there, forks, lacking } = self.look_at_places().await?;
         // Before anything is signed: what keeps that from happening may be that none of them can be used.
         for (place, there) in self.keeping.places.iter().zip(&there) {
             if let There::Unusable(why) = there {
@@ -169,7 +202,8 @@ impl App {
         if let Some(newest) = self.store.checkpoints().newest().await? {
             self.ask_witnesses(&newest).await;
         }
-        let sending = self.keeping.places.iter().zip(&there).map(|(place, there)| self.bring_up_to_date(place, there));
+        let places = self.keeping.places.iter().zip(&there).zip(&lacking);
+        let sending = places.map(|((place, there), lacking)| self.bring_up_to_date(place, there, lacking));
         for sent in futures::future::join_all(sending).await {
             sent?;
         }
@@ -184,16 +218,22 @@ impl App {
         self.look_at_places().await.map(drop)
     }
 
-    async fn look_at_places(&self) -> Result<(Vec<There>, Vec<Fork>), NoCheckpoint> {
+    async fn look_at_places(&self) -> Result<Looked, NoCheckpoint> {
         if let Some(why) = self.store.checkpoints().closed().await? {
             return Err(NoCheckpoint::Fork(format!("the log is closed: {why}")));
         }
         self.grow_tiles().await?;
         let asked = self.keeping.places.iter().map(async |place| (place.newest().await, place.forks().await));
         let answers = futures::future::join_all(asked).await;
-        let forks = answers.iter().filter_map(|(_, forks)| forks.as_ref().ok()).flatten();
-        let forks: Vec<Fork> =
-            forks.filter_map(|kept| checkpoint::open_fork(&kept.note, &self.keeping.believed)).collect();
+        let kept =
+            answers.iter().map(|(_, forks)| forks.as_deref().map_or(BTreeMap::new(), |kept| self.decisions(kept)));
+        let kept: Vec<BTreeMap<String, (Fork, String)>> = kept.collect();
+        let all: BTreeMap<&String, &(Fork, String)> = kept.iter().flatten().collect();
+        let lacking = kept.iter().map(|kept| {
+            let lacking = all.iter().filter(|(file, _)| !kept.contains_key(**file));
+            lacking.map(|(file, (_, note))| ((*file).clone(), note.clone())).collect()
+        });
+        let (lacking, forks) = (lacking.collect(), all.values().map(|(fork, _)| fork.clone()).collect::<Vec<Fork>>());
         let mut there = Vec::new();
         for (place, answer) in self.keeping.places.iter().zip(answers) {
             there.push(match answer {
@@ -214,7 +254,17 @@ impl App {
                 },
             });
         }
-        Ok((there, forks))
+        Ok(Looked { there, forks, lacking })
+    }
+
+    /// The decisions among what is kept, by the names of their files.
+    fn decisions(&self, kept: &[Kept]) -> BTreeMap<String, (Fork, String)> {
+        let opened = kept.iter().filter_map(|kept| {
+            let fork = checkpoint::open_fork(&kept.note, &self.keeping.believed)?;
+            let (size, root) = fork.until();
+            Some((places::fork_file(size, &root), (fork, kept.note.clone())))
+        });
+        opened.collect()
     }
 
     /// In which way a checkpoint that is kept outside is not of this log; nothing when it is, or when that was decided.
@@ -344,8 +394,14 @@ impl App {
         }
     }
 
-    /// Sends a place what it lacks, the newest first: one that was away for long says at once how far the log is.
-    async fn bring_up_to_date(&self, place: &Place, there: &There) -> Result<(), sqlx::Error> {
+    /// Sends a place what it lacks: what was decided while it was away, or before there was such a place, and the newest
+    /// checkpoint first; so one that was away for long says at once how far the log is.
+    async fn bring_up_to_date(
+        &self,
+        place: &Place,
+        there: &There,
+        lacking: &[(String, String)],
+    ) -> Result<(), sqlx::Error> {
         let checkpoints = self.store.checkpoints();
         if matches!(there, There::Unusable(_)) {
             return Ok(());
@@ -358,8 +414,8 @@ impl App {
         }
         let Some(newest) = checkpoints.newest().await? else { return Ok(()) };
         let cosigned = self.cosigned_note(&newest).await?;
-        let newest_there = async { place.keep(&self.notes(std::slice::from_ref(&newest)), Some(&cosigned)).await };
-        if let Err(e) = newest_there.await {
+        let first = [lacking, &self.notes(std::slice::from_ref(&newest))[..]].concat();
+        if let Err(e) = place.keep(&first, Some(&cosigned)).await {
             tracing::warn!(place = place.name(), error = %e, "checkpoints can't be kept there now");
             return checkpoints.failed(place.name(), &e.to_string()).await;
         }
@@ -398,11 +454,12 @@ impl App {
     }
 
     /// An operator decides that this log goes on, although checkpoints outside are of another one. That is signed and kept
-    /// outside first: what counts is there, and here it is told.
+    /// outside first: what counts is there, and here it is told. A log that was closed by mistake, as by a place that was set wrongly
+    /// for a while, is opened again, and nothing is given up.
     ///
     /// # Errors
     /// See [`ForkRefusal`], or that the database is away.
-    pub async fn decide_fork(&self, reason: &str, actor: &Actor) -> Result<ForkDecided, CommandError<ForkRefusal>> {
+    pub async fn decide_fork(&self, reason: &str, actor: &Actor) -> Result<Decided, CommandError<ForkRefusal>> {
         let refused = CommandError::Refused;
         let reason = reason.trim();
         if reason.is_empty() || reason.chars().count() > 2_000 {
@@ -431,6 +488,7 @@ impl App {
         let is_given_up = |opened: &Opened| forks.iter().any(|fork: &Fork| fork.gives_up(opened));
         let kept: Vec<Opened> = kept.into_values().filter(|opened| !is_given_up(opened)).collect();
         let roots = self.roots(kept.iter().map(|opened| opened.size).collect()).await?;
+        let roots = roots.map_err(|position| refused(ForkRefusal::Broken(position)))?;
         let (ours, others): (Vec<&Opened>, Vec<&Opened>) =
             kept.iter().partition(|opened| roots.get(&opened.size) == Some(&opened.root));
         let given_up: Vec<(u64, Hash)> = others.iter().map(|opened| (opened.size, opened.root)).collect();
@@ -440,13 +498,22 @@ impl App {
                 let common = ours.iter().map(|opened| opened.size).filter(|size| size < first).max();
                 Fork { after: common.unwrap_or(0), given_up }
             }
-            // It was decided, and whoever decided did not come to the end.
-            None if closed.is_some() && !forks.is_empty() => {
-                return self.record_fork(&forks[forks.len() - 1], reason, actor).await;
+            None if closed.is_none() => return Err(refused(ForkRefusal::None)),
+            None => {
+                let decided = match self.decided_and_unrecorded(forks).await? {
+                    // Whoever decided did not come to the end.
+                    Some(fork) => fork,
+                    None if !unusable.is_empty() => return Err(refused(ForkRefusal::Unread(unusable.join("; ")))),
+                    None => {
+                        let (head, _) = self.store.log().head().await?;
+                        Fork { after: u64::try_from(head).unwrap_or(0), given_up: Vec::new() }
+                    }
+                };
+                let decided = self.record_fork(&decided, reason, actor).await?;
+                return Ok(Decided { decided, without: unusable });
             }
-            None => return Err(refused(ForkRefusal::None)),
         };
-        let mut is_kept = false;
+        let (mut is_kept, mut without) = (false, unusable);
         for part in decided.given_up.chunks(GIVEN_UP_MAX) {
             let part = Fork { after: decided.after, given_up: part.to_vec() };
             let (size, root) = part.until();
@@ -454,23 +521,47 @@ impl App {
             for place in &self.keeping.places {
                 match place.keep(&note, None).await {
                     Ok(()) => is_kept = true,
-                    Err(e) => unusable.push(format!("{}: {e}", place.name())),
+                    Err(e) => without.push(format!("{}: {e}", place.name())),
                 }
             }
         }
         if !is_kept {
-            return Err(refused(ForkRefusal::NoPlace(unusable.join("; "))));
+            return Err(refused(ForkRefusal::NoPlace(without.join("; "))));
         }
-        self.record_fork(&decided, reason, actor).await
+        without.sort();
+        without.dedup();
+        let decided = self.record_fork(&decided, reason, actor).await?;
+        Ok(Decided { decided, without })
     }
 
-    /// The roots of the first so many events, for several sizes in one pass; none for those that the log does not reach.
-    async fn roots(&self, sizes: HashSet<u64>) -> Result<HashMap<u64, Hash>, sqlx::Error> {
+    /// A decision that was signed and kept outside, and that the log does not tell of.
+    async fn decided_and_unrecorded(&self, forks: Vec<Fork>) -> Result<Option<Fork>, ReadError> {
+        let recorded = self.store.log().about(installation_stream()).await?;
+        let is_told = |fork: &Fork| {
+            recorded.iter().any(|recorded| match &recorded.event {
+                // Of a decision in several parts the last one is told.
+                Event::Installation(InstallationEvent::ForkDecided(told)) => {
+                    told.after == fork.after && told.until >= fork.until().0
+                }
+                _ => false,
+            })
+        };
+        Ok(forks.into_iter().filter(|fork| !is_told(fork)).max_by_key(Fork::until))
+    }
+
+    /// The roots of the first so many events, for several sizes in one pass; none for those that the log does not reach. Or the
+    /// first event that is not as it was written.
+    async fn roots(&self, sizes: HashSet<u64>) -> Result<Result<HashMap<u64, Hash>, i64>, sqlx::Error> {
         let (mut growing, mut previous, mut roots) = (Growing::default(), chain::genesis(), HashMap::new());
+        let mut broken = None;
         self.store
             .log()
             .scan(0, |row| {
-                let Some((leaf, link)) = leaf_of(row, &previous) else { return false };
+                let next = i64::try_from(growing.size() + 1).unwrap_or(i64::MAX);
+                let Some((leaf, link)) = leaf_of(row, &previous).filter(|_| row.position == next) else {
+                    broken = Some(next);
+                    return false;
+                };
                 previous = link;
                 growing.leaf(leaf);
                 if sizes.contains(&growing.size()) {
@@ -479,7 +570,7 @@ impl App {
                 true
             })
             .await?;
-        Ok(roots)
+        Ok(broken.map_or(Ok(roots), Err))
     }
 
     /// Where this log parts from another history, of what began before that was decided: it may be further on there.

@@ -88,7 +88,7 @@ impl App {
         self.rebuild_telling(&|_, _, _| {}).await
     }
 
-    /// The same; tells now and then what it is at, and how much of how much of that is done.
+    /// Rebuilds as [`App::rebuild`] does; now and then tells the phase it is in, how much of that is done, and how much there is.
     ///
     /// # Errors
     /// As [`App::rebuild`].
@@ -173,10 +173,7 @@ impl App {
             let (begun, before) = (Instant::now(), last);
             let fold_one = |row: &Row<'_>| {
                 last = row.position;
-                match row.to_fold() {
-                    Ok(event) => fold.apply(row.position, &event, into),
-                    Err(why) => fold.leave_out(&unread(row, why)),
-                }
+                fold.row(row, into);
                 true
             };
             // What somebody planted far behind the others is reached in one step.
@@ -289,6 +286,14 @@ impl Fold {
     /// Whether everything could be judged so far.
     pub(super) fn is_whole(&self) -> bool {
         self.unread.is_empty()
+    }
+
+    /// One more row of the log.
+    pub(super) fn row(&mut self, row: &Row<'_>, into: &mut impl Rows) {
+        match row.to_fold() {
+            Ok(event) => self.apply(row.position, &event, into),
+            Err(why) => self.leave_out(&unread(row, why)),
+        }
     }
 
     /// An event that can't be read. One that somebody planted stands in nobody's way.

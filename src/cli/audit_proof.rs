@@ -253,12 +253,21 @@ pub async fn fork(args: ForkArgs) -> Result<ExitCode> {
         output::json(&decided);
         return Ok(ExitCode::SUCCESS);
     }
-    let (first, until) = (decided.after + 1, decided.until);
+    let (first, until) = (decided.decided.after + 1, decided.decided.until);
+    if until == 0 {
+        output::line("Nothing is given up: every checkpoint is of this log. It is open again, and goes on.");
+        return Ok(ExitCode::SUCCESS);
+    }
     output::line(&format!(
         "Given up: the history that had {until} events and parts from this one at event {first} or after."
     ));
     output::line(
         "This log goes on. What happened in the other one since they parted is not in it: compare with Slack and with what runs.",
     );
+    for place in decided.without {
+        output::hint(&format!(
+            "The decision is not kept there yet: {place}. A running coolops that signs brings it there; until then an audit with that place alone finds two histories."
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::payload::Payload;
 
 /// Recorded when an operator decided that this log goes on, although checkpoints outside are of another one: after the
-/// restore of a backup, as a rule. What happened in the other one after the two parted is not in this log.
+/// restore of a backup, as a rule. Or that a log goes on which had been closed by mistake. What happened in the other one after the two parted is not in this log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForkDecided {
     /// How many events both have in common, as far as checkpoints tell.
     pub after: u64,
-    /// How many events the other one had, as far as checkpoints tell.
+    /// How many events the other one had, as far as checkpoints tell; 0 where the log had been closed by mistake, and nothing is
+    /// given up.
     pub until: u64,
     /// The root of the tree of the other one then, hex.
     pub root: String,

@@ -29,6 +29,9 @@ pub fn happened(event: &Event) -> String {
         Event::Installation(event) => match event {
             InstallationEvent::EverythingLocked(e) => format!("locked everything{}", lock(&e.lock)),
             InstallationEvent::EverythingUnlocked(e) => unlocked("everything", &e.lock, e.by.as_ref()),
+            InstallationEvent::ForkDecided(e) if e.until == 0 => {
+                format!("opened the log again, which had been closed by mistake: {}", e.reason)
+            }
             InstallationEvent::ForkDecided(e) => {
                 format!("decided that this log goes on, and not one that had {} events: {}", e.until, e.reason)
             }

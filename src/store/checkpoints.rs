@@ -116,14 +116,13 @@ impl Checkpoints<'_> {
         row.map(|r| signed(r.n, r.size, &r.root, r.note, r.signed_at)).transpose()
     }
 
-    /// How many events were signed before a time; 0 where none were.
+    /// How many events were signed last before a time; 0 where none were. What was given up may have had more.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn signed_before(self, at: DateTime<Utc>) -> Result<i64, sqlx::Error> {
-        let size =
-            sqlx::query_scalar!(r#"select coalesce(max(size), 0) as "size!" from checkpoint where signed_at < $1"#, at);
-        size.fetch_one(&self.0.pool).await
+        let size = sqlx::query_scalar!("select size from checkpoint where signed_at < $1 order by n desc limit 1", at);
+        Ok(size.fetch_optional(&self.0.pool).await?.unwrap_or(0))
     }
 
     /// What was signed of so many events or more, the newest first, and so many at most.
@@ -254,6 +253,18 @@ impl Checkpoints<'_> {
         sqlx::query!(r#"select close_log($1) is null as "done""#, why).fetch_one(&self.0.pool).await.map(|_| ())
     }
 
+    /// Where an operator decided last that this log goes on, or opened it again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn decided_at(self) -> Result<Option<i64>, sqlx::Error> {
+        let position = sqlx::query_scalar!(
+            "select position from event where stream_id = $1 and type = 'fork_decided' order by stream_version desc limit 1",
+            installation_stream()
+        );
+        position.fetch_optional(&self.0.pool).await
+    }
+
     /// Where this log parts from another history of it, as an operator decided last.
     ///
     /// # Errors
@@ -262,9 +273,11 @@ impl Checkpoints<'_> {
         sqlx::query_as!(
             Parting,
             r#"select d.position, d.recorded_at as decided, coalesce(c.recorded_at, d.recorded_at) as "since!"
-                 from event d left join event c
-                   on c.position = case when (d.payload->>'after')::bigint > 0 then (d.payload->>'after')::bigint else d.position - 1 end
-                where d.stream_id = $1 and d.type = 'fork_decided' order by d.stream_version desc limit 1"#,
+                 from event d cross join lateral (
+                   -- What somebody planted may say anything.
+                   select case when d.payload->>'after' ~ '^[1-9][0-9]{0,17}$' then (d.payload->>'after')::bigint else d.position - 1 end as position) common
+                 left join event c on c.position = common.position
+                where d.stream_id = $1 and d.type = 'fork_decided' and d.payload->>'until' is distinct from '0' order by d.stream_version desc limit 1"#,
             installation_stream()
         )
         .fetch_optional(&self.0.pool)

@@ -110,6 +110,11 @@ fn after_a_decision_over_a_log_that_was_cut_where_it_stands_checkpoints_go_on() 
         assert!(anchored.app.checkpoint().await.unwrap_err().to_string().contains("its end was cut off"));
         let (code, _, said) = s.coolops_with(&["audit", "fork", "--reason", "It was cut"], &anchored.variables());
         assert_eq!(code, 0, "{said}");
+        // What was given up had more events than this log has: no place is behind for that.
+        anchored.signs().await;
+        s.database.set_clock(1_000).await;
+        let said = anchored.doctor(s);
+        assert!(!said.contains("that were signed"), "{said}");
         s.ci_announces(build("master-2")).await;
         let size = anchored.signs().await;
         assert!(size > lost, "{size} and {lost}");
@@ -221,6 +226,103 @@ fn what_is_remembered_of_the_tree_is_made_again_when_it_is_gone_or_wrong() {
         assert_eq!(code, 0, "{said}");
         let key = coolops::proof::checkpoint::PublicKey::read(&anchored.public).unwrap();
         Statement::read(&text).unwrap().check(&[key]).unwrap();
+    });
+}
+
+#[test]
+fn a_log_that_was_closed_by_mistake_is_opened_again_and_nothing_is_given_up() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        anchored.signs().await;
+        // For a while somebody else's checkpoint lies there.
+        let newest = anchored.folder.join("checkpoint");
+        let ours = std::fs::read_to_string(&newest).unwrap();
+        let key = coolops::proof::checkpoint::LogKey::read(&anchored.private.clone().into()).unwrap();
+        std::fs::write(&newest, key.sign(1_000, [9; 32])).unwrap();
+        assert!(anchored.app.checkpoint().await.unwrap_err().to_string().contains("the log is closed"));
+        std::fs::write(&newest, ours).unwrap();
+        assert_eq!(s.post_build(&build("master-2").body()).await.0.as_u16(), 503);
+        let fork = || s.coolops_with(&["audit", "fork", "--reason", "A drill's folder"], &anchored.variables());
+        let (code, told, said) = fork();
+        assert!(code == 0 && told.contains("Nothing is given up") && told.contains("open again"), "{told}{said}");
+        let (code, _, said) = fork();
+        assert!(code == 1 && said.contains("there is nothing to decide"), "{said}");
+        // Nothing is taken for another history's: what waits is begun, and builds are announced.
+        s.presses("ana", "master-1", "Production").await;
+        assert!(s.channel().contains("*Production*: :white_check_mark: *succeeded*"), "{}", s.channel());
+        anchored.signs().await;
+        let report = anchored.app.audit(true).await.unwrap();
+        assert_eq!((report.findings.len(), report.given_up), (0, 0), "{:?}", report.findings);
+        let (_, told, _) = s.coolops(&["audit", "show", &report.events.to_string()]);
+        assert!(!told.contains("not one that had"), "{told}");
+    });
+}
+
+#[test]
+fn a_place_that_was_away_when_it_was_decided_is_told_and_so_is_one_that_is_new() {
+    story(async |s| {
+        let scratch = Scratch::new();
+        let [first, away, new] = ["first", "away", "new"].map(|name| scratch.0.join(name).to_str().unwrap().to_owned());
+        let anchored = Anchored::at(s, scratch.0.join("first"), &[&first, &away], 7);
+        deployed(s).await;
+        let before = anchored.signs().await;
+        s.presses("ana", "master-1", "Production").await;
+        anchored.signs().await;
+        s.tampered = true;
+        s.database
+            .execute(&format!(
+                "alter table event disable trigger all; delete from event where position > {before};
+                 delete from slack_message; update event_head set (position, chain_hash) = (select position, chain_hash from event where position = {before});
+                 alter table event enable always trigger event_is_append_only; alter table event enable always trigger event_is_never_truncated"
+            ))
+            .await;
+        // What was printed in the other one is still there.
+        assert_eq!(s.database.count("select count(distinct deployment_id) from log_chunk").await, 2);
+        s.app.rebuild().await.unwrap();
+        anchored.app.checkpoint().await.unwrap_err();
+        std::fs::rename(&away, format!("{away}.not")).unwrap();
+        std::fs::write(&away, "a file where a folder should be").unwrap();
+        let with = |places: &str| {
+            [("COOLOPS_CHECKPOINT_KEY", anchored.private.clone()), ("COOLOPS_CHECKPOINTS", places.to_owned())]
+        };
+        let run = |arguments: &[&str], places: &str| {
+            let with = with(places);
+            s.coolops_with(arguments, &with.each_ref().map(|(name, value)| (*name, &value[..])))
+        };
+        let (code, told, said) = run(&["audit", "fork", "--reason", "It was cut"], &format!("{first},{away}"));
+        assert!(
+            code == 0 && said.contains("The decision is not kept there yet: ") && said.contains(&away),
+            "{told}{said}"
+        );
+        std::fs::remove_file(&away).unwrap();
+        std::fs::rename(format!("{away}.not"), &away).unwrap();
+        s.ci_announces(build("master-2")).await;
+        anchored.signs().await;
+        // Each of them alone excuses what was given up.
+        s.ci_announces(build("master-3")).await;
+        let (code, _, said) = run(&["audit", "checkpoint"], &format!("{first},{away},{new}"));
+        assert_eq!(code, 0, "{said}");
+        for place in [&first, &away, &new] {
+            let (code, told, said) = run(&["audit", "verify"], place);
+            assert_eq!(code, 0, "{place}: {told}{said}");
+        }
+    });
+}
+
+#[test]
+fn nobody_decides_over_a_log_that_does_not_even_bear_out_itself() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        s.presses("ana", "master-1", "Production").await;
+        anchored.signs().await;
+        s.tampered = true;
+        s.database.execute("alter table event disable trigger all; update event set payload = replace(payload::text, 'master-1', 'master-9')::json where position = 5").await;
+        s.app.store.checkpoints().close_log("somebody who wants a decision").await.unwrap();
+        let (code, _, said) = s.coolops_with(&["audit", "fork", "--reason", "x"], &anchored.variables());
+        assert!(code == 1 && said.contains("event 5 is not as it was written, so nobody can tell"), "{said}");
+        assert!(!anchored.folder.join("forks").exists(), "nothing is given up");
     });
 }
 

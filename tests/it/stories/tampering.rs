@@ -291,6 +291,10 @@ fn somebody_gets_between_what_is_recorded_and_the_log() {
         ),
         ("alter table event drop constraint event_event_id_key", "the constraint event_event_id_key is gone"),
         (
+            "alter table event drop constraint event_stream_id_stream_version_key; alter table event add constraint event_stream_id_stream_version_key check (true)",
+            "the constraint event_stream_id_stream_version_key is gone or another one",
+        ),
+        (
             "create or replace function item_hash(uuid, uuid, text, uuid, int, text, smallint, text, uuid, uuid, bigint, text) returns bytea language sql as 'select null::bytea'",
             "the function item_hash(uuid,uuid,text,uuid,integer,text,smallint,text,uuid,uuid,bigint,text) is not as coolops migrate makes it",
         ),
@@ -301,6 +305,16 @@ fn somebody_gets_between_what_is_recorded_and_the_log() {
         (
             "create or replace function holds_environment(state text) returns boolean language sql immutable return state = 'running'",
             "the function holds_environment does not tell which deployments hold an environment",
+        ),
+        (
+            "create or replace function holds_environment(state text) returns boolean language plpgsql immutable strict parallel safe as 'begin raise exception ''no''; end'",
+            "the function holds_environment does not tell which deployments hold an environment",
+        ),
+        ("drop trigger slack_report_text on slack_report", "the trigger slack_report_text on slack_report is gone"),
+        ("grant execute on function append_batch to public", "everybody who may connect may call append_batch"),
+        (
+            "do $$ begin execute format('grant execute on function erase_output to %I', coolops_reader_role()); end $$",
+            "the role that reads the views may call erase_output",
         ),
         ("drop function forget_report_text() cascade", "the function forget_report_text is gone"),
         (
@@ -415,6 +429,22 @@ fn an_old_backup_is_restored_and_goes_on() {
             assert_eq!(code, 0, "{said}");
         }
         Some(signed.before + 1)
+    });
+}
+
+#[test]
+fn output_is_put_under_a_deployment_that_never_printed() {
+    found(Kind::ChangedOutput, async |s, _| {
+        // Its inner chain is right, and no event of an end seals it.
+        changes(
+            s,
+            "insert into log_chunk select (r).* from (
+               select json_populate_record(c, json_build_object('deployment_id', '00000000-0000-4000-8000-000000000007')) as r from log_chunk c
+                where chunk_no = 0 limit 1) planted;
+             update log_chunk set chain_hash = sha256(sha256(uuid_send(deployment_id)) || convert_to(envelope::text, 'UTF8')) where false",
+        )
+        .await;
+        None
     });
 }
 

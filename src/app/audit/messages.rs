@@ -1,0 +1,139 @@
+//! Whether every message says what the log says, and is edited where it was posted.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Report, Trust};
+use crate::app::App;
+use crate::app::finding::{Finding, Kind};
+use crate::domain::event::Event;
+use crate::domain::ids::BuildId;
+use crate::domain::react::Task;
+use crate::keys;
+use crate::projections::build_card::BuildCard;
+use crate::slack::render::{self, RENDER_VERSION};
+use crate::store::copy_out::Row;
+use crate::store::log::ReadError;
+use crate::store::messages::Audited;
+
+/// What Slack was sent of builds, and what the log says of them so far.
+#[derive(Default)]
+pub(super) struct Messages {
+    /// What was sent last, until the event is reached that it was made of.
+    sent: HashMap<BuildId, Audited>,
+    cards: HashMap<BuildId, Option<BuildCard>>,
+    /// Messages that are not what the log says, and the digests that they had.
+    differing: Vec<(BuildId, i64, Vec<u8>)>,
+    /// Where each build's message was posted last, and the event that says so.
+    posted: HashMap<BuildId, (i64, String, String)>,
+}
+
+impl Messages {
+    /// What was sent, as it is stored; it is rendered anew where that `is_wanted`.
+    pub(super) fn as_sent(all: Vec<Audited>, is_wanted: bool, report: &mut Report) -> Self {
+        let mut messages = Self::default();
+        for sent in all {
+            if sent.payload_digest != sent.sent_digest {
+                let said = format!("message of build {}: sent_payload", sent.build_id);
+                report.find(Finding::at(Kind::ChangedMessage, sent.sent_position, said));
+            }
+            if is_wanted && sent.render_version == RENDER_VERSION {
+                messages.sent.insert(sent.build_id, sent);
+            } else if is_wanted {
+                report.messages_of_other_versions += 1;
+            }
+        }
+        messages
+    }
+
+    /// One more event: where it is the one that a message was sent after, that is rendered anew.
+    pub(super) fn event(&mut self, app: &App, row: &Row<'_>, event: &Event, report: &mut Report) {
+        if let Event::MessagePosted(e) = event {
+            self.posted.insert(e.build_id, (row.position, e.channel.clone(), e.ts.clone()));
+        }
+        let build = BuildId(row.header.correlation_id);
+        let Some(sent) = self.sent.get(&build) else { return };
+        BuildCard::apply(self.cards.entry(build).or_default(), event, row.recorded_at());
+        if sent.sent_position == row.position
+            && let Some(sent) = self.sent.remove(&build)
+        {
+            let card = self.cards.remove(&build).flatten();
+            self.compare(app, sent, card, report);
+        }
+    }
+
+    /// Nothing can be said of a build's message.
+    pub(super) fn leave_out(&mut self, build: BuildId) {
+        self.sent.remove(&build);
+        self.cards.remove(&build);
+    }
+
+    /// Renders a card as it was last sent, and compares.
+    fn compare(&mut self, app: &App, sent: Audited, card: Option<BuildCard>, report: &mut Report) {
+        let build = sent.build_id;
+        let Some(mut card) = card else {
+            let said = format!("message of build {build}: its registration is not in the log");
+            return report.find(Finding::at(Kind::ChangedMessage, sent.sent_position, said));
+        };
+        let Some(links) = app.keys.links(&card.link_key) else {
+            *report.unchecked.entry(keys::master_key_of(&card.link_key).to_owned()).or_default() += 1;
+            return;
+        };
+        // It was rendered before the log said that it was posted.
+        card.posted.extend(sent.ts.filter(|ts| !card.posted.contains(ts)));
+        report.messages += 1;
+        let payload = if sent.plain { render::render_plainly(&card, &links) } else { render::render(&card, &links) };
+        if sent.sent_digest != render::digest(&payload.bytes()) {
+            self.differing.push((build, sent.sent_position, sent.sent_digest));
+        }
+    }
+
+    /// Tells which messages are not what the log says, as far as that can be told.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(super) async fn check(self, app: &App, trust: Trust, report: &mut Report) -> Result<(), sqlx::Error> {
+        if trust.is_comparable {
+            // What is edited elsewhere is rendered as if it had been posted there.
+            let elsewhere = if trust.is_sound { self.check_places(app, report).await? } else { HashSet::new() };
+            for (build, position, digest) in self.differing.iter().filter(|(build, ..)| !elsewhere.contains(build)) {
+                // What was erased since it was sent is being edited out of it.
+                let now = app.store.messages().get(*build).await?;
+                let is_as_read = now.is_some_and(|now| now.sent_digest.as_ref() == Some(digest));
+                if is_as_read && app.store.jobs().is_idle(Task::SyncMessage(*build)).await? {
+                    let said = format!("message of build {build}: sent_digest (rendered anew it is different)");
+                    report.find(Finding::at(Kind::ChangedMessage, *position, said));
+                }
+            }
+        }
+        if trust.is_sound {
+            for (build, sent) in self.sent {
+                let said = format!("message of build {build}: sent_position is not in the log");
+                report.find(Finding::at(Kind::ChangedMessage, sent.sent_position, said));
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds where messages are edited against where they were posted, as the log says; tells whose are elsewhere.
+    async fn check_places(&self, app: &App, report: &mut Report) -> Result<HashSet<BuildId>, sqlx::Error> {
+        let mut elsewhere = HashSet::new();
+        for (build, channel, ts) in app.store.messages().places().await? {
+            let said = self.posted.get(&build).filter(|(_, there, then)| *there != channel || *then != ts);
+            let Some((position, ..)) = said else { continue };
+            // It may be on its way into the log.
+            let is_posted = match app.store.log().build(build).await {
+                Ok(events) => events
+                    .iter()
+                    .any(|r| matches!(&r.event, Event::MessagePosted(e) if e.channel == channel && e.ts == ts)),
+                Err(ReadError::Database(e)) => return Err(e),
+                Err(_) => continue,
+            };
+            if !is_posted && app.store.jobs().is_idle(Task::SyncMessage(build)).await? {
+                let said = format!("message of build {build}: it is edited elsewhere than it was posted");
+                report.find(Finding::at(Kind::ChangedMessage, *position, said));
+                elsewhere.insert(build);
+            }
+        }
+        Ok(elsewhere)
+    }
+}

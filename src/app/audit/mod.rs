@@ -1,0 +1,308 @@
+//! Checking the log: that its chain holds, and that what stands beside it is what it says: checkpoints, messages, output, keys
+//! and rows.
+//!
+//! One pass over the events. What it holds grows with the builds and deployments, some hundred bytes each, not with
+//! events and output.
+
+mod messages;
+mod output;
+mod rows;
+mod subject_keys;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use self::messages::Messages;
+use self::output::Output;
+use self::rows::LogRows;
+use self::subject_keys::SubjectKeys;
+use super::App;
+use super::anchors::{Anchors, Judged};
+use super::finding::{Finding, Kind};
+use super::replay::unread;
+use crate::domain::event::Event;
+use crate::domain::ids::BuildId;
+use crate::proof::{chain, tree};
+use crate::store::copy_out::Row;
+use crate::store::log::Head;
+use crate::telemetry::causes;
+
+/// What an audit found.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Events whose chain was checked.
+    pub events: i64,
+    /// The chain's head, hex: what to compare with one kept elsewhere.
+    pub head: String,
+    /// Checkpoints that are of this log.
+    pub checkpoints: usize,
+    /// How many events the newest of them covers.
+    pub covered: u64,
+    /// How many of these are kept outside.
+    pub outside: usize,
+    /// Checkpoints of histories that don't go on, as somebody with the key decided.
+    pub given_up: usize,
+    /// Whether any place outside was looked at.
+    pub kept_outside: bool,
+    /// Output journals checked.
+    pub journals: usize,
+    /// Messages rendered anew and compared with what Slack was last sent.
+    pub messages: usize,
+    /// Messages sent by another version of the renderer: only their stored bytes were checked.
+    pub messages_of_other_versions: usize,
+    /// Messages that Slack has not been sent the latest of yet.
+    pub messages_behind: i64,
+    /// Messages that can't be compared because a master key is missing, by the missing key's id.
+    pub unchecked: BTreeMap<String, usize>,
+    /// What is not as it was written: position or place, and field. Empty when all is well.
+    pub findings: Vec<Finding>,
+    /// Master keys that names in events are under, and that aren't set: what tells of these was not compared.
+    pub locked: BTreeSet<String>,
+    /// Rows were not held against the log, because something is being erased from both, or can't be opened.
+    pub rows_unchecked: bool,
+    /// Somebody is at erasing something: what was erased is not out of all rows yet.
+    pub is_erasing: bool,
+    /// Findings beside those.
+    pub more_findings: usize,
+    /// That a checkpoint which is kept outside is of another history.
+    #[serde(skip)]
+    pub two_histories: Option<String>,
+    /// Where an operator had decided last which history goes on, when the audit began.
+    #[serde(skip)]
+    decided_at: Option<i64>,
+}
+
+/// Findings of one kind past this many are not listed: one early change breaks every later link.
+const FINDINGS_MAX: usize = 20;
+
+impl Report {
+    fn find(&mut self, finding: Finding) {
+        if self.findings.iter().filter(|other| other.kind == finding.kind).count() < FINDINGS_MAX {
+            self.findings.push(finding);
+        } else {
+            self.more_findings += 1;
+        }
+    }
+}
+
+/// What can be told of what was read.
+#[derive(Debug, Clone, Copy)]
+struct Trust {
+    /// The chain holds to its end.
+    is_sound: bool,
+    /// Everything could be opened: what can't be is shown as something else than it says.
+    is_comparable: bool,
+}
+
+/// The log as it is read, event by event, and what its events say of each thing that stands beside it.
+struct Audit<'a> {
+    app: &'a App,
+    report: Report,
+    previous: chain::Hash,
+    /// The chain does not hold: nothing after that can be judged.
+    broken: bool,
+    /// The head as it stood before the scan: the log must reach it, with that hash, at that time.
+    head: Option<Head>,
+    anchors: Anchors,
+    messages: Messages,
+    output: Output,
+    keys: SubjectKeys,
+    rows: LogRows,
+}
+
+impl App {
+    /// Checks the chain, the journals and the stored payloads; with `messages` also renders every message anew.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn audit(&self, messages: bool) -> Result<Report, sqlx::Error> {
+        let decided_at = self.store.checkpoints().decided_at().await?;
+        let evidence = self.evidence().await?;
+        let head = self.store.log().head_there().await?;
+        let mut report = Report { decided_at, ..Report::default() };
+        // Before the events: what is sent later is made of later ones.
+        let messages = Messages::as_sent(self.store.messages().all().await?, messages, &mut report);
+        let output = Output::of(self.store.journals().all().await?);
+        let mut snapshot = self.store.snapshot().await?;
+        let mut audit = Audit {
+            app: self,
+            report,
+            previous: chain::genesis(),
+            broken: false,
+            head,
+            anchors: Anchors::of(evidence),
+            messages,
+            output,
+            keys: SubjectKeys::default(),
+            rows: LogRows::of(&mut snapshot).await?,
+        };
+        snapshot.events(i64::MIN, i64::MAX, |row| audit.event(row)).await?;
+        // As of the moment of the events.
+        let trust = audit.trust();
+        audit.rows.compare(&mut snapshot, trust).await?;
+        audit.keys.look_up(&mut snapshot, trust).await?;
+        snapshot.close().await?;
+        audit.check_head(trust).await?;
+        let Audit { mut report, anchors, messages, output, keys, rows, .. } = audit;
+        messages.check(self, trust, &mut report).await?;
+        self.check_checkpoints(anchors.judge(!trust.is_sound), trust, &mut report);
+        for said in self.store.unguarded().await? {
+            report.find(Finding::of(Kind::Unguarded, said));
+        }
+        report.is_erasing = keys.check(self, trust, &mut report).await?;
+        report.rows_unchecked = report.is_erasing || !trust.is_comparable;
+        // Where the log can't be read to its end, nobody knows what is over.
+        output.check(self, |deployment| !trust.is_sound || rows.is_open(deployment), &mut report).await?;
+        // While somebody is being erased their rows are made anew.
+        if trust.is_sound && !report.rows_unchecked {
+            rows.check(self, &mut report).await?;
+        }
+        report.messages_behind = self.store.messages().behind().await?;
+        Ok(report)
+    }
+
+    /// What became of the checkpoints.
+    fn check_checkpoints(&self, judged: Judged, trust: Trust, report: &mut Report) {
+        report.kept_outside = !self.keeping.places.is_empty();
+        (report.checkpoints, report.outside, report.covered) = (judged.fitting, judged.outside, judged.covered);
+        report.given_up = judged.given_up;
+        let is_known = !self.keeping.believed.is_empty();
+        if report.kept_outside && is_known && judged.outside == 0 && report.events > 0 && trust.is_sound {
+            let said = "no checkpoint of this log is kept in any of the places: nothing outside bears it out";
+            report.find(Finding::of(Kind::MissingCheckpoint, said));
+        }
+        report.two_histories = judged.two_histories;
+        judged.findings.into_iter().for_each(|finding| report.find(finding));
+    }
+
+    /// Closes the log when a report says that what is kept outside is of another history, which an operator can decide;
+    /// tells why, unless it was closed before, or somebody decided since the audit began.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn close_where_histories_part(&self, report: &Report) -> Result<Option<String>, sqlx::Error> {
+        let checkpoints = self.store.checkpoints();
+        let Some(why) = &report.two_histories else { return Ok(None) };
+        if checkpoints.closed().await?.is_some() || checkpoints.decided_at().await? != report.decided_at {
+            return Ok(None);
+        }
+        checkpoints.close_log(why).await?;
+        Ok(Some(why.clone()))
+    }
+}
+
+impl Audit<'_> {
+    /// Checks one event; `false` when nothing after it can be judged.
+    fn event(&mut self, row: &Row<'_>) -> bool {
+        if let Some(finding) = self.break_at(row) {
+            self.report.find(finding);
+            self.broken = true;
+            return false;
+        }
+        self.rows.keep_track(row);
+        self.content(row);
+        true
+    }
+
+    /// Where the chain does not hold; else it is one event longer.
+    fn break_at(&mut self, row: &Row<'_>) -> Option<Finding> {
+        let expected = self.report.events + 1;
+        if row.position < expected {
+            let said = format!("event {}: inserted (before event {expected})", row.position);
+            return Some(Finding::at(Kind::InsertedEvent, row.position, said));
+        }
+        if row.position != expected {
+            let said = format!("event {expected}: missing (the next one is {})", row.position);
+            return Some(Finding::at(Kind::MissingEvent, expected, said));
+        }
+        let body = chain::body_hash(row.payload.as_bytes());
+        if row.body_hash != body {
+            return Some(Finding::at(Kind::EditedBody, expected, format!("event {expected}: payload")));
+        }
+        let entry = chain::entry(row.position, row.micros_since_2000, &chain::item_hash(&row.header, &body));
+        let link = chain::link(&self.previous, &entry);
+        if row.chain_hash != link {
+            let said = format!("event {expected}: chain_hash (its header or time was changed, or an event before it)");
+            return Some(Finding::at(Kind::EditedHeader, expected, said));
+        }
+        if let Some(head) = self.head.as_ref().filter(|head| head.position == expected) {
+            if head.hash != link {
+                let said = format!("event {expected}: event_head has another chain_hash");
+                return Some(Finding::at(Kind::RewrittenHead, expected, said));
+            }
+            if head.last_at != row.recorded_at() {
+                let (said, at) = (head.last_at, row.recorded_at());
+                let said = format!(
+                    "event {expected}: event_head says that it was recorded at {said}, and not at {at}; later events would be recorded then"
+                );
+                self.report.find(Finding::at(Kind::RewrittenHead, expected, said));
+            }
+        }
+        self.previous = link;
+        self.report.events = expected;
+        self.anchors.leaf(tree::leaf(&entry));
+        None
+    }
+
+    /// Takes what an event says of each thing beside the log.
+    fn content(&mut self, row: &Row<'_>) {
+        let is_changed = self.keys.is_changed(row, &mut self.report);
+        let event = match row.to_fold() {
+            Ok(event) => event,
+            Err(why) => {
+                if is_changed {
+                    // Nothing is said of its message, and its seal is no private text.
+                    self.messages.leave_out(BuildId(row.header.correlation_id));
+                    if let Ok(sealed) = Event::parse(row.header.kind, row.header.schema_version, row.payload) {
+                        self.output.event(row.position, &sealed);
+                    }
+                } else {
+                    // It was not written by this program, whatever it is about.
+                    self.report.find(Finding::at(Kind::Unreadable, row.position, causes(&why)));
+                }
+                return self.rows.leave_out(&unread(row, why));
+            }
+        };
+        self.report.locked.extend(row.locked());
+        self.rows.event(row.position, &event);
+        self.keys.event(row, &event);
+        self.output.event(row.position, &event);
+        self.messages.event(self.app, row, &event, &mut self.report);
+    }
+
+    fn trust(&self) -> Trust {
+        let is_comparable = self.report.locked.is_empty() && !self.keys.are_changed();
+        Trust { is_sound: !self.broken, is_comparable }
+    }
+
+    /// Holds the head against the last event.
+    async fn check_head(&mut self, trust: Trust) -> Result<(), sqlx::Error> {
+        let report = &mut self.report;
+        report.head = hex::encode(self.previous);
+        if !trust.is_sound {
+            return Ok(());
+        }
+        let next = report.events + 1;
+        let there = self.head.as_ref().map_or(0, |head| head.position);
+        if report.events < there {
+            let said = format!("event {next}: missing (event_head says that there are {there})");
+            report.find(Finding::at(Kind::CutTail, next, said));
+        }
+        // What was appended since the head was read moved it.
+        match self.app.store.log().head_there().await? {
+            None => {
+                let said =
+                    "event_head is empty, so nothing can be appended; restore its row, or the database, from a dump";
+                report.find(Finding::at(Kind::RewrittenHead, report.events.max(1), said));
+            }
+            Some(now) if report.events > now.position => {
+                let (first, there) = (now.position + 1, now.position);
+                let said = format!("event {first}: inserted (event_head says that there are {there})");
+                report.find(Finding::at(Kind::InsertedEvent, first, said));
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+}
