@@ -16,7 +16,7 @@ use crate::projections::rows;
 use crate::store::copy_out::{Row, Snapshot};
 use crate::store::directory::Seen;
 use crate::store::log::{ReadError, Unread};
-use crate::store::rebuild::{Begun, Changing, Rows, Staging, Swapped, put};
+use crate::store::rebuild::{Begun, Changing, Rows, Swapped, put};
 use crate::store::sums::Sums;
 use crate::telemetry::causes;
 
@@ -79,7 +79,8 @@ struct Standing {
 
 impl App {
     /// Holds all rows against the log; where they differ, folds it into fresh ones and swaps them in. Everything goes on
-    /// meanwhile; writers wait only while the last events are folded and differences replaced.
+    /// meanwhile; writers wait only while the last events are folded and differences replaced. Where there are no rows at all,
+    /// these are made at once.
     ///
     /// # Errors
     /// When the database does not answer: then nothing is swapped. An event of a type that this version doesn't know halts
@@ -97,6 +98,9 @@ impl App {
         self.store.snapshots().forget().await?;
         if let Some(sound) = self.hold_rows_against(&|done, of| tell(Phase::Comparing, done, of)).await? {
             return self.with_work(sound).await;
+        }
+        if let Some(filled) = self.fill(tell).await? {
+            return self.with_work(filled).await;
         }
         let (mut fold, mut staging, mut position);
         loop {
@@ -116,6 +120,42 @@ impl App {
                 break;
             }
         }
+        self.open_projects(&mut fold).await?;
+        fold.finish(&mut staging);
+        staging.flush().await?;
+        let tables = staging.swap(&fold.halted, |done, of| tell(Phase::Replacing, done, of)).await?;
+        let Fold { damaged, unread: halted, .. } = fold;
+        self.with_work(Rebuilt { events: position, tables, work_found: 0, damaged, halted }).await
+    }
+
+    /// Folds the log into tables in which nothing is, as after a loss: nothing is to be compared or replaced. Writers wait, who
+    /// could decide nothing on empty tables. `None` where there is something in them, or the log has what needs more than that: a
+    /// thing that begins twice, what can't be judged, what is erased meanwhile.
+    async fn fill(&self, tell: &(impl Fn(Phase, i64, i64) + Sync)) -> Result<Option<Rebuilt>, ReadError> {
+        let Some(mut filling) = self.store.fill().await? else { return Ok(None) };
+        let mut snapshot = self.store.snapshot().await?;
+        let filled = async {
+            let (mut fold, position) =
+                self.fold_all(&mut snapshot, &mut filling, &|done, of| tell(Phase::Folding, done, of)).await?;
+            let position = self.fold_on(position, &mut fold, &mut filling).await?;
+            self.open_projects(&mut fold).await?;
+            fold.finish(&mut filling);
+            let keys = snapshot.keys();
+            snapshot.close().await?;
+            if !fold.is_whole() || self.store.subjects().there(&keys).await?.len() < keys.len() {
+                return Ok(None);
+            }
+            let (tables, damaged) = (filling.finish().await?, fold.damaged);
+            Ok(Some(Rebuilt { events: position, tables, work_found: 0, damaged, halted: Vec::new() }))
+        };
+        match filled.await {
+            Err(ReadError::Database(sqlx::Error::Database(e))) if e.is_unique_violation() => Ok(None),
+            filled => filled,
+        }
+    }
+
+    /// Opens what of the private texts of settings is left; they are folded as they are recorded.
+    async fn open_projects(&self, fold: &mut Fold) -> Result<(), ReadError> {
         for (id, (position, value)) in std::mem::take(&mut fold.projects) {
             match self.store.opened(Seen { position, value }).await {
                 Ok(Seen { position, value }) => drop(fold.projects.insert(id, (position, value))),
@@ -123,11 +163,7 @@ impl App {
                 Err(why) => fold.leave_out(&Unread { position, stream: id.0, correlation: id.0, why }),
             }
         }
-        fold.finish(&mut staging);
-        staging.flush().await?;
-        let tables = staging.swap(&fold.halted, |done, of| tell(Phase::Replacing, done, of)).await?;
-        let Fold { damaged, unread: halted, .. } = fold;
-        self.with_work(Rebuilt { events: position, tables, work_found: 0, damaged, halted }).await
+        Ok(())
     }
 
     /// Asks for owed work that no job stands for.
@@ -191,23 +227,23 @@ impl App {
     }
 
     /// Folds what came after a position.
-    async fn fold_on(&self, mut position: i64, fold: &mut Fold, staging: &mut Staging) -> Result<i64, ReadError> {
+    async fn fold_on<R: Rows>(&self, mut position: i64, fold: &mut Fold, into: &mut R) -> Result<i64, ReadError> {
         let log = self.store.log();
         loop {
             let page = log.after(position, PAGE).await?;
             let Some(last) = page.last() else { break };
             position = last.as_ref().map_or_else(|unread| unread.position, |recorded| recorded.position);
-            self.fold_page(page, fold, staging).await?;
-            staging.write().await?;
+            self.fold_page(page, fold, into).await?;
+            into.write().await?;
         }
         Ok(position)
     }
 
-    async fn fold_page(
+    async fn fold_page<R: Rows>(
         &self,
         page: Vec<Result<Recorded, Unread>>,
         fold: &mut Fold,
-        staging: &mut Staging,
+        into: &mut R,
     ) -> Result<(), ReadError> {
         for read in page {
             let recorded = match read {
@@ -222,7 +258,7 @@ impl App {
             {
                 self.take_up(e.of.deployment_id, recorded.position, fold).await?;
             }
-            fold.apply(recorded.position, &recorded.event, staging);
+            fold.apply(recorded.position, &recorded.event, into);
         }
         Ok(())
     }

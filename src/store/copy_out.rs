@@ -62,8 +62,8 @@ impl Row<'_> {
             return Err(ReadError::Locked { position, why });
         }
         match event {
-            Event::Settings(_) => {
-                self.opener.notes_of(event.clone());
+            mut event @ Event::Settings(_) => {
+                self.opener.notes_of(&mut event);
                 Ok(event)
             }
             event => self.opener.event(position, event),

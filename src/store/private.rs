@@ -125,9 +125,9 @@ impl Opener {
     }
 
     /// Notes that of the private texts of an event that nobody opens. What only looks like one, as a variable may, is none.
-    pub(super) fn notes_of(&self, mut event: Event) {
+    pub(super) fn notes_of(&self, event: &mut Event) {
         let anybody = Subject::Operator(String::new());
-        private::event(&mut event, Some(&anybody), &mut |_, _, text| {
+        private::event(event, Some(&anybody), &mut |_, _, text| {
             self.notes(text);
             true
         });

@@ -176,6 +176,21 @@ fn an_event_that_nobody_wrote_and_whose_ids_are_none_ends_neither_audit_nor_repl
 }
 
 #[test]
+fn what_somebody_began_a_second_time_is_one_row_where_all_are_lost_too() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        let registered = s.database.text("select payload::text from event where type = 'build_registered'").await;
+        plants(s, "build_registered", "gen_random_uuid()", SYSTEM, &registered.replace('\'', "''")).await;
+        s.database.execute("truncate boundary, project, token, build, deployment").await;
+        s.app.rebuild().await.unwrap();
+        assert_eq!(s.database.count("select count(*) from build").await, 1);
+        s.presses("ana", "master-1", "Staging").await;
+        assert!(s.channel().contains("*succeeded*"), "{}", s.channel());
+    });
+}
+
+#[test]
 fn an_event_of_a_newer_program_halts_what_it_is_about_and_nothing_else() {
     story(async |s| {
         s.tampered = true;
