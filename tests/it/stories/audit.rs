@@ -198,7 +198,7 @@ fn rows_that_are_all_lost_are_made_at_once_and_whoever_comes_meanwhile_waits_for
         s.database.execute(all).await;
         let rebuilt = s.app.rebuild().await.unwrap();
         assert!(
-            rebuilt.tables.iter().all(|table| table.removed == 0 && table.written == table.rows as u64),
+            rebuilt.tables.iter().all(|table| table.removed == 0 && table.written == table.rows.cast_unsigned()),
             "{rebuilt:?}"
         );
         assert_eq!(s.database.text(rows).await, before);
