@@ -467,11 +467,13 @@ impl App {
         }
         let signer = self.keeping.signer.as_ref().ok_or_else(|| refused(ForkRefusal::NoKey))?;
         let (mut kept, mut forks, mut unusable) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut newest = Vec::new();
         for place in &self.keeping.places {
             match (place.all().await, place.forks().await) {
                 (Ok(all), Ok(decided)) => {
-                    let opened = all.iter().filter_map(|k| checkpoint::open(&k.note, &self.keeping.believed).ok());
-                    kept.extend(opened.map(|opened| ((opened.size, opened.root), opened)));
+                    let open = |kept: &Kept| checkpoint::open(&kept.note, &self.keeping.believed).ok();
+                    newest.extend(all.iter().filter(|kept| kept.file == NEWEST).filter_map(open));
+                    kept.extend(all.iter().filter_map(open).map(|opened| ((opened.size, opened.root), opened)));
                     forks.extend(decided.iter().filter_map(|k| checkpoint::open_fork(&k.note, &self.keeping.believed)));
                 }
                 (Err(e), _) | (_, Err(e)) => unusable.push(format!("{}: {e}", place.name())),
@@ -500,6 +502,8 @@ impl App {
             }
             None if closed.is_none() => return Err(refused(ForkRefusal::None)),
             None => {
+                // What closes the log is what a place calls the newest.
+                forks.retain(|fork| newest.iter().any(|newest| fork.gives_up(newest)));
                 let decided = match self.decided_and_unrecorded(forks).await? {
                     // Whoever decided did not come to the end.
                     Some(fork) => fork,

@@ -236,10 +236,7 @@ impl App {
             _ => Vec::new(),
         };
         let keys: Vec<SubjectKeyId> = std::iter::once(key).chain(others).collect();
-        let mut stories = Vec::new();
-        for key in &keys {
-            stories.extend(self.store.subjects().stories_of(*key).await?);
-        }
+        let mut stories = self.stories_of(&keys).await?;
         let under_way: HashSet<Uuid> = self.store.deployments().open().await?.into_iter().map(|id| id.0).collect();
         let people = self.store.subjects().people().await?;
         if let Some(who) = people.iter().find(|of| of.keys.contains(&key))
@@ -249,6 +246,10 @@ impl App {
             return Ok(false);
         }
         self.store.subjects().destroy(&keys).await?;
+        // Those of what was recorded under it meanwhile, too.
+        stories.extend(self.stories_of(&keys).await?);
+        stories.sort();
+        stories.dedup();
         let (mut after, mut asked) = (Duration::ZERO, HashSet::new());
         for (kind, stream, correlation) in stories {
             match kind.as_str() {
@@ -279,6 +280,15 @@ impl App {
         }
         self.rebuild().await?;
         Ok(true)
+    }
+
+    /// The builds, and what else the events are about, that name one of these keys.
+    async fn stories_of(&self, keys: &[SubjectKeyId]) -> Result<Vec<(String, Uuid, Uuid)>, sqlx::Error> {
+        let mut stories = Vec::new();
+        for key in keys {
+            stories.extend(self.store.subjects().stories_of(*key).await?);
+        }
+        Ok(stories)
     }
 
     /// Has what was erased taken out of a build's message, after a while: many such edits are not to keep those of running

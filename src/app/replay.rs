@@ -80,7 +80,7 @@ struct Standing {
 impl App {
     /// Holds all rows against the log; where they differ, folds it into fresh ones and swaps them in. Everything goes on
     /// meanwhile; writers wait only while the last events are folded and differences replaced. Where there are no rows at all,
-    /// these are made at once.
+    /// these are made at once, and nothing is recorded meanwhile.
     ///
     /// # Errors
     /// When the database does not answer: then nothing is swapped. An event of a type that this version doesn't know halts
@@ -128,8 +128,9 @@ impl App {
         self.with_work(Rebuilt { events: position, tables, work_found: 0, damaged, halted }).await
     }
 
-    /// Folds the log into tables in which nothing is, as after a loss: nothing is to be compared or replaced. Writers wait, who
-    /// could decide nothing on empty tables. `None` where there is something in them, or the log has what needs more than that: a
+    /// Folds the log into tables in which nothing is, as after a loss: nothing is to be compared or replaced. Writers, who could
+    /// decide nothing on empty tables, are kept out for as long as that takes: they wait some seconds, and are told then to try
+    /// again. `None` where there is something in them, or the log has what needs more than that: a
     /// thing that begins twice, what can't be judged, what is erased meanwhile.
     async fn fill(&self, tell: &(impl Fn(Phase, i64, i64) + Sync)) -> Result<Option<Rebuilt>, ReadError> {
         let Some(mut filling) = self.store.fill().await? else { return Ok(None) };

@@ -545,7 +545,7 @@ impl Jobs<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
-        // What was to be destroyed, and is there. Ids in events are compared as texts: what somebody planted may say anything.
+        // What was to be destroyed, and is there. What somebody planted may say anything in place of an id.
         let people = sqlx::query_scalar!(
             "select k.id from event e join subject_key k on k.id::text = e.payload->>'key'
               where e.stream_id = $1 and e.type = 'person_erased'
@@ -561,7 +561,8 @@ impl Jobs<'_> {
         .fetch_all(&self.0.pool)
         .await?;
         let outputs = sqlx::query_scalar!(
-            r#"select c.deployment_id from event e join log_chunk c on c.deployment_id::text = e.payload->'of'->>'deployment_id' and c.chunk_no = 0 and c.body is not null
+            r#"select c.deployment_id from event e cross join lateral (select e.payload->'of'->>'deployment_id' as of) said
+                 join log_chunk c on c.deployment_id = case when said.of ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then said.of::uuid end and c.chunk_no = 0 and c.body is not null
                 where e.type = 'output_erased' and e.position > (select position - 100000 from event_head)
                   and not exists (select 1 from job j where j.kind = 'erase_output' and j.key = c.deployment_id and j.state in ('ready', 'leased'))
                 group by 1"#

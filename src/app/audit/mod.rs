@@ -22,7 +22,7 @@ use super::anchors::{Anchors, Judged};
 use super::finding::{Finding, Kind};
 use super::replay::unread;
 use crate::domain::event::Event;
-use crate::domain::ids::BuildId;
+use crate::domain::ids::{BuildId, DeploymentId};
 use crate::proof::{chain, tree};
 use crate::store::copy_out::Row;
 use crate::store::log::Head;
@@ -261,6 +261,7 @@ impl Audit<'_> {
                     // It was not written by this program, whatever it is about.
                     self.report.find(Finding::at(Kind::Unreadable, row.position, causes(&why)));
                 }
+                self.output.leave_out(DeploymentId(row.header.stream_id));
                 return self.rows.leave_out(&unread(row, why));
             }
         };

@@ -17,12 +17,20 @@ pub(super) struct Output {
     seals: HashMap<DeploymentId, (i64, LogSeal)>,
     /// Deployments whose output was erased.
     erased: HashSet<DeploymentId>,
+    /// Deployments of which an event can't be read: it may be the one that seals.
+    unjudged: HashSet<DeploymentId>,
 }
 
 impl Output {
     /// The deployments that have a journal.
     pub(super) fn of(with_journal: Vec<DeploymentId>) -> Self {
-        Self { with_journal: with_journal.into_iter().collect(), seals: HashMap::new(), erased: HashSet::new() }
+        let (seals, erased, unjudged) = (HashMap::new(), HashSet::new(), HashSet::new());
+        Self { with_journal: with_journal.into_iter().collect(), seals, erased, unjudged }
+    }
+
+    /// An event of a deployment can't be read.
+    pub(super) fn leave_out(&mut self, deployment: DeploymentId) {
+        self.unjudged.insert(deployment);
     }
 
     /// One more event. What printed nothing has nothing to check, unless there are chunks that the seal does not know.
@@ -48,7 +56,7 @@ impl Output {
         is_open: impl Fn(DeploymentId) -> bool,
         report: &mut Report,
     ) -> Result<(), sqlx::Error> {
-        let Self { with_journal, seals, erased } = self;
+        let Self { with_journal, seals, erased, unjudged } = self;
         let at = |deployment: &DeploymentId| seals.get(deployment).map(|(position, _)| *position);
         let journals: HashSet<DeploymentId> = with_journal.into_iter().chain(seals.keys().copied()).collect();
         let mut journals: Vec<DeploymentId> = journals.into_iter().collect();
@@ -61,7 +69,7 @@ impl Output {
             if said.is_some() && !erased.contains(&deployment) && is_erased(app, deployment).await? {
                 said = app.store.journals().verify(deployment, seal, true).await?;
             }
-            if seal.is_none() && said.is_none() && !is_open(deployment) {
+            if seal.is_none() && said.is_none() && !is_open(deployment) && !unjudged.contains(&deployment) {
                 let is_in_log = app.store.log().begins_at(deployment.0).await?.is_some();
                 let may_be_given_up = !is_in_log && app.store.checkpoints().parting().await?.is_some();
                 let unsealed = format!("log of deployment {deployment}: no event of its end seals it");

@@ -16,10 +16,14 @@ function localize() {
 }
 localize();
 
-// What somebody chooses or writes is not taken away from them.
+// What somebody chose or wrote is not taken away from them.
 function isWriting() {
-  const fields = [...document.querySelectorAll("#renewed input:not([type=hidden]), #renewed select")];
-  return fields.some((field) => field === document.activeElement || (field.value ?? "") !== (field.defaultValue ?? field.value));
+  const written = [...document.querySelectorAll("#renewed input:not([type=hidden])")];
+  const choices = [...document.querySelectorAll("#renewed select option")];
+  return (
+    written.some((field) => field.value !== field.defaultValue) ||
+    choices.some((option) => option.selected !== option.defaultSelected)
+  );
 }
 
 let busy = false;
@@ -34,7 +38,9 @@ async function renew() {
     if (now.isEqualNode(shown)) return;
     shown = now;
     const open = [...document.querySelectorAll("#renewed details[open]")].map((details) => details.id);
+    const field = document.activeElement?.closest("#renewed input, #renewed select")?.name;
     document.getElementById("renewed").replaceWith(page.getElementById("renewed"));
+    if (field) document.querySelector(`#renewed [name="${CSS.escape(field)}"]`)?.focus();
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
     document.title = page.title;
     document.querySelector("link[rel=icon]").href = page.querySelector("link[rel=icon]").getAttribute("href");

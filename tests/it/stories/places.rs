@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::Command;
 
+use axum::http::StatusCode;
 use coolops::app::finding::Kind;
 use coolops::places::Place;
 
@@ -289,6 +290,46 @@ fn checkpoints_are_kept_in_a_bucket() {
         assert!(!said.contains("hunter2"), "{said}");
         assert_eq!(std::fs::read_to_string(anchored.folder.join("checkpoint")).unwrap(), newer);
         s.tampered = true;
+    });
+}
+
+/// A bucket with object lock: it takes nothing that has no checksum. It shows nothing of what it has.
+async fn locked_bucket(request: axum::extract::Request) -> axum::response::Response {
+    use axum::response::IntoResponse;
+    let has_checksum = request.headers().contains_key("x-amz-checksum-sha256");
+    let is_list = request.uri().query().is_some_and(|query| query.contains("list-type"));
+    match request.method().as_str() {
+        "PUT" if has_checksum => (StatusCode::OK, [("etag", "\"7\"")]).into_response(),
+        "PUT" => StatusCode::BAD_REQUEST.into_response(),
+        _ if is_list => {
+            "<ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
+                .into_response()
+        }
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+#[test]
+fn a_bucket_with_object_lock_takes_checkpoints() {
+    story(async |s| {
+        deployed(s).await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(locked_bucket)).await });
+        let anchored = Anchored::new(s);
+        let with = [
+            ("COOLOPS_CHECKPOINT_KEY", anchored.private.as_str()),
+            ("COOLOPS_CHECKPOINTS", "s3://b/log"),
+            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ENDPOINT", address.as_str()),
+            ("AWS_ALLOW_HTTP", "true"),
+        ];
+        let (code, told, said) = s.coolops_with(&["audit", "checkpoint"], &with);
+        assert_eq!(code, 0, "{told}{said}");
+        let places = s.app.store.checkpoints().places().await.unwrap();
+        assert_eq!(places[0].problem, None);
     });
 }
 

@@ -438,12 +438,14 @@ fn output_is_put_under_a_deployment_that_never_printed() {
         // Its inner chain is right, and no event of an end seals it.
         changes(
             s,
-            "insert into log_chunk select (r).* from (
-               select json_populate_record(c, json_build_object('deployment_id', '00000000-0000-4000-8000-000000000007')) as r from log_chunk c
-                where chunk_no = 0 limit 1) planted;
-             update log_chunk set chain_hash = sha256(sha256(uuid_send(deployment_id)) || convert_to(envelope::text, 'UTF8')) where false",
+            "insert into log_chunk select (json_populate_record(c, json_build_object('deployment_id', id, 'chain_hash',
+                 sha256('\\x03'::bytea || sha256('coolops-journal'::bytea || uuid_send(id)) || convert_to(c.envelope::text, 'UTF8'))))).*
+               from log_chunk c cross join (values ('00000000-0000-4000-8000-000000000007'::uuid)) planted (id) where c.chunk_no = 0 limit 1",
         )
         .await;
+        let (_, told, _) = s.coolops(&["audit", "verify"]);
+        let unsealed = "log of deployment 00000000-0000-4000-8000-000000000007: no event of its end seals it";
+        assert!(told.contains(unsealed), "{told}");
         None
     });
 }
