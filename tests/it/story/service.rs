@@ -54,11 +54,17 @@ pub fn service_story(script: &str, rust_log: &str, tell: impl AsyncFnOnce(&mut S
 }
 
 /// A port for a process that is started, and perhaps started again, later. Not one of those that the kernel gives to
-/// whoever connects: such a connection of any test may have it by then.
+/// whoever connects: such a connection of any test may have it by then. Nor does another test get it before this one's process
+/// ends, also while nobody listens: it is held by a socket of its name, which is in no file system.
 pub fn free_port() -> u16 {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
     loop {
         let port = 10_000 + u16::from_le_bytes(keys::random::<2>()) % 20_000;
+        let name = SocketAddr::from_abstract_name(format!("coolops-test-port-{port}")).unwrap();
+        let Ok(held) = UnixListener::bind_addr(&name) else { continue };
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            std::mem::forget(held);
             return port;
         }
     }
