@@ -1,8 +1,8 @@
 //! Postgres: the only SQL in the program.
 //!
-//! It moves names, numbers and JSON. **Invariant:** nothing here matches on an event's type, and the only way to write
-//! the log is [`append`](mod@append). Everything else is derived from the log, or is owed work that may be lost and
-//! found again.
+//! It moves names, numbers and JSON. **Invariant:** nothing here decides by an event's type (statements select by it what they
+//! are asked for), and the only way to write the log is [`append`](mod@append). Everything else is derived from the log, or is
+//! owed work that may be lost and found again.
 
 pub mod append;
 pub mod checkpoints;

@@ -138,15 +138,15 @@ impl Store {
     /// When the database does not answer.
     pub async fn fill(&self) -> Result<Option<Filling>, sqlx::Error> {
         let mut connection = self.bulk().await?;
-        lock_tables(&mut connection).await?;
-        for Table { name, .. } in TABLES {
-            let is_empty = format!("select not exists (select from {name})");
-            if !sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(is_empty)).fetch_one(&mut connection).await? {
-                connection.close().await?;
-                return Ok(None);
+        // Where there is something, which is nearly always, nobody is kept out to see that.
+        if are_empty(&mut connection).await? {
+            lock_tables(&mut connection).await?;
+            if are_empty(&mut connection).await? {
+                return Ok(Some(Filling { copying: Copying::over(connection, ""), rows: BTreeMap::new() }));
             }
         }
-        Ok(Some(Filling { copying: Copying::over(connection, ""), rows: BTreeMap::new() }))
+        connection.close().await?;
+        Ok(None)
     }
 }
 
@@ -200,6 +200,12 @@ async fn copy_in(connection: &mut PgConnection, prefix: &str, mut batch: Batch) 
 /// Runs a statement made of the names of tables and columns; tells how many rows it was about.
 async fn run(connection: &mut PgConnection, statement: String) -> Result<u64, sqlx::Error> {
     sqlx::query(sqlx::AssertSqlSafe(statement)).execute(connection).await.map(|done| done.rows_affected())
+}
+
+/// Whether there is nothing in any of the tables.
+async fn are_empty(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let nothing = TABLES.map(|Table { name, .. }| format!("not exists (select from {name})")).join(" and ");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select {nothing}"))).fetch_one(connection).await
 }
 
 /// Begins a transaction, and keeps writers out of the tables until its end.
