@@ -14,6 +14,7 @@ pub mod dialogs;
 pub mod erasure;
 pub mod finding;
 mod folding;
+pub mod forks;
 pub mod history;
 pub mod installation;
 pub mod lock_commands;
