@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::slack_calls::Paces;
-use super::sweep_slack::Sweeper;
+use super::sweep_slack::{self, Sweeper};
 use crate::app::App;
 use crate::domain::ids::LockableId;
 use crate::domain::react::Task;
@@ -50,7 +50,7 @@ const CHORES: [(Chore, Duration); 6] = [
     (Chore::SweepContainers, Duration::from_secs(30)),
     (Chore::AskAfterGroups, Duration::from_mins(1)),
     (Chore::RemindOfLocks, Duration::from_mins(5)),
-    (Chore::SweepSlack, Duration::from_hours(1)),
+    (Chore::SweepSlack, sweep_slack::EVERY),
 ];
 
 /// When each chore was done last, by this process.
@@ -132,9 +132,9 @@ pub(super) async fn forget(app: &App) {
     }
 }
 
-/// Holds what Slack shows against what it was sent.
+/// Holds what Slack shows against what it was sent; one process does it for all.
 pub(super) async fn sweep_slack(sweeper: &mut Sweeper, app: &App, slack: &Slack, paces: &Paces) {
-    if let Err(e) = sweeper.sweep(app, slack, paces).await {
+    if let Err(e) = sweeper.sweep_in_turn(app, slack, paces).await {
         tracing::warn!(error = format!("{e:#}"), "what Slack shows can't be held against what it was sent");
     }
 }

@@ -5,6 +5,7 @@
 //! lost.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 
@@ -18,6 +19,13 @@ use crate::slack::shown::Of;
 const WEEK: TimeDelta = TimeDelta::days(7);
 const DAY: TimeDelta = TimeDelta::days(1);
 
+/// How often Slack is looked through.
+pub(super) const EVERY: Duration = Duration::from_hours(1);
+/// For so long no other process does it. Less than the period: whoever did it last, and knows what it found, is due again
+/// while nobody else has taken it.
+const TAKEN_FOR: Duration = Duration::from_mins(55);
+const SCOPE: &str = "sweep_slack";
+
 /// What earlier sweeps had made right, by channel.
 #[derive(Debug, Default)]
 pub struct Sweeper {
@@ -28,6 +36,27 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
+    /// Looks through all channels as [`Sweeper::sweep`] does, unless another process has done it within the hour: `None` then.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn sweep_in_turn(
+        &mut self,
+        app: &App,
+        slack: &Slack,
+        paces: &Paces,
+    ) -> anyhow::Result<Option<Vec<Found>>> {
+        if !app.store.paces().take(SCOPE, TAKEN_FOR).await? {
+            return Ok(None);
+        }
+        let swept = self.sweep(app, slack, paces).await;
+        // What did not come to its end is for whoever is due next.
+        if swept.is_err() || self.stopped_at.is_some() {
+            app.store.paces().give_back(SCOPE).await?;
+        }
+        swept.map(Some)
+    }
+
     /// Looks through all channels. Tells what is new; what of that can be made right is on its way then.
     ///
     /// # Errors

@@ -252,6 +252,34 @@ impl Paces<'_> {
         Ok(row.map(|r| r.reason.map_or(Pause::NoClearAnswer { calls: r.failures }, Pause::Refused)))
     }
 
+    /// Takes what one process at a time does, for so long; `false` where another one has taken it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn take(self, scope: &str, for_so_long: Duration) -> Result<bool, sqlx::Error> {
+        let taken = sqlx::query!(
+            "insert into rate_bucket as b (scope, tat, blocked_until) values ($1, coolops_now(), coolops_now() + $2::interval)
+             on conflict (scope) do update set blocked_until = excluded.blocked_until
+              where b.blocked_until is null or b.blocked_until <= coolops_now()",
+            scope,
+            interval(for_so_long)
+        )
+        .execute(&self.0.work)
+        .await?;
+        Ok(taken.rows_affected() == 1)
+    }
+
+    /// Lets whoever comes next have what was taken.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn give_back(self, scope: &str) -> Result<(), sqlx::Error> {
+        sqlx::query!("update rate_bucket set blocked_until = null where scope = $1", scope)
+            .execute(&self.0.work)
+            .await
+            .map(|_| ())
+    }
+
     /// Closes a scope for everybody, as a 429 demands.
     ///
     /// # Errors

@@ -167,6 +167,32 @@ fn what_slack_shows_is_looked_at_now_and_then_without_anybody_asking() {
 }
 
 #[test]
+fn of_several_processes_one_looks_at_what_slack_shows() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let slack = Slack::new(&s.standin.api_url(), &"xoxb-test".to_owned().into()).unwrap();
+        let (mut one, mut other, paces) = (Sweeper::default(), Sweeper::default(), Paces::unbounded());
+        assert_eq!(one.sweep_in_turn(&s.app, &slack, &paces).await.unwrap(), Some(vec![]));
+        s.standin.workspace().channels[0].messages[0].text = "something else".to_owned();
+        let asked = || s.standin.workspace().calls.iter().filter(|call| call.method == "conversations.history").count();
+        let before = asked();
+        assert_eq!(other.sweep_in_turn(&s.app, &slack, &paces).await.unwrap(), None);
+        assert_eq!(asked(), before, "nobody asks Slack twice");
+        // An hour later the one that did it last is gone.
+        let later = "update rate_bucket set blocked_until = blocked_until - interval '1 h' where scope = 'sweep_slack'";
+        s.database.execute(later).await;
+        let found = other.sweep_in_turn(&s.app, &slack, &paces).await.unwrap().expect("it is its turn");
+        assert_eq!(found.iter().map(|one| one.wrong).collect::<Vec<_>>(), [Wrong::Edited]);
+        assert_eq!(one.sweep_in_turn(&s.app, &slack, &paces).await.unwrap(), None);
+        // Who had to stop leaves it to the next.
+        s.database.execute(later).await;
+        s.standin.workspace().plan("conversations.history", Fault::RateLimited(30), 1);
+        assert_eq!(one.sweep_in_turn(&s.app, &slack, &paces).await.unwrap(), Some(vec![]));
+        assert!(other.sweep_in_turn(&s.app, &slack, &paces).await.unwrap().is_some(), "it is due, and nobody has it");
+    });
+}
+
+#[test]
 fn of_a_channel_that_shows_too_much_the_last_day_is_looked_at() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
