@@ -4,7 +4,6 @@
 
 use std::convert::Infallible;
 
-use super::lock_commands::locks_of;
 use super::presses::Cancelled;
 use super::way_back::{BUILDS_SHOWN, Before, Question};
 use super::{App, CommandError};
@@ -27,8 +26,23 @@ use crate::store::directory::Announced;
 /// Projects whose environments an answer shows; of more it names the others.
 const PROJECTS_SHOWN: usize = 10;
 
-/// What a command leads to; the inner error is an answer too.
-pub(super) type Answered<T = Answer> = Result<Result<T, Misunderstood>, CommandError<Infallible>>;
+/// What a command leads to; that it is not understood is answered too.
+pub(super) type Answered = Result<Answer, CommandError<Misunderstood>>;
+
+impl From<Misunderstood> for CommandError<Misunderstood> {
+    fn from(misunderstood: Misunderstood) -> Self {
+        Self::Refused(misunderstood)
+    }
+}
+
+impl From<CommandError<Infallible>> for CommandError<Misunderstood> {
+    fn from(error: CommandError<Infallible>) -> Self {
+        match error.refusal() {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+}
 
 /// The environment with this id, archived or not, among those of a channel.
 fn place_of(projects: &[Project], id: EnvironmentId) -> Option<Place<'_>> {
@@ -59,7 +73,7 @@ impl App {
             return Ok(Answer::Nothing(sentence.to_owned()));
         }
         let answered = match command {
-            Command::Help | Command::Notify(_) => Ok(Ok(Answer::Help)),
+            Command::Help | Command::Notify(_) => Ok(Answer::Help),
             Command::Status(named) => self.told_status(&projects, &named).await,
             Command::Builds(named) => self.told_builds(&projects, &named).await,
             Command::Deploy { build, place } => self.told_to_deploy(&projects, sent, id, &build, &place).await,
@@ -71,26 +85,20 @@ impl App {
                 self.told_to_lock(&projects, &place, lock).await
             }
             Command::Unlock(place) => self.told_to_unlock(&projects, &place, sent.by.clone()).await,
-            Command::Locks => {
-                let everything = self.installation_anew().await?.value.lock.clone();
-                Ok(Ok(locks_of(&projects, everything)))
-            }
+            Command::Locks => self.told_locks(&projects).await,
             Command::Who(place) => self.told_who(&projects, &place, &sent.by).await,
         };
-        Ok(answered?.unwrap_or_else(Answer::Misunderstood))
+        answered.or_else(|e| e.refusal().map(Answer::Misunderstood))
     }
 
     async fn told_who(&self, projects: &[Project], named: &str, by: &Person) -> Answered {
-        let place = match command::place(projects, named, |place| format!("who {place}")) {
-            Ok(place) => place,
-            Err(misunderstood) => return Ok(Err(misunderstood)),
-        };
+        let place = command::place(projects, named, |place| format!("who {place}"))?;
         let rights = place.environment.rights.clone();
         let installation = self.installation_anew().await?;
         let known = self.known(&installation.value, std::slice::from_ref(&rights), by).await?;
         let own = Right::ALL.map(|right| (right, rights.may(right, by, &known)));
         let rights = rights.with_administrators(&installation.value.administrators);
-        Ok(Ok(Answer::Who { environment: place.environment.name.clone(), rights, own: own.to_vec() }))
+        Ok(Answer::Who { environment: place.environment.name.clone(), rights, own: own.to_vec() })
     }
 
     /// Somebody chooses what they are told directly, or asks what that is; in any channel.
@@ -137,24 +145,19 @@ impl App {
 
     async fn told_status(&self, projects: &[Project], named: &str) -> Answered {
         if named.is_empty() {
-            return Ok(Ok(self.whereabouts_of(projects, None).await?));
+            return Ok(self.whereabouts_of(projects, None).await?);
         }
-        match command::project(projects, "status", named) {
-            Ok(project) => Ok(Ok(self.whereabouts_of(projects, Some(project.id)).await?)),
-            Err(misunderstood) => Ok(Err(misunderstood)),
-        }
+        let project = command::project(projects, "status", named)?;
+        Ok(self.whereabouts_of(projects, Some(project.id)).await?)
     }
 
     async fn told_builds(&self, projects: &[Project], named: &str) -> Answered {
-        let project = match command::project(projects, "builds", named) {
-            Ok(project) => project,
-            Err(misunderstood) => return Ok(Err(misunderstood)),
-        };
+        let project = command::project(projects, "builds", named)?;
         let links = self.keys.links(&project.link_key);
         let page = |build: &Announced| links.as_ref().map(|links| build_url(&self.public_url, links, build.id));
         let newest = self.store.directory().builds_like(project.id, "", BUILDS_SHOWN).await?;
         let builds = newest.into_iter().map(|b| (b.name.clone(), b.at, page(&b))).collect();
-        Ok(Ok(Answer::Builds { project: project.name.clone(), builds }))
+        Ok(Answer::Builds { project: project.name.clone(), builds })
     }
 
     pub(super) fn log_of(&self, project: &Project, id: DeploymentId) -> Option<String> {
@@ -169,14 +172,8 @@ impl App {
         named: &str,
         where_to: &str,
     ) -> Answered {
-        let place = match command::place(projects, where_to, |place| format!("deploy {named} to {place}")) {
-            Ok(place) => place,
-            Err(misunderstood) => return Ok(Err(misunderstood)),
-        };
-        let build = match self.build_named(place, named, |build| format!("deploy {build} to {where_to}")).await? {
-            Ok(build) => build,
-            Err(misunderstood) => return Ok(Err(misunderstood)),
-        };
+        let place = command::place(projects, where_to, |place| format!("deploy {named} to {place}"))?;
+        let build = self.build_named(place, named, |build| format!("deploy {build} to {where_to}")).await??;
         let request = RequestDeployment {
             deployment_id: id,
             build_id: build.id,
@@ -184,7 +181,7 @@ impl App {
             requested_by: sent.by.clone().into(),
             pressed: Some(Pressed { channel: sent.channel.clone(), foreign: false }),
         };
-        Ok(Ok(self.deploy_or_ask(place, build, request).await?))
+        Ok(self.deploy_or_ask(place, build, request).await?)
     }
 
     /// Deploys a build, or asks back first: where the environment is protected, or runs a newer build.
@@ -277,16 +274,13 @@ impl App {
         named: &str,
         reason: Option<String>,
     ) -> Answered {
-        let place = match command::place(projects, named, |place| format!("cancel {place}")) {
-            Ok(place) => place,
-            Err(misunderstood) => return Ok(Err(misunderstood)),
-        };
+        let place = command::place(projects, named, |place| format!("cancel {place}"))?;
         let environment = place.environment.name.clone();
         let open = self.standing(place).await?.map(|s| s.open).unwrap_or_default();
         let one = match &open[..] {
-            [] => return Ok(Ok(Answer::Nothing(format!("Nothing is on its way to {environment}.")))),
+            [] => return Ok(Answer::Nothing(format!("Nothing is on its way to {environment}."))),
             [one] => one.deployment.clone(),
-            _ => return Ok(Ok(Answer::Which { environment, open })),
+            _ => return Ok(Answer::Which { environment, open }),
         };
         let cancel = CancelDeployment {
             deployment_id: one.of.deployment_id,
@@ -295,31 +289,25 @@ impl App {
             channel: sent.channel.clone(),
             foreign: false,
         };
-        Ok(Ok(match self.cancel(id, cancel).await? {
+        Ok(match self.cancel(id, cancel).await? {
             Cancelled::Yes => Answer::Stopped { build: one.build_name, environment },
             Cancelled::Refused | Cancelled::Unknown => Answer::Silence,
-        }))
+        })
     }
 
     async fn told_to_roll_back(&self, projects: &[Project], named: &str) -> Answered {
-        let place = match command::place(projects, named, |place| format!("rollback {place}")) {
-            Ok(place) => place,
-            Err(misunderstood) => return Ok(Err(misunderstood)),
-        };
-        Ok(Ok(self.offer_rollback(place).await?))
+        let place = command::place(projects, named, |place| format!("rollback {place}"))?;
+        Ok(self.offer_rollback(place).await?)
     }
 
     async fn told_logs(&self, projects: &[Project], named: &str) -> Answered {
-        let place = match command::place(projects, named, |place| format!("logs {place}")) {
-            Ok(place) => place,
-            Err(misunderstood) => return Ok(Err(misunderstood)),
-        };
+        let place = command::place(projects, named, |place| format!("logs {place}"))?;
         let standing = self.standing(place).await?;
         let Some(newest) = standing.as_ref().and_then(newest_of) else {
             let sentence = format!("Nothing was deployed to {} yet.", place.environment.name);
-            return Ok(Ok(Answer::Nothing(sentence)));
+            return Ok(Answer::Nothing(sentence));
         };
         let url = self.log_of(place.project, newest.deployment.of.deployment_id);
-        Ok(Ok(Answer::Log { deployment: Box::new(newest.clone()), url }))
+        Ok(Answer::Log { deployment: Box::new(newest.clone()), url })
     }
 }

@@ -26,19 +26,18 @@ fn answered(
     what: &str,
     answer: impl FnOnce(Lock) -> Answer,
 ) -> Result<Answer, CommandError<Infallible>> {
-    match changed {
-        Ok(lock) => Ok(answer(lock)),
-        Err(CommandError::Refused(LockRefusal::Theirs { lock, .. })) => {
-            Ok(Answer::TheirLock { what: what.to_owned(), id: target.id(), lock: *lock })
-        }
-        Err(CommandError::Refused(refusal)) => Ok(Answer::Nothing(sentence(&refusal))),
-        Err(CommandError::Unavailable(e)) => Err(CommandError::Unavailable(e)),
-        Err(CommandError::Impossible(e)) => Err(CommandError::Impossible(e)),
-    }
+    Ok(match changed {
+        Ok(lock) => answer(lock),
+        Err(e) => match e.refusal()? {
+            LockRefusal::Theirs { lock, .. } => {
+                Answer::TheirLock { what: what.to_owned(), id: target.id(), lock: *lock }
+            }
+            refusal => Answer::Nothing(sentence(&refusal)),
+        },
+    })
 }
 
-/// The locks of a channel's projects, that of everything before them.
-pub(super) fn locks_of(projects: &[Project], everything: Option<Lock>) -> Answer {
+fn locks_of(projects: &[Project], everything: Option<Lock>) -> Answer {
     let of = |project: &Project| {
         let named = |name: &str| if projects.len() == 1 { name.to_owned() } else { format!("{} {name}", project.name) };
         let open = project.open_environments();
@@ -65,27 +64,25 @@ impl App {
     }
 
     pub(super) async fn told_to_lock(&self, projects: &[Project], named: &str, lock: Lock) -> Answered {
-        let (target, what) = match Self::target_named(projects, named, "lock") {
-            Ok(named) => named,
-            Err(misunderstood) => return Ok(Err(misunderstood)),
-        };
-        Ok(Ok(match self.lock(target, lock).await {
+        let (target, what) = Self::target_named(projects, named, "lock")?;
+        Ok(match self.lock(target, lock).await {
             Ok(lock) => Answer::Locked { what, id: target.id(), lock },
             // Whoever wants it for themselves is not asked whether it shall be taken from another.
-            Err(CommandError::Refused(refusal)) => Answer::Nothing(sentence(&refusal)),
-            Err(CommandError::Unavailable(e)) => return Err(CommandError::Unavailable(e)),
-            Err(CommandError::Impossible(e)) => return Err(CommandError::Impossible(e)),
-        }))
+            Err(e) => Answer::Nothing(sentence(&e.refusal::<Misunderstood>()?)),
+        })
     }
 
     pub(super) async fn told_to_unlock(&self, projects: &[Project], named: &str, by: Person) -> Answered {
-        let (target, what) = match Self::target_named(projects, named, "unlock") {
-            Ok(named) => named,
-            Err(misunderstood) => return Ok(Err(misunderstood)),
-        };
+        let (target, what) = Self::target_named(projects, named, "unlock")?;
         let unlocked = self.unlock(target, &Unlocking::Own(by.clone().into())).await;
         let answer = |lock| Answer::Unlocked { what: what.clone(), lock, by: by.clone() };
-        Ok(Ok(answered(unlocked, target, &what, answer)?))
+        Ok(answered(unlocked, target, &what, answer)?)
+    }
+
+    /// The locks of a channel's projects, that of everything before them.
+    pub(super) async fn told_locks(&self, projects: &[Project]) -> Answered {
+        let everything = self.installation_anew().await?.value.lock.clone();
+        Ok(locks_of(projects, everything))
     }
 
     /// What a button on a lock is about, where it may be pressed: in the channel of its project, and wherever its own

@@ -122,12 +122,10 @@ impl App {
     /// When the database is away.
     pub async fn end_lock(&self, id: LockableId) -> Result<Option<Duration>, CommandError<Infallible>> {
         let Some(target) = self.lockable(id).await? else { return Ok(None) };
-        match self.unlock_if(target, &Unlocking::RanOut).await {
-            Ok(_) => {}
+        if let Err(e) = self.unlock_if(target, &Unlocking::RanOut).await {
             // Nothing that runs out by itself is refused.
-            Err(CommandError::Refused(_)) => return Ok(None),
-            Err(CommandError::Unavailable(e)) => return Err(CommandError::Unavailable(e)),
-            Err(CommandError::Impossible(e)) => return Err(CommandError::Impossible(e)),
+            e.refusal()?;
+            return Ok(None);
         }
         let around = self.around_anew(target.project()).await?;
         let until = target.in_what(&around).and_then(Lockable::lock_there).and_then(|lock| lock.until);
@@ -142,11 +140,8 @@ impl App {
         environment: EnvironmentId,
     ) -> Result<(), CommandError<R>> {
         for lockable in [environment.into(), project.into(), LockableId::everything()] {
-            match self.end_lock(lockable).await {
-                Ok(_) => {}
-                Err(CommandError::Unavailable(e)) => return Err(CommandError::Unavailable(e)),
-                Err(CommandError::Impossible(e)) => return Err(CommandError::Impossible(e)),
-                Err(CommandError::Refused(never)) => match never {},
+            if let Err(e) = self.end_lock(lockable).await {
+                match e.refusal()? {}
             }
         }
         Ok(())

@@ -122,6 +122,20 @@ pub enum CommandError<R: std::error::Error> {
     Impossible(Cause),
 }
 
+impl<R: std::error::Error> CommandError<R> {
+    /// The refusal; whatever else was in the way is still in it.
+    ///
+    /// # Errors
+    /// Whatever was no refusal, as it was.
+    pub fn refusal<S: std::error::Error>(self) -> Result<R, CommandError<S>> {
+        match self {
+            Self::Refused(refusal) => Ok(refusal),
+            Self::Unavailable(cause) => Err(CommandError::Unavailable(cause)),
+            Self::Impossible(cause) => Err(CommandError::Impossible(cause)),
+        }
+    }
+}
+
 /// What is in the way of a command, with its own causes.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 

@@ -63,13 +63,13 @@ impl App {
                 let reason = StopReason::Person { by: person, reason: command.reason.clone() };
                 match self.stop(of.deployment_id, &reason, &actor).await {
                     Ok(_) => Ok(()),
-                    Err(CommandError::Refused(StepError::Stop(refusal))) => Err(refusal),
-                    Err(CommandError::Refused(StepError::NoDeployment(_))) => return Ok(Cancelled::Unknown),
-                    Err(CommandError::Refused(e @ (StepError::Wrong(_) | StepError::Fenced))) => {
-                        return Err(CommandError::Impossible(e.into()));
-                    }
-                    Err(CommandError::Unavailable(e)) => return Err(CommandError::Unavailable(e)),
-                    Err(CommandError::Impossible(e)) => return Err(CommandError::Impossible(e)),
+                    Err(e) => match e.refusal()? {
+                        StepError::Stop(refusal) => Err(refusal),
+                        StepError::NoDeployment(_) => return Ok(Cancelled::Unknown),
+                        e @ (StepError::Wrong(_) | StepError::Fenced) => {
+                            return Err(CommandError::Impossible(e.into()));
+                        }
+                    },
                 }
             }
             Err(refusal) => Err(refusal),
@@ -187,9 +187,7 @@ impl App {
             Ok(Ok(Event::Deployment(DeploymentEvent::Requested(requested)))) => Ok(requested),
             Ok(Ok(_)) => Err(too_busy()),
             Ok(Err(refusal)) => Err(CommandError::Refused(Refused(refusal))),
-            Err(CommandError::Unavailable(e)) => Err(CommandError::Unavailable(e)),
-            Err(CommandError::Impossible(e)) => Err(CommandError::Impossible(e)),
-            Err(CommandError::Refused(never)) => match never {},
+            Err(e) => match e.refusal()? {},
         }
     }
 

@@ -115,11 +115,9 @@ impl App {
     ) -> Result<(), Refused> {
         for environment in environments {
             if let Some(what) = project.archived(environment.id) {
-                self.end_waiting(environment.id, &what, actor).await.map_err(|e| match e {
-                    CommandError::Impossible(cause) => CommandError::Impossible(cause),
-                    CommandError::Unavailable(cause) => CommandError::Unavailable(cause),
-                    CommandError::Refused(step) => CommandError::Unavailable(step.into()),
-                })?;
+                self.end_waiting(environment.id, &what, actor)
+                    .await
+                    .or_else(|e| Err(CommandError::Unavailable(e.refusal()?.into())))?;
                 self.erase_superseded(project.id, environment.id).await?;
             }
         }

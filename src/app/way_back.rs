@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 
-use super::commands::Answered;
 use super::{App, CommandError};
 use crate::domain::deployment::Deployment;
 use crate::domain::ids::BuildId;
@@ -42,7 +41,7 @@ impl App {
         place: Place<'_>,
         named: &str,
         form: impl Fn(&str) -> String,
-    ) -> Answered<Announced> {
+    ) -> Result<Result<Announced, Misunderstood>, CommandError<Infallible>> {
         let directory = self.store.directory();
         let newest = directory.builds_like(place.project.id, "", BUILDS_SHOWN).await?;
         if command::is_latest(named) {

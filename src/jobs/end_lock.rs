@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::Outcome;
-use crate::app::{App, CommandError};
+use crate::app::App;
 use crate::domain::ids::LockableId;
-use crate::telemetry::causes;
 
 /// The job comes back so often: the lock may have another end by then, or be another one, and clocks are set.
 const LOOK: Duration = Duration::from_secs(10);
@@ -19,8 +18,6 @@ pub async fn perform(app: &App, lockable: LockableId) -> anyhow::Result<Outcome>
         // It was taken away, or has no end, or is over: nothing is left to be seen to.
         Ok(None) => Ok(Outcome::Done),
         Ok(Some(left)) => Ok(Outcome::Later(left.min(LOOK), None)),
-        Err(CommandError::Unavailable(e)) => Ok(Outcome::Later(Duration::from_secs(1), Some(causes(&*e)))),
-        Err(CommandError::Impossible(e)) => Ok(Outcome::Later(Duration::from_mins(1), Some(causes(&*e)))),
-        Err(CommandError::Refused(never)) => match never {},
+        Err(e) => Ok(e.into()),
     }
 }

@@ -26,7 +26,9 @@ pub mod sync_message;
 
 use std::time::Duration;
 
+use crate::app::CommandError;
 use crate::domain::react::TaskKind;
+use crate::telemetry::causes;
 
 /// What became of a claimed job.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +58,19 @@ impl Outcome {
             (Self::Later(one, of_one), Self::Later(other, _)) if one <= other => Self::Later(one, of_one),
             (Self::Later(..), outcome) | (outcome, _) => outcome,
         }
+    }
+}
+
+/// What a command that failed means for the job that gave it: it comes back.
+impl<R: std::error::Error> From<CommandError<R>> for Outcome {
+    fn from(error: CommandError<R>) -> Self {
+        let (after, problem) = match error {
+            // Somebody else was quicker: look again from the beginning.
+            CommandError::Refused(refusal) => (Duration::from_secs(1), refusal.to_string()),
+            CommandError::Unavailable(cause) => (Duration::from_secs(1), causes(&*cause)),
+            CommandError::Impossible(cause) => (Duration::from_mins(1), causes(&*cause)),
+        };
+        Self::Later(after, Some(problem))
     }
 }
 

@@ -86,10 +86,7 @@ impl From<CommandError<StepError>> for Break {
     fn from(error: CommandError<StepError>) -> Self {
         match error {
             CommandError::Refused(StepError::Fenced) => Self::Leave(Outcome::Lost),
-            // Somebody else took the step: look again from the beginning.
-            CommandError::Refused(e) => Self::Leave(Outcome::Later(Duration::from_secs(1), Some(e.to_string()))),
-            CommandError::Unavailable(e) => Self::Leave(Outcome::Later(Duration::from_secs(1), Some(causes(&*e)))),
-            CommandError::Impossible(e) => Self::Leave(Outcome::Later(Duration::from_mins(1), Some(causes(&*e)))),
+            error => Self::Leave(error.into()),
         }
     }
 }

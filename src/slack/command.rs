@@ -146,7 +146,8 @@ pub const COMMANDS: [(&str, &str, &str); 12] = [
 ];
 
 /// Why a command does nothing: what was understood, what is wrong, and the nearest correct form.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{wrong}")]
 pub struct Misunderstood {
     /// A sentence, of plain text.
     pub wrong: String,
