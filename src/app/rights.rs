@@ -17,15 +17,15 @@ use crate::slack::client::{Slack, SlackError};
 use crate::store::log::ReadError;
 use crate::store::people::Said;
 
-/// So long an answer is not asked for again.
+/// An answer this young is not asked for again.
 const FRESH: TimeDelta = TimeDelta::minutes(5);
-/// So long it counts when Slack does not answer.
+/// An answer counts this long while Slack does not answer.
 const COUNTS: TimeDelta = TimeDelta::hours(1);
-/// So long Slack is waited for: somebody waits for the answer to a press, within three seconds.
+/// How long Slack is waited for: a press has to be answered within three seconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What the app's own workspace is kept as.
 const HOME: &str = "home";
-/// After a question that was not answered the next one waits so long.
+/// Pause after a question that was not answered.
 const AGAIN: TimeDelta = TimeDelta::seconds(30);
 
 /// The way to Slack, and what is known from it.

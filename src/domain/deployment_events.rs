@@ -228,7 +228,7 @@ pub struct DeploymentSucceeded {
     pub log: LogSeal,
 }
 
-/// So many of the last lines that it printed stand in the record of a failure.
+/// Last lines that are recorded with a failure.
 pub const LAST_LINES: usize = 3;
 
 /// Recorded when the deployment ended in any other way that is known.

@@ -27,11 +27,11 @@ use crate::slack::client::Slack;
 use crate::store::jobs::{Claim, RENEW, Via};
 use crate::store::within;
 
-/// A job that was due so long is taken without a doorbell: Redis is away, or lost it.
+/// After this long a due job is taken without a doorbell: Redis is away, or lost it.
 pub const OVERDUE: Duration = Duration::from_secs(2);
-/// Without doorbells to wait for, crews look so often.
+/// Time between two looks while Redis can't be relied on.
 const ALONE: Duration = Duration::from_millis(500);
-/// A holder that could not renew for so long stops, well before its lease of 20 s runs out.
+/// A holder that could not renew for this long stops, well before its lease of 20 s runs out.
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// After a renewal that failed.
 const RENEW_AGAIN: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use super::Outcome;
 use crate::app::App;
 use crate::domain::ids::LockableId;
 
-/// The job comes back so often: the lock may have another end by then, or be another one, and clocks are set.
+/// Longest time until the job looks again: the lock may have another end by then, or be another one, and clocks are set.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Does the job.

@@ -6,7 +6,7 @@ use super::Outcome;
 use crate::app::App;
 use crate::domain::ids::DeploymentId;
 
-/// Whether a hold is over is looked at so often.
+/// Time between two looks whether the hold is over.
 const LOOK: Duration = Duration::from_mins(1);
 
 /// Does the job.

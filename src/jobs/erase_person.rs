@@ -6,7 +6,7 @@ use super::Outcome;
 use crate::app::App;
 use crate::domain::ids::SubjectKeyId;
 
-/// Whether somebody has ended what they do is looked at so often.
+/// Time between two looks whether whoever is erased has ended what they do.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Does the job.

@@ -21,11 +21,11 @@ use crate::store::journal::{CHUNK, JournalError};
 pub(super) const FLUSH_AFTER: Duration = Duration::from_millis(100);
 /// What comes at once is stored together.
 const TOGETHER: Duration = Duration::from_millis(10);
-/// The line that has not ended is shown so often.
+/// Time between two showings of a line that has not ended.
 const BEGUN_AFTER: Duration = Duration::from_millis(500);
 /// How long showing something may take: what can't be shown now is shown in a moment.
 const VIEW: Duration = Duration::from_secs(1);
-/// And so much of it, in bytes.
+/// Bytes of such a line that are shown, at most.
 const BEGUN_MAX: usize = 4 * 1024;
 
 /// The worker goes; the container stays, for the next owner.

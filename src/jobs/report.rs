@@ -26,7 +26,7 @@ use crate::store::checkpoints::Parting;
 use crate::store::messages::{MessageState, Place};
 use crate::store::reports::{Said, Stray, Told};
 
-/// So many chunks of a journal are looked through for the last lines.
+/// Chunks of a journal that are searched for the last lines.
 const CHUNKS: i32 = 4;
 const OPEN: &str = "slack:conversations.open";
 /// Slack's words for what an operator will mend: until then nothing is lost.

@@ -13,7 +13,7 @@ use crate::projections::reports;
 use crate::slack::report as rendered;
 use crate::store::reports::{Renewable, Told};
 
-/// What is over is told for so long.
+/// A lock that is gone is still reported for this long.
 const TOLD_FOR: chrono::Duration = chrono::Duration::days(1);
 
 /// Does the job.

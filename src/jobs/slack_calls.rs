@@ -73,11 +73,11 @@ impl Paces {
 /// The scope of all that reads channels and threads.
 pub const HISTORY: &str = "slack:conversations.history";
 pub(super) const POSTS: &str = "slack:chat.postMessage";
-/// A lost message is looked for so far before and after the attempt: Slack's times are Slack's, and ours may be off.
+/// How far around the attempt a lost message is looked for: our clock and Slack's may differ.
 const CLOCKS: chrono::Duration = chrono::Duration::days(1);
-/// And so far at first.
+/// The same for the first look.
 const NEAR: chrono::Duration = chrono::Duration::minutes(15);
-/// A channel that can't be posted to is tried again so often.
+/// Time between two tries of a channel that can't be posted to.
 const BLOCKED_RETRY: Duration = Duration::from_hours(1);
 
 /// Slack's words for "not you any more": the whole workspace is left alone for a while.

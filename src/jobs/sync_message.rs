@@ -37,9 +37,9 @@ const LAYOUT: &[&str] = &[
     "too_many_attachments",
     "attachment_payload_limit_exceeded",
 ];
-/// A message that was posted without an answer is looked for so often before it is posted again.
+/// Looks for a message that was posted without an answer, before it is posted again.
 const LOOKS: i32 = 2;
-/// CI announces a build again within so long.
+/// CI may announce the same build again for this long.
 const ANNOUNCED_AGAIN: chrono::Duration = chrono::Duration::days(7);
 
 /// A message as it goes over the wire.

@@ -16,7 +16,7 @@ use crate::projections::lock_card::LockCard;
 use crate::projections::reports::{Fact, Report, To};
 use crate::projections::timed::Timed;
 
-/// So many of the last lines that it printed stand in the thread.
+/// Last lines that are shown in the thread.
 pub const LINES: usize = 20;
 
 /// How a deployment goes, told of a report; `lines` are the last ones that it printed.

@@ -13,11 +13,11 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::react::TaskKind;
 
-/// Looks from the beginning are at least so far apart.
+/// Least time between two looks from the beginning.
 const APART: Duration = Duration::from_millis(50);
-/// And so many times as far as the last one took: a twentieth of the time at most is spent on them.
+/// …and at least this many times what the last one took, so that looks cost a twentieth of the time.
 const SHARE: u32 = 20;
-/// But never farther, whatever the last one met.
+/// Longest time between two, however long the last one took.
 const APART_MAX: Duration = Duration::from_secs(5);
 /// One that took no longer may be made whenever another one found nothing.
 const CHEAP: Duration = Duration::from_millis(50);

@@ -17,7 +17,7 @@ use crate::telemetry::causes;
 
 /// Most builds of one run: its attempts.
 const ATTEMPTS_MAX: usize = 50;
-/// A body of so many bytes takes long enough to read to stand in the way of others.
+/// A body larger than this is read on a thread of its own.
 const LARGE: usize = 64 * 1024;
 
 /// What the rules and the history make of a webhook.

@@ -18,16 +18,17 @@ use crate::runner::{GONE, Trouble};
 
 /// Longest entry of the engine's log, in bytes; a longer line has several. Source: moby, `daemon/logger/copier.go`.
 const ENTRY_MAX: usize = 16 * 1024;
-/// So much is given at once, about.
+/// Bytes that are given at once, about.
 const BATCH: usize = 32 * 1024;
-/// Between two readings of the whole log of a container that runs, at least; and so many times as long as one takes.
+/// Least time between two readings of a running container's whole log.
 const AGAIN: Duration = Duration::from_secs(1);
+/// …and at least this many times what one takes.
 const AGAIN_TIMES: u32 = 3;
-/// So much later an entry is kept than it was attached, at most: the engine keeps a little, and writes it when it can.
+/// How much later than it was attached an entry may be kept: the engine holds a little back, and writes it when it can.
 const KEPT_LATE: chrono::Duration = chrono::Duration::seconds(30);
-/// And so much later than it was attached where an attachment broke: of a flood a tenth of that.
+/// The same where an attachment broke; in a flood a tenth of it was measured.
 const WRITTEN_LATE: chrono::Duration = chrono::Duration::seconds(1);
-/// So many readings that end before the place say that the log is damaged.
+/// Readings that end before the place, after which the log counts as damaged.
 const HOPELESS: u32 = 3;
 
 /// How reading ended.
