@@ -6,7 +6,7 @@ use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{BuildId, ProjectId, TokenId};
 use crate::domain::project::{Ci, Project};
 use crate::projections::rows;
-use crate::store::append::{Append, AppendError};
+use crate::store::append::Append;
 use crate::store::deliveries::PackedDelivery;
 use crate::store::limits::Turn;
 
@@ -113,20 +113,17 @@ impl App {
             if let Announcer::Webhook { delivery, .. } = &announcer {
                 append.delivery((*delivery).clone());
             }
-            match self.store.append(append).await {
-                Ok(appended) => return Ok(Self::registered(&build, Some(appended.position))),
-                Err(AppendError::Conflict) => {
-                    if let Announcer::Webhook { delivery, .. } = &announcer
-                        && let Some(made) = self.store.deliveries().get(delivery.id).await?.and_then(|d| d.build)
-                        && let Some(there) = self.build(made).await?
-                    {
-                        return Ok(Self::registered(&there, None));
-                    }
-                    existing = self.build(build.build_id).await?;
-                    seen = self.project_anew(build.project_id).await?;
-                }
-                Err(e) => return Err(e.into()),
+            if let Some(appended) = self.append_unless_moved(append).await? {
+                return Ok(Self::registered(&build, Some(appended.position)));
             }
+            if let Announcer::Webhook { delivery, .. } = &announcer
+                && let Some(made) = self.store.deliveries().get(delivery.id).await?.and_then(|d| d.build)
+                && let Some(there) = self.build(made).await?
+            {
+                return Ok(Self::registered(&there, None));
+            }
+            existing = self.build(build.build_id).await?;
+            seen = self.project_anew(build.project_id).await?;
         }
         Err(too_busy())
     }

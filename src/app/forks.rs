@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::checkpoints::leaf_of;
-use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
+use super::{App, CommandError};
 use crate::domain::event::{Actor, Event, InstallationEvent};
 use crate::domain::fork_events::ForkDecided;
 use crate::domain::ids::installation_stream;
@@ -17,7 +17,6 @@ use crate::places::{self, Kept, NEWEST};
 use crate::proof::chain::{self, Hash};
 use crate::proof::checkpoint::{self, Fork, GIVEN_UP_MAX, Opened};
 use crate::proof::tree::Growing;
-use crate::store::append::{Append, AppendError};
 use crate::store::checkpoints::Parting;
 use crate::store::log::ReadError;
 
@@ -201,21 +200,8 @@ impl App {
     ) -> Result<ForkDecided, CommandError<ForkRefusal>> {
         let (after, (until, root)) = (fork.after, fork.until());
         let decided = ForkDecided { after, until, root: hex::encode(root), reason: reason.to_owned() };
-        let event = Event::from(decided.clone());
-        for _ in 0..ATTEMPTS {
-            let seen = self.installation_anew().await?;
-            let mut append = Append::default();
-            record(&mut append, new_event_id(), &event, actor, seen.value.version);
-            // It opens the log: whoever goes on finds it.
-            match self.store.append(append).await {
-                Ok(_) => {
-                    self.installation_anew().await?;
-                    return Ok(decided);
-                }
-                Err(AppendError::Conflict) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Err(too_busy())
+        // It opens the log: whoever goes on finds it.
+        self.record_of_everything(&decided.clone().into(), actor).await?;
+        Ok(decided)
     }
 }

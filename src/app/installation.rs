@@ -11,7 +11,7 @@ use crate::domain::installation::Installation;
 use crate::domain::lock::Lock;
 use crate::domain::project::{LOCK_REMINDER_HOURS, Project};
 use crate::domain::rights::{AdministratorsChanged, Who};
-use crate::store::append::{Append, AppendError};
+use crate::store::append::Append;
 use crate::store::directory::Seen;
 use crate::store::log::{Log, ReadError};
 
@@ -103,7 +103,7 @@ pub(super) async fn of(
 impl App {
     /// What goes for everything, from memory if it was read before.
     pub(super) async fn installation(&self) -> Result<Arc<Seen<Installation>>, ReadError> {
-        let known = self.remembered().installation.read().expect("no holder of the lock panics").clone();
+        let known = self.remembered().installation();
         match known {
             Some(installation) => Ok(installation),
             None => self.installation_anew().await,
@@ -116,12 +116,12 @@ impl App {
     /// When the database does not answer, or an event can't be read.
     pub async fn installation_anew(&self) -> Result<Arc<Seen<Installation>>, ReadError> {
         let erasures = self.store.wake().erasures();
-        let known = self.remembered().installation.read().expect("no holder of the lock panics").clone();
+        let known = self.remembered().installation();
         let seen = Arc::new(of(self.store.log(), known.as_deref(), i64::MAX).await?);
         if self.store.wake().erasures() != erasures {
             return Ok(seen);
         }
-        *self.directory.installation.write().expect("no holder of the lock panics") = Some(Arc::clone(&seen));
+        self.memory.keep_installation(&seen);
         Ok(seen)
     }
 
@@ -137,18 +137,22 @@ impl App {
         if administrators.len() > ADMINISTRATORS_MAX {
             return Err(CommandError::Refused(TooManyAdministrators));
         }
-        let event = Event::from(AdministratorsChanged { administrators });
+        self.record_of_everything(&AdministratorsChanged { administrators }.into(), actor).await
+    }
+
+    /// Records an event of what goes for everything, whatever happened there before.
+    pub(super) async fn record_of_everything<R: std::error::Error>(
+        &self,
+        event: &Event,
+        actor: &Actor,
+    ) -> Result<(), CommandError<R>> {
         for _ in 0..ATTEMPTS {
             let seen = self.installation_anew().await?;
             let mut append = Append::default();
-            record(&mut append, new_event_id(), &event, actor, seen.value.version);
-            match self.store.append(append).await {
-                Ok(_) => {
-                    self.installation_anew().await?;
-                    return Ok(());
-                }
-                Err(AppendError::Conflict) => {}
-                Err(e) => return Err(e.into()),
+            record(&mut append, new_event_id(), event, actor, seen.value.version);
+            if self.append_unless_moved(append).await?.is_some() {
+                self.installation_anew().await?;
+                return Ok(());
             }
         }
         Err(too_busy())

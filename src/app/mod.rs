@@ -19,6 +19,7 @@ pub mod history;
 pub mod installation;
 pub mod lock_commands;
 pub mod locks;
+mod memory;
 pub mod notices;
 pub mod people;
 pub mod presses;
@@ -29,27 +30,25 @@ pub mod rights;
 pub mod slack_audit;
 pub mod status;
 pub mod travel;
+mod turns;
 pub mod way_back;
 pub mod witnesses;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
+use std::sync::{Arc, OnceLock};
 
-use secrecy::SecretString;
 use uuid::Uuid;
 
+use self::memory::Memory;
+use self::turns::Turns;
 use crate::domain::deployment::Deployment;
-use crate::domain::event::{Actor, DeploymentEvent, Event};
-use crate::domain::ids::{DeploymentId, EnvironmentId, EventId, ProjectId, TokenId};
-use crate::domain::installation::Installation;
-use crate::domain::project::Project;
+use crate::domain::event::{Actor, Event};
+use crate::domain::ids::{DeploymentId, EventId};
 use crate::domain::react::react;
 use crate::keys::Keyring;
+use crate::projections::timed::Timed;
 use crate::slack::client::Slack;
 use crate::store::Store;
-use crate::store::append::{Append, AppendError};
-use crate::store::directory::Seen;
+use crate::store::append::{Append, AppendError, Appended};
 use crate::store::limits::Pace;
 use crate::store::log::ReadError;
 use crate::store::refusals::RefusalLog;
@@ -65,47 +64,11 @@ pub struct App {
     pub keys: Arc<Keyring>,
     /// Where this installation is reached from browsers, without a slash at the end.
     pub public_url: String,
-    directory: Directory,
+    memory: Memory,
     turns: Turns,
     posts: Option<Pace>,
     people: rights::People,
     keeping: checkpoints::Keeping,
-}
-
-/// Whoever decides on an environment's line in this process takes turns: under a burst of presses everybody would
-/// otherwise decide anew each time somebody else got on. Other processes are held apart by the boundary.
-#[derive(Default)]
-struct Turns(Mutex<HashMap<EnvironmentId, Weak<tokio::sync::Mutex<()>>>>);
-
-impl Turns {
-    async fn wait(&self, environment: EnvironmentId) -> tokio::sync::OwnedMutexGuard<()> {
-        let turn = {
-            let mut turns = self.0.lock().expect("no holder of the lock panics");
-            turns.retain(|_, turn| turn.strong_count() > 0);
-            match turns.get(&environment).and_then(Weak::upgrade) {
-                Some(turn) => turn,
-                None => {
-                    let turn = Arc::new(tokio::sync::Mutex::new(()));
-                    turns.insert(environment, Arc::downgrade(&turn));
-                    turn
-                }
-            }
-        };
-        turn.lock_owned().await
-    }
-}
-
-/// Projects and tokens read before. Entries may be stale: whatever is decided on one is appended under a guard that
-/// notices, and then it is read again.
-#[derive(Default)]
-struct Directory {
-    /// How often somebody had been erased when the rest was read.
-    erasures: AtomicU64,
-    projects: RwLock<HashMap<ProjectId, Arc<Seen<Project>>>>,
-    installation: RwLock<Option<Arc<Seen<Installation>>>>,
-    tokens: RwLock<HashMap<[u8; 32], (ProjectId, TokenId)>>,
-    /// Secrets of CI systems by project, system and fingerprint.
-    ci_secrets: RwLock<HashMap<(ProjectId, String, String), Arc<SecretString>>>,
 }
 
 /// Why a command had no effect.
@@ -227,7 +190,7 @@ impl App {
             store,
             keys,
             public_url: public_url.trim_end_matches('/').to_owned(),
-            directory: Directory::default(),
+            memory: Memory::default(),
             turns: Turns::default(),
             posts: None,
             people: rights::People::default(),
@@ -275,64 +238,13 @@ impl App {
         self.refusals.flush().await;
     }
 
-    /// What is remembered, unless somebody was erased since: it may name them.
-    fn remembered(&self) -> &Directory {
-        let erasures = self.store.wake().erasures();
-        if self.directory.erasures.swap(erasures, Ordering::Relaxed) != erasures {
-            self.directory.projects.write().expect("no holder of the lock panics").clear();
-            *self.directory.installation.write().expect("no holder of the lock panics") = None;
-            self.people.forget();
+    /// Records what was decided; nothing where what it was decided on has changed meanwhile: read again, decide again.
+    async fn append_unless_moved(&self, append: Append) -> Result<Option<Appended>, AppendError> {
+        match self.store.append(append).await {
+            Ok(appended) => Ok(Some(appended)),
+            Err(AppendError::Conflict) => Ok(None),
+            Err(e) => Err(e),
         }
-        &self.directory
-    }
-
-    /// The project, from memory if it was read before.
-    async fn project(&self, id: ProjectId) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
-        let known = self.remembered().projects.read().expect("no holder of the lock panics").get(&id).cloned();
-        match known {
-            Some(project) => Ok(Some(project)),
-            None => self.project_anew(id).await,
-        }
-    }
-
-    /// The project as the log has it now; from memory as far as it was read before.
-    ///
-    /// # Errors
-    /// When the database does not answer, or an event can't be read.
-    pub async fn project_anew(&self, id: ProjectId) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
-        let erasures = self.store.wake().erasures();
-        let known = self.remembered().projects.read().expect("no holder of the lock panics").get(&id).cloned();
-        let Some(known) = known else { return Ok(self.remember(id, self.project_of_log(id).await?, erasures)) };
-        // What was remembered is a fold of the log up to a position, and the log only grows.
-        match folding::gone_on(&self.store, &known).await? {
-            Some(seen) => Ok(self.remember(id, Some(seen), erasures)),
-            None => Ok(Some(known)),
-        }
-    }
-
-    /// Remembers a project as it was read; not where somebody was erased meanwhile.
-    fn remember(&self, id: ProjectId, seen: Option<Seen<Project>>, erasures: u64) -> Option<Arc<Seen<Project>>> {
-        let seen = Arc::new(seen?);
-        if self.store.wake().erasures() != erasures {
-            return Some(seen);
-        }
-        let mut projects = self.directory.projects.write().expect("no holder of the lock panics");
-        // Who read earlier may come later.
-        let known = projects.entry(id).or_insert_with(|| Arc::clone(&seen));
-        if known.position < seen.position {
-            *known = Arc::clone(&seen);
-        }
-        Some(seen)
-    }
-
-    /// A project, from memory or `anew`, for whoever has proved nothing yet: they share few connections.
-    async fn project_unproven(&self, id: ProjectId, anew: bool) -> Result<Option<Arc<Seen<Project>>>, ReadError> {
-        let known = self.remembered().projects.read().expect("no holder of the lock panics").get(&id).cloned();
-        if known.is_some() && !anew {
-            return Ok(known);
-        }
-        let erasures = self.store.wake().erasures();
-        Ok(self.remember(id, folding::project_until(&self.unproven, id, i64::MAX).await?, erasures))
     }
 
     /// A deployment as the log has it.
@@ -340,43 +252,7 @@ impl App {
     /// # Errors
     /// When the database does not answer, or an event can't be read.
     pub async fn deployment_of_log(&self, id: DeploymentId) -> Result<Option<Deployment>, ReadError> {
-        let mut deployment: Option<Deployment> = None;
-        for recorded in self.store.log().stream(id.0).await? {
-            deployment = match (deployment, &recorded.event) {
-                (None, Event::Deployment(DeploymentEvent::Requested(e))) => Some(Deployment::requested(e)),
-                (Some(before), event) => Some(before.evolve(event)),
-                (None, _) => None,
-            };
-        }
-        Ok(deployment)
-    }
-
-    /// The project and token behind a token's text, if the log knows the token; whether it is revoked by now is seen by
-    /// whoever uses it.
-    ///
-    /// # Errors
-    /// When the database does not answer, or an event can't be read.
-    pub async fn token(&self, token: &str) -> Result<Option<(ProjectId, TokenId)>, ReadError> {
-        let digest = crate::keys::token_digest(token);
-        let known = self.directory.tokens.read().expect("no holder of the lock panics").get(&digest).copied();
-        if known.is_some() {
-            return Ok(known);
-        }
-        let Some((project, token)) = self.unproven().directory().token(&digest).await? else { return Ok(None) };
-        // What was remembered of the project may be older than the token.
-        for seen in [self.project(project).await?, self.project_anew(project).await?] {
-            if seen
-                .is_some_and(|seen| seen.value.tokens.iter().any(|t| t.id == token && t.digest == hex::encode(digest)))
-            {
-                self.directory.tokens.write().expect("no holder of the lock panics").insert(digest, (project, token));
-                return Ok(Some((project, token)));
-            }
-        }
-        tracing::warn!(
-            project.id = %project,
-            "a token is in its table and not in the log; it is refused (coolops audit verify tells more)"
-        );
-        Ok(None)
+        Ok(Timed::fold(&self.store.log().stream(id.0).await?).map(|timed| timed.deployment))
     }
 
     /// The database for requests that have proved nothing yet: a few connections of their own, so that strangers stand

@@ -7,7 +7,7 @@ use crate::domain::deployment::Person;
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::person_stream;
 use crate::domain::person_events::{NotificationsChosen, Wants};
-use crate::store::append::{Append, AppendError};
+use crate::store::append::Append;
 use crate::store::log::ReadError;
 
 impl App {
@@ -42,10 +42,8 @@ impl App {
             let mut append = Append::default();
             let event = NotificationsChosen { by: person.clone(), wants }.into();
             record(&mut append, new_event_id(), &event, actor, version);
-            match self.store.append(append).await {
-                Ok(_) => return Ok(()),
-                Err(AppendError::Conflict) => {}
-                Err(e) => return Err(e.into()),
+            if self.append_unless_moved(append).await?.is_some() {
+                return Ok(());
             }
         }
         Err(too_busy())

@@ -14,7 +14,7 @@ use crate::domain::ids::{BuildId, DeploymentId, EventId};
 use crate::domain::press::{self, CancelDeployment, RequestDeployment};
 use crate::domain::rights::Known;
 use crate::projections::rows;
-use crate::store::append::{Append, AppendError};
+use crate::store::append::Append;
 
 /// What became of a wish for a deployment's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,11 +136,9 @@ impl App {
         };
         let mut append = Append::default();
         record(&mut append, new_event_id(), &refused.into(), &actor, 0);
-        match self.store.append(append).await {
-            // The same signed bytes twice are one press.
-            Ok(_) | Err(AppendError::Conflict) => Ok(Cancelled::Refused),
-            Err(e) => Err(e.into()),
-        }
+        // The same signed bytes twice are one press.
+        self.append_unless_moved(append).await?;
+        Ok(Cancelled::Refused)
     }
 
     /// Whether a deployment was cancelled by this person.
@@ -258,20 +256,17 @@ impl App {
             };
             append.guard(environment.0, line.position);
             around.guard(&mut append);
-            match self.store.append(append).await {
-                Ok(_) => return Ok(Ok(event)),
-                Err(AppendError::Conflict) => {
-                    // The same signed bytes twice are one press: its outcome stands.
-                    if let Some(before) = self.store.log().stream(command.deployment_id.0).await?.into_iter().next() {
-                        return Ok(Ok(before.event));
-                    }
-                    drop(turn);
-                    around = self.around_anew(of_project).await?;
-                    of_person = self.known_here(&around, command).await?;
-                    turn = self.turns.wait(environment).await;
-                }
-                Err(e) => return Err(e.into()),
+            if self.append_unless_moved(append).await?.is_some() {
+                return Ok(Ok(event));
             }
+            // The same signed bytes twice are one press: its outcome stands.
+            if let Some(before) = self.store.log().stream(command.deployment_id.0).await?.into_iter().next() {
+                return Ok(Ok(before.event));
+            }
+            drop(turn);
+            around = self.around_anew(of_project).await?;
+            of_person = self.known_here(&around, command).await?;
+            turn = self.turns.wait(environment).await;
         }
         Err(too_busy())
     }

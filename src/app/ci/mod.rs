@@ -126,13 +126,7 @@ impl App {
             let known = match refusal {
                 CiRefusal::NoProject(_) | CiRefusal::NobodySetUp(_) => false,
                 // Nothing was looked up for it.
-                CiRefusal::Unread(_) => slug.is_some_and(|slug| {
-                    self.directory
-                        .projects
-                        .read()
-                        .expect("no holder of the lock panics")
-                        .contains_key(&ProjectId::of_slug(slug))
-                }),
+                CiRefusal::Unread(_) => slug.is_some_and(|slug| self.memory.knows(ProjectId::of_slug(slug))),
                 CiRefusal::NotSetUp { .. } | CiRefusal::Proof(_) | CiRefusal::Malformed(_) => true,
             };
             let project = slug.map(|slug| slug.chars().filter(|c| !c.is_control()).take(60).collect());

@@ -40,28 +40,15 @@ impl App {
 
     /// A secret's value, from memory if it was used before; the fingerprint tells it from one of an earlier life.
     async fn ci_secret(&self, project: ProjectId, ci: &Ci, secret: &SecretRef) -> Result<Arc<SecretString>, Refused> {
-        let key = |fingerprint: &str| (project, ci.provider.clone(), fingerprint.to_owned());
-        let known = self
-            .directory
-            .ci_secrets
-            .read()
-            .expect("no holder of the lock panics")
-            .get(&key(&secret.fingerprint))
-            .cloned();
-        if let Some(known) = known {
+        if let Some(known) = self.memory.ci_secret(project, &ci.provider, &secret.fingerprint) {
             return Ok(known);
         }
         let value = self.secret(project.0, &ci_place(&ci.provider), secret).await?;
         let value = Arc::new(
             value.map_err(|e| CommandError::Unavailable(format!("the secret of {}: {e}", ci.provider).into()))?,
         );
-        let mut all = self.directory.ci_secrets.write().expect("no holder of the lock panics");
-        // Those that are accepted no more leave the memory.
         let accepted: Vec<&str> = ci.secret.iter().chain(&ci.previous).map(|s| s.fingerprint.as_str()).collect();
-        all.retain(|(of, provider, fingerprint), _| {
-            *of != project || *provider != ci.provider || accepted.contains(&fingerprint.as_str())
-        });
-        all.insert(key(&secret.fingerprint), Arc::clone(&value));
+        self.memory.keep_ci_secret((project, &ci.provider, &secret.fingerprint), &accepted, &value);
         Ok(value)
     }
 }
