@@ -16,6 +16,7 @@ pub struct Anchors {
     waiting: BTreeMap<u64, Vec<(String, bool, Hash)>>,
     fitting: BTreeMap<u64, usize>,
     outside: usize,
+    covered_outside: u64,
     misfits: Vec<Misfit>,
     forks: Vec<Fork>,
     given_up: usize,
@@ -28,8 +29,10 @@ pub struct Judged {
     pub fitting: usize,
     /// How many of these are kept outside.
     pub outside: usize,
-    /// How many events the newest of these covers.
+    /// How many events the newest that is of this log covers, wherever it is.
     pub covered: u64,
+    /// The same of those that are kept outside.
+    pub covered_outside: u64,
     /// How many are of histories that were given up, as somebody with the key decided.
     pub given_up: usize,
     /// What is not as it should be.
@@ -70,7 +73,10 @@ impl Anchors {
         for (at, outside, signed) in here {
             if signed == root {
                 *self.fitting.entry(size).or_default() += 1;
-                self.outside += usize::from(outside);
+                if outside {
+                    self.outside += 1;
+                    self.covered_outside = size;
+                }
             } else if self.forks.iter().any(|fork| fork.gives_up(&Opened { size, root: signed })) {
                 self.given_up += 1;
             } else {
@@ -81,7 +87,8 @@ impl Anchors {
 
     /// Judges them when the log was read to its end, or as far as its chain holds. What belongs together is one finding.
     pub fn judge(self, broken: bool) -> Judged {
-        let Self { tree, waiting, fitting, outside, misfits, forks, mut given_up, mut findings } = self;
+        let Self { tree, waiting, fitting, outside, covered_outside, misfits, forks, mut given_up, mut findings } =
+            self;
         let covered = fitting.keys().next_back().copied().unwrap_or(0);
         let and_more =
             |n: usize| if n > 1 { format!(", and {} more checkpoints say so", n - 1) } else { String::new() };
@@ -122,6 +129,6 @@ impl Anchors {
             two_histories = two_histories.or_else(|| is_outside.then(|| said.clone()));
             findings.push(Finding::at(Kind::RewrittenHead, first, said));
         }
-        Judged { fitting: fitting.values().sum(), outside, covered, given_up, findings, two_histories }
+        Judged { fitting: fitting.values().sum(), outside, covered, covered_outside, given_up, findings, two_histories }
     }
 }

@@ -14,6 +14,7 @@ use crate::proof::checkpoint::{self, Fork, LogKey, NotBelieved, Opened, PublicKe
 use crate::proof::exported::Exported;
 use crate::proof::statement::Statement;
 use crate::proof::tree::{self, Growing, NoProof, TILE, Tiles};
+use crate::store::Store;
 use crate::store::checkpoints::{SIGNING, Signed};
 use crate::store::copy_out::Row;
 use crate::store::history::Entry;
@@ -88,7 +89,7 @@ impl From<sqlx::Error> for NotProvable {
     }
 }
 
-/// Checkpoints that are looked through for one that enough witnesses cosigned, the newest first.
+/// Checkpoints that are looked through for one that was signed, or that enough witnesses cosigned, the newest first.
 const PROVABLE: i64 = 60;
 /// Checkpoints that a place is sent in one round, beside the newest.
 const CATCH_UP: i64 = 200;
@@ -103,6 +104,29 @@ pub(super) fn leaf_of(row: &Row<'_>, previous: &Hash) -> Option<(Hash, Hash)> {
     (row.chain_hash == link).then(|| (tree::leaf(&entry), link))
 }
 
+/// The newest checkpoint that a database knows, of those that are believed. A row that its own note does not bear out is none:
+/// whoever may write rows may write anything.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn newest_signed(store: &Store, believed: &[PublicKey]) -> Result<Option<Signed>, sqlx::Error> {
+    let mut before = i64::MAX;
+    loop {
+        let some = store.checkpoints().before(before, PROVABLE).await?;
+        let Some(last) = some.last() else { return Ok(None) };
+        before = last.n;
+        if let Some(newest) = some.into_iter().find(|signed| is_borne_out(signed, believed)) {
+            return Ok(Some(newest));
+        }
+    }
+}
+
+/// Whether what a row says was signed.
+fn is_borne_out(signed: &Signed, believed: &[PublicKey]) -> bool {
+    let opened = checkpoint::open(&signed.note, believed);
+    opened.is_ok_and(|opened| opened.size == signed.size && opened.root == signed.root)
+}
+
 /// What the places have, as far as they were asked in one round.
 struct Looked {
     /// Each of them.
@@ -115,8 +139,8 @@ struct Looked {
 
 /// What a place has, as far as it was asked in one round.
 enum There {
-    /// It can be used, and what is called the newest there is of this log.
-    Ours,
+    /// It can be used, and this, which is called the newest there, is of this log.
+    Ours(Opened),
     /// It can be used, and nothing is there.
     Empty,
     /// It can't be used now, or holds what is not of this log's key: nothing is put there.
@@ -154,7 +178,7 @@ impl App {
         }
         let one_is_read = there.iter().any(|there| !matches!(there, There::Unusable(_)));
         let signed = self.sign(signer, one_is_read, &forks).await?;
-        if let Some(newest) = self.store.checkpoints().newest().await? {
+        if let Some(newest) = self.newest_signed().await? {
             self.ask_witnesses(&newest).await;
         }
         let places = self.keeping.places.iter().zip(&there).zip(&lacking);
@@ -204,7 +228,7 @@ impl App {
                             tracing::error!(place = place.name(), "the log is closed: {fork}");
                             return Err(NoCheckpoint::Fork(format!("the log is closed: {fork}")));
                         }
-                        There::Ours
+                        There::Ours(opened)
                     }
                 },
             });
@@ -256,7 +280,7 @@ impl App {
     /// Signs how far the log went, if it went further.
     async fn sign(&self, signer: &LogKey, one_is_read: bool, forks: &[Fork]) -> Result<Option<Signed>, NoCheckpoint> {
         // In this order: another process may sign more meanwhile.
-        let before = self.store.checkpoints().newest().await?;
+        let before = self.newest_signed().await?;
         let size = self.grow_tiles().await?;
         let opened = before.as_ref().and_then(|b| checkpoint::open(&b.note, &self.keeping.believed).ok());
         // What was given up binds nobody.
@@ -279,8 +303,19 @@ impl App {
             return Ok(None);
         }
         let root = self.root(size).await?;
-        self.store.checkpoints().sign(size, &root, &signer.public().id(), &signer.sign(size, root)).await?;
-        Ok(self.store.checkpoints().newest().await?)
+        let (id, note) = (signer.public().id(), signer.sign(size, root));
+        if !self.store.checkpoints().sign(size, &root, &id, &note).await? {
+            return Err(NoCheckpoint::Tampered("the database does not keep what is signed".to_owned()));
+        }
+        Ok(self.newest_signed().await?)
+    }
+
+    /// The newest checkpoint that this database knows, see [`newest_signed`].
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn newest_signed(&self) -> Result<Option<Signed>, sqlx::Error> {
+        newest_signed(&self.store, &self.keeping.believed).await
     }
 
     /// Makes the hashes of tiles that have become whole, from the events; tells how many events there are. The chain is
@@ -361,13 +396,19 @@ impl App {
         if matches!(there, There::Unusable(_)) {
             return Ok(());
         }
+        let Some(newest) = self.newest_signed().await? else { return Ok(()) };
         let known = checkpoints.places().await?.into_iter().find(|state| state.place == place.name());
-        let mut kept = known.map_or(0, |state| state.kept);
-        if matches!(there, There::Empty) && kept > 0 {
+        let known = known.map_or(0, |state| state.kept).min(newest.n);
+        // A place that was set back, as from a backup of it, lacks what came after.
+        let mut kept = match there {
+            There::Ours(opened) => {
+                checkpoints.number_of(opened.size, &opened.root).await?.map_or(known, |n| n.min(known))
+            }
+            There::Empty | There::Unusable(_) => 0,
+        };
+        if kept < known {
             tracing::error!(place = place.name(), "checkpoints that were kept there are gone; they are sent again");
-            kept = 0;
         }
-        let Some(newest) = checkpoints.newest().await? else { return Ok(()) };
         let cosigned = self.cosigned_note(&newest).await?;
         let first = [lacking, &self.notes(std::slice::from_ref(&newest))[..]].concat();
         if let Err(e) = place.keep(&first, Some(&cosigned)).await {
@@ -385,7 +426,8 @@ impl App {
                     break;
                 }
             }
-            kept = some.last().map_or(kept, |signed| signed.n);
+            // What was planted behind the newest holds up nothing.
+            kept = some.last().map_or(kept, |signed| signed.n.min(newest.n));
             if began.elapsed() > ROUND {
                 break;
             }
@@ -397,10 +439,37 @@ impl App {
         }
     }
 
+    /// Sends every place what it was sent before and lacks now, as single files that somebody removed. It reads all that is there.
+    /// Tells how many it sent.
+    ///
+    /// # Errors
+    /// When the database does not answer. What a place can't do is noted, as ever.
+    pub async fn refill_places(&self) -> Result<usize, sqlx::Error> {
+        let (signed, mut sent) = (self.store.checkpoints().after(0, i64::MAX).await?, 0);
+        let states = self.store.checkpoints().places().await?;
+        for place in &self.keeping.places {
+            let up_to = states.iter().find(|state| state.place == place.name()).map_or(0, |state| state.kept);
+            let Ok(kept) = place.all().await else { continue };
+            let there: HashSet<&str> = kept.iter().map(|kept| kept.note.as_str()).collect();
+            let lacks = signed.iter().filter(|signed| signed.n <= up_to && !there.contains(signed.note.as_str()));
+            let lacking = self.notes(&lacks.cloned().collect::<Vec<_>>());
+            for some in lacking.chunks(place.at_once()) {
+                match place.keep(some, None).await {
+                    Ok(()) => sent += some.len(),
+                    Err(e) => self.store.checkpoints().failed(place.name(), &e.to_string()).await?,
+                }
+            }
+        }
+        Ok(sent)
+    }
+
     /// Checkpoints as they are kept, with the names of their files; one that no key bears out is not kept anywhere.
     fn notes(&self, signed: &[Signed]) -> Vec<(String, String)> {
         let note = |signed: &Signed| {
             let signs = |key: &&PublicKey| checkpoint::open(&signed.note, std::slice::from_ref(*key)).is_ok();
+            if !is_borne_out(signed, &self.keeping.believed) {
+                return None;
+            }
             let key = self.keeping.believed.iter().find(signs)?;
             let file = places::checkpoint_file(signed.size, &signed.root, &key.id(), signed.at);
             Some((file, signed.note.clone()))
@@ -437,7 +506,7 @@ impl App {
                 let why = format!("the first {size} events are not those that were signed");
                 return Err(NoCheckpoint::Tampered(why).into());
             }
-            let size = self.store.checkpoints().newest().await?.map_or(0, |signed| signed.size);
+            let size = self.newest_signed().await?.map_or(0, |signed| signed.size);
             return Err(NotProvable::NotYet { position: event.position, size });
         };
         let inclusion = self.of_tree(|tiles| tiles.inclusion(opened.size, position - 1)).await?;
@@ -536,7 +605,8 @@ impl App {
             }
         }
         let by = cosigned.map_or(0, |(_, by)| by);
-        if by < self.keeping.threshold && !signed.is_empty() && !self.keeping.places.is_empty() {
+        let is_signed = evidence.found.iter().any(|found| found.opened.is_ok()) || !signed.is_empty();
+        if by < self.keeping.threshold && is_signed && !self.keeping.places.is_empty() {
             let wanted = self.keeping.threshold;
             evidence.uncosigned = Some(format!(
                 "the newest checkpoint outside is cosigned by {by} of the {wanted} witnesses that have to; coolops doctor says why"

@@ -17,20 +17,20 @@ use crate::domain::ids::{BuildId, DeploymentId, LockableId, SubjectKeyId, instal
 use crate::domain::lock::{Lock, Somebody};
 use crate::domain::react::Task;
 use crate::domain::rights::{Rights, Who};
-use crate::store::append::{Append, AppendError};
+use crate::store::append::Append;
 use crate::store::log::ReadError;
 use crate::store::private::Erasable;
 use crate::telemetry::causes;
 
 type Refused = CommandError<ErasureRefusal>;
 
-/// Deployments whose output is let go of at once.
+/// Deployments whose output is looked for at once.
 const AT_A_TIME: i64 = 50;
-/// So many builds are looked through for a name that CI told, at most.
+/// Builds that are searched for a name that CI told, at most.
 const BUILDS_LOOKED_AT: i64 = 1_000;
-/// Edits that take out what was erased come so far apart: a third of what Slack takes.
+/// Time between two edits that take something out: a third of what Slack takes.
 const APART: Duration = Duration::from_secs(3);
-/// Those for what expired are spread over so many of these.
+/// Edits for expired output are spread over this many steps, each [`APART`] from the next.
 const SPREAD: u128 = 50;
 
 /// Whom an operator wants erased.
@@ -146,15 +146,14 @@ impl App {
                 let version = recorded.last().map_or(0, |last| last.version);
                 let mut append = Append::default();
                 record(&mut append, new_event_id(), &event, actor, version);
-                match self.store.append(append).await {
-                    Ok(_) => {}
-                    Err(AppendError::Conflict) => continue,
-                    Err(e) => return Err(e.into()),
+                if self.append_unless_moved(append).await?.is_none() {
+                    continue;
                 }
             }
             let in_plain = self.store.subjects().named_in_plain(&who.id).await?;
             let name = who.name.as_deref().unwrap_or(&who.id);
-            let authors = others.iter().filter(|of| of.kind == PersonKind::Author.as_str() && is_named(name, &of.id));
+            let everybody = others.iter().chain(people.iter().filter(|of| of.id != who.id));
+            let authors = everybody.filter(|of| of.kind == PersonKind::Author.as_str() && is_named(name, &of.id));
             let authors = authors.map(|of| of.id.clone()).collect();
             let by_ci = self.builds_naming(name).await?;
             return Ok(ErasedPerson { who, in_plain, authors, by_ci });
@@ -200,6 +199,10 @@ impl App {
             let Some(project) = self.project_of_log(listed.id).await? else { continue };
             let project = project.value;
             involved.held = involved.held.or_else(|| Some((project.slug.clone(), project.hold.clone()?)));
+            // Nobody does anything there any more, and nothing there can be given to others.
+            if project.archived {
+                continue;
+            }
             involved
                 .locks
                 .extend(project.lock.iter().filter(|l| theirs(l)).map(|_| format!("the project {}", project.slug)));
@@ -335,10 +338,8 @@ impl App {
             }
             // Whether it is held.
             append.guard(project.value.id.0, project.position);
-            match self.store.append(append).await {
-                Ok(_) => return Ok(deployment),
-                Err(AppendError::Conflict) => {}
-                Err(e) => return Err(e.into()),
+            if self.append_unless_moved(append).await?.is_some() {
+                return Ok(deployment);
             }
         }
         Err(too_busy())
@@ -360,8 +361,7 @@ impl App {
         let showed = erased.key.is_some()
             || matches!(&deployment.stand, Stand::Failed { last_lines, .. } if !last_lines.is_empty());
         self.store.subjects().erase_output(id).await?;
-        let Some(deployment) = self.deployment_of_log(id).await? else { return Ok(true) };
-        self.store.deployments().renew(&deployment).await?;
+        self.renew_row(id).await?;
         let after = match erased.why {
             OutputGone::Asked { .. } => Duration::ZERO,
             // Many expire at once.
@@ -370,13 +370,30 @@ impl App {
         if showed {
             self.edit_out(deployment.of.build_id, after).await?;
         }
-        self.store.reports().renew(id.0).await?;
-        self.store.jobs().want_within(Task::Report(id), after).await?;
+        let task = Task::Report(id);
+        // Also where there is none, if one may be on its way.
+        if self.store.reports().renew(id.0).await? > 0 || !self.store.jobs().is_idle(task).await? {
+            self.store.jobs().want_within(task, after).await?;
+        }
         Ok(true)
     }
 
-    /// Lets go of output that is older than its project keeps it; of the oldest first, and of so many at once. Tells how
-    /// many there were.
+    /// Writes what a deployment's row says anew, as the log has it by now; again where something happened meanwhile, or somebody
+    /// was erased, who would be named in it.
+    async fn renew_row(&self, id: DeploymentId) -> Result<(), ReadError> {
+        for _ in 0..ATTEMPTS {
+            let erasures = self.store.wake().erasures();
+            let Some(last) = self.store.log().ends_at(id.0).await? else { return Ok(()) };
+            let Some(deployment) = self.deployment_of_log(id).await? else { return Ok(()) };
+            let is_renewed = self.store.deployments().renew(&deployment, last).await?;
+            if is_renewed && self.store.wake().erasures() == erasures {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of output that is older than its project keeps it, of the oldest first. Tells how many there were.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -387,16 +404,25 @@ impl App {
         if kept.is_empty() {
             return Ok(0);
         }
-        let mut expired = 0;
-        for (id, days) in self.store.subjects().outputs_older_than(&kept, AT_A_TIME).await? {
-            match self.erase_output(id, OutputGone::Expired { days }, &Actor::System).await {
-                Ok(_) => expired += 1,
-                // It is held meanwhile.
-                Err(CommandError::Refused(_)) => {}
-                // One that can't be read is in nobody else's way.
-                Err(e) => tracing::warn!(deployment.id = %id, error = causes(&e), "output can't be let go of"),
+        let (mut expired, mut stay) = (0, Vec::new());
+        loop {
+            let some = self.store.subjects().outputs_older_than(&kept, &stay, AT_A_TIME).await?;
+            let is_all = i64::try_from(some.len()).is_ok_and(|n| n < AT_A_TIME);
+            for (id, days) in some {
+                match self.erase_output(id, OutputGone::Expired { days }, &Actor::System).await {
+                    Ok(_) => expired += 1,
+                    // It is held meanwhile, or kept for longer.
+                    Err(CommandError::Refused(_)) => stay.push(id),
+                    // One that can't be read is in nobody else's way.
+                    Err(e) => {
+                        tracing::warn!(deployment.id = %id, error = causes(&e), "output can't be let go of");
+                        stay.push(id);
+                    }
+                }
+            }
+            if is_all {
+                return Ok(expired);
             }
         }
-        Ok(expired)
     }
 }

@@ -31,10 +31,15 @@ pub enum NoSuchMoment {
     BeforeTheFirst { asked: DateTime<Utc>, first: DateTime<Utc> },
     #[error("{} is in the future; the last event was recorded at {}", shown(*.asked), shown(*.last))]
     InTheFuture { asked: DateTime<Utc>, last: DateTime<Utc> },
-    #[error("there is no event {asked}; the log has the positions 1 to {head}")]
+    #[error("there is no event {asked}; {}", reaches(*.head))]
     PastTheHead { asked: i64, head: i64 },
     #[error("the database does not answer")]
     Database(#[from] sqlx::Error),
+}
+
+/// How far the log goes.
+pub fn reaches(head: i64) -> String {
+    if head == 0 { "the log is empty".to_owned() } else { format!("the log has the positions 1 to {head}") }
 }
 
 fn shown(at: DateTime<Utc>) -> String {
@@ -440,12 +445,14 @@ impl App {
             if let Some(entry) = history.with_id(EventId(id)).await? {
                 return Ok(Named::Event(Box::new(entry)));
             }
-            let first = history.stream(id).await?.into_iter().next().ok_or_else(unknown)?;
-            return match first.stream_type.as_str() {
-                "build" => Ok(Named::Build(BuildId(id))),
-                "deployment" => Ok(Named::Deployment(DeploymentId(id))),
-                _ => Ok(Named::Event(Box::new(first))),
-            };
+            // Some CI systems name their builds so: it may be a name yet.
+            if let Some(first) = history.stream(id).await?.into_iter().next() {
+                return match first.stream_type.as_str() {
+                    "build" => Ok(Named::Build(BuildId(id))),
+                    "deployment" => Ok(Named::Deployment(DeploymentId(id))),
+                    _ => Ok(Named::Event(Box::new(first))),
+                };
+            }
         }
         let (slug, name) = text.split_once('/').map_or((None, text), |(slug, name)| (Some(slug), name));
         let mut found = Vec::new();

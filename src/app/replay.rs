@@ -48,10 +48,11 @@ pub enum Phase {
 }
 
 const PAGE: i64 = 5_000;
-/// So much of the log is folded at once; where something was appended meanwhile, those who append then have the machine
-/// for so many times as long as that took, up to a while: a replay comes to its end on a slow machine too.
+/// Events that are folded in one stretch.
 const STRETCH: i64 = 20_000;
+/// After a stretch during which others appended the fold pauses for this many times its length, so that they get on.
 const GIVES_WAY: u32 = 3;
+/// The longest such pause: a replay comes to its end on a slow machine too.
 const AT_MOST: Duration = Duration::from_secs(3);
 /// Most events of each kind that are named.
 const TOLD_MAX: usize = 20;
@@ -357,6 +358,11 @@ impl Fold {
         {
             self.halted.insert(standing.deployment.of.environment_id.0);
         }
+    }
+
+    /// Whether a row is of what can't be judged.
+    pub(super) fn is_left_as_it_is(&self, about: Uuid) -> bool {
+        self.halted.contains(&about)
     }
 
     /// Whether what an event is about is not folded on.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use sha2::{Digest, Sha256};
 
 use super::App;
 use super::checkpoints::NoCheckpoint;
@@ -59,7 +60,7 @@ pub enum NotCosigned {
     Database(#[from] sqlx::Error),
 }
 
-/// So often a witness is asked again that says it is at another size than we thought.
+/// Questions to a witness that says it is at another size than we thought.
 const ASKED: usize = 3;
 
 /// How long the same answer is given again for the same checkpoint: making one costs a write.
@@ -114,7 +115,7 @@ impl App {
                 }
                 Said::At(size) if size > signed.size => {
                     // Another process of ours may have signed more meanwhile, and been quicker.
-                    let newest = self.store.checkpoints().newest().await?.map_or(0, |newest| newest.size);
+                    let newest = self.newest_signed().await?.map_or(0, |newest| newest.size);
                     if newest >= size {
                         return Ok(());
                     }
@@ -211,6 +212,20 @@ impl App {
             return Err(NotCosigned::AnotherSize(now));
         }
         Ok(line)
+    }
+}
+
+impl App {
+    /// The newest checkpoint of another log that was cosigned here, with our line; none of a log that is not witnessed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn witnessed(&self, origin_hash: &str) -> Result<Option<String>, sqlx::Error> {
+        let mut logs = self.keeping.witnessing.iter().flat_map(|witnessing| &witnessing.logs);
+        let is_it = |key: &&PublicKey| hex::encode(Sha256::digest(key.name())) == origin_hash;
+        let Some(log) = logs.find(is_it) else { return Ok(None) };
+        let newest = self.store.witnesses().of_log(log.name()).await?;
+        Ok(newest.map(|newest| newest.note + &newest.line))
     }
 }
 

@@ -151,7 +151,7 @@ async fn close(app: &App, report: &Report) {
 }
 
 /// `1 message`, `2 messages`.
-fn count(n: i64, what: &str) -> String {
+pub(super) fn count(n: i64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 

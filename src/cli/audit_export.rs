@@ -1,7 +1,7 @@
 //! `coolops audit export` and `check-export`: the log as a file that is checked without the database.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,9 +14,10 @@ use serde::Serialize;
 use super::audit_proof::keys;
 use super::operate;
 use super::output;
+use crate::app::history::reaches;
 use crate::proof::chain::{self, Hash};
 use crate::proof::checkpoint;
-use crate::proof::exported::{COLUMNS, Exported, unknown_field};
+use crate::proof::exported::{COLUMNS, Exported, misfit};
 use crate::proof::tree::{self, Growing};
 use crate::store;
 use crate::telemetry::causes;
@@ -90,12 +91,8 @@ impl Writing {
         let hashes = (row.body_hash, &self.link[..], row.chain_hash);
         let exported = Exported::new(row.position, row.micros_since_2000, &row.header, row.payload, hashes);
         let written = match self.form {
-            Form::Jsonl if self.plain => serde_json::to_writer(&mut self.to, &Told { exported, plain: row.plain() })
-                .map_err(std::io::Error::from)
-                .and_then(|()| self.to.write_all(b"\n")),
-            Form::Jsonl => serde_json::to_writer(&mut self.to, &exported)
-                .map_err(std::io::Error::from)
-                .and_then(|()| self.to.write_all(b"\n")),
+            Form::Jsonl if self.plain => json_line(&mut self.to, &Told { exported, plain: row.plain() }),
+            Form::Jsonl => json_line(&mut self.to, &exported),
             Form::Csv => csv_line(&exported).and_then(|line| self.to.write_all(&line)),
         };
         (self.position, self.link) = (row.position, row.chain_hash.to_vec());
@@ -114,6 +111,12 @@ struct Told<'a> {
     exported: Exported<'a>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     plain: BTreeMap<&'a str, String>,
+}
+
+fn json_line(to: &mut impl Write, line: &impl Serialize) -> std::io::Result<()> {
+    let json = serde_json::to_string(line)?;
+    to.write_all(output::harmless(&json).as_bytes())?;
+    to.write_all(b"\n")
 }
 
 fn csv_line(exported: &Exported<'_>) -> std::io::Result<Vec<u8>> {
@@ -138,7 +141,7 @@ pub async fn export(args: Args) -> Result<ExitCode> {
     let (after, until) = app.range(args.since.as_deref(), args.until.as_deref()).await?;
     let (mut after, until) = (after.unwrap_or(0), until.unwrap_or(i64::MAX));
     let (head, _) = app.store.log().head().await?;
-    ensure!(after <= head, "there is no event {}; the log has the positions 1 to {head}", after + 1);
+    ensure!(after <= head, "there is no event {}; {}", after + 1, reaches(head));
     let mut is_new = true;
     let to = match &args.output {
         None => Box::new(std::io::stdout()) as Box<dyn Write + Send>,
@@ -150,6 +153,12 @@ pub async fn export(args: Args) -> Result<ExitCode> {
                 let foreign = format!("{} is an export of another log: nothing is written", path.display());
                 ensure!(ours.as_deref() == Some(&last.chain_hash), foreign);
                 (after, is_new) = (last.position, false);
+                if args.since.is_some() {
+                    let last = last.position;
+                    output::hint(&format!(
+                        "It has the events up to {last} already, and goes on there, whatever --since says."
+                    ));
+                }
             }
             // Only now is it known to be ours: what was cut off is taken away.
             file.set_len(there.whole)?;
@@ -191,9 +200,12 @@ pub async fn export(args: Args) -> Result<ExitCode> {
         }
         let mut events = app.store.wake().events();
         let log = app.store.log();
-        let read = match args.plain {
-            true => log.scan_opened(writing.position, |row| writing.row(row)).await,
-            false => log.scan(writing.position, |row| writing.row(row)).await,
+        let read = match log.head().await {
+            // Nothing is new: no connection is opened for that.
+            Ok((head, _)) if head <= writing.position => Ok(()),
+            Ok(_) if args.plain => log.scan_opened(writing.position, |row| writing.row(row)).await,
+            Ok(_) => log.scan(writing.position, |row| writing.row(row)).await,
+            Err(e) => Err(e),
         };
         match read {
             Ok(()) => is_away = false,
@@ -234,6 +246,9 @@ fn told(began: i64, writing: &Writing) {
     });
 }
 
+/// No line is as long: an event has at most 512 KiB, each byte of it may be written as six, and its texts in plain stand beside it.
+const LINE_MAX: u64 = 16 << 20;
+
 /// What is in a file already.
 struct There {
     /// Its last whole line.
@@ -247,8 +262,12 @@ fn opened(path: &Path, form: Form) -> Result<(File, There)> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
     let length = file.metadata()?.len();
     let mut tail = Vec::new();
-    // An event has at most 512 KiB, and each byte of it may be written as six.
-    file.seek(SeekFrom::Start(length.saturating_sub(8 << 20)))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => bail!("another export writes to it"),
+        // Where there are no locks, nobody can tell.
+        Ok(()) | Err(TryLockError::Error(_)) => {}
+    }
+    file.seek(SeekFrom::Start(length.saturating_sub(LINE_MAX)))?;
     file.read_to_end(&mut tail)?;
     let end = tail.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
     let whole = length - (tail.len() - end) as u64;
@@ -275,8 +294,8 @@ fn read_line(line: &[u8], form: Form) -> Result<Exported<'static>> {
     Ok(match form {
         Form::Jsonl => {
             let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line)?;
-            if let Some(unknown) = unknown_field(fields.keys(), &[PLAIN]) {
-                anyhow::bail!("no event has a field {unknown:?}");
+            if let Some(what) = misfit(&fields, &[PLAIN]) {
+                bail!("{what}");
             }
             serde_json::from_slice(line)?
         }
@@ -312,10 +331,11 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
     let (mut growing, mut at_size): (Growing, Option<Hash>) = (Growing::default(), None);
     loop {
         line.clear();
-        if reader.read_until(b'\n', &mut line)? == 0 {
+        if reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
             break;
         }
         number += 1;
+        ensure!((line.len() as u64) < LINE_MAX, "line {number} is no line of an export: it is longer than any");
         ensure!(line.pop() == Some(b'\n'), "line {number} is cut off: the export is not whole");
         if form == Form::Csv && number == 1 {
             ensure!(line == COLUMNS.join(",").as_bytes(), "line 1 is not the headings of an export");

@@ -126,7 +126,7 @@ pub async fn prove(args: ProveArgs) -> Result<ExitCode> {
             std::fs::write(&path, text + "\n").with_context(|| format!("{} can't be written", path.display()))?;
             output::line(&format!("{}: event {} of {}", path.display(), event.position, proof.log));
         }
-        None => output::line(&text),
+        None => output::line(&output::harmless(&text)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -217,7 +217,8 @@ pub fn key(args: &KeyArgs) -> Result<ExitCode> {
 pub async fn checkpoint(format: Format) -> Result<ExitCode> {
     let app = operate().await?;
     let signed = app.checkpoint().await?;
-    let newest = app.store.checkpoints().newest().await?;
+    let sent_again = app.refill_places().await?;
+    let newest = app.newest_signed().await?;
     let note = match &newest {
         Some(newest) => Some(app.cosigned_note(newest).await?),
         None => None,
@@ -229,11 +230,17 @@ pub async fn checkpoint(format: Format) -> Result<ExitCode> {
         let failing: Vec<_> =
             failing.iter().map(|place| json!({ "place": place.place, "problem": place.problem })).collect();
         output::json(
-            &json!({ "new": signed.is_some(), "size": newest.as_ref().map(|n| n.size), "checkpoint": note, "failing": failing }),
+            &json!({ "new": signed.is_some(), "sent_again": sent_again, "size": newest.as_ref().map(|n| n.size), "checkpoint": note, "failing": failing }),
         );
     } else {
         if let Some(note) = note {
             output::line(note.trim_end());
+        }
+        if sent_again > 0 {
+            output::hint(&format!(
+                "Sent again what was not there any more: {}.",
+                super::audit::count(i64::try_from(sent_again).unwrap_or(i64::MAX), "checkpoint")
+            ));
         }
         for place in &failing {
             output::hint(&format!("{}: {}", place.place, place.problem.as_deref().unwrap_or_default()));

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::output::{self, Format};
+use crate::app::checkpoints::newest_signed;
 use crate::config::{Config, Role};
 use crate::domain::deployment::{Stand, State, duration};
 use crate::jobs::queue::Doorbell;
@@ -309,7 +310,7 @@ async fn witnesses(config: &Config, store: &Store, checks: &mut Checks) -> Resul
         let text = "it signed two histories; both checkpoints are in the table witnessed. Tell whoever relies on it";
         checks.note(format!("Log {log}, which is witnessed here"), false, text);
     }
-    let Some(newest) = store.checkpoints().newest().await? else { return Ok(()) };
+    let Some(newest) = newest_signed(store, &config.checkpoint_keys).await? else { return Ok(()) };
     let lines = store.witnesses().cosignatures(newest.size, &newest.root).await?;
     let states = store.witnesses().states().await?;
     let has = |key: &WitnessPublicKey| {

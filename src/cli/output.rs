@@ -1,5 +1,6 @@
 //! What commands print: lines and tables for people, JSON for machines.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -73,10 +74,14 @@ pub fn json(value: &impl Serialize) {
 }
 
 /// JSON whose texts move no terminal: what JSON itself lets through is escaped too.
-pub fn harmless(json: &str) -> String {
+pub fn harmless(json: &str) -> Cow<'_, str> {
+    // Most has nothing but ASCII.
+    if json.bytes().all(|b| b < 0x7f) {
+        return json.into();
+    }
     let moves = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     if !json.chars().any(moves) {
-        return json.to_owned();
+        return json.into();
     }
     json.chars().map(|c| if moves(c) { format!("\\u{:04x}", c as u32) } else { c.to_string() }).collect()
 }

@@ -23,6 +23,8 @@ pub enum ErasureRefusal {
         "{project} is held ({reason}): none of its output is erased, and nobody, until that is over: coolops project hold {project} --end"
     )]
     Held { project: String, reason: String },
+    #[error("{0} keeps its output for another time than that")]
+    Kept(String),
     #[error("{who} has to do with a deployment under way ({what}); {}", next(.undecided))]
     HasDeployment { who: String, what: String, undecided: bool },
     #[error("{0} holds the lock on {1}; take it away first")]
@@ -56,7 +58,7 @@ fn reason(text: &str) -> Result<String, ErasureRefusal> {
 /// Decides that a deployment's output is erased; `key` is that of its lines in events.
 ///
 /// # Errors
-/// While it is being written, or its project is held.
+/// While it is being written, or its project is held, or keeps it for longer than it is said to have expired after.
 pub fn output(
     deployment: &Deployment,
     project: &Project,
@@ -72,6 +74,11 @@ pub fn output(
         let (build, environment) = (deployment.build_name.clone(), deployment.environment_name.clone());
         let undecided = state == State::Unknown;
         return Err(ErasureRefusal::UnderWay { build, environment, state: state.word(), undecided });
+    }
+    if let OutputGone::Expired { days } = &why
+        && project.output_kept_days != Some(*days)
+    {
+        return Err(ErasureRefusal::Kept(project.slug.clone()));
     }
     if let Some(reason) = &project.hold {
         return Err(ErasureRefusal::Held { project: project.slug.clone(), reason: reason.clone() });

@@ -184,7 +184,9 @@ pub enum VariableValue {
 pub enum ProjectRefusal {
     #[error("the slug \"{0}\" is taken; choose another with --slug, or see it with: coolops project show {0}")]
     SlugTaken(String),
-    #[error("the project {0} is archived; tokens, links and logins can still be taken away, nothing else changes")]
+    #[error(
+        "the project {0} is archived; tokens, links and logins can still be taken away, its output be held or let go of, and nothing else changes"
+    )]
     Archived(String),
     #[error("there is an environment \"{0}\" already; choose another name")]
     EnvironmentExists(String),

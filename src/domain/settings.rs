@@ -118,7 +118,7 @@ impl Project {
     /// # Errors
     /// A refusal when the project is closed or the change doesn't fit.
     pub fn change_settings(&self, change: ProjectChange) -> Result<Event, ProjectRefusal> {
-        if !change.takes_away() {
+        if !change.goes_for_archived() {
             self.open()?;
         }
         let project_id = self.id;
@@ -272,8 +272,8 @@ pub enum ProjectChange {
 }
 
 impl ProjectChange {
-    /// Whether it only takes something away, which stays possible when the project is archived.
-    fn takes_away(&self) -> bool {
+    /// Whether it goes for what is archived too: it takes something away, or is about what was printed there, which stays.
+    fn goes_for_archived(&self) -> bool {
         matches!(
             self,
             Self::RevokeLinks(_)
@@ -281,6 +281,8 @@ impl ProjectChange {
                 | Self::UnsetRegistry(_)
                 | Self::EndPreviousCiSecret(_)
                 | Self::UnsetCi(_)
+                | Self::Hold(_)
+                | Self::OutputKept(_)
         )
     }
 }

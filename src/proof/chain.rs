@@ -1,5 +1,6 @@
 //! The recipe of the hash chains, as published in `events/CHAIN.md`.
 
+use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -59,6 +60,16 @@ pub fn item_hash(header: &Header<'_>, body: &Hash) -> Hash {
     }
     hash.update(body);
     hash.finalize().into()
+}
+
+/// 2000-01-01T00:00:00Z, from where times are counted.
+pub fn epoch() -> DateTime<Utc> {
+    DateTime::from_timestamp(946_684_800, 0).unwrap_or_default()
+}
+
+/// A time as it is counted: microseconds since [`epoch`].
+pub fn micros_since_2000(at: DateTime<Utc>) -> i64 {
+    at.timestamp_micros() - epoch().timestamp_micros()
 }
 
 /// What a link covers beside the link before it, and what a leaf of the tree is made of: position, time in microseconds

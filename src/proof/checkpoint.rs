@@ -2,6 +2,8 @@
 //!
 //! The name of the key is the log's origin. Sources: <https://c2sp.org/tlog-checkpoint>, <https://c2sp.org/signed-note>.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::SigningKey;
@@ -216,43 +218,37 @@ pub enum NotBelieved {
     },
 }
 
-/// Reads a checkpoint, and believes it if one of the keys signed it: the present one, or one before it.
+/// Reads a checkpoint, and believes it if one of the keys signed it: the present one, or one before it. A note with a line of a
+/// known key that does not fit is none, whatever else signed it (<https://c2sp.org/signed-note>).
 ///
 /// # Errors
-/// See [`NotBelieved`]; of several keys, what the first says unless it was edited.
+/// See [`NotBelieved`].
 pub fn open(note: &str, keys: &[PublicKey]) -> Result<Opened, NotBelieved> {
-    let mut told = Err(NotBelieved::Malformed);
-    for (n, key) in keys.iter().enumerate() {
-        match open_with(note, key) {
-            Ok(opened) => return Ok(opened),
-            Err(why) if n == 0 || why == NotBelieved::Edited => told = Err(why),
-            Err(_) => {}
+    let note = Note::from_bytes(note.as_bytes()).map_err(|_| NotBelieved::Malformed)?;
+    let said = Checkpoint::from_bytes(note.text()).map_err(|_| NotBelieved::Malformed)?;
+    let first = keys.first().ok_or(NotBelieved::Malformed)?;
+    let another_log = || NotBelieved::AnotherLog { found: said.origin().to_owned(), wanted: first.name().to_owned() };
+    match note.verify(&verifiers(keys)) {
+        Ok((signed, _)) if signed.iter().any(|by| by.name() == said.origin()) => {
+            Ok(Opened { size: said.size(), root: said.hash().0 })
         }
+        Ok(_) => Err(another_log()),
+        Err(NoteError::InvalidSignature { .. }) => Err(NotBelieved::Edited),
+        Err(_) if keys.iter().all(|key| key.name() != said.origin()) => Err(another_log()),
+        Err(_) => Err(NotBelieved::AnotherKey(first.text().to_owned())),
     }
-    told
+}
+
+/// Several keys; one that is named twice counts once.
+fn verifiers(keys: &[PublicKey]) -> VerifierList {
+    let mut names = BTreeSet::new();
+    let once = keys.iter().filter(|key| names.insert(key.text()));
+    VerifierList::new(once.map(|key| Box::new(key.verifier.clone()) as Box<dyn Verifier>).collect())
 }
 
 /// How many events a checkpoint says it covers, whoever signed it.
 pub fn claimed(note: &str) -> Option<i64> {
     note.lines().nth(1)?.parse().ok()
-}
-
-fn open_with(note: &str, key: &PublicKey) -> Result<Opened, NotBelieved> {
-    let note = Note::from_bytes(note.as_bytes()).map_err(|_| NotBelieved::Malformed)?;
-    let said = Checkpoint::from_bytes(note.text()).map_err(|_| NotBelieved::Malformed)?;
-    let verifiers = VerifierList::new(vec![Box::new(key.verifier.clone())]);
-    match note.verify(&verifiers) {
-        Ok(_) => {}
-        Err(NoteError::InvalidSignature { .. }) => return Err(NotBelieved::Edited),
-        Err(_) if said.origin() != key.name() => {
-            return Err(NotBelieved::AnotherLog { found: said.origin().to_owned(), wanted: key.name().to_owned() });
-        }
-        Err(_) => return Err(NotBelieved::AnotherKey(key.text().to_owned())),
-    }
-    if said.origin() != key.name() {
-        return Err(NotBelieved::AnotherLog { found: said.origin().to_owned(), wanted: key.name().to_owned() });
-    }
-    Ok(Opened { size: said.size(), root: said.hash().0 })
 }
 
 #[cfg(test)]
@@ -267,14 +263,17 @@ mod tests {
     fn what_was_signed_is_read_again_and_nothing_else() {
         let log = key("coolops.example.com/log", 7);
         let note = log.sign(42, [9; 32]);
-        assert_eq!(open_with(&note, log.public()), Ok(Opened { size: 42, root: [9; 32] }));
-        assert_eq!(open_with(&note.replace("\n42\n", "\n43\n"), log.public()), Err(NotBelieved::Edited));
+        assert_eq!(open(&note, std::slice::from_ref(log.public())), Ok(Opened { size: 42, root: [9; 32] }));
+        assert_eq!(
+            open(&note.replace("\n42\n", "\n43\n"), std::slice::from_ref(log.public())),
+            Err(NotBelieved::Edited)
+        );
         let other = key("coolops.example.com/log", 8);
-        assert!(matches!(open_with(&note, other.public()), Err(NotBelieved::AnotherKey(_))));
+        assert!(matches!(open(&note, std::slice::from_ref(other.public())), Err(NotBelieved::AnotherKey(_))));
         let elsewhere = key("other.example.com/log", 7);
-        assert!(matches!(open_with(&note, elsewhere.public()), Err(NotBelieved::AnotherLog { .. })));
+        assert!(matches!(open(&note, std::slice::from_ref(elsewhere.public())), Err(NotBelieved::AnotherLog { .. })));
         for nothing in ["", "x", "a\nb\nc\n", "\n\n", &note[..note.len() - 2]] {
-            assert_eq!(open_with(nothing, log.public()), Err(NotBelieved::Malformed), "{nothing:?}");
+            assert_eq!(open(nothing, std::slice::from_ref(log.public())), Err(NotBelieved::Malformed), "{nothing:?}");
         }
     }
 
@@ -286,7 +285,7 @@ mod tests {
         assert_eq!(open_fork(&note, &[log.public().clone()]), Some(fork.clone()));
         assert_eq!(open_fork(&note.replace("\n9 ", "\n99 "), &[log.public().clone()]), None);
         assert_eq!(open_fork(&note, &[other.public().clone()]), None);
-        assert!(matches!(open_with(&note, log.public()), Err(NotBelieved::Malformed)));
+        assert!(matches!(open(&note, std::slice::from_ref(log.public())), Err(NotBelieved::Malformed)));
         assert_eq!(open_fork(&log.sign(9, [1; 32]), &[log.public().clone()]), None);
         let of = |size, root: u8| Opened { size, root: [root; 32] };
         assert!(fork.gives_up(&of(5, 2)) && fork.gives_up(&of(9, 1)));

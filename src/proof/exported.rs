@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::chain::{self, Hash, Header};
@@ -55,9 +56,22 @@ pub const COLUMNS: [&str; 17] = [
     "chain_hash",
 ];
 
-/// The first of these fields that is none of an event, nor one `beside` them. Nothing bears it out.
-pub fn unknown_field<'a>(fields: impl IntoIterator<Item = &'a String>, beside: &[&str]) -> Option<&'a str> {
-    fields.into_iter().map(String::as_str).find(|name| !COLUMNS.contains(name) && !beside.contains(name))
+/// The columns that are ids.
+const IDS: [&str; 5] = ["event_id", "tenant_id", "stream_id", "correlation_id", "causation_id"];
+
+/// In which way fields are not those of an event, beside which there may be others; none where they are. Each is there, and is
+/// written in one way only: what somebody else's verifier would refuse is refused.
+pub fn misfit(fields: &Map<String, Value>, beside: &[&str]) -> Option<String> {
+    let is_unknown = |name: &&String| !COLUMNS.contains(&name.as_str()) && !beside.contains(&name.as_str());
+    if let Some(unknown) = fields.keys().find(is_unknown) {
+        return Some(format!("no event has a field {unknown:?}"));
+    }
+    if let Some(missing) = COLUMNS.into_iter().find(|name| !fields.contains_key(*name)) {
+        return Some(format!("its field {missing:?} is missing"));
+    }
+    let is_written_so = |id: &str| Uuid::parse_str(id).is_ok_and(|read| read.to_string() == id);
+    let ids = IDS.into_iter().filter_map(|name| Some((name, fields.get(name)?.as_str()?)));
+    ids.into_iter().find(|(_, id)| !is_written_so(id)).map(|(name, id)| format!("its {name} is not an id: {id:?}"))
 }
 
 /// How times are written: UTC, with microseconds.
@@ -77,14 +91,12 @@ pub enum Changed {
     Time,
 }
 
-/// 2000-01-01T00:00:00Z, from where the chain counts.
-fn epoch() -> DateTime<Utc> {
-    DateTime::from_timestamp(946_684_800, 0).unwrap_or_default()
-}
-
-/// A time as exports write it.
+/// A time as exports write it; one that nobody can count with, as `infinity`, by its number.
 pub fn time(micros_since_2000: i64) -> String {
-    (epoch() + TimeDelta::microseconds(micros_since_2000)).format(TIME).to_string()
+    match chain::epoch().checked_add_signed(TimeDelta::microseconds(micros_since_2000)) {
+        Some(at) => at.format(TIME).to_string(),
+        None => micros_since_2000.to_string(),
+    }
 }
 
 impl<'a> Exported<'a> {
@@ -167,7 +179,7 @@ impl<'a> Exported<'a> {
         if at.format(TIME).to_string() != self.recorded_at {
             return Err(Changed::Time);
         }
-        (at - epoch()).num_microseconds().ok_or(Changed::Time)
+        (at - chain::epoch()).num_microseconds().ok_or(Changed::Time)
     }
 
     /// Computes every hash anew; what is told is the event's entry in chain and tree.

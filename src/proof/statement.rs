@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::chain::Hash;
 use super::checkpoint::{self, NotBelieved, Opened, PublicKey};
-use super::exported::{Changed, Exported, unknown_field};
+use super::exported::{Changed, Exported, misfit};
 use super::tree;
 
 /// What the first field of the file says.
@@ -73,8 +73,8 @@ impl Statement {
         let malformed = |e: serde_json::Error| NotProved::Malformed(e.to_string());
         let read: Self = serde_json::from_str(text).map_err(malformed)?;
         let fields: Value = serde_json::from_str(text).map_err(malformed)?;
-        if let Some(unknown) = fields["event"].as_object().and_then(|event| unknown_field(event.keys(), &[])) {
-            return Err(NotProved::Malformed(format!("no event has a field {unknown:?}")));
+        if let Some(what) = fields["event"].as_object().and_then(|event| misfit(event, &[])) {
+            return Err(NotProved::Malformed(what));
         }
         if read.format != FORMAT {
             return Err(NotProved::Malformed(format!("its format is {:?}, not {FORMAT:?}", read.format)));

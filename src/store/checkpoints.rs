@@ -106,14 +106,29 @@ impl Checkpoints<'_> {
         self.0.history().between(first, first.saturating_add(TILE as i64)).await
     }
 
-    /// The newest checkpoint that was signed.
+    /// What was signed before another one, the newest first, and so many at most. What a row says is to be held against its
+    /// note: whoever may write here may write anything.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn newest(self) -> Result<Option<Signed>, sqlx::Error> {
-        let row = sqlx::query!("select n, size, root, note, signed_at from checkpoint order by n desc limit 1");
-        let row = row.fetch_optional(&self.0.pool).await?;
-        row.map(|r| signed(r.n, r.size, &r.root, r.note, r.signed_at)).transpose()
+    pub async fn before(self, n: i64, limit: i64) -> Result<Vec<Signed>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "select n, size, root, note, signed_at from checkpoint where n < $1 order by n desc limit $2",
+            n,
+            limit
+        );
+        let rows = rows.fetch_all(&self.0.pool).await?;
+        rows.into_iter().map(|r| signed(r.n, r.size, &r.root, r.note, r.signed_at)).collect()
+    }
+
+    /// The number of what was signed of so many events with this root; none where that is not known.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn number_of(self, size: u64, root: &Hash) -> Result<Option<i64>, sqlx::Error> {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let n = sqlx::query_scalar!("select min(n) from checkpoint where size = $1 and root = $2", size, &root[..]);
+        n.fetch_one(&self.0.pool).await
     }
 
     /// How many events were signed last before a time; 0 where none were. What was given up may have had more.
@@ -153,11 +168,11 @@ impl Checkpoints<'_> {
         rows.into_iter().map(|r| signed(r.n, r.size, &r.root, r.note, r.signed_at)).collect()
     }
 
-    /// Notes what was signed. A note is never replaced: what is there stays.
+    /// Notes what was signed; `false` where the database does not keep it. A note is never replaced: what is there stays.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn sign(self, size: u64, root: &Hash, key_id: &str, note: &str) -> Result<(), sqlx::Error> {
+    pub async fn sign(self, size: u64, root: &Hash, key_id: &str, note: &str) -> Result<bool, sqlx::Error> {
         // One after the other, so that they can be seen in their order.
         sqlx::query!(
             "with turn as (select pg_advisory_xact_lock(hashtextextended('coolops checkpoint', 0)))
@@ -169,7 +184,7 @@ impl Checkpoints<'_> {
         )
         .execute(&self.0.pool)
         .await?;
-        Ok(())
+        Ok(self.number_of(size, root).await?.is_some())
     }
 
     /// How far the places outside got, and whether something can be signed for them: see [`SIGNING`].
@@ -242,7 +257,8 @@ impl Checkpoints<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn closed(self) -> Result<Option<String>, sqlx::Error> {
-        sqlx::query_scalar!("select closed from event_head").fetch_one(&self.0.pool).await
+        let closed = sqlx::query_scalar!("select closed from event_head").fetch_optional(&self.0.pool);
+        Ok(closed.await?.flatten())
     }
 
     /// Lets nothing be recorded any more, until the log is opened.

@@ -14,7 +14,7 @@ use super::private::{self, Opener, Wrapped};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{DeploymentId, SubjectKeyId};
 use crate::domain::project::Project;
-use crate::proof::chain::Header;
+use crate::proof::chain::{self, Header};
 
 /// An event with all its columns, borrowed from the stream.
 #[derive(Debug, Clone, Copy)]
@@ -117,8 +117,10 @@ impl Row<'_> {
     }
 }
 
+/// A time that nobody can count with, as `infinity`, is the first or the last that there is.
 fn time(micros_since_2000: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp(946_684_800, 0).unwrap_or_default() + Duration::microseconds(micros_since_2000)
+    let at = chain::epoch().checked_add_signed(Duration::microseconds(micros_since_2000));
+    at.unwrap_or(if micros_since_2000 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC })
 }
 
 const HEADER_LEN: usize = 19;

@@ -1,5 +1,6 @@
 //! Deployments as commands, workers and lists read them.
 
+use serde_json::Value;
 use sqlx::types::Json;
 
 use super::Store;
@@ -31,17 +32,36 @@ impl Store {
     }
 }
 
+/// A deployment's row, unless somebody made something else of it: in a list one row must not stand in the way of all the others.
+pub(super) fn readable(row: Json<Value>) -> Option<Deployment> {
+    let id = row.0["of"]["deployment_id"].as_str().unwrap_or("?").to_owned();
+    match serde_json::from_value(row.0) {
+        Ok(deployment) => Some(deployment),
+        Err(e) => {
+            tracing::error!(
+                deployment.id = %id, error = %e,
+                "a deployment's row is not what this program writes; lists leave it out until coolops replay"
+            );
+            None
+        }
+    }
+}
+
 impl Deployments<'_> {
-    /// Writes what a deployment's row says anew, as the log has it by now.
+    /// Writes what a deployment's row says anew, as the log has it up to a position; `false` where its row is of another one.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn renew(self, deployment: &Deployment) -> Result<(), sqlx::Error> {
+    pub async fn renew(self, deployment: &Deployment, position: i64) -> Result<bool, sqlx::Error> {
         let doc = serde_json::to_string(deployment).expect("a row is plain data");
-        sqlx::query!("update deployment set doc = $2::text::json where id = $1", deployment.of.deployment_id.0, doc)
-            .execute(&self.0.pool)
-            .await
-            .map(|_| ())
+        let id = deployment.of.deployment_id.0;
+        let renewed = sqlx::query!(
+            "update deployment set doc = $2::text::json where id = $1 and position = $3",
+            id,
+            doc,
+            position
+        );
+        Ok(renewed.execute(&self.0.pool).await?.rows_affected() == 1)
     }
 
     /// The line of an environment under locks, as far as a decision about a build's deployment there needs it, whatever
@@ -156,8 +176,8 @@ impl Deployments<'_> {
     pub async fn timed(self, id: DeploymentId) -> Result<Option<Timed>, sqlx::Error> {
         let row = sqlx::query!(
             r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,
-                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
-                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at
+                      (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
+                      (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at
                  from deployment d join event r on r.position = d.requested join event l on l.position = d.since where d.id = $1"#,
             id.0
         )
@@ -205,9 +225,9 @@ impl Deployments<'_> {
     ) -> Result<Vec<Timed>, sqlx::Error> {
         let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
         let rows = sqlx::query!(
-            r#"select d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,
-                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
-                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at
+            r#"select d.doc as "doc: Json<Value>", r.recorded_at as requested_at, l.recorded_at as since,
+                      (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
+                      (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at
                  from deployment d join event r on r.position = d.requested join event l on l.position = d.since
                 where ($1::uuid is null or d.project_id = $1) and (cardinality($2::text[]) = 0 or d.state = any($2))
                 order by d.requested desc limit $3"#,
@@ -219,12 +239,14 @@ impl Deployments<'_> {
         .await?;
         Ok(rows
             .into_iter()
-            .map(|r| Timed {
-                deployment: r.doc.0,
-                requested_at: r.requested_at,
-                started_at: r.started_at,
-                lost_at: r.lost_at,
-                since: r.since,
+            .filter_map(|r| {
+                Some(Timed {
+                    deployment: readable(r.doc)?,
+                    requested_at: r.requested_at,
+                    started_at: r.started_at,
+                    lost_at: r.lost_at,
+                    since: r.since,
+                })
             })
             .collect())
     }
@@ -246,23 +268,19 @@ impl Deployments<'_> {
                  select good.id from unnest($1::uuid[]) e cross join lateral (
                    select id from deployment where environment_id = e and not is_open and state = 'succeeded'
                     order by since desc limit 1) good)
-               select d.doc as "doc!: Json<Deployment>", r.recorded_at as "requested_at!", l.recorded_at as "since!",
-                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
-                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at
+               select d.doc as "doc!: Json<Value>", r.recorded_at as "requested_at!", l.recorded_at as "since!",
+                      (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
+                      (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at
                  from wanted join deployment d using (id) join event r on r.position = d.requested join event l on l.position = d.since
                 order by d.requested"#,
             &ids
         )
         .fetch_all(&self.0.pool)
         .await?;
-        let timed = |doc: Json<Deployment>, requested_at, since, (started_at, lost_at)| Timed {
-            deployment: doc.0,
-            requested_at,
-            started_at,
-            lost_at,
-            since,
+        let timed = |doc, requested_at, since, (started_at, lost_at)| {
+            Some(Timed { deployment: readable(doc)?, requested_at, started_at, lost_at, since })
         };
-        Ok(rows.into_iter().map(|r| timed(r.doc, r.requested_at, r.since, (r.started_at, r.lost_at))).collect())
+        Ok(rows.into_iter().filter_map(|r| timed(r.doc, r.requested_at, r.since, (r.started_at, r.lost_at))).collect())
     }
 
     /// The last deployment of another build that went well in the same environment before this one.

@@ -8,7 +8,7 @@ use crate::domain::state::State;
 /// The functions that record, seal, erase and refuse: the SHA-256 of each as [`Store::unguarded`] reads it. `coolops_now` is not
 /// among them: who can replace that can set the machine's clock as well, and times never go back.
 const FUNCTIONS: [(&str, &str); 11] = [
-    ("append_batch", "4658325262f7d1edc71b9ada156f2475f2d0f366ce51fb0edae5feb601eb7d57"),
+    ("append_batch", "cc4bdb2a0efc4fc413e7546093236dfd8fa82995ad18e7d708b929f65637a38e"),
     ("append_log_chunk", "dc4881319b258bd1aae0285e52e9fe830669f462eda782dc5dd7c62c7e52b679"),
     ("close_log", "52ee5aeed66700a38296d33807eb0ac7db4ad435ae603f7ab24c860b01330507"),
     ("erase_output", "bd4905c09e77a9fa7c2598fe1d34500953a9a64392633799888959c61c9918a9"),
@@ -84,7 +84,8 @@ impl Store {
             // Before each update and delete of a row, 27, and before each truncate, 34: the bits of pg_trigger.tgtype.
             // One before an update of a report, 19, has a condition, and is not needed while rows are copied.
             r#"with guarded as (select oid, relname from pg_class
-                                where oid in ('public.event'::regclass, 'public.log_chunk'::regclass, 'public.event_head'::regclass, 'public.slack_report'::regclass)),
+                                where oid in ('public.event'::regclass, 'public.log_chunk'::regclass, 'public.event_head'::regclass, 'public.slack_report'::regclass,
+                                             'public.checkpoint'::regclass, 'public.checkpoint_place'::regclass)),
                  ours (relation, name, function, fires, enabled) as (values
                    ('event', 'event_is_append_only', 'forbid_change', 27, 'A'), ('event', 'event_is_never_truncated', 'forbid_change', 34, 'A'),
                    ('log_chunk', 'log_chunk_is_append_only', 'keep_output', 27, 'A'), ('log_chunk', 'log_chunk_is_never_truncated', 'forbid_change', 34, 'A'),
@@ -106,9 +107,12 @@ impl Store {
                select format('the constraint %s is gone or another one: the database takes what can''t be; restore it from a dump of the schema', wanted.name)
                  from (values ('event', 'event_pkey', 'PRIMARY KEY ("position")'), ('event', 'event_event_id_key', 'UNIQUE (event_id)'),
                          ('event', 'event_stream_id_stream_version_key', 'UNIQUE (stream_id, stream_version)'), ('event_head', 'event_head_pkey', 'PRIMARY KEY (id)'),
-                         ('log_chunk', 'log_chunk_pkey', 'PRIMARY KEY (deployment_id, chunk_no)')) wanted (relation, name, says)
+                         ('log_chunk', 'log_chunk_pkey', 'PRIMARY KEY (deployment_id, chunk_no)'),
+                         ('event', 'event_recorded_at_is_a_time', null), ('event_head', 'event_head_last_at_is_a_time', null)) wanted (relation, name, says)
                 where not exists (select from pg_constraint c join guarded g on g.oid = c.conrelid
-                                   where g.relname = wanted.relation and c.conname = wanted.name and pg_get_constraintdef(c.oid) = wanted.says)"#
+                                   where g.relname = wanted.relation and c.conname = wanted.name
+                                     -- What a check says is printed with the time zone of whoever asks.
+                                     and case when wanted.says is null then c.contype = 'c' and pg_get_constraintdef(c.oid) like '%isfinite(%' else pg_get_constraintdef(c.oid) = wanted.says end)"#
         )
         .fetch_all(&self.pool)
         .await
@@ -118,7 +122,8 @@ impl Store {
     /// of what records, closes and erases, for everybody who may connect and for the role that reads the views.
     async fn given_rights(&self) -> Result<Vec<String>, sqlx::Error> {
         sqlx::query_scalar!(
-            r#"with ours as (select oid, relname, relacl, relowner from pg_class
+            r#"with roles as (select public.coolops_app_role() as app, public.coolops_reader_role() as reader),
+                    ours as (select oid, relname, relacl, relowner from pg_class
                               where relnamespace = 'public'::regnamespace
                                 and relname in ('event', 'log_chunk', 'event_head', 'event_type', 'project', 'token', 'build', 'deployment', 'boundary', 'snapshot', 'job',
                                   'secret_value', 'subject_key', 'slack_message', 'slack_report', 'slack_sent', 'slack_stray', 'slack_report_stray', 'slack_person', 'rate_bucket',
@@ -132,16 +137,33 @@ impl Store {
                select format('everybody who may connect has %s on %s; revoke that', what, relname) as "said!" from granted where grantee = 0
                union all
                select format('the role that reads the views has %s on %s; revoke that', what, relname) from granted
-                where grantee = (select oid from pg_roles where rolname = public.coolops_reader_role())
+                where grantee = (select r.oid from pg_roles r join roles on r.rolname = roles.reader)
                union all
                select format('the role %s has %s on %s, which nobody writes to but through functions; revoke that', r.rolname, writes, relname)
                  from granted join pg_roles r on r.oid = grantee where writes is not null and relname in ('event', 'log_chunk', 'event_head')
-                  and r.rolname <> public.coolops_reader_role()
+                  and r.rolname <> (select reader from roles)
                union all
-               select distinct format('%s may call %s; revoke that', case g.grantee when 0 then 'everybody who may connect' else 'the role that reads the views' end, p.proname)
-                 from pg_proc p cross join aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
+               select distinct format('%s may call %s; revoke that', case when g.grantee = 0 then 'everybody who may connect'
+                        when r.rolname = roles.reader then 'the role that reads the views' else format('the role %s', r.rolname) end, p.proname)
+                 from pg_proc p cross join aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g cross join roles left join pg_roles r on r.oid = g.grantee
                 where p.pronamespace = 'public'::regnamespace and p.proname in ('append_batch', 'append_log_chunk', 'close_log', 'erase_output')
-                  and (g.grantee = 0 or g.grantee = (select oid from pg_roles where rolname = public.coolops_reader_role()))
+                  -- A copy under another name has the role of its first name as well, which may not even connect to it.
+                  and g.grantee <> p.proowner and coalesce(r.rolname, '') !~ '^coolops_app_'
+               union all
+               select format('the role that reads the views is a member of %s; revoke that', granted.rolname)
+                 from pg_auth_members m join pg_roles member on member.oid = m.member join pg_roles granted on granted.oid = m.roleid cross join roles
+                where member.rolname = roles.reader
+               union all
+               select format('%s belongs to %s, and event to %s: whoever owns it may do anything with it; give it back', o.name, o.owner::regrole, e.relowner::regrole)
+                 from pg_class e join (select relname::text as name, relowner as owner from ours
+                                       union all select proname, proowner from pg_proc where pronamespace = 'public'::regnamespace
+                                         and proname in ('append_batch', 'append_log_chunk', 'close_log', 'erase_output', 'forbid_change', 'keep_output')) o on o.owner <> e.relowner
+                where e.oid = 'public.event'::regclass
+               union all
+               select format('the function %s is not as coolops migrate makes it; run coolops migrate', f.name)
+                 from (values ('coolops_app_role', 'coolops_app_'), ('coolops_reader_role', 'coolops_reader_')) f(name, role)
+                where not exists (select from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname = f.name and p.pronargs = 0
+                                   and p.prosrc ~ ('^select ''' || f.role || '[^'']+''::text$'))
                order by 1"#
         )
         .fetch_all(&self.pool)

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
+use super::deployments::readable;
 use super::log::{Raw, ReadError};
 use super::private::Opener;
-use crate::domain::deployment::{Deployment, State};
+use crate::domain::deployment::State;
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::*;
 use crate::projections::insights::Sample;
@@ -92,7 +94,7 @@ impl Entry {
 
     /// When it was recorded, as the chain counts.
     pub fn micros_since_2000(&self) -> i64 {
-        self.recorded_at.timestamp_micros() - 946_684_800_000_000
+        chain::micros_since_2000(self.recorded_at)
     }
 
     /// Its entry in chain and tree, computed anew from everything that it says.
@@ -212,9 +214,9 @@ impl History<'_> {
             (None, _) => page!(self, asked, before, limit, "$8", true),
         }?;
         let rows = sqlx::query!(
-            r#"select d.requested as position, p.slug, d.doc as "doc: Json<Deployment>", r.recorded_at as requested_at, l.recorded_at as since,
-                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
-                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at,
+            r#"select d.requested as position, p.slug, d.doc as "doc: Json<Value>", r.recorded_at as requested_at, l.recorded_at as since,
+                      (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
+                      (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at,
                       (select a.payload->>'link_key' from event a where a.stream_id = d.build_id and a.stream_version = 1) as link_key,
                       p.doc->>'link_key' as project_link_key
                  from deployment d join project p on p.id = d.project_id
@@ -224,18 +226,20 @@ impl History<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
-        let deployed = rows.into_iter().map(|r| Deployed {
-            position: r.position,
-            project: r.slug,
-            // Links that were revoked open nothing.
-            link_key: r.link_key.filter(|key| Some(key) == r.project_link_key.as_ref()),
-            timed: Timed {
-                deployment: r.doc.0,
-                requested_at: r.requested_at,
-                started_at: r.started_at,
-                lost_at: r.lost_at,
-                since: r.since,
-            },
+        let deployed = rows.into_iter().filter_map(|r| {
+            Some(Deployed {
+                position: r.position,
+                project: r.slug,
+                // Links that were revoked open nothing.
+                link_key: r.link_key.filter(|key| Some(key) == r.project_link_key.as_ref()),
+                timed: Timed {
+                    deployment: readable(r.doc)?,
+                    requested_at: r.requested_at,
+                    started_at: r.started_at,
+                    lost_at: r.lost_at,
+                    since: r.since,
+                },
+            })
         });
         Ok(deployed.collect())
     }
@@ -248,11 +252,11 @@ impl History<'_> {
         let rows = sqlx::query!(
             r#"select d.environment_id, d.doc->>'environment_name' as "environment!", d.state, a.recorded_at as announced_at,
                       not exists (select from deployment f where f.build_id = d.build_id and f.environment_id = d.environment_id and f.state = 'succeeded' and f.since < d.since) as "is_first!",
-                      coalesce((select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_lost'), l.recorded_at) as "ended_at!",
-                      (select s.recorded_at from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
+                      coalesce((select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_lost'), l.recorded_at) as "ended_at!",
+                      (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
                  from deployment d join event a on a.stream_id = d.build_id and a.stream_version = 1 join event l on l.position = d.since
                 where d.project_id = $1 and not d.is_open and d.since > $2
-                  and coalesce((select s.position from event s where s.stream_id = d.id and s.type = 'deployment_lost'), d.since) > $2"#,
+                  and coalesce((select min(s.position) from event s where s.stream_id = d.id and s.type = 'deployment_lost'), d.since) > $2"#,
             project.0,
             after
         );
@@ -399,11 +403,12 @@ impl History<'_> {
     pub async fn about(self, correlation: Uuid, from: i64, limit: i64) -> Result<Vec<Entry>, sqlx::Error> {
         Ok(entries!(
             self,
-            "from (select position from event where correlation_id = $1 and position >= $3
-                   union
-                   select f.position from event c join event f on f.causation_id = c.event_id and f.correlation_id <> $1
-                      and f.type in ('deployment_promoted', 'deployment_moved_up', 'deployment_locked_out', 'deployment_stopped', 'environment_locked')
-                    where c.correlation_id = $1 and c.position >= $3) p join event e using (position) order by e.position limit $2",
+            "from (with recursive following as (
+                     select position, event_id from event where correlation_id = $1 and position >= $3
+                     union
+                     select f.position, f.event_id from following c join event f on f.causation_id = c.event_id
+                        and f.type in ('deployment_promoted', 'deployment_moved_up', 'deployment_locked_out', 'deployment_stopped', 'environment_locked'))
+                   select position from following) p join event e using (position) order by e.position limit $2",
             correlation,
             limit,
             from

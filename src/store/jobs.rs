@@ -14,9 +14,9 @@ use crate::domain::react::{Task, TaskKind};
 
 /// How long a worker holds a job without renewing it.
 pub const LEASE: Duration = Duration::from_secs(20);
-/// When no worker on an engine was seen for so long, the engine is given up and its containers with it.
+/// An engine on which no worker was seen for this long is given up, with its containers.
 pub const ENGINE_GONE: Duration = Duration::from_mins(10);
-/// A worker that wasn't seen for so long is gone.
+/// A worker that was not seen for this long is gone.
 const WORKER_GONE: Duration = Duration::from_secs(30);
 /// How often a holder renews.
 pub const RENEW: Duration = Duration::from_secs(5);
@@ -143,7 +143,7 @@ impl Jobs<'_> {
                     order by run_at limit 1 for update skip locked) j
                   where (select closed is null from event_head)
                   order by t.came desc, j.run_at limit 1)
-               update job j set state = 'leased', again = false, lease = $2, lease_until = coolops_now() + $3::interval,
+               update job j set state = 'leased', again = false, has_time = false, lease = $2, lease_until = coolops_now() + $3::interval,
                       fence = nextval('fence_seq'), attempts = attempts + 1, claimed_by = $5
                  from due where j.id = due.id
                returning j.id, j.kind, j.key, j.wanted, j.fence as "fence!", j.attempts, j.turn, due.came as "came!", due.run_at as "run_at!",
@@ -480,7 +480,7 @@ impl Jobs<'_> {
         sqlx::query!(
             "insert into job as j (id, kind, key, wanted) select $1, $2, $3, position from event_head
              on conflict (id) do update set wanted = excluded.wanted, again = j.state = 'leased', rung_at = null,
-               state = case when j.state = 'leased' then 'leased' else 'ready' end, run_at = coolops_now()",
+               state = case when j.state = 'leased' then 'leased' else 'ready' end, run_at = coolops_now(), has_time = false",
             task.job_id().0,
             kind,
             key
@@ -498,14 +498,15 @@ impl Jobs<'_> {
     pub async fn want_within(self, task: Task, after: Duration) -> Result<(), sqlx::Error> {
         let (kind, key) = (task.kind().as_str(), task.key());
         sqlx::query!(
-            "insert into job as j (id, kind, key, wanted, run_at) select $1, $2, $3, position, coolops_now() + $4::interval from event_head
+            "insert into job as j (id, kind, key, wanted, run_at, has_time) select $1, $2, $3, position, coolops_now() + $4::interval, true from event_head
              on conflict (id) do update set wanted = excluded.wanted, again = j.state = 'leased', rung_at = null,
                state = case when j.state = 'leased' then 'leased' else 'ready' end,
-               run_at = case when j.state = 'done' then excluded.run_at else least(j.run_at, excluded.run_at) end",
+               run_at = case when j.state = 'done' then excluded.run_at else least(j.run_at, excluded.run_at) end,
+               has_time = j.state = 'done' or j.has_time",
             task.job_id().0,
             kind,
             key,
-            PgInterval { months: 0, days: 0, microseconds: i64::try_from(after.as_micros()).unwrap_or(i64::MAX) }
+            interval(after)
         )
         .execute(&self.0.work)
         .await?;

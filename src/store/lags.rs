@@ -40,9 +40,9 @@ impl Store {
                       (select count(distinct channel) from slack_message where state = 'blocked') as "blocked_channels!",
                       exists (select 1 from rate_bucket where scope = 'slack' and blocked_until > coolops_now()) as "slack_paused!",
                       (select position from event_head) as "position!",
-                      coalesce((select max(size) from checkpoint), 0) as "signed!",
+                      coalesce((select max(size) from checkpoint where size <= (select position from event_head)), 0) as "signed!",
                       coalesce((select extract(epoch from coolops_now() - e.recorded_at) from event e
-                        where e.position = (select coalesce(max(size), 0) from checkpoint) + 1 and exists (select from checkpoint_place)), 0)::float8 as "oldest_unsigned_seconds!",
+                        where e.position = (select coalesce(max(size), 0) from checkpoint where size <= (select position from event_head)) + 1 and exists (select from checkpoint_place)), 0)::float8 as "oldest_unsigned_seconds!",
                       (select count(*) from checkpoint_place where problem is not null and asked_at > coolops_now() - interval '10 minutes') as "places_failing!",
                       (select closed is not null from event_head) as "closed!""#
         )

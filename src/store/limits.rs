@@ -260,7 +260,7 @@ impl Paces<'_> {
         let taken = sqlx::query!(
             "insert into rate_bucket as b (scope, tat, blocked_until) values ($1, coolops_now(), coolops_now() + $2::interval)
              on conflict (scope) do update set blocked_until = excluded.blocked_until
-              where b.blocked_until is null or b.blocked_until <= coolops_now()",
+              where b.blocked_until <= coolops_now()",
             scope,
             interval(for_so_long)
         )
@@ -274,7 +274,7 @@ impl Paces<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn give_back(self, scope: &str) -> Result<(), sqlx::Error> {
-        sqlx::query!("update rate_bucket set blocked_until = null where scope = $1", scope)
+        sqlx::query!("update rate_bucket set blocked_until = coolops_now() where scope = $1", scope)
             .execute(&self.0.work)
             .await
             .map(|_| ())

@@ -161,10 +161,10 @@ macro_rules! recorded {
     }};
 }
 
-/// So many events are read at once of what may have very many, as a project has that is locked every hour.
+/// Events that are read at once of what may have very many.
 pub const PAGE: usize = 2_000;
 
-/// So many events about the locks of one thing tell of all that anybody still looks at.
+/// Events about one thing's locks that are read: more than anybody looks at.
 const LOCK_EVENTS: i64 = 500;
 
 /// Where the log ends, as appends go on from it.
@@ -174,8 +174,8 @@ pub struct Head {
     pub position: i64,
     /// The chain's hash there.
     pub hash: Vec<u8>,
-    /// When it was recorded: no later event is recorded before that.
-    pub last_at: DateTime<Utc>,
+    /// When it was recorded: no later event is recorded before that. None where somebody wrote what is no time.
+    pub last_at: Option<DateTime<Utc>>,
 }
 
 /// The log, to be read.
@@ -396,6 +396,18 @@ impl Log<'_> {
         last.fetch_optional(&self.0.pool).await
     }
 
+    /// How many seconds ago the event at a position was recorded; none where there is no event.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn seconds_since(self, position: i64) -> Result<Option<f64>, sqlx::Error> {
+        let since = sqlx::query_scalar!(
+            r#"select extract(epoch from coolops_now() - recorded_at)::float8 as "since!" from event where position = $1 and isfinite(recorded_at)"#,
+            position
+        );
+        since.fetch_optional(&self.0.pool).await
+    }
+
     /// The head of the log: position and chain hash.
     ///
     /// # Errors
@@ -410,7 +422,11 @@ impl Log<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn head_there(self) -> Result<Option<Head>, sqlx::Error> {
-        let row = sqlx::query!("select position, chain_hash, last_at from event_head").fetch_optional(&self.0.pool);
+        // A time that is none, as `infinity`, can't be decoded.
+        let row = sqlx::query!(
+            "select position, chain_hash, case when isfinite(last_at) and last_at < '10000-01-01' then last_at end as last_at from event_head"
+        );
+        let row = row.fetch_optional(&self.0.pool);
         Ok(row.await?.map(|r| Head { position: r.position, hash: r.chain_hash, last_at: r.last_at }))
     }
 }

@@ -6,7 +6,7 @@ use super::Store;
 use super::jobs::Claim;
 use crate::domain::ids::{BuildId, ProjectId};
 
-/// It is kept for so many days when Slack was sent what.
+/// Days for which it is remembered when Slack was sent what.
 pub const SENDS_KEPT_DAYS: i64 = 30;
 
 /// A build's message as far as Slack has it.
@@ -360,6 +360,39 @@ impl Messages<'_> {
         .map(|_| ())
     }
 
+    /// The message that is noted is gone from Slack, and this one of the same build is there: it takes its place.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn adopt(self, build: BuildId, channel: &str, ts: &str) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "with known as (delete from slack_stray where build_id = $1 and channel = $2 and ts = $3)
+             update slack_message set state = 'live', channel = $2, ts = $3, sent_digest = null, sent_payload = null, doubts = doubts + 1
+              where build_id = $1",
+            build.0,
+            channel,
+            ts
+        )
+        .execute(&self.0.pool)
+        .await
+        .map(|_| ())
+    }
+
+    /// Slack does not show the message any more: the next sync sends it whatever was sent last, and posts it, also where it was
+    /// to be edited only.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn missed(self, build: BuildId) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update slack_message set sent_digest = null, sent_payload = null, doubts = doubts + 1, only_edit_until = 0 where build_id = $1",
+            build.0
+        )
+        .execute(&self.0.pool)
+        .await
+        .map(|_| ())
+    }
+
     /// Something was erased that the message may show: what was sent is forgotten, and it is edited, but not posted again
     /// where it is gone, until something new happens.
     ///
@@ -498,8 +531,8 @@ pub struct Audited {
     pub sent_position: i64,
     pub sent_digest: Vec<u8>,
     /// SHA-256 of the stored payload, computed now.
-    pub payload_digest: Vec<u8>,
-    pub render_version: i32,
+    pub payload_digest: Option<Vec<u8>>,
+    pub render_version: Option<i32>,
     /// Sent as text, without a layout.
     pub plain: bool,
     /// Slack's name for it.
@@ -524,8 +557,8 @@ impl Messages<'_> {
     /// When the database does not answer.
     pub async fn all(self) -> Result<Vec<Audited>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select build_id, sent_position, sent_digest as "sent_digest!", sha256(convert_to(sent_payload, 'UTF8')) as "payload_digest!",
-                      render_version as "render_version!", plain, ts from slack_message where sent_digest is not null"#
+            r#"select build_id, sent_position, sent_digest as "sent_digest!", sha256(convert_to(sent_payload, 'UTF8')) as payload_digest,
+                      render_version, plain, ts from slack_message where sent_digest is not null"#
         )
         .fetch_all(&mut self.0.bulk().await?)
         .await?;

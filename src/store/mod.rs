@@ -147,7 +147,9 @@ pub fn address(options: &PgConnectOptions) -> String {
 /// When the address can't be read.
 pub fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
     let options = PgConnectOptions::from_str(url).map_err(|e| OpenError::Url(cause(&e)))?;
-    Ok(options.application_name("coolops").disable_statement_logging())
+    // What somebody puts into a schema before ours, as one that is called like the role, is not called instead.
+    let path = [("search_path", "public")];
+    Ok(options.application_name("coolops").options(path).disable_statement_logging())
 }
 
 /// Applies the migrations that are missing, as the owner of the tables.
@@ -422,10 +424,11 @@ async fn check_event_types(connection: &mut PgConnection) -> Result<(), OpenErro
 pub fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
-        // Classes "connection exception" and "operator intervention", and a database that lets nobody in for now.
-        sqlx::Error::Database(e) => {
-            e.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == "55000")
-        }
+        // Classes "connection exception", "insufficient resources", as too many connections, and "operator intervention", and a
+        // database that lets nobody in for now.
+        sqlx::Error::Database(e) => e.code().is_some_and(|code| {
+            ["08", "53", "57P"].into_iter().any(|class| code.starts_with(class)) || code == "55000"
+        }),
         _ => false,
     }
 }

@@ -56,7 +56,7 @@ impl std::fmt::Debug for Opener {
     }
 }
 
-/// So many characters of a key's id tell somebody who was erased from others.
+/// Characters of a key's id that tell one erased person from another.
 const MARK: usize = 12;
 
 impl Opener {
@@ -544,7 +544,9 @@ impl Subjects<'_> {
             r#"with gone as (delete from subject_key k where k.id = any($1) and k.kind in ('person', 'operator', 'author') returning k.kind, k.subject),
                     chosen as (delete from subject_key k using gone where gone.kind = 'person' and k.kind = 'chooser' and k.subject = gone.subject),
                     known as (delete from slack_person p using gone where gone.kind = 'person' and (p.id = gone.subject or strpos(p.doc::text, '"' || gone.subject || '"') > 0)),
-                    told as (delete from slack_report r using gone where gone.kind = 'person' and r.person like '% ' || gone.subject)
+                    -- What was told stays noted: it is not told again.
+                    told as (update slack_report r set state = 'unwanted', person = null, channel = null, ts = null, text = null, thread = null, problem = null
+                               from gone where gone.kind = 'person' and r.person like '% ' || gone.subject)
                select pg_notify($2, $3) is null as "told""#,
             &keys.iter().map(|key| key.0).collect::<Vec<_>>(),
             wake::CHANNEL,
@@ -595,13 +597,14 @@ impl Subjects<'_> {
         Ok(())
     }
 
-    /// Deployments whose output is kept for longer than so many days after their end, by project; the oldest first.
+    /// Deployments whose output is kept for longer than so many days after their end, by project, but for some; the oldest first.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn outputs_older_than(
         self,
         days: &[(ProjectId, u32)],
+        but: &[DeploymentId],
         limit: i64,
     ) -> Result<Vec<(DeploymentId, u32)>, sqlx::Error> {
         let (projects, days): (Vec<Uuid>, Vec<i32>) =
@@ -614,10 +617,12 @@ impl Subjects<'_> {
                   and c.recorded_at < coolops_now() - make_interval(days => (select min(days) from unnest($2::int[]) days))
                   and e.recorded_at < coolops_now() - make_interval(days => p.days)
                   and not exists (select from event o where o.type = 'output_erased' and o.payload->'of'->>'deployment_id' = d.id::text)
+                  and d.id <> all($4::uuid[])
                 order by c.recorded_at limit $3"#,
             &projects,
             &days,
-            limit
+            limit,
+            &but.iter().map(|id| id.0).collect::<Vec<_>>()
         );
         let rows = rows.fetch_all(&mut self.0.bulk().await?).await?.into_iter();
         Ok(rows.map(|r| (DeploymentId(r.id), u32::try_from(r.days).unwrap_or(0))).collect())

@@ -61,7 +61,7 @@ fn about(table: &str) -> &'static str {
         _ => "id",
     }
 }
-/// So many bytes are staged at once.
+/// Bytes that are staged at once.
 const FLUSH_AT: usize = 4 << 20;
 
 /// Where rows go that the log leaves.

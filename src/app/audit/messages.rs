@@ -32,11 +32,16 @@ impl Messages {
     pub(super) fn as_sent(all: Vec<Audited>, is_wanted: bool, report: &mut Report) -> Self {
         let mut messages = Self::default();
         for sent in all {
-            if sent.payload_digest != sent.sent_digest {
-                let said = format!("message of build {}: sent_payload", sent.build_id);
+            let column = match (&sent.payload_digest, sent.render_version) {
+                (Some(digest), Some(_)) if *digest == sent.sent_digest => None,
+                (Some(_), None) => Some("render_version"),
+                _ => Some("sent_payload"),
+            };
+            if let Some(column) = column {
+                let said = format!("message of build {}: {column}", sent.build_id);
                 report.find(Finding::at(Kind::ChangedMessage, sent.sent_position, said));
             }
-            if is_wanted && sent.render_version == RENDER_VERSION {
+            if is_wanted && sent.render_version == Some(RENDER_VERSION) {
                 messages.sent.insert(sent.build_id, sent);
             } else if is_wanted {
                 report.messages_of_other_versions += 1;

@@ -10,6 +10,7 @@ mod rows;
 mod subject_keys;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -73,6 +74,9 @@ pub struct Report {
     decided_at: Option<i64>,
 }
 
+/// An event that is older than this is covered by a checkpoint outside, where there are any.
+const COVERED_WITHIN: Duration = Duration::from_mins(10);
+
 /// Findings of one kind past this many are not listed: one early change breaks every later link.
 const FINDINGS_MAX: usize = 20;
 
@@ -119,6 +123,8 @@ impl App {
     pub async fn audit(&self, messages: bool) -> Result<Report, sqlx::Error> {
         let decided_at = self.store.checkpoints().decided_at().await?;
         let evidence = self.evidence().await?;
+        // Without a key nobody can tell what was decided, and the event has to do.
+        let may_have_parted = !evidence.forks.is_empty() || self.keeping.believed.is_empty();
         let head = self.store.log().head_there().await?;
         let mut report = Report { decided_at, ..Report::default() };
         // Before the events: what is sent later is made of later ones.
@@ -146,20 +152,43 @@ impl App {
         audit.check_head(trust).await?;
         let Audit { mut report, anchors, messages, output, keys, rows, .. } = audit;
         messages.check(self, trust, &mut report).await?;
-        self.check_checkpoints(anchors.judge(!trust.is_sound), trust, &mut report);
+        let judged = anchors.judge(!trust.is_sound);
+        self.check_cover(&judged, trust, &mut report).await?;
+        self.check_checkpoints(judged, trust, &mut report);
         for said in self.store.unguarded().await? {
             report.find(Finding::of(Kind::Unguarded, said));
         }
         report.is_erasing = keys.check(self, trust, &mut report).await?;
         report.rows_unchecked = report.is_erasing || !trust.is_comparable;
         // Where the log can't be read to its end, nobody knows what is over.
-        output.check(self, |deployment| !trust.is_sound || rows.is_open(deployment), &mut report).await?;
+        let is_open = |deployment| !trust.is_sound || rows.is_open(deployment);
+        output.check(self, is_open, may_have_parted, &mut report).await?;
         // While somebody is being erased their rows are made anew.
         if trust.is_sound && !report.rows_unchecked {
             rows.check(self, &mut report).await?;
         }
         report.messages_behind = self.store.messages().behind().await?;
         Ok(report)
+    }
+
+    /// Whether what is kept outside goes as far as the log, but for the last minutes: what it does not cover can be written anew,
+    /// and nothing tells of it.
+    async fn check_cover(&self, judged: &Judged, trust: Trust, report: &mut Report) -> Result<(), sqlx::Error> {
+        // While the log is closed nothing is signed, and nothing recorded.
+        let is_closed = self.store.checkpoints().closed().await?.is_some();
+        if judged.outside == 0 || !trust.is_sound || is_closed {
+            return Ok(());
+        }
+        let first = i64::try_from(judged.covered_outside).unwrap_or(i64::MAX).saturating_add(1);
+        let since = self.store.log().seconds_since(first).await?;
+        if let Some(since) = since.filter(|since| *since > COVERED_WITHIN.as_secs_f64()) {
+            let (last, minutes) = (report.events, (since / 60.0).round());
+            let said = format!(
+                "events {first} to {last}: no checkpoint outside covers them, and the first is {minutes} min old; one is made every minute while a serve or web runs. Whoever writes them anew is not found out: coolops doctor says why none is made"
+            );
+            report.find(Finding::at(Kind::MissingCheckpoint, first, said));
+        }
+        Ok(())
     }
 
     /// What became of the checkpoints.
@@ -231,8 +260,9 @@ impl Audit<'_> {
                 let said = format!("event {expected}: event_head has another chain_hash");
                 return Some(Finding::at(Kind::RewrittenHead, expected, said));
             }
-            if head.last_at != row.recorded_at() {
-                let (said, at) = (head.last_at, row.recorded_at());
+            if head.last_at != Some(row.recorded_at()) {
+                let said = head.last_at.map_or("no time".to_owned(), |at| at.to_string());
+                let at = row.recorded_at();
                 let said = format!(
                     "event {expected}: event_head says that it was recorded at {said}, and not at {at}; later events would be recorded then"
                 );

@@ -46,7 +46,7 @@ impl Output {
     }
 
     /// Holds every journal against its seal. What is over has one; what is not in the log at all may be of a history that was
-    /// given up.
+    /// given up, where somebody with the key has decided so.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -54,6 +54,7 @@ impl Output {
         self,
         app: &App,
         is_open: impl Fn(DeploymentId) -> bool,
+        may_have_parted: bool,
         report: &mut Report,
     ) -> Result<(), sqlx::Error> {
         let Self { with_journal, seals, erased, unjudged } = self;
@@ -71,7 +72,8 @@ impl Output {
             }
             if seal.is_none() && said.is_none() && !is_open(deployment) && !unjudged.contains(&deployment) {
                 let is_in_log = app.store.log().begins_at(deployment.0).await?.is_some();
-                let may_be_given_up = !is_in_log && app.store.checkpoints().parting().await?.is_some();
+                let may_be_given_up =
+                    may_have_parted && !is_in_log && app.store.checkpoints().parting().await?.is_some();
                 let unsealed = format!("log of deployment {deployment}: no event of its end seals it");
                 said = (!may_be_given_up).then_some(unsealed);
             }

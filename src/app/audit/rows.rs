@@ -19,9 +19,9 @@ use crate::store::copy_out::{Row, Snapshot};
 use crate::store::log::{ReadError, Unread};
 use crate::store::sums::{Differing, Each, Sums};
 
-/// Rows that are over and differ are named up to so many.
+/// Rows that differ are named, at most.
 const ROWS_TOLD: usize = 20;
-/// What goes on changing and differs is looked at so often.
+/// How often what goes on changing is compared before a difference is told.
 const LOOKS: usize = 3;
 const NEXT: &str = "coolops replay makes it right again";
 
@@ -116,21 +116,23 @@ impl LogRows {
     pub(super) async fn compare(&mut self, snapshot: &mut Snapshot, trust: Trust) -> Result<(), sqlx::Error> {
         self.fold.open_with(|position, project| snapshot.opened(position, project));
         self.fold.finish(&mut self.sums);
-        if trust.is_sound && self.fold.is_whole() && self.sums.are_those_of(snapshot).await?.is_none() {
+        let is_told = trust.is_sound && trust.is_comparable;
+        if is_told && !(self.fold.is_whole() && self.sums.are_those_of(snapshot).await?.is_some()) {
             self.differing = rows_that_differ(snapshot).await?;
         }
         Ok(())
     }
 
-    /// Tells which rows are not what the log says. What is open goes on changing, and is compared as it is now.
+    /// Tells which rows are not what the log says. Of what is open and goes on changing it is told in what way, as it is now.
     ///
     /// # Errors
     /// When the database does not answer.
     pub(super) async fn check(self, app: &App, report: &mut Report) -> Result<(), sqlx::Error> {
-        let tokens = self.check_projects(app, report).await?;
+        let mut told = BTreeSet::new();
+        let tokens = self.check_projects(app, &mut told, report).await?;
         self.check_tokens(app, tokens, report).await?;
-        self.check_open(app, report).await?;
-        self.check_what_is_over(app, report).await
+        self.check_open(app, &mut told, report).await?;
+        self.check_all(app, &told, report).await
     }
 
     /// Whether a deployment is open, as the log says.
@@ -139,7 +141,12 @@ impl LogRows {
     }
 
     /// Projects; tells the tokens that they have.
-    async fn check_projects(&self, app: &App, report: &mut Report) -> Result<Tokens, sqlx::Error> {
+    async fn check_projects(
+        &self,
+        app: &App,
+        said: &mut BTreeSet<Uuid>,
+        report: &mut Report,
+    ) -> Result<Tokens, sqlx::Error> {
         let rows: BTreeSet<ProjectId> = app.store.directory().projects().await?.into_iter().map(|p| p.id).collect();
         let known: BTreeSet<ProjectId> = self.projects.keys().copied().collect();
         let mut tokens = HashMap::new();
@@ -147,6 +154,7 @@ impl LogRows {
             let at = self.projects.get(id).copied();
             let row = async |store: &Store, id| store.directory().project(id).await;
             let (of_log, row) = compare(app, *id, App::project_of_log, row, |a, b| a.value == b.value).await?;
+            said.extend(row.is_some().then_some(id.0));
             match row {
                 None => {}
                 Some(None) => {
@@ -188,30 +196,31 @@ impl LogRows {
         Ok(())
     }
 
-    async fn check_open(&self, app: &App, report: &mut Report) -> Result<(), sqlx::Error> {
+    async fn check_open(&self, app: &App, said: &mut BTreeSet<Uuid>, report: &mut Report) -> Result<(), sqlx::Error> {
         let rows: BTreeSet<DeploymentId> = app.store.deployments().open().await?.into_iter().collect();
         let known: BTreeSet<DeploymentId> = self.open.keys().copied().collect();
         for id in known.union(&rows) {
             let row = async |store: &Store, id| store.deployments().get(id).await;
             let (_, row) = compare(app, *id, App::deployment_of_log, row, |a, b| a == b).await?;
             if row.is_some() {
-                let said = format!("deployment {id}: its row is not what the log says; {NEXT}");
-                report.find(changed(self.open.get(id).copied(), said));
+                said.insert(id.0);
+                let what = format!("deployment {id}: its row is not what the log says; {NEXT}");
+                report.find(changed(self.open.get(id).copied(), what));
             }
         }
         Ok(())
     }
 
-    /// What is over changes no more: it is as it was when the log was read.
-    async fn check_what_is_over(self, app: &App, report: &mut Report) -> Result<(), sqlx::Error> {
-        let over = self.differing.into_iter().filter(|row| matches!(row.table, "build" | "deployment" | "boundary"));
-        let over = over.filter_map(|row| Some((row.table, Uuid::from_slice(&row.key).ok()?, row.position)));
-        let over: Vec<_> = over.filter(|(_, id, _)| !self.open.contains_key(&DeploymentId(*id))).collect();
-        for (table, id, position) in over.iter().take(ROWS_TOLD) {
+    /// All columns of all rows but those of tokens, as both were when the log was read; without what was `said` of already.
+    async fn check_all(self, app: &App, said: &BTreeSet<Uuid>, report: &mut Report) -> Result<(), sqlx::Error> {
+        let rows = self.differing.into_iter().filter(|row| row.table != "token");
+        let rows = rows.filter_map(|row| Some((row.table, Uuid::from_slice(&row.key).ok()?, row.position)));
+        let rows: Vec<_> = rows.filter(|(table, id, _)| *table == "boundary" || !said.contains(id)).collect();
+        for (table, id, position) in rows.iter().take(ROWS_TOLD) {
             let at = position.or(app.store.log().ends_at(*id).await?);
             report.find(changed(at, format!("{table} {id}: its row is not what the log says; {NEXT}")));
         }
-        if let Some(more) = over.len().checked_sub(ROWS_TOLD).filter(|more| *more > 0) {
+        if let Some(more) = rows.len().checked_sub(ROWS_TOLD).filter(|more| *more > 0) {
             report.find(changed(None, format!("{more} more rows are not what the log says; {NEXT}")));
         }
         Ok(())
@@ -256,7 +265,13 @@ async fn rows_that_differ(snapshot: &mut Snapshot) -> Result<Vec<Differing>, sql
     snapshot.events(i64::MIN, i64::MAX, visit).await?;
     fold.open_with(|position, project| snapshot.opened(position, project));
     fold.finish(&mut each);
-    each.differing(snapshot).await
+    let mut differing = each.differing(snapshot).await?;
+    // What can't be judged is left as it is, and may have moved any boundary.
+    differing.retain(|row| match row.table {
+        "boundary" => fold.is_whole(),
+        _ => Uuid::from_slice(&row.key).is_ok_and(|id| !fold.is_left_as_it_is(id)),
+    });
+    Ok(differing)
 }
 
 /// Which fields of a row say something else, and what; in brackets.

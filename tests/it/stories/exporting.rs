@@ -245,8 +245,32 @@ fn the_verifier_that_was_written_from_the_documents_finds_what_ours_finds() {
         let time = log.replacen("Z\",\"type\"", "0Z\",\"type\"", 1);
         let twice = log.replacen("{\"position\":1,", "{\"position\":1,\"position\":1,", 1);
         let id = log.replacen("\"event_id\":\"", "\"event_id\":\"{", 1);
-        for text in [added, time, twice, id] {
+        let first_id = log.split("\"event_id\":\"").nth(1).unwrap()[..36].to_owned();
+        let upper = log.replacen(&first_id, &first_id.to_uppercase(), 1);
+        let simple = log.replacen(&first_id, &first_id.replace('-', ""), 1);
+        let absent = log.replacen("\"fence\":null,", "", 1);
+        let number = log.replacen("\"schema_version\":1,", "\"schema_version\":true,", 1);
+        let shorter = log.replacen("0Z\",\"type\"", "Z\",\"type\"", 1);
+        for text in [added, time, twice, id, upper, simple, absent, number] {
             assert!(text != log && ours(&text).0 == 1 && exports(&text).0 == 1, "{}", ours(&text).2);
+        }
+        if shorter != log {
+            assert!(ours(&shorter).0 == 1 && exports(&shorter).0 == 1, "{}", ours(&shorter).2);
+        }
+        let our_check = |text: &str| {
+            let file = scratch.file("ours.json", text);
+            s.coolops(&["audit", "check-proof", &file, "--key", &anchored.public]).0
+        };
+        assert_eq!(our_check(&proof), 0);
+        let seal = proof.find("\"seal\"").map(|at| (at, at + proof[at..].find('}').unwrap())).unwrap();
+        let unsealed = format!("{}{}", &proof[..seal.0], proof[seal.1 + 1..].trim_start_matches([',', ' ', '\n']));
+        for text in [
+            proof.replacen("{\n", "{\n\"approved_by\": \"eve\",\n", 1),
+            proof.replacen("\"fence\":", "\"fence_\":", 1),
+            proof.replacen("\"index\":", "\"index\": true, \"_\":", 1),
+            unsealed,
+        ] {
+            assert!(text != proof && our_check(&text) == 1 && proves(&text, &anchored.public).0 == 1, "{text}");
         }
         for (text, key, says) in [
             (proof.replace("\\\"lines\\\":2", "\\\"lines\\\":3"), &anchored.public, "was edited"),
@@ -259,5 +283,44 @@ fn the_verifier_that_was_written_from_the_documents_finds_what_ours_finds() {
         }
         let program = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.py")).unwrap();
         assert!(program.lines().count() <= 60);
+    });
+}
+
+#[test]
+fn what_would_move_a_terminal_is_escaped_in_an_export_and_in_a_proof() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        let mut announced = build("master-1");
+        announced.metadata.push(("note".to_owned(), "a\u{9b}2Jb\u{202e}c".to_owned()));
+        s.ci_announces(announced).await;
+        anchored.signs().await;
+        let (_, log, _) = s.coolops(&["audit", "export"]);
+        let moves = |text: &str| text.contains('\u{9b}') || text.contains('\u{202e}');
+        assert!(log.contains("\\u009b") && !moves(&log), "{log}");
+        let scratch = Scratch::new();
+        assert_eq!(s.coolops(&["audit", "check-export", &scratch.file("log.jsonl", &log)]).0, 0);
+        let position = s.database.count("select position from event where type = 'build_registered'").await;
+        let (_, proof, _) = s.coolops_with(&["audit", "prove", &position.to_string()], &anchored.variables());
+        assert!(proof.contains("\\u009b") && !moves(&proof), "{proof}");
+        let file = scratch.file("proof.json", &proof);
+        assert_eq!(s.coolops(&["audit", "check-proof", &file, "--key", &anchored.public]).0, 0);
+    });
+}
+
+#[test]
+fn two_exports_do_not_write_to_one_file_and_a_line_without_an_end_is_none() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let scratch = Scratch::new();
+        let file = scratch.file("log.jsonl", "");
+        let held = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
+        held.lock().unwrap();
+        let (code, _, said) = s.coolops(&["audit", "export", "--output", &file]);
+        assert!(code == 1 && said.contains("another export writes to it"), "{said}");
+        drop(held);
+        assert_eq!(s.coolops(&["audit", "export", "--output", &file]).0, 0);
+        let endless = scratch.file("endless.jsonl", &" ".repeat(17 << 20));
+        let (code, _, said) = s.coolops(&["audit", "check-export", &endless]);
+        assert!(code == 1 && said.contains("longer than any"), "{said}");
     });
 }

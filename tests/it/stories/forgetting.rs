@@ -705,3 +705,53 @@ fn of_two_who_are_erased_at_once_neither_is_left_in_a_message_that_was_edited_in
         assert!(!s.channel().contains("U0BEN00001"), "{}", s.channel());
     });
 }
+
+#[test]
+fn what_is_archived_stands_in_nobody_s_way_to_be_forgotten() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        says(s, &["environment", "allow", "api", "Staging", "--deploy", "U0ANA00001"]);
+        assert!(refused(s, &["person", "erase", "ana", "--reason", "asked"]).contains("name others there first"));
+        says(s, &["project", "hold", "api", "--reason", "a case"]);
+        s.archive_project().await;
+        assert!(refused(s, &["person", "erase", "ana", "--reason", "asked"]).contains("is held (a case)"));
+        says(s, &["project", "hold", "api", "--end"]);
+        // Nobody can be given a right there any more.
+        says(s, &["person", "erase", "ana", "--reason", "asked"]);
+        s.settle().await;
+        assert_eq!(everywhere(s, "U0ANA00001").await, 0);
+        // What was printed there can be held, and let go of.
+        says(s, &["project", "hold", "api", "--reason", "another case"]);
+        says(s, &["project", "hold", "api", "--end"]);
+        says(s, &["project", "set", "api", "--keep-output", "30"]);
+    });
+}
+
+#[test]
+fn output_expires_after_the_time_that_the_log_says_and_no_row() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        s.runner.will_print(&["one"], 0);
+        s.presses("ana", "master-1", "Staging").await;
+        s.database.set_clock(3 * 24 * 3600).await;
+        let edited = "update project set doc = (doc::jsonb || '{\"output_kept_days\": 1}')::json";
+        assert_eq!(s.database.execute(edited).await, 1);
+        assert_eq!(s.app.expire_outputs().await.unwrap(), 0, "the log says: for ever");
+        says(s, &["project", "set", "api", "--keep-output", "1"]);
+        assert_eq!(s.app.expire_outputs().await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn other_spellings_of_an_author_are_named_to_whoever_erases_one() {
+    story(async |s| {
+        for (n, author) in [(1, "Ana Lima"), (2, "ana lima <ana@example.com>")] {
+            let metadata = vec![("author".to_owned(), author.to_owned())];
+            s.ci_announces(Announcement { metadata, ..build(&format!("master-{n}")) }).await;
+        }
+        let said = says(s, &["person", "erase", "--author", "Ana Lima", "--reason", "asked"]);
+        assert!(said.contains("ana lima <ana@example.com>"), "{said}");
+    });
+}

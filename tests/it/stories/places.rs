@@ -376,6 +376,66 @@ fn a_place_that_was_emptied_is_filled_again_and_one_that_never_was_proves_nothin
 }
 
 #[test]
+fn a_place_that_was_set_back_or_lost_a_file_is_sent_what_it_lacks() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        anchored.signs().await;
+        let first = anchored.files();
+        let newest = std::fs::read(anchored.folder.join("checkpoint")).unwrap();
+        for n in 2..=4 {
+            s.ci_announces(build(&format!("master-{n}"))).await;
+            anchored.signs().await;
+        }
+        let all = anchored.files();
+        // As from a backup of the folder.
+        all.iter().filter(|file| !first.contains(file)).for_each(|file| std::fs::remove_file(file).unwrap());
+        std::fs::write(anchored.folder.join("checkpoint"), newest).unwrap();
+        anchored.app.checkpoint().await.unwrap();
+        assert_eq!(anchored.files(), all);
+        // A single file: whoever looks at all of them says so, and sends it.
+        std::fs::remove_file(&all[1]).unwrap();
+        let (code, told, _) = s.coolops_with(&["audit", "verify"], &anchored.variables());
+        assert!(code == 1 && told.contains("lacks the checkpoint of"), "{told}");
+        let (code, _, said) = s.coolops_with(&["audit", "checkpoint"], &anchored.variables());
+        assert!(code == 0 && said.contains("Sent again what was not there any more: 1 checkpoint."), "{said}");
+        assert_eq!(anchored.files(), all);
+        assert_eq!(anchored.app.audit(false).await.unwrap().findings, []);
+    });
+}
+
+#[test]
+fn what_somebody_writes_into_the_table_of_checkpoints_is_sent_nowhere() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        anchored.signs().await;
+        s.tampered = true;
+        let old = s.database.text("select note from checkpoint").await;
+        for (n, size, note) in
+            [("9223372036854775807", "1000000000000", old.as_str()), ("9223372036854775806", "7", "junk")]
+        {
+            let planted = format!(
+                "insert into checkpoint (n, size, root, key_id, note) overriding system value select {n}, {size}, root, 'x', $junk${note}$junk$ from checkpoint limit 1"
+            );
+            s.database.execute(&planted).await;
+        }
+        s.ci_announces(build("master-2")).await;
+        let size = anchored.signs().await;
+        s.ci_announces(build("master-3")).await;
+        assert_eq!(anchored.signs().await, size + 2, "it goes on behind the true one");
+        let newest = std::fs::read_to_string(anchored.folder.join("checkpoint")).unwrap();
+        assert!(newest.contains(&format!("\n{}\n", size + 2)), "{newest}");
+        assert_eq!(anchored.files().len(), 3);
+        assert_eq!(s.app.store.lags().await.unwrap().signed, size as i64 + 2);
+        // The two rows are told, and nothing else.
+        let findings = anchored.app.audit(false).await.unwrap().findings;
+        assert!(findings.iter().all(|found| found.kind == Kind::BadCheckpoint), "{findings:#?}");
+        assert!(!findings.is_empty());
+    });
+}
+
+#[test]
 fn a_clock_that_goes_back_keeps_nothing_from_being_kept() {
     story(async |s| {
         let anchored = Anchored::new(s);

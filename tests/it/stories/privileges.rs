@@ -44,6 +44,15 @@ async fn each_installation_has_a_role_of_its_own_and_nobody_else_comes_in() {
     }
     owner.close().await.unwrap();
     let mut owner = ours.owner().await;
+    let store = coolops::store::Store::open(&ours.url, 2).await.unwrap();
+    assert_eq!(store.unguarded().await.unwrap(), Vec::<String>::new());
+    sqlx::raw_sql("do $$ begin execute format('grant %I to %I', coolops_app_role(), coolops_reader_role()); end $$")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    let told = store.unguarded().await.unwrap();
+    assert!(told[0].contains(&format!("the role that reads the views is a member of {our_role}")), "{told:?}");
+    drop(store);
     sqlx::raw_sql(AssertSqlSafe(format!("drop role {login}"))).execute(&mut owner).await.unwrap();
     owner.close().await.unwrap();
     ours.drop().await;
@@ -172,6 +181,75 @@ fn an_event_that_nobody_wrote_and_whose_ids_are_none_ends_neither_audit_nor_repl
         assert_eq!(s.app.rebuild().await.unwrap().damaged.len(), 4);
         // What is asked before each post is answered.
         assert!(s.app.store.checkpoints().parting().await.unwrap().is_some());
+    });
+}
+
+#[test]
+fn an_event_that_is_there_a_second_time_hides_no_list() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        let deployment = s.database.text("select id::text from deployment").await;
+        for kind in ["deployment_started", "deployment_lost", "deployment_lost"] {
+            let version = s
+                .database
+                .count(&format!("select max(stream_version)::bigint from event where stream_id = '{deployment}'"))
+                .await;
+            let stream = format!("'{deployment}'::uuid");
+            let of =
+                s.database.text("select correlation_id::text from event where type = 'deployment_requested'").await;
+            plants_after(s, kind, (&stream, version as i32), &format!("'{of}'::uuid"), SYSTEM, "{}").await;
+        }
+        for list in [&["history"][..], &["deployment", "list"], &["status"], &["insights"]] {
+            let (code, told, said) = s.coolops(list);
+            assert!(code == 0 && told.contains("Staging"), "{list:?}: {told}{said}");
+        }
+        let page = s.project_path("history").await;
+        let (status, page) = s.get(&page).await;
+        assert!(status == axum::http::StatusCode::OK && page.contains("master-1"), "{page}");
+        assert_eq!(s.database.count("select count(*) from history_deployments").await, 1);
+    });
+}
+
+#[test]
+fn an_event_is_one_line() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        let planted = std::panic::AssertUnwindSafe(plants(s, "project_renamed", "gen_random_uuid()", SYSTEM, "{\n}"));
+        assert!(futures::FutureExt::catch_unwind(planted).await.is_err(), "it is refused");
+    });
+}
+
+#[test]
+fn what_somebody_puts_into_a_schema_before_ours_is_not_taken_for_it() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        s.database
+            .execute("do $$ begin execute format('create schema %1$I authorization %1$I; create table %1$I.project as select * from public.project with no data;
+                        create table %1$I.event as select * from public.event with no data', coolops_app_role()); end $$")
+            .await;
+        let (code, told, said) = s.coolops(&["project", "list"]);
+        assert!(code == 0 && told.contains("api"), "{told}{said}");
+        assert_eq!(s.coolops(&["audit", "verify"]).0, 0);
+    });
+}
+
+#[test]
+fn what_can_t_be_judged_keeps_no_other_row_from_being_held_against_the_log() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        plants(s, "project_renamed", "gen_random_uuid()", r#"{"v":2,"kind":"robot","id":"7"}"#, "{}").await;
+        assert_eq!(s.app.audit(true).await.unwrap().findings.len(), 1);
+        assert_eq!(s.database.execute("update build set name = 'changed'").await, 1);
+        assert_eq!(s.database.execute("update deployment set since = since - 1").await, 1);
+        let report = s.app.audit(true).await.unwrap();
+        let rows = report.findings.iter().filter(|found| found.kind == coolops::app::finding::Kind::ChangedRow);
+        assert_eq!(rows.count(), 2, "{:#?}", report.findings);
     });
 }
 

@@ -226,6 +226,31 @@ fn a_projection_is_edited() {
 }
 
 #[test]
+fn what_stands_beside_the_text_of_a_row_is_edited() {
+    // Lists and look-ups go by these columns.
+    for column in ["slug = 'other'", "position = position - 1"] {
+        found(Kind::ChangedRow, async |s, _| {
+            assert_eq!(s.database.execute(&format!("update project set {column}")).await, 1);
+            Some(
+                s.database
+                    .count("select max(position) from event where stream_type in ('project', 'environment')")
+                    .await,
+            )
+        });
+    }
+    // Whoever waits is pushed ahead, or does not hold their environment any more.
+    for column in ["requested = 1", "state = 'succeeded'", "since = since - 1"] {
+        found(Kind::ChangedRow, async |s, _| {
+            s.only_presses("ben", "master-1", "Staging").await;
+            let waiting = "(select stream_id from event where position = (select max(position) from event where type = 'deployment_requested'))";
+            let edited = format!("update deployment set {column} where id = {waiting}");
+            assert_eq!(s.database.execute(&edited).await, 1);
+            Some(s.database.count(&format!("select max(position) from event where stream_id = {waiting}")).await)
+        });
+    }
+}
+
+#[test]
 fn the_row_of_a_deployment_that_is_over_is_edited() {
     found(Kind::ChangedRow, async |s, _| {
         let edited = "update deployment set doc = replace(doc::text, 'ana', 'eve')::json where doc::text like '%ana%'";
@@ -270,6 +295,53 @@ fn later_events_are_to_be_recorded_in_a_year() {
 }
 
 #[test]
+fn a_time_is_set_to_one_that_nobody_can_count_with() {
+    found(Kind::RewrittenHead, async |s, _| {
+        let head = "alter table event_head drop constraint event_head_last_at_is_a_time; update event_head set last_at = 'infinity'";
+        s.database.execute(head).await;
+        Some(s.database.count("select position from event_head").await)
+    });
+    for time in ["infinity", "-infinity", "290000-01-01"] {
+        found(Kind::EditedHeader, async |s, signed| {
+            let statement = format!(
+                "alter table event drop constraint event_recorded_at_is_a_time; update event set recorded_at = '{time}' where position = 4"
+            );
+            changes(s, &statement).await;
+            // What is there can be taken out all the same.
+            let (code, told, _) = s.coolops(&["audit", "export"]);
+            assert_eq!((code, told.lines().count() as i64), (0, signed.end));
+            Some(4)
+        });
+    }
+}
+
+#[test]
+fn nothing_is_kept_outside_any_more_behind_a_place_in_the_log() {
+    found(Kind::MissingCheckpoint, async |s, signed| {
+        s.ci_announces(build("master-2")).await;
+        s.database
+            .execute("create function swallow() returns trigger language plpgsql as 'begin return null; end'; create trigger swallows before insert on checkpoint for each row execute function swallow()")
+            .await;
+        let why = signed.anchored.app.checkpoint().await.unwrap_err().to_string();
+        assert!(why.contains("the database does not keep what is signed"), "{why}");
+        let report = signed.anchored.app.audit(true).await.unwrap();
+        assert!(!report.findings.iter().any(|found| found.kind == Kind::MissingCheckpoint), "not within minutes");
+        s.database.set_clock(1_000).await;
+        Some(signed.end + 1)
+    });
+}
+
+#[test]
+fn what_slack_was_sent_is_gone_from_its_row() {
+    for column in ["sent_payload", "render_version"] {
+        found(Kind::ChangedMessage, async |s, _| {
+            assert_eq!(s.database.execute(&format!("update slack_message set {column} = null")).await, 1);
+            Some(s.database.count("select sent_position from slack_message").await)
+        });
+    }
+}
+
+#[test]
 fn the_head_is_gone() {
     found(Kind::RewrittenHead, async |s, _| {
         let head = s.database.count("select position from event_head").await;
@@ -309,6 +381,21 @@ fn somebody_gets_between_what_is_recorded_and_the_log() {
         (
             "create or replace function holds_environment(state text) returns boolean language plpgsql immutable strict parallel safe as 'begin raise exception ''no''; end'",
             "the function holds_environment does not tell which deployments hold an environment",
+        ),
+        ("grant execute on function append_batch to pg_monitor", "the role pg_monitor may call append_batch"),
+        ("alter table deployment owner to pg_monitor", "deployment belongs to pg_monitor, and event to"),
+        ("alter function append_log_chunk owner to pg_monitor", "append_log_chunk belongs to pg_monitor, and event to"),
+        (
+            "create or replace function coolops_reader_role() returns text language sql immutable as 'select ''nobody''::text'",
+            "the function coolops_reader_role is not as coolops migrate makes it",
+        ),
+        (
+            "create function swallow() returns trigger language plpgsql as 'begin return null; end'; create trigger swallows before insert on checkpoint for each row execute function swallow()",
+            "the trigger swallows on checkpoint is none of ours",
+        ),
+        (
+            "alter table event drop constraint event_recorded_at_is_a_time",
+            "the constraint event_recorded_at_is_a_time is gone",
         ),
         ("drop trigger slack_report_text on slack_report", "the trigger slack_report_text on slack_report is gone"),
         ("grant execute on function append_batch to public", "everybody who may connect may call append_batch"),
