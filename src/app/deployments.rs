@@ -44,6 +44,18 @@ impl App {
         actor: &Actor,
         decide: impl Fn(&Deployment, &Line) -> Result<Vec<Event>, E>,
     ) -> Result<Deployment, CommandError<StepError>> {
+        self.step_because(None, id, claim, actor, decide).await
+    }
+
+    /// Decides a step as [`App::step`] does, which follows from an event of something else, if it does.
+    async fn step_because<E: Into<StepError>>(
+        &self,
+        of_something_else: Option<EventId>,
+        id: DeploymentId,
+        claim: Option<&Claim>,
+        actor: &Actor,
+        decide: impl Fn(&Deployment, &Line) -> Result<Vec<Event>, E>,
+    ) -> Result<Deployment, CommandError<StepError>> {
         let missing = || CommandError::Refused(StepError::NoDeployment(id));
         let of = self.store.deployments().get(id).await?.ok_or_else(missing)?.of;
         let environment = of.environment_id;
@@ -77,7 +89,7 @@ impl App {
                 };
                 let event_id = following(event, before.version);
                 record(&mut append, event_id, event, actor, before.version);
-                if let Some(cause) = cause {
+                if let Some(cause) = cause.or(of_something_else) {
                     append.because(cause);
                 }
                 cause = cause.or(Some(event_id));
@@ -172,7 +184,7 @@ impl App {
         self.step(id, None, &Actor::System, |own, _| own.stray(container)).await
     }
 
-    /// Ends what waits for a place that was archived. What runs there runs on.
+    /// Ends what waits for a place that an event archived. What runs there runs on.
     ///
     /// # Errors
     /// When the database does not answer, or an event can't be read.
@@ -180,10 +192,12 @@ impl App {
         &self,
         environment: EnvironmentId,
         what: &str,
-        actor: &Actor,
+        (archived, actor): (EventId, &Actor),
     ) -> Result<(), CommandError<StepError>> {
+        let reason = StopReason::Archived { what: what.to_owned() };
+        let stop = |own: &Deployment, line: &Line| own.request_stop(reason.clone(), line).map_err(StepError::Stop);
         for id in self.store.deployments().waiting(environment).await? {
-            match self.stop(id, &StopReason::Archived { what: what.to_owned() }, actor).await {
+            match self.step_because(Some(archived), id, None, actor, stop).await {
                 // Meanwhile it has begun, or ended.
                 Ok(_) | Err(CommandError::Refused(StepError::Stop(_))) => {}
                 Err(e) => return Err(e),

@@ -13,10 +13,11 @@ use crate::domain::project::*;
 use crate::domain::settings::{EnvironmentChange, ProjectChange, create, registry_host};
 use crate::keys::{self, KeyError, SealedValue};
 use crate::projections::rows;
-use crate::store::append::{Append, AppendError};
+use crate::store::append::Append;
 use crate::store::directory::Seen;
 use crate::store::log::ReadError;
 use crate::store::secrets::Sealed;
+use crate::telemetry::causes;
 
 type Refused = CommandError<ProjectRefusal>;
 
@@ -42,24 +43,22 @@ impl App {
         let mut append = Append::default();
         record(&mut append, new_event_id(), &event, actor, 0);
         append.row(rows::of_project(project.clone()));
-        match self.store.append(append).await {
-            Ok(_) => Ok(project),
-            Err(AppendError::Conflict) => Err(CommandError::Refused(ProjectRefusal::SlugTaken(slug.to_owned()))),
-            Err(e) => Err(e.into()),
-        }
+        let taken = || CommandError::Refused(ProjectRefusal::SlugTaken(slug.to_owned()));
+        self.append_unless_moved(append).await?.map(|_| project).ok_or_else(taken)
     }
 
     async fn there(&self, id: ProjectId) -> Result<Seen<Project>, Refused> {
         self.project_of_log(id).await?.ok_or_else(|| CommandError::Impossible("there is no such project".into()))
     }
 
-    /// Decides on a project as it stands and records the outcome; the decision is made anew when it has changed.
+    /// Decides on a project as it stands and records the outcome; the decision is made anew when it has changed. Tells the event's
+    /// id, too.
     async fn change(
         &self,
         id: ProjectId,
         actor: &Actor,
         decide: impl Fn(&Project) -> Result<Event, ProjectRefusal>,
-    ) -> Result<Project, Refused> {
+    ) -> Result<(Project, EventId), Refused> {
         for _ in 0..ATTEMPTS {
             let Seen { position, value: project } = self.there(id).await?;
             let event = decide(&project).map_err(CommandError::Refused)?;
@@ -69,17 +68,15 @@ impl App {
                 false => project.environment(EnvironmentId(address.stream)).map_or(0, |e| e.version),
             };
             let project = project.evolve(&event);
-            let mut append = Append::default();
-            record(&mut append, new_event_id(), &event, actor, expected);
+            let (mut append, event_id) = (Append::default(), new_event_id());
+            record(&mut append, event_id, &event, actor, expected);
             append.guard(id.0, position);
             for row in rows::of_tokens(&project, &event) {
                 append.row(row);
             }
             append.row(rows::of_project(project.clone()));
-            match self.store.append(append).await {
-                Ok(_) => return Ok(project),
-                Err(AppendError::Conflict) => {}
-                Err(e) => return Err(e.into()),
+            if self.append_unless_moved(append).await?.is_some() {
+                return Ok((project, event_id));
             }
         }
         Err(too_busy())
@@ -95,9 +92,9 @@ impl App {
         change: ProjectChange,
         actor: &Actor,
     ) -> Result<Project, Refused> {
-        let changed = self.change(id, actor, |project| project.change_settings(change.clone())).await?;
+        let (changed, event) = self.change(id, actor, |project| project.change_settings(change.clone())).await?;
         match change {
-            ProjectChange::Archive => self.close(&changed, changed.environments.iter(), actor).await?,
+            ProjectChange::Archive => self.close(&changed, changed.environments.iter(), (event, actor)).await?,
             // What could not be posted where it went before is posted where it goes now.
             ProjectChange::Channel(_) => self.store.messages().retry_project(id).await?,
             _ => {}
@@ -111,11 +108,11 @@ impl App {
         &self,
         project: &Project,
         environments: impl Iterator<Item = &Environment>,
-        actor: &Actor,
+        archived: (EventId, &Actor),
     ) -> Result<(), Refused> {
         for environment in environments {
             if let Some(what) = project.archived(environment.id) {
-                self.end_waiting(environment.id, &what, actor)
+                self.end_waiting(environment.id, &what, archived)
                     .await
                     .or_else(|e| Err(CommandError::Unavailable(e.refusal()?.into())))?;
                 self.erase_superseded(project.id, environment.id).await?;
@@ -158,7 +155,9 @@ impl App {
         actor: &Actor,
     ) -> Result<Project, Refused> {
         let id = EnvironmentId(new_id());
-        self.change(project, actor, |project| project.create_environment(id, name, position)).await
+        let (project, _) =
+            self.change(project, actor, |project| project.create_environment(id, name, position)).await?;
+        Ok(project)
     }
 
     /// Changes an environment.
@@ -196,11 +195,11 @@ impl App {
             *before.lock().expect("no holder of the lock panics") = secret;
             Ok(event)
         };
-        let changed = self.change(project, actor, decide).await?;
+        let (changed, event) = self.change(project, actor, decide).await?;
         if matches!(change, EnvironmentChange::Archive) {
             let closed =
                 changed.environments.iter().filter(|e| e.archived && e.name.to_lowercase() == name.to_lowercase());
-            self.close(&changed, closed, actor).await?;
+            self.close(&changed, closed, (event, actor)).await?;
         }
         let before = before.into_inner().expect("no holder of the lock panics");
         if let (Some((environment, secret)), Some(variable)) = (before, replaced) {
@@ -429,11 +428,17 @@ impl App {
     /// Erases what was kept for places that are archived: a value may have been on its way when that happened.
     ///
     /// # Errors
-    /// When the database does not answer, or an event can't be read.
-    pub async fn erase_archived(&self) -> Result<(), ReadError> {
+    /// When the database does not answer. A project of which an event can't be read is in no other one's way.
+    pub async fn erase_archived(&self) -> Result<(), sqlx::Error> {
         for project in self.store.directory().projects().await? {
             for environment in project.environments.iter().filter(|e| e.archived || project.archived) {
-                self.erase_superseded(project.id, environment.id).await?;
+                match self.erase_superseded(project.id, environment.id).await {
+                    Ok(()) => {}
+                    Err(ReadError::Database(e)) => return Err(e),
+                    Err(e) => {
+                        tracing::warn!(project.id = %project.id, error = causes(&e), "what was kept of secrets stays")
+                    }
+                }
             }
             if project.archived {
                 self.store.secrets().erase_all(project.id.0).await?;

@@ -59,14 +59,15 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         let after = app.board(when(&app, until).await?, only).await?;
         not_told(&after);
         let reversed = "--until is before the moment that it is told from; write the earlier one first";
-        anyhow::ensure!(board.when.position <= after.when.position, reversed);
+        let key = |board: &Board| (board.when.position, board.when.at);
+        anyhow::ensure!(key(&board) <= key(&after), reversed);
         let differences = between(&board, &after);
         if args.format.json {
             let row = |d: &Difference| json!({ "project": d.project, "environment": d.environment, "what": d.what });
             let all: Vec<Value> = differences.iter().map(row).collect();
             let untold = untold(&[&board, &after]);
             output::json(
-                &json!({ "from": board.when.position, "until": after.when.position, "changed": all, "untold": untold }),
+                &json!({ "from": board.when.position, "from_at": board.when.at, "until": after.when.position, "until_at": after.when.at, "changed": all, "untold": untold }),
             );
         } else {
             output::line(&format!("From {} to {}:", shown(board.when), shown(after.when)));

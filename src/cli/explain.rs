@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::app::history::Named;
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::BuildId;
+use crate::keys::Links;
 use crate::projections::build_card::BuildCard;
 use crate::projections::happened::{actor, happened};
 use crate::slack::plain::{self, Names};
@@ -122,13 +123,20 @@ async fn chapters(app: &App, build: BuildId) -> Result<Vec<Chapter>> {
     let events = app.readers().log().build(build).await?;
     let sends = app.store.messages().sends(build).await?;
     let names = Names::of(&events);
+    let shown = app.store.messages().get(build).await?;
+    // Where Slack refused the layout, it was sent text.
+    let is_plain = shown.as_ref().is_some_and(|shown| shown.plain);
+    let render = |card: &BuildCard, links: &Links| match is_plain {
+        true => render::render_plainly(card, links),
+        false => render::render(card, links),
+    };
     let (mut card, mut before) = (None, Vec::new());
     let mut chapters = Vec::new();
-    for recorded in &events {
-        BuildCard::apply(&mut card, &recorded.event, recorded.recorded_at);
+    for (count, recorded) in (1..).zip(&events) {
+        card = BuildCard::as_of(&events, count);
         let Some(card) = &card else { continue };
         let links = app.keys.links(&card.link_key).context("the master key that its links are made with is not set")?;
-        let after = plain::lines(&render::render(card, &links), &names);
+        let after = plain::lines(&render(card, &links), &names);
         let (old, new): (Vec<&str>, Vec<&str>) =
             (before.iter().map(String::as_str).collect(), after.iter().map(String::as_str).collect());
         let changes = TextDiff::from_slices(&old, &new)
@@ -150,11 +158,10 @@ async fn chapters(app: &App, build: BuildId) -> Result<Vec<Chapter>> {
         before = after;
     }
     let kept_since = app.store.clock().now() - TimeDelta::days(SENDS_KEPT_DAYS);
-    let shown = app.store.messages().get(build).await?;
     let is_gone = shown.as_ref().is_some_and(|sent| sent.state == MessageState::Gone);
     // Posted again, a message says what comes of that before the log does: nobody edits it then.
     let links = card.as_ref().and_then(|card| Some((card, app.keys.links(&card.link_key)?)));
-    let now = links.map(|(card, links)| render::digest(&render::render(card, &links).bytes()).to_vec());
+    let now = links.map(|(card, links)| render::digest(&render(card, &links).bytes()).to_vec());
     let is_shown = now.is_some() && shown.and_then(|sent| sent.sent_digest) == now;
     let last = sends.iter().map(|(_, at)| *at).max().filter(|_| is_shown);
     let changes: Vec<i64> = chapters.iter().filter(|c| !c.changes.is_empty()).map(|c| c.position).collect();

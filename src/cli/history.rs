@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long)]
     settings: bool,
     /// Print the addresses of the logs and of the changes as well: whoever has a log's address can read it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "settings")]
     links: bool,
     /// At most so many, the newest
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
@@ -57,7 +57,7 @@ pub struct Args {
     json: bool,
 }
 
-/// So many are read at a time.
+/// Deployments that are read at a time.
 const PAGE: i64 = 500;
 
 /// Runs it.

@@ -43,6 +43,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             rows.push(row(&project.slug, &week, now));
             let mut value = json!(week);
             value["project"] = json!(project.slug);
+            value["a_day"] = json!(week.a_day(now));
+            value["failure_rate"] = json!(week.failure_rate());
             all.push(value);
         }
     }

@@ -10,8 +10,8 @@ use super::error::Answer;
 use super::server::collected;
 use crate::app::witnesses::{NotCosigned, SIZE};
 
-/// Largest body, in bytes: a proof of 63 hashes, and a note with many signatures.
-const BODY_MAX: usize = 64 * 1024;
+/// Largest body, in bytes: a proof of 63 hashes, and a note with 16 signatures, which may be post-quantum ones of 5 kB.
+const BODY_MAX: usize = 128 * 1024;
 
 /// Handles the request.
 ///
@@ -22,7 +22,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response
     let body = match collected(Limited::new(request.into_body(), BODY_MAX)).await {
         Some(Ok(body)) => body,
         Some(Err(_)) => {
-            return Err(Answer(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 65536 bytes".to_owned()));
+            return Err(Answer(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 131072 bytes".to_owned()));
         }
         None => return Err(Answer(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
     };
@@ -38,8 +38,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response
             let status = match &why {
                 NotCosigned::UnknownLog => StatusCode::NOT_FOUND,
                 NotCosigned::NotSigned => StatusCode::FORBIDDEN,
-                NotCosigned::AnotherRoot => StatusCode::CONFLICT,
-                NotCosigned::Inconsistent(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                NotCosigned::AnotherRoot | NotCosigned::Inconsistent(_) => StatusCode::UNPROCESSABLE_ENTITY,
                 _ => StatusCode::BAD_REQUEST,
             };
             Err(refused(&why, status))

@@ -1,12 +1,13 @@
 //! `GET /board`: all projects by environments, now or at a moment; and what changed between two.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::TimeDelta;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::error::Answer;
+use super::parameters::Query;
 use super::{Web, page};
 use crate::app::history::{NoSuchMoment, When};
 use crate::app::travel::{Board, between};
@@ -58,7 +59,8 @@ async fn shown(web: &Web, wanted: &Wanted) -> Result<Response, Answer> {
         "" => None,
         since => Some(web.app.board(moment(web, since).await?, None).await?),
     };
-    if before.as_ref().is_some_and(|before| before.when.position > board.when.position) {
+    let key = |board: &Board| (board.when.position, board.when.at);
+    if before.as_ref().is_some_and(|before| key(before) > key(&board)) {
         return Err(Answer::malformed("since is after the moment that is looked at; name an earlier one".to_owned()));
     }
     let is_now = wanted.at.trim().is_empty();

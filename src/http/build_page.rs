@@ -1,6 +1,6 @@
 //! `GET /builds/{id}`: everything that a build's message has no room for.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use super::board_page::moment;
 use super::deployment_page::{message_url, sentence};
 use super::error::Answer;
 use super::page;
+use super::parameters::{Path, Query};
 use super::traced;
 use crate::app::questions::Opens;
 use crate::domain::build::Entry;
@@ -53,8 +54,8 @@ async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer>
     // A refusal is told to whoever pressed alone.
     let public: Vec<Recorded> =
         events.iter().filter(|e| !matches!(e.event, Event::Deployment(DeploymentEvent::Refused(_)))).cloned().collect();
-    let so_far = events.iter().filter(|event| then.is_none_or(|then| event.position <= then.position));
-    let Some(card) = BuildCard::fold(so_far) else {
+    let count = events.iter().take_while(|event| then.is_none_or(|then| event.position <= then.position)).count();
+    let Some(card) = BuildCard::as_of(&events, count) else {
         return match events.first() {
             Some(first) => {
                 Err(Answer::malformed(format!("this build was announced later, by event {}", first.position)))

@@ -6,13 +6,14 @@
 //! for no such CI system, 400, 408, 413 and 415 for what can't be read.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::Web;
 use super::error::Answer;
 use super::notify_build::read;
+use super::parameters::Path;
 use super::traced;
 use crate::app::CommandError;
 use crate::app::ci::{CiRefusal, Incoming, Taken};

@@ -1,11 +1,12 @@
 //! `GET /deployments/{id}/compare`: a log beside that of the last good deployment of its environment.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
 use super::deployment_page::{Key, opened};
 use super::error::Answer;
+use super::parameters::{Path, Query};
 use super::{Parts, Web, page};
 use crate::domain::deployment::Deployment;
 use crate::slack::render::log_url;

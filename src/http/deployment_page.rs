@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::error::Answer;
 use super::log_window::{known_line, last_lines, window};
 use super::page;
+use super::parameters::{Path, Query};
 use super::traced;
 use super::{Parts, Web};
 use crate::app::questions::Opens;

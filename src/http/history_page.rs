@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use axum::extract::{self, Path, Query};
+use axum::extract;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::deployment_page::sentence;
 use super::error::Answer;
+use super::parameters::{Path, Query};
 use super::{Web, page, traced};
 use crate::app::history::{Changed, as_json, changed_as_json, changes, states_called};
 use crate::domain::deployment::duration;

@@ -1,6 +1,6 @@
 //! `GET /projects/{slug}/insights`: measures of delivery, drawn on the server.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::error::Answer;
 use super::history_page::choices_of;
+use super::parameters::{Path, Query};
 use super::{Web, page, traced};
 use crate::domain::deployment::duration;
 use crate::projections::insights::Week;

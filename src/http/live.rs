@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::deployment_page::{Key, open};
 use super::error::Answer;
+use super::parameters::{Path, Query};
 use super::room::Reading;
 use super::watched::Seen;
 use super::{Web, page};

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use regex::bytes::{Regex, RegexBuilder};
@@ -15,6 +15,7 @@ use serde_json::json;
 use super::deployment_page::open;
 use super::error::Answer;
 use super::log_numbers::Numbers;
+use super::parameters::{Path, Query};
 use super::{Web, page};
 use crate::terminal::text;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -12,6 +12,7 @@ use serde_json::json;
 use super::deployment_page::{Key, open};
 use super::error::Answer;
 use super::log_numbers::Numbers;
+use super::parameters::{Path, Query};
 use super::{Web, page};
 use crate::domain::ids::DeploymentId;
 use crate::terminal::steps::{Step, Steps};

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use super::deployment_page::open;
 use super::error::Answer;
 use super::log_numbers::Numbers;
+use super::parameters::{Path, Query};
 use super::{Parts, Web, page};
 use crate::domain::deployment::Deployment;
 use crate::domain::ids::DeploymentId;

@@ -21,6 +21,7 @@ mod log_window;
 pub mod metrics;
 pub mod notify_build;
 pub mod page;
+mod parameters;
 pub mod project_page;
 mod response_url;
 mod room;
@@ -32,6 +33,7 @@ pub mod slack_interaction;
 pub mod slack_request;
 mod traced;
 mod watched;
+mod witnessed_checkpoint;
 
 use std::sync::{Arc, OnceLock};
 
@@ -126,6 +128,7 @@ pub fn router(web: Web) -> Router {
         .route("/deployments/{id}/steps", get(log_steps::steps))
         .route("/deployments/{id}/compare", get(compare_page::page))
         .route("/witness/add-checkpoint", post(add_checkpoint::handle))
+        .route("/witness/{origin_hash}/checkpoint", get(witnessed_checkpoint::handle))
         .route("/slack/interactions", post(slack_interaction::handle))
         .route("/slack/events", post(slack_events::handle))
         .route("/slack/commands", post(slack_command::handle))

@@ -2,13 +2,13 @@
 
 use std::sync::LazyLock;
 
-use axum::extract::Path;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::error::Answer;
+use super::parameters::Path;
 use crate::domain::deployment::State;
 
 /// Nothing from elsewhere is loaded, nothing is framed, nothing inline runs, and no form leads elsewhere.

@@ -1,6 +1,6 @@
 //! `GET /projects/{slug}`: what is where.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
@@ -8,6 +8,7 @@ use super::deployment_page::{Key, sentence};
 use super::error::Answer;
 use super::history_page::choices_of;
 use super::page;
+use super::parameters::{Path, Query};
 use super::{Web, traced};
 use crate::domain::deployment::duration;
 use crate::keys::Links;

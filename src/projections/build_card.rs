@@ -34,6 +34,18 @@ pub struct BuildCard {
 }
 
 impl BuildCard {
+    /// The card as the first so many events of a build leave it. What a later one says was erased is not in it: nobody travels to
+    /// before that.
+    pub fn as_of(events: &[Recorded], count: usize) -> Option<Self> {
+        let (so_far, later) = events.split_at(count.min(events.len()));
+        let mut card = None;
+        let erased = later.iter().filter(|recorded| matches!(recorded.event, Event::OutputErased(_)));
+        for recorded in so_far.iter().chain(erased) {
+            Self::apply(&mut card, &recorded.event, recorded.recorded_at);
+        }
+        card
+    }
+
     /// Folds a build's events. `None` when they don't begin with its registration.
     pub fn fold<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Option<Self> {
         let mut card = None;

@@ -22,6 +22,10 @@ fn what_waits_for_an_archived_environment_ends_and_says_why() {
         assert_eq!(s.channel().matches("*queued* behind").count(), 2);
         s.app.change_environment(s.project(), "Staging", EnvironmentChange::Archive, &operator()).await.unwrap();
         s.settle().await;
+        let archived = s.database.count("select position from event where type = 'environment_archived'").await;
+        let (_, told, _) = s.coolops(&["audit", "show", &archived.to_string()]);
+        let followed = told.split_once("What followed").map_or("", |(_, followed)| followed);
+        assert_eq!(followed.matches("it was stopped").count(), 2, "what it ended follows from it:\n{told}");
         assert_eq!(
             s.channel().matches("*cancelled*: the environment Staging was archived").count(),
             2,

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use coolops::domain::settings::{EnvironmentChange, ProjectChange};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection};
+use tower::ServiceExt as _;
 
 use crate::snapshot;
 use crate::story::{Story, build, operator, story};
@@ -304,6 +305,8 @@ fn measures_of_delivery_are_told_and_drawn_and_are_the_same_after_a_replay() {
         let insights = || serde_json::from_str::<Value>(&printed(s, &["insights", "--json"])).unwrap();
         let json = insights();
         assert_eq!((&json[0]["succeeded"], &json[0]["failed"]), (&Value::from(2), &Value::from(1)));
+        assert!(json[0]["failure_rate"].as_f64().is_some_and(|rate| (33.0..34.0).contains(&rate)), "{json}");
+        assert!(json[0]["a_day"].as_f64().is_some_and(|n| n > 0.0), "{json}");
         s.database.execute("delete from deployment").await;
         s.app.rebuild().await.unwrap();
         assert_eq!(printed(s, &["insights", "--project", "api"]), told);
@@ -477,5 +480,45 @@ fn people_s_own_tools_read_the_views_and_nothing_else() {
         .unwrap();
         assert_eq!(bare, Vec::<String>::new());
         owner.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_row_that_nobody_can_read_hides_no_other() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ben", "master-1", "Production").await;
+        s.database
+            .execute("update deployment set doc = '{}' where requested = (select max(requested) from deployment)")
+            .await;
+        for list in [&["history"][..], &["deployment", "list"], &["status"]] {
+            assert!(printed(s, list).contains("Staging"), "{list:?}");
+        }
+        assert_eq!(s.get(&s.project_path("history").await).await.0, 200);
+    });
+}
+
+#[test]
+fn a_build_is_found_by_its_name_also_where_that_looks_like_an_id() {
+    story(async |s| {
+        let name = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+        s.ci_announces(build(name)).await;
+        assert!(printed(s, &["explain", name]).contains("announced"), "{}", printed(s, &["explain", name]));
+    });
+}
+
+#[test]
+fn an_address_that_can_t_be_read_is_answered_in_our_words() {
+    story(async |s| {
+        let page = s.project_path("history").await;
+        let (status, told) = s.get(&format!("{page}&environment=a&environment=b")).await;
+        assert!(status == 400 && told.contains("{\"error\":") && told.contains("duplicate field"), "{told}");
+        let asked = axum::http::Request::get(format!("{page}&user=a&user=b")).header("accept", "text/html");
+        let answer = s.router.clone().oneshot(asked.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        assert!(status == 400 && headers["content-type"].to_str().unwrap().contains("text/html"), "{headers:?}");
+        assert!(headers.contains_key("content-security-policy"), "{headers:?}");
     });
 }

@@ -211,6 +211,19 @@ fn a_build_s_page_is_as_it_was_and_every_event_is_a_link_to_how_it_was_then() {
 }
 
 #[test]
+fn a_moment_that_is_later_is_no_beginning_although_nothing_happened_in_between() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.database.set_clock(3 * 3600).await;
+        let (code, _, said) = s.coolops(&["at", "1h", "--until", "2h"]);
+        assert!(code == 1 && said.contains("write the earlier one first"), "{said}");
+        let (code, told, _) = s.coolops(&["at", "2h", "--until", "1h", "--json"]);
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert!(code == 0 && told["from_at"].as_str() < told["until_at"].as_str(), "{told}");
+    });
+}
+
+#[test]
 fn presses_of_one_moment_wait_in_their_order_now_and_then() {
     story(async |s| {
         let names: Vec<String> = (1..=8).map(|n| format!("master-{n}")).collect();

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use coolops::app::App;
 use coolops::app::checkpoints::Keeping;
 use coolops::app::finding::Kind;
@@ -11,7 +12,9 @@ use coolops::places::witness::Endpoint;
 use coolops::proof::checkpoint::PublicKey;
 use coolops::proof::cosignature::WitnessKey;
 use coolops::proof::submission::Submission;
+use http_body_util::BodyExt as _;
 use secrecy::ExposeSecret;
+use tower::ServiceExt as _;
 
 use crate::story::anchored::Anchored;
 use crate::story::{Story, build, routes, story};
@@ -22,6 +25,8 @@ struct Witnessed {
     key: WitnessKey,
     private: String,
     address: String,
+    /// The witness's shell.
+    witness: Arc<App>,
     /// The log's shell.
     log: App,
 }
@@ -51,12 +56,13 @@ async fn witnessed(s: &Story) -> Witnessed {
     let witness = Arc::new(shell(s, Keeping { witnessing, ..Keeping::default() }));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/witness", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, routes(witness, Arc::default())).await });
+    let served = routes(Arc::clone(&witness), Arc::default());
+    tokio::spawn(async move { axum::serve(listener, served).await });
     let signer = coolops::proof::checkpoint::LogKey::read(&anchored.private.clone().into()).unwrap();
     let places = vec![coolops::places::Place::read(anchored.folder.to_str().unwrap()).unwrap()];
     let keeping = Keeping { signer: Some(signer), places, ..Keeping::default() };
     let log = shell(s, asking(&anchored, &key, &address)(keeping));
-    Witnessed { anchored, key, private, address, log }
+    Witnessed { anchored, key, private, address, witness, log }
 }
 
 impl Witnessed {
@@ -184,7 +190,7 @@ fn whatever_is_not_a_log_that_only_grew_is_not_cosigned() {
         let w = witnessed(s).await;
         s.ci_announces(build("master-1")).await;
         w.log.checkpoint().await.unwrap().unwrap();
-        let newest = s.app.store.checkpoints().newest().await.unwrap().unwrap();
+        let newest = w.log.newest_signed().await.unwrap().unwrap();
         let submitted = async |old: u64, note: &str| {
             let body = Submission { old, proof: vec![], note: note.to_owned() }.text();
             post(&w.address, &body).await
@@ -205,7 +211,35 @@ fn whatever_is_not_a_log_that_only_grew_is_not_cosigned() {
         assert_eq!((status, kind.as_str(), text), (StatusCode::CONFLICT, "text/x.tlog.size", format!("{size}\n")));
         assert_eq!(submitted(size + 1, &newest.note).await.0, StatusCode::BAD_REQUEST);
         let signer = coolops::proof::checkpoint::LogKey::read(&w.anchored.private.clone().into()).unwrap();
-        assert_eq!(submitted(size, &signer.sign(size, [7; 32])).await.0, StatusCode::CONFLICT, "another root");
+        assert_eq!(
+            submitted(size, &signer.sign(size, [7; 32])).await.0,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "another root"
+        );
+        // A note with a line of a known key that does not fit is none.
+        let other = signer.sign(size, [8; 32]);
+        let (text, lines) = newest.note.split_once("\n\n").unwrap();
+        let broken = format!("{text}\n\n{}{lines}", other.split_once("\n\n").unwrap().1);
+        assert_eq!(submitted(size, &broken).await.0, StatusCode::FORBIDDEN);
+        // Whoever monitors the log gets what was cosigned.
+        let monitored = async |origin: &str| {
+            let hash = hex::encode(sha2::Digest::finalize(sha2::Digest::chain_update(
+                <sha2::Sha256 as sha2::Digest>::new(),
+                origin,
+            )));
+            let asked = Request::get(format!("/witness/{hash}/checkpoint")).body(Body::empty()).unwrap();
+            let answer = routes(Arc::clone(&w.witness), Arc::default()).oneshot(asked).await.unwrap();
+            let status = answer.status().as_u16();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        };
+        let (status, note) = monitored("coolops.test/log").await;
+        assert!(status == 200 && w.key.public().signed(&note).is_some(), "{note}");
+        assert!(
+            coolops::proof::checkpoint::open(&note, &[PublicKey::read(&w.anchored.public).unwrap()]).is_ok(),
+            "{note}"
+        );
+        assert_eq!(monitored("other.test/log").await.0, 404);
         assert_eq!(submitted(size, &signer.sign(size + 5, [7; 32])).await.0, StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(
             submitted(size, &newest.note.replace(&format!("\n{size}\n"), "\n99\n")).await.0,
@@ -219,7 +253,7 @@ fn whatever_is_not_a_log_that_only_grew_is_not_cosigned() {
             let (status, _, text) = post(&w.address, body).await;
             assert!(status.is_client_error() && !text.is_empty(), "{status} {text}");
         }
-        assert_eq!(post(&w.address, &"x".repeat(70_000)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(post(&w.address, &"x".repeat(140_000)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
         // Who is no witness says so.
         let own = shell(s, Keeping::default());
         assert!(matches!(own.cosign("old 0\n\nx").await, Err(coolops::app::witnesses::NotCosigned::UnknownLog)));
