@@ -20,6 +20,7 @@ use crate::projections::reports::{self, Report};
 use crate::projections::{lock_card, rows};
 use crate::store::append::{Append, AppendError};
 use crate::store::log::ReadError;
+use crate::telemetry::causes;
 
 /// Where something that can be locked is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +151,8 @@ impl App {
     /// Asks for reminders of the locks without an end whose holders may have forgotten them, and were not reminded yet.
     ///
     /// # Errors
-    /// When the database does not answer, or an event can't be read.
+    /// When the database does not answer, or what goes for everything can't be read. A lock of which an event can't be read is in
+    /// no other one's way.
     pub async fn remind_of_locks(&self) -> Result<(), ReadError> {
         let mut forgotten: Vec<LockableId> =
             self.store.directory().locked_for_good().await?.into_iter().map(LockableId).collect();
@@ -158,7 +160,15 @@ impl App {
             forgotten.push(LockableId::everything());
         }
         for id in forgotten {
-            if let Some(report) = self.reminder(id).await?
+            let reminder = match self.reminder(id).await {
+                Err(e @ ReadError::Database(_)) => return Err(e),
+                Err(e) => {
+                    tracing::warn!(lock.of = %id.0, error = causes(&e), "nobody can be reminded of a lock");
+                    None
+                }
+                Ok(reminder) => reminder,
+            };
+            if let Some(report) = reminder
                 && self.store.reports().get(report.id).await?.is_none()
             {
                 self.store.jobs().want(Task::ReportLock(id)).await?;
@@ -365,11 +375,10 @@ impl App {
                 return Ok(());
             }
             around.guard(&mut append);
-            match self.store.append(append).await {
-                Ok(_) => return Ok(()),
-                Err(AppendError::Conflict) => around = self.around_anew(project).await?,
-                Err(e) => return Err(e.into()),
+            if self.append_unless_moved(append).await?.is_some() {
+                return Ok(());
             }
+            around = self.around_anew(project).await?;
         }
         Err(too_busy())
     }

@@ -23,7 +23,7 @@ use crate::store::reports::{Stray, Told};
 /// Pages of a channel's history that are looked through, of 200 messages each.
 const PAGES_MAX: usize = 50;
 
-/// So many events after a lock are looked through for what its message said.
+/// Events after a lock that are searched for what its message said.
 const LOCK_CHANGES_MAX: usize = 20;
 
 /// In what way a message is not as it should be.
@@ -117,7 +117,12 @@ impl Reader<'_> {
         let (mut shown, mut from) = (Vec::new(), String::new());
         for _ in 0..PAGES_MAX {
             let (scope, pace) = self.turns;
-            tokio::time::sleep(paces.reserve_turn(scope, pace).await?).await;
+            let mut wait = paces.reserve_turn(scope, pace).await?;
+            // Slack may have closed it to somebody else meanwhile.
+            while !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+                wait = paces.closed_for(scope).await?;
+            }
             let (page, next) = match self.slack.shown(self.channel, thread, self.since, &from).await {
                 Err(SlackError::Refused(word)) if thread.is_some() && word.starts_with("thread_not_found") => {
                     return Ok(None);
@@ -340,19 +345,31 @@ impl App {
     /// When the database does not answer.
     pub async fn repair_slack<'a>(&self, found: impl IntoIterator<Item = &'a Found>) -> Result<usize, sqlx::Error> {
         let (messages, reports) = (self.store.messages(), self.store.reports());
+        let found: Vec<&Found> = found.into_iter().collect();
+        // Of which the second one is all that is left.
+        let mut lost: HashSet<Of> = found.iter().filter(|f| f.wrong == Wrong::Missing).map(|f| f.of).collect();
+        // That one takes its place before anybody sees to what is missing.
+        let (doubled, others): (Vec<&Found>, Vec<&Found>) =
+            found.into_iter().partition(|found| found.wrong == Wrong::Doubled);
         let mut wanted = 0;
-        for Found { wrong, of, channel, ts, .. } in found {
+        for Found { wrong, of, channel, ts, .. } in doubled.into_iter().chain(others) {
             let Some((about, task)) = self.task_of(*of).await?.filter(|_| *wrong != Wrong::NotOurs) else { continue };
-            match (of, *wrong == Wrong::Doubled) {
-                (Of::Build(build), true) => {
+            match (of, wrong) {
+                (Of::Build(build), Wrong::Doubled) if lost.remove(of) => messages.adopt(*build, channel, ts).await?,
+                (Of::Build(build), Wrong::Doubled) => {
                     messages.note_stray(*build, channel, ts).await?;
                     messages.doubted(*build).await?;
                 }
-                (Of::Build(build), false) => messages.doubted(*build).await?,
-                (Of::Report(id), true) => {
+                // It is there, and may stay.
+                (Of::Report(_), Wrong::Doubled) if lost.contains(of) => continue,
+                (Of::Report(id), Wrong::Doubled) => {
                     reports.note_stray(about, &Stray { id: *id, channel: channel.clone(), ts: ts.clone() }).await?;
                 }
-                (Of::Report(id), false) => reports.doubted(*id).await?,
+                // Another one has taken its place.
+                (Of::Build(_), Wrong::Missing) if !lost.contains(of) => continue,
+                (Of::Build(build), Wrong::Missing) => messages.missed(*build).await?,
+                (Of::Build(build), _) => messages.doubted(*build).await?,
+                (Of::Report(id), _) => reports.doubted(*id).await?,
             }
             self.store.jobs().want(task).await?;
             let stays_away = match (of, wrong) {

@@ -122,7 +122,7 @@ async fn name(app: &App, of: Of) -> Result<String> {
                 Some(d) => format!("{} on {}, a reply", d.build_name, d.environment_name),
                 None => format!("{id}, a reply"),
             },
-            Some((_, Task::ReportLock(lockable))) => match app.told_of_locks(lockable).await? {
+            Some((_, Task::ReportLock(lockable))) => match app.told_of_locks(lockable).await.ok().flatten() {
                 Some(Telling { what, project, .. }) => {
                     format!("a lock of {what}{}", project.map(|p| format!(" ({p})")).unwrap_or_default())
                 }

@@ -14,6 +14,7 @@ use crate::domain::ids::LockableId;
 use crate::domain::react::Task;
 use crate::runner::{Found, Runner};
 use crate::slack::client::Slack;
+use crate::telemetry::causes;
 
 /// What is looked after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,20 +116,20 @@ pub(super) async fn remind_of_locks(app: &App) {
 
 /// Forgets what nobody needs any more.
 pub(super) async fn forget(app: &App) {
-    let forgotten = async {
-        app.store.deliveries().forget_old().await?;
-        app.store.jobs().forget_done().await?;
-        app.store.messages().forget_sends().await?;
-        app.erase_archived().await?;
-        app.store.subjects().rewrap(REWRAPPED).await?;
-        match app.expire_outputs().await? {
+    // Each by itself: what one can't do keeps no other from it.
+    let forgotten = [
+        app.store.deliveries().forget_old().await.map(drop),
+        app.store.jobs().forget_done().await.map(drop),
+        app.store.messages().forget_sends().await.map(drop),
+        app.erase_archived().await,
+        app.store.subjects().rewrap(REWRAPPED).await.map(drop),
+        app.expire_outputs().await.map(|expired| match expired {
             0 => {}
             expired => tracing::info!(expired, "let go of output that was kept for long enough"),
-        }
-        anyhow::Ok(())
-    };
-    if let Err(e) = forgotten.await {
-        tracing::warn!(error = format!("{e:#}"), "what nobody needs any more can't be forgotten now");
+        }),
+    ];
+    for e in forgotten.into_iter().filter_map(Result::err) {
+        tracing::warn!(error = causes(&e), "what nobody needs any more can't be forgotten now");
     }
 }
 

@@ -281,3 +281,27 @@ fn work_that_is_asked_for_while_it_is_done_is_done_again() {
         assert!(jobs.is_idle(task).await.unwrap());
     });
 }
+
+#[test]
+fn what_has_time_is_due_at_once_when_an_event_asks_for_it() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        // As for one of many messages that somebody's name is taken out of.
+        let sync = Task::SyncMessage(s.build_id("master-1"));
+        s.app.store.jobs().want_within(sync, Duration::from_hours(1)).await.unwrap();
+        let due =
+            "select count(*) from job where kind = 'sync_message' and state = 'ready' and run_at <= coolops_now()";
+        assert_eq!(s.database.count(due).await, 0);
+        s.only_presses("ana", "master-1", "Staging").await;
+        assert_eq!(s.database.count(due).await, 1, "the press is shown when it is made");
+        s.settle().await;
+        // What waits because Slack said so goes on waiting.
+        s.database
+            .execute(
+                "update job set state = 'ready', run_at = coolops_now() + interval '1 h' where kind = 'sync_message'",
+            )
+            .await;
+        s.only_presses("ben", "master-1", "Production").await;
+        assert_eq!(s.database.count(due).await, 0);
+    });
+}

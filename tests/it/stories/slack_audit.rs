@@ -449,3 +449,39 @@ fn a_reply_that_a_frozen_process_posted_when_it_was_not_to_be_told_any_more_is_l
         assert_eq!(audit(s, &[]).0, 0, "in which thread it is is not known, and it is not missed");
     });
 }
+
+#[test]
+fn where_the_message_is_gone_and_a_second_one_is_there_that_one_goes_on() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        {
+            let mut workspace = s.standin.workspace();
+            let messages = &mut workspace.channels[0].messages;
+            let ts = another(&messages[0].ts);
+            messages[0].ts = ts;
+        }
+        let (code, told) = audit(s, &["--repair"]);
+        assert!(code == 1 && told.contains("missing") && told.contains("doubled"), "{told}");
+        s.settle().await;
+        assert_eq!(s.standin.workspace().channels[0].messages.len(), 1, "{}", s.channel());
+        s.presses("ana", "master-1", "Staging").await;
+        assert!(s.channel().contains("*succeeded*"), "it is edited on:\n{}", s.channel());
+        assert_eq!(s.standin.workspace().channels[0].messages.len(), 1);
+        assert_eq!(audit(s, &[]).0, 0);
+    });
+}
+
+#[test]
+fn what_somebody_deleted_after_an_erasure_is_posted_again_where_that_is_asked_for() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        let (code, ..) = s.coolops(&["person", "erase", "ana", "--reason", "asked for"]);
+        assert_eq!(code, 0);
+        s.settle().await;
+        s.standin.workspace().channels[0].messages.clear();
+        assert_eq!(audit(s, &["--repair"]).0, 1);
+        s.settle().await;
+        assert!(s.channel().contains("# Api: master-1") && !s.channel().contains("U0ANA"), "{}", s.channel());
+    });
+}
