@@ -138,7 +138,7 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "COOLOPS_CHECKPOINT_PUBLIC_KEYS",
-        help: "public keys that checkpoints are believed by as well, separated by commas: those before the present one, or all where nobody signs",
+        help: "public keys that checkpoints are believed by as well, separated by commas: those before the present one, or all where nobody signs; with @SIZE behind one it is believed up to so many events only",
         default: None,
         uses: [O, O, O, I, O],
     },

@@ -172,7 +172,10 @@ impl App {
         }
         let Opened { size, root } = checkpoint::open(&note, &keys).map_err(|why| match why {
             NotBelieved::Malformed => NotCosigned::Malformed,
-            NotBelieved::Edited | NotBelieved::AnotherKey(_) | NotBelieved::AnotherLog { .. } => NotCosigned::NotSigned,
+            NotBelieved::Edited
+            | NotBelieved::AnotherKey(_)
+            | NotBelieved::Later(_)
+            | NotBelieved::AnotherLog { .. } => NotCosigned::NotSigned,
         })?;
         if old > size {
             return Err(NotCosigned::OldIsLarger { old, size });

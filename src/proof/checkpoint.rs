@@ -26,6 +26,8 @@ pub struct LogKey {
 pub struct PublicKey {
     verifier: StandardVerifier,
     text: String,
+    /// How many events a checkpoint of it covers at most, where it signs no more: whoever has it since has nothing.
+    until: Option<u64>,
 }
 
 /// Why a key can't be used.
@@ -38,7 +40,9 @@ pub enum BadKey {
     #[error("it is no signing key (PRIVATE+KEY+name+…); make one with: coolops audit key NAME")]
     Private,
     /// Not the form of a public key.
-    #[error("it is no public key (name+hash+key), as coolops audit key prints it")]
+    #[error(
+        "it is no public key (name+hash+key), as coolops audit key prints it, nor one that is believed up to a size (name+hash+key@SIZE)"
+    )]
     Public,
 }
 
@@ -99,14 +103,24 @@ impl LogKey {
 }
 
 impl PublicKey {
-    /// Reads a key.
+    /// Reads a key; with `@` and a number behind it, one that is believed only of checkpoints of so many events at most.
     ///
     /// # Errors
     /// When it has another form.
     pub fn read(text: &str) -> Result<Self, BadKey> {
         let text = text.trim();
-        let verifier = StandardVerifier::new(text).map_err(|_| BadKey::Public)?;
-        Ok(Self { verifier, text: text.to_owned() })
+        let whole = StandardVerifier::new(text).map(|verifier| (verifier, text, None));
+        let up_to_a_size = || {
+            let (key, until) = text.rsplit_once('@')?;
+            Some((StandardVerifier::new(key).ok()?, key, Some(until.parse().ok()?)))
+        };
+        let (verifier, text, until) = whole.ok().or_else(up_to_a_size).ok_or(BadKey::Public)?;
+        Ok(Self { verifier, text: text.to_owned(), until })
+    }
+
+    /// Whether it is believed of so many events.
+    fn covers(&self, size: u64) -> bool {
+        self.until.is_none_or(|until| size <= until)
     }
 
     /// The name, which is the log's origin.
@@ -172,18 +186,18 @@ pub fn open_fork(note: &str, keys: &[PublicKey]) -> Option<Fork> {
     let note = Note::from_bytes(note.as_bytes()).ok()?;
     let mut lines = std::str::from_utf8(note.text()).ok()?.lines();
     let (name, kind, after) = (lines.next()?, lines.next()?, lines.next()?);
-    let is_signed = |key: &PublicKey| {
-        key.name() == name && note.verify(&VerifierList::new(vec![Box::new(key.verifier.clone())])).is_ok()
-    };
-    if kind != FORK || !keys.iter().any(is_signed) {
-        return None;
-    }
     let checkpoint = |line: &str| {
         let (size, root) = line.split_once(' ')?;
         Some((size.parse().ok()?, STANDARD.decode(root).ok()?.try_into().ok()?))
     };
     let mut given_up = lines.map(checkpoint).collect::<Option<Vec<_>>>()?;
     given_up.sort_unstable();
+    let largest = given_up.last()?.0;
+    let is_signed = |key: &PublicKey| {
+        let alone = VerifierList::new(vec![Box::new(key.verifier.clone())]);
+        key.name() == name && key.covers(largest) && note.verify(&alone).is_ok()
+    };
+    (kind == FORK && keys.iter().any(is_signed)).then_some(())?;
     Some(Fork { after: after.parse().ok()?, given_up })
 }
 
@@ -208,6 +222,11 @@ pub enum NotBelieved {
     /// Somebody else signed it.
     #[error("it is not signed by {0}")]
     AnotherKey(String),
+    /// The key signs no more, and is believed up to a size.
+    #[error(
+        "it is signed by a key that is believed up to {0} events only: somebody else has that key, or its size is set wrongly"
+    )]
+    Later(u64),
     /// It is of another log.
     #[error("it is a checkpoint of {found}, not of {wanted}")]
     AnotherLog {
@@ -229,10 +248,17 @@ pub fn open(note: &str, keys: &[PublicKey]) -> Result<Opened, NotBelieved> {
     let first = keys.first().ok_or(NotBelieved::Malformed)?;
     let another_log = || NotBelieved::AnotherLog { found: said.origin().to_owned(), wanted: first.name().to_owned() };
     match note.verify(&verifiers(keys)) {
-        Ok((signed, _)) if signed.iter().any(|by| by.name() == said.origin()) => {
-            Ok(Opened { size: said.size(), root: said.hash().0 })
+        Ok((signed, _)) => {
+            let is_it = |key: &&PublicKey| {
+                key.name() == said.origin() && signed.iter().any(|by| by.id() == key.verifier.key_id())
+            };
+            let signers: Vec<&PublicKey> = keys.iter().filter(is_it).collect();
+            match signers.iter().find_map(|key| key.until) {
+                _ if signers.is_empty() => Err(another_log()),
+                Some(until) if !signers.iter().any(|key| key.covers(said.size())) => Err(NotBelieved::Later(until)),
+                _ => Ok(Opened { size: said.size(), root: said.hash().0 }),
+            }
         }
-        Ok(_) => Err(another_log()),
         Err(NoteError::InvalidSignature { .. }) => Err(NotBelieved::Edited),
         Err(_) if keys.iter().all(|key| key.name() != said.origin()) => Err(another_log()),
         Err(_) => Err(NotBelieved::AnotherKey(first.text().to_owned())),
@@ -257,6 +283,24 @@ mod tests {
 
     fn key(name: &str, seed: u8) -> LogKey {
         LogKey::read(&LogKey::form(name, &[seed; 32]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_key_that_signs_no_more_is_believed_up_to_a_size() {
+        let (old, new) = (key("coolops.example.com/log", 7), key("coolops.example.com/log", 8));
+        let up_to = PublicKey::read(&format!("{}@42", old.public().text())).unwrap();
+        let keys = [new.public().clone(), up_to];
+        assert!(open(&old.sign(42, [9; 32]), &keys).is_ok());
+        assert_eq!(open(&old.sign(43, [9; 32]), &keys), Err(NotBelieved::Later(42)));
+        assert!(open(&new.sign(43, [9; 32]), &keys).is_ok());
+        let fork = |size| Fork { after: 7, given_up: vec![(size, [9; 32])] };
+        assert_eq!(open_fork(&old.sign_fork(&fork(42)), &keys), Some(fork(42)));
+        assert_eq!(open_fork(&old.sign_fork(&fork(43)), &keys), None);
+        assert_eq!(open_fork(&new.sign_fork(&fork(43)), &keys), Some(fork(43)));
+        for wrong in ["@42", "@", "@x", "@-1"] {
+            let text = format!("{}{wrong}", if wrong == "@42" { "x+y+z" } else { old.public().text() });
+            assert_eq!(PublicKey::read(&text).err(), Some(BadKey::Public), "{text}");
+        }
     }
 
     #[test]
