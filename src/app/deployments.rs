@@ -1,7 +1,7 @@
 //! A worker takes a deployment from step to step; a person closes an unknown one.
 
 use super::installation::Surroundings;
-use super::{ATTEMPTS, App, CommandError, following, record, too_busy};
+use super::{ATTEMPTS, App, CommandError, following, record, record_waiting, too_busy};
 use crate::domain::deployment::{Deployment, PressRefusal, StopReason, Verdict};
 use crate::domain::event::{Actor, DeploymentEvent, Event};
 use crate::domain::ids::{DeploymentId, EnvironmentId, EventId};
@@ -80,12 +80,7 @@ impl App {
                 let stream = event.address().stream;
                 let before = match stream == id.0 {
                     true => after.clone(),
-                    false => line
-                        .value
-                        .iter()
-                        .find(|d| d.of.deployment_id.0 == stream)
-                        .expect("a step moves deployments of its line")
-                        .clone(),
+                    false => line.value.of(event).clone(),
                 };
                 let event_id = following(event, before.version);
                 record(&mut append, event_id, event, actor, before.version);
@@ -155,11 +150,8 @@ impl App {
         }
         let line = Line { locks: after.locks(environment_id), ..line.clone() };
         if let Some(next) = line.locked_anew(&[]) {
-            let waiting = line.iter().find(|d| d.of.deployment_id.0 == next.address().stream);
-            let waiting = waiting.expect("it is in the line");
-            record(append, following(&next, waiting.version), &next, &actor, waiting.version);
-            append.because(id);
-            append.row(rows::of_deployment(waiting.clone().evolve(&next)));
+            let next_id = following(&next, line.of(&next).version);
+            record_waiting(append, &line, (next_id, &next), &actor, Some(id));
         }
     }
 

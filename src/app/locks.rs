@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::installation::Surroundings;
-use super::{ATTEMPTS, App, CommandError, following, new_event_id, record, too_busy};
+use super::{ATTEMPTS, App, CommandError, following, new_event_id, record, record_waiting, too_busy};
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{EnvironmentId, EventId, LockableId, ProjectId};
 use crate::domain::lock::{Lock, LockRefusal, LockTaken, Lockable, Somebody, Unlocking};
@@ -346,13 +346,8 @@ impl App {
         let line = self.store.deployments().line(environment, locks, None, None, false).await.map_err(unavailable)?;
         append.guard(environment.0, line.position);
         let Some(next) = line.value.locked_anew(taken) else { return Ok(false) };
-        let stream = next.address().stream;
-        let waiting = line.value.iter().find(|d| d.of.deployment_id.0 == stream).expect("it is in the line");
-        record(append, following(&next, waiting.version), &next, actor, waiting.version);
-        if let Some(cause) = cause {
-            append.because(cause);
-        }
-        append.row(rows::of_deployment(waiting.clone().evolve(&next)));
+        let next_id = following(&next, line.value.of(&next).version);
+        record_waiting(append, &line.value, (next_id, &next), actor, cause);
         Ok(true)
     }
 

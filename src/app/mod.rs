@@ -43,8 +43,10 @@ use self::turns::Turns;
 use crate::domain::deployment::Deployment;
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::{DeploymentId, EventId};
+use crate::domain::line::Line;
 use crate::domain::react::react;
 use crate::keys::Keyring;
+use crate::projections::rows;
 use crate::projections::timed::Timed;
 use crate::slack::client::Slack;
 use crate::store::Store;
@@ -176,6 +178,22 @@ fn record(append: &mut Append, id: EventId, event: &Event, actor: &Actor, expect
     for task in react(event) {
         append.task(task);
     }
+}
+
+/// Adds an event of one who waits in a line, what it follows from, and the row that it leaves.
+fn record_waiting(
+    append: &mut Append,
+    line: &Line,
+    (id, event): (EventId, &Event),
+    actor: &Actor,
+    cause: Option<EventId>,
+) {
+    let waiting = line.of(event);
+    record(append, id, event, actor, waiting.version);
+    if let Some(cause) = cause {
+        append.because(cause);
+    }
+    append.row(rows::of_deployment(waiting.clone().evolve(event)));
 }
 
 impl App {

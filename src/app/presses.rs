@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use super::deployments::StepError;
 use super::installation::Surroundings;
-use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
+use super::{ATTEMPTS, App, CommandError, new_event_id, record, record_waiting, too_busy};
 use crate::domain::build::BuildRegistered;
 use crate::domain::deployment::{
     Deployment, DeploymentOf, DeploymentRefused, DeploymentRequested, Person, PressRefusal, Somebody, Stand, StopReason,
@@ -25,6 +25,13 @@ pub enum Cancelled {
     Refused,
     /// There is no such deployment.
     Unknown,
+}
+
+/// What a press is decided on beside its line. While it is there, nobody else in this process decides on that line.
+struct Grounds {
+    around: Surroundings,
+    of_person: Known,
+    _turn: tokio::sync::OwnedMutexGuard<()>,
 }
 
 impl App {
@@ -197,21 +204,17 @@ impl App {
         let actor = Actor::from(&command.requested_by);
         let (build, posted_in) = self.announced(command.build_id).await?;
         let of_project = build.as_ref().map(|build| build.project_id);
-        let mut around = self.around(of_project).await?;
-        let event_id = new_event_id();
-        // Slack may be asked for it, and nobody else is to wait for that.
-        let mut of_person = self.known_here(&around, command).await?;
-        let mut turn = self.turns.wait(command.environment_id).await;
+        let (event_id, environment) = (new_event_id(), command.environment_id);
+        let mut grounds = self.grounds(self.around(of_project).await?, command).await?;
         for _ in 0..ATTEMPTS {
-            let environment = command.environment_id;
+            let Grounds { around, of_person, .. } = &grounds;
             let locks = around.locks(environment);
             let now = self.store.clock().now();
             if let (Some(project), true) = (of_project, locks.iter().any(|lock| lock.is_over(now))) {
-                drop(turn);
+                // Its turn comes again.
+                drop(grounds);
                 self.end_locks_on(project, environment).await?;
-                around = self.around_anew(of_project).await?;
-                of_person = self.known_here(&around, command).await?;
-                turn = self.turns.wait(environment).await;
+                grounds = self.grounds(self.around_anew(of_project).await?, command).await?;
                 continue;
             }
             let known = build.as_ref().zip(around.project.as_deref().map(|p| &p.value));
@@ -219,21 +222,17 @@ impl App {
             let superseding = place.is_some_and(|place| place.superseding);
             let build_id = Some(command.build_id);
             let line = self.store.deployments().line(environment, locks, build_id, None, superseding).await?;
-            let decided = press::request(known, posted_in.as_deref(), &line.value, &of_person, command);
+            let decided = press::request(known, posted_in.as_deref(), &line.value, of_person, command);
             let mut append = Append::default();
-            let event: Event = match decided {
+            let event = match decided {
                 Ok(requested) => {
+                    let stopped = place.map(|place| press::superseded(place, &line.value, &requested));
                     let event = Event::from(requested.clone());
                     record(&mut append, event_id, &event, &actor, 0);
                     append.row(rows::of_deployment(Deployment::requested(&requested)));
-                    for stopped in place.map(|p| press::superseded(p, &line.value, &requested)).unwrap_or_default() {
-                        let stream = stopped.address().stream;
-                        let waited = line.value.iter().find(|d| d.of.deployment_id.0 == stream);
-                        let waited = waited.expect("it is in the line").clone();
-                        let stop_id = EventId::following(event_id.0, &stream.to_string());
-                        record(&mut append, stop_id, &stopped, &actor, waited.version);
-                        append.because(event_id);
-                        append.row(rows::of_deployment(waited.evolve(&stopped)));
+                    for stopped in stopped.unwrap_or_default() {
+                        let id = EventId::following(event_id.0, &stopped.address().stream.to_string());
+                        record_waiting(&mut append, &line.value, (id, &stopped), &actor, Some(event_id));
                     }
                     event
                 }
@@ -246,8 +245,8 @@ impl App {
                     None => {
                         // Nothing guards what is not recorded: it is told on what is there.
                         let seen = around.positions();
-                        around = self.around_anew(of_project).await?;
-                        if around.positions() == seen {
+                        grounds.around = self.around_anew(of_project).await?;
+                        if grounds.around.positions() == seen {
                             return Ok(Err(refusal));
                         }
                         continue;
@@ -263,12 +262,21 @@ impl App {
             if let Some(before) = self.store.log().stream(command.deployment_id.0).await?.into_iter().next() {
                 return Ok(Ok(before.event));
             }
-            drop(turn);
-            around = self.around_anew(of_project).await?;
-            of_person = self.known_here(&around, command).await?;
-            turn = self.turns.wait(environment).await;
+            drop(grounds);
+            grounds = self.grounds(self.around_anew(of_project).await?, command).await?;
         }
         Err(too_busy())
+    }
+
+    /// What a press is decided on, as it is around its environment, in its turn.
+    async fn grounds(
+        &self,
+        around: Surroundings,
+        command: &RequestDeployment,
+    ) -> Result<Grounds, CommandError<Infallible>> {
+        // Slack may be asked for it, and nobody else is to wait for that.
+        let of_person = self.known_here(&around, command).await?;
+        Ok(Grounds { around, of_person, _turn: self.turns.wait(command.environment_id).await })
     }
 }
 

@@ -45,6 +45,12 @@ impl std::ops::Deref for Line {
 }
 
 impl Line {
+    /// The deployment of this line that an event is of. Of no other one is anything decided here.
+    pub fn of(&self, event: &Event) -> &Deployment {
+        let stream = event.address().stream;
+        self.iter().find(|d| d.of.deployment_id.0 == stream).expect("what is decided in a line is of its deployments")
+    }
+
     /// The lock that keeps somebody waiting, if one does.
     pub(super) fn keeps(&self, who: &Somebody) -> Option<&Lock> {
         self.locks.iter().find(|lock| !lock.lets(who))
