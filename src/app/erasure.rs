@@ -15,7 +15,7 @@ use crate::domain::erasure_events::{OutputErased, OutputGone};
 use crate::domain::event::{Actor, Event, InstallationEvent, Recorded};
 use crate::domain::ids::{BuildId, DeploymentId, LockableId, SubjectKeyId, installation_stream, output_stream};
 use crate::domain::lock::{Lock, Somebody};
-use crate::domain::react::Task;
+use crate::domain::react::{Task, TaskKind};
 use crate::domain::rights::{Rights, Who};
 use crate::store::append::Append;
 use crate::store::log::ReadError;
@@ -32,6 +32,9 @@ const BUILDS_LOOKED_AT: i64 = 1_000;
 const APART: Duration = Duration::from_secs(3);
 /// Edits for expired output are spread over this many steps, each [`APART`] from the next.
 const SPREAD: u128 = 50;
+
+/// For this long after an erasure it is looked whether a row names them again: nobody's decision is on its way for longer.
+const LOOKED_AFTER: Duration = Duration::from_mins(10);
 
 /// Whom an operator wants erased.
 #[derive(Debug, Clone, Copy)]
@@ -283,6 +286,18 @@ impl App {
         }
         self.rebuild().await?;
         Ok(true)
+    }
+
+    /// Makes rows right again that name somebody who was erased in the last minutes: whoever read a row before, and wrote it
+    /// after, wrote the name again; or died before they could look whether it may be there.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event can't be read.
+    pub async fn look_after_erasures(&self) -> Result<(), ReadError> {
+        if self.store.jobs().were_done(TaskKind::ErasePerson, LOOKED_AFTER).await? {
+            self.rebuild().await?;
+        }
+        Ok(())
     }
 
     /// The builds, and what else the events are about, that name one of these keys.

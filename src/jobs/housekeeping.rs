@@ -131,6 +131,9 @@ pub(super) async fn forget(app: &App) {
     for e in forgotten.into_iter().filter_map(Result::err) {
         tracing::warn!(error = causes(&e), "what nobody needs any more can't be forgotten now");
     }
+    if let Err(e) = app.look_after_erasures().await {
+        tracing::warn!(error = causes(&e), "whether rows name somebody who was erased can't be looked after");
+    }
 }
 
 /// Holds what Slack shows against what it was sent; one process does it for all.

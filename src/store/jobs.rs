@@ -471,6 +471,20 @@ impl Jobs<'_> {
         .await
     }
 
+    /// Whether a job of a kind was done within a time.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn were_done(self, kind: TaskKind, within: Duration) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select exists (select from job where kind = $1 and state = 'done' and run_at > coolops_now() - $2::interval) as "were_done!""#,
+            kind.as_str(),
+            interval(within)
+        )
+        .fetch_one(&self.0.work)
+        .await
+    }
+
     /// Asks for work outside an append: what a sweep found to be owed.
     ///
     /// # Errors

@@ -755,3 +755,22 @@ fn other_spellings_of_an_author_are_named_to_whoever_erases_one() {
         assert!(said.contains("ana lima <ana@example.com>"), "{said}");
     });
 }
+
+#[test]
+fn a_row_that_somebody_writes_late_with_an_erased_name_is_made_right_within_minutes() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.writes("ana", "lock Staging").await;
+        s.writes("ana", "unlock Staging").await;
+        let before = s.database.text("select doc::text from project").await;
+        assert!(before.contains("U0ANA00001"), "the last lock is remembered: {before}");
+        says(s, &["person", "erase", "ana", "--reason", "asked"]);
+        s.settle().await;
+        assert_eq!(everywhere(s, "U0ANA00001").await, 0);
+        // As whoever read the row before that, and hung until now.
+        s.database.execute(&format!("update project set doc = $doc${before}$doc$::json")).await;
+        s.app.look_after_erasures().await.unwrap();
+        assert_eq!(everywhere(s, "U0ANA00001").await, 0);
+        assert_eq!(s.app.audit(true).await.unwrap().findings, []);
+    });
+}
