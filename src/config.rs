@@ -347,6 +347,132 @@ impl Reading<'_> {
         }
         parsed
     }
+
+    /// Each of a list that is separated by commas; what can't be read is a problem, and the others are read all the same.
+    fn each<T, E: std::fmt::Display>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, E>) -> Vec<T> {
+        let mut all = Vec::new();
+        for text in listed(self.text(name)) {
+            match read(&text) {
+                Ok(one) => all.push(one),
+                Err(e) => self.problems.push(format!("{name}: {e}")),
+            }
+        }
+        all
+    }
+
+    /// What secrets and links are made with.
+    fn master_keys(&mut self) -> Option<Keyring> {
+        let (key, previous) = (self.text("COOLOPS_MASTER_KEY"), self.text("COOLOPS_MASTER_KEY_PREVIOUS"));
+        let previous: Vec<SecretString> =
+            previous.iter().flat_map(|all| all.split(',')).map(|key| key.trim().to_owned().into()).collect();
+        key.map(SecretString::from).and_then(|key| {
+            let wrong = if Keyring::new(&key, &[]).is_err() {
+                "COOLOPS_MASTER_KEY"
+            } else {
+                "a key of COOLOPS_MASTER_KEY_PREVIOUS"
+            };
+            Keyring::new(&key, &previous).map_err(|e| self.problems.push(format!("{wrong} can't be read: {e}"))).ok()
+        })
+    }
+
+    /// What signs checkpoints, what they are believed by, and where they are kept.
+    fn checkpoints(&mut self, role: Role) -> (Option<LogKey>, Vec<PublicKey>, Vec<Place>) {
+        let key = self.text("COOLOPS_CHECKPOINT_KEY").and_then(|key| {
+            LogKey::read(&key.into()).map_err(|e| self.problems.push(format!("COOLOPS_CHECKPOINT_KEY: {e}"))).ok()
+        });
+        let mut keys: Vec<PublicKey> = key.iter().map(|key| key.public().clone()).collect();
+        keys.extend(self.each("COOLOPS_CHECKPOINT_PUBLIC_KEYS", PublicKey::read));
+        let places = self.each("COOLOPS_CHECKPOINTS", Place::read);
+        if key.is_some() && places.is_empty() {
+            self.problems.push(
+                "COOLOPS_CHECKPOINTS is not set: a checkpoint that is kept in the database alone proves nothing"
+                    .to_owned(),
+            );
+        }
+        if keys.is_empty() && !places.is_empty() {
+            self.problems.push(match role {
+                Role::Worker => "COOLOPS_CHECKPOINT_PUBLIC_KEYS is not set, and COOLOPS_CHECKPOINTS is; a worker signs no checkpoints, and believes those of the public key that coolops audit key printed: set it to that".to_owned(),
+                _ => "COOLOPS_CHECKPOINT_KEY is not set, and COOLOPS_CHECKPOINTS is; make a key with: coolops audit key NAME".to_owned(),
+            });
+        }
+        (key, keys, places)
+    }
+
+    /// Who is asked to cosign checkpoints, and how many have to.
+    fn witnesses(&mut self, is_believed: bool) -> (Vec<(WitnessPublicKey, Endpoint)>, usize) {
+        let mut witnesses: Vec<(WitnessPublicKey, Endpoint)> = Vec::new();
+        for witness in listed(self.text("COOLOPS_WITNESSES")) {
+            let read = witness
+                .split_once(' ')
+                .and_then(|(key, at)| Some((WitnessPublicKey::read(key).ok()?, Endpoint::read(at.trim())?)));
+            match read {
+                Some((key, _)) if witnesses.iter().any(|(other, _)| other.name() == key.name() || other.bytes() == key.bytes()) => {
+                    self.problems.push(format!("COOLOPS_WITNESSES: {} has the name or the key of another one", key.name()));
+                }
+                Some(read) => witnesses.push(read),
+                None => self.problems.push(
+                    "COOLOPS_WITNESSES: write each as its public key (name+hash+key), a space and its address (https://…)"
+                        .to_owned(),
+                ),
+            }
+        }
+        let threshold = match self.text("COOLOPS_WITNESS_THRESHOLD") {
+            None => witnesses.len(),
+            Some(text) => text.parse().ok().filter(|wanted| *wanted <= witnesses.len()).unwrap_or_else(|| {
+                let many = witnesses.len();
+                self.problems.push(format!(
+                    "COOLOPS_WITNESS_THRESHOLD: write a number from 0 to {many}, the number of witnesses"
+                ));
+                0
+            }),
+        };
+        if !is_believed && !witnesses.is_empty() {
+            self.problems.push(
+                "COOLOPS_CHECKPOINT_KEY is not set, and COOLOPS_WITNESSES is: there is nothing to cosign".to_owned(),
+            );
+        }
+        (witnesses, threshold)
+    }
+
+    /// What this installation cosigns with, and whose checkpoints.
+    fn witnessing(&mut self) -> (Option<WitnessKey>, Vec<PublicKey>) {
+        let key = self.text("COOLOPS_WITNESS_KEY");
+        let is_witness = key.is_some();
+        let key = key.and_then(|key| {
+            WitnessKey::read(&key.into())
+                .map_err(|_| {
+                    self.problems.push(
+                        "COOLOPS_WITNESS_KEY: it is no witness's key; make one with: coolops audit key NAME --witness"
+                            .to_owned(),
+                    );
+                })
+                .ok()
+        });
+        let logs = self.each("COOLOPS_WITNESS_LOGS", PublicKey::read);
+        if is_witness != self.text("COOLOPS_WITNESS_LOGS").is_some() {
+            self.problems.push(
+                "COOLOPS_WITNESS_KEY and COOLOPS_WITNESS_LOGS go together: what is cosigned with, and which logs"
+                    .to_owned(),
+            );
+        }
+        (key, logs)
+    }
+}
+
+/// An address that browsers know.
+fn http(text: &str) -> Option<url::Url> {
+    url::Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
+}
+
+/// One of a host and nothing behind it: styles, scripts and live logs are asked for from the root.
+fn root(text: &str) -> Option<String> {
+    let url = http(text)?;
+    let plain = url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    plain.then(|| text.trim().trim_end_matches('/').to_owned())
 }
 
 impl Config {
@@ -382,22 +508,10 @@ impl Config {
         let listen = r.parsed("COOLOPS_LISTEN", LISTEN, |a| a.parse().ok());
         let client_dir = r.text("COOLOPS_CLIENT_DIR").map(std::path::PathBuf::from);
         let admin_listen = r.parsed("COOLOPS_ADMIN_LISTEN", LISTEN, |a| a.parse().ok());
-        let http =
-            |u: &str| url::Url::parse(u).ok().filter(|u| ["http", "https"].contains(&u.scheme()) && u.has_host());
         let base = |u: &str| http(u).map(|_| u.trim_end_matches('/').to_owned());
         let up_to_1000 = |n: &str| n.parse::<u32>().ok().filter(|n| (1..=1000).contains(n));
-        // Styles, scripts and live logs are asked for from the root.
         const ROOT: &str =
             "an address that begins with https:// or http:// and ends after the host: no path, no query, no user";
-        let root = |u: &str| {
-            let url = http(u)?;
-            let plain = url.path() == "/"
-                && url.query().is_none()
-                && url.fragment().is_none()
-                && url.username().is_empty()
-                && url.password().is_none();
-            plain.then(|| u.trim().trim_end_matches('/').to_owned())
-        };
         let public_url = r.parsed("COOLOPS_PUBLIC_URL", ROOT, root).unwrap_or_default();
         let network_guard =
             r.parsed("COOLOPS_NETWORK_GUARD", "on or off", |g| ["on", "off"].contains(&g).then_some(g == "on"));
@@ -413,102 +527,10 @@ impl Config {
             r.problems.push("SLACK_BOT_TOKEN does not look like a bot token (xoxb-…)".to_owned());
         }
         let slack_signing_secret = r.text("SLACK_SIGNING_SECRET").unwrap_or_default().into();
-        let (key, previous) = (r.text("COOLOPS_MASTER_KEY"), r.text("COOLOPS_MASTER_KEY_PREVIOUS"));
-        let previous: Vec<SecretString> =
-            previous.iter().flat_map(|all| all.split(',')).map(|key| key.trim().to_owned().into()).collect();
-        let keys = key.map(SecretString::from).and_then(|key| {
-            let wrong = if Keyring::new(&key, &[]).is_err() {
-                "COOLOPS_MASTER_KEY"
-            } else {
-                "a key of COOLOPS_MASTER_KEY_PREVIOUS"
-            };
-            Keyring::new(&key, &previous).map_err(|e| r.problems.push(format!("{wrong} can't be read: {e}"))).ok()
-        });
-        let checkpoint_key = r.text("COOLOPS_CHECKPOINT_KEY").and_then(|key| {
-            LogKey::read(&key.into()).map_err(|e| r.problems.push(format!("COOLOPS_CHECKPOINT_KEY: {e}"))).ok()
-        });
-        let mut checkpoint_keys: Vec<PublicKey> = checkpoint_key.iter().map(|key| key.public().clone()).collect();
-        for key in listed(r.text("COOLOPS_CHECKPOINT_PUBLIC_KEYS")) {
-            match PublicKey::read(&key) {
-                Ok(key) => checkpoint_keys.push(key),
-                Err(e) => r.problems.push(format!("COOLOPS_CHECKPOINT_PUBLIC_KEYS: {e}")),
-            }
-        }
-        let mut checkpoints = Vec::new();
-        for place in listed(r.text("COOLOPS_CHECKPOINTS")) {
-            match Place::read(&place) {
-                Ok(place) => checkpoints.push(place),
-                Err(e) => r.problems.push(format!("COOLOPS_CHECKPOINTS: {e}")),
-            }
-        }
-        if checkpoint_key.is_some() && checkpoints.is_empty() {
-            r.problems.push(
-                "COOLOPS_CHECKPOINTS is not set: a checkpoint that is kept in the database alone proves nothing"
-                    .to_owned(),
-            );
-        }
-        if checkpoint_keys.is_empty() && !checkpoints.is_empty() {
-            r.problems.push(match role {
-                Role::Worker => "COOLOPS_CHECKPOINT_PUBLIC_KEYS is not set, and COOLOPS_CHECKPOINTS is; a worker signs no checkpoints, and believes those of the public key that coolops audit key printed: set it to that".to_owned(),
-                _ => "COOLOPS_CHECKPOINT_KEY is not set, and COOLOPS_CHECKPOINTS is; make a key with: coolops audit key NAME".to_owned(),
-            });
-        }
-        let mut witnesses: Vec<(WitnessPublicKey, Endpoint)> = Vec::new();
-        for witness in listed(r.text("COOLOPS_WITNESSES")) {
-            let read = witness
-                .split_once(' ')
-                .and_then(|(key, at)| Some((WitnessPublicKey::read(key).ok()?, Endpoint::read(at.trim())?)));
-            match read {
-                Some((key, _)) if witnesses.iter().any(|(other, _)| other.name() == key.name() || other.bytes() == key.bytes()) => {
-                    r.problems.push(format!("COOLOPS_WITNESSES: {} has the name or the key of another one", key.name()));
-                }
-                Some(read) => witnesses.push(read),
-                None => r.problems.push(
-                    "COOLOPS_WITNESSES: write each as its public key (name+hash+key), a space and its address (https://…)"
-                        .to_owned(),
-                ),
-            }
-        }
-        let witness_threshold = match r.text("COOLOPS_WITNESS_THRESHOLD") {
-            None => witnesses.len(),
-            Some(text) => text.parse().ok().filter(|wanted| *wanted <= witnesses.len()).unwrap_or_else(|| {
-                let many = witnesses.len();
-                r.problems.push(format!(
-                    "COOLOPS_WITNESS_THRESHOLD: write a number from 0 to {many}, the number of witnesses"
-                ));
-                0
-            }),
-        };
-        if checkpoint_keys.is_empty() && !witnesses.is_empty() {
-            r.problems.push(
-                "COOLOPS_CHECKPOINT_KEY is not set, and COOLOPS_WITNESSES is: there is nothing to cosign".to_owned(),
-            );
-        }
-        let witness_key = r.text("COOLOPS_WITNESS_KEY");
-        let is_witness = witness_key.is_some();
-        let witness_key = witness_key.and_then(|key| {
-            WitnessKey::read(&key.into())
-                .map_err(|_| {
-                    r.problems.push(
-                        "COOLOPS_WITNESS_KEY: it is no witness's key; make one with: coolops audit key NAME --witness"
-                            .to_owned(),
-                    );
-                })
-                .ok()
-        });
-        let mut witness_logs = Vec::new();
-        for key in listed(r.text("COOLOPS_WITNESS_LOGS")) {
-            match PublicKey::read(&key) {
-                Ok(key) => witness_logs.push(key),
-                Err(e) => r.problems.push(format!("COOLOPS_WITNESS_LOGS: {e}")),
-            }
-        }
-        if is_witness != r.text("COOLOPS_WITNESS_LOGS").is_some() {
-            r.problems.push(
-                "COOLOPS_WITNESS_KEY and COOLOPS_WITNESS_LOGS go together: what is cosigned with, and which logs"
-                    .to_owned(),
-            );
-        }
+        let keys = r.master_keys();
+        let (checkpoint_key, checkpoint_keys, checkpoints) = r.checkpoints(role);
+        let (witnesses, witness_threshold) = r.witnesses(!checkpoint_keys.is_empty());
+        let (witness_key, witness_logs) = r.witnessing();
         if !r.problems.is_empty() {
             return Err(ConfigError(r.problems));
         }
