@@ -1,6 +1,14 @@
 -- What is asked for within a while, as the edits that take somebody's name out of many messages, is done at once when an event asks
 -- for it too: a message shows a press when it is made. An event is one line. And there is no time that is none: `infinity` can't be
--- counted with. `append_batch` is as it was but for that.
+-- counted with. Whoever pressed has a column: an index that reads
+-- them out of each row's text made a quarter of what a row costs. `append_batch` is as it was but for that.
+
+alter table deployment add column requested_by text;
+update deployment set requested_by = coalesce(doc->'requested_by'->>'name', doc->'requested_by'->>'login', '');
+alter table deployment alter column requested_by set default '', alter column requested_by set not null;
+comment on column deployment.requested_by is 'What whoever pressed is called.';
+drop index deployment_of_presser;
+create index deployment_of_presser on deployment (lower(requested_by), requested desc);
 
 alter table job add column has_time boolean not null default false;
 comment on column job.has_time is 'That it was asked for within a while, and by no event since: one makes it due.';
@@ -140,12 +148,14 @@ begin
   if deployments is not null then
     -- Rows that give an environment up come before rows that take it, so a hand-over fits the unique index.
     insert into public.deployment as d
-      (id, build_id, environment_id, project_id, requested, position, since, state, doc)
-      select t.id, t.build_id, t.environment_id, t.project_id, pos[t.event], pos[t.event], pos[t.event], t.state, t.doc
-        from json_to_recordset(deployments::json) t(event int, id uuid, build_id uuid, environment_id uuid, project_id uuid, state text, doc json)
+      (id, build_id, environment_id, project_id, requested, position, since, state, requested_by, doc)
+      select t.id, t.build_id, t.environment_id, t.project_id, pos[t.event], pos[t.event], pos[t.event], t.state,
+             -- The program before does not say it.
+             coalesce(t.requested_by, t.doc->'requested_by'->>'name', t.doc->'requested_by'->>'login', ''), t.doc
+        from json_to_recordset(deployments::json) t(event int, id uuid, build_id uuid, environment_id uuid, project_id uuid, state text, requested_by text, doc json)
        where pos[t.event] is not null
        order by public.holds_environment(t.state), t.event
-      on conflict (id) do update set position = excluded.position, state = excluded.state, doc = excluded.doc,
+      on conflict (id) do update set position = excluded.position, state = excluded.state, requested_by = excluded.requested_by, doc = excluded.doc,
         since = case when d.state = excluded.state then d.since else excluded.since end;
   end if;
   if cardinality(j_event) > 0 then

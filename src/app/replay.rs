@@ -216,7 +216,7 @@ impl App {
             };
             // What somebody planted far behind the others is reached in one step.
             let until = if position + STRETCH < head && !is_gap { position + STRETCH } else { i64::MAX };
-            snapshot.events(position, until, fold_one).await?;
+            snapshot.events_to_fold(position, until, fold_one).await?;
             (position, is_gap) = (head.min(until), last == before);
             tell(position, head);
             into.write().await?;

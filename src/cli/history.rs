@@ -25,7 +25,7 @@ pub struct Args {
     /// Only to this environment
     #[arg(long)]
     environment: Option<String>,
-    /// Only by whoever is called so, or has this id in Slack
+    /// Only by whoever was called so then, or has this id in Slack
     #[arg(long)]
     user: Option<String>,
     /// Only from this moment on: a time with its zone, how long ago (7d), or a position

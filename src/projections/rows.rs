@@ -61,6 +61,8 @@ pub struct DeploymentRow {
     pub environment_id: Uuid,
     pub project_id: Uuid,
     pub state: &'static str,
+    /// What whoever pressed is called.
+    pub requested_by: String,
     pub doc: Deployment,
 }
 
@@ -101,6 +103,7 @@ pub fn of_deployment(deployment: Deployment) -> Row {
         environment_id: of.environment_id.0,
         project_id: of.project_id.0,
         state: deployment.state().as_str(),
+        requested_by: deployment.requested_by.name().to_owned(),
         doc: deployment,
     }))
 }

@@ -175,7 +175,7 @@ impl Log<'_> {
     /// When the database does not answer.
     pub async fn scan(self, after: i64, visit: impl FnMut(&Row<'_>) -> bool + Send) -> Result<(), sqlx::Error> {
         let mut connection = self.0.bulk().await?;
-        pass(&mut connection, after, i64::MAX, &Opener::default(), visit).await?;
+        pass(&mut connection, (after, i64::MAX), WHOLE, &Opener::default(), visit).await?;
         connection.close_hard().await
     }
 
@@ -223,7 +223,21 @@ impl Snapshot {
         until: i64,
         visit: impl FnMut(&Row<'_>) -> bool + Send,
     ) -> Result<(), sqlx::Error> {
-        pass(&mut self.connection, after, until, &self.opener, visit).await
+        pass(&mut self.connection, (after, until), WHOLE, &self.opener, visit).await
+    }
+
+    /// As [`Snapshot::events`], without what only the chain is made of, which is nil in these rows: folding needs none of it, and
+    /// it is a fifth of what there is to read.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn events_to_fold(
+        &mut self,
+        after: i64,
+        until: i64,
+        visit: impl FnMut(&Row<'_>) -> bool + Send,
+    ) -> Result<(), sqlx::Error> {
+        pass(&mut self.connection, (after, until), TO_FOLD, &self.opener, visit).await
     }
 
     /// The position of its last event, whatever the head says.
@@ -307,18 +321,21 @@ impl Snapshot {
     }
 }
 
+/// The columns of a row, as [`row`] takes them apart.
+const WHOLE: &str = "position, event_id, tenant_id, stream_id, correlation_id, causation_id, recorded_at, fence, stream_version, schema_version, stream_type, type, actor, payload, body_hash, chain_hash";
+/// The same, without what no fold looks at.
+const TO_FOLD: &str = "position, event_id, null::uuid, stream_id, correlation_id, null::uuid, recorded_at, null::bigint, stream_version, schema_version, null::text, type, actor, payload, null::bytea, null::bytea";
+
 async fn pass(
     connection: &mut PgConnection,
-    after: i64,
-    until: i64,
+    (after, until): (i64, i64),
+    columns: &str,
     opener: &Opener,
     mut visit: impl FnMut(&Row<'_>) -> bool + Send,
 ) -> Result<(), sqlx::Error> {
     let statement = format!(
-            "copy (select position, event_id, tenant_id, stream_id, correlation_id, causation_id, recorded_at, fence, stream_version,
-                          schema_version, stream_type, type, actor, payload, body_hash, chain_hash
-                     from event where position > {after} and position <= {until} order by position) to stdout (format binary)"
-        );
+        "copy (select {columns} from event where position > {after} and position <= {until} order by position) to stdout (format binary)"
+    );
     tuples(connection, &statement, |tuple| visit(&row(&tuple[2..], opener))).await
 }
 

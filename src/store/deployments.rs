@@ -56,10 +56,11 @@ impl Deployments<'_> {
         let doc = serde_json::to_string(deployment).expect("a row is plain data");
         let id = deployment.of.deployment_id.0;
         let renewed = sqlx::query!(
-            "update deployment set doc = $2::text::json where id = $1 and position = $3",
+            "update deployment set doc = $2::text::json, requested_by = $4 where id = $1 and position = $3",
             id,
             doc,
-            position
+            position,
+            deployment.requested_by.name()
         );
         Ok(renewed.execute(&self.0.pool).await?.rows_affected() == 1)
     }

@@ -168,7 +168,7 @@ macro_rules! page {
             "select d.id from deployment d
               where d.requested < $1 and d.requested > $2 and d.requested <= $3
                 and (cardinality($4::uuid[]) = 0 or d.environment_id = any($4)) and (cardinality($5::text[]) = 0 or d.state = any($5))
-                and ($6::text is null or lower($6) in (lower(coalesce(d.doc->'requested_by'->>'name', d.doc->'requested_by'->>'login')), lower(d.doc->'requested_by'->>'user')))
+                and ($6::text is null or lower($6) in (lower(d.requested_by), lower(d.doc->'requested_by'->>'user')))
                 and ($7::text is null or starts_with(lower(d.doc->>'build_name'), lower($7)))
                 and " + $where + " order by d.requested desc limit $9",
             $before.unwrap_or(i64::MAX),
@@ -203,14 +203,9 @@ impl History<'_> {
         let ids = match (asked.project, user) {
             (Some(project), _) => page!(self, asked, before, limit, "d.project_id = $8", project.0),
             // By an id they are looked through: names are what people ask for.
-            (None, Some(user)) if !is_an_id(user) => page!(
-                self,
-                asked,
-                before,
-                limit,
-                "lower(coalesce(d.doc->'requested_by'->>'name', d.doc->'requested_by'->>'login')) = lower($8)",
-                user
-            ),
+            (None, Some(user)) if !is_an_id(user) => {
+                page!(self, asked, before, limit, "lower(d.requested_by) = lower($8)", user)
+            }
             (None, _) => page!(self, asked, before, limit, "$8", true),
         }?;
         let rows = sqlx::query!(

@@ -25,7 +25,18 @@ const BUILD: Table = Table { name: "build", key: "id", columns: &["id", "project
 const DEPLOYMENT: Table = Table {
     name: "deployment",
     key: "id",
-    columns: &["id", "build_id", "environment_id", "project_id", "requested", "position", "since", "state", "doc"],
+    columns: &[
+        "id",
+        "build_id",
+        "environment_id",
+        "project_id",
+        "requested",
+        "position",
+        "since",
+        "state",
+        "requested_by",
+        "doc",
+    ],
 };
 
 /// All of them, in the order in which an append locks them.
@@ -92,7 +103,7 @@ impl Tuple {
             Row::Deployment(row) => {
                 let ids = Self::of(DEPLOYMENT).id(row.id).id(row.build_id).id(row.environment_id).id(row.project_id);
                 let begun = ids.number(begun.requested).number(position).number(begun.since);
-                begun.bytes(row.state.as_bytes()).json(&row.doc)
+                begun.bytes(row.state.as_bytes()).bytes(row.requested_by.as_bytes()).json(&row.doc)
             }
         }
     }

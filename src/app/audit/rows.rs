@@ -262,7 +262,7 @@ async fn rows_that_differ(snapshot: &mut Snapshot) -> Result<Vec<Differing>, sql
         fold.row(row, &mut each);
         true
     };
-    snapshot.events(i64::MIN, i64::MAX, visit).await?;
+    snapshot.events_to_fold(i64::MIN, i64::MAX, visit).await?;
     fold.open_with(|position, project| snapshot.opened(position, project));
     fold.finish(&mut each);
     let mut differing = each.differing(snapshot).await?;

@@ -230,7 +230,7 @@ fn a_replay_sees_a_change_of_any_column_a_row_too_many_and_one_too_few() {
             s.database.text(columns).await,
             "boundary: key position; project: id slug position doc; token: digest project_id token_id revoked; \
              build: id project_id position name; \
-             deployment: id build_id environment_id project_id requested position since state doc"
+             deployment: id build_id environment_id project_id requested position since state doc requested_by"
         );
         let other = "'00000000-0000-4000-8000-000000000001'";
         for change in [
@@ -250,6 +250,7 @@ fn a_replay_sees_a_change_of_any_column_a_row_too_many_and_one_too_few() {
             "update deployment set position = position + 1 where id = (select id from deployment limit 1)",
             "update deployment set since = since - 1 where id = (select id from deployment limit 1)",
             "update deployment set project_id = build_id where id = (select id from deployment limit 1)",
+            "update deployment set requested_by = 'eve' where id = (select id from deployment limit 1)",
             "update deployment set state = 'cancelled' where id = (select id from deployment limit 1)",
             &format!("update deployment set build_id = {other}"),
             &format!("update deployment set environment_id = {other} where id = (select id from deployment limit 1)"),

@@ -11,8 +11,8 @@ fn the_database_means_the_same_by_each_state() {
         let mut owner = s.database.owner().await;
         sqlx::raw_sql("create temp table one (like deployment including generated)").execute(&mut owner).await.unwrap();
         for state in State::ALL {
-            let insert = "insert into one (id, build_id, environment_id, project_id, requested, position, since, state, doc)
-                          values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 1, 1, $1, '{}')
+            let insert = "insert into one (id, build_id, environment_id, project_id, requested, position, since, state, requested_by, doc)
+                          values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 1, 1, $1, 'ana', '{}')
                           returning holds, is_open, is_worked_on, has_not_begun";
             let row = sqlx::query(insert).bind(state.as_str()).fetch_one(&mut owner).await.unwrap();
             let said: Vec<bool> = (0..4).map(|n| row.get(n)).collect();
