@@ -1,14 +1,13 @@
 -- What is asked for within a while, as the edits that take somebody's name out of many messages, is done at once when an event asks
 -- for it too: a message shows a press when it is made. An event is one line. And there is no time that is none: `infinity` can't be
--- counted with. Whoever pressed has a column: an index that reads
--- them out of each row's text made a quarter of what a row costs. `append_batch` is as it was but for that.
+-- counted with. What whoever pressed
+-- is called has a column. `append_batch` is as it was but for that.
 
-alter table deployment add column requested_by text;
-update deployment set requested_by = coalesce(doc->'requested_by'->>'name', doc->'requested_by'->>'login', '');
-alter table deployment alter column requested_by set default '', alter column requested_by set not null;
+-- In the order in which an append locks them: nobody who is at one, and waits, is waited for.
+lock table event_head, event, deployment, job, checkpoint, checkpoint_place in access exclusive mode;
+
+alter table deployment add column requested_by text not null default '';
 comment on column deployment.requested_by is 'What whoever pressed is called.';
-drop index deployment_of_presser;
-create index deployment_of_presser on deployment (lower(requested_by), requested desc);
 
 alter table job add column has_time boolean not null default false;
 comment on column job.has_time is 'That it was asked for within a while, and by no event since: one makes it due.';

@@ -131,6 +131,8 @@ fn is_borne_out(signed: &Signed, believed: &[PublicKey]) -> bool {
 struct Looked {
     /// Each of them.
     there: Vec<There>,
+    /// Up to which checkpoint each of them had all before it was asked.
+    kept: Vec<i64>,
     /// What was decided, as it is kept in any of them.
     forks: Vec<Fork>,
     /// The decisions that each of them lacks and another one has: the names of their files, and what they say.
@@ -168,7 +170,7 @@ impl App {
     }
 
     async fn sign_and_keep(&self, signer: &LogKey) -> Result<Option<Signed>, NoCheckpoint> {
-        let Looked { there, forks, lacking } = self.look_at_places().await?;
+        let Looked { there, kept, forks, lacking } = self.look_at_places().await?;
         // Before anything is signed: what keeps that from happening may be that none of them can be used.
         for (place, there) in self.keeping.places.iter().zip(&there) {
             if let There::Unusable(why) = there {
@@ -181,7 +183,7 @@ impl App {
         if let Some(newest) = self.newest_signed().await? {
             self.ask_witnesses(&newest).await;
         }
-        let places = self.keeping.places.iter().zip(&there).zip(&lacking);
+        let places = self.keeping.places.iter().zip(there.iter().zip(kept)).zip(&lacking);
         let sending = places.map(|((place, there), lacking)| self.bring_up_to_date(place, there, lacking));
         for sent in futures::future::join_all(sending).await {
             sent?;
@@ -202,6 +204,10 @@ impl App {
             return Err(NoCheckpoint::Fork(format!("the log is closed: {why}")));
         }
         self.grow_tiles().await?;
+        let states = self.store.checkpoints().places().await?;
+        let known =
+            |place: &Place| states.iter().find(|state| state.place == place.name()).map_or(0, |state| state.kept);
+        let known: Vec<i64> = self.keeping.places.iter().map(known).collect();
         let asked = self.keeping.places.iter().map(async |place| (place.newest().await, place.forks().await));
         let answers = futures::future::join_all(asked).await;
         let kept =
@@ -233,7 +239,7 @@ impl App {
                 },
             });
         }
-        Ok(Looked { there, forks, lacking })
+        Ok(Looked { there, kept: known, forks, lacking })
     }
 
     /// The decisions among what is kept, by the names of their files.
@@ -389,7 +395,7 @@ impl App {
     async fn bring_up_to_date(
         &self,
         place: &Place,
-        there: &There,
+        (there, known): (&There, i64),
         lacking: &[(String, String)],
     ) -> Result<(), sqlx::Error> {
         let checkpoints = self.store.checkpoints();
@@ -397,8 +403,7 @@ impl App {
             return Ok(());
         }
         let Some(newest) = self.newest_signed().await? else { return Ok(()) };
-        let known = checkpoints.places().await?.into_iter().find(|state| state.place == place.name());
-        let known = known.map_or(0, |state| state.kept).min(newest.n);
+        let known = known.min(newest.n);
         // A place that was set back, as from a backup of it, lacks what came after.
         let mut kept = match there {
             There::Ours(opened) => {

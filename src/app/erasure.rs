@@ -36,6 +36,9 @@ const SPREAD: u128 = 50;
 /// For this long after an erasure it is looked whether a row names them again: nobody's decision is on its way for longer.
 const LOOKED_AFTER: Duration = Duration::from_mins(10);
 
+/// Time between two such looks, by whichever process.
+const APART_LOOKS: Duration = Duration::from_mins(4);
+
 /// Whom an operator wants erased.
 #[derive(Debug, Clone, Copy)]
 pub struct Whom<'a> {
@@ -294,7 +297,9 @@ impl App {
     /// # Errors
     /// When the database does not answer, or an event can't be read.
     pub async fn look_after_erasures(&self) -> Result<(), ReadError> {
-        if self.store.jobs().were_done(TaskKind::ErasePerson, LOOKED_AFTER).await? {
+        let is_due = self.store.jobs().were_done(TaskKind::ErasePerson, LOOKED_AFTER).await?;
+        // One process does it.
+        if is_due && self.store.paces().take("look_after_erasures", APART_LOOKS).await? {
             self.rebuild().await?;
         }
         Ok(())
@@ -419,19 +424,24 @@ impl App {
         if kept.is_empty() {
             return Ok(0);
         }
-        let (mut expired, mut stay) = (0, Vec::new());
+        let (mut expired, mut tried) = (0, Vec::new());
         loop {
-            let some = self.store.subjects().outputs_older_than(&kept, &stay, AT_A_TIME).await?;
+            let some = self.store.subjects().outputs_older_than(&kept, &tried, AT_A_TIME).await?;
             let is_all = i64::try_from(some.len()).is_ok_and(|n| n < AT_A_TIME);
             for (id, days) in some {
+                tried.push(id);
                 match self.erase_output(id, OutputGone::Expired { days }, &Actor::System).await {
                     Ok(_) => expired += 1,
                     // It is held meanwhile, or kept for longer.
-                    Err(CommandError::Refused(_)) => stay.push(id),
+                    Err(CommandError::Refused(_)) => {}
                     // One that can't be read is in nobody else's way.
-                    Err(e) => {
+                    Err(e @ CommandError::Impossible(_)) => {
                         tracing::warn!(deployment.id = %id, error = causes(&e), "output can't be let go of");
-                        stay.push(id);
+                    }
+                    // Nothing can be recorded now: the others come next time.
+                    Err(e @ CommandError::Unavailable(_)) => {
+                        tracing::warn!(deployment.id = %id, error = causes(&e), "output can't be let go of now");
+                        return Ok(expired);
                     }
                 }
             }

@@ -436,7 +436,7 @@ impl App {
                     Ok(()) => {}
                     Err(ReadError::Database(e)) => return Err(e),
                     Err(e) => {
-                        tracing::warn!(project.id = %project.id, error = causes(&e), "what was kept of secrets stays")
+                        tracing::warn!(project.id = %project.id, error = causes(&e), "what was kept of secrets stays");
                     }
                 }
             }

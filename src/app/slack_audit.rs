@@ -23,6 +23,8 @@ use crate::store::reports::{Stray, Told};
 /// Pages of a channel's history that are looked through, of 200 messages each.
 const PAGES_MAX: usize = 50;
 
+/// How often another turn is waited for where Slack closed the scope meanwhile; after that it is asked, and says why.
+const CLOSED_LOOKS: usize = 3;
 /// Events after a lock that are searched for what its message said.
 const LOCK_CHANGES_MAX: usize = 20;
 
@@ -117,11 +119,12 @@ impl Reader<'_> {
         let (mut shown, mut from) = (Vec::new(), String::new());
         for _ in 0..PAGES_MAX {
             let (scope, pace) = self.turns;
-            let mut wait = paces.reserve_turn(scope, pace).await?;
-            // Slack may have closed it to somebody else meanwhile.
-            while !wait.is_zero() {
-                tokio::time::sleep(wait).await;
-                wait = paces.closed_for(scope).await?;
+            for _ in 0..CLOSED_LOOKS {
+                tokio::time::sleep(paces.reserve_turn(scope, pace).await?).await;
+                // Slack may have closed it to somebody else meanwhile.
+                if paces.closed_for(scope).await?.is_zero() {
+                    break;
+                }
             }
             let (page, next) = match self.slack.shown(self.channel, thread, self.since, &from).await {
                 Err(SlackError::Refused(word)) if thread.is_some() && word.starts_with("thread_not_found") => {
@@ -339,18 +342,18 @@ impl App {
 
     /// Has what was found made right from the log, by whoever syncs messages: an edit, a new post of a build's message
     /// (once in its life), the deletion of a second one. A reply or a lock's message that somebody deleted is not told again:
-    /// it may have been deleted for what it shows. What is not ours is left alone. Tells how many are on their way.
+    /// it may have been deleted for what it shows. What is not ours, or was made right `but` is there again, is left alone. Tells how
+    /// many are on their way.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn repair_slack<'a>(&self, found: impl IntoIterator<Item = &'a Found>) -> Result<usize, sqlx::Error> {
+    pub async fn repair_slack(&self, found: &[Found], but: &HashSet<Found>) -> Result<usize, sqlx::Error> {
         let (messages, reports) = (self.store.messages(), self.store.reports());
-        let found: Vec<&Found> = found.into_iter().collect();
         // Of which the second one is all that is left.
         let mut lost: HashSet<Of> = found.iter().filter(|f| f.wrong == Wrong::Missing).map(|f| f.of).collect();
         // That one takes its place before anybody sees to what is missing.
         let (doubled, others): (Vec<&Found>, Vec<&Found>) =
-            found.into_iter().partition(|found| found.wrong == Wrong::Doubled);
+            found.iter().filter(|found| !but.contains(found)).partition(|found| found.wrong == Wrong::Doubled);
         let mut wanted = 0;
         for Found { wrong, of, channel, ts, .. } in doubled.into_iter().chain(others) {
             let Some((about, task)) = self.task_of(*of).await?.filter(|_| *wrong != Wrong::NotOurs) else { continue };

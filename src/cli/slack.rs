@@ -1,6 +1,6 @@
 //! `coolops slack audit`: what Slack shows, held against what it was sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
@@ -78,7 +78,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
         }
     }
-    let on_their_way = if repair { app.repair_slack(&found).await? } else { 0 };
+    let on_their_way = if repair { app.repair_slack(&found, &HashSet::new()).await? } else { 0 };
     if format.json {
         output::json(&json!({ "found": found, "repaired": on_their_way, "unread": unread }));
     } else {

@@ -402,12 +402,12 @@ mod tests {
         let refused = project.change_settings(ProjectChange::Rename("B".into())).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "the project api is archived; tokens, links and logins can still be taken away, nothing else changes"
+            "the project api is archived; tokens, links and logins can still be taken away, its output be held or let go of, and nothing else changes"
         );
     }
 
     #[test]
-    fn what_takes_away_stays_possible_on_what_is_archived() {
+    fn what_takes_away_or_is_about_output_stays_possible_on_what_is_archived() {
         let mut project = api();
         let secret = SecretRef { version: 1, fingerprint: "f".into() };
         for change in [
@@ -428,6 +428,9 @@ mod tests {
             ProjectChange::UnsetRegistry("ghcr.io".into()),
             ProjectChange::EndPreviousCiSecret("github".into()),
             ProjectChange::UnsetCi("github".into()),
+            ProjectChange::Hold(Some("a case".into())),
+            ProjectChange::Hold(None),
+            ProjectChange::OutputKept(Some(30)),
         ] {
             assert!(project.change_settings(change.clone()).is_ok(), "{change:?}");
         }

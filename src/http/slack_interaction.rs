@@ -40,7 +40,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response
     // The same bytes again are the same press.
     let id = DeploymentId::of_press(&signed.signature, &signed.timestamp);
     match asks {
-        Asks::Press(press) => pressed(&web, id, answer_to, *press).await,
+        Asks::Press(press) => Box::pin(pressed(&web, id, answer_to, *press)).await,
         Asks::Submission(submission) => return Ok(filled_in(&web, id, *submission).await),
         Asks::Nothing => {}
         Asks::Stale => say(&web, answer_to, STALE),

@@ -79,7 +79,7 @@ impl Sweeper {
                     let unseen: Vec<Found> = found.iter().filter(|one| !before.contains(one)).cloned().collect();
                     unseen.iter().for_each(tell);
                     if app.store.checkpoints().closed().await?.is_none() {
-                        app.repair_slack(&unseen).await?;
+                        app.repair_slack(&found, &before).await?;
                         self.before.insert(channel, found.into_iter().collect());
                     }
                     new.extend(unseen);
@@ -97,6 +97,7 @@ impl Sweeper {
                 }
                 Err(NoAudit::Slack { why: SlackError::Refused(word), .. }) if is_one_of(&word, REMOVED) => {
                     app.store.paces().pause(&word).await?;
+                    self.stopped_at = Some(channel);
                     break;
                 }
                 // The app is not in it, or it is archived: the others can be looked at.

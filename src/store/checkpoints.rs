@@ -127,7 +127,7 @@ impl Checkpoints<'_> {
     /// When the database does not answer.
     pub async fn number_of(self, size: u64, root: &Hash) -> Result<Option<i64>, sqlx::Error> {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
-        let n = sqlx::query_scalar!("select min(n) from checkpoint where size = $1 and root = $2", size, &root[..]);
+        let n = sqlx::query_scalar!("select max(n) from checkpoint where size = $1 and root = $2", size, &root[..]);
         n.fetch_one(&self.0.pool).await
     }
 
@@ -184,7 +184,14 @@ impl Checkpoints<'_> {
         )
         .execute(&self.0.pool)
         .await?;
-        Ok(self.number_of(size, root).await?.is_some())
+        let is_kept = sqlx::query_scalar!(
+            r#"select exists (select from checkpoint where size = $1 and root = $2 and key_id = $3 and note = $4) as "is_kept!""#,
+            i64::try_from(size).unwrap_or(i64::MAX),
+            &root[..],
+            key_id,
+            note
+        );
+        is_kept.fetch_one(&self.0.pool).await
     }
 
     /// How far the places outside got, and whether something can be signed for them: see [`SIGNING`].

@@ -163,7 +163,7 @@ impl Store {
                select format('the function %s is not as coolops migrate makes it; run coolops migrate', f.name)
                  from (values ('coolops_app_role', 'coolops_app_'), ('coolops_reader_role', 'coolops_reader_')) f(name, role)
                 where not exists (select from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname = f.name and p.pronargs = 0
-                                   and p.prosrc ~ ('^select ''' || f.role || '[^'']+''::text$'))
+                                   and p.prosrc ~ ('^select +E?''' || f.role || '.+''::text$'))
                order by 1"#
         )
         .fetch_all(&self.pool)

@@ -399,9 +399,9 @@ impl History<'_> {
         Ok(entries!(
             self,
             "from (with recursive following as (
-                     select position, event_id from event where correlation_id = $1 and position >= $3
+                     select position, event_id, stream_id from event where correlation_id = $1 and position >= $3
                      union
-                     select f.position, f.event_id from following c join event f on f.causation_id = c.event_id
+                     select f.position, f.event_id, f.stream_id from following c join event f on f.causation_id = c.event_id and f.stream_id <> c.stream_id
                         and f.type in ('deployment_promoted', 'deployment_moved_up', 'deployment_locked_out', 'deployment_stopped', 'environment_locked'))
                    select position from following) p join event e using (position) order by e.position limit $2",
             correlation,

@@ -10,7 +10,7 @@ mod rows;
 mod subject_keys;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -122,7 +122,7 @@ impl App {
     /// When the database does not answer.
     pub async fn audit(&self, messages: bool) -> Result<Report, sqlx::Error> {
         let decided_at = self.store.checkpoints().decided_at().await?;
-        let evidence = self.evidence().await?;
+        let (evidence, looked) = (self.evidence().await?, Instant::now());
         // Without a key nobody can tell what was decided, and the event has to do.
         let may_have_parted = !evidence.forks.is_empty() || self.keeping.believed.is_empty();
         let head = self.store.log().head_there().await?;
@@ -153,7 +153,7 @@ impl App {
         let Audit { mut report, anchors, messages, output, keys, rows, .. } = audit;
         messages.check(self, trust, &mut report).await?;
         let judged = anchors.judge(!trust.is_sound);
-        self.check_cover(&judged, trust, &mut report).await?;
+        self.check_cover(&judged, trust, looked.elapsed(), &mut report).await?;
         self.check_checkpoints(judged, trust, &mut report);
         for said in self.store.unguarded().await? {
             report.find(Finding::of(Kind::Unguarded, said));
@@ -173,14 +173,24 @@ impl App {
 
     /// Whether what is kept outside goes as far as the log, but for the last minutes: what it does not cover can be written anew,
     /// and nothing tells of it.
-    async fn check_cover(&self, judged: &Judged, trust: Trust, report: &mut Report) -> Result<(), sqlx::Error> {
+    /// What came since the places were looked at, `ago`, is not blamed.
+    async fn check_cover(
+        &self,
+        judged: &Judged,
+        trust: Trust,
+        ago: Duration,
+        report: &mut Report,
+    ) -> Result<(), sqlx::Error> {
         // While the log is closed nothing is signed, and nothing recorded.
         let is_closed = self.store.checkpoints().closed().await?.is_some();
         if judged.outside == 0 || !trust.is_sound || is_closed {
             return Ok(());
         }
         let first = i64::try_from(judged.covered_outside).unwrap_or(i64::MAX).saturating_add(1);
-        let since = self.store.log().seconds_since(first).await?;
+        if first > report.events {
+            return Ok(());
+        }
+        let since = self.store.log().seconds_since(first).await?.map(|since| since - ago.as_secs_f64());
         if let Some(since) = since.filter(|since| *since > COVERED_WITHIN.as_secs_f64()) {
             let (last, minutes) = (report.events, (since / 60.0).round());
             let said = format!(
