@@ -12,6 +12,7 @@ mod exporting;
 mod forgetting;
 mod history;
 mod intake;
+mod keeping;
 mod locks;
 mod migrations;
 mod places;
