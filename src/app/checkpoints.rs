@@ -15,7 +15,7 @@ use crate::proof::exported::Exported;
 use crate::proof::statement::Statement;
 use crate::proof::tree::{self, Growing, NoProof, TILE, Tiles};
 use crate::store::Store;
-use crate::store::checkpoints::{SIGNING, Signed};
+use crate::store::checkpoints::{PlaceState, SIGNING, Signed};
 use crate::store::copy_out::Row;
 use crate::store::history::Entry;
 
@@ -127,6 +127,17 @@ fn is_borne_out(signed: &Signed, believed: &[PublicKey]) -> bool {
     opened.is_ok_and(|opened| opened.size == signed.size && opened.root == signed.root)
 }
 
+/// Up to which checkpoint a place had all of them.
+fn kept_up_to(states: &[PlaceState], place: &Place) -> i64 {
+    states.iter().find(|state| state.place == place.name()).map_or(0, |state| state.kept)
+}
+
+/// The checkpoints that a place had and lacks now. What is called the newest there is a copy, and stands for none.
+fn missing(signed: &[Signed], kept: &[Kept], up_to: i64) -> Vec<Signed> {
+    let there: HashSet<&str> = kept.iter().filter(|kept| kept.file != NEWEST).map(|kept| kept.note.as_str()).collect();
+    signed.iter().filter(|signed| signed.n <= up_to && !there.contains(signed.note.as_str())).cloned().collect()
+}
+
 /// What the places have, as far as they were asked in one round.
 struct Looked {
     /// Each of them.
@@ -205,9 +216,7 @@ impl App {
         }
         self.grow_tiles().await?;
         let states = self.store.checkpoints().places().await?;
-        let known =
-            |place: &Place| states.iter().find(|state| state.place == place.name()).map_or(0, |state| state.kept);
-        let known: Vec<i64> = self.keeping.places.iter().map(known).collect();
+        let known: Vec<i64> = self.keeping.places.iter().map(|place| kept_up_to(&states, place)).collect();
         let asked = self.keeping.places.iter().map(async |place| (place.newest().await, place.forks().await));
         let answers = futures::future::join_all(asked).await;
         let kept =
@@ -453,11 +462,8 @@ impl App {
         let (signed, mut sent) = (self.store.checkpoints().after(0, i64::MAX).await?, 0);
         let states = self.store.checkpoints().places().await?;
         for place in &self.keeping.places {
-            let up_to = states.iter().find(|state| state.place == place.name()).map_or(0, |state| state.kept);
             let Ok(kept) = place.all().await else { continue };
-            let there: HashSet<&str> = kept.iter().map(|kept| kept.note.as_str()).collect();
-            let lacks = signed.iter().filter(|signed| signed.n <= up_to && !there.contains(signed.note.as_str()));
-            let lacking = self.notes(&lacks.cloned().collect::<Vec<_>>());
+            let lacking = self.notes(&missing(&signed, &kept, kept_up_to(&states, place)));
             for some in lacking.chunks(place.at_once()) {
                 match place.keep(some, None).await {
                     Ok(()) => sent += some.len(),
@@ -582,12 +588,8 @@ impl App {
                 }
             };
             evidence.forks.extend(forks.iter().filter_map(|fork| checkpoint::open_fork(&fork.note, believed)));
-            let up_to = states.iter().find(|state| state.place == place.name()).map_or(0, |state| state.kept);
-            let there: HashSet<&str> =
-                kept.iter().filter(|kept| kept.file != NEWEST).map(|kept| kept.note.as_str()).collect();
-            let mut missing = signed.iter().filter(|signed| signed.n <= up_to && !there.contains(signed.note.as_str()));
-            if let Some(first) = missing.next() {
-                let more = missing.count();
+            if let [first, more @ ..] = &missing(&signed, &kept, kept_up_to(&states, place))[..] {
+                let more = more.len();
                 let more = if more > 0 { format!(", and {more} more") } else { String::new() };
                 let (place, size) = (place.name(), first.size);
                 let said = format!("{place} lacks the checkpoint of {size} events, which was kept there{more}");

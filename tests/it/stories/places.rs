@@ -401,6 +401,10 @@ fn a_place_that_was_set_back_or_lost_a_file_is_sent_what_it_lacks() {
         assert!(code == 0 && said.contains("Sent again what was not there any more: 1 checkpoint."), "{said}");
         assert_eq!(anchored.files(), all);
         assert_eq!(anchored.app.audit(false).await.unwrap().findings, []);
+        // That of the newest is no other: its copy stands for none.
+        std::fs::remove_file(all.last().unwrap()).unwrap();
+        assert_eq!(s.coolops_with(&["audit", "checkpoint"], &anchored.variables()).0, 0);
+        assert_eq!(anchored.files(), all);
     });
 }
 
