@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Outcome;
-use super::run_deployment::{Break, Run, foreign};
+use super::breaks::Break;
+use super::run_deployment::{Run, foreign};
 use crate::domain::output::Piece;
 use crate::failpoint;
 use crate::runner::lines::Lines;

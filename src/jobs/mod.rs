@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** Postgres says what is owed and who does it; Redis only rings. Losing Redis costs seconds, never work.
 
+mod breaks;
 pub mod checkpointer;
 pub mod crew;
 mod edit_report;
@@ -11,6 +12,7 @@ mod erase_output;
 mod erase_person;
 mod follow;
 mod housekeeping;
+mod inputs;
 mod last_words;
 mod move_lines;
 pub mod queue;

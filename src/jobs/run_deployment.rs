@@ -7,7 +7,8 @@
 //!
 //! After a crash the next owner enters at the step that the record and the container tell. **Invariant:** a container
 //! that may have started is never made a second time, in another history of the log neither; what can't be known is
-//! recorded as unknown. Step 5 is in `follow.rs`; being told to stop, at any step, in `stop.rs`.
+//! recorded as unknown. What the container gets is in `inputs.rs`, step 5 in `follow.rs`; being told to stop, at any step,
+//! in `stop.rs`; why a run is broken off in `breaks.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,85 +18,27 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
+use super::breaks::Break;
 use super::last_words::LastWords;
 use super::stop::Stop;
-use crate::app::deployments::StepError;
-use crate::app::{App, CommandError};
+use crate::app::App;
 use crate::domain::deployment::*;
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::DeploymentId;
 use crate::domain::line::Line;
 use crate::domain::output::Piece;
-use crate::domain::project::{Project, VariableValue};
-use crate::domain::rights::Right;
 use crate::domain::step::{Ending, ImageFound, WrongState};
 use crate::failpoint;
 use crate::runner::keep::Keep;
 use crate::runner::mask::Patterns;
 use crate::runner::newest::Watched;
-use crate::runner::{Credentials, Found, Image, Progress, RunSpec, Runner, Trouble};
+use crate::runner::{Credentials, Exit, Found, Image, Progress, Reading, RunSpec, Runner, Trouble};
 use crate::store::jobs::Claim;
-use crate::store::journal::{Journal, JournalError};
-use crate::store::log::ReadError;
+use crate::store::journal::Journal;
 use crate::telemetry::causes;
 
 /// A trouble that is over sooner is not worth an event.
 const DELAY_TOLD_AFTER: Duration = Duration::from_secs(5);
-
-/// Why a run was broken off. The container, if there is one, runs on.
-pub(super) enum Break {
-    /// The deployment fails for a reason that is known.
-    Fail(Failure),
-    /// It was told to stop before its container was started.
-    NotStarted,
-    /// It can't be known how it went.
-    Lose(Loss),
-    /// What it was for was archived before it began.
-    Withdraw(StopReason),
-    /// The engine can't do it now, in its words.
-    Engine(String),
-    /// This worker can't go on now.
-    Leave(Outcome),
-}
-
-impl From<Trouble> for Break {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Failed(failure) => Self::Fail(failure),
-            Trouble::Engine(_) => Self::Engine(trouble.to_string()),
-        }
-    }
-}
-
-impl From<sqlx::Error> for Break {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Leave(Outcome::Later(Duration::from_secs(1), Some(causes(&error))))
-    }
-}
-
-impl From<JournalError> for Break {
-    fn from(error: JournalError) -> Self {
-        match error {
-            JournalError::Fenced => Self::Leave(Outcome::Lost),
-            JournalError::Database(e) => e.into(),
-        }
-    }
-}
-
-impl From<CommandError<StepError>> for Break {
-    fn from(error: CommandError<StepError>) -> Self {
-        match error {
-            CommandError::Refused(StepError::Fenced) => Self::Leave(Outcome::Lost),
-            error => Self::Leave(error.into()),
-        }
-    }
-}
-
-impl From<ReadError> for Break {
-    fn from(error: ReadError) -> Self {
-        Self::Leave(Outcome::Later(Duration::from_secs(5), Some(causes(&error))))
-    }
-}
 
 /// One run in one worker's hands.
 pub(super) struct Run<'a> {
@@ -120,13 +63,6 @@ pub(super) struct Run<'a> {
     pub(super) engine_was_away: bool,
 }
 
-/// What a deployment's container gets, and what must not show in its output.
-struct Inputs {
-    variables: Vec<(String, SecretString)>,
-    secrets: Vec<SecretString>,
-    credentials: Option<Credentials>,
-}
-
 /// Does the job. When `leaving` is cancelled, the job is handed over at once and the container runs on.
 ///
 /// # Errors
@@ -143,24 +79,7 @@ pub async fn perform(
         return Ok(Outcome::Done);
     }
     if deployment.state().is_over() {
-        // A crash between the record of the end and the removal; or a person resolved what we could not know.
-        erase_superseded(app, deployment.of).await;
-        return Ok(match runner.look(&deployment.container_name(), id).await {
-            // One that a person resolved may run until now; any other has begun after its end was recorded.
-            Ok(Found::Running(container)) if !matches!(deployment.stand, Stand::Resolved { .. }) => {
-                let grace = Duration::from_secs(u64::from(deployment.stop_grace_seconds));
-                match runner.stop(&container, grace).await {
-                    Ok(()) => drop(app.found_stray(id, &container).await),
-                    Err(trouble) => return Ok(Outcome::retry(claim.attempts, trouble.to_string())),
-                }
-                removed(runner.as_ref(), claim, &container).await
-            }
-            Ok(Found::Ended(container) | Found::Created(container) | Found::Running(container)) => {
-                removed(runner.as_ref(), claim, &container).await
-            }
-            Ok(_) => Outcome::Done,
-            Err(trouble) => Outcome::retry(claim.attempts, trouble.to_string()),
-        });
+        return Ok(clear_away(app, runner.as_ref(), claim, &deployment).await);
     }
     let (deployment_of, name) = (deployment.of, deployment.container_name());
     let journal = app.store.journals().open(id, claim).await?;
@@ -231,6 +150,29 @@ pub async fn perform(
     })
 }
 
+/// Removes what is there of a deployment that is over: a crash between the record of the end and the removal, or a person
+/// resolved what we could not know.
+async fn clear_away(app: &App, runner: &dyn Runner, claim: &Claim, deployment: &Deployment) -> Outcome {
+    let id = deployment.of.deployment_id;
+    erase_superseded(app, deployment.of).await;
+    match runner.look(&deployment.container_name(), id).await {
+        // One that a person resolved may run until now; any other has begun after its end was recorded.
+        Ok(Found::Running(container)) if !matches!(deployment.stand, Stand::Resolved { .. }) => {
+            let grace = Duration::from_secs(u64::from(deployment.stop_grace_seconds));
+            match runner.stop(&container, grace).await {
+                Ok(()) => drop(app.found_stray(id, &container).await),
+                Err(trouble) => return Outcome::retry(claim.attempts, trouble.to_string()),
+            }
+            removed(runner, claim, &container).await
+        }
+        Ok(Found::Ended(container) | Found::Created(container) | Found::Running(container)) => {
+            removed(runner, claim, &container).await
+        }
+        Ok(_) => Outcome::Done,
+        Err(trouble) => Outcome::retry(claim.attempts, trouble.to_string()),
+    }
+}
+
 /// Docker's words as they may be shown: masked first, and then cut, so that no half of a secret is left at the end.
 fn told(patterns: &Patterns, words: &str) -> String {
     patterns.masked(words).chars().take(300).collect()
@@ -262,115 +204,51 @@ impl Run<'_> {
         Ok(self.app.step(self.id, Some(self.claim), &Actor::System, decide).await?)
     }
 
-    pub(super) async fn through(&mut self, deployment: Deployment) -> Result<(String, Ending), Break> {
+    /// Goes through all steps that are left: the container, and how it ended.
+    async fn through(&mut self, deployment: Deployment) -> Result<(String, Ending), Break> {
         if let Some(prepared) = &deployment.prepared {
             self.engine_id = self.on_its_engine(Some(&prepared.engine_id)).await?;
         }
         // What had not ended where histories part may be over in the other one: it is not begun by itself.
         let may_be_over = self.app.parting_of(self.id.0).await?.is_some();
-        while may_be_over && deployment.prepared.is_none() {
-            let is_to_stop = deployment.state() == State::Cancelling;
-            match self.runner.look(&deployment.container_name(), self.id).await? {
-                // Whoever sees to that it stops is at it.
-                Found::Running(_) if is_to_stop => tokio::time::sleep(Duration::from_secs(1)).await,
-                Found::Running(_) => {
-                    let problem = "its container runs, of a history of the log that was lost".to_owned();
-                    return Err(Break::Leave(Outcome::Later(Duration::from_secs(10), Some(problem))));
-                }
-                Found::Ended(_) => return Err(Break::Lose(Loss::OtherHistory)),
-                _ if is_to_stop => return Err(Break::NotStarted),
-                _ => return Err(Break::Lose(Loss::OtherHistory)),
-            }
+        if may_be_over && deployment.prepared.is_none() {
+            return self.not_begun_again(&deployment).await;
         }
         let inputs = self.inputs(&deployment).await?;
-        // A large key file has thousands of forms: no work for those who answer requests.
-        let secrets = inputs.secrets.clone();
-        let made = tokio::task::spawn_blocking(move || Patterns::new(secrets.iter().map(ExposeSecret::expose_secret)));
-        self.patterns =
-            made.await.map_err(|e| Break::Leave(Outcome::Later(Duration::from_secs(1), Some(e.to_string()))))?;
-        let name = deployment.container_name();
-        let (adopted, mut deployment) = (deployment.prepared.is_some(), deployment);
-        if !adopted && deployment.state() != State::Cancelling {
-            let image = self.prepare(&deployment, inputs.credentials).await?;
-            let image = ImageFound { image_id: image.id, digest: image.digest, unchecked: image.unchecked };
-            // Fetching it may have taken long.
-            if let Some(own) = self.app.store.deployments().get(self.id).await?
-                && own.state() == State::Pulling
-                && let Some(project) = self.app.project_anew(own.of.project_id).await?
-            {
-                self.may_still(&own, &project.value).await?;
-            }
-            // Not before the image is there: that may take long, and another engine may answer by then. One that comes
-            // now does not have what is recorded, and can't make a container of it.
-            self.engine_id = self.runner.engine_id().await?;
-            self.app.store.jobs().pin(self.claim, &self.engine_id).await?;
-            failpoint!("before_intent");
-            let intend = |own: &Deployment, line: &Line| own.prepare(image.clone(), self.engine_id.clone(), line);
-            deployment = self.record(|own, line| intend(own, line).map(|e| vec![e])).await?;
-            failpoint!("after_intent");
-        }
+        self.mask(&inputs.secrets).await?;
+        let adopted = deployment.prepared.is_some();
+        let deployment = match adopted || deployment.state() == State::Cancelling {
+            true => deployment,
+            false => self.intend(&deployment, inputs.credentials).await?,
+        };
         // Told to stop before it was known what would run: there can't be anything.
         let Some(prepared) = deployment.prepared.clone() else { return Err(Break::NotStarted) };
-        let instance = self.app.store.instance().await?;
+        let name = deployment.container_name();
         let spec = RunSpec {
-            instance,
+            instance: self.app.store.instance().await?,
             deployment_id: self.id,
             container: name.clone(),
-            image_id: prepared.image_id,
+            image_id: prepared.image_id.clone(),
             variables: inputs.variables,
         };
         // Only an adopter has to look first: a container of this name can't be there before its intent is recorded.
-        let mut found = if adopted { self.runner.look(&name, self.id).await? } else { Found::Missing };
-        if let Found::Created(container) = &found
-            && prepared.container_id.is_none()
-        {
-            // A request to start it may still be on its way, from a worker that froze or an engine that hung, and an
-            // engine starts an ended container again. That one is made away with, so that such a request finds nothing;
-            // told to stop or not, and before anything is recorded. What began meanwhile is seen now, and followed or
-            // stopped like any other.
-            self.still_held().await?;
-            self.runner.discard(container).await?;
-            found = self.runner.look(&name, self.id).await?;
-            if let Found::Created(_) = found {
-                return Err(Break::Engine("Docker does not remove a container that was not started".to_owned()));
-            }
-        }
+        let found = if adopted { self.adopt(&name, &prepared).await? } else { Found::Missing };
         if found == Found::Missing && may_be_over {
             return Err(match self.removed_by_hand(&name).await {
                 Break::Lose(_) => Break::Lose(Loss::OtherHistory),
                 elsewhere => elsewhere,
             });
         }
-        if found == Found::Missing && deployment.state() == State::Starting {
-            self.still_wanted().await?;
-            match self.runner.create(&spec).await {
-                Ok(container) => found = Found::Created(container),
-                // The name may be taken by a try of our own whose answer was lost.
-                Err(Trouble::Engine(problem)) => {
-                    found = self.runner.look(&name, self.id).await?;
-                    if found == Found::Missing {
-                        return Err(Break::Engine(problem));
-                    }
-                }
-                Err(failed) => return Err(failed.into()),
-            }
-        }
+        let is_to_start = deployment.state() == State::Starting;
+        let found = match found {
+            Found::Missing if is_to_start => self.create(&spec).await?,
+            found => found,
+        };
         failpoint!("after_create");
-        let mut output = None;
-        if let (Found::Created(container), State::Starting) = (&found, deployment.state()) {
-            self.still_wanted().await?;
-            match self.runner.start(&spec, container).await {
-                Ok(reading) => {
-                    output = Some(reading);
-                    found = Found::Running(container.clone());
-                }
-                // An error does not tell whether it started: the container does.
-                Err(trouble) => match self.runner.look(&name, self.id).await? {
-                    Found::Created(_) => return Err(trouble.into()),
-                    now => found = now,
-                },
-            }
-        }
+        let (found, output) = match found {
+            Found::Created(container) if is_to_start => self.start(&spec, container).await?,
+            found => (found, None),
+        };
         failpoint!("after_start");
         let container = match found {
             Found::Running(container) | Found::Ended(container) => container,
@@ -383,7 +261,7 @@ impl Run<'_> {
             }
             Found::Missing | Found::Created(_) => return Err(self.removed_by_hand(&name).await),
         };
-        if deployment.state() == State::Starting {
+        if is_to_start {
             self.record(|own, _| own.start(container.clone()).map(|e| vec![e])).await?;
             failpoint!("after_started");
         }
@@ -397,19 +275,115 @@ impl Run<'_> {
         };
         let exit = self.follow(&container, &name, output).await?;
         failpoint!("after_output");
-        let last_lines = || self.last_words.lines();
-        let ending = match exit.code {
-            0 => Ending::Succeeded,
-            _ if exit.out_of_memory => Ending::Exited(Failure::OutOfMemory, last_lines()),
+        Ok((container, self.ending(exit)))
+    }
+
+    /// Breaks off what had not begun where histories of the log part: it is not begun by itself.
+    async fn not_begun_again(&self, deployment: &Deployment) -> Result<(String, Ending), Break> {
+        let is_to_stop = deployment.state() == State::Cancelling;
+        loop {
+            match self.runner.look(&deployment.container_name(), self.id).await? {
+                // Whoever sees to that it stops is at it.
+                Found::Running(_) if is_to_stop => tokio::time::sleep(Duration::from_secs(1)).await,
+                Found::Running(_) => {
+                    let problem = "its container runs, of a history of the log that was lost".to_owned();
+                    return Err(Break::Leave(Outcome::Later(Duration::from_secs(10), Some(problem))));
+                }
+                Found::Ended(_) => return Err(Break::Lose(Loss::OtherHistory)),
+                _ if is_to_stop => return Err(Break::NotStarted),
+                _ => return Err(Break::Lose(Loss::OtherHistory)),
+            }
+        }
+    }
+
+    /// From now on these don't show in the output.
+    async fn mask(&mut self, secrets: &[SecretString]) -> Result<(), Break> {
+        // A large key file has thousands of forms: no work for those who answer requests.
+        let secrets = secrets.to_vec();
+        let made = tokio::task::spawn_blocking(move || Patterns::new(secrets.iter().map(ExposeSecret::expose_secret)));
+        self.patterns =
+            made.await.map_err(|e| Break::Leave(Outcome::Later(Duration::from_secs(1), Some(e.to_string()))))?;
+        Ok(())
+    }
+
+    /// Fetches the image, and records what exactly will run, and on which engine.
+    async fn intend(&mut self, deployment: &Deployment, login: Option<Credentials>) -> Result<Deployment, Break> {
+        let image = self.prepare(deployment, login).await?;
+        let image = ImageFound { image_id: image.id, digest: image.digest, unchecked: image.unchecked };
+        // Fetching it may have taken long.
+        if let Some(own) = self.app.store.deployments().get(self.id).await?
+            && own.state() == State::Pulling
+            && let Some(project) = self.app.project_anew(own.of.project_id).await?
+        {
+            self.may_still(&own, &project.value).await?;
+        }
+        // Not before the image is there: that may take long, and another engine may answer by then. One that comes
+        // now does not have what is recorded, and can't make a container of it.
+        self.engine_id = self.runner.engine_id().await?;
+        self.app.store.jobs().pin(self.claim, &self.engine_id).await?;
+        failpoint!("before_intent");
+        let intend = |own: &Deployment, line: &Line| own.prepare(image.clone(), self.engine_id.clone(), line);
+        let intended = self.record(|own, line| intend(own, line).map(|e| vec![e])).await?;
+        failpoint!("after_intent");
+        Ok(intended)
+    }
+
+    /// Looks for what another worker made of it.
+    async fn adopt(&self, name: &str, prepared: &Prepared) -> Result<Found, Break> {
+        let found = self.runner.look(name, self.id).await?;
+        let (Found::Created(container), None) = (&found, &prepared.container_id) else { return Ok(found) };
+        // A request to start it may still be on its way, from a worker that froze or an engine that hung, and an
+        // engine starts an ended container again. That one is made away with, so that such a request finds nothing;
+        // told to stop or not, and before anything is recorded. What began meanwhile is seen now, and followed or
+        // stopped like any other.
+        self.still_held().await?;
+        self.runner.discard(container).await?;
+        match self.runner.look(name, self.id).await? {
+            Found::Created(_) => {
+                Err(Break::Engine("Docker does not remove a container that was not started".to_owned()))
+            }
+            found => Ok(found),
+        }
+    }
+
+    async fn create(&self, spec: &RunSpec) -> Result<Found, Break> {
+        self.still_wanted().await?;
+        match self.runner.create(spec).await {
+            Ok(container) => Ok(Found::Created(container)),
+            // The name may be taken by a try of our own whose answer was lost.
+            Err(Trouble::Engine(problem)) => match self.runner.look(&spec.container, self.id).await? {
+                Found::Missing => Err(Break::Engine(problem)),
+                found => Ok(found),
+            },
+            Err(failed) => Err(failed.into()),
+        }
+    }
+
+    /// Starts what was created; its output is read from the first byte.
+    async fn start(&self, spec: &RunSpec, container: String) -> Result<(Found, Option<Box<dyn Reading>>), Break> {
+        self.still_wanted().await?;
+        match self.runner.start(spec, &container).await {
+            Ok(output) => Ok((Found::Running(container), Some(output))),
+            // An error does not tell whether it started: the container does.
+            Err(trouble) => match self.runner.look(&spec.container, self.id).await? {
+                Found::Created(_) => Err(trouble.into()),
+                found => Ok((found, None)),
+            },
+        }
+    }
+
+    /// What the end of the container means.
+    fn ending(&self, exit: Exit) -> Ending {
+        let failure = match exit.code {
+            0 => return Ending::Succeeded,
+            _ if exit.out_of_memory => Failure::OutOfMemory,
             // SIGTERM's and SIGKILL's; a script rarely says them of itself. Its own code stands, whatever the engine
             // went through.
-            137 | 143 if self.engine_was_away => {
-                Ending::Exited(Failure::Killed { engine_restarted: true }, last_lines())
-            }
-            137 => Ending::Exited(Failure::Killed { engine_restarted: false }, last_lines()),
-            code => Ending::Exited(Failure::Exit { code }, last_lines()),
+            137 | 143 if self.engine_was_away => Failure::Killed { engine_restarted: true },
+            137 => Failure::Killed { engine_restarted: false },
+            code => Failure::Exit { code },
         };
-        Ok((container, ending))
+        Ending::Exited(failure, self.last_words.lines())
     }
 
     /// Its container was not there: somebody removed it, unless another engine answered. That one may be gone again by
@@ -502,96 +476,6 @@ impl Run<'_> {
         }
     }
 
-    /// Whether whoever pressed may deploy there still, while it has not begun.
-    async fn may_still(&self, deployment: &Deployment, project: &Project) -> Result<(), Break> {
-        let Some(environment) = project.environment(deployment.of.environment_id) else { return Ok(()) };
-        if !deployment.state().has_not_begun() {
-            return Ok(());
-        }
-        // An operator may all.
-        let Somebody::Person(person) = &deployment.requested_by else { return Ok(()) };
-        let installation = self.app.installation_anew().await?;
-        let rights = std::slice::from_ref(&environment.rights);
-        let known = self.app.known(&installation.value, rights, person).await?;
-        match environment.rights.may(Right::Deploy, person, &known) {
-            Ok(_) => Ok(()),
-            Err(denied) => Err(Break::Withdraw(StopReason::NotAllowed { denied })),
-        }
-    }
-
-    /// Reads what the container gets. The environment's variables win over the build's params; `COOLOPS_*` over both.
-    async fn inputs(&self, deployment: &Deployment) -> Result<Inputs, Break> {
-        let of = deployment.of;
-        let seen = self.app.project_anew(of.project_id).await?.ok_or(Break::Lose(Loss::ProjectMissing))?;
-        let project = &seen.value;
-        if let (Some(what), true) = (project.archived(of.environment_id), deployment.state().has_not_begun()) {
-            return Err(Break::Withdraw(StopReason::Archived { what }));
-        }
-        self.may_still(deployment, project).await?;
-        let build = self.app.build(of.build_id).await?.ok_or(Break::Lose(Loss::BuildMissing))?;
-        let mut variables: Vec<(String, SecretString)> =
-            build.params.iter().map(|p| (p.name.clone(), p.value.clone().into())).collect();
-        let mut secrets = Vec::new();
-        for variable in project.environment(of.environment_id).into_iter().flat_map(|e| &e.variables) {
-            let value = match &variable.value {
-                VariableValue::Plain(value) => value.clone().into(),
-                VariableValue::Secret(secret) => {
-                    let opened = self.app.secret(of.environment_id.0, &variable.name, secret).await?;
-                    let value = opened.map_err(|_| unreadable(deployment, variable.name.clone()))?;
-                    secrets.push(value.clone());
-                    value
-                }
-            };
-            variables.push((variable.name.clone(), value));
-        }
-        // A param of that name is overruled; one that an operator has named is theirs.
-        let is_build_s = |name: &String| {
-            !variables[build.params.len()..].iter().any(|(own, _)| own == name)
-                && project.params.as_ref().is_none_or(|named| !named.contains(name))
-        };
-        let of_build: Vec<&str> =
-            build.params.iter().map(|p| &p.name).filter(|name| is_build_s(name)).map(String::as_str).collect();
-        let of_build = of_build.join(" ");
-        for (name, value) in [
-            ("COOLOPS_BUILD_PARAMS", of_build),
-            ("COOLOPS_DEPLOYER_NAME", deployment.requested_by.name().to_owned()),
-            ("COOLOPS_DEPLOYER_EXTERNAL_ID", deployment.requested_by.id().to_owned()),
-            ("COOLOPS_DEPLOYMENT_ID", of.deployment_id.to_string()),
-            ("COOLOPS_BUILD_NAME", deployment.build_name.clone()),
-            ("COOLOPS_PROJECT", project.name.clone()),
-            ("COOLOPS_ENVIRONMENT", deployment.environment_name.clone()),
-        ] {
-            variables.push((name.to_owned(), value.into()));
-        }
-        // Replaced or removed while it runs, a value that the container got is still to be masked.
-        match self.app.secrets_to_mask(of.environment_id).await? {
-            Ok(kept) => secrets.extend(kept),
-            Err(name) if deployment.prepared.is_some() => return Err(unreadable(deployment, name)),
-            // What has not begun never gets what was replaced.
-            Err(_) => {}
-        }
-        let credentials = self.credentials(project, deployment, &mut secrets).await?;
-        Ok(Inputs { variables, secrets, credentials })
-    }
-
-    async fn credentials(
-        &self,
-        project: &Project,
-        deployment: &Deployment,
-        secrets: &mut Vec<SecretString>,
-    ) -> Result<Option<Credentials>, Break> {
-        match self.app.registry_login(project, &deployment.image).await? {
-            None => Ok(None),
-            Some((registry, Ok(password))) => {
-                secrets.push(password.clone());
-                Ok(Some(Credentials { registry: registry.host, username: registry.username, password }))
-            }
-            // Erased when the project was archived, and not needed any more by what has begun.
-            Some((_, Err(_))) if project.archived => Ok(None),
-            Some((registry, Err(_))) => Err(unreadable(deployment, format!("for {}", registry.host))),
-        }
-    }
-
     /// Fetches the image, its progress going into the journal.
     async fn prepare(&mut self, deployment: &Deployment, credentials: Option<Credentials>) -> Result<Image, Break> {
         let (progress, mut lines) = mpsc::channel(64);
@@ -636,17 +520,6 @@ impl Run<'_> {
         }
         masker.finish(&mut body);
         self.store(Piece { body, ..Piece::default() }).await
-    }
-}
-
-/// Without its secrets nothing can be started, and the output of what runs can't be masked: that has to wait.
-fn unreadable(deployment: &Deployment, name: String) -> Break {
-    match deployment.prepared {
-        None => Break::Fail(Failure::SecretUnreadable { name }),
-        Some(_) => Break::Leave(Outcome::Later(
-            Duration::from_secs(10),
-            Some(format!("the secret {name} can't be read; the container runs on")),
-        )),
     }
 }
 

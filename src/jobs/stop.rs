@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Outcome;
-use super::run_deployment::Break;
+use super::breaks::Break;
 use crate::app::App;
 use crate::app::deployments::StepError;
 use crate::domain::deployment::{Deployment, State, StopReason};

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::Outcome;
 use super::slack_calls::{BLOCKED, HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
 use crate::app::{App, posts_into};
-use crate::domain::event::{Actor, Event};
+use crate::domain::event::{Actor, Event, Recorded};
 use crate::domain::ids::{BuildId, EventId, message_stream};
 use crate::domain::message::MessagePosted;
 use crate::domain::react::Task;
@@ -90,37 +90,12 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
         return Ok(Outcome::Later(Duration::from_secs(10), Some(problem)));
     };
     let known = job.app.store.messages().get(build).await?;
-    // A crash between Slack's answer and the record of it.
-    let unrecorded = known.as_ref().and_then(|sent| match sent {
-        Sent { state: MessageState::Live, ts: Some(ts), channel, .. } if !card.posted.contains(ts) => {
-            Some(Posted { channel: channel.clone(), ts: ts.clone() })
-        }
-        _ => None,
-    });
-    if let Some(there) = &unrecorded {
-        record_posted(job.app, build, card.posted.len(), there).await?;
+    if let Some(there) = known.as_ref().and_then(|sent| unrecorded(sent, &card)) {
+        record_posted(job.app, build, card.posted.len(), &there).await?;
         // It is read anew with that.
         return Ok(Outcome::Later(Duration::ZERO, None));
     }
-    let draft = Draft {
-        build,
-        // Where the project's messages go now, not where they went when it was announced.
-        channel: match job.app.project_anew(card.project_id).await? {
-            Some(project) => project.value.channel.clone(),
-            None => card.channel.clone(),
-        },
-        form: Form::of(render::render(&card, &links)),
-        plain: None,
-        card,
-        links,
-        position: events.last().map_or(0, |e| e.position),
-        doubts: known.as_ref().map_or(0, |sent| sent.doubts),
-        only_edits: known.as_ref().is_some_and(|sent| {
-            sent.only_edit_until > 0 && events.last().is_none_or(|last| last.position <= sent.only_edit_until)
-        }),
-        registered_at: events.first().map_or(DateTime::UNIX_EPOCH, |first| first.recorded_at),
-        attempted_at: known.as_ref().map(|sent| sent.attempted_at),
-    };
+    let draft = Draft::of(job.app, build, (card, links), &events, known.as_ref()).await?;
     if let Some(Sent { state: MessageState::Live, ts: Some(ts), .. }) = &known
         && let Some(wait) = delete_strays(job, build, ts).await?
     {
@@ -130,35 +105,7 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
         None => post(job, &draft).await,
         Some(Sent { state: MessageState::Posting, lookups: LOOKS.., .. }) => post(job, &draft).await,
         Some(Sent { state: MessageState::Posting, channel, attempted_at, lookups, .. }) => {
-            if let Some(wait) = job.turn(HISTORY, job.paces.history).await? {
-                return Ok(wait);
-            }
-            let parting = job.app.store.checkpoints().parting().await?;
-            let lost = Lost { channel: &channel, thread: None, attempted_at, lookups, parting };
-            match find(job.slack, lost, &Metadata::build(build)).await {
-                Ok(Some(ts)) => {
-                    let there = Posted { channel, ts };
-                    job.app.store.messages().sent(job.claim, build, place(&there), None, draft.doubts).await?;
-                    record_posted(job.app, build, draft.card.posted.len(), &there).await?;
-                    update(job, &draft.posted_once_more(), &there).await
-                }
-                // Where nobody may look, it is not known to be there either.
-                Err(SlackError::Refused(word)) if is_one_of(&word, REMOVED) => {
-                    job.trouble(HISTORY, SlackError::Refused(word)).await
-                }
-                Ok(None) | Err(SlackError::Refused(_)) => {
-                    let looks = if lost.is_of_other_history() { LOOKS } else { lookups + 1 };
-                    job.app.store.messages().not_found(job.claim, build, looks).await?;
-                    Ok(match looks {
-                        LOOKS.. => Outcome::Later(Duration::ZERO, None),
-                        _ => Outcome::Later(
-                            job.paces.look_again,
-                            Some("a post without an answer; the message is not in the channel yet".to_owned()),
-                        ),
-                    })
-                }
-                Err(e) => job.trouble(HISTORY, e).await,
-            }
+            look_for(job, &draft, channel, attempted_at, lookups).await
         }
         Some(sent) if sent.sent_digest.as_deref() == Some(draft.digest_as(sent.plain).as_slice()) => {
             job.app.store.messages().unchanged(job.claim, build, draft.position).await?;
@@ -181,7 +128,82 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
     }
 }
 
+/// Where it is, by Slack's answer, when a crash came between that and the record of it.
+fn unrecorded(sent: &Sent, card: &BuildCard) -> Option<Posted> {
+    let ts = sent.ts.as_ref().filter(|ts| sent.state == MessageState::Live && !card.posted.contains(ts))?;
+    Some(Posted { channel: sent.channel.clone(), ts: ts.clone() })
+}
+
+/// Looks in the channel for a message that was posted without an answer. What is found is brought up to date; what isn't
+/// is posted again after enough looks.
+async fn look_for(
+    job: SlackJob<'_>,
+    draft: &Draft,
+    channel: String,
+    attempted_at: DateTime<Utc>,
+    lookups: i32,
+) -> anyhow::Result<Outcome> {
+    if let Some(wait) = job.turn(HISTORY, job.paces.history).await? {
+        return Ok(wait);
+    }
+    let (build, messages) = (draft.build, job.app.store.messages());
+    let parting = job.app.store.checkpoints().parting().await?;
+    let lost = Lost { channel: &channel, thread: None, attempted_at, lookups, parting };
+    match find(job.slack, lost, &Metadata::build(build)).await {
+        Ok(Some(ts)) => {
+            let there = Posted { channel, ts };
+            messages.sent(job.claim, build, place(&there), None, draft.doubts).await?;
+            record_posted(job.app, build, draft.card.posted.len(), &there).await?;
+            update(job, &draft.posted_once_more(), &there).await
+        }
+        // Where nobody may look, it is not known to be there either.
+        Err(SlackError::Refused(word)) if is_one_of(&word, REMOVED) => {
+            job.trouble(HISTORY, SlackError::Refused(word)).await
+        }
+        Ok(None) | Err(SlackError::Refused(_)) => {
+            let looks = if lost.is_of_other_history() { LOOKS } else { lookups + 1 };
+            messages.not_found(job.claim, build, looks).await?;
+            Ok(match looks {
+                LOOKS.. => Outcome::Later(Duration::ZERO, None),
+                _ => Outcome::Later(
+                    job.paces.look_again,
+                    Some("a post without an answer; the message is not in the channel yet".to_owned()),
+                ),
+            })
+        }
+        Err(e) => job.trouble(HISTORY, e).await,
+    }
+}
+
 impl Draft {
+    /// What a build's message is to say now, and where.
+    async fn of(
+        app: &App,
+        build: BuildId,
+        (card, links): (BuildCard, Links),
+        events: &[Recorded],
+        known: Option<&Sent>,
+    ) -> anyhow::Result<Self> {
+        let position = events.last().map_or(0, |last| last.position);
+        Ok(Self {
+            build,
+            // Where the project's messages go now, not where they went when it was announced.
+            channel: match app.project_anew(card.project_id).await? {
+                Some(project) => project.value.channel.clone(),
+                None => card.channel.clone(),
+            },
+            form: Form::of(render::render(&card, &links)),
+            plain: None,
+            card,
+            links,
+            position,
+            doubts: known.map_or(0, |sent| sent.doubts),
+            only_edits: known.is_some_and(|sent| sent.only_edit_until > 0 && position <= sent.only_edit_until),
+            registered_at: events.first().map_or(DateTime::UNIX_EPOCH, |first| first.recorded_at),
+            attempted_at: known.map(|sent| sent.attempted_at),
+        })
+    }
+
     /// The same facts as text, because Slack does not take the layout.
     fn plainly(&self, word: &str) -> Self {
         let form = Form::of(render::render_plainly(&self.card, &self.links));
