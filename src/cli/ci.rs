@@ -9,8 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::output::{self, Format};
+use super::secret_input::secret_input;
 use super::the_only;
-use super::{environment, operate, operator};
+use super::{operate, operator};
 use crate::ci::{self, Provider, Reach, rules};
 use crate::domain::build::Entry;
 use crate::domain::ci_rules::CiRules;
@@ -171,7 +172,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
             let secret: SecretString = match generate {
                 true => keys::new_token().0,
-                false => environment::secret_input(file.as_deref(), "the secret")?,
+                false => secret_input(file.as_deref(), "the secret")?,
             };
             app.set_ci_secret(id, provider, &secret, !now, &actor).await?;
             if generate {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
 use clap::builder::PossibleValuesParser;
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
@@ -10,6 +11,7 @@ use serde_json::json;
 use super::output::{self, Format};
 use super::{deploy, deployment_logs};
 use super::{operate, operator, the_only};
+use crate::app::App;
 use crate::app::history::states_called;
 use crate::domain::deployment::{Deployment, LeftOut, Stand, State, StopReason, Verdict, duration};
 use crate::domain::erasure_events::OutputGone;
@@ -145,54 +147,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 .timed(id)
                 .await?
                 .with_context(|| format!("there is no deployment {id}; see: coolops deployment list"))?;
-            if format.json {
-                output::json(&as_json(&timed));
-            } else {
-                let d = &timed.deployment;
-                output::line(&format!(
-                    "{} → {}: {}",
-                    output::safe(&d.build_name),
-                    output::safe(&d.environment_name),
-                    words(&timed.deployment)
-                ));
-                output::line(&format!("  id       {}", d.of.deployment_id));
-                let by = output::safe(d.requested_by.name());
-                output::line(&format!("  pressed  {} by {by}", output::time(timed.requested_at)));
-                output::line(&format!("  since    {}", output::time(timed.since)));
-                output::line(&format!("  image    {}", d.image.as_str()));
-                if let Some(prepared) = &d.prepared {
-                    output::line(&format!("  image id {}", prepared.image_id));
-                    if let Some(digest) = &prepared.digest {
-                        output::line(&format!("  digest   {digest}"));
-                    }
-                    if prepared.unchecked {
-                        output::line("  checked  no: the registry could not be asked whether there is a newer image");
-                    }
-                }
-                if let Some(started) = timed.started_at {
-                    output::line(&format!("  started  {}", output::time(started)));
-                }
-                if let Some(seconds) = timed.ran(app.store.clock().now()) {
-                    output::line(&format!("  ran      {}", duration(seconds)));
-                }
-                if let Some(code) = d.stand.exit_code() {
-                    output::line(&format!("  exit     code {code}"));
-                }
-                if let Stand::Resolved { loss, .. } = &d.stand {
-                    output::line(&format!("  found    {}", loss.sentence()));
-                }
-                if let Some(log) = d.stand.log() {
-                    let gaps = match log.gaps {
-                        0 => String::new(),
-                        1 => ", with a gap".to_owned(),
-                        n => format!(", with {n} gaps"),
-                    };
-                    let left_out = match log.left_out {
-                        LeftOut { bytes: 0, .. } => String::new(),
-                        LeftOut { lines, bytes } => format!(", {lines} more lines ({bytes} bytes) left out"),
-                    };
-                    output::line(&format!("  log      {} lines, {} bytes{left_out}{gaps}", log.lines, log.bytes));
-                }
+            match format.json {
+                true => output::json(&as_json(&timed)),
+                false => show(&timed, app.store.clock().now()),
             }
         }
         Command::Logs(args) => {
@@ -215,30 +172,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 output::safe(&stopped.environment_name)
             ));
         }
-        Command::EraseOutput { deployment, reason } => {
-            let id = find(&deployment).await?;
-            let before = app.output_erased(id).await?;
-            let of = app.erase_output(id, OutputGone::Asked { reason }, &operator()).await?;
-            let in_plain = matches!(&of.stand, Stand::Failed { last_lines, .. } if !last_lines.is_empty())
-                && app.store.subjects().key_of_output(id).await?.is_none();
-            let (build, environment) = (output::safe(&of.build_name), output::safe(&of.environment_name));
-            if let Some((recorded, _)) = before {
-                output::line(&format!(
-                    "What {build} printed on {environment} was to be erased before: event {} of {}. It is seen to again, and nothing new is recorded.",
-                    recorded.position,
-                    output::time(recorded.recorded_at)
-                ));
-                return Ok(ExitCode::SUCCESS);
-            }
-            output::line(&format!(
-                "What {build} printed on {environment} is being erased, here and in Slack. Copies that were downloaded, and dumps of this database from before, still have it."
-            ));
-            if in_plain {
-                output::hint(
-                    "Its last lines stand in its end's event in plain, from before they were encrypted, and stay there.",
-                );
-            }
-        }
+        Command::EraseOutput { deployment, reason } => erase_output(&app, find(&deployment).await?, reason).await?,
         Command::Resolve { deployment, r#as, reason } => {
             let reason = names::reason(&reason)?;
             let verdict = match r#as {
@@ -252,6 +186,74 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn show(timed: &Timed, now: DateTime<Utc>) {
+    let d = &timed.deployment;
+    output::line(&format!("{} → {}: {}", output::safe(&d.build_name), output::safe(&d.environment_name), words(d)));
+    output::line(&format!("  id       {}", d.of.deployment_id));
+    let by = output::safe(d.requested_by.name());
+    output::line(&format!("  pressed  {} by {by}", output::time(timed.requested_at)));
+    output::line(&format!("  since    {}", output::time(timed.since)));
+    output::line(&format!("  image    {}", d.image.as_str()));
+    if let Some(prepared) = &d.prepared {
+        output::line(&format!("  image id {}", prepared.image_id));
+        if let Some(digest) = &prepared.digest {
+            output::line(&format!("  digest   {digest}"));
+        }
+        if prepared.unchecked {
+            output::line("  checked  no: the registry could not be asked whether there is a newer image");
+        }
+    }
+    if let Some(started) = timed.started_at {
+        output::line(&format!("  started  {}", output::time(started)));
+    }
+    if let Some(seconds) = timed.ran(now) {
+        output::line(&format!("  ran      {}", duration(seconds)));
+    }
+    if let Some(code) = d.stand.exit_code() {
+        output::line(&format!("  exit     code {code}"));
+    }
+    if let Stand::Resolved { loss, .. } = &d.stand {
+        output::line(&format!("  found    {}", loss.sentence()));
+    }
+    if let Some(log) = d.stand.log() {
+        let gaps = match log.gaps {
+            0 => String::new(),
+            1 => ", with a gap".to_owned(),
+            n => format!(", with {n} gaps"),
+        };
+        let left_out = match log.left_out {
+            LeftOut { bytes: 0, .. } => String::new(),
+            LeftOut { lines, bytes } => format!(", {lines} more lines ({bytes} bytes) left out"),
+        };
+        output::line(&format!("  log      {} lines, {} bytes{left_out}{gaps}", log.lines, log.bytes));
+    }
+}
+
+async fn erase_output(app: &App, id: DeploymentId, reason: String) -> Result<()> {
+    let before = app.output_erased(id).await?;
+    let of = app.erase_output(id, OutputGone::Asked { reason }, &operator()).await?;
+    let in_plain = matches!(&of.stand, Stand::Failed { last_lines, .. } if !last_lines.is_empty())
+        && app.store.subjects().key_of_output(id).await?.is_none();
+    let (build, environment) = (output::safe(&of.build_name), output::safe(&of.environment_name));
+    if let Some((recorded, _)) = before {
+        output::line(&format!(
+            "What {build} printed on {environment} was to be erased before: event {} of {}. It is seen to again, and nothing new is recorded.",
+            recorded.position,
+            output::time(recorded.recorded_at)
+        ));
+        return Ok(());
+    }
+    output::line(&format!(
+        "What {build} printed on {environment} is being erased, here and in Slack. Copies that were downloaded, and dumps of this database from before, still have it."
+    ));
+    if in_plain {
+        output::hint(
+            "Its last lines stand in its end's event in plain, from before they were encrypted, and stay there.",
+        );
+    }
+    Ok(())
 }
 
 fn words(deployment: &Deployment) -> String {

@@ -1,23 +1,17 @@
 //! `coolops environment …`: set-up of environments, their variables and secrets.
 
-use std::io::{IsTerminal, Read};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Subcommand;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::output::{self, Format};
-use super::{environment_check, lock, operate, operator, who};
-use crate::app::App;
+use super::{environment_allow, environment_check, environment_set, lock, operate, operator};
 use crate::app::locks::Target;
-use crate::domain::names;
 use crate::domain::project::{Environment, VariableValue};
-use crate::domain::rights::{Rights, Who};
+use crate::domain::rights::Rights;
 use crate::domain::settings::EnvironmentChange;
-use crate::runner::parts::unmasked;
 
 /// Arguments of `environment`.
 #[derive(Debug, clap::Args)]
@@ -66,36 +60,7 @@ enum Command {
         format: Format,
     },
     /// Set variables (NAME=VALUE), a secret (--secret NAME, value from standard input), the position, or how presses and failures are treated
-    Set {
-        /// The project's slug
-        project: String,
-        /// The environment's name
-        environment: String,
-        /// Plain variables: stored as they are, shown by environment show, not masked in logs
-        #[arg(value_name = "NAME=VALUE")]
-        variables: Vec<String>,
-        /// A secret variable; its value comes from standard input or --from-file, never from the command line
-        #[arg(long, value_name = "NAME")]
-        secret: Option<String>,
-        /// Read the secret's value from a file
-        #[arg(long, value_name = "FILE", requires = "secret")]
-        from_file: Option<PathBuf>,
-        /// Another place among the buttons
-        #[arg(long)]
-        position: Option<i32>,
-        /// Whether a press is asked back first, on builds announced from now on: yes or no
-        #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
-        protected: Option<bool>,
-        /// Whether a press takes the place of those that wait there: yes or no
-        #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
-        superseding: Option<bool>,
-        /// Whether a failure is shown in the channel too, not in the thread alone: yes or no
-        #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
-        broadcasting: Option<bool>,
-        /// Whether each deployment locks it for whoever had it deployed: yes or no
-        #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
-        locking: Option<bool>,
-    },
+    Set(environment_set::Args),
     /// Remove variables, secret or not; a secret's value is erased
     Unset {
         /// The project's slug
@@ -132,30 +97,7 @@ enum Command {
         environment: String,
     },
     /// Say who in Slack may do what: @group, ids of people (U…) and groups (S…), everybody, or nobody; see: coolops who
-    Allow {
-        /// The project's slug
-        project: String,
-        /// The environment's name
-        environment: String,
-        /// Who may deploy there
-        #[arg(long, num_args = 1.., value_name = "WHO")]
-        deploy: Vec<String>,
-        /// Who may lock it, and take the locks of others away
-        #[arg(long, num_args = 1.., value_name = "WHO")]
-        lock: Vec<String>,
-        /// Who may end what others deployed there
-        #[arg(long, num_args = 1.., value_name = "WHO")]
-        stop: Vec<String>,
-        /// Who may do all that, and take locks away without being asked back
-        #[arg(long, num_args = 1.., value_name = "WHO")]
-        administer: Vec<String>,
-        /// Whether people of other workspaces in a shared channel may too: yes or no
-        #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
-        other_workspaces: Option<bool>,
-        /// Whether guests may too: yes or no
-        #[arg(long, value_name = "YES|NO", value_parser = clap::builder::BoolishValueParser::new())]
-        guests: Option<bool>,
-    },
+    Allow(environment_allow::Args),
     /// Close an environment: its buttons on older messages are refused
     Archive {
         /// The project's slug
@@ -163,60 +105,6 @@ enum Command {
         /// The environment's name
         environment: String,
     },
-}
-
-/// Who is named by these words; nothing for everybody.
-pub(super) async fn named(app: &App, words: &[String]) -> Result<Option<Vec<Who>>> {
-    let words: Vec<&str> = words.iter().flat_map(|w| w.split(',')).map(str::trim).filter(|w| !w.is_empty()).collect();
-    match words[..] {
-        ["everybody"] => return Ok(None),
-        ["nobody"] => return Ok(Some(vec![])),
-        _ => {}
-    }
-    let mut all = Vec::new();
-    for word in words {
-        let is_id = |first: &[char]| {
-            word.starts_with(first)
-                && (9..=21).contains(&word.len())
-                && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
-        };
-        let who = match word.strip_prefix('@') {
-            Some(handle) => app.group_called(handle).await.map_err(anyhow::Error::msg)?,
-            None if is_id(&['U', 'W']) => app.person_named(word).await,
-            None if is_id(&['S']) => Who::Group { id: word.to_owned(), handle: None },
-            None => anyhow::bail!(
-                "\"{}\" is nobody; give @group, Slack's id of a person (U…) or of a group (S…), everybody, or nobody",
-                names::printable(word)
-            ),
-        };
-        if !all.contains(&who) {
-            all.push(who);
-        }
-    }
-    Ok(Some(all))
-}
-
-/// Reads a secret from a file or from standard input, without the line's end.
-///
-/// # Errors
-/// When it can't be read, or is not text.
-pub fn secret_input(file: Option<&Path>, what: &str) -> Result<SecretString> {
-    let text = match file {
-        Some(path) => std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?,
-        None => {
-            if std::io::stdin().is_terminal() {
-                anyhow::bail!(
-                    "{what} comes from standard input, so that it stays out of your shell's history; pipe it in: printf %s … | coolops …"
-                );
-            }
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .with_context(|| format!("{what} can't be read from standard input"))?;
-            text
-        }
-    };
-    Ok(text.strip_suffix('\n').unwrap_or(&text).trim_end_matches('\r').to_owned().into())
 }
 
 /// Runs it.
@@ -254,57 +142,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let environment = project.environment_named(&environment)?;
             return environment_check::run(&app, &project, environment, format).await;
         }
-        Command::Set {
-            project,
-            environment,
-            variables,
-            secret,
-            from_file,
-            position,
-            protected,
-            superseding,
-            broadcasting,
-            locking,
-        } => {
-            anyhow::ensure!(
-                !variables.is_empty()
-                    || secret.is_some()
-                    || position.is_some()
-                    || protected.is_some()
-                    || superseding.is_some()
-                    || broadcasting.is_some()
-                    || locking.is_some(),
-                "nothing to set; give NAME=VALUE, --secret NAME, --position, --protected, --superseding, --broadcasting or --locking"
-            );
-            let split = |text: &String| {
-                let (name, value) = text
-                    .split_once('=')
-                    .with_context(|| format!("\"{}\" should have the NAME=VALUE format", names::printable(text)))?;
-                Ok(EnvironmentChange::SetVariable { name: name.to_owned(), value: value.to_owned() })
-            };
-            let mut changes = variables.iter().map(split).collect::<Result<Vec<_>>>()?;
-            changes.extend(position.map(EnvironmentChange::Move));
-            changes.extend(protected.map(EnvironmentChange::Protect));
-            changes.extend(superseding.map(EnvironmentChange::Supersede));
-            changes.extend(broadcasting.map(EnvironmentChange::Broadcast));
-            changes.extend(locking.map(EnvironmentChange::LockByDeployment));
-            let before = app.project_named(&project).await?;
-            // All are judged before the first is recorded.
-            for change in &changes {
-                before.change_environment(&environment, change.clone())?;
-            }
-            if let Some(name) = secret {
-                let value = secret_input(from_file.as_deref(), "the secret")?;
-                app.set_secret(before.id, &environment, &name, &value, &actor).await?;
-                if let Some(note) = unmasked(value.expose_secret()) {
-                    output::hint(&format!("Note on {name}: {note}."));
-                }
-            }
-            for change in changes {
-                app.change_environment(before.id, &environment, change, &actor).await?;
-            }
-            show(app.project_named(&project).await?.environment_named(&environment)?, Format { json: false });
-        }
+        Command::Set(args) => show(&environment_set::run(&app, args, &actor).await?, Format { json: false }),
         Command::Unset { project, environment, names } => {
             let before = app.project_named(&project).await?;
             for name in &names {
@@ -320,29 +158,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 .await?;
             output::line(&format!("{environment} is now called {name}; messages posted before keep the old name."));
         }
-        Command::Allow { project, environment, deploy, lock, stop, administer, other_workspaces, guests } => {
-            let project = app.project_named(&project).await?;
-            let mut rights = project.environment_named(&environment)?.rights.clone();
-            let before = rights.clone();
-            for (given, of) in [(deploy, &mut rights.deploy), (lock, &mut rights.lock), (stop, &mut rights.stop)] {
-                if !given.is_empty() {
-                    *of = named(&app, &given).await?;
-                }
-            }
-            if !administer.is_empty() {
-                let everybody = "everybody can't administer an environment; name people, groups, or nobody";
-                rights.administer = named(&app, &administer).await?.context(everybody)?;
-            }
-            rights.other_workspaces = other_workspaces.unwrap_or(rights.other_workspaces);
-            rights.guests = guests.unwrap_or(rights.guests);
-            anyhow::ensure!(
-                rights != before,
-                "nothing changes; give --deploy, --lock, --stop, --administer, --other-workspaces or --guests"
-            );
-            app.change_environment(project.id, &environment, EnvironmentChange::Allow(rights), &actor).await?;
-            let project = app.project_named(&project.slug).await?;
-            who::show(&app, project.environment_named(&environment)?).await?;
-        }
+        Command::Allow(args) => environment_allow::run(&app, args, &actor).await?,
         Command::Lock { project, environment, terms } => {
             let project = app.project_named(&project).await?;
             let environment = project.environment_named(&environment)?;

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::output::{self, Format};
-use super::{environment, lock, operate, operator};
+use super::{lock, operate, operator, who};
 use crate::app::locks::Target;
 
 /// What is locked.
@@ -65,7 +65,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Administrators { who } => {
             let everybody = "everybody can't administer everything; name people, groups, or nobody";
-            let named = environment::named(&app, &who).await?.context(everybody)?;
+            let named = who::named(&app, &who).await?.context(everybody)?;
             let names: Vec<String> = named.iter().map(|who| output::safe(&who.name())).collect();
             app.appoint(named, &actor).await?;
             output::line(&match &names[..] {

@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Subcommand;
-use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::output::{self, Format};
-use super::{environment, lock, operate, operator};
+use super::secret_input::secret_input;
+use super::{environment, lock, operate, operator, project_set, project_token};
 use crate::app::locks::Target;
 use crate::domain::lock::Lockable;
 use crate::domain::names;
-use crate::domain::project::{Project, Unchecked};
+use crate::domain::project::Project;
 use crate::domain::settings::ProjectChange;
 
 /// Arguments of `project`.
@@ -50,47 +50,7 @@ enum Command {
         format: Format,
     },
     /// Change a project
-    Set {
-        /// The project's slug
-        project: String,
-        /// Another name
-        #[arg(long)]
-        name: Option<String>,
-        /// Another image, for presses from now on
-        #[arg(long)]
-        image: Option<String>,
-        /// Another Slack channel, for builds from now on
-        #[arg(long)]
-        channel: Option<String>,
-        /// How long deployments may run, 1 to 1440 minutes (60 unless set), for presses from now on
-        #[arg(long, value_name = "MINUTES")]
-        time_limit: Option<u32>,
-        /// How much of a deployment's output is kept, half from its beginning and half from its end: 1 to 64 MiB (16
-        /// unless set), for presses from now on
-        #[arg(long, value_name = "MIB")]
-        log_limit: Option<u32>,
-        /// How long a deployment may fail to start, while Docker can't do it, before it is given up: 1 to 1440 minutes
-        /// (10 unless set), for presses from now on
-        #[arg(long, value_name = "MINUTES")]
-        start_patience: Option<u32>,
-        /// How long a container may clean up between SIGTERM and SIGKILL: 1 to 600 seconds (10 unless set), for presses
-        /// from now on
-        #[arg(long, value_name = "SECONDS")]
-        stop_grace: Option<u32>,
-        /// For how many days what its deployments print is kept, or `forever`
-        #[arg(long, value_name = "DAYS", value_parser = days_kept)]
-        keep_output: Option<Kept>,
-        /// After how many hours whoever forgot a lock without an end is reminded of it, and how often from then on: 1 to 672
-        /// (24 unless set), or never
-        #[arg(long, value_name = "HOURS|never", value_parser = reminder)]
-        lock_reminder: Option<Reminder>,
-        /// What to do when the registry can't say whether a tag that moves (latest) has moved: fail (unless set), or
-        /// run the image at hand and say so
-        #[arg(long, value_name = "WHAT", value_enum)]
-        unchecked_image: Option<UncheckedImage>,
-        #[command(flatten)]
-        format: Format,
-    },
+    Set(project_set::Args),
     /// Which params builds may carry: only those that are listed; without a list, all that don't change how programs
     /// run
     Params {
@@ -137,56 +97,13 @@ enum Command {
     },
     /// Tokens for CI
     #[command(subcommand)]
-    Token(Token),
+    Token(project_token::Command),
     /// Credentials for pulling the deployment image
     #[command(subcommand)]
     Registry(Registry),
     /// Links to logs
     #[command(subcommand)]
     Links(Links),
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum UncheckedImage {
-    Fail,
-    Run,
-}
-
-impl From<UncheckedImage> for Unchecked {
-    fn from(image: UncheckedImage) -> Self {
-        match image {
-            UncheckedImage::Fail => Self::Fail,
-            UncheckedImage::Run => Self::Run,
-        }
-    }
-}
-
-#[derive(Debug, Subcommand)]
-enum Token {
-    /// Make a token; it is shown this once
-    New {
-        /// The project's slug
-        project: String,
-        /// What to call it
-        #[arg(long, default_value = "CI")]
-        label: String,
-        #[command(flatten)]
-        format: Format,
-    },
-    /// List the tokens
-    List {
-        /// The project's slug
-        project: String,
-        #[command(flatten)]
-        format: Format,
-    },
-    /// Stop accepting a token
-    Revoke {
-        /// The project's slug
-        project: String,
-        /// The token's label or id
-        token: String,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -258,43 +175,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             }
         }
         Command::Show { project, format } => show(&app.project_named(&project).await?, format),
-        Command::Set {
-            project,
-            name,
-            image,
-            channel,
-            time_limit,
-            log_limit,
-            start_patience,
-            stop_grace,
-            keep_output,
-            lock_reminder,
-            unchecked_image,
-            format,
-        } => {
-            let changes = [
-                name.map(ProjectChange::Rename),
-                image.map(ProjectChange::Image),
-                channel.map(ProjectChange::Channel),
-                time_limit.map(ProjectChange::TimeLimit),
-                log_limit.map(ProjectChange::LogLimit),
-                start_patience.map(ProjectChange::StartPatience),
-                stop_grace.map(ProjectChange::StopGrace),
-                keep_output.map(|Kept(days)| ProjectChange::OutputKept(days)),
-                lock_reminder.map(|Reminder(hours)| ProjectChange::LockReminder(hours)),
-                unchecked_image.map(|then| ProjectChange::UncheckedImage(then.into())),
-            ];
-            let changes: Vec<ProjectChange> = changes.into_iter().flatten().collect();
-            anyhow::ensure!(!changes.is_empty(), "nothing to change; coolops project set --help lists what there is");
-            let mut changed = app.project_named(&project).await?;
-            // All are judged before the first is recorded.
-            for change in &changes {
-                changed.change_settings(change.clone())?;
-            }
-            for change in changes {
-                changed = app.change_project(changed.id, change, &actor).await?;
-            }
-            show(&changed, format);
+        Command::Set(args) => {
+            let format = args.format;
+            show(&project_set::run(&app, args, &actor).await?, format);
         }
         Command::Params { project, params, any, none, format } => {
             let there = app.project_named(&project).await?;
@@ -334,40 +217,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             app.change_project(id(&project).await?, ProjectChange::Archive, &actor).await?;
             output::line(&format!("The project {project} is archived."));
         }
-        Command::Token(Token::New { project, label, format }) => {
-            let token = app.issue_token(id(&project).await?, &label, &actor).await?;
-            if format.json {
-                output::json(&json!({ "label": label, "token": token.expose_secret() }));
-            } else {
-                output::line(token.expose_secret());
-                output::hint(
-                    "This is the only time that the token is shown. Give it to CI as COOLOPS_PROJECT_API_TOKEN.",
-                );
-            }
-        }
-        Command::Token(Token::List { project, format }) => {
-            let tokens = app.project_named(&project).await?.tokens;
-            if format.json {
-                output::json(
-                    &tokens
-                        .iter()
-                        .map(|t| json!({ "id": t.id, "label": t.label, "revoked": t.revoked }))
-                        .collect::<Vec<_>>(),
-                );
-            } else {
-                let row = |t: &crate::domain::project::Token| {
-                    vec![t.label.clone(), if t.revoked { "revoked" } else { "valid" }.to_owned(), t.id.to_string()]
-                };
-                output::table(&["LABEL", "STATE", "ID"], &tokens.iter().map(row).collect::<Vec<_>>());
-            }
-        }
-        Command::Token(Token::Revoke { project, token }) => {
-            app.change_project(id(&project).await?, ProjectChange::RevokeToken(token.clone()), &actor).await?;
-            output::line(&format!("The token {token} is revoked."));
-        }
+        Command::Token(command) => project_token::run(&app, command, &actor).await?,
         Command::Registry(Registry::Set { project, registry, username, password_file }) => {
             let id = id(&project).await?;
-            let password = environment::secret_input(password_file.as_deref(), "the password")?;
+            let password = secret_input(password_file.as_deref(), "the password")?;
             app.set_registry(id, &registry, &username, &password, &actor).await?;
             output::line(&format!("The login for {registry} is set."));
         }
@@ -381,28 +234,6 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Hours, or never.
-#[derive(Debug, Clone, Copy)]
-struct Reminder(Option<u32>);
-
-fn reminder(text: &str) -> Result<Reminder, String> {
-    if text.eq_ignore_ascii_case("never") {
-        return Ok(Reminder(None));
-    }
-    text.parse().map(|hours| Reminder(Some(hours))).map_err(|_| "give hours, such as 24, or never".to_owned())
-}
-
-/// Days, or for ever.
-#[derive(Debug, Clone, Copy)]
-struct Kept(Option<u32>);
-
-fn days_kept(text: &str) -> Result<Kept, String> {
-    if text.eq_ignore_ascii_case("forever") {
-        return Ok(Kept(None));
-    }
-    text.parse().map(|days| Kept(Some(days))).map_err(|_| "give days, such as 90, or forever".to_owned())
 }
 
 fn params_words(p: &Project) -> String {
@@ -421,7 +252,7 @@ fn as_json(p: &Project) -> serde_json::Value {
         "start_patience_minutes": p.start_patience_minutes, "stop_grace_seconds": p.stop_grace_seconds, "unchecked_image": p.unchecked_image,
         "lock_reminder_hours": p.lock_reminder_hours, "lock": p.lock, "output_kept_days": p.output_kept_days, "hold": p.hold,
         "environments": p.open_environments().into_iter().map(environment::as_json).collect::<Vec<_>>(),
-        "tokens": p.tokens.iter().map(|t| json!({ "id": t.id, "label": t.label, "revoked": t.revoked })).collect::<Vec<_>>(),
+        "tokens": p.tokens.iter().map(project_token::as_json).collect::<Vec<_>>(),
         "registries": p.registries.iter().map(|r| json!({ "host": r.host, "username": r.username })).collect::<Vec<_>>(),
     })
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::operate;
 use super::output::{self, Format};
 use crate::app::App;
+use crate::domain::names;
 use crate::domain::project::Environment;
 use crate::domain::rights::{Right, Who};
 
@@ -85,4 +86,35 @@ async fn members(app: &App, who: &Who) -> Result<String> {
         Some(members) if members.is_empty() => "a group that is empty or gone: nobody".to_owned(),
         Some(members) => members.join(" "),
     })
+}
+
+/// Who is named by these words; nothing for everybody.
+pub(super) async fn named(app: &App, words: &[String]) -> Result<Option<Vec<Who>>> {
+    let words: Vec<&str> = words.iter().flat_map(|w| w.split(',')).map(str::trim).filter(|w| !w.is_empty()).collect();
+    match words[..] {
+        ["everybody"] => return Ok(None),
+        ["nobody"] => return Ok(Some(vec![])),
+        _ => {}
+    }
+    let mut all = Vec::new();
+    for word in words {
+        let is_id = |first: &[char]| {
+            word.starts_with(first)
+                && (9..=21).contains(&word.len())
+                && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+        };
+        let who = match word.strip_prefix('@') {
+            Some(handle) => app.group_called(handle).await.map_err(anyhow::Error::msg)?,
+            None if is_id(&['U', 'W']) => app.person_named(word).await,
+            None if is_id(&['S']) => Who::Group { id: word.to_owned(), handle: None },
+            None => anyhow::bail!(
+                "\"{}\" is nobody; give @group, Slack's id of a person (U…) or of a group (S…), everybody, or nobody",
+                names::printable(word)
+            ),
+        };
+        if !all.contains(&who) {
+            all.push(who);
+        }
+    }
+    Ok(Some(all))
 }
