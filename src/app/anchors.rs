@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::checkpoints::{Evidence, Found};
+use super::evidence::{Evidence, Found};
 use super::finding::{Finding, Kind};
 use crate::proof::chain::Hash;
 use crate::proof::checkpoint::{Fork, Opened};

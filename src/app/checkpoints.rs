@@ -9,15 +9,9 @@ use std::time::{Duration, Instant};
 use super::App;
 use super::witnesses::{Witness, Witnessing};
 use crate::places::{self, Kept, NEWEST, Place, PlaceError};
-use crate::proof::chain::{self, Hash};
-use crate::proof::checkpoint::{self, Fork, LogKey, NotBelieved, Opened, PublicKey};
-use crate::proof::exported::Exported;
-use crate::proof::statement::Statement;
-use crate::proof::tree::{self, Growing, NoProof, TILE, Tiles};
+use crate::proof::checkpoint::{self, Fork, LogKey, Opened, PublicKey};
 use crate::store::Store;
 use crate::store::checkpoints::{PlaceState, SIGNING, Signed};
-use crate::store::copy_out::Row;
-use crate::store::history::Entry;
 
 /// What checkpoints are made and kept with.
 #[derive(Debug, Clone, Default)]
@@ -65,44 +59,12 @@ pub enum NoCheckpoint {
     Database(#[from] sqlx::Error),
 }
 
-/// Why there is no proof.
-#[derive(Debug, thiserror::Error)]
-pub enum NotProvable {
-    /// No checkpoint covers the event yet.
-    #[error(
-        "event {position} is not covered by a checkpoint yet: the newest covers {size} events; one is made every minute in which something happened"
-    )]
-    NotYet {
-        /// Where the event stands.
-        position: i64,
-        /// How far the newest checkpoint goes.
-        size: u64,
-    },
-    /// What is there does not fit together.
-    #[error(transparent)]
-    NoCheckpoint(#[from] NoCheckpoint),
-}
-
-impl From<sqlx::Error> for NotProvable {
-    fn from(error: sqlx::Error) -> Self {
-        Self::NoCheckpoint(error.into())
-    }
-}
-
 /// Checkpoints that are looked through for one that was signed, or that enough witnesses cosigned, the newest first.
-const PROVABLE: i64 = 60;
+pub(super) const PROVABLE: i64 = 60;
 /// Checkpoints that a place is sent in one round, beside the newest.
 const CATCH_UP: i64 = 200;
 /// How long it may take in one round to send a place what it lacks.
 const ROUND: Duration = Duration::from_secs(20);
-
-/// The leaf of a row, and the link that it makes; nothing when it is not as it was written.
-pub(super) fn leaf_of(row: &Row<'_>, previous: &Hash) -> Option<(Hash, Hash)> {
-    let item = chain::item_hash(&row.header, &chain::body_hash(row.payload.as_bytes()));
-    let entry = chain::entry(row.position, row.micros_since_2000, &item);
-    let link = chain::link(previous, &entry);
-    (row.chain_hash == link).then(|| (tree::leaf(&entry), link))
-}
 
 /// The newest checkpoint that a database knows, of those that are believed. A row that its own note does not bear out is none:
 /// whoever may write rows may write anything.
@@ -128,12 +90,12 @@ fn is_borne_out(signed: &Signed, believed: &[PublicKey]) -> bool {
 }
 
 /// Up to which checkpoint a place had all of them.
-fn kept_up_to(states: &[PlaceState], place: &Place) -> i64 {
+pub(super) fn kept_up_to(states: &[PlaceState], place: &Place) -> i64 {
     states.iter().find(|state| state.place == place.name()).map_or(0, |state| state.kept)
 }
 
 /// The checkpoints that a place had and lacks now. What is called the newest there is a copy, and stands for none.
-fn missing(signed: &[Signed], kept: &[Kept], up_to: i64) -> Vec<Signed> {
+pub(super) fn missing(signed: &[Signed], kept: &[Kept], up_to: i64) -> Vec<Signed> {
     let there: HashSet<&str> = kept.iter().filter(|kept| kept.file != NEWEST).map(|kept| kept.note.as_str()).collect();
     signed.iter().filter(|signed| signed.n <= up_to && !there.contains(signed.note.as_str())).cloned().collect()
 }
@@ -279,7 +241,7 @@ impl App {
 
     /// Whether a checkpoint is of this log. The tiles are only remembered: before anybody is blamed, they are made again
     /// from the events.
-    async fn fits(&self, kept: &Opened) -> Result<bool, NoCheckpoint> {
+    pub(super) async fn fits(&self, kept: &Opened) -> Result<bool, NoCheckpoint> {
         let (head, _) = self.store.log().head().await?;
         if i64::try_from(kept.size).is_ok_and(|size| size > head) {
             return Ok(false);
@@ -331,72 +293,6 @@ impl App {
     /// When the database does not answer.
     pub async fn newest_signed(&self) -> Result<Option<Signed>, sqlx::Error> {
         newest_signed(&self.store, &self.keeping.believed).await
-    }
-
-    /// Makes the hashes of tiles that have become whole, from the events; tells how many events there are. The chain is
-    /// checked on the way.
-    async fn grow_tiles(&self) -> Result<u64, NoCheckpoint> {
-        let whole = self.store.checkpoints().tiles().await?.len() as u64;
-        let (mut after, mut previous) = (whole * TILE, chain::genesis());
-        if after > 0 {
-            let last = self.store.history().at(i64::try_from(after).unwrap_or(i64::MAX)).await?;
-            match last.and_then(|last| last.chain_hash.try_into().ok()) {
-                Some(link) => previous = link,
-                // The log is shorter than what is remembered of it.
-                None => {
-                    self.store.checkpoints().forget_tiles().await?;
-                    after = 0;
-                }
-            }
-        }
-        let (mut tile, mut made, mut size, mut broken) = (Growing::default(), Vec::new(), after, None);
-        let first = after / TILE;
-        self.store
-            .log()
-            .scan(i64::try_from(after).unwrap_or(i64::MAX), |row| {
-                let Some((leaf, link)) = leaf_of(row, &previous).filter(|_| row.position == size as i64 + 1) else {
-                    broken = Some(size + 1);
-                    return false;
-                };
-                previous = link;
-                size += 1;
-                tile.leaf(leaf);
-                if tile.size() == TILE {
-                    made.push(tile.root());
-                    tile = Growing::default();
-                }
-                true
-            })
-            .await?;
-        if let Some(position) = broken {
-            return Err(NoCheckpoint::Tampered(format!("event {position} is not as it was written")));
-        }
-        if !made.is_empty() {
-            self.store.checkpoints().keep_tiles(first, &made).await?;
-        }
-        Ok(size)
-    }
-
-    /// The root of the first `size` events.
-    async fn root(&self, size: u64) -> Result<Hash, NoCheckpoint> {
-        self.of_tree(|tiles| tiles.root(size)).await
-    }
-
-    /// What a tree tells, with the leaves that it needs for it.
-    pub(super) async fn of_tree<T>(&self, ask: impl Fn(&Tiles) -> Result<T, NoProof>) -> Result<T, NoCheckpoint> {
-        let mut tiles = Tiles { whole: self.store.checkpoints().tiles().await?, ..Tiles::default() };
-        loop {
-            match ask(&tiles) {
-                Ok(told) => return Ok(told),
-                Err(NoProof::Needs(needed)) if needed.iter().any(|n| !tiles.leaves.contains_key(n)) => {
-                    for n in needed {
-                        let events = self.store.checkpoints().tile(n).await?;
-                        tiles.leaves.insert(n, events.iter().map(|event| tree::leaf(&event.chained())).collect());
-                    }
-                }
-                Err(e) => return Err(NoCheckpoint::Tampered(format!("the log's tree can't be made: {e}"))),
-            }
-        }
     }
 
     /// Sends a place what it lacks: what was decided while it was away, or before there was such a place, and the newest
@@ -486,144 +382,5 @@ impl App {
             Some((file, signed.note.clone()))
         };
         signed.iter().filter_map(note).collect()
-    }
-
-    /// A proof that an event stands in the log of the newest checkpoint.
-    ///
-    /// # Errors
-    /// See [`NotProvable`].
-    pub async fn prove(&self, event: &Entry) -> Result<Statement, NotProvable> {
-        self.keeping.believed.first().ok_or(NoCheckpoint::NoKey)?;
-        let position = u64::try_from(event.position).unwrap_or(0);
-        let (mut provable, mut is_tampered) = (None, None);
-        for signed in self.store.checkpoints().covering(event.position, PROVABLE).await? {
-            let Ok(opened) = checkpoint::open(&signed.note, &self.keeping.believed) else { continue };
-            // One of a history that was given up proves nothing here.
-            if !self.fits(&opened).await? {
-                is_tampered = Some(opened.size);
-                continue;
-            }
-            let note = self.cosigned_note(&signed).await?;
-            let enough = self.keeping.cosigned(&note) >= self.keeping.threshold;
-            if provable.is_none() || enough {
-                provable = Some((opened, note));
-            }
-            if enough {
-                break;
-            }
-        }
-        let Some((opened, note)) = provable else {
-            if let Some(size) = is_tampered {
-                let why = format!("the first {size} events are not those that were signed");
-                return Err(NoCheckpoint::Tampered(why).into());
-            }
-            let size = self.newest_signed().await?.map_or(0, |signed| signed.size);
-            return Err(NotProvable::NotYet { position: event.position, size });
-        };
-        let inclusion = self.of_tree(|tiles| tiles.inclusion(opened.size, position - 1)).await?;
-        let previous = match event.position {
-            1 => chain::genesis().to_vec(),
-            position => {
-                self.store.history().at(position - 1).await?.map(|before| before.chain_hash).unwrap_or_default()
-            }
-        };
-        let hashes = (&event.body_hash[..], &previous[..], &event.chain_hash[..]);
-        let exported =
-            Exported::new(event.position, event.micros_since_2000(), &event.header(), &event.payload, hashes);
-        let proof = Statement::new(exported.into_owned(), &inclusion, &note);
-        // Nobody is given one that does not hold.
-        match proof.check(&self.keeping.believed) {
-            Ok(_) => Ok(proof),
-            Err(e) => Err(NoCheckpoint::Tampered(format!("event {}: {e}", event.position)).into()),
-        }
-    }
-}
-
-/// A checkpoint that is kept somewhere, and what it is worth.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// Where: a place and a file, or this database.
-    pub at: String,
-    /// Whether it is kept outside.
-    pub outside: bool,
-    /// How many events it says it covers, believed or not.
-    pub claims: Option<i64>,
-    /// What it covers, or why it is not believed.
-    pub opened: Result<Opened, NotBelieved>,
-}
-
-/// Everything that is kept: checkpoints, decisions, and what is wrong with the places.
-#[derive(Debug, Default)]
-pub struct Evidence {
-    /// Checkpoints.
-    pub found: Vec<Found>,
-    /// Histories that were given up.
-    pub forks: Vec<Fork>,
-    /// Places that can't be read, or lack what was kept there: how many events that covered.
-    pub problems: Vec<(Option<i64>, String)>,
-    /// That too few witnesses cosigned the newest checkpoint outside.
-    pub uncosigned: Option<String>,
-}
-
-impl App {
-    /// Everything that is kept outside and in this database.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub(super) async fn evidence(&self) -> Result<Evidence, sqlx::Error> {
-        let believed = &self.keeping.believed;
-        let mut evidence = Evidence::default();
-        if believed.is_empty() {
-            return Ok(evidence);
-        }
-        let mut cosigned = None;
-        let signed = self.store.checkpoints().after(0, i64::MAX).await?;
-        let states = self.store.checkpoints().places().await?;
-        for place in &self.keeping.places {
-            let (kept, forks) = match (place.all().await, place.forks().await) {
-                (Ok(kept), Ok(forks)) => (kept, forks),
-                (Err(e), _) | (_, Err(e)) => {
-                    evidence.problems.push((None, format!("{} can't be read: {e}", place.name())));
-                    continue;
-                }
-            };
-            evidence.forks.extend(forks.iter().filter_map(|fork| checkpoint::open_fork(&fork.note, believed)));
-            if let [first, more @ ..] = &missing(&signed, &kept, kept_up_to(&states, place))[..] {
-                let more = more.len();
-                let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-                let (place, size) = (place.name(), first.size);
-                let said = format!("{place} lacks the checkpoint of {size} events, which was kept there{more}");
-                evidence.problems.push((i64::try_from(size).ok(), said));
-            }
-            for newest in kept.iter().filter(|kept| kept.file == NEWEST) {
-                let opened = checkpoint::open(&newest.note, believed).ok();
-                // Of those that are as new, the one that more cosigned.
-                cosigned = cosigned.max(opened.map(|opened| (opened.size, self.keeping.cosigned(&newest.note))));
-            }
-            for kept in kept {
-                let at = format!("{}, {}", place.name(), kept.file);
-                let claims = checkpoint::claimed(&kept.note);
-                evidence.found.push(Found {
-                    at,
-                    outside: true,
-                    claims,
-                    opened: checkpoint::open(&kept.note, believed),
-                });
-            }
-        }
-        let by = cosigned.map_or(0, |(_, by)| by);
-        let is_signed = evidence.found.iter().any(|found| found.opened.is_ok()) || !signed.is_empty();
-        if by < self.keeping.threshold && is_signed && !self.keeping.places.is_empty() {
-            let wanted = self.keeping.threshold;
-            evidence.uncosigned = Some(format!(
-                "the newest checkpoint outside is cosigned by {by} of the {wanted} witnesses that have to; coolops doctor says why"
-            ));
-        }
-        for signed in signed {
-            let at = format!("this database, the checkpoint of {} events", signed.size);
-            let claims = i64::try_from(signed.size).ok();
-            evidence.found.push(Found { at, outside: false, claims, opened: checkpoint::open(&signed.note, believed) });
-        }
-        Ok(evidence)
     }
 }

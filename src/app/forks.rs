@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::checkpoints::leaf_of;
+use super::tiles::leaf_of;
 use super::{App, CommandError};
 use crate::domain::event::{Actor, Event, InstallationEvent};
 use crate::domain::fork_events::ForkDecided;

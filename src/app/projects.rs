@@ -1,7 +1,6 @@
 //! Somebody sets up a project from the command line.
 
 use secrecy::{ExposeSecret, SecretString};
-use uuid::Uuid;
 
 use super::ci::ci_place;
 use super::{ATTEMPTS, App, CommandError, new_event_id, new_id, record, too_busy};
@@ -11,13 +10,10 @@ use crate::domain::ids::*;
 use crate::domain::names::{self, ImageRef, Invalid};
 use crate::domain::project::*;
 use crate::domain::settings::{EnvironmentChange, ProjectChange, create, registry_host};
-use crate::keys::{self, KeyError, SealedValue};
+use crate::keys::{self, KeyError};
 use crate::projections::rows;
 use crate::store::append::Append;
 use crate::store::directory::Seen;
-use crate::store::log::ReadError;
-use crate::store::secrets::Sealed;
-use crate::telemetry::causes;
 
 type Refused = CommandError<ProjectRefusal>;
 
@@ -338,18 +334,6 @@ impl App {
         Ok(changed)
     }
 
-    /// Keeps a value under the first free version.
-    async fn keep(&self, owner: Uuid, name: &str, from: i32, value: &SecretString) -> Result<SecretRef, sqlx::Error> {
-        let mut version = from;
-        loop {
-            let SealedValue { key_id, nonce, ciphertext } = self.keys.seal(&place(owner, name, version), value);
-            if self.store.secrets().keep(owner, name, version, &Sealed { key_id, nonce, ciphertext }).await? {
-                return Ok(SecretRef { version, fingerprint: self.keys.fingerprint(value) });
-            }
-            version += 1;
-        }
-    }
-
     /// The login of a project for the registry that an image comes from, where it has one.
     ///
     /// # Errors
@@ -364,97 +348,11 @@ impl App {
         let password = self.secret(project.id.0, &registry_place(&registry.host), &registry.secret).await?;
         Ok(Some((registry.clone(), password)))
     }
-
-    /// The value of a secret.
-    ///
-    /// # Errors
-    /// The database's, or that the value can't be opened or was erased.
-    pub async fn secret(
-        &self,
-        owner: Uuid,
-        name: &str,
-        secret: &SecretRef,
-    ) -> Result<Result<SecretString, KeyError>, sqlx::Error> {
-        let sealed = self.store.secrets().get(owner, name, secret.version).await?;
-        Ok(match sealed {
-            Some(Sealed { key_id, nonce, ciphertext }) => {
-                self.keys.open(&place(owner, name, secret.version), &SealedValue { key_id, nonce, ciphertext })
-            }
-            None => Err(KeyError::Damaged),
-        })
-    }
-}
-
-impl App {
-    /// Every value of an environment that a container of it may have, whatever became of it since; or the name of one
-    /// that can't be opened: without it, output can't be masked.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn secrets_to_mask(
-        &self,
-        environment: EnvironmentId,
-    ) -> Result<Result<Vec<SecretString>, String>, sqlx::Error> {
-        let kept = self.store.secrets().of(environment.0).await?;
-        let open = |(name, version, sealed): (String, i32, Sealed)| {
-            let Sealed { key_id, nonce, ciphertext } = sealed;
-            self.keys
-                .open(&place(environment.0, &name, version), &SealedValue { key_id, nonce, ciphertext })
-                .map_err(|_| name)
-        };
-        Ok(kept.into_iter().map(open).collect())
-    }
-
-    /// Erases what was replaced while a deployment was open there, once none is; of what was archived, everything.
-    ///
-    /// # Errors
-    /// When the database does not answer, or an event can't be read.
-    pub async fn erase_superseded(&self, project: ProjectId, environment: EnvironmentId) -> Result<(), ReadError> {
-        let Some(Seen { value: project, .. }) = self.project_of_log(project).await? else { return Ok(()) };
-        if project.archived(environment).is_some() {
-            self.store.secrets().erase_all(environment.0).await?;
-            if project.archived {
-                self.store.secrets().erase_all(project.id.0).await?;
-            }
-            return Ok(());
-        }
-        let secrets = project.environment(environment).into_iter().flat_map(Environment::secrets);
-        let (names, versions): (Vec<_>, Vec<_>) =
-            secrets.map(|(name, secret)| (name.to_owned(), secret.version)).unzip();
-        self.store.secrets().erase_superseded(environment.0, &names, &versions).await?;
-        Ok(())
-    }
-
-    /// Erases what was kept for places that are archived: a value may have been on its way when that happened.
-    ///
-    /// # Errors
-    /// When the database does not answer. A project of which an event can't be read is in no other one's way.
-    pub async fn erase_archived(&self) -> Result<(), sqlx::Error> {
-        for project in self.store.directory().projects().await? {
-            for environment in project.environments.iter().filter(|e| e.archived || project.archived) {
-                match self.erase_superseded(project.id, environment.id).await {
-                    Ok(()) => {}
-                    Err(ReadError::Database(e)) => return Err(e),
-                    Err(e) => {
-                        tracing::warn!(project.id = %project.id, error = causes(&e), "what was kept of secrets stays");
-                    }
-                }
-            }
-            if project.archived {
-                self.store.secrets().erase_all(project.id.0).await?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The name that a registry's password is kept under.
 fn registry_place(registry: &str) -> String {
     format!("registry {registry}")
-}
-
-fn place(owner: Uuid, name: &str, version: i32) -> String {
-    format!("{owner}/{name}/{version}")
 }
 
 fn check_secret(name: &str, value: &SecretString) -> Result<(), Invalid> {

@@ -3,17 +3,7 @@
 use uuid::Uuid;
 
 use super::Store;
-
-/// An encrypted value.
-#[derive(Debug, Clone)]
-pub struct Sealed {
-    /// Which master key it is under.
-    pub key_id: String,
-    /// AES-GCM nonce.
-    pub nonce: Vec<u8>,
-    /// Ciphertext and tag.
-    pub ciphertext: Vec<u8>,
-}
+use crate::keys::SealedValue;
 
 /// Encrypted values, and their erasure.
 #[derive(Clone, Copy)]
@@ -31,7 +21,7 @@ impl Secrets<'_> {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn keep(self, owner: Uuid, name: &str, version: i32, sealed: &Sealed) -> Result<bool, sqlx::Error> {
+    pub async fn keep(self, owner: Uuid, name: &str, version: i32, sealed: &SealedValue) -> Result<bool, sqlx::Error> {
         sqlx::query!(
             "insert into secret_value (owner, name, version, key_id, nonce, ciphertext) values ($1, $2, $3, $4, $5, $6)
              on conflict (owner, name, version) do nothing",
@@ -51,9 +41,9 @@ impl Secrets<'_> {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn get(self, owner: Uuid, name: &str, version: i32) -> Result<Option<Sealed>, sqlx::Error> {
+    pub async fn get(self, owner: Uuid, name: &str, version: i32) -> Result<Option<SealedValue>, sqlx::Error> {
         sqlx::query_as!(
-            Sealed,
+            SealedValue,
             "select key_id, nonce, ciphertext from secret_value where owner = $1 and name = $2 and version = $3",
             owner,
             name,
@@ -68,12 +58,12 @@ impl Secrets<'_> {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn of(self, owner: Uuid) -> Result<Vec<(String, i32, Sealed)>, sqlx::Error> {
+    pub async fn of(self, owner: Uuid) -> Result<Vec<(String, i32, SealedValue)>, sqlx::Error> {
         let rows =
             sqlx::query!("select name, version, key_id, nonce, ciphertext from secret_value where owner = $1", owner);
         let sealed = rows.fetch_all(&self.0.pool).await?.into_iter();
         Ok(sealed
-            .map(|r| (r.name, r.version, Sealed { key_id: r.key_id, nonce: r.nonce, ciphertext: r.ciphertext }))
+            .map(|r| (r.name, r.version, SealedValue { key_id: r.key_id, nonce: r.nonce, ciphertext: r.ciphertext }))
             .collect())
     }
 
