@@ -180,6 +180,10 @@ impl App {
         if old > size {
             return Err(NotCosigned::OldIsLarger { old, size });
         }
+        // None that can be kept: no log has as many events.
+        if i64::try_from(size).is_err() {
+            return Err(NotCosigned::Malformed);
+        }
         let witnesses = self.store.witnesses();
         let before = witnesses.of_log(origin).await?;
         let at = before.as_ref().map_or(0, |before| before.size);

@@ -7,8 +7,8 @@ use crate::domain::state::State;
 
 /// The functions that record, seal, erase and refuse: the SHA-256 of each as [`Store::unguarded`] reads it. `coolops_now` is not
 /// among them: who can replace that can set the machine's clock as well, and times never go back.
-const FUNCTIONS: [(&str, &str); 11] = [
-    ("append_batch", "6d5a14bdb7e79aca9a315ed5fc83e48cbd066de88759d0fe5cc3e5a29b1fa782"),
+const FUNCTIONS: [(&str, &str); 12] = [
+    ("append_batch", "6706cf7a511a63386edbeaffcf96841935c15f333f05a99cc5429ea73e3fd71c"),
     ("append_log_chunk", "dc4881319b258bd1aae0285e52e9fe830669f462eda782dc5dd7c62c7e52b679"),
     ("close_log", "52ee5aeed66700a38296d33807eb0ac7db4ad435ae603f7ab24c860b01330507"),
     ("erase_output", "bd4905c09e77a9fa7c2598fe1d34500953a9a64392633799888959c61c9918a9"),
@@ -19,6 +19,43 @@ const FUNCTIONS: [(&str, &str); 11] = [
     ("item_hash", "2241a72d4b31bf0ca24d69d0b8cb77ff0cc4343ed58758741500c56709efbb6b"),
     ("keep_clock", "044bc0a9b6f014742fae1acf27fcb223583376ec70a067b2dd99697af5304e3c"),
     ("keep_output", "87e1077f8b72f4ea1b1cc18995835ff5cf6ed0f8bfb859baf75fab2bea462ee6"),
+    ("keep_witnessed", "d0f5666fda29bba79939adb7949d61ef44b25b90c04079cc0751decee2c643d6"),
+];
+
+/// Our tables.
+const TABLES: [&str; 32] = [
+    "event",
+    "log_chunk",
+    "event_head",
+    "event_type",
+    "project",
+    "token",
+    "build",
+    "deployment",
+    "boundary",
+    "snapshot",
+    "job",
+    "secret_value",
+    "subject_key",
+    "slack_message",
+    "slack_report",
+    "slack_sent",
+    "slack_stray",
+    "slack_report_stray",
+    "slack_person",
+    "rate_bucket",
+    "worker",
+    "clock",
+    "ci_delivery",
+    "ci_refusal",
+    "log_tail",
+    "log_begun",
+    "checkpoint",
+    "checkpoint_place",
+    "tree_tile",
+    "witness",
+    "cosignature",
+    "witnessed",
 ];
 
 impl Store {
@@ -30,8 +67,40 @@ impl Store {
     pub async fn unguarded(&self) -> Result<Vec<String>, sqlx::Error> {
         let mut said = self.altered_functions().await?;
         said.extend(self.altered_triggers().await?);
+        said.extend(self.altered_tables().await?);
         said.extend(self.given_rights().await?);
         Ok(said)
+    }
+
+    /// The tables that are not what they were made: something else under their name, which may show one thing to one and another
+    /// thing to another; and what keeps two deployments out of one environment.
+    async fn altered_tables(&self) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"with ours as (select c.* from pg_class c where c.relnamespace = 'public'::regnamespace and c.relname = any($1))
+               select format('%s is not a plain table any more: what it shows may depend on who asks; restore it from a dump', o.relname) as "said!"
+                 from ours o where o.relkind <> 'r' or o.relrowsecurity or exists (select from pg_inherits i where i.inhparent = o.oid or i.inhrelid = o.oid)
+                                or exists (select from pg_rewrite r where r.ev_class = o.oid)
+               union all
+               select format('the table %s is not logged: a crash empties it; alter table %s set logged', o.relname, o.relname)
+                 from ours o where o.relpersistence <> 'p' and o.relname not in ('log_tail', 'log_begun')
+               union all
+               select format('the trigger %s on %s is none of ours: it can change or swallow what is written there; drop it', t.tgname, o.relname)
+                 from pg_trigger t join ours o on o.oid = t.tgrelid
+                where not t.tgisinternal and o.relname not in ('event', 'log_chunk', 'event_head', 'slack_report', 'checkpoint', 'checkpoint_place', 'witnessed')
+               union all
+               select 'nothing keeps two deployments out of one environment: the index deployment_one_per_environment is gone or another one; restore it from a dump of the schema'
+                where not exists (select from pg_index i join pg_class c on c.oid = i.indexrelid
+                                   where c.relname = 'deployment_one_per_environment' and i.indisvalid and i.indisunique
+                                     and pg_get_indexdef(c.oid) = 'CREATE UNIQUE INDEX deployment_one_per_environment ON public.deployment USING btree (environment_id) WHERE holds')
+               union all
+               select format('the column %s of deployment is not made of its state any more; restore it from a dump of the schema', n)
+                 from unnest(array['holds', 'is_open', 'is_worked_on', 'has_not_begun']) n
+                where not exists (select from pg_attribute a where a.attrelid = 'public.deployment'::regclass and a.attname = n and a.attgenerated = 's')
+               order by 1"#,
+            &TABLES.map(str::to_owned)
+        )
+        .fetch_all(&self.pool)
+        .await
     }
 
     /// The functions that are gone, and those of the same names that no migration made: another body, or other arguments,
@@ -85,10 +154,11 @@ impl Store {
             // One before an update of a report, 19, has a condition, and is not needed while rows are copied.
             r#"with guarded as (select oid, relname from pg_class
                                 where oid in ('public.event'::regclass, 'public.log_chunk'::regclass, 'public.event_head'::regclass, 'public.slack_report'::regclass,
-                                             'public.checkpoint'::regclass, 'public.checkpoint_place'::regclass)),
+                                             'public.checkpoint'::regclass, 'public.checkpoint_place'::regclass, 'public.witnessed'::regclass)),
                  ours (relation, name, function, fires, enabled) as (values
                    ('event', 'event_is_append_only', 'forbid_change', 27, 'A'), ('event', 'event_is_never_truncated', 'forbid_change', 34, 'A'),
                    ('log_chunk', 'log_chunk_is_append_only', 'keep_output', 27, 'A'), ('log_chunk', 'log_chunk_is_never_truncated', 'forbid_change', 34, 'A'),
+                   ('witnessed', 'witnessed_only_grows', 'keep_witnessed', 19, 'A'),
                    ('slack_report', 'slack_report_text', 'forget_report_text', 19, 'O')),
                  there as (select g.relname, t.tgname, o.name is not null and t.tgtype = o.fires and t.tgenabled = o.enabled::"char" and t.tgattr = ''
                                     and (t.tgqual is null or o.relation = 'slack_report')
@@ -102,13 +172,13 @@ impl Store {
                  from there t where not t.is_ours
                union all
                select format('the rule %s on %s is none of ours: it can change or swallow what is recorded; drop it', r.rulename, g.relname)
-                 from pg_rewrite r join guarded g on g.oid = r.ev_class
+                 from pg_rewrite r join guarded g on g.oid = r.ev_class where r.ev_type <> '1'
                union all
                select format('the constraint %s is gone or another one: the database takes what can''t be; restore it from a dump of the schema', wanted.name)
                  from (values ('event', 'event_pkey', 'PRIMARY KEY ("position")'), ('event', 'event_event_id_key', 'UNIQUE (event_id)'),
                          ('event', 'event_stream_id_stream_version_key', 'UNIQUE (stream_id, stream_version)'), ('event_head', 'event_head_pkey', 'PRIMARY KEY (id)'),
                          ('log_chunk', 'log_chunk_pkey', 'PRIMARY KEY (deployment_id, chunk_no)'),
-                         ('event', 'event_recorded_at_is_a_time', null), ('event_head', 'event_head_last_at_is_a_time', null)) wanted (relation, name, says)
+                         ('event', 'event_recorded_at_is_a_time', null), ('checkpoint', 'checkpoint_signed_at_is_a_time', null), ('event_head', 'event_head_last_at_is_a_time', null)) wanted (relation, name, says)
                 where not exists (select from pg_constraint c join guarded g on g.oid = c.conrelid
                                    where g.relname = wanted.relation and c.conname = wanted.name
                                      -- What a check says is printed with the time zone of whoever asks.
@@ -124,11 +194,7 @@ impl Store {
         sqlx::query_scalar!(
             r#"with roles as (select public.coolops_app_role() as app, public.coolops_reader_role() as reader),
                     ours as (select oid, relname, relacl, relowner from pg_class
-                              where relnamespace = 'public'::regnamespace
-                                and relname in ('event', 'log_chunk', 'event_head', 'event_type', 'project', 'token', 'build', 'deployment', 'boundary', 'snapshot', 'job',
-                                  'secret_value', 'subject_key', 'slack_message', 'slack_report', 'slack_sent', 'slack_stray', 'slack_report_stray', 'slack_person', 'rate_bucket',
-                                  'worker', 'clock', 'ci_delivery', 'ci_refusal', 'log_tail', 'log_begun', 'checkpoint', 'checkpoint_place', 'tree_tile',
-                                  'witness', 'cosignature', 'witnessed')),
+                              where relnamespace = 'public'::regnamespace and relname = any($1)),
                  acls as (select relname, relowner, relacl as acl from ours where relacl is not null
                           union all select o.relname, o.relowner, a.attacl from ours o join pg_attribute a on a.attrelid = o.oid where a.attacl is not null),
                  granted as (select a.relname, g.grantee, string_agg(distinct g.privilege_type, ', ' order by g.privilege_type) as what,
@@ -150,9 +216,12 @@ impl Store {
                   -- A copy under another name has the role of its first name as well, which may not even connect to it.
                   and g.grantee <> p.proowner and coalesce(r.rolname, '') !~ '^coolops_app_'
                union all
-               select format('the role that reads the views is a member of %s; revoke that', granted.rolname)
+               select format('%s is a member of %s; revoke that', case when member.rolname = roles.reader then 'the role that reads the views' else format('the role %s', member.rolname) end, granted.rolname)
                  from pg_auth_members m join pg_roles member on member.oid = m.member join pg_roles granted on granted.oid = m.roleid cross join roles
-                where member.rolname = roles.reader
+                where member.rolname in (roles.reader, roles.app)
+               union all
+               select format('the role %s may do more than use tables; alter role %s nosuperuser nobypassrls nocreaterole noreplication', r.rolname, r.rolname)
+                 from pg_roles r join roles on r.rolname in (roles.reader, roles.app) where r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolreplication
                union all
                select format('%s belongs to %s, and event to %s: whoever owns it may do anything with it; give it back', o.name, o.owner::regrole, e.relowner::regrole)
                  from pg_class e join (select relname::text as name, relowner as owner from ours
@@ -163,8 +232,9 @@ impl Store {
                select format('the function %s is not as coolops migrate makes it; run coolops migrate', f.name)
                  from (values ('coolops_app_role', 'coolops_app_'), ('coolops_reader_role', 'coolops_reader_')) f(name, role)
                 where not exists (select from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname = f.name and p.pronargs = 0
-                                   and p.prosrc ~ ('^select +E?''' || f.role || '.+''::text$'))
-               order by 1"#
+                                   and p.prosrc ~ ('^select +E?''' || f.role || '[^'']+''::text$'))
+               order by 1"#,
+            &TABLES.map(str::to_owned)
         )
         .fetch_all(&self.pool)
         .await

@@ -148,7 +148,8 @@ pub fn address(options: &PgConnectOptions) -> String {
 pub fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
     let options = PgConnectOptions::from_str(url).map_err(|e| OpenError::Url(cause(&e)))?;
     // What somebody puts into a schema before ours, as one that is called like the role, is not called instead.
-    let path = [("search_path", "public")];
+    // Named last, a temporary table hides none of ours.
+    let path = [("search_path", "public,pg_temp")];
     Ok(options.application_name("coolops").options(path).disable_statement_logging())
 }
 

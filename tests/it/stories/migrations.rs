@@ -46,6 +46,9 @@ const RELEASED: &[(&str, &str)] = &[
     ("20261128110100", "91dcc2340ca8cd35"),
     ("20261128110200", "752c1d263949249a"),
     ("20261128110300", "0233dc857ff2b4d6"),
+    ("20261128120000", "4a00d9e9b1faca4d"),
+    ("20261128120100", "d8f77550c0c4a04c"),
+    ("20261128120200", "3a41b1a4ed2c588b"),
 ];
 
 #[test]
@@ -65,7 +68,7 @@ fn the_functions_that_a_fresh_database_has_are_those_that_verify_knows() {
         assert_eq!(
             s.database.text(functions).await,
             "append_batch append_log_chunk close_log coolops_app_role coolops_now coolops_reader_role erase_output forbid_change forget_report_text \
-             holds holds_environment item_hash keep_clock keep_output",
+             holds holds_environment item_hash keep_clock keep_output keep_witnessed",
             "a new one is looked at by store/guards.rs"
         );
     });

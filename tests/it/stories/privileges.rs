@@ -301,7 +301,7 @@ fn an_event_of_a_newer_program_halts_what_it_is_about_and_nothing_else() {
         plants(s, "project_renamed", web, r#"{"v":2,"kind":"robot","id":"7"}"#, whole).await;
         for command in [&["at", "0s"][..], &["history", "--settings"]] {
             let (code, told, said) = s.coolops(command);
-            assert!(code == 0 && told.contains("Staging"), "{command:?}: {told}{said}");
+            assert!(code == 1 && told.contains("Staging"), "{command:?}: {told}{said}");
             assert!(said.contains("Nothing is told of the project web: event "), "{command:?}: {said}");
         }
         assert_eq!(s.coolops(&["at", "0s", "--project", "web"]).0, 1);
@@ -389,5 +389,61 @@ fn what_a_deployment_printed_is_written_by_whoever_holds_its_own_job() {
         assert_eq!(written_under("true").await, "CO002", "its own job, and a chain that does not go on");
         s.container_ends("master-1", 0).await;
         s.container_ends("master-1", 0).await;
+    });
+}
+
+#[test]
+fn no_stream_is_made_one_that_nothing_can_be_added_to() {
+    story(async |s| {
+        let everything = format!("'{}'::uuid", coolops::domain::ids::installation_stream());
+        let nulls = vec!["null"; 31].join(", ");
+        for (fence, expected, first, says) in [
+            ("null::bigint", 2_147_483_646, "f", "does not follow from the one before it"),
+            ("-1::bigint", 0, "t", "a fence is below zero"),
+        ] {
+            let planted = format!(
+                "select append_batch('{{0}}', array[gen_random_uuid()], array[{everything}], array[{everything}], array[null::uuid], array[{fence}], '{{{expected}}}', '{{{first}}}', '{{1}}',
+                   '{{installation}}', '{{installation_locked}}', array['{SYSTEM}'], array['{{}}'], {nulls})"
+            );
+            let mut owner = s.database.owner().await;
+            let refused = sqlx::raw_sql(AssertSqlSafe(planted)).execute(&mut owner).await.unwrap_err().to_string();
+            assert!(refused.contains(says), "{refused}");
+            owner.close().await.unwrap();
+        }
+        s.ci_announces(build("master-1")).await;
+    });
+}
+
+#[test]
+fn what_was_signed_and_cosigned_can_t_be_set_back_by_the_application_s_login() {
+    story(async |s| {
+        s.database
+            .execute(
+                "insert into witnessed (origin, size, root, note, line) values ('log', 7, sha256('a'), 'note', 'line')",
+            )
+            .await;
+        let mut owner = s.database.owner().await;
+        let role: String = sqlx::query_scalar("select coolops_app_role()").fetch_one(&mut owner).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(format!("set role {role}"))).execute(&mut owner).await.unwrap();
+        for (statement, says) in [
+            ("update witnessed set size = 3", "only grows"),
+            ("update witnessed set root = sha256('b')", "only grows"),
+            ("delete from witnessed", "permission denied"),
+            ("update witnessed set at = 'infinity'", "witnessed_at_is_a_time"),
+            ("insert into witness (key, failing_since) values ('k', 'infinity')", "witness_has_times"),
+            (
+                "insert into checkpoint (n, size, root, key_id, note) overriding system value values (9223372036854775806, 1, sha256('a'), 'x', 'note')",
+                "permission denied",
+            ),
+            (
+                "insert into checkpoint (size, root, key_id, note, signed_at) values (1, sha256('a'), 'x', 'note', now())",
+                "permission denied",
+            ),
+        ] {
+            let refused = sqlx::raw_sql(statement).execute(&mut owner).await.unwrap_err().to_string();
+            assert!(refused.contains(says), "{statement}: {refused}");
+        }
+        sqlx::raw_sql("update witnessed set size = 8, root = sha256('c')").execute(&mut owner).await.unwrap();
+        owner.close().await.unwrap();
     });
 }

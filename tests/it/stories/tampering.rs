@@ -426,6 +426,27 @@ fn somebody_gets_between_what_is_recorded_and_the_log() {
             "do $$ begin execute format('grant select on secret_value to %I', coolops_reader_role()); end $$",
             "the role that reads the views has SELECT on secret_value",
         ),
+        ("drop index deployment_one_per_environment", "nothing keeps two deployments out of one environment"),
+        (
+            "alter table deployment alter holds drop expression",
+            "the column holds of deployment is not made of its state",
+        ),
+        ("alter table project enable row level security", "project is not a plain table any more"),
+        ("create table more () inherits (event)", "event is not a plain table any more"),
+        ("alter table snapshot set unlogged", "the table snapshot is not logged"),
+        (
+            "create function swallow() returns trigger language plpgsql as 'begin return null; end'; create trigger swallows before insert on job for each row execute function swallow()",
+            "the trigger swallows on job is none of ours",
+        ),
+        ("drop trigger witnessed_only_grows on witnessed", "the trigger witnessed_only_grows on witnessed is gone"),
+        (
+            "alter table checkpoint drop constraint checkpoint_signed_at_is_a_time",
+            "the constraint checkpoint_signed_at_is_a_time is gone",
+        ),
+        (
+            "create or replace function coolops_reader_role() returns text language sql immutable as 'select ''coolops_reader_x''||current_user||''x''::text'",
+            "the function coolops_reader_role is not as coolops migrate makes it",
+        ),
     ] {
         found(Kind::Unguarded, async |s, _| {
             s.database.execute(what).await;
