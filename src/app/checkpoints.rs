@@ -10,6 +10,7 @@ use super::App;
 use super::witnesses::{Witness, Witnessing};
 use crate::places::{self, Kept, NEWEST, Place, PlaceError};
 use crate::proof::checkpoint::{self, Fork, LogKey, Opened, PublicKey};
+use crate::proof::tree::TILE;
 use crate::store::Store;
 use crate::store::checkpoints::{PlaceState, SIGNING, Signed};
 
@@ -85,7 +86,9 @@ pub async fn newest_signed(store: &Store, believed: &[PublicKey]) -> Result<Opti
 
 /// Whether what a row says was signed.
 fn is_borne_out(signed: &Signed, believed: &[PublicKey]) -> bool {
-    let opened = checkpoint::open(&signed.note, believed);
+    // A note has one row, of its key: an old one does not come back as the newest.
+    let by: Vec<PublicKey> = believed.iter().filter(|key| key.id() == signed.key_id).cloned().collect();
+    let opened = checkpoint::open(&signed.note, &by);
     opened.is_ok_and(|opened| opened.size == signed.size && opened.root == signed.root)
 }
 
@@ -176,10 +179,13 @@ impl App {
         if let Some(why) = self.store.checkpoints().closed().await? {
             return Err(NoCheckpoint::Fork(format!("the log is closed: {why}")));
         }
-        self.grow_tiles().await?;
         let states = self.store.checkpoints().places().await?;
         let known: Vec<i64> = self.keeping.places.iter().map(|place| kept_up_to(&states, place)).collect();
-        let asked = self.keeping.places.iter().map(async |place| (place.newest().await, place.forks().await));
+        let asked = self.keeping.places.iter().map(async |place| match place.newest().await {
+            // Whoever does not answer is not asked twice: the others wait for it.
+            Err(e) => (Err(e), Ok(Vec::new())),
+            newest => (newest, place.forks().await),
+        });
         let answers = futures::future::join_all(asked).await;
         let kept =
             answers.iter().map(|(_, forks)| forks.as_deref().map_or(BTreeMap::new(), |kept| self.decisions(kept)));
@@ -243,43 +249,65 @@ impl App {
     /// from the events.
     pub(super) async fn fits(&self, kept: &Opened) -> Result<bool, NoCheckpoint> {
         let (head, _) = self.store.log().head().await?;
-        if i64::try_from(kept.size).is_ok_and(|size| size > head) {
+        if i64::try_from(kept.size).map_or(true, |size| size > head) {
             return Ok(false);
         }
-        if self.root(kept.size).await.is_ok_and(|root| root == kept.root) {
+        let mut whole = self.store.checkpoints().tiles().await?;
+        if (whole.len() as u64) < kept.size / TILE {
+            whole = self.grow_tiles(u64::MAX).await?.1;
+        }
+        if self.root(&whole, kept.size).await.is_ok_and(|root| root == kept.root) {
             return Ok(true);
         }
-        self.store.checkpoints().forget_tiles().await?;
-        self.grow_tiles().await?;
-        Ok(self.root(kept.size).await? == kept.root)
+        let (_, whole) = self.grow_tiles(0).await?;
+        Ok(self.root(&whole, kept.size).await? == kept.root)
     }
 
-    /// Signs how far the log went, if it went further.
+    /// Signs how far the log went, if it went further; nobody else signs meanwhile.
     async fn sign(&self, signer: &LogKey, one_is_read: bool, forks: &[Fork]) -> Result<Option<Signed>, NoCheckpoint> {
-        // In this order: another process may sign more meanwhile.
+        let turn = self.store.checkpoints().turn().await?;
+        let signed = self.sign_alone(signer, one_is_read, forks).await;
+        turn.over().await?;
+        signed
+    }
+
+    async fn sign_alone(
+        &self,
+        signer: &LogKey,
+        one_is_read: bool,
+        forks: &[Fork],
+    ) -> Result<Option<Signed>, NoCheckpoint> {
         let before = self.newest_signed().await?;
-        let size = self.grow_tiles().await?;
         let opened = before.as_ref().and_then(|b| checkpoint::open(&b.note, &self.keeping.believed).ok());
         // What was given up binds nobody.
         let opened = opened.filter(|before| !forks.iter().any(|fork| fork.gives_up(before)));
+        // What the signed root bears out is believed of the tiles, and nothing else: what is signed now follows from the events.
+        let (mut size, mut whole) = self.grow_tiles(opened.as_ref().map_or(0, |before| before.size / TILE)).await?;
         match &opened {
             Some(before) if size < before.size => {
                 let (at, n) = (before.size, size);
                 return Err(NoCheckpoint::Tampered(format!("{at} events were signed, and the log has {n}")));
             }
-            Some(before) if !self.fits(before).await? => {
-                let why = format!("the first {} events are not those that were signed", before.size);
-                return Err(NoCheckpoint::Tampered(why));
+            Some(before) => {
+                if self.root(&whole, before.size).await.ok() != Some(before.root) {
+                    (size, whole) = self.grow_tiles(0).await?;
+                    if self.root(&whole, before.size).await? != before.root {
+                        let why = format!("the first {} events are not those that were signed", before.size);
+                        return Err(NoCheckpoint::Tampered(why));
+                    }
+                }
+                if size == before.size {
+                    return Ok(None);
+                }
             }
-            Some(before) if size == before.size => return Ok(None),
             // The database remembers nothing, so what is kept outside is all there is to hold the log against.
             None if !one_is_read => return Err(NoCheckpoint::Nowhere),
-            _ => {}
+            None => {}
         }
         if size == 0 {
             return Ok(None);
         }
-        let root = self.root(size).await?;
+        let root = self.root(&whole, size).await?;
         let (id, note) = (signer.public().id(), signer.sign(size, root));
         if !self.store.checkpoints().sign(size, &root, &id, &note).await? {
             return Err(NoCheckpoint::Tampered("the database does not keep what is signed".to_owned()));

@@ -4,7 +4,7 @@
 
 use super::App;
 use super::checkpoints::{kept_up_to, missing};
-use crate::places::NEWEST;
+use crate::places::{NEWEST, PlaceError};
 use crate::proof::checkpoint::{self, Fork, NotBelieved, Opened};
 
 /// A checkpoint that is kept somewhere, and what it is worth.
@@ -47,10 +47,13 @@ impl App {
         let mut cosigned = None;
         let signed = self.store.checkpoints().after(0, i64::MAX).await?;
         let states = self.store.checkpoints().places().await?;
-        for place in &self.keeping.places {
-            let (kept, forks) = match (place.all().await, place.forks().await) {
-                (Ok(kept), Ok(forks)) => (kept, forks),
-                (Err(e), _) | (_, Err(e)) => {
+        // All at once: one that does not answer is waited for once.
+        let asked = self.keeping.places.iter().map(async |place| Ok((place.all().await?, place.forks().await?)));
+        let answers: Vec<Result<_, PlaceError>> = futures::future::join_all(asked).await;
+        for (place, answer) in self.keeping.places.iter().zip(answers) {
+            let (kept, forks) = match answer {
+                Ok(there) => there,
+                Err(e) => {
                     evidence.problems.push((None, format!("{} can't be read: {e}", place.name())));
                     continue;
                 }

@@ -1,7 +1,7 @@
 //! The log's tree, of which the roots of whole tiles are remembered.
 //!
-//! **Invariant:** what is remembered only saves work: it is made of events that the chain bears out, and made again from them
-//! before anybody is blamed.
+//! **Invariant:** what is remembered only saves work. It is made of events that the chain bears out, and believed as far as a
+//! root of it was signed: what came since is read again before it is, and all of it before anybody is blamed.
 
 use super::App;
 use super::checkpoints::NoCheckpoint;
@@ -18,11 +18,12 @@ pub(super) fn leaf_of(row: &Row<'_>, previous: &Hash) -> Option<(Hash, Hash)> {
 }
 
 impl App {
-    /// Makes the hashes of tiles that have become whole, from the events; tells how many events there are. The chain is
-    /// checked on the way.
-    pub(super) async fn grow_tiles(&self) -> Result<u64, NoCheckpoint> {
-        let whole = self.store.checkpoints().tiles().await?.len() as u64;
-        let (mut after, mut previous) = (whole * TILE, chain::genesis());
+    /// Makes the hashes of tiles that have become whole, from the events; of those that are remembered the first few at most are
+    /// believed. Tells how many events there are, and all of these hashes. The chain is checked on the way.
+    pub(super) async fn grow_tiles(&self, believed: u64) -> Result<(u64, Vec<Hash>), NoCheckpoint> {
+        let mut whole = self.store.checkpoints().tiles().await?;
+        whole.truncate(usize::try_from(believed).unwrap_or(usize::MAX));
+        let (mut after, mut previous) = (whole.len() as u64 * TILE, chain::genesis());
         if after > 0 {
             let last = self.store.history().at(i64::try_from(after).unwrap_or(i64::MAX)).await?;
             match last.and_then(|last| last.chain_hash.try_into().ok()) {
@@ -30,7 +31,7 @@ impl App {
                 // The log is shorter than what is remembered of it.
                 None => {
                     self.store.checkpoints().forget_tiles().await?;
-                    after = 0;
+                    (after, whole) = (0, Vec::new());
                 }
             }
         }
@@ -59,17 +60,27 @@ impl App {
         if !made.is_empty() {
             self.store.checkpoints().keep_tiles(first, &made).await?;
         }
-        Ok(size)
+        whole.extend(made);
+        Ok((size, whole))
     }
 
-    /// The root of the first `size` events.
-    pub(super) async fn root(&self, size: u64) -> Result<Hash, NoCheckpoint> {
-        self.of_tree(|tiles| tiles.root(size)).await
+    /// The root of the first `size` events, with the hashes of whole tiles.
+    pub(super) async fn root(&self, whole: &[Hash], size: u64) -> Result<Hash, NoCheckpoint> {
+        self.of_tiles(whole.to_vec(), |tiles| tiles.root(size)).await
+    }
+
+    /// What the tree tells, by the tiles that are remembered: to be held against a root that was signed.
+    pub(super) async fn of_tree<T>(&self, ask: impl Fn(&Tiles) -> Result<T, NoProof>) -> Result<T, NoCheckpoint> {
+        self.of_tiles(self.store.checkpoints().tiles().await?, ask).await
     }
 
     /// What a tree tells, with the leaves that it needs for it.
-    pub(super) async fn of_tree<T>(&self, ask: impl Fn(&Tiles) -> Result<T, NoProof>) -> Result<T, NoCheckpoint> {
-        let mut tiles = Tiles { whole: self.store.checkpoints().tiles().await?, ..Tiles::default() };
+    async fn of_tiles<T>(
+        &self,
+        whole: Vec<Hash>,
+        ask: impl Fn(&Tiles) -> Result<T, NoProof>,
+    ) -> Result<T, NoCheckpoint> {
+        let mut tiles = Tiles { whole, ..Tiles::default() };
         loop {
             match ask(&tiles) {
                 Ok(told) => return Ok(told),

@@ -26,6 +26,8 @@ pub const NEWEST: &str = "checkpoint";
 const ALL: &str = "checkpoints";
 /// The folder of what was decided when there were two histories.
 const FORKS: &str = "forks";
+/// Most bytes of a note: a checkpoint has a few hundred, and a line for each witness; a decision names what was given up.
+const NOTE_MAX: u64 = 4 << 20;
 /// Objects that are read at a time.
 const AT_A_TIME: usize = 16;
 
@@ -72,6 +74,9 @@ pub enum PlaceError {
     /// It can't be reached, or refuses.
     #[error("{0}")]
     Trouble(String),
+    /// There is no such object.
+    #[error("there is nothing of that name")]
+    Missing,
     /// It does not answer.
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Silent,
@@ -148,13 +153,13 @@ impl Place {
             if let Kind::Git(path) = &self.kind {
                 return git::keep(path, notes, newest.map(|note| (NEWEST, note))).await;
             }
-            let (store, prefix) = self.store(true)?;
+            let (store, prefix) = self.store(true).await?;
             let mut other = None;
             for (file, note) in notes {
                 match store.put_opts(&within(&prefix, file), payload(note), PutMode::Create.into()).await {
                     Ok(_) => {}
                     Err(object_store::Error::AlreadyExists { .. }) => {
-                        let there = store.get(&within(&prefix, file)).await?.bytes().await?;
+                        let there = self.note_at(&store, &within(&prefix, file)).await?;
                         other = other.or((there != note.as_bytes()).then_some(file));
                     }
                     Err(e) => return Err(e.into()),
@@ -182,15 +187,15 @@ impl Place {
             if let Kind::Git(path) = &self.kind {
                 return git::newest(path, NEWEST).await;
             }
-            let (store, prefix) = match self.store(false) {
+            let (store, prefix) = match self.store(false).await {
                 // Nothing was ever kept there: the folder is made when something is.
                 Err(PlaceError::NoFolder(_)) => return Ok(None),
                 store => store?,
             };
-            match store.get(&within(&prefix, NEWEST)).await {
-                Ok(found) => Ok(Some(kept(NEWEST, &found.bytes().await?))),
-                Err(object_store::Error::NotFound { .. }) => Ok(None),
-                Err(e) => Err(e.into()),
+            match self.note_at(&store, &within(&prefix, NEWEST)).await {
+                Ok(found) => Ok(Some(kept(NEWEST, &found))),
+                Err(PlaceError::Missing) => Ok(None),
+                Err(e) => Err(e),
             }
         };
         tokio::time::timeout(PATIENCE, reading).await.unwrap_or(Err(PlaceError::Silent))
@@ -201,7 +206,7 @@ impl Place {
     /// # Errors
     /// See [`PlaceError`].
     pub async fn all(&self) -> Result<Vec<Kept>, PlaceError> {
-        let mut all = self.notes(ALL).await?;
+        let mut all = self.notes(ALL, 10 * PATIENCE).await?;
         all.extend(self.newest().await?);
         Ok(all)
     }
@@ -211,22 +216,23 @@ impl Place {
     /// # Errors
     /// See [`PlaceError`].
     pub async fn forks(&self) -> Result<Vec<Kept>, PlaceError> {
-        match self.notes(FORKS).await {
+        match self.notes(FORKS, PATIENCE).await {
             Err(PlaceError::NoFolder(_)) => Ok(Vec::new()),
             forks => forks,
         }
     }
 
-    async fn notes(&self, folder: &str) -> Result<Vec<Kept>, PlaceError> {
+    async fn notes(&self, folder: &str, patience: Duration) -> Result<Vec<Kept>, PlaceError> {
         let mut all: Vec<Kept> = if let Kind::Git(path) = &self.kind {
             let reading = git::all(path, folder);
-            tokio::time::timeout(10 * PATIENCE, reading).await.unwrap_or(Err(PlaceError::Silent))?
+            tokio::time::timeout(patience, reading).await.unwrap_or(Err(PlaceError::Silent))?
         } else {
-            let (store, prefix) = self.store(false)?;
+            let opening = self.store(false);
+            let (store, prefix) = tokio::time::timeout(PATIENCE, opening).await.map_err(|_| PlaceError::Silent)??;
             let listing = store.list(Some(&within(&prefix, folder))).try_collect::<Vec<_>>();
-            let found = tokio::time::timeout(10 * PATIENCE, listing).await.map_err(|_| PlaceError::Silent)??;
+            let found = tokio::time::timeout(patience, listing).await.map_err(|_| PlaceError::Silent)??;
             let read = async |object: object_store::ObjectMeta| {
-                let reading = async { store.get(&object.location).await?.bytes().await };
+                let reading = self.note_at(&store, &object.location);
                 let bytes = tokio::time::timeout(PATIENCE, reading).await.map_err(|_| PlaceError::Silent)??;
                 Ok::<_, PlaceError>(kept(object.location.as_ref(), &bytes))
             };
@@ -236,16 +242,39 @@ impl Place {
         Ok(all)
     }
 
+    /// What an object says. Whoever may write there may write anything: nothing is read that is no file, or larger than any note.
+    async fn note_at(&self, store: &Arc<dyn ObjectStore>, location: &Path) -> Result<Vec<u8>, PlaceError> {
+        if let Kind::Folder(path) = &self.kind
+            && tokio::fs::metadata(path.join(location.as_ref())).await.is_ok_and(|there| !there.is_file())
+        {
+            return Err(PlaceError::Trouble(format!("{location} is no file")));
+        }
+        let found = match store.get(location).await {
+            Err(object_store::Error::NotFound { .. }) => return Err(PlaceError::Missing),
+            found => found?,
+        };
+        if found.meta.size > NOTE_MAX {
+            return Err(PlaceError::Trouble(format!("{location} is larger than any checkpoint")));
+        }
+        Ok(found.bytes().await?.to_vec())
+    }
+
     /// The objects of a folder or a bucket; a folder is only made where something is going to be kept.
-    fn store(&self, makes: bool) -> Result<(Arc<dyn ObjectStore>, Path), PlaceError> {
+    async fn store(&self, makes: bool) -> Result<(Arc<dyn ObjectStore>, Path), PlaceError> {
         Ok(match &self.kind {
             Kind::Folder(path) => {
-                if makes {
-                    std::fs::create_dir_all(path).map_err(|e| PlaceError::Trouble(e.to_string()))?;
-                } else if !path.exists() {
-                    return Err(PlaceError::NoFolder(self.name.clone()));
-                }
-                (Arc::new(LocalFileSystem::new_with_prefix(path)?.with_fsync(true)), Path::default())
+                let (path, name) = (path.clone(), self.name.clone());
+                // A mount that hangs holds up nobody but whoever waits for it.
+                let opened = tokio::task::spawn_blocking(move || {
+                    if makes {
+                        std::fs::create_dir_all(&path).map_err(|e| PlaceError::Trouble(e.to_string()))?;
+                    } else if !path.exists() {
+                        return Err(PlaceError::NoFolder(name));
+                    }
+                    Ok(LocalFileSystem::new_with_prefix(path)?.with_fsync(true))
+                });
+                let opened = opened.await.map_err(|e| PlaceError::Trouble(e.to_string()))??;
+                (Arc::new(opened), Path::default())
             }
             Kind::Bucket { store, prefix } => (Arc::clone(store), prefix.clone()),
             Kind::Git(_) => return Err(PlaceError::Unknown(self.name.clone())),

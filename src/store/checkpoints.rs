@@ -17,6 +17,7 @@ pub struct Signed {
     pub n: i64,
     pub size: u64,
     pub root: Hash,
+    pub key_id: String,
     pub note: String,
     pub at: DateTime<Utc>,
 }
@@ -43,6 +44,19 @@ pub struct PlaceState {
     pub failing_since: Option<DateTime<Utc>>,
 }
 
+/// That nobody else signs, until it is over.
+pub struct Turn(sqlx::Transaction<'static, sqlx::Postgres>);
+
+impl Turn {
+    /// Lets the next one on.
+    ///
+    /// # Errors
+    /// When the database does not answer: then it is let on, too.
+    pub async fn over(self) -> Result<(), sqlx::Error> {
+        self.0.commit().await
+    }
+}
+
 /// Stands in place of a place where nothing can be signed at all.
 pub const SIGNING: &str = "signing";
 
@@ -57,19 +71,16 @@ impl Store {
     }
 }
 
-fn hash(bytes: &[u8]) -> Result<Hash, sqlx::Error> {
-    bytes.try_into().map_err(|e: std::array::TryFromSliceError| sqlx::Error::Decode(e.into()))
-}
-
 impl Checkpoints<'_> {
     /// The hashes of the first whole tiles, up to the first one that is missing.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn tiles(self) -> Result<Vec<Hash>, sqlx::Error> {
-        let rows = sqlx::query!("select n, hash from tree_tile order by n").fetch_all(&self.0.pool).await?;
+        let rows =
+            sqlx::query!("select n, hash from tree_tile where n >= 0 order by n").fetch_all(&self.0.pool).await?;
         let whole = (0..).zip(rows).take_while(|(n, row)| *n == row.n);
-        whole.map(|(_, row)| hash(&row.hash)).collect()
+        Ok(whole.map_while(|(_, row)| row.hash.try_into().ok()).collect())
     }
 
     /// Keeps the hashes of tiles from a number on.
@@ -113,12 +124,12 @@ impl Checkpoints<'_> {
     /// When the database does not answer.
     pub async fn before(self, n: i64, limit: i64) -> Result<Vec<Signed>, sqlx::Error> {
         let rows = sqlx::query!(
-            "select n, size, root, note, signed_at from checkpoint where n < $1 order by n desc limit $2",
+            "select n, size, root, key_id, note, signed_at from checkpoint where n < $1 order by n desc limit $2",
             n,
             limit
         );
         let rows = rows.fetch_all(&self.0.pool).await?;
-        rows.into_iter().map(|r| signed(r.n, r.size, &r.root, r.note, r.signed_at)).collect()
+        Ok(rows.into_iter().map(|r| signed(r.n, r.size, &r.root, (r.key_id, r.note), r.signed_at)).collect())
     }
 
     /// The number of what was signed of so many events with this root; none where that is not known.
@@ -146,12 +157,12 @@ impl Checkpoints<'_> {
     /// When the database does not answer.
     pub async fn covering(self, position: i64, limit: i64) -> Result<Vec<Signed>, sqlx::Error> {
         let rows = sqlx::query!(
-            "select n, size, root, note, signed_at from checkpoint where size >= $1 order by n desc limit $2",
+            "select n, size, root, key_id, note, signed_at from checkpoint where size >= $1 order by n desc limit $2",
             position,
             limit
         );
         let rows = rows.fetch_all(&self.0.pool).await?;
-        rows.into_iter().map(|r| signed(r.n, r.size, &r.root, r.note, r.signed_at)).collect()
+        Ok(rows.into_iter().map(|r| signed(r.n, r.size, &r.root, (r.key_id, r.note), r.signed_at)).collect())
     }
 
     /// What was signed after another one, in its order, and so many at most.
@@ -160,12 +171,28 @@ impl Checkpoints<'_> {
     /// When the database does not answer.
     pub async fn after(self, n: i64, limit: i64) -> Result<Vec<Signed>, sqlx::Error> {
         let rows = sqlx::query!(
-            "select n, size, root, note, signed_at from checkpoint where n > $1 order by n limit $2",
+            "select n, size, root, key_id, note, signed_at from checkpoint where n > $1 order by n limit $2",
             n,
             limit
         );
         let rows = rows.fetch_all(&self.0.pool).await?;
-        rows.into_iter().map(|r| signed(r.n, r.size, &r.root, r.note, r.signed_at)).collect()
+        Ok(rows.into_iter().map(|r| signed(r.n, r.size, &r.root, (r.key_id, r.note), r.signed_at)).collect())
+    }
+
+    /// Waits until nobody else signs; whoever has the turn has it until it is over. Whoever may not write here can't take it.
+    ///
+    /// # Errors
+    /// When the database does not answer, or somebody else takes long.
+    pub async fn turn(self) -> Result<Turn, sqlx::Error> {
+        let mut turn = self.0.pool.begin().await?;
+        sqlx::query("set local idle_in_transaction_session_timeout = 0").execute(&mut *turn).await?;
+        sqlx::query!(
+            "insert into rate_bucket (scope, tat) values ('checkpoint', coolops_now()) on conflict do nothing"
+        )
+        .execute(&mut *turn)
+        .await?;
+        sqlx::query!("select tat from rate_bucket where scope = 'checkpoint' for update").fetch_one(&mut *turn).await?;
+        Ok(Turn(turn))
     }
 
     /// Notes what was signed; `false` where the database does not keep it. A note is never replaced: what is there stays.
@@ -173,10 +200,8 @@ impl Checkpoints<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn sign(self, size: u64, root: &Hash, key_id: &str, note: &str) -> Result<bool, sqlx::Error> {
-        // One after the other, so that they can be seen in their order.
         sqlx::query!(
-            "with turn as (select pg_advisory_xact_lock(hashtextextended('coolops checkpoint', 0)))
-             insert into checkpoint (size, root, key_id, note) select $1, $2, $3, $4 from turn on conflict (size, root, key_id) do nothing",
+            "insert into checkpoint (size, root, key_id, note) values ($1, $2, $3, $4) on conflict (size, root, key_id) do nothing",
             i64::try_from(size).unwrap_or(i64::MAX),
             &root[..],
             key_id,
@@ -308,6 +333,7 @@ impl Checkpoints<'_> {
     }
 }
 
-fn signed(n: i64, size: i64, root: &[u8], note: String, at: DateTime<Utc>) -> Result<Signed, sqlx::Error> {
-    Ok(Signed { n, size: u64::try_from(size).unwrap_or(0), root: hash(root)?, note, at })
+/// A row as it is: one with a root that is none is not borne out by its note.
+fn signed(n: i64, size: i64, root: &[u8], (key_id, note): (String, String), at: DateTime<Utc>) -> Signed {
+    Signed { n, size: u64::try_from(size).unwrap_or(0), root: root.try_into().unwrap_or_default(), key_id, note, at }
 }

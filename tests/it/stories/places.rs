@@ -432,7 +432,16 @@ fn what_somebody_writes_into_the_table_of_checkpoints_is_sent_nowhere() {
         assert!(newest.contains(&format!("\n{}\n", size + 2)), "{newest}");
         assert_eq!(anchored.files().len(), 3);
         assert_eq!(s.app.store.lags().await.unwrap().signed, size as i64 + 2);
-        // The two rows are told, and nothing else.
+        // A true note of long ago, as a new row: it was signed once, and is not the newest.
+        let again = "insert into checkpoint (n, size, root, key_id, note, signed_at) overriding system value
+                       select 9223372036854775805, size, root, 'again', note, signed_at from checkpoint order by n limit 1";
+        s.database.execute(again).await;
+        s.ci_announces(build("master-4")).await;
+        assert_eq!(anchored.signs().await, size + 4);
+        assert!(
+            std::fs::read_to_string(anchored.folder.join("checkpoint")).unwrap().contains(&format!("\n{}\n", size + 4))
+        );
+        // These rows are told, and nothing else.
         let findings = anchored.app.audit(false).await.unwrap().findings;
         assert!(findings.iter().all(|found| found.kind == Kind::BadCheckpoint), "{findings:#?}");
         assert!(!findings.is_empty());
@@ -496,5 +505,37 @@ fn nobody_is_left_to_think_that_what_happened_is_signed() {
         s.database.execute(&format!("update checkpoint_place set size = {size}")).await;
         let said = anchored.doctor(s);
         assert!(said.contains(&format!("cover {size} events of ")), "{said}");
+    });
+}
+
+#[test]
+fn what_lies_where_the_newest_should_be_stops_nobody() {
+    story(async |s| {
+        let scratch = Scratch::new();
+        let (odd, well) = (scratch.0.join("odd"), scratch.0.join("well"));
+        std::fs::create_dir_all(&odd).unwrap();
+        let anchored = Anchored::at(s, odd.clone(), &[odd.to_str().unwrap(), well.to_str().unwrap()], 7);
+        deployed(s).await;
+        let newest = odd.join("checkpoint");
+        let problem = async || {
+            let places = s.app.store.checkpoints().places().await.unwrap();
+            places.iter().find(|place| place.place.ends_with("odd")).unwrap().problem.clone().unwrap_or_default()
+        };
+        let fifo = Command::new("mkfifo").arg(&newest).status().unwrap();
+        assert!(fifo.success());
+        let size = anchored.signs().await;
+        assert!(problem().await.contains("checkpoint is no file"), "{}", problem().await);
+        assert!(std::fs::read_to_string(well.join("checkpoint")).unwrap().contains(&format!("\n{size}\n")));
+        std::fs::remove_file(&newest).unwrap();
+        let huge = std::fs::File::create(&newest).unwrap();
+        huge.set_len(1 << 36).unwrap();
+        s.ci_announces(build("master-2")).await;
+        anchored.signs().await;
+        assert!(problem().await.contains("is larger than any checkpoint"), "{}", problem().await);
+        std::fs::remove_file(&newest).unwrap();
+        s.ci_announces(build("master-3")).await;
+        let size = anchored.signs().await;
+        assert_eq!(problem().await, "");
+        assert!(std::fs::read_to_string(&newest).unwrap().contains(&format!("\n{size}\n")));
     });
 }

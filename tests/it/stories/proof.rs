@@ -523,3 +523,27 @@ fn a_key_is_made_for_a_name_and_its_secret_part_is_printed_alone() {
         }
     });
 }
+
+#[test]
+fn what_somebody_remembers_for_us_of_the_tree_is_not_signed() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        anchored.signs().await;
+        s.tampered = true;
+        for n in 0..300 {
+            assert!(s.post_build(&build(&format!("more-{n}")).body()).await.0.is_success());
+        }
+        s.settle().await;
+        // As many events as a whole tile has are there, and nobody has signed them yet.
+        s.database.execute("insert into tree_tile (n, hash) values (0, sha256('x')), (-1, sha256('y')) on conflict (n) do update set hash = excluded.hash").await;
+        anchored.signs().await;
+        assert_eq!(anchored.app.audit(false).await.unwrap().findings, []);
+        let event = s
+            .database
+            .count("select position from event where type = 'build_registered' order by position limit 1")
+            .await;
+        let (code, proof, said) = s.coolops_with(&["audit", "prove", &event.to_string()], &anchored.variables());
+        assert!(code == 0 && proof.contains("coolops-proof-1"), "{said}");
+    });
+}
