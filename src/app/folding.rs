@@ -1,7 +1,7 @@
 //! Projects as the log has them, folded from the nearest snapshot on.
 //!
-//! **Invariant:** what is decided on, and what is run, is never taken from a row that somebody may have changed: rows are for
-//! finding and listing, and snapshots are believed only where we wrote them ourselves.
+//! **Invariant:** what a project is, for a decision or for a run, is never taken from a row that somebody may have changed: rows
+//! of projects are for finding and listing, and snapshots are believed only where we wrote them ourselves.
 
 use super::App;
 use crate::domain::event::{Event, SettingsEvent};

@@ -17,6 +17,7 @@ use crate::projections::insights::{self, Week};
 use crate::projections::sites;
 use crate::projections::words::Words;
 use crate::slack::render::log_url;
+use crate::store::directory::ROWS_LOST;
 use crate::store::history::{Asked, CAUSES_MAX, Deployed, Entry};
 use crate::store::log::ReadError;
 use crate::telemetry::causes;
@@ -27,6 +28,8 @@ use crate::telemetry::causes;
 pub enum NoSuchMoment {
     #[error("the log is empty: nothing has happened yet")]
     Empty,
+    #[error("{ROWS_LOST}")]
+    RowsLost,
     #[error("{} is before the first event, which was recorded at {}", shown(*.asked), shown(*.first))]
     BeforeTheFirst { asked: DateTime<Utc>, first: DateTime<Utc> },
     #[error("{} is in the future; the last event was recorded at {}", shown(*.asked), shown(*.last))]
@@ -225,13 +228,31 @@ impl App {
         Some(log_url(&self.public_url, &links, deployed.timed.deployment.of.deployment_id))
     }
 
+    /// How it is now: the last event, also where the clock was set back since.
+    ///
+    /// # Errors
+    /// See [`NoSuchMoment`].
+    pub async fn now(&self) -> Result<When, NoSuchMoment> {
+        let (_, last, head) = self.span().await?;
+        Ok(When { position: head, at: self.store.clock().now().max(last) })
+    }
+
+    /// When the first event and the last were recorded, and the last position.
+    async fn span(&self) -> Result<(DateTime<Utc>, DateTime<Utc>, i64), NoSuchMoment> {
+        let span = self.readers().history().span().await?.ok_or(NoSuchMoment::Empty)?;
+        match self.readers().directory().rows_are_lost().await? {
+            true => Err(NoSuchMoment::RowsLost),
+            false => Ok(span),
+        }
+    }
+
     /// The position that the log had come to at a moment.
     ///
     /// # Errors
     /// See [`NoSuchMoment`].
     pub async fn when(&self, moment: Moment) -> Result<When, NoSuchMoment> {
         let history = self.readers().history();
-        let Some((first, last, head)) = history.span().await? else { return Err(NoSuchMoment::Empty) };
+        let (first, last, head) = self.span().await?;
         match moment {
             Moment::Position(asked) => {
                 let missing = NoSuchMoment::PastTheHead { asked, head };
@@ -243,6 +264,18 @@ impl App {
                 Err(NoSuchMoment::InTheFuture { asked, last })
             }
             Moment::Time(at) => Ok(When { position: history.position_at(at).await?, at }),
+        }
+    }
+
+    /// A position to go on before, as an answer of this log gave it.
+    ///
+    /// # Errors
+    /// When no answer of this log can have given it.
+    pub async fn cursor(&self, before: i64) -> Result<i64, NoSuchMoment> {
+        let (head, _) = self.readers().log().head().await?;
+        match (1..=head.saturating_add(1)).contains(&before) {
+            true => Ok(before),
+            false => Err(NoSuchMoment::PastTheHead { asked: before, head }),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
 use crate::projections::words::{Words, locked_with};
 use crate::store::log::ReadError;
+use crate::telemetry::causes;
 
 /// How everything stood at a moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,15 +50,15 @@ impl App {
         let installation = installation::of(log, None, when.position).await?;
         let everything = installation.value.lock.filter(|lock| !lock.is_over(when.at));
         let (mut projects, mut unread) = (Vec::new(), Vec::new());
-        for row in self.readers().directory().projects().await? {
-            if only.is_some_and(|id| id != row.id) {
+        for (id, slug) in self.readers().directory().slugs().await? {
+            if only.is_some_and(|only| only != id) {
                 continue;
             }
-            match self.stood(row.id, when, everything.as_ref()).await {
+            match self.stood(id, when, everything.as_ref()).await {
                 Ok(Some((project, _))) if project.archived && only.is_none() => {}
                 Ok(stood) => projects.extend(stood),
                 Err(why) if why.is_of_one_thing() && only.is_none() => {
-                    unread.push(NotTold::of(&row, &why));
+                    unread.push(NotTold { id, slug, why: causes(&why) });
                 }
                 Err(why) => return Err(why),
             }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::output::{self, Format};
-use super::{operate, status};
+use super::{operate, status, with_address};
 use crate::app::App;
 use crate::app::history::{NotTold, When};
 use crate::app::travel::{Board, Difference, between};
@@ -45,6 +45,9 @@ fn shown(when: When) -> String {
 /// When a moment can't be read or is not in the log, there is no such project, or the database is away.
 pub async fn run(args: Args) -> Result<ExitCode> {
     let app = operate().await?;
+    if args.link {
+        with_address(&app)?;
+    }
     let only = match &args.project {
         Some(slug) => Some(app.project_named(slug).await?.id),
         None => None,
@@ -77,7 +80,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                 .collect();
             output::table(&["PROJECT", "ENVIRONMENT", "WHAT CHANGED"], &rows);
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(whole(&[&board, &after]));
     }
     let link = args.link.then(|| {
         let key = app.keys.board_links().capability("board", uuid::Uuid::nil());
@@ -97,5 +100,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     if let (Some(link), false) = (link, args.format.json) {
         output::line(&format!("\n{link}"));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(whole(&[&board]))
+}
+
+/// Whoever reads this with a program learns that something is missing.
+fn whole(boards: &[&Board]) -> ExitCode {
+    if boards.iter().all(|board| board.unread.is_empty()) { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::output::{self, Format};
-use super::{audit_export, audit_proof, audit_show, operate};
+use super::{audit_export, audit_proof, audit_show, operate_on_the_log};
 use crate::app::App;
 use crate::app::audit::Report;
 use crate::app::replay::Phase;
@@ -56,8 +56,8 @@ struct VerifyArgs {
     /// Public keys that checkpoints are believed by, in place of those of the configuration
     #[arg(long)]
     key: Vec<String>,
-    /// Places where checkpoints are kept, in place of those of the configuration
-    #[arg(long)]
+    /// Places where checkpoints are kept, in place of those of the configuration; several are separated by commas
+    #[arg(long, value_delimiter = ',')]
     checkpoints: Vec<String>,
     #[command(flatten)]
     format: Format,
@@ -70,7 +70,7 @@ struct VerifyArgs {
 pub async fn audit(args: AuditArgs) -> Result<ExitCode> {
     match args.command {
         AuditCommand::Verify(args) => {
-            let app = audit_proof::believing(operate().await?, &args.key, &args.checkpoints)?;
+            let app = audit_proof::believing(operate_on_the_log().await?, &args.key, &args.checkpoints)?;
             let report = app.audit(false).await?;
             let code = tell(&report, args.format, false);
             // What somebody hands over is looked at; what this installation keeps decides.
@@ -95,7 +95,7 @@ pub async fn audit(args: AuditArgs) -> Result<ExitCode> {
 /// # Errors
 /// When the database is away, or an event can't be read.
 pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
-    let app = operate().await?;
+    let app = operate_on_the_log().await?;
     if args.verify {
         let report = app.audit(true).await?;
         return Ok(tell(&report, args.format, true));
@@ -183,7 +183,9 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
     let well = report.findings.is_empty() && is_whole;
     let code = if well { ExitCode::SUCCESS } else { ExitCode::from(1) };
     if format.json {
-        output::json(report);
+        let mut told = serde_json::to_value(report).unwrap_or_default();
+        told["well"] = well.into();
+        output::json(&told);
         return code;
     }
     for finding in &report.findings {
@@ -226,9 +228,9 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
             "{messages}, rendered anew from the events, {equal} what Slack was last sent, byte for byte."
         ));
         if report.messages_of_other_versions > 0 {
-            let n = report.messages_of_other_versions;
+            let n = count(report.messages_of_other_versions as i64, "message");
             output::line(&format!(
-                "{n} messages were sent by another version of the renderer; their stored bytes are as they were sent."
+                "{n} of an earlier version of the renderer can't be rendered anew: what was stored of each is of its digest, and no more is known."
             ));
         }
     }

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::output::{self, Format};
-use super::{operate, operator};
+use super::{operate_on_the_log, operator};
 use crate::app::App;
 use crate::app::checkpoints::Keeping;
 use crate::app::history::Named;
@@ -107,7 +107,7 @@ pub(super) fn believing(app: App, given: &[String], places: &[String]) -> Result
 /// # Errors
 /// When nothing is named so, no checkpoint covers it, or the database is away.
 pub async fn prove(args: ProveArgs) -> Result<ExitCode> {
-    let app = operate().await?;
+    let app = operate_on_the_log().await?;
     let event = match app.named(&args.what).await? {
         Named::Event(event) => *event,
         // Of a deployment the event that seals what it printed; what came after that is proved by its position.
@@ -215,7 +215,7 @@ pub fn key(args: &KeyArgs) -> Result<ExitCode> {
 /// # Errors
 /// When nothing can be signed, or a place can't be written to.
 pub async fn checkpoint(format: Format) -> Result<ExitCode> {
-    let app = operate().await?;
+    let app = operate_on_the_log().await?;
     let signed = app.checkpoint().await?;
     let sent_again = app.refill_places().await?;
     let newest = app.newest_signed().await?;
@@ -254,7 +254,7 @@ pub async fn checkpoint(format: Format) -> Result<ExitCode> {
 /// # Errors
 /// When there is nothing to decide, a place can't be read, or the database is away.
 pub async fn fork(args: ForkArgs) -> Result<ExitCode> {
-    let app = operate().await?;
+    let app = operate_on_the_log().await?;
     let decided = app.decide_fork(&args.reason, &operator()).await?;
     if args.format.json {
         output::json(&decided);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::operate;
+use super::operate_on_the_log;
 use super::output::{self, Format};
 use crate::app::history::Step;
 use crate::projections::happened::{actor, happened};
@@ -26,7 +26,7 @@ pub struct Args {
 /// # Errors
 /// When nothing is named so, or the database is away.
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let app = operate().await?;
+    let app = operate_on_the_log().await?;
     let subject = app.named(&args.what).await?;
     let trail = app.trail(&subject).await?.context("it is not in the log")?;
     let Some((own, followed)) = trail.followed.split_first() else { anyhow::bail!("it is not in the log") };

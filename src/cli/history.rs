@@ -7,8 +7,8 @@ use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
 use super::deployment::state_names;
-use super::operate;
 use super::output;
+use super::{operate, with_address};
 use crate::app::App;
 use crate::app::history::{Changed, NotTold, as_json, changed_as_json, changes, states_called};
 use crate::domain::deployment::duration;
@@ -66,6 +66,13 @@ const PAGE: i64 = 500;
 /// When there is no such project or environment, a moment can't be read, or the database is away.
 pub async fn run(args: Args) -> Result<ExitCode> {
     let app = operate().await?;
+    if args.links {
+        with_address(&app)?;
+    }
+    if let Some(before) = args.before {
+        app.cursor(before).await?;
+    }
+    let mut is_whole = true;
     let project = match &args.project {
         Some(slug) => Some(app.project_named(slug).await?),
         None => None,
@@ -82,7 +89,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             for project in &all {
                 match app.environments_called(project, name).await {
                     Ok(called) => found.extend(called),
-                    Err(why) if why.is_of_one_thing() => untold(&NotTold::of(project, &why)),
+                    Err(why) if why.is_of_one_thing() => {
+                        untold(&NotTold::of(project, &why));
+                        is_whole = false;
+                    }
                     Err(why) => return Err(why.into()),
                 }
             }
@@ -104,17 +114,19 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         until,
         states: args.outcome.as_deref().map(states_called).unwrap_or_default(),
     };
-    if args.settings { settings(&app, &args, &asked).await } else { deployments(&app, &args, &asked).await }
+    match args.settings {
+        true => is_whole &= settings(&app, &args, &asked).await?,
+        false => deployments(&app, &args, &asked).await?,
+    }
+    // Whoever reads this with a program learns that something is missing.
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-async fn deployments(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
+async fn deployments(app: &App, args: &Args, asked: &Asked) -> Result<()> {
     let (mut before, mut left, mut rows) = (args.before, args.limit, Vec::new());
-    while left > 0 {
-        let page = app.readers().history().deployments(asked, before, left.min(PAGE)).await?;
-        let Some(last) = page.last() else { break };
-        before = Some(last.position);
-        let (read, wanted) = (i64::try_from(page.len()).unwrap_or(left), left.min(PAGE));
-        left -= read;
+    let more = loop {
+        let (page, next) = app.readers().history().deployments(asked, before, left.min(PAGE)).await?;
+        left -= left.min(PAGE);
         for deployed in &page {
             if args.json {
                 output::line(&output::harmless(&deployed_as_json(app, deployed, args.links).to_string()));
@@ -122,10 +134,11 @@ async fn deployments(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> 
                 rows.push(row(app, deployed, args.links));
             }
         }
-        if read < wanted {
-            break;
+        match next {
+            Some(next) if left > 0 => before = Some(next),
+            next => break next,
         }
-    }
+    };
     if !args.json {
         let mut headings = vec!["ID", "PRESSED", "PROJECT", "ENVIRONMENT", "BUILD", "BEFORE IT", "BY", "TOOK", "ENDED"];
         if args.links {
@@ -133,10 +146,10 @@ async fn deployments(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> 
         }
         output::table(&headings, &rows);
     }
-    if let (0, Some(last)) = (left, before) {
-        output::hint(&format!("There may be more: --before {last}, or a greater --limit."));
+    if let Some(last) = more {
+        output::hint(&format!("There are more: --before {last}, or a greater --limit."));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn row(app: &App, deployed: &Deployed, links: bool) -> Vec<String> {
@@ -174,7 +187,8 @@ fn untold(not_told: &NotTold) {
     output::hint(&output::safe(&not_told.sentence()));
 }
 
-async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
+/// Tells whether nothing is left out.
+async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<bool> {
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let (mut changed, unread) = app.settings_changed(asked, args.before, limit.saturating_add(1), |_| true).await?;
     unread.iter().for_each(untold);
@@ -204,5 +218,5 @@ async fn settings(app: &App, args: &Args, asked: &Asked) -> Result<ExitCode> {
     if let (true, Some(last)) = (more, changed.last()) {
         output::hint(&format!("There are more: --before {}, or a greater --limit.", last.recorded.position));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(unread.is_empty())
 }

@@ -134,7 +134,7 @@ pub enum Command {
     Replay(audit::ReplayArgs),
     /// What Slack shows, held against what it was sent
     Slack(slack::Args),
-    /// Check that the log was not changed
+    /// Check that the log was not changed; show, export and prove what is in it
     Audit(audit::AuditArgs),
     /// Print the completion script of a shell
     Completions {
@@ -186,10 +186,29 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4))
 }
 
+/// Makes sure that addresses of pages can be told.
+fn with_address(app: &App) -> anyhow::Result<()> {
+    anyhow::ensure!(!app.public_url.is_empty(), "COOLOPS_PUBLIC_URL is not set; addresses of pages begin with it");
+    Ok(())
+}
+
+/// Whether Postgres can't be used, and not what it was asked for is in the way.
+fn is_postgres_away(error: &(dyn std::error::Error + 'static)) -> bool {
+    match error.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Database(e)) => {
+            e.code().is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class)))
+        }
+        Some(e) => {
+            matches!(e, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+        }
+        None => false,
+    }
+}
+
 fn fail(error: &anyhow::Error) -> ExitCode {
     // Nothing is left to tell when standard error is closed.
     let _ = writeln!(std::io::stderr(), "coolops: {}", crate::telemetry::causes(error.as_ref()));
-    if error.chain().any(|e| e.is::<ConfigError>() || e.is::<crate::store::OpenError>()) {
+    if error.chain().any(|e| e.is::<ConfigError>() || e.is::<crate::store::OpenError>() || is_postgres_away(e)) {
         ExitCode::from(2)
     } else {
         ExitCode::from(1)
@@ -285,8 +304,20 @@ async fn operate() -> anyhow::Result<App> {
     operate_asking().await.map(|(app, _)| app)
 }
 
-/// The shell for commands that work on the database, and the way to Slack where there is a token.
+/// The shell for commands that work on the database, and the way to Slack where there is a token. Without the rows that are
+/// made of the log nothing would be found, and everything seem to be allowed.
 async fn operate_asking() -> anyhow::Result<(App, Option<Slack>)> {
+    let (app, slack) = operate_on_the_log_asking().await?;
+    anyhow::ensure!(!app.store.directory().rows_are_lost().await?, "{}", crate::store::directory::ROWS_LOST);
+    Ok((app, slack))
+}
+
+/// The shell for commands that work on the log itself, whatever became of the rows that are made of it.
+async fn operate_on_the_log() -> anyhow::Result<App> {
+    operate_on_the_log_asking().await.map(|(app, _)| app)
+}
+
+async fn operate_on_the_log_asking() -> anyhow::Result<(App, Option<Slack>)> {
     let config = Config::from_environment(Role::Operate)?;
     let store = Store::open(&config.database_url, 4).await?;
     let (slack, asked) = (slack(&config)?, slack(&config)?);

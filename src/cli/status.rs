@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::operate;
 use super::output::{self, Format};
+use super::{operate, with_address};
 use crate::app::status;
 use crate::domain::project::Project;
 use crate::projections::standing::Standing;
@@ -32,6 +32,9 @@ pub struct Args {
 /// When there is no such project, or the database is away.
 pub async fn run(args: Args) -> Result<ExitCode> {
     let app = operate().await?;
+    if args.link {
+        with_address(&app)?;
+    }
     let projects = match &args.project {
         Some(slug) => vec![app.project_named(slug).await?],
         None => app.store.directory().projects().await?.into_iter().filter(|p| !p.archived).collect(),

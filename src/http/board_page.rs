@@ -1,6 +1,7 @@
 //! `GET /board`: all projects by environments, now or at a moment; and what changed between two.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::TimeDelta;
 use maud::{Markup, html};
@@ -29,7 +30,22 @@ pub struct Wanted {
 ///
 /// 400 for what is no moment of the log, 503 when the database is away, and 404 for a wrong link, each as a page.
 pub async fn handle(State(web): State<Web>, Query(wanted): Query<Wanted>) -> Response {
-    shown(&web, &wanted).await.unwrap_or_else(|answer| page::for_people(&answer))
+    match shown(&web, &wanted).await {
+        Ok(page) => page,
+        // What was asked for can be asked for otherwise.
+        Err(Answer(StatusCode::BAD_REQUEST, why)) => {
+            page::asked_otherwise("All projects", &html! { h1 { "All projects" } (form(&wanted)) }, &why)
+        }
+        Err(answer) => page::for_people(&answer),
+    }
+}
+
+fn form(wanted: &Wanted) -> Markup {
+    let field = |name, label, value, example| page::Field { name, label, value, example };
+    page::form(
+        &[("key", &wanted.key)],
+        &[field("at", "At", wanted.at.trim(), "now"), field("since", "What changed since", wanted.since.trim(), "7d")],
+    )
 }
 
 /// The moment that somebody wrote; now where nothing is.
@@ -38,16 +54,18 @@ pub async fn handle(State(web): State<Web>, Query(wanted): Query<Wanted>) -> Res
 /// When it is none, or not of this log.
 pub(super) async fn moment(web: &Web, written: &str) -> Result<When, Answer> {
     let now = web.app.store.clock().now();
-    let moment = match written.trim() {
-        "" => Moment::Time(now),
-        text => Moment::parse(text, now).map_err(|e| Answer::malformed(e.to_string()))?,
+    let when = match written.trim() {
+        "" => match web.app.now().await {
+            Err(NoSuchMoment::Empty) => Ok(When { position: 0, at: now }),
+            when => when,
+        },
+        text => web.app.when(Moment::parse(text, now).map_err(|e| Answer::malformed(e.to_string()))?).await,
     };
-    match web.app.when(moment).await {
-        Ok(when) => Ok(when),
-        Err(NoSuchMoment::Database(e)) => Err(e.into()),
-        Err(NoSuchMoment::Empty) if written.trim().is_empty() => Ok(When { position: 0, at: now }),
-        Err(e) => Err(Answer::malformed(e.to_string())),
-    }
+    when.map_err(|no| match no {
+        NoSuchMoment::Database(e) => e.into(),
+        lost @ NoSuchMoment::RowsLost => Answer::not_now(lost.to_string()),
+        no => Answer::malformed(no.to_string()),
+    })
 }
 
 async fn shown(web: &Web, wanted: &Wanted) -> Result<Response, Answer> {
@@ -87,10 +105,7 @@ async fn shown(web: &Web, wanted: &Wanted) -> Result<Response, Answer> {
                     a href=(address(wanted, "", &position.to_string())) { "what changed since" }
                 }
             }
-            (page::form(&[("key", &wanted.key)], &[
-                page::Field { name: "at", label: "At", value: wanted.at.trim(), example: "now" },
-                page::Field { name: "since", label: "What changed since", value: wanted.since.trim(), example: "7d" },
-            ]))
+            (form(wanted))
             @if let Some(before) = &before { (differences(before, &board)) }
             @if board.projects.is_empty() && board.unread.is_empty() { p { "There was no project." } }
             @for not_told in &board.unread { p { (visible(&not_told.sentence())) } }

@@ -19,6 +19,9 @@ use crate::telemetry::causes;
 #[derive(Debug)]
 pub struct Answer(pub StatusCode, pub String);
 
+/// What is said while the database does not answer.
+pub(super) const AWAY: &str = "coolops can't reach its database right now; try again in a moment";
+
 impl Answer {
     /// 400.
     pub fn malformed(why: impl Into<String>) -> Self {
@@ -35,6 +38,11 @@ impl Answer {
     /// 404.
     pub fn not_found() -> Self {
         Self(StatusCode::NOT_FOUND, "there is nothing at this address".to_owned())
+    }
+
+    /// 503: an operator has something to do first, which is said.
+    pub fn not_now(why: impl Into<String>) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, why.into())
     }
 
     /// 413 with the limit and, where it is known, the size.
@@ -73,10 +81,7 @@ impl Answer {
         if let Some(left_out) = SAID.due() {
             tracing::warn!(details = causes(cause), left_out, "a request could not be served");
         }
-        Self(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "coolops can't reach its database right now; try again in a moment".to_owned(),
-        )
+        Self(StatusCode::SERVICE_UNAVAILABLE, AWAY.to_owned())
     }
 }
 

@@ -13,7 +13,7 @@ use super::deployment_page::sentence;
 use super::error::Answer;
 use super::parameters::{Path, Query};
 use super::{Web, page, traced};
-use crate::app::history::{Changed, as_json, changed_as_json, changes, states_called};
+use crate::app::history::{Changed, NoSuchMoment, as_json, changed_as_json, changes, states_called};
 use crate::domain::deployment::duration;
 use crate::domain::event::{Event, SettingsEvent};
 use crate::domain::project::Project;
@@ -71,7 +71,11 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
         match wanted.before.trim() {
             "" => Ok((asked, None)),
             text => match text.parse() {
-                Ok(before) => Ok((asked, Some(before))),
+                Ok(before) => match web.app.cursor(before).await {
+                    Ok(before) => Ok((asked, Some(before))),
+                    Err(NoSuchMoment::Database(e)) => Err(e.into()),
+                    Err(no) => Err(Answer::malformed(no.to_string())),
+                },
                 Err(_) => Err(Answer::malformed("before is a position: the cursor of the last one")),
             },
         }
@@ -80,10 +84,8 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
         Ok(read) => read,
         // What was asked for can be asked for otherwise.
         Err(Answer(StatusCode::BAD_REQUEST, why)) if !as_data => {
-            let body = html! { main.plain { (heading(&project, wanted)) (choices(&project, wanted)) p role="alert" { (why) } } };
-            let mut page = page::framed(&format!("{}: history", project.name), None, page::Script::None, &body);
-            *page.status_mut() = StatusCode::BAD_REQUEST;
-            return Ok(page);
+            let heading = html! { (heading(&project, wanted)) (choices(&project, wanted)) };
+            return Ok(page::asked_otherwise(&format!("{}: history", project.name), &heading, &why));
         }
         Err(answer) => return Err(answer),
     };
@@ -100,10 +102,7 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
         }
         return Ok(settings_page(&project, wanted, next, &all));
     }
-    let mut deployed = web.app.readers().history().deployments(&asked, before, PAGE + 1).await?;
-    let more = deployed.len() > PAGE as usize;
-    deployed.truncate(PAGE as usize);
-    let next = if more { deployed.last().map(|last| last.position) } else { None };
+    let (deployed, next) = web.app.readers().history().deployments(&asked, before, PAGE).await?;
     if as_data {
         let now = web.app.store.clock().now();
         let told = |one: &Deployed| {

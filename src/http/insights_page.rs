@@ -1,6 +1,7 @@
 //! `GET /projects/{slug}/insights`: measures of delivery, drawn on the server.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -35,14 +36,23 @@ async fn shown(web: &Web, slug: &str, wanted: &Wanted) -> Result<Response, Answe
     let Some((project, _)) = web.app.opened_project(slug, &wanted.key).await? else { return Ok(page::not_found()) };
     traced::about("project.id", project.id);
     let since = Some(wanted.since.trim()).filter(|since| !since.is_empty()).unwrap_or("84d");
-    let after = web.app.before_week_of(since).await?;
+    let heading = html! {
+        h1 { (project.name) }
+        (choices_of(&project.slug, &wanted.key, "insights"))
+        (page::form(&[("key", &wanted.key)], &[page::Field { name: "since", label: "Since", value: since, example: "84d" }]))
+    };
+    let after = match web.app.before_week_of(since).await.map_err(Answer::from) {
+        Ok(after) => after,
+        Err(Answer(StatusCode::BAD_REQUEST, why)) => {
+            return Ok(page::asked_otherwise(&format!("{}: insights", project.name), &heading, &why));
+        }
+        Err(answer) => return Err(answer),
+    };
     let weeks = web.app.insights(&project, after).await?;
     let (now, of_each) = (web.app.store.clock().now(), weeks.chunk_by(|a, b| a.of == b.of));
     let body = html! {
         main.plain {
-            h1 { (project.name) }
-            (choices_of(&project.slug, &wanted.key, "insights"))
-            (page::form(&[("key", &wanted.key)], &[page::Field { name: "since", label: "Since", value: since, example: "84d" }]))
+            (heading)
             @if weeks.is_empty() { p { "Nothing has ended in this time." } }
             @for weeks in of_each { (environment(weeks, now)) }
             p.facts { "A deployment belongs to the week in which it ended; what was cancelled or refused is left out. Times are medians: from the announcement of a build to the end of its first deployment there that went well; from start to end; from a failure to the next success there." }

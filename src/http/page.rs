@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
-use super::error::Answer;
+use super::error::{AWAY, Answer};
 use super::parameters::Path;
 use crate::domain::deployment::State;
 
@@ -45,6 +45,13 @@ pub enum Script {
     Slider,
     /// Times are shown in the reader's zone, and nothing else.
     Times,
+}
+
+/// 400 for what was asked for in words that can't be read, with the page's own form: it can be asked for otherwise.
+pub fn asked_otherwise(title: &str, heading: &Markup, why: &str) -> Response {
+    let mut page = framed(title, None, Script::None, &html! { main.plain { (heading) p role="alert" { (why) } } });
+    *page.status_mut() = StatusCode::BAD_REQUEST;
+    page
 }
 
 /// A page in its frame; its icon has the colour of a state.
@@ -127,7 +134,7 @@ pub(super) fn form(kept: &[(&str, &str)], fields: &[Field<'_>]) -> Markup {
 
 /// What went wrong, as a page.
 pub(super) fn for_people(answer: &Answer) -> Response {
-    if answer.0 == StatusCode::SERVICE_UNAVAILABLE {
+    if answer.0 == StatusCode::SERVICE_UNAVAILABLE && answer.1 == AWAY {
         return unavailable();
     }
     let body = html! { main.plain { h1 { "This can't be shown" } p { (answer.1) } } };

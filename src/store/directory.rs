@@ -34,6 +34,10 @@ pub struct Announced {
     pub at: chrono::DateTime<chrono::Utc>,
 }
 
+/// What is said where there is nothing to find anything by.
+pub const ROWS_LOST: &str =
+    "the rows that are made of the log are lost, so nothing can be found in it; make them anew: coolops replay";
+
 /// Projects, tokens and builds, as rows to find and list them by.
 #[derive(Clone, Copy)]
 pub struct Directory<'a>(pub(super) &'a Store);
@@ -54,7 +58,37 @@ impl Directory<'_> {
         let row = sqlx::query!(r#"select position, doc as "doc: Json<Project>" from project where id = $1"#, id.0)
             .fetch_optional(&self.0.pool)
             .await?;
-        Ok(row.map(|r| Seen { position: r.position, value: r.doc.0 }))
+        self.unless_lost(row.map(|r| Seen { position: r.position, value: r.doc.0 })).await
+    }
+
+    /// What was found by a row; where there is none, it is an error that there are none at all: nobody is told then that
+    /// something is unknown.
+    async fn unless_lost<T>(self, found: Option<T>) -> Result<Option<T>, sqlx::Error> {
+        match found.is_none() && self.rows_are_lost().await? {
+            true => Err(sqlx::Error::Protocol(ROWS_LOST.to_owned())),
+            false => Ok(found),
+        }
+    }
+
+    /// Whether the rows are lost that are made of the log, all of them: then there is nothing to find anything by.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn rows_are_lost(self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select not exists (select from boundary) and exists (select from event where stream_type <> 'person') as "it!""#
+        )
+        .fetch_one(&self.0.pool)
+        .await
+    }
+
+    /// Id and slug of every project, by slug; also where the rest of its row can't be read.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn slugs(self) -> Result<Vec<(ProjectId, String)>, sqlx::Error> {
+        let rows = sqlx::query!("select id, slug from project order by slug").fetch_all(&self.0.pool).await?;
+        Ok(rows.into_iter().map(|row| (ProjectId(row.id), row.slug)).collect())
     }
 
     /// Every project, by slug.
@@ -62,10 +96,11 @@ impl Directory<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn projects(self) -> Result<Vec<Project>, sqlx::Error> {
-        sqlx::query_scalar!(r#"select doc as "doc: Json<serde_json::Value>" from project order by slug"#)
+        let docs = sqlx::query_scalar!(r#"select doc as "doc: Json<serde_json::Value>" from project order by slug"#)
             .fetch_all(&self.0.pool)
-            .await
-            .map(|docs| docs.into_iter().filter_map(readable).collect())
+            .await?;
+        self.unless_lost(docs.first()).await?;
+        Ok(docs.into_iter().filter_map(readable).collect())
     }
 
     /// The open projects whose builds come to a channel, by slug.
@@ -73,13 +108,14 @@ impl Directory<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn projects_of_channel(self, channel: &str) -> Result<Vec<Project>, sqlx::Error> {
-        sqlx::query_scalar!(
+        let docs = sqlx::query_scalar!(
             r#"select doc as "doc: Json<serde_json::Value>" from project where doc->>'channel' = $1 order by slug"#,
             channel
         )
         .fetch_all(&self.0.pool)
-        .await
-        .map(|docs| docs.into_iter().filter_map(readable).filter(|project| !project.archived).collect())
+        .await?;
+        self.unless_lost(docs.first()).await?;
+        Ok(docs.into_iter().filter_map(readable).filter(|project| !project.archived).collect())
     }
 
     /// Environments and projects that somebody in Slack has locked without an end, an hour ago or longer.
@@ -130,7 +166,7 @@ impl Directory<'_> {
         let row = sqlx::query!("select project_id, token_id from token where digest = $1 and not revoked", digest)
             .fetch_optional(&self.0.pool)
             .await?;
-        Ok(row.map(|r| (ProjectId(r.project_id), TokenId(r.token_id))))
+        self.unless_lost(row.map(|r| (ProjectId(r.project_id), TokenId(r.token_id)))).await
     }
 
     /// Every token's row: project, token, digest in hex, whether it is revoked.

@@ -164,8 +164,8 @@ macro_rules! page {
         let states: Vec<&str> = $asked.states.iter().map(|state| state.as_str()).collect();
         let environments: Vec<Uuid> = $asked.environments.iter().map(|environment| environment.0).collect();
         let user = $asked.user.as_deref().map(|user| user.trim_start_matches('@'));
-        sqlx::query_scalar!(
-            "select d.id from deployment d
+        sqlx::query!(
+            "select d.id, d.requested from deployment d
               where d.requested < $1 and d.requested > $2 and d.requested <= $3
                 and (cardinality($4::uuid[]) = 0 or d.environment_id = any($4)) and (cardinality($5::text[]) = 0 or d.state = any($5))
                 and ($6::text is null or lower($6) in (lower(d.requested_by), lower(d.doc->'requested_by'->>'user')))
@@ -183,12 +183,13 @@ macro_rules! page {
         )
         .fetch_all(&$self.0.pool)
         .await
+        .map(|rows| rows.into_iter().map(|row| (row.id, row.requested)).collect::<Vec<_>>())
     }};
 }
 
 impl History<'_> {
-    /// Deployments, newest press first: at most `limit` pressed before a position. The position of the last one is where to
-    /// go on, whatever was pressed meanwhile.
+    /// Deployments, newest press first: at most `limit` pressed before a position; and the position before which it goes on, if it
+    /// does, whatever was pressed meanwhile. One whose row can't be read is left out.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -197,17 +198,22 @@ impl History<'_> {
         asked: &Asked,
         before: Option<i64>,
         limit: i64,
-    ) -> Result<Vec<Deployed>, sqlx::Error> {
+    ) -> Result<(Vec<Deployed>, Option<i64>), sqlx::Error> {
+        let more = limit.saturating_add(1);
         // Each kind of question has a statement of its own, and so a plan with the index that it needs.
         let user = asked.user.as_deref().map(|user| user.trim_start_matches('@'));
-        let ids = match (asked.project, user) {
-            (Some(project), _) => page!(self, asked, before, limit, "d.project_id = $8", project.0),
+        let mut found = match (asked.project, user) {
+            (Some(project), _) => page!(self, asked, before, more, "d.project_id = $8", project.0),
             // By an id they are looked through: names are what people ask for.
             (None, Some(user)) if !is_an_id(user) => {
-                page!(self, asked, before, limit, "lower(d.requested_by) = lower($8)", user)
+                page!(self, asked, before, more, "lower(d.requested_by) = lower($8)", user)
             }
-            (None, _) => page!(self, asked, before, limit, "$8", true),
+            (None, _) => page!(self, asked, before, more, "$8", true),
         }?;
+        let is_more = found.len() as i64 > limit;
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let next = found.last().filter(|_| is_more).map(|last| last.1);
+        let ids: Vec<Uuid> = found.into_iter().map(|(id, _)| id).collect();
         let rows = sqlx::query!(
             r#"select d.requested as position, p.slug, d.doc as "doc: Json<Value>", r.recorded_at as requested_at, l.recorded_at as since,
                       (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
@@ -236,7 +242,7 @@ impl History<'_> {
                 },
             })
         });
-        Ok(deployed.collect())
+        Ok((deployed.collect(), next))
     }
 
     /// What ended in a project after a position, for its measures.

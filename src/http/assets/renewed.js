@@ -11,7 +11,7 @@ let shown = told(document);
 function localize() {
   for (const time of document.querySelectorAll("time[datetime]")) {
     time.title ||= time.textContent;
-    time.textContent = new Date(time.dateTime).toLocaleString();
+    time.textContent = new Date(time.dateTime).toLocaleString([], { dateStyle: "medium", timeStyle: "long" });
   }
 }
 localize();
@@ -26,6 +26,15 @@ function isWriting() {
   );
 }
 
+// What finds somebody's field, link or heading again on the next page: whoever uses the keyboard stays where they are.
+function sameAs(element) {
+  if (!element) return null;
+  if (element.name) return `[name="${CSS.escape(element.name)}"]`;
+  if (element.hasAttribute("href")) return `[href="${CSS.escape(element.getAttribute("href"))}"]`;
+  const details = element.closest("details");
+  return element.matches("summary") && details.id ? `#${CSS.escape(details.id)} > summary` : null;
+}
+
 let busy = false;
 async function renew() {
   if (document.hidden || busy || isWriting()) return;
@@ -38,12 +47,12 @@ async function renew() {
     if (now.isEqualNode(shown)) return;
     shown = now;
     const open = [...document.querySelectorAll("#renewed details[open]")].map((details) => details.id);
-    const field = document.activeElement?.closest("#renewed input, #renewed select")?.name;
+    const again = sameAs(document.activeElement?.closest("#renewed *"));
     document.getElementById("renewed").replaceWith(page.getElementById("renewed"));
-    if (field) document.querySelector(`#renewed [name="${CSS.escape(field)}"]`)?.focus();
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
     document.title = page.title;
     document.querySelector("link[rel=icon]").href = page.querySelector("link[rel=icon]").getAttribute("href");
+    if (again) document.querySelector(`#renewed ${again}`)?.focus({ preventScroll: true });
     localize();
   } catch {
     // A restart: it is asked again.

@@ -501,6 +501,115 @@ fn a_row_that_nobody_can_read_hides_no_other() {
 }
 
 #[test]
+fn a_row_that_nobody_can_read_does_not_end_the_history() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        for n in 0..52 {
+            s.presses("ana", "master-1", if n % 2 == 0 { "Staging" } else { "Production" }).await;
+        }
+        let newest = "(select max(requested) from deployment)";
+        s.database.execute(&format!("update deployment set doc = '{{}}' where requested = {newest}")).await;
+        let page = s.project_path("history").await;
+        let first: Value = serde_json::from_str(&s.get(&format!("{page}&format=json")).await.1).unwrap();
+        assert_eq!(first["deployments"].as_array().unwrap().len(), 49);
+        let older = s.get(&format!("{page}&format=json&before={}", first["next"])).await.1;
+        let older: Value = serde_json::from_str(&older).unwrap();
+        assert_eq!((older["deployments"].as_array().unwrap().len(), &older["next"]), (2, &Value::Null));
+        // All of it is there for whoever asks for all; where there is no more, nobody says so.
+        assert_eq!(lines(&printed(s, &["history", "--json", "--limit", "52"])).len(), 51);
+        let (_, _, said) = s.coolops(&["history", "--limit", "52"]);
+        assert!(!said.contains("There are more"), "{said}");
+        let (_, _, said) = s.coolops(&["history", "--limit", "51"]);
+        assert!(said.contains("There are more: --before "), "{said}");
+    });
+}
+
+#[test]
+fn a_cursor_that_is_not_of_this_log_is_refused() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        let head = s.database.count("select position from event_head").await;
+        let page = s.project_path("history").await;
+        for before in [0, -1, head + 2] {
+            let says = format!("there is no event {before}; the log has the positions 1 to {head}");
+            for more in ["", "&show=settings"] {
+                let (status, told) = s.get(&format!("{page}&format=json{more}&before={before}")).await;
+                assert!(status == 400 && told.contains(&says), "{told}");
+            }
+            let (code, _, said) = s.coolops(&["history", &format!("--before={before}")]);
+            assert!(code == 1 && said.contains(&says), "{said}");
+        }
+        assert_eq!(s.get(&format!("{page}&before={}", head + 1)).await.0, 200);
+    });
+}
+
+#[test]
+fn what_can_t_be_told_shows_in_the_exit_code_too() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        // A project of which the first event is one that nobody can read.
+        let id = "00000000-0000-4000-8000-000000000009";
+        s.database
+            .execute(&format!("insert into project (id, slug, position, doc) select '{id}', 'web', position, replace(replace(doc::text, id::text, '{id}'), '\"slug\":\"api\"', '\"slug\":\"web\"')::json from project"))
+            .await;
+        s.database
+            .execute("insert into event_type (name, version, stream_type) values ('project_moved', 1, 'project')")
+            .await;
+        let nulls = vec!["null"; 31].join(", ");
+        s.database
+            .execute(&format!("select append_batch('{{0}}', array[gen_random_uuid()], array['{id}'::uuid], array['{id}'::uuid], array[null::uuid], array[null::bigint], '{{0}}', '{{t}}', '{{1}}', '{{project}}', '{{project_moved}}', array['{{\"v\":1,\"kind\":\"system\",\"id\":\"coolops\"}}'], array['{{}}'], {nulls})"))
+            .await;
+        let (code, told, said) = s.coolops(&["at", "0s"]);
+        assert!(
+            code == 1 && told.contains("Staging") && said.contains("Nothing is told of the project web"),
+            "{told}{said}"
+        );
+        let (code, told, _) = s.coolops(&["at", "0s", "--json"]);
+        let json: Value = serde_json::from_str(&told).unwrap();
+        assert!(code == 1 && json["untold"][0].as_str().unwrap().contains("the project web"), "{told}");
+        let (code, _, said) = s.coolops(&["history", "--settings"]);
+        assert!(code == 1 && said.contains("the project web"), "{said}");
+        assert_eq!(s.coolops(&["history"]).0, 0, "it is whole");
+    });
+}
+
+#[test]
+fn without_an_address_no_link_is_told() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        for arguments in [&["at", "0s", "--link"][..], &["history", "--links"], &["status", "api", "--link"]] {
+            let (code, _, said) = s.coolops_with(arguments, &[("COOLOPS_PUBLIC_URL", "")]);
+            assert!(code == 1 && said.contains("COOLOPS_PUBLIC_URL is not set"), "{arguments:?}: {said}");
+        }
+    });
+}
+
+#[test]
+fn a_page_that_is_asked_for_in_words_that_can_t_be_read_can_be_asked_otherwise() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        let link = printed(s, &["at", "0s", "--link"]);
+        let board = link.lines().rfind(|line| line.starts_with("http")).unwrap().to_owned();
+        let board = board.split_once("/board").map(|(_, rest)| format!("/board{rest}")).unwrap();
+        let (insights, history) = (s.project_path("insights").await, s.project_path("history").await);
+        let board = format!("{}&at=", board.replacen("at=", "was=", 1));
+        for page in [format!("{board}yesterday"), format!("{insights}&since=soon"), format!("{history}&since=soon")] {
+            let (status, told) = s.get(&page).await;
+            assert!(
+                status == 400 && told.contains("role=\"alert\"") && told.contains("<form"),
+                "{page}: {status} {told}"
+            );
+        }
+    });
+}
+
+#[test]
 fn a_build_is_found_by_its_name_also_where_that_looks_like_an_id() {
     story(async |s| {
         let name = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
@@ -520,5 +629,25 @@ fn an_address_that_can_t_be_read_is_answered_in_our_words() {
         let (status, headers) = (answer.status(), answer.headers().clone());
         assert!(status == 400 && headers["content-type"].to_str().unwrap().contains("text/html"), "{headers:?}");
         assert!(headers.contains_key("content-security-policy"), "{headers:?}");
+    });
+}
+
+#[test]
+fn the_documents_name_every_field_of_the_history_s_json() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        let documents = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/HISTORY.md")).unwrap();
+        let page = s.project_path("history").await;
+        for (of, address) in [("deployment", "format=json"), ("setting", "format=json&show=settings")] {
+            let table = documents.split(&format!("| of a {of} | is |\n|---|---|\n")).nth(1).unwrap();
+            let first_cells = table.lines().map_while(|line| line.strip_prefix("| ")?.split(" | ").next());
+            let mut named: Vec<&str> = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+            named.sort_unstable();
+            let told: Value = serde_json::from_str(&s.get(&format!("{page}&{address}")).await.1).unwrap();
+            let mut told: Vec<&String> = told[format!("{of}s")][0].as_object().unwrap().keys().collect();
+            told.sort_unstable();
+            assert_eq!(told, named, "{of}");
+        }
     });
 }

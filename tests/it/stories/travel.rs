@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use axum::http::StatusCode;
+use coolops::app::App;
 use coolops::app::erasure::{PersonKind, Whom};
 use coolops::app::history::When;
 use coolops::app::status;
@@ -14,6 +15,7 @@ use coolops::domain::state::State;
 use coolops::projections::standing::Standing;
 use coolops::projections::timed::Timed;
 use serde_json::Value;
+use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::story::{Story, build, operator, story};
@@ -368,5 +370,50 @@ fn a_project_that_was_changed_very_often_is_folded_from_snapshots_that_nobody_el
         s.app.rebuild().await.unwrap();
         assert_eq!(kept().await, Vec::<i64>::new());
         s.writes("ben", "unlock api Production").await;
+    });
+}
+
+#[test]
+fn where_all_rows_are_lost_nothing_is_told_as_if_nothing_had_been() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        let history = s.project_path("history").await;
+        s.database.execute("truncate boundary, project, token, build, deployment").await;
+        for arguments in [&["at", "0s"][..], &["history"], &["insights"], &["status"], &["person", "list"]] {
+            let (code, told, said) = s.coolops(arguments);
+            assert!(code == 1 && told.is_empty() && said.contains("coolops replay"), "{arguments:?}: {told}{said}");
+        }
+        let (status, told) =
+            s.get(&format!("/board?key={}", s.app.keys.board_links().capability("board", uuid::Uuid::nil()))).await;
+        assert!(status == 503 && told.contains("coolops replay"), "{status} {told}");
+        // Nor is anybody told that they, or what they ask for, are unknown: CI tries again.
+        let fresh = App::new(s.app.store.clone(), s.keyring(), "https://coolops.test");
+        let fresh = crate::story::routes(std::sync::Arc::new(fresh), std::sync::Arc::default());
+        let announced = crate::story::from_ci(&format!("Token {}", s.token), &build("master-2").body());
+        assert_eq!(fresh.oneshot(announced).await.unwrap().status(), 503);
+        assert_eq!(s.get(&history).await.0, 503);
+        let answer = s.writes("ana", "status").await;
+        assert!(!answer.contains("No project"), "{answer}");
+        // What goes by the log alone goes on.
+        assert_eq!(s.coolops(&["audit", "export"]).0, 0);
+        assert_eq!(s.coolops(&["replay"]).0, 0);
+        let (code, told, _) = s.coolops(&["at", "0s"]);
+        assert!(code == 0 && told.contains("master-1"), "{told}");
+    });
+}
+
+#[test]
+fn now_is_the_last_event_also_where_the_clock_was_set_back() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.database.set_clock(-3600).await;
+        s.app.store.keep_clock().await.unwrap();
+        assert_eq!(s.coolops(&["environment", "create", "api", "Canary"]).0, 0);
+        let key = s.app.keys.board_links().capability("board", Uuid::nil());
+        let (status, told) = s.get(&format!("/board?key={key}")).await;
+        let head = s.database.count("select position from event_head").await;
+        assert!(status == 200 && told.contains("Canary") && told.contains(&format!("event {head}")), "{told}");
     });
 }
