@@ -1,6 +1,6 @@
 //! `coolops audit export` and `check-export`: the log as a file that is checked without the database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::audit_proof::keys;
-use super::operate;
+use super::operate_on_the_log;
 use super::output;
 use crate::app::history::reaches;
 use crate::proof::chain::{self, Hash};
@@ -137,7 +137,7 @@ pub async fn export(args: Args) -> Result<ExitCode> {
         !args.plain || args.format == Form::Jsonl,
         "--plain goes with --format jsonl alone: CSV has no column for it"
     );
-    let app = operate().await?;
+    let app = operate_on_the_log().await?;
     let (after, until) = app.range(args.since.as_deref(), args.until.as_deref()).await?;
     let (mut after, until) = (after.unwrap_or(0), until.unwrap_or(i64::MAX));
     let (head, _) = app.store.log().head().await?;
@@ -290,6 +290,39 @@ fn opened(path: &Path, form: Form) -> Result<(File, There)> {
     }
 }
 
+/// What an export has beside an event: texts, each once.
+#[derive(Deserialize)]
+struct Beside {
+    #[serde(default, rename = "plain")]
+    _plain: Option<Texts>,
+}
+
+struct Texts;
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> serde::de::Visitor<'de> for Each {
+            type Value = Texts;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("texts by their names")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut texts: A) -> Result<Texts, A::Error> {
+                let mut seen = HashSet::new();
+                while let Some((name, _)) = texts.next_entry::<String, String>()? {
+                    if let Some(twice) = seen.replace(name) {
+                        return Err(serde::de::Error::custom(format!("{twice:?} stands there twice")));
+                    }
+                }
+                Ok(Texts)
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
+}
+
 fn read_line(line: &[u8], form: Form) -> Result<Exported<'static>> {
     Ok(match form {
         Form::Jsonl => {
@@ -297,6 +330,8 @@ fn read_line(line: &[u8], form: Form) -> Result<Exported<'static>> {
             if let Some(what) = misfit(&fields, &[PLAIN]) {
                 bail!("{what}");
             }
+            serde_json::from_slice::<Beside>(line)
+                .context("what was private in it is not written as an export writes it")?;
             serde_json::from_slice(line)?
         }
         Form::Csv => {

@@ -89,6 +89,9 @@ pub enum Changed {
     /// A time that can't be read.
     #[error("its time can't be read")]
     Time,
+    /// A number that none has.
+    #[error("one of its numbers is lower than any that is recorded")]
+    Number,
 }
 
 /// A time as exports write it; one that nobody can count with, as `infinity`, by its number.
@@ -175,11 +178,9 @@ impl<'a> Exported<'a> {
     pub fn micros_since_2000(&self) -> Result<i64, Changed> {
         let at = chrono::NaiveDateTime::parse_from_str(&self.recorded_at, "%Y-%m-%dT%H:%M:%S%.fZ");
         let at = at.map_err(|_| Changed::Time)?.and_utc();
+        let micros = (at - chain::epoch()).num_microseconds().ok_or(Changed::Time)?;
         // There is one way to write it: what else is there is not what was recorded.
-        if at.format(TIME).to_string() != self.recorded_at {
-            return Err(Changed::Time);
-        }
-        (at - chain::epoch()).num_microseconds().ok_or(Changed::Time)
+        if time(micros) == self.recorded_at { Ok(micros) } else { Err(Changed::Time) }
     }
 
     /// Computes every hash anew; what is told is the event's entry in chain and tree.
@@ -187,11 +188,18 @@ impl<'a> Exported<'a> {
     /// # Errors
     /// What is not as it was recorded.
     pub fn checked(&self) -> Result<[u8; 48], Changed> {
+        if self.position < 1 || self.stream_version < 1 || self.schema_version < 0 || self.fence.is_some_and(|n| n < 0)
+        {
+            return Err(Changed::Number);
+        }
         let body = chain::body_hash(self.payload.as_bytes());
         if hex::encode(body) != self.body_hash {
             return Err(Changed::Body);
         }
         let previous: Hash = hex::decode(&self.previous).ok().and_then(|b| b.try_into().ok()).ok_or(Changed::Header)?;
+        if hex::encode(previous) != self.previous {
+            return Err(Changed::Header);
+        }
         let item = chain::item_hash(&self.header(), &body);
         let entry = chain::entry(self.position, self.micros_since_2000()?, &item);
         if hex::encode(chain::link(&previous, &entry)) != self.chain_hash {

@@ -194,6 +194,36 @@ fn an_export_that_follows_ends_with_whoever_reads_it() {
     });
 }
 
+/// The link of the chain that an event has with what it says now.
+fn recomputed(event: &coolops::proof::exported::Exported<'_>) -> String {
+    use coolops::proof::chain;
+    let header = chain::Header {
+        event_id: event.event_id,
+        tenant_id: event.tenant_id,
+        stream_type: &event.stream_type,
+        stream_id: event.stream_id,
+        stream_version: event.stream_version,
+        kind: &event.kind,
+        schema_version: event.schema_version,
+        actor: &event.actor,
+        correlation_id: event.correlation_id,
+        causation_id: event.causation_id,
+        fence: event.fence,
+    };
+    let item = chain::item_hash(&header, &chain::body_hash(event.payload.as_bytes()));
+    let entry = chain::entry(event.position, event.micros_since_2000().unwrap(), &item);
+    hex::encode(chain::link(&hex::decode(&event.previous).unwrap().try_into().unwrap(), &entry))
+}
+
+/// What the verifier says that was written from the documents alone.
+fn verify(arguments: &[&str]) -> (i32, String) {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.py");
+    let library = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
+    let output = Command::new("python3").arg(program).args(arguments).env("PYTHONPATH", library).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
+}
+
 #[test]
 fn the_verifier_that_was_written_from_the_documents_finds_what_ours_finds() {
     story(async |s| {
@@ -208,14 +238,6 @@ fn the_verifier_that_was_written_from_the_documents_finds_what_ours_finds() {
         let position = serde_json::from_str::<Value>(sealed).unwrap()["position"].to_string();
         let (_, proof, _) = s.coolops_with(&["audit", "prove", &position], &anchored.variables());
         assert!(proof.contains("\"seal\""), "{proof}");
-        let verify = |arguments: &[&str]| {
-            let program = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.py");
-            let library = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python");
-            let output =
-                Command::new("python3").arg(program).args(arguments).env("PYTHONPATH", library).output().unwrap();
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
-        };
         let exports = |text: &str| verify(&["export", &scratch.file("log.jsonl", text), &checkpoint, &anchored.public]);
         let proves = |text: &str, key: &str| verify(&["proof", &scratch.file("proof.json", text), key]);
         let size = log.lines().count();
@@ -235,6 +257,35 @@ fn the_verifier_that_was_written_from_the_documents_finds_what_ours_finds() {
             let (code, said) = exports(&text);
             assert!(code == 1 && said.contains(says), "{says}: {said}");
         }
+        // A whole history that was computed anew fits together, and is not the one that was signed.
+        let mut rewritten = String::new();
+        let mut link = None::<String>;
+        for line in log.lines() {
+            let mut event: coolops::proof::exported::Exported<'_> = serde_json::from_str(line).unwrap();
+            if let Some(link) = &link {
+                event.previous = link.clone();
+            }
+            event.payload = event.payload.replace("Staging", "Stagung").into();
+            event.body_hash = hex::encode(coolops::proof::chain::body_hash(event.payload.as_bytes()));
+            let mut anew = serde_json::to_value(&event).unwrap();
+            let chained = recomputed(&event);
+            anew["chain_hash"] = chained.clone().into();
+            link = Some(chained);
+            rewritten += &(anew.to_string() + "\n");
+        }
+        assert_ne!(rewritten, log);
+        let (code, said) = exports(&rewritten);
+        assert!(code == 1 && said.contains("root is not that of the events' tree"), "{said}");
+        let file = scratch.file("rewritten.jsonl", &rewritten);
+        assert_eq!(s.coolops(&["audit", "check-export", &file]).0, 0, "it fits together");
+        let held = ["audit", "check-export", &file, "--checkpoint", &checkpoint, "--key"];
+        let (code, _, said) = s.coolops(&[&held[..], &[&anchored.public]].concat());
+        assert!(
+            code == 1 && said.contains(&format!("the first {size} events are not those of the checkpoint")),
+            "{said}"
+        );
+        let (code, _, said) = s.coolops(&[&held[..], &[&other.public]].concat());
+        assert!(code == 1 && said.contains("it is not signed by"), "{said}");
         // What private texts say may stand beside; nothing else may.
         let (_, plain, _) = s.coolops(&["audit", "export", "--plain", "--since", "0"]);
         assert!(plain.contains("\"plain\""), "{plain}");
@@ -251,7 +302,13 @@ fn the_verifier_that_was_written_from_the_documents_finds_what_ours_finds() {
         let absent = log.replacen("\"fence\":null,", "", 1);
         let number = log.replacen("\"schema_version\":1,", "\"schema_version\":true,", 1);
         let shorter = log.replacen("0Z\",\"type\"", "Z\",\"type\"", 1);
-        for text in [added, time, twice, id, upper, simple, absent, number] {
+        let first_previous = log.split("\"previous\":\"").nth(1).unwrap()[..64].to_owned();
+        let capital = log.replacen(&first_previous, &first_previous.to_uppercase(), 1);
+        let zero = log.replacen("\"schema_version\":1,", "\"schema_version\":-0,", 1);
+        let beside = log.replacen("{\"position\":", "{\"plain\":{\"a\":\"b\",\"a\":\"c\"},\"position\":", 1);
+        let no_text = log.replacen("{\"position\":", "{\"plain\":{\"a\":1e999},\"position\":", 1);
+        let digits = log.replacen("\"recorded_at\":\"2", "\"recorded_at\":\"\u{662}", 1);
+        for text in [added, time, twice, id, upper, simple, absent, number, capital, zero, beside, no_text, digits] {
             assert!(text != log && ours(&text).0 == 1 && exports(&text).0 == 1, "{}", ours(&text).2);
         }
         if shorter != log {
@@ -269,6 +326,8 @@ fn the_verifier_that_was_written_from_the_documents_finds_what_ours_finds() {
             proof.replacen("\"fence\":", "\"fence_\":", 1),
             proof.replacen("\"index\":", "\"index\": true, \"_\":", 1),
             unsealed,
+            proof.replacen("\"lines\": 2", "\"lines\": 2.0", 1),
+            proof.replacen("\\n\"\n}", "\"\n}", 1),
         ] {
             assert!(text != proof && our_check(&text) == 1 && proves(&text, &anchored.public).0 == 1, "{text}");
         }
@@ -322,5 +381,32 @@ fn two_exports_do_not_write_to_one_file_and_a_line_without_an_end_is_none() {
         let endless = scratch.file("endless.jsonl", &" ".repeat(17 << 20));
         let (code, _, said) = s.coolops(&["audit", "check-export", &endless]);
         assert!(code == 1 && said.contains("longer than any"), "{said}");
+    });
+}
+
+#[test]
+fn a_proof_of_a_deployment_that_never_ran_is_valid_everywhere() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        s.ci_announces(build("master-1")).await;
+        s.ci_announces(build("master-2")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        let first = s.app.store.deployments().list(None, &[], 1).await.unwrap()[0].deployment.of.deployment_id;
+        s.presses("ben", "master-2", "Staging").await;
+        let waiting =
+            s.app.store.deployments().list(None, &[], 1).await.unwrap()[0].deployment.of.deployment_id.to_string();
+        let (code, _, said) = s.coolops(&["deployment", "stop", &waiting, "--reason", "not wanted"]);
+        assert_eq!(code, 0, "{said}");
+        s.runner.ends(first, 0);
+        s.settle().await;
+        anchored.signs().await;
+        let (code, proof, said) = s.coolops_with(&["audit", "prove", &waiting], &anchored.variables());
+        assert!(code == 0 && proof.contains("\\\"log\\\":null"), "{proof}{said}");
+        let scratch = Scratch::new();
+        let file = scratch.file("proof.json", &proof);
+        let (code, said) = verify(&["proof", &file, &anchored.public]);
+        assert!(code == 0 && said.contains("Everything fits"), "{said}");
+        assert_eq!(s.coolops(&["audit", "check-proof", &file, "--key", &anchored.public]).0, 0);
     });
 }
