@@ -3,6 +3,7 @@
 use super::installation::Surroundings;
 use super::{ATTEMPTS, App, CommandError, following, record, record_waiting, too_busy};
 use crate::domain::deployment::{Deployment, PressRefusal, StopReason, Verdict};
+use crate::domain::deployment_events::DeploymentOf;
 use crate::domain::event::{Actor, DeploymentEvent, Event};
 use crate::domain::ids::{DeploymentId, EnvironmentId, EventId};
 use crate::domain::line::Line;
@@ -103,6 +104,7 @@ impl App {
                     around = self.around_anew(Some(of.project_id)).await?;
                     continue;
                 }
+                self.nothing_else_runs((own.of, &own.environment_name), line.position).await?;
                 self.lock_by(&after, &around, &line.value, cause, &mut append);
             }
             // Whose turn it is depends on the locks, and whether it takes one on the settings.
@@ -120,6 +122,24 @@ impl App {
             }
         }
         Err(too_busy())
+    }
+
+    /// Makes sure, before a deployment begins on rows up to a position, that by the log nothing else runs in its environment: rows
+    /// may be lost, and two of them must never be there.
+    pub(super) async fn nothing_else_runs<R: std::error::Error>(
+        &self,
+        (of, environment): (DeploymentOf, &str),
+        position: i64,
+    ) -> Result<(), CommandError<R>> {
+        let Some((before, prepared)) = self.store.log().prepared_before(of).await? else { return Ok(()) };
+        // What came after the rows were read makes the append fail.
+        if prepared > position || self.deployment_of_log(before).await?.is_none_or(|before| before.state().is_over()) {
+            return Ok(());
+        }
+        let why = format!(
+            "by the log the deployment {before} is not over, and {environment} has no row of it: make the rows anew (coolops replay)"
+        );
+        Err(CommandError::Impossible(why.into()))
     }
 
     /// Adds the lock that a deployment takes as it begins, where each does, and what it makes those say who wait for it.

@@ -226,6 +226,11 @@ impl App {
             let mut append = Append::default();
             let event = match decided {
                 Ok(requested) => {
+                    // It would begin at once.
+                    if line.value.open.is_empty() {
+                        let of = (requested.of, requested.environment_name.as_str());
+                        self.nothing_else_runs(of, line.position).await?;
+                    }
                     let stopped = place.map(|place| press::superseded(place, &line.value, &requested));
                     let event = Event::from(requested.clone());
                     record(&mut append, event_id, &event, &actor, 0);

@@ -95,6 +95,14 @@ impl App {
     /// # Errors
     /// As [`App::rebuild`].
     pub async fn rebuild_telling(&self, tell: &(impl Fn(Phase, i64, i64) + Sync)) -> Result<Rebuilt, ReadError> {
+        // Several that rebuild at once would be in each other's way; whoever comes second finds nothing to do.
+        let in_turn = self.store.rebuild_in_turn().await?;
+        let rebuilt = self.rebuild_alone(tell).await;
+        in_turn.end().await?;
+        rebuilt
+    }
+
+    async fn rebuild_alone(&self, tell: &(impl Fn(Phase, i64, i64) + Sync)) -> Result<Rebuilt, ReadError> {
         // From the log alone.
         self.store.snapshots().forget().await?;
         if let Some(sound) = self.hold_rows_against(&|done, of| tell(Phase::Comparing, done, of)).await? {
@@ -108,12 +116,12 @@ impl App {
             staging = self.store.stage().await?;
             let mut snapshot = self.store.snapshot().await?;
             (fold, position) =
-                self.fold_all(&mut snapshot, &mut staging, &|done, of| tell(Phase::Folding, done, of)).await?;
+                self.fold_all(&mut snapshot, &mut staging, true, &|done, of| tell(Phase::Folding, done, of)).await?;
             let keys = snapshot.keys();
             snapshot.close().await?;
             // Most of what came meanwhile while writers still go on.
             position = self.fold_on(position, &mut fold, &mut staging).await?;
-            staging.flush().await?;
+            staging.compare().await?;
             staging.lock().await?;
             position = self.fold_on(position, &mut fold, &mut staging).await?;
             // What was staged names whoever was erased meanwhile.
@@ -124,8 +132,10 @@ impl App {
         self.open_projects(&mut fold).await?;
         fold.finish(&mut staging);
         staging.flush().await?;
-        let tables = staging.swap(&fold.halted, |done, of| tell(Phase::Replacing, done, of)).await?;
-        let Fold { damaged, unread: halted, .. } = fold;
+        let (tables, left_out) = staging.swap(&fold.halted, |done, of| tell(Phase::Replacing, done, of)).await?;
+        let Fold { mut damaged, unread: halted, .. } = fold;
+        damaged.extend(left_out);
+        damaged.truncate(TOLD_MAX);
         self.with_work(Rebuilt { events: position, tables, work_found: 0, damaged, halted }).await
     }
 
@@ -138,7 +148,7 @@ impl App {
         let mut snapshot = self.store.snapshot().await?;
         let filled = async {
             let (mut fold, position) =
-                self.fold_all(&mut snapshot, &mut filling, &|done, of| tell(Phase::Folding, done, of)).await?;
+                self.fold_all(&mut snapshot, &mut filling, false, &|done, of| tell(Phase::Folding, done, of)).await?;
             let position = self.fold_on(position, &mut fold, &mut filling).await?;
             self.open_projects(&mut fold).await?;
             fold.finish(&mut filling);
@@ -186,7 +196,7 @@ impl App {
         let held = match is_lost {
             true => None,
             false => {
-                let (mut fold, events) = self.fold_all(&mut snapshot, &mut sums, tell).await?;
+                let (mut fold, events) = self.fold_all(&mut snapshot, &mut sums, true, tell).await?;
                 fold.open_with(|position, project| snapshot.opened(position, project));
                 fold.finish(&mut sums);
                 let tables = if fold.is_whole() { sums.are_those_of(&mut snapshot).await? } else { None };
@@ -198,11 +208,12 @@ impl App {
         Ok(held)
     }
 
-    /// Folds all events of a snapshot; tells the last position.
+    /// Folds all events of a snapshot, giving way to those who append, unless these wait for it anyway; tells the last position.
     async fn fold_all<R: Rows>(
         &self,
         snapshot: &mut Snapshot,
         into: &mut R,
+        gives_way: bool,
         tell: &(impl Fn(i64, i64) + Sync),
     ) -> Result<(Fold, i64), ReadError> {
         let (head, mut fold, mut position) = (snapshot.head().await?, Fold::over(snapshot).await?, 0);
@@ -221,7 +232,7 @@ impl App {
             tell(position, head);
             into.write().await?;
             let (now, _) = self.store.log().head().await?;
-            if std::mem::replace(&mut there, now) != now && position < head {
+            if std::mem::replace(&mut there, now) != now && position < head && gives_way {
                 tokio::time::sleep((begun.elapsed() * GIVES_WAY).min(AT_MOST)).await;
             }
         }

@@ -6,8 +6,9 @@ use uuid::Uuid;
 use super::Store;
 use super::private::{self, Opener};
 use crate::domain::actor::UnreadableActor;
+use crate::domain::deployment_events::DeploymentOf;
 use crate::domain::event::{Actor, Event, Recorded, UnreadableEvent};
-use crate::domain::ids::{BuildId, EventId};
+use crate::domain::ids::{BuildId, DeploymentId, EventId};
 
 /// Why events could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +139,7 @@ impl Raw<'_> {
     }
 }
 
-macro_rules! recorded {
+macro_rules! read {
     ($store:expr, $rows:expr) => {{
         let rows = $rows;
         let opener = $store.opener(rows.iter().flat_map(|r| [&r.actor[..], &r.payload[..]])).await?;
@@ -158,6 +159,20 @@ macro_rules! recorded {
                 .parse()
             })
             .collect()
+    }};
+}
+
+/// The events that the tail of a statement asks for.
+macro_rules! recorded {
+    ($self:ident, $tail:literal, $($argument:expr),*) => {{
+        let rows = sqlx::query!(
+            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!",
+                      payload::text as "payload!" from event "# + $tail,
+            $($argument),*
+        )
+        .fetch_all(&$self.0.pool)
+        .await?;
+        read!($self.0, rows)
     }};
 }
 
@@ -195,14 +210,7 @@ impl Log<'_> {
     /// # Errors
     /// See [`ReadError`].
     pub async fn stream(self, stream: Uuid) -> Result<Vec<Recorded>, ReadError> {
-        let rows = sqlx::query!(
-            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
-                 from event where stream_id = $1 order by stream_version"#,
-            stream
-        )
-        .fetch_all(&self.0.pool)
-        .await?;
-        recorded!(self.0, rows)
+        recorded!(self, "where stream_id = $1 order by stream_version", stream)
     }
 
     /// All events about a build, oldest first: the story that its message tells.
@@ -218,14 +226,7 @@ impl Log<'_> {
     /// # Errors
     /// See [`ReadError`].
     pub async fn about(self, correlation: Uuid) -> Result<Vec<Recorded>, ReadError> {
-        let rows = sqlx::query!(
-            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
-                 from event where correlation_id = $1 order by position"#,
-            correlation
-        )
-        .fetch_all(&self.0.pool)
-        .await?;
-        recorded!(self.0, rows)
+        recorded!(self, "where correlation_id = $1 order by position", correlation)
     }
 
     /// The first events about a build or a project after a position, up to another one: at most [`PAGE`], oldest first.
@@ -233,17 +234,14 @@ impl Log<'_> {
     /// # Errors
     /// See [`ReadError`].
     pub async fn about_from(self, correlation: Uuid, after: i64, until: i64) -> Result<Vec<Recorded>, ReadError> {
-        let rows = sqlx::query!(
-            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
-                 from event where correlation_id = $1 and position > $2 and position <= $3 order by position limit $4"#,
+        recorded!(
+            self,
+            "where correlation_id = $1 and position > $2 and position <= $3 order by position limit $4",
             correlation,
             after,
             until,
             PAGE as i64
         )
-        .fetch_all(&self.0.pool)
-        .await?;
-        recorded!(self.0, rows)
     }
 
     /// The events about a thing as [`Log::about_from`] reads them, by position, with their private texts as they are recorded: for
@@ -281,17 +279,14 @@ impl Log<'_> {
     /// # Errors
     /// See [`ReadError`].
     pub async fn about_back_from(self, correlation: Uuid, until: i64, after: i64) -> Result<Vec<Recorded>, ReadError> {
-        let rows = sqlx::query!(
-            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
-                 from event where correlation_id = $1 and position > $2 and position <= $3 order by position desc limit $4"#,
+        recorded!(
+            self,
+            "where correlation_id = $1 and position > $2 and position <= $3 order by position desc limit $4",
             correlation,
             after,
             until,
             PAGE as i64
         )
-        .fetch_all(&self.0.pool)
-        .await?;
-        recorded!(self.0, rows)
     }
 
     /// Those events about a project that gave its environments their names, oldest first.
@@ -299,14 +294,11 @@ impl Log<'_> {
     /// # Errors
     /// See [`ReadError`].
     pub async fn namings(self, project: Uuid) -> Result<Vec<Recorded>, ReadError> {
-        let rows = sqlx::query!(
-            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
-                 from event where correlation_id = $1 and type in ('environment_created', 'environment_renamed') order by position"#,
+        recorded!(
+            self,
+            "where correlation_id = $1 and type in ('environment_created', 'environment_renamed') order by position",
             project
         )
-        .fetch_all(&self.0.pool)
-        .await?;
-        recorded!(self.0, rows)
     }
 
     /// The last events that were about locks on a thing, oldest first: at most so many, and, where there are more, none of a
@@ -315,16 +307,12 @@ impl Log<'_> {
     /// # Errors
     /// See [`ReadError`].
     pub async fn last_of_locks(self, lockable: Uuid) -> Result<Vec<Recorded>, ReadError> {
-        let rows = sqlx::query!(
-            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
-                 from event where stream_id = $1 and type in ('environment_locked', 'environment_unlocked', 'project_locked', 'project_unlocked', 'everything_locked', 'everything_unlocked')
-                order by stream_version desc limit $2"#,
+        let last: Result<Vec<Recorded>, ReadError> = recorded!(
+            self,
+            "where stream_id = $1 and type in ('environment_locked', 'environment_unlocked', 'project_locked', 'project_unlocked', 'everything_locked', 'everything_unlocked') order by stream_version desc limit $2",
             lockable,
             LOCK_EVENTS
-        )
-        .fetch_all(&self.0.pool)
-        .await?;
-        let last: Result<Vec<Recorded>, ReadError> = recorded!(self.0, rows);
+        );
         let mut last = last?;
         last.reverse();
         if last.len() as i64 == LOCK_EVENTS {
@@ -339,15 +327,7 @@ impl Log<'_> {
     /// # Errors
     /// See [`ReadError`].
     pub async fn streams_until(self, streams: &[Uuid], position: i64) -> Result<Vec<Recorded>, ReadError> {
-        let rows = sqlx::query!(
-            r#"select position, event_id, stream_version, recorded_at, type as kind, schema_version, actor::text as "actor!", payload::text as "payload!"
-                 from event where stream_id = any($1) and position <= $2 order by position"#,
-            streams,
-            position
-        )
-        .fetch_all(&self.0.pool)
-        .await?;
-        recorded!(self.0, rows)
+        recorded!(self, "where stream_id = any($1) and position <= $2 order by position", streams, position)
     }
 
     /// At most `limit` events after a position, in order and without gaps; what can't be read is told in its place.
@@ -365,7 +345,7 @@ impl Log<'_> {
         .fetch_all(&self.0.pool)
         .await?;
         let filed: Vec<_> = rows.iter().map(|r| (r.position, r.stream_id, r.correlation_id)).collect();
-        let read: Vec<Result<Recorded, ReadError>> = recorded!(self.0, rows);
+        let read: Vec<Result<Recorded, ReadError>> = read!(self.0, rows);
         let told = filed.into_iter().zip(read);
         Ok(told
             .map(|((position, stream, correlation), read)| {
@@ -394,6 +374,21 @@ impl Log<'_> {
             stream
         );
         last.fetch_optional(&self.0.pool).await
+    }
+
+    /// The deployment that was prepared last in an environment, before one that is about to be, and the position of that; none
+    /// where it would be the first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn prepared_before(self, of: DeploymentOf) -> Result<Option<(DeploymentId, i64)>, sqlx::Error> {
+        let last = sqlx::query!(
+            "select stream_id, position from event
+              where type = 'deployment_prepared' and payload->'of'->>'environment_id' = $1 and stream_id <> $2 order by position desc limit 1",
+            of.environment_id.to_string(),
+            of.deployment_id.0
+        );
+        Ok(last.fetch_optional(&self.0.pool).await?.map(|row| (DeploymentId(row.stream_id), row.position)))
     }
 
     /// How many seconds ago the event at a position was recorded; none where there is no event.

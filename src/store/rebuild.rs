@@ -2,9 +2,9 @@
 //! differs, which [`sums`](super::sums) tells, nothing of this is done; where the live ones are empty, as after a loss, they are
 //! filled.
 //!
-//! The rows are staged in temporary tables while everything goes on. For the swap the live tables are locked against
-//! writers, the events of the meantime are staged too, and only rows that differ are replaced: over sound projections
-//! it changes nothing and says so.
+//! The rows are staged in temporary tables, and compared with the live ones, while everything goes on. For the swap the live
+//! tables are locked against writers, the events of the meantime are staged too, and what differed then, or has changed since, is
+//! looked at again and replaced. **Invariant:** how long writers wait goes by what is replaced, not by the length of the log.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -33,6 +33,9 @@ type Batch = BTreeMap<&'static str, Vec<u8>>;
 /// Staged rows; of two with one key the later one counts.
 pub struct Staging(Copying);
 
+/// That nobody else rebuilds, until it ends.
+pub struct InTurn(PgConnection);
+
 /// Rows that go into tables in which nothing is, in one transaction; dropping it leaves them empty. Of two with one key it
 /// takes none.
 pub struct Filling {
@@ -59,6 +62,17 @@ fn about(table: &str) -> &'static str {
         "boundary" => "key",
         "token" => "project_id",
         _ => "id",
+    }
+}
+/// What the names of staged tables begin with: of what was compared while everything went on, and of what came after that.
+const NEXT: &str = "next_";
+const LATE: &str = "late_";
+/// What brings staged rows `n` into the order in which they began: a slug, and an environment, are of whoever was first.
+fn order_of(table: Table) -> &'static str {
+    match table.name {
+        "project" => "(select e.position from event e where e.stream_id = n.id and e.stream_version = 1)",
+        "deployment" => "n.requested",
+        _ => table.key,
     }
 }
 /// Bytes that are staged at once.
@@ -118,6 +132,17 @@ pub struct Begun {
 }
 
 impl Store {
+    /// Waits until nobody else rebuilds.
+    ///
+    /// # Errors
+    /// When the database does not answer, or the other one takes longer than two minutes.
+    pub async fn rebuild_in_turn(&self) -> Result<InTurn, sqlx::Error> {
+        let mut connection = self.bulk().await?;
+        sqlx::query("set lock_timeout = '2min'").execute(&mut connection).await?;
+        sqlx::query("select pg_advisory_lock(hashtextextended('coolops replay', 0))").execute(&mut connection).await?;
+        Ok(InTurn(connection))
+    }
+
     /// Begins staging.
     ///
     /// # Errors
@@ -126,10 +151,13 @@ impl Store {
         let mut connection = self.bulk().await?;
         for Table { name, columns, .. } in TABLES {
             let columns = columns.join(", ");
-            let statement = format!("create temp table next_{name} as select {columns} from {name} with no data");
-            run(&mut connection, statement).await?;
+            for prefix in [NEXT, LATE] {
+                let statement =
+                    format!("create temp table {prefix}{name} as select {columns} from {name} with no data");
+                run(&mut connection, statement).await?;
+            }
         }
-        Ok(Staging(Copying::over(connection, "next_")))
+        Ok(Staging(Copying::over(connection, NEXT)))
     }
 
     /// Begins to fill the tables, and keeps writers out of them until it is done; none where there is anything in one of them.
@@ -147,6 +175,16 @@ impl Store {
         }
         connection.close().await?;
         Ok(None)
+    }
+}
+
+impl InTurn {
+    /// Lets the next one on.
+    ///
+    /// # Errors
+    /// When the database does not answer: then it is let on, too.
+    pub async fn end(self) -> Result<(), sqlx::Error> {
+        self.0.close().await
     }
 }
 
@@ -259,6 +297,25 @@ impl Filling {
     }
 }
 
+/// Of the rows of a staged table that have one key, keeps the last: what somebody planted may begin a thing a second time.
+async fn drop_doubled(
+    connection: &mut PgConnection,
+    prefix: &str,
+    Table { name, key, .. }: Table,
+) -> Result<(), sqlx::Error> {
+    let doubled = format!(
+        "delete from {prefix}{name} n using (select {key}, max(ctid) as last from {prefix}{name} group by {key} having count(*) > 1) d
+          where n.{key} = d.{key} and n.ctid < d.last"
+    );
+    run(connection, doubled).await.map(drop)
+}
+
+/// That a live row `t` and a staged row `n` say the same.
+fn are_equal(columns: &[&str]) -> String {
+    let equal = columns.iter().map(|c| format!("n.{c}::text is not distinct from t.{c}::text"));
+    equal.collect::<Vec<_>>().join(" and ")
+}
+
 impl Staging {
     /// Writes what is waiting to the staged tables.
     ///
@@ -266,6 +323,30 @@ impl Staging {
     /// When the database does not answer.
     pub async fn flush(&mut self) -> Result<(), sqlx::Error> {
         self.0.flush().await
+    }
+
+    /// Notes which rows differ from the live ones, or are of one side alone, while everything goes on. What comes after this is
+    /// staged apart.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn compare(&mut self) -> Result<(), sqlx::Error> {
+        self.0.flush().await?;
+        let connection = self.0.connection().await?;
+        for table in TABLES {
+            let Table { name, key, columns } = table;
+            drop_doubled(connection, NEXT, table).await?;
+            run(connection, format!("create index on next_{name} ({key})")).await?;
+            run(connection, format!("analyze next_{name}")).await?;
+            let equal = are_equal(columns);
+            let differing = format!(
+                "create temp table differing_{name} as select coalesce(n.{key}, t.{key}) as key from next_{name} n full join {name} t on t.{key} = n.{key}
+                  where n.{key} is null or t.{key} is null or not ({equal})"
+            );
+            run(connection, differing).await?;
+        }
+        self.0.prefix = LATE;
+        Ok(())
     }
 
     /// Keeps writers out of the live tables until [`Staging::swap`].
@@ -277,36 +358,46 @@ impl Staging {
     }
 
     /// Replaces what differs and lets the writers on. Rows of what is `kept` are left as they are. Tells how many tables of how
-    /// many are done.
+    /// many are done; at the end, what was left out because another one has its place.
     ///
     /// # Errors
     /// When the database does not answer; nothing is replaced then.
-    pub async fn swap(mut self, kept: &HashSet<Uuid>, tell: impl Fn(i64, i64)) -> Result<Vec<Swapped>, sqlx::Error> {
+    pub async fn swap(
+        mut self,
+        kept: &HashSet<Uuid>,
+        tell: impl Fn(i64, i64),
+    ) -> Result<(Vec<Swapped>, Vec<String>), sqlx::Error> {
         let connection = self.0.connection().await?;
-        let mut swapped = Vec::new();
+        let (mut swapped, mut left_out) = (Vec::new(), Vec::new());
         let kept: Vec<Uuid> = kept.iter().copied().collect();
         sqlx::query("create temp table kept on commit drop as select unnest($1::uuid[]) as id")
             .bind(&kept)
             .execute(&mut *connection)
             .await?;
-        // Nobody has counted what was staged, and the live tables may be empty: a plan that goes through one of them for each row of
-        // the other would take hours for a long log.
-        sqlx::query("set local enable_nestloop = off").execute(&mut *connection).await?;
-        for (n, Table { name: table, key, columns }) in (0..).zip(TABLES) {
+        for (n, whole) in (0..).zip(TABLES) {
+            let Table { name: table, key, columns } = whole;
             tell(n, TABLES.len() as i64);
-            run(connection, format!("analyze next_{table}")).await?;
-            // What somebody planted may begin a thing a second time; what came last counts.
-            let doubled = format!(
-                "delete from next_{table} n using (select {key}, max(ctid) as last from next_{table} group by {key} having count(*) > 1) d
-                  where n.{key} = d.{key} and n.ctid < d.last"
-            );
-            run(connection, doubled).await?;
+            // What came since the comparison takes the place of what was staged before, and is compared now.
+            drop_doubled(connection, LATE, whole).await?;
+            for statement in [
+                format!("delete from next_{table} n using late_{table} l where l.{key} = n.{key}"),
+                format!("insert into next_{table} select * from late_{table}"),
+                format!(
+                    "insert into differing_{table} select {key} from late_{table} except select key from differing_{table}"
+                ),
+                format!("analyze differing_{table}"),
+            ] {
+                run(connection, statement).await?;
+            }
             let is_kept = format!("{} in (select kept.id from kept)", about(table));
-            run(connection, format!("delete from next_{table} where {is_kept}")).await?;
-            let equal = columns.iter().map(|c| format!("n.{c}::text is not distinct from t.{c}::text"));
-            let equal = equal.collect::<Vec<_>>().join(" and ");
+            let is_there = format!("exists (select 1 from {table} t where t.{key} = n.{key})");
+            // What a build's row says is in its first event, whatever came after.
+            let stays = if table == "build" { format!("{is_kept} and {is_there}") } else { is_kept.clone() };
+            run(connection, format!("delete from next_{table} n where {stays}")).await?;
+            let differs = format!("{key} in (select d.key from differing_{table} d)");
+            let equal = are_equal(columns);
             let same = format!("select 1 from next_{table} n where n.{key} = t.{key} and {equal}");
-            let mut gone = format!("delete from {table} t where not {is_kept} and not exists ({same})");
+            let mut gone = format!("delete from {table} t where {differs} and not {is_kept} and not exists ({same})");
             if table == "boundary" && !kept.is_empty() {
                 // What can't be judged may have moved any of them, and none may go back.
                 let later = "update next_boundary n set position = t.position from boundary t where t.key = n.key and t.position > n.position";
@@ -314,12 +405,18 @@ impl Staging {
                 gone += " and exists (select from next_boundary n where n.key = t.key)";
             }
             let removed = run(connection, gone).await?;
-            let missing = format!("select 1 from {table} t where t.{key} = n.{key}");
-            let columns = columns.join(", ");
+            let (columns, missing) = (columns.join(", "), format!("{differs} and not {is_there}"));
+            // What somebody planted may want the place of another: whoever came first has it.
+            let order = order_of(whole);
             let insert = format!(
-                "insert into {table} ({columns}) select {columns} from next_{table} n where not exists ({missing})"
+                "insert into {table} ({columns}) select {columns} from next_{table} n where {missing} order by {order} on conflict do nothing"
             );
             let written = run(connection, insert).await?;
+            let out = format!("select n.{key}::text from next_{table} n where {missing} order by 1");
+            let out = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(out)).fetch_all(&mut *connection).await?;
+            left_out.extend(
+                out.into_iter().map(|id| format!("the {table} {id} wants the place of another, which was first")),
+            );
             let count = format!("select count(*) from next_{table}");
             let rows = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(count)).fetch_one(&mut *connection).await?;
             swapped.push(Swapped { table, rows, removed, written });
@@ -327,6 +424,6 @@ impl Staging {
         crate::failpoint!("mid_flip");
         sqlx::query("commit").execute(&mut *connection).await?;
         self.0.idle.take().ok_or(sqlx::Error::WorkerCrashed)?.close().await?;
-        Ok(swapped)
+        Ok((swapped, left_out))
     }
 }
