@@ -254,11 +254,15 @@ impl App {
         {
             return Ok(false);
         }
-        self.store.subjects().destroy(&keys).await?;
+        if !self.store.subjects().destroy(&keys).await? {
+            return Ok(false);
+        }
         // Those of what was recorded under it meanwhile, too.
         stories.extend(self.stories_of(&keys).await?);
         stories.sort();
         stories.dedup();
+        // Before what is slow, and what is not to be done twice: where this can't be done now, all of it comes again.
+        self.rebuild().await?;
         let (mut after, mut asked) = (Duration::ZERO, HashSet::new());
         for (kind, stream, correlation) in stories {
             match kind.as_str() {
@@ -287,7 +291,6 @@ impl App {
                 _ => {}
             }
         }
-        self.rebuild().await?;
         Ok(true)
     }
 
@@ -413,7 +416,8 @@ impl App {
         Ok(())
     }
 
-    /// Lets go of output that is older than its project keeps it, of the oldest first. Tells how many there were.
+    /// Lets go of output that is older than its project keeps it, of the oldest first; of so much at once as Slack can be told
+    /// without that running deployments wait. Tells how many there were.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -445,7 +449,7 @@ impl App {
                     }
                 }
             }
-            if is_all {
+            if is_all || expired >= AT_A_TIME as usize {
                 return Ok(expired);
             }
         }

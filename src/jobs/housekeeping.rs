@@ -116,6 +116,10 @@ pub(super) async fn remind_of_locks(app: &App) {
 
 /// Forgets what nobody needs any more.
 pub(super) async fn forget(app: &App) {
+    // First: what comes after it may take longer than there is to look.
+    if let Err(e) = app.look_after_erasures().await {
+        tracing::warn!(error = causes(&e), "whether rows name somebody who was erased can't be looked after");
+    }
     // Each by itself: what one can't do keeps no other from it.
     let forgotten = [
         app.store.deliveries().forget_old().await.map(drop),
@@ -130,9 +134,6 @@ pub(super) async fn forget(app: &App) {
     ];
     for e in forgotten.into_iter().filter_map(Result::err) {
         tracing::warn!(error = causes(&e), "what nobody needs any more can't be forgotten now");
-    }
-    if let Err(e) = app.look_after_erasures().await {
-        tracing::warn!(error = causes(&e), "whether rows name somebody who was erased can't be looked after");
     }
 }
 

@@ -562,9 +562,10 @@ impl Jobs<'_> {
         .await?;
         // What was to be destroyed, and is there. What somebody planted may say anything in place of an id.
         let people = sqlx::query_scalar!(
-            "select k.id from event e join subject_key k on k.id::text = e.payload->>'key'
+            r#"select distinct k.id as "id!" from event e join subject_key k
+                 on k.id::text = e.payload->>'key' or strpos(e.payload->>'others', k.id::text) > 0
               where e.stream_id = $1 and e.type = 'person_erased'
-                and not exists (select 1 from job j where j.kind = 'erase_person' and j.key = k.id and j.state in ('ready', 'leased'))",
+                and not exists (select 1 from job j where j.kind = 'erase_person' and j.key = k.id and j.state in ('ready', 'leased'))"#,
             installation_stream()
         )
         .fetch_all(&self.0.pool)

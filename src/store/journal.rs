@@ -308,6 +308,19 @@ impl Journals<'_> {
         Ok(last.unwrap_or(0))
     }
 
+    /// Whether anything is kept of what a deployment printed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn is_there(self, deployment: DeploymentId) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select exists (select from log_chunk where deployment_id = $1 and body is not null) as "it!""#,
+            deployment.0
+        )
+        .fetch_one(&self.0.pool)
+        .await
+    }
+
     /// Checks a journal against its seal, chunk by chunk; of one that was `erased`, what is there. `Ok(None)` when all is as
     /// it was written, else what is not.
     ///

@@ -535,19 +535,22 @@ impl Subjects<'_> {
     }
 
     /// Destroys somebody's keys, and what else is kept of them outside the log; whoever remembers anything that was read
-    /// before forgets it. What they did since is under another key, and stays.
+    /// before forgets it. What they did since is under another key, and stays. `false` while a project is held: nothing is
+    /// destroyed then.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn destroy(self, keys: &[SubjectKeyId]) -> Result<(), sqlx::Error> {
-        sqlx::query!(
-            r#"with gone as (delete from subject_key k where k.id = any($1) and k.kind in ('person', 'operator', 'author') returning k.kind, k.subject),
+    pub async fn destroy(self, keys: &[SubjectKeyId]) -> Result<bool, sqlx::Error> {
+        // Who is in the way was asked project by project, and one may have been held meanwhile.
+        let may = sqlx::query_scalar!(
+            r#"with free as (select not exists (select from project where doc->>'hold' is not null) as may),
+                    gone as (delete from subject_key k using free where free.may and k.id = any($1) and k.kind in ('person', 'operator', 'author') returning k.kind, k.subject),
                     chosen as (delete from subject_key k using gone where gone.kind = 'person' and k.kind = 'chooser' and k.subject = gone.subject),
                     known as (delete from slack_person p using gone where gone.kind = 'person' and (p.id = gone.subject or strpos(p.doc::text, '"' || gone.subject || '"') > 0)),
                     -- What was told stays noted: it is not told again.
                     told as (update slack_report r set state = 'unwanted', person = null, channel = null, ts = null, text = null, thread = null, problem = null
                                from gone where gone.kind = 'person' and r.person like '% ' || gone.subject)
-               select pg_notify($2, $3) is null as "told""#,
+               select may and pg_notify($2, $3) is not null as "may!" from free"#,
             &keys.iter().map(|key| key.0).collect::<Vec<_>>(),
             wake::CHANNEL,
             wake::ERASED
@@ -555,7 +558,7 @@ impl Subjects<'_> {
         .fetch_one(&self.0.pool)
         .await?;
         self.0.wake.erased();
-        Ok(())
+        Ok(may)
     }
 
     /// The builds, and what else the events are about, that name a key.

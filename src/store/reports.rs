@@ -478,7 +478,7 @@ impl Reports<'_> {
         sqlx::query!(
             "insert into slack_report (id, about, state, problem)
              select $1, $2, case when $3::text is null then 'unwanted' else 'refused' end, $3 where holds($4, $5, $6)
-             on conflict (id) do update set state = excluded.state, problem = excluded.problem, text = null",
+             on conflict (id) do update set state = excluded.state, problem = excluded.problem, text = null, person = null",
             id.0,
             about,
             refused,

@@ -33,8 +33,10 @@ impl Messages {
         let mut messages = Self::default();
         for sent in all {
             let column = match (&sent.payload_digest, sent.render_version) {
-                (Some(digest), Some(_)) if *digest == sent.sent_digest => None,
                 (Some(_), None) => Some("render_version"),
+                // None of a newer program was here: this one would not have started.
+                (_, Some(version)) if version > RENDER_VERSION => Some("render_version"),
+                (Some(digest), Some(_)) if *digest == sent.sent_digest => None,
                 _ => Some("sent_payload"),
             };
             if let Some(column) = column {

@@ -8,6 +8,7 @@ use crate::app::finding::{Finding, Kind};
 use crate::domain::deployment::LogSeal;
 use crate::domain::event::Event;
 use crate::domain::ids::DeploymentId;
+use crate::domain::react::Task;
 use crate::store::log::ReadError;
 
 /// The journals that there are, and what the log says of them so far.
@@ -77,12 +78,23 @@ impl Output {
                 let unsealed = format!("log of deployment {deployment}: no event of its end seals it");
                 said = (!may_be_given_up).then_some(unsealed);
             }
+            if said.is_none() && erased.contains(&deployment) && is_kept(app, deployment).await? {
+                said = Some(format!(
+                    "log of deployment {deployment}: it was erased, an event says, and it is there; erase it again: coolops deployment erase-output"
+                ));
+            }
             if let Some(said) = said {
                 report.find(Finding::about(Kind::ChangedOutput, at(&deployment), said));
             }
         }
         Ok(())
     }
+}
+
+/// Whether output is there that nobody is at erasing.
+async fn is_kept(app: &App, deployment: DeploymentId) -> Result<bool, sqlx::Error> {
+    Ok(app.store.journals().is_there(deployment).await?
+        && app.store.jobs().is_idle(Task::EraseOutput(deployment)).await?)
 }
 
 /// Whether the log says now that a deployment's output is erased.

@@ -25,6 +25,10 @@ fn output_with_a_secret_that_no_mask_knew_is_erased_here_and_in_slack() {
         }
         assert!(s.channel().contains("*failed*: exit code 3"), "{}", s.channel());
         assert_eq!(everywhere(s, "swordfish").await, 0);
+        // Stored output is packed, and its last lines encrypted: neither can be searched.
+        let kept = format!("select count(*) from log_chunk where deployment_id = '{id}' and body is not null");
+        let key = format!("select count(*) from subject_key where kind = 'output' and subject = '{id}'");
+        assert_eq!((s.database.count(&kept).await, s.database.count(&key).await), (0, 0));
         let logs = says(s, &["deployment", "logs", &id]);
         assert!(
             logs.starts_with("What it printed was erased by ") && logs.contains(": it printed a password ("),
@@ -111,5 +115,66 @@ fn output_expires_after_the_time_that_the_log_says_and_no_row() {
         assert_eq!(s.app.expire_outputs().await.unwrap(), 0, "the log says: for ever");
         says(s, &["project", "set", "api", "--keep-output", "1"]);
         assert_eq!(s.app.expire_outputs().await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn of_much_output_that_has_expired_so_much_goes_at_once_as_slack_can_be_told() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.will_print(&["one"], 1);
+        for n in 0..60 {
+            s.presses("ana", "master-1", if n % 2 == 0 { "Staging" } else { "Production" }).await;
+        }
+        says(s, &["project", "set", "api", "--keep-output", "1"]);
+        s.database.set_clock(3 * 24 * 3600).await;
+        assert_eq!(s.app.expire_outputs().await.unwrap(), 50);
+        assert_eq!(s.app.expire_outputs().await.unwrap(), 10);
+    });
+}
+
+#[test]
+fn a_project_that_is_held_at_the_last_moment_keeps_everybody() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        says(s, &["project", "hold", "api", "--reason", "an audit"]);
+        let keys =
+            s.app.store.subjects().people().await.unwrap().into_iter().flat_map(|of| of.keys).collect::<Vec<_>>();
+        assert!(!keys.is_empty());
+        assert!(!s.app.store.subjects().destroy(&keys).await.unwrap(), "nothing is destroyed");
+        assert_eq!(s.app.store.subjects().there(&keys).await.unwrap().len(), keys.len());
+        says(s, &["project", "hold", "api", "--end"]);
+        assert!(s.app.store.subjects().destroy(&keys).await.unwrap());
+        assert_eq!(s.app.store.subjects().there(&keys).await.unwrap(), vec![]);
+        s.tampered = true;
+    });
+}
+
+#[test]
+fn output_that_comes_back_after_it_was_erased_is_told() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.will_print(&["swordfish"], 0);
+        s.presses("ana", "master-1", "Staging").await;
+        let id = newest(s).await.to_string();
+        // As from a dump of before.
+        s.database.execute("create table copied as select deployment_id, chunk_no, body from log_chunk").await;
+        says(s, &["deployment", "erase-output", &id, "--reason", "it printed a password"]);
+        s.settle().await;
+        assert_eq!(s.app.audit(false).await.unwrap().findings, []);
+        s.tampered = true;
+        s.database
+            .execute("alter table log_chunk disable trigger all; update log_chunk l set body = c.body from copied c where c.deployment_id = l.deployment_id and c.chunk_no = l.chunk_no;
+                      alter table log_chunk enable always trigger log_chunk_is_append_only; alter table log_chunk enable always trigger log_chunk_is_never_truncated; drop table copied")
+            .await;
+        let findings = s.app.audit(false).await.unwrap().findings;
+        assert!(
+            findings.len() == 1 && findings[0].said.contains("it was erased, an event says, and it is there"),
+            "{findings:#?}"
+        );
+        says(s, &["deployment", "erase-output", &id, "--reason", "once more"]);
+        s.settle().await;
+        assert_eq!(s.app.audit(false).await.unwrap().findings, []);
     });
 }
