@@ -40,8 +40,8 @@ pub enum Wrong {
     Edited,
     /// It says what was so before.
     Stale,
-    /// It is marked as ours, and what it is about is not known here: another installation's, or of a history that was given
-    /// up.
+    /// It is marked as ours, and another app posted it, as that of another installation; or what it is about is not known here: of a
+    /// history that was given up.
     NotOurs,
 }
 
@@ -73,6 +73,9 @@ pub struct Found {
     /// What it says, where it is there.
     #[serde(skip)]
     pub said: String,
+    /// Our app posted it, as far as that is known.
+    #[serde(skip)]
+    pub is_by_us: bool,
 }
 
 /// Why it can't be told.
@@ -206,16 +209,16 @@ impl App {
         expected.retain(|now| {
             before.contains(now) && now.thread.as_ref().is_none_or(|thread| !unreadable.contains(thread))
         });
-        let tell = |wrong, of, ts: &str, said: &str| {
+        let tell = |wrong, of, ts: &str, said: &str, is_by_us| {
             let (channel, ts, said) = (channel.to_owned(), ts.to_owned(), said.to_owned());
-            Found { wrong, of, channel, ts, said }
+            Found { wrong, of, channel, ts, said, is_by_us }
         };
         // Slack lets go of what is older than a channel keeps, which is a day or more: of everything from the oldest on.
         let a_day_ago = format!("{}.000000", (self.store.clock().now() - TimeDelta::days(1)).timestamp());
         let may_have_expired =
             |ts: &String| *ts < a_day_ago && oldest_shown.as_ref().is_none_or(|oldest_shown| ts < oldest_shown);
         let missing = expected.iter().filter(|one| !seen.contains(&one.ts) && !may_have_expired(&one.ts));
-        let mut found: Vec<Found> = missing.map(|one| tell(Wrong::Missing, one.of, &one.ts, "")).collect();
+        let mut found: Vec<Found> = missing.map(|one| tell(Wrong::Missing, one.of, &one.ts, "", true)).collect();
         let by_ts: HashMap<&str, &Expected> = expected.iter().map(|one| (one.ts.as_str(), one)).collect();
         for shown in &shown {
             let wrong = match (by_ts.get(shown.ts.as_str()).copied(), shown.of) {
@@ -227,7 +230,7 @@ impl App {
                 (None, Some(of)) => self.what_else_it_is(of, channel, shown).await?.map(|wrong| (of, wrong)),
                 (Some(_), _) | (None, None) => None,
             };
-            found.extend(wrong.map(|(of, wrong)| tell(wrong, of, &shown.ts, &shown.said.text)));
+            found.extend(wrong.map(|(of, wrong)| tell(wrong, of, &shown.ts, &shown.said.text, shown.is_by_us)));
         }
         Ok(found)
     }
@@ -317,7 +320,7 @@ impl App {
         };
         let is_it = |(at, ts): &(String, String)| at == channel && *ts == shown.ts;
         Ok(match there {
-            _ if !is_known => Some(Wrong::NotOurs),
+            _ if !is_known || !shown.is_by_us => Some(Wrong::NotOurs),
             Some(there) if !is_it(&there) => Some(Wrong::Doubled),
             _ => None,
         })

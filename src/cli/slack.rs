@@ -108,7 +108,8 @@ fn words(found: &Found) -> &'static str {
         Wrong::Doubled => "doubled: it is a second one",
         Wrong::Edited => "edited: it says what the log does not bear out",
         Wrong::Stale => "stale: it says what was so before",
-        Wrong::NotOurs => "not ours: what it is of is not known here",
+        Wrong::NotOurs if found.is_by_us => "not ours: what it is of is not known here",
+        Wrong::NotOurs => "not ours: another app posted it",
     }
 }
 

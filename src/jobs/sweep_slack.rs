@@ -5,6 +5,7 @@
 //! lost.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -21,9 +22,12 @@ const DAY: TimeDelta = TimeDelta::days(1);
 
 /// How often Slack is looked through.
 pub(super) const EVERY: Duration = Duration::from_hours(1);
-/// For so long no other process does it. Less than the period: whoever did it last, and knows what it found, is due again
-/// while nobody else has taken it.
+/// For so long no other process does it after one has. Less than the period: whoever did it last, and knows what it found, is due
+/// again while nobody else has taken it.
 const TAKEN_FOR: Duration = Duration::from_mins(55);
+/// Between two signs that it is still at it: whoever is stopped in the middle of it keeps no turn for longer.
+const SIGN: Duration = Duration::from_mins(1);
+const TAKEN_AT_A_TIME: Duration = Duration::from_mins(5);
 const SCOPE: &str = "sweep_slack";
 
 /// What earlier sweeps had made right, by channel.
@@ -46,13 +50,22 @@ impl Sweeper {
         slack: &Slack,
         paces: &Paces,
     ) -> anyhow::Result<Option<Vec<Found>>> {
-        if !app.store.paces().take(SCOPE, TAKEN_FOR).await? {
+        let turns = app.store.paces();
+        if !turns.take(SCOPE, TAKEN_AT_A_TIME).await? {
             return Ok(None);
         }
-        let swept = self.sweep(app, slack, paces).await;
-        // What did not come to its end is for whoever is due next.
-        if swept.is_err() || self.stopped_at.is_some() {
-            app.store.paces().give_back(SCOPE).await?;
+        let began = app.store.clock().now();
+        let swept = tokio::select! {
+            swept = self.sweep(app, slack, paces) => swept,
+            lost = keep_turn(app) => lost.map(|never| match never {}),
+        };
+        match swept.is_err() || self.stopped_at.is_some() {
+            // What did not come to its end is for whoever is due next.
+            true => turns.give_back(SCOPE).await?,
+            false => {
+                let since = (app.store.clock().now() - began).to_std().unwrap_or_default();
+                turns.keep(SCOPE, TAKEN_FOR.saturating_sub(since)).await?;
+            }
         }
         swept.map(Some)
     }
@@ -105,6 +118,14 @@ impl Sweeper {
             }
         }
         Ok(new)
+    }
+}
+
+/// Says now and then that the sweep is still going on.
+async fn keep_turn(app: &App) -> anyhow::Result<Infallible> {
+    loop {
+        tokio::time::sleep(SIGN).await;
+        app.store.paces().keep(SCOPE, TAKEN_AT_A_TIME).await?;
     }
 }
 

@@ -96,16 +96,23 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
         return Ok(Outcome::Later(Duration::ZERO, None));
     }
     let draft = Draft::of(job.app, build, (card, links), &events, known.as_ref()).await?;
-    if let Some(Sent { state: MessageState::Live, ts: Some(ts), .. }) = &known
-        && let Some(wait) = delete_strays(job, build, ts).await?
-    {
-        return Ok(wait);
+    let live = known.as_ref().filter(|sent| sent.state == MessageState::Live).and_then(|sent| sent.ts.clone());
+    let said = say(job, &draft, known).await?;
+    match live {
+        // Not before it is known that the message is there: the second one may be all that is left.
+        Some(live) if said == Outcome::Done => Ok(delete_strays(job, build, &live).await?.unwrap_or(Outcome::Done)),
+        _ => Ok(said),
     }
+}
+
+/// Posts the message, looks for it, or edits it, as it is known.
+async fn say(job: SlackJob<'_>, draft: &Draft, known: Option<Sent>) -> anyhow::Result<Outcome> {
+    let build = draft.build;
     match known {
-        None => post(job, &draft).await,
-        Some(Sent { state: MessageState::Posting, lookups: LOOKS.., .. }) => post(job, &draft).await,
+        None => post(job, draft).await,
+        Some(Sent { state: MessageState::Posting, lookups: LOOKS.., .. }) => post(job, draft).await,
         Some(Sent { state: MessageState::Posting, channel, attempted_at, lookups, .. }) => {
-            look_for(job, &draft, channel, attempted_at, lookups).await
+            look_for(job, draft, channel, attempted_at, lookups).await
         }
         Some(sent) if sent.sent_digest.as_deref() == Some(draft.digest_as(sent.plain).as_slice()) => {
             job.app.store.messages().unchanged(job.claim, build, draft.position).await?;
@@ -122,9 +129,9 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
             if let Some(wait) = job.paces.edit_every.checked_sub(ago).filter(|w| !w.is_zero()) {
                 return Ok(Outcome::Later(wait, None));
             }
-            update(job, &draft, &Posted { channel, ts }).await
+            update(job, draft, &Posted { channel, ts }).await
         }
-        Some(_) => post(job, &draft).await,
+        Some(_) => post(job, draft).await,
     }
 }
 
@@ -343,7 +350,14 @@ async fn update(job: SlackJob<'_>, draft: &Draft, there: &Posted) -> anyhow::Res
                     "Slack does not let a build's message be edited any more: it stays as it is there, with what was erased since"
                 );
             }
-            job.app.store.messages().mark(job.claim, draft.build, MessageState::Gone, &there.channel, &word).await?;
+            let messages = job.app.store.messages();
+            // A second one that is there takes its place.
+            if let Some((channel, ts)) = messages.strays(draft.build).await?.into_iter().find(|(_, ts)| *ts != there.ts)
+            {
+                messages.adopt(draft.build, &channel, &ts).await?;
+                return Ok(Outcome::Later(Duration::ZERO, None));
+            }
+            messages.mark(job.claim, draft.build, MessageState::Gone, &there.channel, &word).await?;
             // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
             if draft.card.posted.len() >= 2 || draft.only_edits { Ok(Outcome::Done) } else { post(job, draft).await }
         }

@@ -25,6 +25,8 @@ pub struct Slack {
     client: SlackHyperClient,
     token: SlackApiToken,
     base: String,
+    /// Slack's id of whoever the token is of, once it was asked for.
+    own: tokio::sync::OnceCell<String>,
 }
 
 /// What a failed call means.
@@ -136,6 +138,8 @@ struct Next {
 #[derive(Deserialize)]
 struct HistoryMessage {
     ts: String,
+    /// Who posted it; of an app, its bot.
+    user: Option<String>,
     /// Null, or not there, where a message has none.
     text: Option<String>,
     #[serde(default)]
@@ -247,7 +251,12 @@ impl Slack {
             .build();
         let base = base.trim_end_matches('/').to_owned();
         let client = SlackClient::new(SlackClientHyperConnector::with_connector(connector).with_slack_api_url(&base));
-        Ok(Self { client, token: SlackApiToken::new(token.expose_secret().to_owned().into()), base })
+        Ok(Self {
+            client,
+            token: SlackApiToken::new(token.expose_secret().to_owned().into()),
+            base,
+            own: tokio::sync::OnceCell::new(),
+        })
     }
 
     /// The API's address.
@@ -351,6 +360,7 @@ impl Slack {
         since: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<Option<String>, SlackError> {
+        let own = self.own().await?;
         let is = serde_json::to_value(&metadata.event_payload).unwrap_or_default();
         let (oldest, latest) = (format!("{}.000000", since.timestamp()), format!("{}.000000", until.timestamp()));
         let mut cursor = String::new();
@@ -373,7 +383,7 @@ impl Slack {
                 is.as_object().is_some_and(|is| is.iter().all(|(name, value)| given.get(name) == Some(value)))
             };
             let ours = |m: &HistoryMessage| {
-                let found = m.metadata.as_ref();
+                let found = m.metadata.as_ref().filter(|_| m.user.as_deref() == Some(own));
                 found.is_some_and(|d| d.event_type == metadata.event_type && same(&d.event_payload))
             };
             if let Some(found) = history.messages.into_iter().find(ours) {
@@ -407,10 +417,12 @@ impl Slack {
         }
         let method = if thread.is_some() { "conversations.replies" } else { "conversations.history" };
         params.extend(thread.map(|ts| ("ts", ts)));
+        let own = self.own().await?;
         let history: History = self.get(method, &params).await?;
         let there = history.messages.into_iter().filter(|message| message.subtype != "tombstone");
         let shown = there.map(|message| Shown {
             of: message.metadata.and_then(|metadata| metadata.of()),
+            is_by_us: message.user.as_deref() == Some(own),
             ts: message.ts,
             said: Said::new(message.text.unwrap_or_default(), &message.blocks, &message.attachments),
         });
@@ -424,6 +436,11 @@ impl Slack {
     /// See [`SlackError`].
     pub async fn may_read(&self, channel: &str) -> Result<(), SlackError> {
         self.get::<History>("conversations.history", &[("channel", channel), ("limit", "1")]).await.map(|_| ())
+    }
+
+    /// Slack's id of whoever the token is of: other apps may mark messages as ours are, as another installation does.
+    async fn own(&self) -> Result<&str, SlackError> {
+        self.own.get_or_try_init(async || self.identity().await.map(|who| who.user_id)).await.map(String::as_str)
     }
 
     /// `auth.test`: whose token this is.

@@ -23,6 +23,8 @@ pub enum Of {
 pub struct Shown {
     /// What it is, where it is marked as ours.
     pub of: Option<Of>,
+    /// Our app posted it: nobody else's message can be edited or deleted.
+    pub is_by_us: bool,
     /// Slack's name for it.
     pub ts: String,
     /// What it says.
@@ -241,7 +243,7 @@ mod tests {
             ]),
             json!([block("<@U1>: running")]),
         );
-        let shows = |said: Said| Shown { of: None, ts: "1.1".to_owned(), said }.says(&sent);
+        let shows = |said: Said| Shown { of: None, is_by_us: true, ts: "1.1".to_owned(), said }.says(&sent);
         // Slack adds ids and names of its own, and writes emoji by their names.
         let mut first = block("*Api* &amp; <https://example.com/a?b=1&amp;c=2|logs> <!date^1^{time}|13:00 CET>");
         first["block_id"] = "x1".into();
@@ -257,12 +259,12 @@ mod tests {
         assert!(!shows(Said::text("Api".to_owned())), "the layout was taken away");
         // A link without words of its own leads somewhere too, and what somebody attached is seen; a preview is Slack's.
         let bare = |address: &str| said(json!([block(&format!("*Api* <{address}>"))]), json!([]));
-        let shown = Shown { of: None, ts: "1.1".to_owned(), said: bare("https://ci-example.com/7") };
+        let shown = Shown { of: None, is_by_us: true, ts: "1.1".to_owned(), said: bare("https://ci-example.com/7") };
         assert!(!shown.says(&bare("https://ci.example.com/7")), "it leads elsewhere");
         let attached = |attachment: Value| {
             let blocks = json!([block("Api")]);
             let shown = Said::new("Api".to_owned(), &blocks, &json!([{ "blocks": [] }, attachment]));
-            Shown { of: None, ts: "1.1".to_owned(), said: shown }.says(&Said::new(
+            Shown { of: None, is_by_us: true, ts: "1.1".to_owned(), said: shown }.says(&Said::new(
                 "Api".to_owned(),
                 &blocks,
                 &json!([]),
@@ -273,6 +275,9 @@ mod tests {
             json!({ "blocks": [{ "type": "image", "image_url": "https://example.com/x.png", "alt_text": "x" }] })
         ));
         assert!(attached(json!({ "from_url": "https://ci.example.com/7", "text": "Job 7" })));
-        assert!(Shown { of: None, ts: "1.1".to_owned(), said: sent.clone() }.says(&Said::text("Api".to_owned())));
+        assert!(
+            Shown { of: None, is_by_us: true, ts: "1.1".to_owned(), said: sent.clone() }
+                .says(&Said::text("Api".to_owned()))
+        );
     }
 }

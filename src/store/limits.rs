@@ -269,6 +269,21 @@ impl Paces<'_> {
         Ok(taken.rows_affected() == 1)
     }
 
+    /// Keeps what was taken from others for so long from now on.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn keep(self, scope: &str, for_so_long: Duration) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update rate_bucket set blocked_until = coolops_now() + $2::interval where scope = $1",
+            scope,
+            interval(for_so_long)
+        )
+        .execute(&self.0.work)
+        .await
+        .map(|_| ())
+    }
+
     /// Lets whoever comes next have what was taken.
     ///
     /// # Errors

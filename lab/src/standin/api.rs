@@ -607,10 +607,13 @@ fn escape_plain(part: &mut Value) {
 
 /// A message as the API answers it: `metadata` in full only where it was asked for.
 pub(super) fn shown(m: &Message, with_metadata: bool) -> Value {
-    let mut value = json!({
-        "type": "message", "user": m.user, "bot_id": BOT_ID, "app_id": APP, "team": TEAM, "ts": m.ts, "text": m.text,
-        "bot_profile": { "id": BOT_ID, "app_id": APP, "user_id": BOT, "name": "coolops", "team_id": TEAM, "deleted": false },
-    });
+    let mut value = json!({ "type": "message", "user": m.user, "team": TEAM, "ts": m.ts, "text": m.text });
+    // What somebody else wrote is shown as theirs.
+    if m.user == BOT {
+        value["bot_id"] = BOT_ID.into();
+        value["app_id"] = APP.into();
+        value["bot_profile"] = json!({ "id": BOT_ID, "app_id": APP, "user_id": BOT, "name": "coolops", "team_id": TEAM, "deleted": false });
+    }
     if m.blocks.is_array() {
         value["blocks"] = with_ids(&m.blocks, &m.ts);
     }

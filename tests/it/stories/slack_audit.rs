@@ -178,6 +178,8 @@ fn of_several_processes_one_looks_at_what_slack_shows() {
         let before = asked();
         assert_eq!(other.sweep_in_turn(&s.app, &slack, &paces).await.unwrap(), None);
         assert_eq!(asked(), before, "nobody asks Slack twice");
+        let kept = "select extract(epoch from blocked_until - coolops_now())::bigint from rate_bucket where scope = 'sweep_slack'";
+        assert!((3_200..=3_300).contains(&s.database.count(kept).await), "for an hour, nearly");
         // An hour later the one that did it last is gone.
         let later = "update rate_bucket set blocked_until = blocked_until - interval '1 h' where scope = 'sweep_slack'";
         s.database.execute(later).await;
@@ -483,5 +485,75 @@ fn what_somebody_deleted_after_an_erasure_is_posted_again_where_that_is_asked_fo
         assert_eq!(audit(s, &["--repair"]).0, 1);
         s.settle().await;
         assert!(s.channel().contains("# Api: master-1") && !s.channel().contains("U0ANA"), "{}", s.channel());
+    });
+}
+
+#[test]
+fn what_another_app_marked_as_ours_is_theirs() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        {
+            let mut workspace = s.standin.workspace();
+            let messages = &mut workspace.channels[0].messages;
+            let mut theirs = messages[0].clone();
+            theirs.ts = another(&theirs.ts);
+            theirs.user = "U0OTHERAPP".to_owned();
+            messages.push(theirs);
+        }
+        let api = s.standin.api_url();
+        let slack = [("SLACK_API_URL", api.as_str()), ("SLACK_BOT_TOKEN", "xoxb-test")];
+        let (code, told, _) = s.coolops_with(&["slack", "audit", "--repair", "--json"], &slack);
+        let json: Value = serde_json::from_str(&told).unwrap();
+        assert!(code == 1 && json["found"][0]["wrong"] == "not_ours" && json["repaired"] == 0, "{told}");
+        s.settle().await;
+        assert_eq!(s.standin.workspace().channels[0].messages.len(), 2, "both stay");
+        let (_, told, _) =
+            s.coolops_with(&["slack", "audit"], &[("SLACK_API_URL", &api), ("SLACK_BOT_TOKEN", "xoxb-test")]);
+        assert!(told.contains("not ours: another app posted it"), "{told}");
+        // Nor is it taken for one whose answer was lost.
+        let slack = Slack::new(&api, &"xoxb-test".to_owned().into()).unwrap();
+        let now = s.app.store.clock().now();
+        let id = s.app.store.directory().slugs().await.unwrap()[0].0;
+        let build = coolops::domain::ids::BuildId::of_name(id, "master-1");
+        let metadata = coolops::slack::render::Metadata::build(build);
+        let hour = chrono::TimeDelta::hours(1);
+        let find = || slack.find(crate::story::CHANNEL, None, &metadata, now - hour, now + hour);
+        assert!(find().await.unwrap().is_some(), "ours is found");
+        let ours = s.standin.workspace().channels[0].messages.remove(0);
+        assert_eq!(find().await.unwrap(), None);
+        s.standin.workspace().channels[0].messages = vec![ours];
+    });
+}
+
+#[test]
+fn a_second_message_that_is_all_that_is_left_is_not_deleted() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let first = s.standin.workspace().channels[0].messages[0].clone();
+        let mut second = first.clone();
+        second.ts = another(&second.ts);
+        let (channel, ts) = (s.standin.workspace().channels[0].id.clone(), second.ts.clone());
+        {
+            let mut workspace = s.standin.workspace();
+            let messages = &mut workspace.channels[0].messages;
+            messages.remove(0);
+            messages.push(second);
+        }
+        // It was found to be a second one, by whoever did not look back as far as to the first.
+        let build: uuid::Uuid = s.database.text("select id::text from build").await.parse().unwrap();
+        let found = coolops::app::slack_audit::Found {
+            wrong: Wrong::Doubled,
+            of: coolops::slack::shown::Of::Build(coolops::domain::ids::BuildId(build)),
+            channel,
+            ts: ts.clone(),
+            said: String::new(),
+            is_by_us: true,
+        };
+        s.app.repair_slack(&[found], &std::collections::HashSet::new()).await.unwrap();
+        s.settle().await;
+        s.presses("ana", "master-1", "Staging").await;
+        let messages = s.standin.workspace().channels[0].messages.clone();
+        assert_eq!(messages.iter().map(|m| &m.ts).collect::<Vec<_>>(), [&ts]);
+        assert!(s.channel().contains("*succeeded*"), "{}", s.channel());
     });
 }
