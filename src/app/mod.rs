@@ -25,7 +25,7 @@ pub mod notices;
 pub mod people;
 pub mod presses;
 pub mod projects;
-mod proving;
+pub mod proving;
 pub mod questions;
 pub mod replay;
 pub mod rights;

@@ -132,8 +132,8 @@ async fn chapters(app: &App, build: BuildId) -> Result<Vec<Chapter>> {
     };
     let (mut card, mut before) = (None, Vec::new());
     let mut chapters = Vec::new();
-    for (count, recorded) in (1..).zip(&events) {
-        card = BuildCard::as_of(&events, count);
+    for (recorded, now) in events.iter().zip(BuildCard::after_each(&events)) {
+        card = now;
         let Some(card) = &card else { continue };
         let links = app.keys.links(&card.link_key).context("the master key that its links are made with is not set")?;
         let after = plain::lines(&render(card, &links), &names);

@@ -38,12 +38,25 @@ impl BuildCard {
     /// before that.
     pub fn as_of(events: &[Recorded], count: usize) -> Option<Self> {
         let (so_far, later) = events.split_at(count.min(events.len()));
+        Some(Self::fold(so_far)?.without_what_was_erased(later))
+    }
+
+    /// The card after each of a build's events, as [`BuildCard::as_of`] has it.
+    pub fn after_each(events: &[Recorded]) -> impl Iterator<Item = Option<Self>> {
         let mut card = None;
-        let erased = later.iter().filter(|recorded| matches!(recorded.event, Event::OutputErased(_)));
-        for recorded in so_far.iter().chain(erased) {
+        (1..).zip(events).map(move |(count, recorded)| {
+            Self::apply(&mut card, &recorded.event, recorded.recorded_at);
+            card.clone().map(|card| card.without_what_was_erased(&events[count..]))
+        })
+    }
+
+    /// What later events say was erased is not told of earlier moments.
+    fn without_what_was_erased(self, later: &[Recorded]) -> Self {
+        let mut card = Some(self);
+        for recorded in later.iter().filter(|recorded| matches!(recorded.event, Event::OutputErased(_))) {
             Self::apply(&mut card, &recorded.event, recorded.recorded_at);
         }
-        card
+        card.expect("an erasure takes no card away")
     }
 
     /// Folds a build's events. `None` when they don't begin with its registration.

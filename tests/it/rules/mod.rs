@@ -3,6 +3,7 @@
 mod client;
 mod contract;
 mod deploy_files;
+mod installer;
 mod limits;
 mod portable_client;
 mod slack_sdk;

@@ -191,6 +191,7 @@ const PURE: &[&str] = &[
     "app/anchors.rs",
     "app/finding.rs",
     "ci/",
+    "config/variables.rs",
     "domain/",
     "keys/subject.rs",
     "projections/",

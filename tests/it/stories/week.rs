@@ -24,7 +24,7 @@ use coolops_lab::standin::workspace::Fault;
 use sqlx::PgConnection;
 
 use super::random::the_past_stays_what_it_was;
-use crate::story::dice::{Dice, number};
+use crate::story::dice::{Again, Dice, number};
 use crate::story::invariants::{
     each_deployment_keeps_to_its_states_and_ends_once, environments_are_held_by_one_at_a_time, is_nowhere,
     locks_are_one_at_a_time_and_nobody_has_their_turn_under_anothers, positions_have_no_gaps,
@@ -452,19 +452,8 @@ fn short(id: DeploymentId) -> String {
     id.to_string().chars().take(8).collect()
 }
 
-/// Says how a week that fails is lived again.
-struct Again(u64);
-
-impl Drop for Again {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            println!("it was seed {0}: COOLOPS_SEED={0} ./just test a_simulated_week", self.0);
-        }
-    }
-}
-
 fn week(seed: u64) {
-    let _again = Again(seed);
+    let _again = Again { seed, of: "a_simulated_week" };
     let begun = std::time::Instant::now();
     story(async |s| {
         let mut week = Week::begin(s, seed).await;

@@ -24,3 +24,18 @@ impl Dice {
 pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|value| value.parse().ok())
 }
+
+/// Says how what failed is tried again.
+pub struct Again {
+    pub seed: u64,
+    /// What the test's name contains.
+    pub of: &'static str,
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("it was seed {0}: COOLOPS_SEED={0} ./just test {1}", self.seed, self.of);
+        }
+    }
+}
