@@ -18,8 +18,10 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
-/// How long a place may take for one request.
+/// How long a place may take to keep what it is sent, or a repository for anything: that may be a push over a slow line.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a folder or a bucket may take to say what is newest there: all others wait for it.
+const LOOK: Duration = Duration::from_secs(10);
 /// The newest checkpoint, as C2SP's logs have it.
 pub const NEWEST: &str = "checkpoint";
 /// The folder of all of them.
@@ -78,8 +80,8 @@ pub enum PlaceError {
     #[error("there is nothing of that name")]
     Missing,
     /// It does not answer.
-    #[error("no answer within {} s", PATIENCE.as_secs())]
-    Silent,
+    #[error("no answer within {} s", .0.as_secs())]
+    Silent(Duration),
     /// Another checkpoint has that name.
     #[error("{0} is there already, and says something else")]
     Other(String),
@@ -170,7 +172,7 @@ impl Place {
             }
             other.map_or(Ok(()), |file| Err(PlaceError::Other(file.clone())))
         };
-        tokio::time::timeout(PATIENCE, keeping).await.unwrap_or(Err(PlaceError::Silent))
+        within_time(PATIENCE, keeping).await
     }
 
     /// How many notes are best kept at once: each time costs a commit and a push, or nothing.
@@ -198,7 +200,7 @@ impl Place {
                 Err(e) => Err(e),
             }
         };
-        tokio::time::timeout(PATIENCE, reading).await.unwrap_or(Err(PlaceError::Silent))
+        within_time(self.look(), reading).await
     }
 
     /// Every checkpoint that is kept there, and what is called the newest.
@@ -206,8 +208,10 @@ impl Place {
     /// # Errors
     /// See [`PlaceError`].
     pub async fn all(&self) -> Result<Vec<Kept>, PlaceError> {
+        // First: whoever does not answer is not waited for any longer.
+        let newest = self.newest().await?;
         let mut all = self.notes(ALL, 10 * PATIENCE).await?;
-        all.extend(self.newest().await?);
+        all.extend(newest);
         Ok(all)
     }
 
@@ -216,24 +220,27 @@ impl Place {
     /// # Errors
     /// See [`PlaceError`].
     pub async fn forks(&self) -> Result<Vec<Kept>, PlaceError> {
-        match self.notes(FORKS, PATIENCE).await {
+        match self.notes(FORKS, self.look()).await {
             Err(PlaceError::NoFolder(_)) => Ok(Vec::new()),
             forks => forks,
         }
     }
 
+    /// How long it may take to say what is newest.
+    fn look(&self) -> Duration {
+        if matches!(self.kind, Kind::Git(_)) { PATIENCE } else { LOOK }
+    }
+
     async fn notes(&self, folder: &str, patience: Duration) -> Result<Vec<Kept>, PlaceError> {
         let mut all: Vec<Kept> = if let Kind::Git(path) = &self.kind {
             let reading = git::all(path, folder);
-            tokio::time::timeout(patience, reading).await.unwrap_or(Err(PlaceError::Silent))?
+            within_time(patience, reading).await?
         } else {
-            let opening = self.store(false);
-            let (store, prefix) = tokio::time::timeout(PATIENCE, opening).await.map_err(|_| PlaceError::Silent)??;
+            let (store, prefix) = within_time(LOOK, self.store(false)).await?;
             let listing = store.list(Some(&within(&prefix, folder))).try_collect::<Vec<_>>();
-            let found = tokio::time::timeout(patience, listing).await.map_err(|_| PlaceError::Silent)??;
+            let found = within_time(patience, async { Ok(listing.await?) }).await?;
             let read = async |object: object_store::ObjectMeta| {
-                let reading = self.note_at(&store, &object.location);
-                let bytes = tokio::time::timeout(PATIENCE, reading).await.map_err(|_| PlaceError::Silent)??;
+                let bytes = within_time(PATIENCE, self.note_at(&store, &object.location)).await?;
                 Ok::<_, PlaceError>(kept(object.location.as_ref(), &bytes))
             };
             futures::stream::iter(found).map(read).buffer_unordered(AT_A_TIME).try_collect().await?
@@ -280,6 +287,10 @@ impl Place {
             Kind::Git(_) => return Err(PlaceError::Unknown(self.name.clone())),
         })
     }
+}
+
+async fn within_time<T>(time: Duration, asked: impl Future<Output = Result<T, PlaceError>>) -> Result<T, PlaceError> {
+    tokio::time::timeout(time, asked).await.unwrap_or(Err(PlaceError::Silent(time)))
 }
 
 fn within(prefix: &Path, file: &str) -> Path {

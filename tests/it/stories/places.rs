@@ -539,3 +539,38 @@ fn what_lies_where_the_newest_should_be_stops_nobody() {
         assert!(std::fs::read_to_string(&newest).unwrap().contains(&format!("\n{size}\n")));
     });
 }
+
+#[test]
+fn a_bucket_that_takes_the_call_and_says_nothing_holds_up_nobody() {
+    story(async |s| {
+        deployed(s).await;
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", silent.local_addr().unwrap());
+        let anchored = Anchored::new(s);
+        let folder = anchored.folder.to_str().unwrap();
+        let both = format!("s3://b/log,{folder}");
+        let with = [
+            ("COOLOPS_CHECKPOINT_KEY", anchored.private.as_str()),
+            ("COOLOPS_CHECKPOINTS", both.as_str()),
+            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ENDPOINT", address.as_str()),
+            ("AWS_ALLOW_HTTP", "true"),
+        ];
+        let began = std::time::Instant::now();
+        let signing = tokio::task::block_in_place(|| {
+            std::thread::scope(|scope| {
+                let signing = scope.spawn(|| s.coolops_with(&["audit", "checkpoint"], &with));
+                // Appends go on meanwhile: the log is not locked while somebody is waited for.
+                scope.spawn(|| s.coolops(&["project", "set", "api", "--name", "Api 2"])).join().unwrap();
+                assert!(!signing.is_finished(), "it waited for nothing");
+                signing.join().unwrap()
+            })
+        });
+        let (code, note, said) = signing;
+        assert!(code == 1 && said.contains("no answer within 10 s"), "{note}{said}");
+        assert!(began.elapsed() < std::time::Duration::from_secs(35), "it was asked twice: {:?}", began.elapsed());
+        assert_eq!(std::fs::read_to_string(anchored.folder.join("checkpoint")).unwrap(), note);
+    });
+}
