@@ -447,3 +447,20 @@ fn what_was_signed_and_cosigned_can_t_be_set_back_by_the_application_s_login() {
         owner.close().await.unwrap();
     });
 }
+
+#[test]
+fn what_somebody_planted_among_a_deployment_s_events_keeps_nobody_from_deploying() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        let deployment = s.database.text("select id::text from deployment").await;
+        let version = format!("select max(stream_version)::bigint from event where stream_id = '{deployment}'");
+        let version = i32::try_from(s.database.count(&version).await).unwrap();
+        let stream = format!("'{deployment}'::uuid");
+        plants_after(s, "deployment_started", (&stream, version), "gen_random_uuid()", SYSTEM, "{}").await;
+        s.presses("ben", "master-1", "Staging").await;
+        let went_well = "select count(*) from deployment where state = 'succeeded'";
+        assert_eq!(s.database.count(went_well).await, 2, "{}", s.channel());
+    });
+}
