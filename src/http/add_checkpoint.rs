@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::Limited;
 
 use super::Web;
+use super::body::collected;
 use super::error::Answer;
-use super::server::collected;
 use crate::app::witnesses::{NotCosigned, SIZE};
 
 /// Largest body, in bytes: a proof of 63 hashes, and a note with 16 signatures, which may be post-quantum ones of 5 kB.

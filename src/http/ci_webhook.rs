@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::Web;
+use super::body::read;
 use super::error::Answer;
-use super::notify_build::read;
 use super::parameters::Path;
 use super::traced;
 use crate::app::CommandError;

@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::deployment_page::{Key, opened};
 use super::error::Answer;
+use super::link::{Key, opened};
 use super::parameters::{Path, Query};
 use super::{Parts, Web, page};
 use crate::domain::deployment::Deployment;

@@ -14,8 +14,8 @@ use futures::stream::{self, Stream};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::deployment_page::{Key, open};
 use super::error::Answer;
+use super::link::{Key, open};
 use super::parameters::{Path, Query};
 use super::room::Reading;
 use super::watched::Seen;

@@ -12,8 +12,8 @@ use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::deployment_page::open;
 use super::error::Answer;
+use super::link::open;
 use super::log_numbers::Numbers;
 use super::parameters::{Path, Query};
 use super::{Web, page};

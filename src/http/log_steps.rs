@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::deployment_page::{Key, open};
 use super::error::Answer;
+use super::link::{Key, open};
 use super::log_numbers::Numbers;
 use super::parameters::{Path, Query};
 use super::{Web, page};

@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use super::deployment_page::open;
 use super::error::Answer;
+use super::link::open;
 use super::log_numbers::Numbers;
 use super::parameters::{Path, Query};
 use super::{Parts, Web, page};

@@ -4,15 +4,18 @@
 
 mod add_checkpoint;
 pub mod board_page;
+mod body;
 pub mod build_page;
 pub mod ci_webhook;
 pub mod client_program;
 pub mod compare_page;
+pub mod deployment_downloads;
 pub mod deployment_page;
 pub mod error;
 pub mod health;
 pub mod history_page;
 pub mod insights_page;
+mod link;
 pub mod live;
 mod log_numbers;
 mod log_search;
@@ -119,9 +122,9 @@ pub fn router(web: Web) -> Router {
         .route("/ci/{provider}/{project}", post(ci_webhook::to_project))
         .route("/ci/{provider}", post(ci_webhook::to_server))
         .route("/deployments/{id}", get(deployment_page::page))
-        .route("/deployments/{id}/logs", get(deployment_page::logs))
-        .route("/deployments/{id}/raw", get(deployment_page::raw))
-        .route("/deployments/{id}/text", get(deployment_page::text))
+        .route("/deployments/{id}/logs", get(deployment_downloads::logs))
+        .route("/deployments/{id}/raw", get(deployment_downloads::raw))
+        .route("/deployments/{id}/text", get(deployment_downloads::text))
         .route("/deployments/{id}/live", get(live::live))
         .route("/deployments/{id}/lines", get(log_window::lines))
         .route("/deployments/{id}/search", get(log_search::search))

@@ -4,16 +4,14 @@
 use std::fmt;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use http_body_util::{LengthLimitError, Limited};
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Web;
+use super::body::{read, without_mark};
 use super::error::Answer;
-use super::server::{BODY, collected};
 use super::traced;
 use crate::app::builds::Announcer;
 use crate::domain::build::{Entry, RegisterBuild, Source};
@@ -192,42 +190,8 @@ fn trimmed(what: &str, text: String, notes: &mut Vec<String>) -> String {
     kept.to_owned()
 }
 
-/// JSON without the byte order mark that some programs begin texts with.
-pub(super) fn without_mark(body: &[u8]) -> &[u8] {
-    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
-}
-
 /// The token of an `Authorization: Token …` header, the word in any case.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("token").then(|| token.trim())
-}
-
-/// Reads a whole body up to a limit.
-///
-/// # Errors
-/// 413 past the limit, 415 when it is compressed, 408 when it takes too long, 400 when it breaks off.
-pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<bytes::Bytes, Answer> {
-    if let Some(coding) =
-        headers.get(header::CONTENT_ENCODING).filter(|c| !c.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
-        let coding = printable(coding.to_str().unwrap_or("…")).into_owned();
-        let text = format!("the body is compressed (Content-Encoding: {coding}); send it as it is");
-        return Err(Answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-    }
-    let size = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-    if size.is_some_and(|s| s > limit as u64) {
-        return Err(Answer::too_large(limit, size));
-    }
-    let Some(read) = collected(Limited::new(body, limit)).await else {
-        return Err(Answer(
-            StatusCode::REQUEST_TIMEOUT,
-            format!("the body did not arrive within {} s", BODY.as_secs()),
-        ));
-    };
-    match read {
-        Ok(body) => Ok(body),
-        Err(e) if e.downcast_ref::<LengthLimitError>().is_some() => Err(Answer::too_large(limit, None)),
-        Err(_) => Err(Answer::malformed("the body broke off")),
-    }
 }

@@ -4,9 +4,10 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::deployment_page::{Key, sentence};
+use super::deployment_page::sentence;
 use super::error::Answer;
 use super::history_page::choices_of;
+use super::link::Key;
 use super::page;
 use super::parameters::{Path, Query};
 use super::{Web, traced};

@@ -16,7 +16,6 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -342,18 +341,6 @@ impl HttpBody for Answered {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-/// Reads a whole body up to a limit, not for ever.
-///
-/// # Errors
-/// What broke it off, or nothing when it took too long.
-pub(super) async fn collected<B>(body: B) -> Option<Result<Bytes, B::Error>>
-where
-    B: HttpBody<Data = Bytes>,
-{
-    let read = tokio::time::timeout(BODY, body.collect()).await.ok()?;
-    Some(read.map(http_body_util::Collected::to_bytes))
 }
 
 #[cfg(test)]

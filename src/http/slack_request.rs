@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Parts;
+use super::body::read;
 use super::error::Answer;
-use super::notify_build::read;
 use super::seldom::Seldom;
 use crate::slack::signature;
 
