@@ -125,6 +125,12 @@ async fn over_a_million(service: &mut Service, made: f64, copy: f64) -> Vec<Row>
 
     rows.extend(people_beside_few(service).await);
     rows.push(appends_beside_a_replay(service).await);
+    let some = "update deployment set requested_by = requested_by || '!' where requested % 1000 = 0";
+    let name = "the longest append while a replay puts right one deployment's row in a thousand of 1,000,000 events";
+    rows.push(longest_append_beside_a_replay(service, (name, some), 2_000).await);
+    let name = "the longest append while a replay puts right all rows of deployments of 1,000,000 events";
+    let all = "update deployment set requested_by = requested_by || '!'";
+    rows.push(longest_append_beside_a_replay(service, (name, all), 2_001).await);
     rows.push(checkpoint_of_a_minute(service, &with).await);
     std::fs::remove_dir_all(&folder).ok();
     rows
@@ -232,6 +238,30 @@ async fn appends_beside_a_replay(service: &Service) -> Row {
         measured: format!("{ratio:.2}{}", if failed { "; a replay FAILED" } else { "" }),
         target: "at least 0.8",
         met: ratio >= 0.8 && !failed,
+    }
+}
+
+/// How long whoever records something waits at the longest while rows are replaced that somebody changed.
+async fn longest_append_beside_a_replay(service: &Service, (name, change): (&'static str, &str), seed: u128) -> Row {
+    let store = service.store(4).await;
+    service.database.execute(change).await;
+    let mut replay = service.in_background(&["replay"]);
+    let (mut longest, mut refused, mut n) = (0.0_f64, 0, seed << 40);
+    let failed = loop {
+        let began = Instant::now();
+        refused += usize::from(store.append(seeded::registered(n)).await.is_err());
+        longest = longest.max(began.elapsed().as_secs_f64());
+        n += 1;
+        if let Some(ended) = replay.try_wait().unwrap() {
+            break !ended.success();
+        }
+    };
+    let said = if failed { "; the replay FAILED" } else { "" };
+    Row {
+        name,
+        measured: format!("{longest:.2} s, {refused} refused{said}"),
+        target: "under 5 s, none refused",
+        met: longest < 5.0 && refused == 0 && !failed,
     }
 }
 

@@ -307,6 +307,10 @@ fn measures_of_delivery_are_told_and_drawn_and_are_the_same_after_a_replay() {
         assert_eq!((&json[0]["succeeded"], &json[0]["failed"]), (&Value::from(2), &Value::from(1)));
         assert!(json[0]["failure_rate"].as_f64().is_some_and(|rate| (33.0..34.0).contains(&rate)), "{json}");
         assert!(json[0]["a_day"].as_f64().is_some_and(|n| n > 0.0), "{json}");
+        assert!(json[0]["from_build"].is_i64() && json[0]["duration"].is_i64(), "{json}");
+        let next = "select floor(extract(epoch from (select min(ended_at) from history_deployments where state = 'succeeded' and ended_at > f.ended_at) - f.ended_at))::bigint
+                      from history_deployments f where state = 'failed'";
+        assert_eq!(json[0]["to_next_good"].as_i64(), Some(s.database.count(next).await), "{json}");
         s.database.execute("delete from deployment").await;
         s.app.rebuild().await.unwrap();
         assert_eq!(printed(s, &["insights", "--project", "api"]), told);
@@ -465,6 +469,9 @@ fn people_s_own_tools_read_the_views_and_nothing_else() {
             let name = column.split_once('.').unwrap().1.split(' ').next().unwrap();
             assert!(guide.contains(&format!("`{name}`")), "docs/HISTORY.md does not tell of {column}");
         }
+        let readable = "select string_agg(relname, ' ' order by relname) from pg_class where relnamespace = 'public'::regnamespace
+                          and relkind in ('r', 'v', 'm', 'p') and has_table_privilege(coolops_reader_role(), oid, 'select')";
+        assert_eq!(s.database.text(readable).await, "history_deployments history_events history_messages");
         for hidden in ["secret_value", "token", "event", "project", "ci_delivery", "slack_person", "log_chunk", "job"] {
             let refused = sqlx::raw_sql(AssertSqlSafe(format!("select * from {hidden}"))).execute(&mut owner).await;
             assert!(refused.unwrap_err().to_string().contains("permission denied"), "{hidden} can be read");

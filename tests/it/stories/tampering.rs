@@ -55,7 +55,9 @@ fn found(kind: Kind, tamper: impl AsyncFnOnce(&Story, &Signed) -> Option<i64>) {
         assert_eq!(of_kind[0].position, position, "{:#?}", report.findings);
         // It is told to people too, with an exit code.
         let (code, said, _) = s.coolops_with(&["audit", "verify"], &signed.anchored.variables());
-        assert!(code == 1 && said.contains(&of_kind[0].said), "{said}");
+        let at = position.map(|position| format!(", at {position}")).unwrap_or_default();
+        let told = format!("CHANGED  {} ({}{at})", of_kind[0].said, kind.as_str());
+        assert!(code == 1 && said.contains(&told), "{told}:\n{said}");
     });
 }
 
@@ -350,9 +352,21 @@ fn the_head_is_gone() {
     });
 }
 
+/// What somebody did to what the log is kept with is told, whether or not an event shows it.
+fn gets_between(harms: &[(&str, &str)]) {
+    for (what, says) in harms {
+        found(Kind::Unguarded, async |s, _| {
+            s.database.execute(what).await;
+            let (code, told, said) = s.coolops(&["audit", "verify"]);
+            assert!(code == 1 && told.contains(says), "{told}{said}");
+            None
+        });
+    }
+}
+
 #[test]
 fn somebody_gets_between_what_is_recorded_and_the_log() {
-    for (what, says) in [
+    gets_between(&[
         (
             "create function swallow() returns trigger language plpgsql as 'begin return null; end'; create trigger swallows before insert on event for each row execute function swallow()",
             "the trigger swallows on event is none of ours",
@@ -367,29 +381,6 @@ fn somebody_gets_between_what_is_recorded_and_the_log() {
             "the constraint event_stream_id_stream_version_key is gone or another one",
         ),
         (
-            "create or replace function item_hash(uuid, uuid, text, uuid, int, text, smallint, text, uuid, uuid, bigint, text) returns bytea language sql as 'select null::bytea'",
-            "the function item_hash(uuid,uuid,text,uuid,integer,text,smallint,text,uuid,uuid,bigint,text) is not as coolops migrate makes it",
-        ),
-        (
-            "alter function close_log(text) security invoker",
-            "the function close_log(text) is not as coolops migrate makes it",
-        ),
-        (
-            "create or replace function holds_environment(state text) returns boolean language sql immutable return state = 'running'",
-            "the function holds_environment does not tell which deployments hold an environment",
-        ),
-        (
-            "create or replace function holds_environment(state text) returns boolean language plpgsql immutable strict parallel safe as 'begin raise exception ''no''; end'",
-            "the function holds_environment does not tell which deployments hold an environment",
-        ),
-        ("grant execute on function append_batch to pg_monitor", "the role pg_monitor may call append_batch"),
-        ("alter table deployment owner to pg_monitor", "deployment belongs to pg_monitor, and event to"),
-        ("alter function append_log_chunk owner to pg_monitor", "append_log_chunk belongs to pg_monitor, and event to"),
-        (
-            "create or replace function coolops_reader_role() returns text language sql immutable as 'select ''nobody''::text'",
-            "the function coolops_reader_role is not as coolops migrate makes it",
-        ),
-        (
             "create function swallow() returns trigger language plpgsql as 'begin return null; end'; create trigger swallows before insert on checkpoint for each row execute function swallow()",
             "the trigger swallows on checkpoint is none of ours",
         ),
@@ -398,12 +389,6 @@ fn somebody_gets_between_what_is_recorded_and_the_log() {
             "the constraint event_recorded_at_is_a_time is gone",
         ),
         ("drop trigger slack_report_text on slack_report", "the trigger slack_report_text on slack_report is gone"),
-        ("grant execute on function append_batch to public", "everybody who may connect may call append_batch"),
-        (
-            "do $$ begin execute format('grant execute on function erase_output to %I', coolops_reader_role()); end $$",
-            "the role that reads the views may call erase_output",
-        ),
-        ("drop function forget_report_text() cascade", "the function forget_report_text is gone"),
         (
             "create function swallow() returns trigger language plpgsql as 'begin return null; end'; create trigger log_chunk_is_append_only before insert on event for each row execute function swallow()",
             "the trigger log_chunk_is_append_only on event is none of ours",
@@ -412,19 +397,15 @@ fn somebody_gets_between_what_is_recorded_and_the_log() {
             "drop trigger event_is_append_only on event; create trigger event_is_append_only before update or delete on log_chunk for each row execute function forbid_change(); alter table log_chunk enable always trigger event_is_append_only",
             "the trigger event_is_append_only on event is gone",
         ),
+    ]);
+}
+
+#[test]
+fn a_table_is_not_the_one_that_was_made() {
+    gets_between(&[
         (
             "drop trigger event_is_append_only on event; create trigger event_is_append_only before update of fence on event for each row execute function forbid_change(); alter table event enable always trigger event_is_append_only",
             "the trigger event_is_append_only on event is gone, switched off or another one",
-        ),
-        ("grant insert, delete on event to public", "everybody who may connect has DELETE, INSERT on event"),
-        ("grant update (payload) on event to public", "everybody who may connect has UPDATE on event"),
-        (
-            "do $$ begin execute format('grant update on event_head to %I', coolops_app_role()); end $$",
-            "UPDATE on event_head, which nobody writes to but through functions",
-        ),
-        (
-            "do $$ begin execute format('grant select on secret_value to %I', coolops_reader_role()); end $$",
-            "the role that reads the views has SELECT on secret_value",
         ),
         ("drop index deployment_one_per_environment", "nothing keeps two deployments out of one environment"),
         (
@@ -443,18 +424,62 @@ fn somebody_gets_between_what_is_recorded_and_the_log() {
             "alter table checkpoint drop constraint checkpoint_signed_at_is_a_time",
             "the constraint checkpoint_signed_at_is_a_time is gone",
         ),
+    ]);
+}
+
+#[test]
+fn a_function_is_another_one() {
+    gets_between(&[
+        (
+            "create or replace function item_hash(uuid, uuid, text, uuid, int, text, smallint, text, uuid, uuid, bigint, text) returns bytea language sql as 'select null::bytea'",
+            "the function item_hash(uuid,uuid,text,uuid,integer,text,smallint,text,uuid,uuid,bigint,text) is not as coolops migrate makes it",
+        ),
+        (
+            "alter function close_log(text) security invoker",
+            "the function close_log(text) is not as coolops migrate makes it",
+        ),
+        (
+            "create or replace function holds_environment(state text) returns boolean language sql immutable return state = 'running'",
+            "the function holds_environment does not tell which deployments hold an environment",
+        ),
+        (
+            "create or replace function holds_environment(state text) returns boolean language plpgsql immutable strict parallel safe as 'begin raise exception ''no''; end'",
+            "the function holds_environment does not tell which deployments hold an environment",
+        ),
+        (
+            "create or replace function coolops_reader_role() returns text language sql immutable as 'select ''nobody''::text'",
+            "the function coolops_reader_role is not as coolops migrate makes it",
+        ),
+        ("drop function forget_report_text() cascade", "the function forget_report_text is gone"),
         (
             "create or replace function coolops_reader_role() returns text language sql immutable as 'select ''coolops_reader_x''||current_user||''x''::text'",
             "the function coolops_reader_role is not as coolops migrate makes it",
         ),
-    ] {
-        found(Kind::Unguarded, async |s, _| {
-            s.database.execute(what).await;
-            let (code, told, said) = s.coolops(&["audit", "verify"]);
-            assert!(code == 1 && told.contains(says), "{told}{said}");
-            None
-        });
-    }
+    ]);
+}
+
+#[test]
+fn somebody_may_do_what_nobody_gave_them() {
+    gets_between(&[
+        ("grant execute on function append_batch to pg_monitor", "the role pg_monitor may call append_batch"),
+        ("alter table deployment owner to pg_monitor", "deployment belongs to pg_monitor, and event to"),
+        ("alter function append_log_chunk owner to pg_monitor", "append_log_chunk belongs to pg_monitor, and event to"),
+        ("grant execute on function append_batch to public", "everybody who may connect may call append_batch"),
+        (
+            "do $$ begin execute format('grant execute on function erase_output to %I', coolops_reader_role()); end $$",
+            "the role that reads the views may call erase_output",
+        ),
+        ("grant insert, delete on event to public", "everybody who may connect has DELETE, INSERT on event"),
+        ("grant update (payload) on event to public", "everybody who may connect has UPDATE on event"),
+        (
+            "do $$ begin execute format('grant update on event_head to %I', coolops_app_role()); end $$",
+            "UPDATE on event_head, which nobody writes to but through functions",
+        ),
+        (
+            "do $$ begin execute format('grant select on secret_value to %I', coolops_reader_role()); end $$",
+            "the role that reads the views has SELECT on secret_value",
+        ),
+    ]);
 }
 
 #[test]

@@ -340,3 +340,66 @@ async fn post(address: &str, body: &str) -> (StatusCode, String, String) {
     let answer = Endpoint::read(address).unwrap().add_checkpoint(body.to_owned()).await.unwrap();
     (StatusCode::from_u16(answer.status).unwrap(), answer.kind, answer.text)
 }
+
+#[test]
+fn whatever_a_witness_answers_only_its_own_signature_is_one() {
+    story(async |s| {
+        let w = witnessed(s).await;
+        let answer = Arc::new(std::sync::Mutex::new((200_u16, String::new())));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let answered = Arc::clone(&answer);
+        let odd = axum::Router::new().fallback(move || {
+            let (status, text) = answered.lock().unwrap().clone();
+            async move { (StatusCode::from_u16(status).unwrap(), text) }
+        });
+        tokio::spawn(async move { axum::serve(listener, odd).await });
+        let signer = || coolops::proof::checkpoint::LogKey::read(&w.anchored.private.clone().into()).unwrap();
+        let places = || vec![coolops::places::Place::read(w.anchored.folder.to_str().unwrap()).unwrap()];
+        let keeping = Keeping { signer: Some(signer()), places: places(), ..Keeping::default() };
+        let log = shell(s, asking(&w.anchored, &w.key, &address)(keeping));
+        // Of another witness, over the same text.
+        s.ci_announces(build("master-0")).await;
+        log.checkpoint().await.unwrap().unwrap();
+        let (another, _) = key("witness.test", 9);
+        let theirs = another.sign(&w.newest(), 1_700_000_000).unwrap();
+        for (n, (status, text, says)) in (1..).zip([
+            (403, String::new(), "it knows this log by another key"),
+            (404, String::new(), "it does not know this log"),
+            (500, String::new(), "it answered 500"),
+            (200, theirs, "is not signed by its key"),
+            (200, "thank you".to_owned(), "is not signed by its key"),
+            (200, String::new(), "is not signed by its key"),
+        ]) {
+            *answer.lock().unwrap() = (status, text);
+            s.ci_announces(build(&format!("master-{n}"))).await;
+            log.checkpoint().await.unwrap().unwrap();
+            let problem = w.problem(s).await;
+            assert!(problem.contains(says), "{says}: {problem}");
+            assert!(w.key.public().signed(&w.newest()).is_none(), "{}", w.newest());
+            let kinds: Vec<Kind> = log.audit(false).await.unwrap().findings.iter().map(|f| f.kind).collect();
+            assert_eq!(kinds, [Kind::Uncosigned], "{says}");
+        }
+        // Two of three have to: one has.
+        let (second, third) = (key("second.test", 4).0, key("third.test", 5).0);
+        let own = Witness { key: w.key.public().clone(), at: Endpoint::read(&w.address).unwrap() };
+        let others =
+            [second, third].map(|key| Witness { key: key.public().clone(), at: Endpoint::read(&address).unwrap() });
+        let keeping = Keeping {
+            signer: Some(signer()),
+            places: places(),
+            believed: vec![PublicKey::read(&w.anchored.public).unwrap()],
+            witnesses: std::iter::once(own).chain(others).collect(),
+            threshold: 2,
+            ..Keeping::default()
+        };
+        let log = shell(s, keeping);
+        s.ci_announces(build("master-9")).await;
+        log.checkpoint().await.unwrap().unwrap();
+        let findings = log.audit(false).await.unwrap().findings;
+        assert!(
+            findings.len() == 1 && findings[0].said.contains("is cosigned by 1 of the 2 witnesses that have to"),
+            "{findings:#?}"
+        );
+    });
+}
