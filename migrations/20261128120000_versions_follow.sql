@@ -43,6 +43,11 @@ begin
   wrong := case
     -- JSON has none outside of its texts, where it is written as an escape: an event is one line, wherever it goes.
     when exists (select from unnest(e_actor || e_payload) t(v) where t.v ~ E'[\n\r]') then 'an event has a line feed or a carriage return'
+    -- What is not there compares with nothing, and would pass each check.
+    when array_position(e_request, null) is not null or array_position(e_first, null) is not null or array_position(e_expected, null) is not null
+      or (cardinality(e_request) = all (array[cardinality(e_id), cardinality(e_stream), cardinality(e_correlation), cardinality(e_causation), cardinality(e_fence),
+            cardinality(e_expected), cardinality(e_first), cardinality(e_version), cardinality(e_stream_type), cardinality(e_type), cardinality(e_actor), cardinality(e_payload)])) is not true
+      then 'something of an event is missing'
     -- The chain has no numbers below zero.
     when 0 > any (e_fence) then 'a fence is below zero'
     -- The first one of a stream is held against what is there; the others follow from it.

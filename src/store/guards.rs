@@ -8,7 +8,7 @@ use crate::domain::state::State;
 /// The functions that record, seal, erase and refuse: the SHA-256 of each as [`Store::unguarded`] reads it. `coolops_now` is not
 /// among them: who can replace that can set the machine's clock as well, and times never go back.
 const FUNCTIONS: [(&str, &str); 12] = [
-    ("append_batch", "6706cf7a511a63386edbeaffcf96841935c15f333f05a99cc5429ea73e3fd71c"),
+    ("append_batch", "1066c255b2b65ee79d36a0c8518a6467aaaa233882473957a94ba2c886b472bf"),
     ("append_log_chunk", "dc4881319b258bd1aae0285e52e9fe830669f462eda782dc5dd7c62c7e52b679"),
     ("close_log", "52ee5aeed66700a38296d33807eb0ac7db4ad435ae603f7ab24c860b01330507"),
     ("erase_output", "bd4905c09e77a9fa7c2598fe1d34500953a9a64392633799888959c61c9918a9"),

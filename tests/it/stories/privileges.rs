@@ -400,6 +400,7 @@ fn no_stream_is_made_one_that_nothing_can_be_added_to() {
         for (fence, expected, first, says) in [
             ("null::bigint", 2_147_483_646, "f", "does not follow from the one before it"),
             ("-1::bigint", 0, "t", "a fence is below zero"),
+            ("null::bigint", 2_147_483_646, "NULL", "something of an event is missing"),
         ] {
             let planted = format!(
                 "select append_batch('{{0}}', array[gen_random_uuid()], array[{everything}], array[{everything}], array[null::uuid], array[{fence}], '{{{expected}}}', '{{{first}}}', '{{1}}',
