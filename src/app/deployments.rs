@@ -133,8 +133,8 @@ impl App {
         position: i64,
     ) -> Result<(), CommandError<R>> {
         let Some((before, prepared)) = self.store.log().prepared_before(of).await? else { return Ok(()) };
-        // What came after the rows were read makes the append fail.
-        if prepared > position {
+        // What came after the rows were read makes the append fail; where the boundary's row is lost too, nothing would.
+        if position > 0 && prepared > position {
             return Ok(());
         }
         match self.deployment_of_log(before).await {

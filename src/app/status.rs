@@ -28,7 +28,8 @@ impl App {
         capability: &str,
     ) -> Result<Option<(Project, Vec<Standing>)>, ReadError> {
         let store = self.unproven();
-        let Some(seen) = store.directory().project(ProjectId::of_slug(slug)).await? else { return Ok(None) };
+        let found = store.directory().project(ProjectId::of_slug(slug)).await?;
+        let Some(seen) = store.directory().unless_lost(found).await? else { return Ok(None) };
         let project = seen.value;
         let allowed =
             self.keys.links(&project.link_key).is_some_and(|l| l.allows("projects", project.id.0, capability));

@@ -185,7 +185,8 @@ impl Checkpoints<'_> {
     /// When the database does not answer, or somebody else takes long.
     pub async fn turn(self) -> Result<Turn, sqlx::Error> {
         let mut turn = self.0.pool.begin().await?;
-        sqlx::query("set local idle_in_transaction_session_timeout = 0").execute(&mut *turn).await?;
+        // Longer than anybody takes to sign; whoever is stopped in the middle of it keeps no turn for ever.
+        sqlx::query("set local idle_in_transaction_session_timeout = '5min'").execute(&mut *turn).await?;
         sqlx::query!(
             "insert into rate_bucket (scope, tat) values ('checkpoint', coolops_now()) on conflict do nothing"
         )

@@ -58,12 +58,15 @@ impl Directory<'_> {
         let row = sqlx::query!(r#"select position, doc as "doc: Json<Project>" from project where id = $1"#, id.0)
             .fetch_optional(&self.0.pool)
             .await?;
-        self.unless_lost(row.map(|r| Seen { position: r.position, value: r.doc.0 })).await
+        Ok(row.map(|r| Seen { position: r.position, value: r.doc.0 }))
     }
 
-    /// What was found by a row; where there is none, it is an error that there are none at all: nobody is told then that
-    /// something is unknown.
-    async fn unless_lost<T>(self, found: Option<T>) -> Result<Option<T>, sqlx::Error> {
+    /// What was found by a row, for whoever asks; where there is none, it is an error that there are none at all: nobody is told
+    /// then that something is unknown.
+    ///
+    /// # Errors
+    /// That, or when the database does not answer.
+    pub async fn unless_lost<T>(self, found: Option<T>) -> Result<Option<T>, sqlx::Error> {
         match found.is_none() && self.rows_are_lost().await? {
             true => Err(sqlx::Error::Protocol(ROWS_LOST.to_owned())),
             false => Ok(found),
@@ -76,7 +79,9 @@ impl Directory<'_> {
     /// When the database does not answer.
     pub async fn rows_are_lost(self) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar!(
-            r#"select not exists (select from boundary) and exists (select from event where stream_type <> 'person') as "it!""#
+            // A press of an old message's button is refused, and moves no boundary, where nothing was ever set up.
+            r#"select (not exists (select from boundary) and exists (select from event where stream_type in ('project', 'environment', 'installation')))
+                   or (not exists (select from project) and exists (select from event where type = 'project_created')) as "it!""#
         )
         .fetch_one(&self.0.pool)
         .await
@@ -96,11 +101,10 @@ impl Directory<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn projects(self) -> Result<Vec<Project>, sqlx::Error> {
-        let docs = sqlx::query_scalar!(r#"select doc as "doc: Json<serde_json::Value>" from project order by slug"#)
+        sqlx::query_scalar!(r#"select doc as "doc: Json<serde_json::Value>" from project order by slug"#)
             .fetch_all(&self.0.pool)
-            .await?;
-        self.unless_lost(docs.first()).await?;
-        Ok(docs.into_iter().filter_map(readable).collect())
+            .await
+            .map(|docs| docs.into_iter().filter_map(readable).collect())
     }
 
     /// The open projects whose builds come to a channel, by slug.

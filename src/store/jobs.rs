@@ -562,9 +562,12 @@ impl Jobs<'_> {
         .await?;
         // What was to be destroyed, and is there. What somebody planted may say anything in place of an id.
         let people = sqlx::query_scalar!(
-            r#"select distinct k.id as "id!" from event e join subject_key k
-                 on k.id::text = e.payload->>'key' or strpos(e.payload->>'others', k.id::text) > 0
-              where e.stream_id = $1 and e.type = 'person_erased'
+            r#"select k.id from subject_key k
+              where k.kind in ('person', 'operator', 'author') and k.id::text in (
+                 select e.payload->>'key' from event e where e.stream_id = $1 and e.type = 'person_erased' union
+                 select o.other from event e cross join lateral json_array_elements_text(
+                   case json_typeof(e.payload->'others') when 'array' then e.payload->'others' else '[]' end) o(other)
+                  where e.stream_id = $1 and e.type = 'person_erased')
                 and not exists (select 1 from job j where j.kind = 'erase_person' and j.key = k.id and j.state in ('ready', 'leased'))"#,
             installation_stream()
         )

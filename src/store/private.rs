@@ -543,7 +543,9 @@ impl Subjects<'_> {
     pub async fn destroy(self, keys: &[SubjectKeyId]) -> Result<bool, sqlx::Error> {
         // Who is in the way was asked project by project, and one may have been held meanwhile.
         let may = sqlx::query_scalar!(
-            r#"with free as (select not exists (select from project where doc->>'hold' is not null) as may),
+            r#"with free as (select not exists (select from project where doc->>'hold' is not null)
+                               -- What is destroyed is destroyed: the rest of it follows.
+                               or not exists (select from subject_key k where k.id = any($1) and k.kind in ('person', 'operator', 'author')) as may),
                     gone as (delete from subject_key k using free where free.may and k.id = any($1) and k.kind in ('person', 'operator', 'author') returning k.kind, k.subject),
                     chosen as (delete from subject_key k using gone where gone.kind = 'person' and k.kind = 'chooser' and k.subject = gone.subject),
                     known as (delete from slack_person p using gone where gone.kind = 'person' and (p.id = gone.subject or strpos(p.doc::text, '"' || gone.subject || '"') > 0)),

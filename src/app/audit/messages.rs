@@ -34,8 +34,6 @@ impl Messages {
         for sent in all {
             let column = match (&sent.payload_digest, sent.render_version) {
                 (Some(_), None) => Some("render_version"),
-                // None of a newer program was here: this one would not have started.
-                (_, Some(version)) if version > RENDER_VERSION => Some("render_version"),
                 (Some(digest), Some(_)) if *digest == sent.sent_digest => None,
                 _ => Some("sent_payload"),
             };

@@ -93,8 +93,9 @@ impl Output {
 
 /// Whether output is there that nobody is at erasing.
 async fn is_kept(app: &App, deployment: DeploymentId) -> Result<bool, sqlx::Error> {
-    Ok(app.store.journals().is_there(deployment).await?
-        && app.store.jobs().is_idle(Task::EraseOutput(deployment)).await?)
+    // In this order: whoever is at it may come to the end meanwhile.
+    Ok(app.store.jobs().is_idle(Task::EraseOutput(deployment)).await?
+        && app.store.journals().is_there(deployment).await?)
 }
 
 /// Whether the log says now that a deployment's output is erased.

@@ -143,7 +143,9 @@ impl App {
         if let Err(refusal @ ProofRefusal::Missing(_)) = incoming.provider.verify(&self.request(incoming), "") {
             return Err(refused(refusal));
         }
-        let mut candidates: Vec<Project> = self.unproven().directory().projects().await?;
+        let directory = self.unproven().directory();
+        let mut candidates: Vec<Project> = directory.projects().await?;
+        directory.unless_lost(candidates.first()).await?;
         candidates.retain(|p| !p.archived && p.ci(provider).is_some_and(|c| c.secret.is_some()));
         if candidates.is_empty() {
             return Err(refused(CiRefusal::NobodySetUp(provider)));

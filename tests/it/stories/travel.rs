@@ -398,6 +398,8 @@ fn where_all_rows_are_lost_nothing_is_told_as_if_nothing_had_been() {
         assert!(!answer.contains("No project"), "{answer}");
         // What goes by the log alone goes on.
         assert_eq!(s.coolops(&["audit", "export"]).0, 0);
+        let (code, told, said) = s.coolops(&["audit", "verify"]);
+        assert!(code == 1 && told.contains("its row is missing, or can't be read"), "{told}{said}");
         assert_eq!(s.coolops(&["replay"]).0, 0);
         let (code, told, _) = s.coolops(&["at", "0s"]);
         assert!(code == 0 && told.contains("master-1"), "{told}");
@@ -415,5 +417,27 @@ fn now_is_the_last_event_also_where_the_clock_was_set_back() {
         let (status, told) = s.get(&format!("/board?key={key}")).await;
         let head = s.database.count("select position from event_head").await;
         assert!(status == 200 && told.contains("Canary") && told.contains(&format!("event {head}")), "{told}");
+    });
+}
+
+#[test]
+fn a_button_of_before_keeps_nobody_from_setting_up() {
+    story(async |s| {
+        s.tampered = true;
+        s.ci_announces(build("master-1")).await;
+        let press = s.press_of("ana", "master-1", "Staging");
+        // Set up anew, with the same app in Slack.
+        let fresh = crate::story::database::Database::create().await;
+        let store = coolops::store::Store::open(&fresh.url, 4).await.unwrap();
+        let app = App::new(store, s.keyring(), "https://coolops.test");
+        let fresh_routes = crate::story::routes(std::sync::Arc::new(app), std::sync::Arc::default());
+        let answer = fresh_routes.oneshot(crate::story::from_slack("/slack/interactions", &press)).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(fresh.count("select count(*) from event").await > 0, "it was refused, which is recorded");
+        let url = [("DATABASE_URL", fresh.url.as_str())];
+        let create = ["project", "create", "Api", "--image", "api:1", "--channel", "C0123456789"];
+        let (code, _, said) = s.coolops_with(&create, &url);
+        assert_eq!(code, 0, "{said}");
+        fresh.drop().await;
     });
 }
