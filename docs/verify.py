@@ -10,7 +10,7 @@ num = lambda value, size=8: check(type(value) is int, f"{value} is no number.") 
 txt = lambda value: num(len(value.encode()), 4) + value.encode()
 uid = lambda value: check(str(uuid.UUID(value)) == value, f"{value} in {place} is no id.") and uuid.UUID(value).bytes
 once = lambda pairs: check(len(dict(pairs)) == len(pairs), f"A name stands twice in {place}.") and dict(pairs)
-read = lambda text: json.loads(text, object_pairs_hook=once, parse_int=lambda n: int(n) if n != "-0" else None)
+read = lambda text: json.loads(text, object_pairs_hook=once, parse_int=lambda n: int(n) if n != "-0" else -0.0)
 genesis, opt = H(b"coolops-genesis").hex(), lambda form, value: b"\0" if value is None else b"\1" + form(value)
 def leaf_of(position, recorded_at, type, schema_version, event_id, tenant_id, stream_type, stream_id, stream_version,
             correlation_id, causation_id, fence, actor, payload, body_hash, previous, chain_hash):  # exactly these
@@ -21,7 +21,7 @@ def leaf_of(position, recorded_at, type, schema_version, event_id, tenant_id, st
     check(before in (None, (position - 1, previous)), f"Position {position} ({place}) does not follow the one before.")
     check(position > 1 or (position, previous) == (1, genesis), f"Position {position} does not follow from genesis.")
     check(body.hex() == body_hash, f"The payload of position {position} ({place}) was edited, or its body_hash.")
-    check((f"{time:%FT%T.%fZ}", f"{int(previous, 16):064x}") == (recorded_at, previous), f"{place} is written otherwise.")
+    check((f"{time:%FT%T.%fZ}", f"{int(previous, 16):064x}") == (recorded_at, previous), f"{place} is not as we write.")
     check(H(b"\1", num(int(previous, 16), 32), entry).hex() == chain_hash, f"Position {position} ({place}) was edited.")
     return H(b"\0", entry)
 if (*sys.argv[1:2], len(sys.argv)) not in (("export", 3), ("export", 5), ("proof", 4)): sys.exit(__doc__)
@@ -50,7 +50,7 @@ else:
     for place, line in ((f"line {number}", line) for number, line in enumerate(open(sys.argv[2], "rb"), 1)):
         check(line.endswith(b"\n"), f"{place.capitalize()} is cut off.")
         event = read(line.decode())
-        beside = [txt(text) for text in (event.pop("plain", None) or {}).values()]  # of which nothing is proved
+        beside = [txt(text) for text in event.pop("plain", {}).values()]  # of which nothing is proved
         leaf, before = leaf_of(**event), (event["position"], event["chain_hash"])
         if before[0] <= size: tree.append(leaf)  # tree: the roots of the full subtrees, the largest first
         while len(tree) > bin(min(before[0], size)).count("1"): tree[-2:] = [H(b"\1", *tree[-2:])]

@@ -230,7 +230,7 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
         if report.messages_of_other_versions > 0 {
             let n = count(report.messages_of_other_versions as i64, "message");
             output::line(&format!(
-                "{n} of an earlier version of the renderer can't be rendered anew: what was stored of each is of its digest, and no more is known."
+                "{n} of another version of the renderer can't be rendered anew: what was stored of each is of its digest, and no more is known."
             ));
         }
     }

@@ -294,9 +294,10 @@ fn opened(path: &Path, form: Form) -> Result<(File, There)> {
 #[derive(Deserialize)]
 struct Beside {
     #[serde(default, rename = "plain")]
-    _plain: Option<Texts>,
+    _plain: Texts,
 }
 
+#[derive(Default)]
 struct Texts;
 
 impl<'de> Deserialize<'de> for Texts {

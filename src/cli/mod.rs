@@ -61,7 +61,7 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     (1, "refused or failed, the reason is on standard error; for checks: there are findings"),
     (
         2,
-        "the command line or the configuration is wrong, or Postgres can't be used; nothing was changed (build:new… says 1 for a missing name, token or variable, as the original did)",
+        "the command line or the configuration is wrong, or Postgres can't be used, and nothing was changed; or Postgres went away in the middle (build:new… says 1 for a missing name, token or variable, as the original did)",
     ),
 ];
 
@@ -192,23 +192,14 @@ fn with_address(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether Postgres can't be used, and not what it was asked for is in the way.
-fn is_postgres_away(error: &(dyn std::error::Error + 'static)) -> bool {
-    match error.downcast_ref::<sqlx::Error>() {
-        Some(sqlx::Error::Database(e)) => {
-            e.code().is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class)))
-        }
-        Some(e) => {
-            matches!(e, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
-        }
-        None => false,
-    }
-}
-
 fn fail(error: &anyhow::Error) -> ExitCode {
     // Nothing is left to tell when standard error is closed.
     let _ = writeln!(std::io::stderr(), "coolops: {}", crate::telemetry::causes(error.as_ref()));
-    if error.chain().any(|e| e.is::<ConfigError>() || e.is::<crate::store::OpenError>() || is_postgres_away(e)) {
+    if error.chain().any(|e| {
+        e.is::<ConfigError>()
+            || e.is::<crate::store::OpenError>()
+            || e.downcast_ref().is_some_and(crate::store::is_away)
+    }) {
         ExitCode::from(2)
     } else {
         ExitCode::from(1)

@@ -307,8 +307,14 @@ fn the_verifier_that_was_written_from_the_documents_finds_what_ours_finds() {
         let zero = log.replacen("\"schema_version\":1,", "\"schema_version\":-0,", 1);
         let beside = log.replacen("{\"position\":", "{\"plain\":{\"a\":\"b\",\"a\":\"c\"},\"position\":", 1);
         let no_text = log.replacen("{\"position\":", "{\"plain\":{\"a\":1e999},\"position\":", 1);
+        let no_fence = log.replacen("\"fence\":null", "\"fence\":-0", 1);
+        let nothing = log.replacen("{\"position\":", "{\"plain\":false,\"position\":", 1);
+        let null = log.replacen("{\"position\":", "{\"plain\":null,\"position\":", 1);
         let digits = log.replacen("\"recorded_at\":\"2", "\"recorded_at\":\"\u{662}", 1);
-        for text in [added, time, twice, id, upper, simple, absent, number, capital, zero, beside, no_text, digits] {
+        for text in [
+            added, time, twice, id, upper, simple, absent, number, capital, zero, beside, no_text, digits, no_fence,
+            nothing, null,
+        ] {
             assert!(text != log && ours(&text).0 == 1 && exports(&text).0 == 1, "{}", ours(&text).2);
         }
         if shorter != log {
