@@ -28,6 +28,7 @@ const TAKEN_FOR: Duration = Duration::from_mins(55);
 /// Between two signs that it is still at it: whoever is stopped in the middle of it keeps no turn for longer.
 const SIGN: Duration = Duration::from_mins(1);
 const TAKEN_AT_A_TIME: Duration = Duration::from_mins(5);
+const SIGNS_MISSED: u32 = 3;
 const SCOPE: &str = "sweep_slack";
 
 /// What earlier sweeps had made right, by channel.
@@ -123,9 +124,15 @@ impl Sweeper {
 
 /// Says now and then that the sweep is still going on.
 async fn keep_turn(app: &App) -> anyhow::Result<Infallible> {
+    let mut missed = 0;
     loop {
         tokio::time::sleep(SIGN).await;
-        app.store.paces().keep(SCOPE, TAKEN_AT_A_TIME).await?;
+        match app.store.paces().keep(SCOPE, TAKEN_AT_A_TIME).await {
+            Ok(()) => missed = 0,
+            // The turn lasts for some signs.
+            Err(e) if missed >= SIGNS_MISSED => return Err(e.into()),
+            Err(_) => missed += 1,
+        }
     }
 }
 

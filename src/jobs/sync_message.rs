@@ -351,11 +351,8 @@ async fn update(job: SlackJob<'_>, draft: &Draft, there: &Posted) -> anyhow::Res
                 );
             }
             let messages = job.app.store.messages();
-            // A second one that is there takes its place.
-            if let Some((channel, ts)) = messages.strays(draft.build).await?.into_iter().find(|(_, ts)| *ts != there.ts)
-            {
-                messages.adopt(draft.build, &channel, &ts).await?;
-                return Ok(Outcome::Later(Duration::ZERO, None));
+            if let Some(outcome) = adopt_stray(job, draft, there).await? {
+                return Ok(outcome);
             }
             messages.mark(job.claim, draft.build, MessageState::Gone, &there.channel, &word).await?;
             // This edit is the build's next change after the deletion; it posts anew, once in the build's life.
@@ -382,6 +379,28 @@ async fn update(job: SlackJob<'_>, draft: &Draft, there: &Posted) -> anyhow::Res
             }
         }
     }
+}
+
+/// Has a second message take the place of the one that is gone, where Slack has one. Comes back with nothing where it has none.
+async fn adopt_stray(job: SlackJob<'_>, draft: &Draft, gone: &Posted) -> anyhow::Result<Option<Outcome>> {
+    let messages = job.app.store.messages();
+    for (channel, ts) in messages.strays(draft.build).await? {
+        if ts == gone.ts {
+            continue;
+        }
+        match job.slack.update(&channel, &ts, &draft.form.payload).await {
+            Ok(posted) => {
+                messages.adopt(draft.build, &channel, &ts).await?;
+                sent(job, draft, &posted).await?;
+                return Ok(Some(Outcome::Later(Duration::ZERO, None)));
+            }
+            Err(SlackError::Refused(word)) if is_one_of(&word, GONE) => {
+                messages.forget_stray(draft.build, &channel, &ts).await?;
+            }
+            Err(e) => return job.trouble(UPDATE, e).await.map(Some),
+        }
+    }
+    Ok(None)
 }
 
 /// The draft as text, when it is the layout that Slack refused: people are told the facts in any case, and `doctor`

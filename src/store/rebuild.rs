@@ -139,6 +139,7 @@ impl Store {
     pub async fn rebuild_in_turn(&self) -> Result<InTurn, sqlx::Error> {
         let mut connection = self.bulk().await?;
         sqlx::query("set lock_timeout = '2min'").execute(&mut connection).await?;
+        sqlx::query("set idle_session_timeout = 0").execute(&mut connection).await?;
         sqlx::query("select pg_advisory_lock(hashtextextended('coolops replay', 0))").execute(&mut connection).await?;
         Ok(InTurn(connection))
     }
@@ -392,8 +393,10 @@ impl Staging {
             let is_kept = format!("{} in (select kept.id from kept)", about(table));
             let is_there = format!("exists (select 1 from {table} t where t.{key} = n.{key})");
             // What a build's row says is in its first event, whatever came after.
-            let stays = if table == "build" { format!("{is_kept} and {is_there}") } else { is_kept.clone() };
-            run(connection, format!("delete from next_{table} n where {stays}")).await?;
+            if !kept.is_empty() {
+                let stays = if table == "build" { format!("{is_kept} and {is_there}") } else { is_kept.clone() };
+                run(connection, format!("delete from next_{table} n where {stays}")).await?;
+            }
             let differs = format!("{key} in (select d.key from differing_{table} d)");
             let equal = are_equal(columns);
             let same = format!("select 1 from next_{table} n where n.{key} = t.{key} and {equal}");
