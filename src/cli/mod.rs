@@ -296,7 +296,7 @@ async fn operate() -> anyhow::Result<App> {
 }
 
 /// The shell for commands that work on the database, and the way to Slack where there is a token. Without the rows that are
-/// made of the log nothing would be found, and everything seem to be allowed.
+/// made of the log nothing would be found, and everything would seem to be allowed.
 async fn operate_asking() -> anyhow::Result<(App, Option<Slack>)> {
     let (app, slack) = operate_on_the_log_asking().await?;
     anyhow::ensure!(!app.store.directory().rows_are_lost().await?, "{}", crate::store::directory::ROWS_LOST);

@@ -64,9 +64,13 @@ fn about(table: &str) -> &'static str {
         _ => "id",
     }
 }
+
 /// What the names of staged tables begin with: of what was compared while everything went on, and of what came after that.
 const NEXT: &str = "next_";
 const LATE: &str = "late_";
+/// Bytes that are staged at once.
+const FLUSH_AT: usize = 4 << 20;
+
 /// What brings staged rows `n` into the order in which they began: a slug, and an environment, are of whoever was first.
 fn order_of(table: Table) -> &'static str {
     match table.name {
@@ -75,8 +79,6 @@ fn order_of(table: Table) -> &'static str {
         _ => table.key,
     }
 }
-/// Bytes that are staged at once.
-const FLUSH_AT: usize = 4 << 20;
 
 /// Where rows go that the log leaves.
 pub trait Rows: Send {
@@ -420,12 +422,15 @@ impl Staging {
             left_out.extend(
                 out.into_iter().map(|id| format!("the {table} {id} wants the place of another, which was first")),
             );
-            let count = format!("select count(*) from next_{table}");
-            let rows = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(count)).fetch_one(&mut *connection).await?;
-            swapped.push(Swapped { table, rows, removed, written });
+            swapped.push(Swapped { table, rows: 0, removed, written });
         }
         crate::failpoint!("mid_flip");
         sqlx::query("commit").execute(&mut *connection).await?;
+        // Counted when nobody waits for it any more.
+        for table in &mut swapped {
+            let count = format!("select count(*) from next_{}", table.table);
+            table.rows = sqlx::query_scalar(sqlx::AssertSqlSafe(count)).fetch_one(&mut *connection).await?;
+        }
         self.0.idle.take().ok_or(sqlx::Error::WorkerCrashed)?.close().await?;
         Ok((swapped, left_out))
     }

@@ -557,3 +557,22 @@ fn a_second_message_that_is_all_that_is_left_is_not_deleted() {
         assert!(s.channel().contains("*succeeded*"), "{}", s.channel());
     });
 }
+
+#[test]
+fn where_the_second_message_is_gone_too_the_build_s_is_posted_again() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let press = s.press_of("ana", "master-1", "Staging");
+        s.standin.workspace().channels[0].messages.clear();
+        // Somebody deleted it before whoever was to delete it said so.
+        s.database
+            .execute("insert into slack_stray (build_id, channel, ts) select build_id, channel, '1.000001' from slack_message")
+            .await;
+        assert_eq!(s.deliver(&press).await, 200);
+        s.settle().await;
+        assert_eq!(s.standin.workspace().channels[0].messages.iter().filter(|m| m.thread_ts.is_none()).count(), 1);
+        assert!(s.channel().contains("Posted again") && s.channel().contains("*succeeded*"), "{}", s.channel());
+        assert_eq!(s.database.count("select count(*) from slack_stray").await, 0);
+        assert_eq!(s.database.count("select count(*) from event where type = 'message_posted'").await, 2);
+    });
+}
