@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes};
 use chrono::{DateTime, Duration, Utc};
-use futures::StreamExt;
 use sqlx::{Connection, PgConnection};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::Store;
+use super::blocks::{Blocks, tuples, tuples_in};
 use super::log::{Log, Raw, ReadError};
 use super::private::{self, Opener, Wrapped};
 use crate::domain::event::{Actor, Event};
@@ -123,8 +124,6 @@ fn time(micros_since_2000: i64) -> DateTime<Utc> {
     at.unwrap_or(if micros_since_2000 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC })
 }
 
-const HEADER_LEN: usize = 19;
-
 /// Takes the fields of a binary COPY tuple one after the other.
 struct Fields<'a>(&'a [u8]);
 
@@ -154,20 +153,6 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Length of the tuple at the beginning of the buffer, once it is there whole; 0 for the trailer.
-fn tuple_len(buffer: &[u8]) -> Option<usize> {
-    let fields = i16::from_be_bytes(buffer.get(..2)?.try_into().ok()?);
-    if fields < 0 {
-        return Some(0);
-    }
-    let mut at = 2;
-    for _ in 0..fields {
-        let length = i32::from_be_bytes(buffer.get(at..at + 4)?.try_into().ok()?);
-        at += 4 + usize::try_from(length).unwrap_or(0);
-    }
-    (buffer.len() >= at).then_some(at)
-}
-
 impl Log<'_> {
     /// Visits every event after a position in order; stops early when the visitor says `false`. It opens no private text.
     ///
@@ -189,6 +174,9 @@ impl Log<'_> {
         snapshot.close().await
     }
 }
+
+/// Blocks of events that are checked before whoever visits them gets to them.
+const BLOCKS_AHEAD: usize = 4;
 
 /// One moment of the database.
 pub struct Snapshot {
@@ -238,6 +226,41 @@ impl Snapshot {
         visit: impl FnMut(&Row<'_>) -> bool + Send,
     ) -> Result<(), sqlx::Error> {
         pass(&mut self.connection, (after, until), TO_FOLD, &self.opener, visit).await
+    }
+
+    /// As [`Snapshot::events`] of all events, on two threads: a checker, which opens no private text, sees each event first, and
+    /// the visitor sees those before the first that the checker refuses. Comes back with the checker; after a refusal nothing
+    /// more can be asked of the snapshot.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn events_checked<C: Send + 'static>(
+        self,
+        mut checker: C,
+        is_good: fn(&mut C, &Row<'_>) -> bool,
+        mut visit: impl FnMut(&Row<'_>) + Send,
+    ) -> Result<(Self, C), sqlx::Error> {
+        let Self { mut connection, opener } = self;
+        let (hand_on, mut checked) = mpsc::channel::<Bytes>(BLOCKS_AHEAD);
+        let checking = tokio::spawn(async move {
+            let opens_nothing = Opener::default();
+            let mut blocks = Blocks::of(&mut connection, &events_between(i64::MIN, i64::MAX, WHOLE)).await?;
+            while let Some(block) = blocks.next().await? {
+                let good = tuples_in(&block).take_while(|tuple| is_good(&mut checker, &row(tuple, &opens_nothing)));
+                let good: usize = good.map(<[u8]>::len).sum();
+                // Whoever visits may have gone.
+                if hand_on.send(block.slice(..good)).await.is_err() || good < block.len() {
+                    break;
+                }
+            }
+            drop(blocks);
+            Ok::<_, sqlx::Error>((connection, checker))
+        });
+        while let Some(block) = checked.recv().await {
+            tuples_in(&block).for_each(|tuple| visit(&row(tuple, &opener)));
+        }
+        let (connection, checker) = checking.await.map_err(|e| sqlx::Error::Io(std::io::Error::other(e)))??;
+        Ok((Self { connection, opener }, checker))
     }
 
     /// The position of its last event, whatever the head says.
@@ -333,46 +356,19 @@ async fn pass(
     opener: &Opener,
     mut visit: impl FnMut(&Row<'_>) -> bool + Send,
 ) -> Result<(), sqlx::Error> {
-    let statement = format!(
-        "copy (select {columns} from event where position > {after} and position <= {until} order by position) to stdout (format binary)"
-    );
-    tuples(connection, &statement, |tuple| visit(&row(&tuple[2..], opener))).await
+    tuples(connection, &events_between(after, until, columns), |tuple| visit(&row(tuple, opener))).await
 }
 
-/// Visits every tuple of a binary `COPY`, until the visitor says `false`: how many fields, then each one's length and bytes.
-pub(super) async fn tuples(
-    connection: &mut PgConnection,
-    statement: &str,
-    mut visit: impl FnMut(&[u8]) -> bool + Send,
-) -> Result<(), sqlx::Error> {
-    let mut stream = connection.copy_out_raw(statement).await?;
-    let mut buffer = BytesMut::new();
-    let mut begun = false;
-    'stream: while let Some(piece) = stream.next().await {
-        buffer.extend_from_slice(&piece?);
-        if !begun {
-            if buffer.len() < HEADER_LEN {
-                continue;
-            }
-            buffer.advance(HEADER_LEN);
-            begun = true;
-        }
-        while let Some(length) = tuple_len(&buffer) {
-            if length == 0 {
-                // What comes after the trailer is the end of the answer.
-                continue 'stream;
-            }
-            if !visit(&buffer[..length]) {
-                break 'stream;
-            }
-            buffer.advance(length);
-        }
-    }
-    Ok(())
+/// The statement that reads events after a position, and up to another, in order.
+fn events_between(after: i64, until: i64, columns: &str) -> String {
+    format!(
+        "copy (select {columns} from event where position > {after} and position <= {until} order by position) to stdout (format binary)"
+    )
 }
 
 fn row<'a>(tuple: &'a [u8], opener: &'a Opener) -> Row<'a> {
-    let mut f = Fields(tuple);
+    // After how many they are.
+    let mut f = Fields(&tuple[2..]);
     let position = f.i64();
     let (event_id, tenant_id, stream_id, correlation_id) = (f.uuid(), f.uuid(), f.uuid(), f.uuid());
     let causation_id = f.next().and_then(|b| Uuid::from_slice(b).ok());

@@ -5,6 +5,7 @@
 //! owed work that may be lost and found again.
 
 pub mod append;
+mod blocks;
 pub mod checkpoints;
 pub mod clock;
 pub mod copy_out;

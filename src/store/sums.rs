@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use super::copy_out::{Snapshot, tuples};
+use super::blocks::tuples;
+use super::copy_out::Snapshot;
 use super::rebuild::{Rows, Swapped};
 use super::tuple::{BOUNDARY, TABLES, Table, Tuple};
 

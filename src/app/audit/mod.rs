@@ -1,9 +1,10 @@
 //! Checking the log: that its chain holds, and that what stands beside it is what it says: checkpoints, messages, output, keys
 //! and rows.
 //!
-//! One pass over the events. What it holds grows with the builds and deployments, some hundred bytes each, not with
-//! events and output.
+//! One pass over the events, on two threads: one follows the chain, the other takes in what the events say. What it holds
+//! grows with the builds and deployments, some hundred bytes each, not with events and output.
 
+mod chain;
 mod messages;
 mod output;
 mod rows;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use self::chain::Chain;
 use self::messages::Messages;
 use self::output::Output;
 use self::rows::LogRows;
@@ -24,9 +26,7 @@ use super::finding::{Finding, Kind};
 use super::replay::unread;
 use crate::domain::event::Event;
 use crate::domain::ids::{BuildId, DeploymentId};
-use crate::proof::{chain, tree};
 use crate::store::copy_out::Row;
-use crate::store::log::Head;
 use crate::telemetry::causes;
 
 /// What an audit found.
@@ -99,16 +99,10 @@ struct Trust {
     is_comparable: bool,
 }
 
-/// The log as it is read, event by event, and what its events say of each thing that stands beside it.
-struct Audit<'a> {
+/// What the events that were read so far say of each thing that stands beside the log.
+struct Beside<'a> {
     app: &'a App,
     report: Report,
-    previous: chain::Hash,
-    /// The chain does not hold: nothing after that can be judged.
-    broken: bool,
-    /// The head as it stood before the scan: the log must reach it, with that hash, at that time.
-    head: Option<Head>,
-    anchors: Anchors,
     messages: Messages,
     output: Output,
     keys: SubjectKeys,
@@ -131,26 +125,18 @@ impl App {
         let messages = Messages::as_sent(self.store.messages().all().await?, messages, &mut report);
         let output = Output::of(self.store.journals().all().await?);
         let mut snapshot = self.store.snapshot().await?;
-        let mut audit = Audit {
-            app: self,
-            report,
-            previous: chain::genesis(),
-            broken: false,
-            head,
-            anchors: Anchors::of(evidence),
-            messages,
-            output,
-            keys: SubjectKeys::default(),
-            rows: LogRows::of(&mut snapshot).await?,
-        };
-        snapshot.events(i64::MIN, i64::MAX, |row| audit.event(row)).await?;
+        let rows = LogRows::of(&mut snapshot).await?;
+        let mut beside = Beside { app: self, report, messages, output, keys: SubjectKeys::default(), rows };
+        let chain = Chain::of(head, Anchors::of(evidence));
+        let (mut snapshot, chain) = snapshot.events_checked(chain, Chain::goes_on, |row| beside.event(row)).await?;
+        let Beside { mut report, messages, output, mut keys, mut rows, .. } = beside;
+        let is_comparable = report.locked.is_empty() && !keys.are_changed();
+        let trust = Trust { is_sound: !chain.is_broken(), is_comparable };
         // As of the moment of the events.
-        let trust = audit.trust();
-        audit.rows.compare(&mut snapshot, trust).await?;
-        audit.keys.look_up(&mut snapshot, trust).await?;
+        rows.compare(&mut snapshot, trust).await?;
+        keys.look_up(&mut snapshot, trust).await?;
         snapshot.close().await?;
-        audit.check_head(trust).await?;
-        let Audit { mut report, anchors, messages, output, keys, rows, .. } = audit;
+        let anchors = chain.check(self, &mut report).await?;
         messages.check(self, trust, &mut report).await?;
         let judged = anchors.judge(!trust.is_sound);
         self.check_cover(&judged, trust, looked.elapsed(), &mut report).await?;
@@ -231,62 +217,10 @@ impl App {
     }
 }
 
-impl Audit<'_> {
-    /// Checks one event; `false` when nothing after it can be judged.
-    fn event(&mut self, row: &Row<'_>) -> bool {
-        if let Some(finding) = self.break_at(row) {
-            self.report.find(finding);
-            self.broken = true;
-            return false;
-        }
+impl Beside<'_> {
+    /// One more event.
+    fn event(&mut self, row: &Row<'_>) {
         self.rows.keep_track(row);
-        self.content(row);
-        true
-    }
-
-    /// Where the chain does not hold; else it is one event longer.
-    fn break_at(&mut self, row: &Row<'_>) -> Option<Finding> {
-        let expected = self.report.events + 1;
-        if row.position < expected {
-            let said = format!("event {}: inserted (before event {expected})", row.position);
-            return Some(Finding::at(Kind::InsertedEvent, row.position, said));
-        }
-        if row.position != expected {
-            let said = format!("event {expected}: missing (the next one is {})", row.position);
-            return Some(Finding::at(Kind::MissingEvent, expected, said));
-        }
-        let body = chain::body_hash(row.payload.as_bytes());
-        if row.body_hash != body {
-            return Some(Finding::at(Kind::EditedBody, expected, format!("event {expected}: payload")));
-        }
-        let entry = chain::entry(row.position, row.micros_since_2000, &chain::item_hash(&row.header, &body));
-        let link = chain::link(&self.previous, &entry);
-        if row.chain_hash != link {
-            let said = format!("event {expected}: chain_hash (its header or time was changed, or an event before it)");
-            return Some(Finding::at(Kind::EditedHeader, expected, said));
-        }
-        if let Some(head) = self.head.as_ref().filter(|head| head.position == expected) {
-            if head.hash != link {
-                let said = format!("event {expected}: event_head has another chain_hash");
-                return Some(Finding::at(Kind::RewrittenHead, expected, said));
-            }
-            if head.last_at != Some(row.recorded_at()) {
-                let said = head.last_at.map_or("no time".to_owned(), |at| at.to_string());
-                let at = row.recorded_at();
-                let said = format!(
-                    "event {expected}: event_head says that it was recorded at {said}, and not at {at}; later events would be recorded then"
-                );
-                self.report.find(Finding::at(Kind::RewrittenHead, expected, said));
-            }
-        }
-        self.previous = link;
-        self.report.events = expected;
-        self.anchors.leaf(tree::leaf(&entry));
-        None
-    }
-
-    /// Takes what an event says of each thing beside the log.
-    fn content(&mut self, row: &Row<'_>) {
         let is_changed = self.keys.is_changed(row, &mut self.report);
         let event = match row.to_fold() {
             Ok(event) => event,
@@ -310,40 +244,5 @@ impl Audit<'_> {
         self.keys.event(row, &event);
         self.output.event(row.position, &event);
         self.messages.event(self.app, row, &event, &mut self.report);
-    }
-
-    fn trust(&self) -> Trust {
-        let is_comparable = self.report.locked.is_empty() && !self.keys.are_changed();
-        Trust { is_sound: !self.broken, is_comparable }
-    }
-
-    /// Holds the head against the last event.
-    async fn check_head(&mut self, trust: Trust) -> Result<(), sqlx::Error> {
-        let report = &mut self.report;
-        report.head = hex::encode(self.previous);
-        if !trust.is_sound {
-            return Ok(());
-        }
-        let next = report.events + 1;
-        let there = self.head.as_ref().map_or(0, |head| head.position);
-        if report.events < there {
-            let said = format!("event {next}: missing (event_head says that there are {there})");
-            report.find(Finding::at(Kind::CutTail, next, said));
-        }
-        // What was appended since the head was read moved it.
-        match self.app.store.log().head_there().await? {
-            None => {
-                let said =
-                    "event_head is empty, so nothing can be appended; restore its row, or the database, from a dump";
-                report.find(Finding::at(Kind::RewrittenHead, report.events.max(1), said));
-            }
-            Some(now) if report.events > now.position => {
-                let (first, there) = (now.position + 1, now.position);
-                let said = format!("event {first}: inserted (event_head says that there are {there})");
-                report.find(Finding::at(Kind::InsertedEvent, first, said));
-            }
-            Some(_) => {}
-        }
-        Ok(())
     }
 }
