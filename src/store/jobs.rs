@@ -1,6 +1,5 @@
 //! Owed work: claimed under a lease on the database's clock, with a fence that every later write is checked against.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -9,7 +8,7 @@ use uuid::Uuid;
 
 use super::Store;
 use super::cursor::Look;
-use crate::domain::ids::{BuildId, DeploymentId, JobId, LockableId, SubjectKeyId, installation_stream};
+use crate::domain::ids::{JobId, SubjectKeyId};
 use crate::domain::react::{Task, TaskKind};
 
 /// How long a worker holds a job without renewing it.
@@ -526,88 +525,5 @@ impl Jobs<'_> {
         .await?;
         self.0.wake.appended(0);
         Ok(())
-    }
-
-    /// Work that the rows say is owed and no job stands for: what a lost job table would cost.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn missing(self) -> Result<Vec<Task>, sqlx::Error> {
-        let runs = sqlx::query_scalar!(
-            "select d.id from deployment d where d.holds and d.is_worked_on
-                and not exists (select 1 from job j where j.kind = 'run_deployment' and j.key = d.id and j.state in ('ready', 'leased'))"
-        )
-        .fetch_all(&self.0.pool)
-        .await?;
-        // After a replay nobody has counted the rows yet: a plan that looks through the jobs for each build would take longer than a
-        // statement may.
-        let mut bulk = self.0.bulk().await?;
-        sqlx::query("set enable_nestloop = off").execute(&mut bulk).await?;
-        let messages = sqlx::query_scalar!(
-            // One that was sent had a job, which is done and may be forgotten by now.
-            "select b.id from build b where b.position > (select position - 100000 from event_head)
-                and not exists (select 1 from job j where j.kind = 'sync_message' and j.key = b.id)
-                and not exists (select 1 from slack_message m where m.build_id = b.id and m.state in ('live', 'gone'))"
-        )
-        .fetch_all(&mut bulk)
-        .await?;
-        let locks = sqlx::query_scalar!(
-            r#"select id as "id!" from (
-                 select (e->>'id')::uuid as id, e->'lock' as lock from project p, json_array_elements(p.doc->'environments') e union all
-                 select id, doc->'lock' from project) lockable
-                where lock->>'until' is not null
-                  and not exists (select 1 from job j where j.kind = 'end_lock' and j.key = lockable.id and j.state in ('ready', 'leased'))"#
-        )
-        .fetch_all(&self.0.pool)
-        .await?;
-        // What was to be destroyed, and is there. What somebody planted may say anything in place of an id.
-        let people = sqlx::query_scalar!(
-            r#"select k.id from subject_key k
-              where k.kind in ('person', 'operator', 'author') and k.id::text in (
-                 select e.payload->>'key' from event e where e.stream_id = $1 and e.type = 'person_erased' union
-                 select o.other from event e cross join lateral json_array_elements_text(
-                   case json_typeof(e.payload->'others') when 'array' then e.payload->'others' else '[]' end) o(other)
-                  where e.stream_id = $1 and e.type = 'person_erased')
-                and not exists (select 1 from job j where j.kind = 'erase_person' and j.key = k.id and j.state in ('ready', 'leased'))"#,
-            installation_stream()
-        )
-        .fetch_all(&self.0.pool)
-        .await?;
-        let lines = sqlx::query_scalar!(
-            r#"select k.subject from subject_key k join event e on e.type = 'output_erased' and e.payload->'of'->>'deployment_id' = k.subject
-                where k.kind = 'output' and not exists (select 1 from job j where j.kind = 'erase_output' and j.key::text = k.subject and j.state in ('ready', 'leased'))"#
-        )
-        .fetch_all(&self.0.pool)
-        .await?;
-        let outputs = sqlx::query_scalar!(
-            r#"select c.deployment_id from event e cross join lateral (select e.payload->'of'->>'deployment_id' as of) said
-                 join log_chunk c on c.deployment_id = case when said.of ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then said.of::uuid end and c.chunk_no = 0 and c.body is not null
-                where e.type = 'output_erased' and e.position > (select position - 100000 from event_head)
-                  and not exists (select 1 from job j where j.kind = 'erase_output' and j.key = c.deployment_id and j.state in ('ready', 'leased'))
-                group by 1"#
-        )
-        .fetch_all(&self.0.pool)
-        .await?;
-        let told = sqlx::query!(
-            r#"select distinct r.about as "about!", exists (select from event e where e.stream_id = r.about and e.stream_type = 'deployment') as "is_of_deployment!" from
-                  (select about from slack_report where renew > 0 and state = 'sent' union select about from slack_report_stray) r
-                where not exists (select 1 from job j where j.kind in ('report', 'report_lock') and j.key = r.about and j.state in ('ready', 'leased'))"#
-        )
-        .fetch_all(&self.0.pool)
-        .await?;
-        let told = told.into_iter().map(|r| super::reports::task(r.about, r.is_of_deployment));
-        let people = people.into_iter().map(|id| Task::ErasePerson(SubjectKeyId(id)));
-        let lines = lines.into_iter().filter_map(|id| id.parse().ok());
-        let outputs: BTreeSet<DeploymentId> = outputs.into_iter().map(DeploymentId).chain(lines).collect();
-        let outputs = outputs.into_iter().map(Task::EraseOutput);
-        let runs = runs.into_iter().map(|id| Task::RunDeployment(DeploymentId(id)));
-        let messages = messages.into_iter().map(|id| Task::SyncMessage(BuildId(id)));
-        Ok(runs
-            .chain(messages)
-            .chain(people)
-            .chain(outputs)
-            .chain(told)
-            .chain(locks.into_iter().map(|id| Task::EndLock(LockableId(id))))
-            .collect())
     }
 }

@@ -21,6 +21,7 @@ pub mod lags;
 pub mod limits;
 pub mod log;
 pub mod messages;
+mod owed;
 pub mod people;
 pub mod private;
 pub mod rebuild;
