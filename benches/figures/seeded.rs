@@ -9,6 +9,7 @@ use coolops::domain::names::ImageRef;
 use coolops::domain::project::Unchecked;
 use coolops::keys::Keyring;
 use coolops::projections::build_card::BuildCard;
+use coolops::projections::rows;
 use coolops::slack::render;
 use coolops::store::append::Append;
 use futures::StreamExt;
@@ -100,10 +101,13 @@ pub fn story_in(n: u128, project_id: ProjectId, environments: &[Uuid]) -> Vec<Ev
     events
 }
 
-/// An append of one build.
+/// An append of one build, with its row, as the program has it.
 pub fn registered(n: u128) -> Append {
-    let mut append = Append::default();
-    append.event(EventId(Uuid::from_u128(n + (1 << 120))), &story_of(n + (1 << 100)).swap_remove(0), &Actor::System, 0);
+    let (mut append, event) = (Append::default(), story_of(n + (1 << 100)).swap_remove(0));
+    append.event(EventId(Uuid::from_u128(n + (1 << 120))), &event, &Actor::System, 0);
+    if let Event::BuildRegistered(build) = &event {
+        append.row(rows::of_build(build));
+    }
     append
 }
 

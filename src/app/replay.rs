@@ -122,11 +122,23 @@ impl App {
             snapshot.close().await?;
             // Most of what came meanwhile while writers still go on.
             position = self.fold_on(position, &mut fold, &mut staging).await?;
-            staging.compare().await?;
-            staging.lock().await?;
-            position = self.fold_on(position, &mut fold, &mut staging).await?;
-            // What was staged names whoever was erased meanwhile.
-            if self.store.subjects().there(&keys).await?.len() == keys.len() {
+            // What can't be judged may have a hand in anything: that is replaced in one go.
+            let mut is_some = staging.compare().await?;
+            let is_up_to_date = loop {
+                staging.lock().await?;
+                let locked = Instant::now();
+                position = self.fold_on(position, &mut fold, &mut staging).await?;
+                // What was staged names whoever was erased meanwhile.
+                if self.store.subjects().there(&keys).await?.len() < keys.len() {
+                    break false;
+                }
+                if !is_some || !fold.is_whole() {
+                    break true;
+                }
+                is_some = staging.replace_some().await?;
+                tokio::time::sleep(locked.elapsed()).await;
+            };
+            if is_up_to_date {
                 break;
             }
         }

@@ -4,7 +4,8 @@
 //!
 //! The rows are staged in temporary tables, and compared with the live ones, while everything goes on. For the swap the live
 //! tables are locked against writers, the events of the meantime are staged too, and what differed then, or has changed since, is
-//! looked at again and replaced. **Invariant:** how long writers wait goes by what is replaced, not by the length of the log.
+//! looked at again and replaced; where that is much, piece by piece. **Invariant:** how long writers wait goes neither by the
+//! length of the log nor by how much differs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::Store;
-use super::tuple::{HEADER, TABLES, TRAILER, Table, Tuple};
+use super::tuple::{BOUNDARY, HEADER, TABLES, TRAILER, Table, Tuple};
 use crate::projections::rows::{Row, TokenRow};
 
 /// Rows on their way into tables, over a connection of their own; they are written while the log is folded on.
@@ -31,7 +32,11 @@ struct Copying {
 type Batch = BTreeMap<&'static str, Vec<u8>>;
 
 /// Staged rows; of two with one key the later one counts.
-pub struct Staging(Copying);
+pub struct Staging {
+    copying: Copying,
+    /// How many rows of a table were removed and written so far.
+    replaced: HashMap<&'static str, (u64, u64)>,
+}
 
 /// That nobody else rebuilds, until it ends.
 pub struct InTurn(PgConnection);
@@ -160,7 +165,7 @@ impl Store {
                 run(&mut connection, statement).await?;
             }
         }
-        Ok(Staging(Copying::over(connection, NEXT)))
+        Ok(Staging { copying: Copying::over(connection, NEXT), replaced: HashMap::new() })
     }
 
     /// Begins to fill the tables, and keeps writers out of them until it is done; none where there is anything in one of them.
@@ -262,11 +267,11 @@ async fn lock_tables(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 
 impl Rows for Staging {
     fn tuple(&mut self, tuple: Tuple) {
-        self.0.tuple(&tuple);
+        self.copying.tuple(&tuple);
     }
 
     async fn write(&mut self) -> Result<(), sqlx::Error> {
-        self.0.write().await
+        self.copying.write().await
     }
 }
 
@@ -319,23 +324,80 @@ fn are_equal(columns: &[&str]) -> String {
     equal.collect::<Vec<_>>().join(" and ")
 }
 
+/// What came since the comparison takes the place of what was staged before, and counts as differing until it is looked at.
+async fn take_late(connection: &mut PgConnection, table: Table) -> Result<(), sqlx::Error> {
+    drop_doubled(connection, LATE, table).await?;
+    let Table { name, key, .. } = table;
+    for statement in [
+        format!("delete from next_{name} n using late_{name} l where l.{key} = n.{key}"),
+        format!("insert into next_{name} select * from late_{name}"),
+        format!(
+            "insert into differing_{name} select l.{key}, false from late_{name} l
+              where not exists (select from differing_{name} d where d.key = l.{key})"
+        ),
+        format!("delete from late_{name}"),
+        format!("analyze differing_{name}"),
+    ] {
+        run(connection, statement).await?;
+    }
+    Ok(())
+}
+
+/// Replaces live rows `t` that are `meant`, and not `kept`, by the staged ones `n`. Tells how many were removed and written.
+async fn replace(
+    connection: &mut PgConnection,
+    table: Table,
+    meant: &str,
+    kept: Option<&str>,
+) -> Result<(u64, u64), sqlx::Error> {
+    let Table { name, key, columns } = table;
+    let equal = are_equal(columns);
+    let mut gone = format!(
+        "delete from {name} t where {meant} and not exists (select 1 from next_{name} n where n.{key} = t.{key} and {equal})"
+    );
+    if let Some(kept) = kept {
+        gone += &format!(" and not {kept}");
+    }
+    if table == BOUNDARY && kept.is_some() {
+        // What can't be judged may have moved any of them, and none may go back.
+        let later = "update next_boundary n set position = t.position from boundary t where t.key = n.key and t.position > n.position";
+        run(connection, later.to_owned()).await?;
+        gone += " and exists (select from next_boundary n where n.key = t.key)";
+    }
+    let removed = run(connection, gone).await?;
+    // What somebody planted may want the place of another: whoever came first has it.
+    let (columns, order, is_there) = (columns.join(", "), order_of(table), is_there(table));
+    let insert = format!(
+        "insert into {name} ({columns}) select {columns} from next_{name} n where {meant} and not {is_there} order by {order} on conflict do nothing"
+    );
+    Ok((removed, run(connection, insert).await?))
+}
+
+/// Whether there is a live row for a staged one.
+fn is_there(Table { name, key, .. }: Table) -> String {
+    format!("exists (select 1 from {name} t where t.{key} = n.{key})")
+}
+
+/// Rows that are replaced while writers wait: as many as take a fraction of a second.
+const SOME: i64 = 10_000;
+
 impl Staging {
     /// Writes what is waiting to the staged tables.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn flush(&mut self) -> Result<(), sqlx::Error> {
-        self.0.flush().await
+        self.copying.flush().await
     }
 
     /// Notes which rows differ from the live ones, or are of one side alone, while everything goes on. What comes after this is
-    /// staged apart.
+    /// staged apart. Tells whether these are more than are to be replaced at once.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn compare(&mut self) -> Result<(), sqlx::Error> {
-        self.0.flush().await?;
-        let connection = self.0.connection().await?;
+    pub async fn compare(&mut self) -> Result<bool, sqlx::Error> {
+        self.copying.flush().await?;
+        let (connection, mut are_many) = (self.copying.connection().await?, false);
         for table in TABLES {
             let Table { name, key, columns } = table;
             drop_doubled(connection, NEXT, table).await?;
@@ -343,21 +405,59 @@ impl Staging {
             run(connection, format!("analyze next_{name}")).await?;
             let equal = are_equal(columns);
             let differing = format!(
-                "create temp table differing_{name} as select coalesce(n.{key}, t.{key}) as key from next_{name} n full join {name} t on t.{key} = n.{key}
+                "create temp table differing_{name} as select coalesce(n.{key}, t.{key}) as key, false as is_tried
+                   from next_{name} n full join {name} t on t.{key} = n.{key}
                   where n.{key} is null or t.{key} is null or not ({equal})"
             );
-            run(connection, differing).await?;
+            are_many |= run(connection, differing).await? > SOME.unsigned_abs();
+            // Where everything was deleted nobody can guess that nothing is there: a plan without this goes through all of it for
+            // every row.
+            run(connection, format!("create index on differing_{name} (key)")).await?;
         }
-        self.0.prefix = LATE;
-        Ok(())
+        self.copying.prefix = LATE;
+        Ok(are_many)
     }
 
-    /// Keeps writers out of the live tables until [`Staging::swap`].
+    /// Keeps writers out of the live tables until [`Staging::replace_some`] or [`Staging::swap`].
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn lock(&mut self) -> Result<(), sqlx::Error> {
-        lock_tables(self.0.connection().await?).await
+        lock_tables(self.copying.connection().await?).await
+    }
+
+    /// Replaces some of what differs and lets the writers on; only rows of what is staged, which are right as soon as they are
+    /// there. Tells whether there are more.
+    ///
+    /// # Errors
+    /// When the database does not answer; nothing is replaced then.
+    pub async fn replace_some(&mut self) -> Result<bool, sqlx::Error> {
+        self.copying.flush().await?;
+        let (connection, mut is_more) = (self.copying.connection().await?, false);
+        for table in TABLES {
+            let Table { name, key, .. } = table;
+            take_late(connection, table).await?;
+            let some = format!(
+                "create temp table some_{name} on commit drop as select d.key from differing_{name} d join next_{name} n on n.{key} = d.key
+                  where not d.is_tried limit {SOME}"
+            );
+            is_more |= run(connection, some).await? == SOME.unsigned_abs();
+            let (removed, written) =
+                replace(connection, table, &format!("{key} in (select s.key from some_{name} s)"), None).await?;
+            let so_far = self.replaced.entry(name).or_default();
+            *so_far = (so_far.0 + removed, so_far.1 + written);
+            // What another one is in the way of is tried again at the end, when that may be gone.
+            for statement in [
+                format!(
+                    "delete from differing_{name} d using some_{name} s, {name} t where s.key = d.key and t.{key} = d.key"
+                ),
+                format!("update differing_{name} d set is_tried = true from some_{name} s where s.key = d.key"),
+            ] {
+                run(connection, statement).await?;
+            }
+        }
+        sqlx::query("commit").execute(&mut *connection).await?;
+        Ok(is_more)
     }
 
     /// Replaces what differs and lets the writers on. Rows of what is `kept` are left as they are. Tells how many tables of how
@@ -370,59 +470,37 @@ impl Staging {
         kept: &HashSet<Uuid>,
         tell: impl Fn(i64, i64),
     ) -> Result<(Vec<Swapped>, Vec<String>), sqlx::Error> {
-        let connection = self.0.connection().await?;
+        let connection = self.copying.connection().await?;
         let (mut swapped, mut left_out) = (Vec::new(), Vec::new());
         let kept: Vec<Uuid> = kept.iter().copied().collect();
         sqlx::query("create temp table kept on commit drop as select unnest($1::uuid[]) as id")
             .bind(&kept)
             .execute(&mut *connection)
             .await?;
-        for (n, whole) in (0..).zip(TABLES) {
-            let Table { name: table, key, columns } = whole;
+        for (n, table) in (0..).zip(TABLES) {
+            let Table { name, key, .. } = table;
             tell(n, TABLES.len() as i64);
-            // What came since the comparison takes the place of what was staged before, and is compared now.
-            drop_doubled(connection, LATE, whole).await?;
-            for statement in [
-                format!("delete from next_{table} n using late_{table} l where l.{key} = n.{key}"),
-                format!("insert into next_{table} select * from late_{table}"),
-                format!(
-                    "insert into differing_{table} select {key} from late_{table} except select key from differing_{table}"
-                ),
-                format!("analyze differing_{table}"),
-            ] {
-                run(connection, statement).await?;
-            }
-            let is_kept = format!("{} in (select kept.id from kept)", about(table));
-            let is_there = format!("exists (select 1 from {table} t where t.{key} = n.{key})");
+            take_late(connection, table).await?;
+            let is_kept = format!("{} in (select kept.id from kept)", about(name));
             // What a build's row says is in its first event, whatever came after.
             if !kept.is_empty() {
-                let stays = if table == "build" { format!("{is_kept} and {is_there}") } else { is_kept.clone() };
-                run(connection, format!("delete from next_{table} n where {stays}")).await?;
+                let stays =
+                    if name == "build" { format!("{is_kept} and {}", is_there(table)) } else { is_kept.clone() };
+                run(connection, format!("delete from next_{name} n where {stays}")).await?;
             }
-            let differs = format!("{key} in (select d.key from differing_{table} d)");
-            let equal = are_equal(columns);
-            let same = format!("select 1 from next_{table} n where n.{key} = t.{key} and {equal}");
-            let mut gone = format!("delete from {table} t where {differs} and not {is_kept} and not exists ({same})");
-            if table == "boundary" && !kept.is_empty() {
-                // What can't be judged may have moved any of them, and none may go back.
-                let later = "update next_boundary n set position = t.position from boundary t where t.key = n.key and t.position > n.position";
-                run(connection, later.to_owned()).await?;
-                gone += " and exists (select from next_boundary n where n.key = t.key)";
-            }
-            let removed = run(connection, gone).await?;
-            let (columns, missing) = (columns.join(", "), format!("{differs} and not {is_there}"));
-            // What somebody planted may want the place of another: whoever came first has it.
-            let order = order_of(whole);
-            let insert = format!(
-                "insert into {table} ({columns}) select {columns} from next_{table} n where {missing} order by {order} on conflict do nothing"
+            let differs = format!("{key} in (select d.key from differing_{name} d)");
+            let kept = Some(&is_kept[..]).filter(|_| !kept.is_empty());
+            let (removed, written) = replace(connection, table, &differs, kept).await?;
+            let out = format!(
+                "select n.{key}::text from next_{name} n where {differs} and not {} order by 1",
+                is_there(table)
             );
-            let written = run(connection, insert).await?;
-            let out = format!("select n.{key}::text from next_{table} n where {missing} order by 1");
             let out = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(out)).fetch_all(&mut *connection).await?;
             left_out.extend(
-                out.into_iter().map(|id| format!("the {table} {id} wants the place of another, which was first")),
+                out.into_iter().map(|id| format!("the {name} {id} wants the place of another, which was first")),
             );
-            swapped.push(Swapped { table, rows: 0, removed, written });
+            let before = self.replaced.get(name).copied().unwrap_or_default();
+            swapped.push(Swapped { table: name, rows: 0, removed: before.0 + removed, written: before.1 + written });
         }
         crate::failpoint!("mid_flip");
         sqlx::query("commit").execute(&mut *connection).await?;
@@ -431,7 +509,7 @@ impl Staging {
             let count = format!("select count(*) from next_{}", table.table);
             table.rows = sqlx::query_scalar(sqlx::AssertSqlSafe(count)).fetch_one(&mut *connection).await?;
         }
-        self.0.idle.take().ok_or(sqlx::Error::WorkerCrashed)?.close().await?;
+        self.copying.idle.take().ok_or(sqlx::Error::WorkerCrashed)?.close().await?;
         Ok((swapped, left_out))
     }
 }
