@@ -15,7 +15,7 @@ use crate::domain::ids::DeploymentId;
 use crate::projections::happened;
 use crate::store::journal::Chunk;
 use crate::store::tail::Newest;
-use crate::terminal::{Row, Screen};
+use crate::terminal::{Row, Screen, numbered};
 
 /// How often it is looked whether there is more.
 const POLL: Duration = Duration::from_millis(200);
@@ -184,8 +184,7 @@ impl<'a> Writer<'a> {
     fn lines(&mut self, first: i64, body: &[u8], at: DateTime<Utc>) {
         let Self::Shown(shown) = self else { return output::bytes(body) };
         shown.times.push_back((first, at));
-        let lines = body.strip_suffix(b"\n").unwrap_or(body).split(|b| *b == b'\n');
-        for (number, line) in (first..).zip(lines) {
+        for (number, line) in numbered(first, body) {
             shown.screen.line(number, line);
             let settled = shown.screen.take_settled();
             shown.write(&settled);
@@ -246,7 +245,7 @@ struct Printed {
 impl Printed {
     /// What of a chunk is to be printed, and the number of its first line.
     fn stored(&mut self, chunk: &Chunk) -> Option<(i64, Vec<u8>)> {
-        self.next_chunk = chunk.number + 1;
+        self.next_chunk = chunk.next();
         let first = chunk.first_line + self.ahead;
         if chunk.left_out > 0 {
             // The note that stands for lines which whoever watched has seen.

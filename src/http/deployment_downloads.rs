@@ -10,6 +10,7 @@ use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
 use super::error::Answer;
 use super::link::{Key, open};
+use super::off_thread::off_thread;
 use super::parameters::{Path, Query};
 use super::{Web, page};
 use crate::domain::deployment::Deployment;
@@ -44,7 +45,7 @@ fn stored(
         let Some((from, lines)) = at else { return Ok(None) };
         let chunks = web.app.readers().journals().chunks_from(id, from, 1).await?;
         if let Some(last) = chunks.last() {
-            let at = (last.number.saturating_add(1), last.first_line - 1 + i64::from(last.lines));
+            let at = (last.next(), last.last_line());
             let bytes: Vec<u8> = chunks.into_iter().flat_map(|c| c.body).collect();
             return Ok(Some((bytes, (web, Some(at)))));
         }
@@ -92,8 +93,7 @@ pub async fn text(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
         let Some(bytes) = stored.try_next().await? else {
             return Ok(Some((text_of(screen.rows()), (stored, None, number))));
         };
-        // Drawing is no work for the threads that answer requests.
-        let drawing = tokio::task::spawn_blocking(move || {
+        let drawn = off_thread(move || {
             let (mut text, mut number) = (String::new(), number);
             for line in bytes.split_inclusive(|b| *b == b'\n') {
                 number += 1;
@@ -102,7 +102,7 @@ pub async fn text(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
             }
             (text, screen, number)
         });
-        let (text, screen, number) = drawing.await.map_err(|e| sqlx::Error::Io(std::io::Error::other(e)))?;
+        let (text, screen, number) = drawn.await;
         Ok(Some((text, (stored, Some(screen), number))))
     });
     Ok(download(Body::from_stream(shown), name))

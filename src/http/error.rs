@@ -1,5 +1,6 @@
 //! Every answer that is not a success, in one place: `{"error": "a sentence that says what to do"}`.
 
+use std::any::Any;
 use std::error::Error;
 
 use axum::Json;
@@ -83,6 +84,12 @@ impl Answer {
         }
         Self(StatusCode::SERVICE_UNAVAILABLE, AWAY.to_owned())
     }
+}
+
+/// 500 for what only a fault of this program leads to; the thread that panicked has told what it was.
+pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    let text = "coolops failed here, which is its own fault; what went wrong is in its operator's log";
+    Answer(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned()).into_response()
 }
 
 impl From<CommandError<AnnounceRefusal>> for Answer {

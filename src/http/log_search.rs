@@ -15,9 +15,11 @@ use serde_json::json;
 use super::error::Answer;
 use super::link::open;
 use super::log_numbers::Numbers;
+use super::off_thread::off_thread;
 use super::parameters::{Path, Query};
 use super::{Web, page};
-use crate::terminal::text;
+use crate::store::journal::Chunk;
+use crate::terminal::{numbered, text};
 
 /// Most lines that are named; more are counted.
 const NAMED: usize = 10_000;
@@ -61,15 +63,13 @@ pub async fn search(
     loop {
         let chunks = store.journals().chunks_from(id, next, AT_A_TIME).await?;
         let Some(last) = chunks.last() else { break };
-        next = last.number.saturating_add(1);
-        searched = numbers.shown(last.first_line - 1 + i64::from(last.lines));
+        (next, searched) = (last.next(), numbers.shown(last.last_line()));
         let pattern = pattern.clone();
-        // A pass over megabytes is no work for those who answer requests.
-        let found = tokio::task::spawn_blocking(move || {
-            chunks.iter().map(|c| lines_with(numbers.shown(c.first_line), &c.body, &pattern, deadline)).collect()
+        let in_each = off_thread(move || -> Vec<Found> {
+            let look = |c: &Chunk| lines_with(numbers.shown(c.first_line), &c.body, &pattern, deadline);
+            chunks.iter().map(look).collect()
         });
-        let found: Vec<Found> = found.await.unwrap_or_default();
-        for found in found {
+        for found in in_each.await {
             hits += found.lines.len();
             named.extend(found.lines.into_iter().take(NAMED - named.len()));
             whole &= found.whole;
@@ -81,9 +81,7 @@ pub async fn search(
     if whole && !timed.deployment.state().is_over() {
         for piece in store.tails().after(id, searched).await? {
             let (pattern, last) = (pattern.clone(), piece.last_line());
-            let found =
-                tokio::task::spawn_blocking(move || lines_with(piece.first_line, &piece.body, &pattern, deadline));
-            let found = found.await.unwrap_or_default();
+            let found = off_thread(move || lines_with(piece.first_line, &piece.body, &pattern, deadline)).await;
             hits += found.lines.len();
             named.extend(found.lines.into_iter().take(NAMED - named.len()));
             (searched, whole) = (last, whole && found.whole);
@@ -110,16 +108,14 @@ fn pattern(text: &str, is_regex: bool) -> Result<Regex, String> {
 }
 
 /// Lines that were found, and whether all were looked at.
-#[derive(Default)]
 struct Found {
     lines: Vec<i64>,
     whole: bool,
 }
 
 fn lines_with(first: i64, body: &[u8], pattern: &Regex, deadline: Instant) -> Found {
-    let lines = body.strip_suffix(b"\n").unwrap_or(body).split(|b| *b == b'\n');
     let mut found = Found { lines: Vec::new(), whole: true };
-    for (number, line) in (first..).zip(lines) {
+    for (number, line) in numbered(first, body) {
         // A line takes a moment at most; a clock is not asked at each.
         if (number % 64 == 0 || line.len() > 1_000) && Instant::now() > deadline {
             found.whole = false;

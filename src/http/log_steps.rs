@@ -12,9 +12,11 @@ use serde_json::json;
 use super::error::Answer;
 use super::link::{Key, open};
 use super::log_numbers::Numbers;
+use super::off_thread::off_thread;
 use super::parameters::{Path, Query};
 use super::{Web, page};
 use crate::domain::ids::DeploymentId;
+use crate::terminal::numbered;
 use crate::terminal::steps::{Step, Steps};
 
 /// Logs whose steps are kept.
@@ -61,14 +63,13 @@ pub async fn steps(State(web): State<Web>, Path(id): Path<String>, Query(key): Q
     loop {
         let chunks = web.app.readers().journals().chunks_from(id, known.next_chunk, AT_A_TIME).await?;
         let Some(last) = chunks.last() else { break };
-        known.next_chunk = last.number.saturating_add(1);
-        let read = tokio::task::spawn_blocking(move || {
+        known.next_chunk = last.next();
+        known = off_thread(move || {
             for chunk in &chunks {
-                let lines = chunk.body.strip_suffix(b"\n").unwrap_or(&chunk.body).split(|b| *b == b'\n');
-                for (number, line) in (numbers.shown(chunk.first_line)..).zip(lines) {
+                for (number, line) in numbered(numbers.shown(chunk.first_line), &chunk.body) {
                     known.steps.line(number, line, chunk.at);
                 }
-                let last = numbers.shown(chunk.first_line - 1 + i64::from(chunk.lines));
+                let last = numbers.shown(chunk.last_line());
                 known.last = Some((last, chunk.at));
                 known.first.get_or_insert(chunk.at);
                 if started.is_none_or(|started| chunk.at < started) {
@@ -76,8 +77,8 @@ pub async fn steps(State(web): State<Web>, Path(id): Path<String>, Query(key): Q
                 }
             }
             known
-        });
-        known = read.await.map_err(|_| Answer::not_found())?;
+        })
+        .await;
     }
     let mut outlines = web.logs.outlines.0.lock().expect("no holder of the lock panics");
     if outlines.len() >= KEPT {

@@ -16,11 +16,12 @@ use tokio::sync::OnceCell;
 use super::error::Answer;
 use super::link::open;
 use super::log_numbers::Numbers;
+use super::off_thread::off_thread;
 use super::parameters::{Path, Query};
 use super::{Parts, Web, page};
 use crate::domain::deployment::Deployment;
 use crate::domain::ids::DeploymentId;
-use crate::terminal::{ROWS, Row, Screen};
+use crate::terminal::{ROWS, Row, Screen, numbered};
 
 /// Most lines of a window.
 pub const LINES_MAX: i64 = 1_000;
@@ -173,11 +174,11 @@ pub(super) async fn window(
             next = i32::MAX;
             break;
         };
-        stored = chunk.first_line - 1 + i64::from(chunk.lines);
+        stored = chunk.last_line();
         let first = numbers.shown(chunk.first_line);
         after += usize::from(first > to);
-        next = chunk.number.saturating_add(1);
-        drawn = off_thread(drawn, move |drawn| drawn.lines(first, &chunk.body, chunk.at)).await;
+        next = chunk.next();
+        drawn = off_thread(move || drawn.with(first, &chunk.body, chunk.at)).await;
     }
     if next == i32::MAX && !deployment.state().is_over() {
         for piece in store.tails().after(id, stored).await? {
@@ -188,20 +189,10 @@ pub(super) async fn window(
             if piece.first_line > drawn.line + 1 && drawn.line > 0 && piece.first_line > from {
                 drawn.gaps.push((piece.first_line, piece.first_line - drawn.line - 1));
             }
-            drawn = off_thread(drawn, move |drawn| drawn.lines(piece.first_line, &piece.body, piece.at)).await;
+            drawn = off_thread(move || drawn.with(piece.first_line, &piece.body, piece.at)).await;
         }
     }
     Ok(drawn.window(lines))
-}
-
-/// Drawing is no work for the threads that answer requests.
-async fn off_thread(mut drawn: Drawn, draw: impl FnOnce(&mut Drawn) + Send + 'static) -> Drawn {
-    let (from, to) = (drawn.from, drawn.to);
-    let drawing = tokio::task::spawn_blocking(move || {
-        draw(&mut drawn);
-        drawn
-    });
-    drawing.await.unwrap_or_else(|_| Drawn::new(from, to))
 }
 
 /// What is being drawn.
@@ -237,10 +228,15 @@ impl Drawn {
         }
     }
 
+    /// The same with more lines.
+    fn with(mut self, first: i64, body: &[u8], at: DateTime<Utc>) -> Self {
+        self.lines(first, body, at);
+        self
+    }
+
     fn lines(&mut self, first: i64, body: &[u8], at: DateTime<Utc>) {
         self.times.push_back((first, at));
-        let body = body.strip_suffix(b"\n").unwrap_or(body);
-        for (number, line) in (first..).zip(body.split(|b| *b == b'\n')) {
+        for (number, line) in numbered(first, body) {
             // Nothing reaches further up than a screen.
             if number < self.from - 2 * ROWS as i64 && self.screen.only_moves(line) {
                 self.line = number;

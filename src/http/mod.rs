@@ -23,6 +23,7 @@ mod log_steps;
 mod log_window;
 pub mod metrics;
 pub mod notify_build;
+mod off_thread;
 pub mod page;
 mod parameters;
 pub mod project_page;
@@ -43,6 +44,7 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::routing::{get, post};
 use secrecy::SecretString;
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::App;
 
@@ -141,6 +143,7 @@ pub fn router(web: Web) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/assets/{name}", get(page::asset))
         .fallback(async || error::Answer::not_found())
+        .layer(CatchPanicLayer::custom(error::panicked))
         .layer(axum::middleware::from_fn_with_state(web.clone(), room::admit))
         .layer(axum::middleware::from_fn(traced::traced))
         // Logs are mostly the same words. Streams of events are left alone.

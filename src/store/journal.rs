@@ -59,6 +59,18 @@ pub struct Chunk {
     pub body: Vec<u8>,
 }
 
+impl Chunk {
+    /// The number of its last line.
+    pub fn last_line(&self) -> i64 {
+        self.first_line - 1 + i64::from(self.lines)
+    }
+
+    /// The number of the chunk after it.
+    pub fn next(&self) -> i32 {
+        self.number.saturating_add(1)
+    }
+}
+
 impl Journal {
     /// Where reading the container's output goes on.
     pub fn cursor(&self) -> Option<&LogCursor> {

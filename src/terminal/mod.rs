@@ -22,3 +22,8 @@ pub use screen::Screen;
 pub const ROWS: usize = 24;
 /// Most characters of a row; the rest is counted. The download has it.
 pub const ROW_MAX: usize = 8 * 1024;
+
+/// The lines of a piece of output, with their numbers.
+pub fn numbered(first: i64, piece: &[u8]) -> impl Iterator<Item = (i64, &[u8])> {
+    (first..).zip(piece.strip_suffix(b"\n").unwrap_or(piece).split(|b| *b == b'\n'))
+}
