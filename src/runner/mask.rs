@@ -169,12 +169,18 @@ fn forms(text: &str) -> Vec<Vec<u8>> {
         forms.insert(text.replace('\'', r#"'"'"'"#).into_bytes());
         forms.insert(backslashed(text).into_bytes());
         forms.insert(double_quoted(text).into_bytes());
-        forms.insert(xml(text).into_bytes());
+        // As YAML, SQL and CSV double them.
+        forms.insert(text.replace('\'', "''").into_bytes());
+        forms.insert(text.replace('"', "\"\"").into_bytes());
+        for (double, single) in QUOTES_IN_MARKUP {
+            forms.insert(markup(text, double, single).into_bytes());
+        }
     }
-    let json = serde_json::to_string(text).unwrap_or_default();
-    forms.insert(json.trim_matches('"').as_bytes().to_vec());
-    forms.insert(json.trim_matches('"').replace('/', r"\/").into_bytes());
-    forms.insert(json_ascii(text).into_bytes());
+    for (also, beyond_ascii, digits) in JSON_WRITERS {
+        let written = json(text, also, *beyond_ascii, *digits);
+        forms.insert(written.replace('/', r"\/").into_bytes());
+        forms.insert(written.into_bytes());
+    }
     for strict in [true, false] {
         let upper = percent(text, strict);
         for form in [lowercase_escapes(&upper), upper] {
@@ -319,18 +325,61 @@ fn double_quoted(text: &str) -> String {
     text.chars().flat_map(|c| "\"\\$`".contains(c).then_some('\\').into_iter().chain([c])).collect()
 }
 
-fn xml(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+/// What those who write HTML or XML make of a double and of a single quote.
+const QUOTES_IN_MARKUP: [(&str, &str); 7] = [
+    ("\"", "'"),
+    ("&quot;", "'"),
+    ("&quot;", "&#39;"),
+    ("&quot;", "&#039;"),
+    ("&quot;", "&#x27;"),
+    ("&quot;", "&apos;"),
+    ("&#34;", "&#39;"),
+];
+
+fn markup(text: &str, double: &str, single: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', double).replace('\'', single)
 }
 
-fn json_ascii(text: &str) -> String {
-    let json = serde_json::to_string(text).unwrap_or_default();
+/// Digits of an escape.
+#[derive(Clone, Copy)]
+enum Hex {
+    Lower,
+    Upper,
+}
+
+/// What writers of JSON escape that needn't be: these characters, and perhaps those beyond ASCII; with which digits.
+const JSON_WRITERS: &[(&str, bool, Hex)] = &[
+    ("", false, Hex::Lower),
+    // Python, Ruby's `ascii_only`, jq -a.
+    ("", true, Hex::Lower),
+    ("", true, Hex::Upper),
+    // Go, and with it Terraform and kubectl; Rails.
+    ("<>&", false, Hex::Lower),
+    ("<>&", true, Hex::Lower),
+    // Django.
+    ("<>&", false, Hex::Upper),
+    // Gson.
+    ("<>&='", false, Hex::Lower),
+    // System.Text.Json, and with it PowerShell; Newtonsoft for HTML; PHP's JSON_HEX_*.
+    ("<>&'+`\"", true, Hex::Upper),
+    ("<>&'\"", false, Hex::Lower),
+    ("<>&'\"", true, Hex::Upper),
+];
+
+fn json(text: &str, also: &str, beyond_ascii: bool, digits: Hex) -> String {
     let mut units = [0; 2];
-    let ascii = json.trim_matches('"').chars().map(|c| match c {
-        c if c.is_ascii() => c.to_string(),
-        c => c.encode_utf16(&mut units).iter().map(|u| format!("\\u{u:04x}")).collect(),
+    let written = text.chars().map(|c| match c {
+        c if also.contains(c) || (beyond_ascii && !c.is_ascii()) => {
+            let escape = |unit: &u16| match digits {
+                Hex::Lower => format!("\\u{unit:04x}"),
+                Hex::Upper => format!("\\u{unit:04X}"),
+            };
+            c.encode_utf16(&mut units).iter().map(escape).collect()
+        }
+        // Without the quotes around it.
+        c => serde_json::to_string(&c).map_or_else(|_| c.to_string(), |quoted| quoted[1..quoted.len() - 1].to_owned()),
     });
-    ascii.collect()
+    written.collect()
 }
 
 /// Masks one stream. What might be the beginning of a secret is held back until the next bytes tell.
@@ -470,6 +519,33 @@ mod tests {
             let out = masked(&[secret], &[format!("before {form} after").as_bytes()]);
             assert!(out.starts_with("before ") && out.ends_with(" after") && out.contains("***"), "{form} → {out}");
             assert!(!out.contains("w0rd"), "{form} → {out}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_masked_as_each_writer_of_json_markup_and_tables_escapes_it() {
+        let secret = "aB&cD<eF>1'2\"3+é/x";
+        for form in [
+            // Go, Terraform, kubectl.
+            r#"aB\u0026cD\u003ceF\u003e1'2\"3+é/x"#,
+            // .NET, PowerShell.
+            r"aB\u0026cD\u003CeF\u003E1\u00272\u00223\u002B\u00E9/x",
+            // Gson.
+            r#"aB\u0026cD\u003ceF\u003e1\u00272\"3+é/x"#,
+            // Python.
+            r#"aB&cD<eF>1'2\"3+\u00e9/x"#,
+            // PHP, with and without its JSON_HEX_*.
+            r#"aB&cD<eF>1'2\"3+\u00e9\/x"#,
+            // HTML by Python, PHP, Go; XML.
+            "aB&amp;cD&lt;eF&gt;1&#x27;2&quot;3+é/x",
+            "aB&amp;cD&lt;eF&gt;1&#039;2&quot;3+é/x",
+            "aB&amp;cD&lt;eF&gt;1&#39;2&#34;3+é/x",
+            "aB&amp;cD&lt;eF&gt;1&apos;2&quot;3+é/x",
+            // YAML and SQL, CSV.
+            "aB&cD<eF>1''2\"3+é/x",
+            "aB&cD<eF>1'2\"\"3+é/x",
+        ] {
+            assert_eq!(masked(&[secret], &[format!("before {form} after").as_bytes()]), "before *** after", "{form}");
         }
     }
 
