@@ -12,7 +12,7 @@ use super::sweep_slack::{self, Sweeper};
 use crate::app::App;
 use crate::domain::ids::LockableId;
 use crate::domain::react::Task;
-use crate::runner::{Found, Runner};
+use crate::runner::{Found, Ours, Runner};
 use crate::slack::client::Slack;
 use crate::telemetry::causes;
 
@@ -154,40 +154,52 @@ pub(super) async fn ask_after_groups(app: &App) {
 /// Removes what a crash or a hanging engine left behind: containers whose deployment is over, and nobody is at it. One
 /// that runs is stopped first, and that is recorded: the deployment's line has said otherwise.
 pub(super) async fn sweep_containers(app: &App, runner: &dyn Runner) {
-    let store = &app.store;
-    let swept = async {
-        let instance = store.instance().await?;
-        for left in runner.containers(&instance).await? {
-            let Some(deployment) = app.deployment_of_log(left.deployment).await? else {
-                tracing::warn!(
-                    deployment.id = %left.deployment,
-                    "a container of ours is of no deployment that is known; it stays"
-                );
-                continue;
-            };
-            if !deployment.state().is_over() || !store.jobs().is_idle(Task::RunDeployment(left.deployment)).await? {
-                continue;
-            }
-            // It may have ended between the list and the end of its deployment.
-            let runs = left.running
-                && matches!(runner.look(&deployment.container_name(), left.deployment).await?, Found::Running(_));
-            if runs {
-                tracing::error!(
-                    deployment.id = %left.deployment,
-                    "a container runs although its deployment is over; stopping it"
-                );
-                runner.stop(&left.id, Duration::from_secs(u64::from(deployment.stop_grace_seconds))).await?;
-                app.found_stray(left.deployment, &left.id).await?;
-            } else {
-                tracing::info!(deployment.id = %left.deployment, "removing a container whose deployment is over");
-            }
-            runner.remove(&left.id).await?;
-        }
-        anyhow::Ok(())
+    let listed = async {
+        let instance = app.store.instance().await?;
+        anyhow::Ok(runner.containers(&instance).await?)
     };
-    if let Err(e) = swept.await {
-        tracing::debug!(error = format!("{e:#}"), "containers can't be looked through");
+    let all = match listed.await {
+        Ok(all) => all,
+        // The engine is asked after all the time, and doctor tells.
+        Err(e) => return tracing::debug!(error = format!("{e:#}"), "containers can't be looked through"),
+    };
+    for left in all {
+        if let Err(e) = sweep(app, runner, &left).await {
+            tracing::warn!(
+                deployment.id = %left.deployment,
+                container = left.id,
+                error = format!("{e:#}"),
+                "a container can't be looked after; it is tried again"
+            );
+        }
     }
+}
+
+async fn sweep(app: &App, runner: &dyn Runner, left: &Ours) -> anyhow::Result<()> {
+    let Some(deployment) = app.deployment_of_log(left.deployment).await? else {
+        tracing::warn!(
+            deployment.id = %left.deployment,
+            "a container of ours is of no deployment that is known; it stays"
+        );
+        return Ok(());
+    };
+    if !deployment.state().is_over() || !app.store.jobs().is_idle(Task::RunDeployment(left.deployment)).await? {
+        return Ok(());
+    }
+    // It may have ended between the list and the end of its deployment.
+    let runs =
+        left.running && matches!(runner.look(&deployment.container_name(), left.deployment).await?, Found::Running(_));
+    if runs {
+        tracing::error!(
+            deployment.id = %left.deployment,
+            "a container runs although its deployment is over; stopping it"
+        );
+        runner.stop(&left.id, Duration::from_secs(u64::from(deployment.stop_grace_seconds))).await?;
+        app.found_stray(left.deployment, &left.id).await?;
+    } else {
+        tracing::info!(deployment.id = %left.deployment, "removing a container whose deployment is over");
+    }
+    Ok(runner.remove(&left.id).await?)
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use crate::domain::names::ImageRef;
 use crate::domain::project::Unchecked;
 use crate::runner::{Credentials, Image, Progress, Trouble};
 
-/// How long fetching an image may take in one try.
-const PULL: Duration = Duration::from_mins(10);
+/// How long an engine may say nothing while it fetches an image: it tells of every piece that comes.
+const SILENCE: Duration = Duration::from_mins(10);
 /// Tries to fetch an image, and the pause after the first.
 const PULL_TRIES: u32 = 3;
 const PULL_PAUSE: Duration = Duration::from_secs(2);
@@ -98,12 +98,7 @@ impl DockerRunner {
         drop(progress.send(Progress::Pulling).await);
         let mut pause = PULL_PAUSE;
         for tries_left in (0..PULL_TRIES).rev() {
-            let pulled = tokio::time::timeout(PULL, self.pull_once(image, credentials.clone(), progress)).await;
-            let trouble = match pulled {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(trouble)) => trouble,
-                Err(_) => Trouble::Failed(Failure::PullFailed { detail: "it took longer than 10 minutes".to_owned() }),
-            };
+            let Err(trouble) = self.pull_once(image, credentials.clone(), progress).await else { return Ok(()) };
             match &trouble {
                 Trouble::Failed(Failure::PullFailed { detail }) if tries_left > 0 => {
                     let _ =
@@ -134,7 +129,15 @@ impl DockerRunner {
         });
         let _ = progress.send(Progress::Said(format!("Pulling {}", image.as_str()))).await;
         let mut steps = self.docker.create_image(Some(options), None, login);
-        while let Some(step) = steps.next().await {
+        loop {
+            let step = match tokio::time::timeout(SILENCE, steps.next()).await {
+                Ok(Some(step)) => step,
+                Ok(None) => return Ok(()),
+                Err(_) => {
+                    let detail = "nothing more came for 10 minutes".to_owned();
+                    return Err(Trouble::Failed(Failure::PullFailed { detail }));
+                }
+            };
             let step = step.map_err(|e| pull_trouble(&e, image, has_login))?;
             let status = step.status.unwrap_or_default();
             // Byte counts come many times a second; the steps are what people want to read.
@@ -143,7 +146,6 @@ impl DockerRunner {
                 let _ = progress.send(Progress::Said(format!("{id}{status}"))).await;
             }
         }
-        Ok(())
     }
 }
 

@@ -422,6 +422,19 @@ impl Runner for DockerRunner {
     }
 }
 
+/// What an engine says of what is below it: containerd's and gRPC's words, and those of its own allocator of addresses. All
+/// else that it answers with 500, such as `exec format error`, is of the image and stays so.
+const PASSING: [&str; 8] = [
+    "connection refused",
+    "connection reset",
+    "context deadline exceeded",
+    "transport is closing",
+    "code = Unavailable",
+    "temporarily unavailable",
+    "device or resource busy",
+    "no available IPv4",
+];
+
 fn is_full(error: &Error) -> bool {
     says(error, "no space left")
 }
@@ -431,9 +444,37 @@ fn refused(error: &Error) -> Trouble {
     if says(error, "is ambiguous") || (says(error, "network") && says(error, "not found")) {
         return engine_trouble(error);
     }
+    // What the engine itself works with is away or busy, or has no address left: the same may go well in a moment.
+    if status(error) >= 500 && PASSING.iter().any(|part| says(error, part)) {
+        return engine_trouble(error);
+    }
     let detail = match error {
         Error::DockerResponseServerError { message, .. } => message.chars().take(WORDS_MAX).collect(),
         other => other.to_string(),
     };
     Trouble::Failed(Failure::NotStarted { detail })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_what_is_of_the_image_is_not() {
+        let said = |status_code, words: &str| {
+            refused(&Error::DockerResponseServerError { status_code, message: words.to_owned() })
+        };
+        for passing in [
+            "failed to create task for container: connection error: desc = \"transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: connection refused\"",
+            "failed to create task for container: rpc error: code = Unavailable desc = transport is closing",
+            "failed to set up container networking: no available IPv4 addresses on this network's address pools: coolops (1)",
+        ] {
+            assert!(matches!(said(500, passing), Trouble::Engine(_)), "{passing}");
+        }
+        let of_the_image = "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: \"/deploy\": exec format error";
+        for (status, words) in [(500, of_the_image), (400, "exec: \"/connection refused\": no such file or directory")]
+        {
+            assert!(matches!(said(status, words), Trouble::Failed(Failure::NotStarted { .. })), "{words}");
+        }
+    }
 }
