@@ -14,6 +14,16 @@ pub const REDACTED: &str = "[redacted]";
 /// Objects and lists whose values are what somebody typed into a CI system.
 const HOLDERS: &[&str] =
     &["variables", "env", "parameters", "templateparameters", "params", "secrets", "inputs", "config"];
+/// What CI systems themselves set there, which is no secret and tells whose code it is: whether of a pull request, of which, and
+/// of which repository.
+const OURS_TO_READ: &[&str] = &[
+    "BUILDKITE_PULL_REQUEST",
+    "BUILDKITE_PULL_REQUEST_REPO",
+    "CHANGE_ID",
+    "CHANGE_FORK",
+    "ghprbPullId",
+    "gitlabMergeRequestIid",
+];
 /// Ends of names of fields that hold a secret, without `_` and `-`.
 const SECRETS: &[&str] = &[
     "token",
@@ -98,8 +108,10 @@ fn all_texts(value: &mut Value) {
             // GitLab: {"key": "NAME", "value": "…"}.
             let is_pair = fields.contains_key("value");
             for (name, value) in fields {
-                if !(is_pair && (name == "key" || name == "name")) {
-                    all_texts(value);
+                match value {
+                    Value::String(text) if OURS_TO_READ.contains(&name.as_str()) => without_user(text),
+                    _ if is_pair && (name == "key" || name == "name") => {}
+                    _ => all_texts(value),
                 }
             }
         }
@@ -118,6 +130,24 @@ pub fn headers(provider: &dyn Provider, headers: &Headers) -> Vec<(String, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_tells_whose_code_it_is_stays() {
+        let mut delivery = serde_json::json!({
+            "build": {
+                "env": { "BUILDKITE_PULL_REQUEST": "false", "BUILDKITE_PULL_REQUEST_REPO": "https://u:tok@git.example/a/b", "OTHER": "" },
+                "parameters": { "ghprbPullId": "", "CHANGE_ID": ["x"] },
+            },
+        });
+        body(&mut delivery);
+        assert_eq!(
+            delivery["build"],
+            serde_json::json!({
+                "env": { "BUILDKITE_PULL_REQUEST": "false", "BUILDKITE_PULL_REQUEST_REPO": "https://[redacted]@git.example/a/b", "OTHER": REDACTED },
+                "parameters": { "ghprbPullId": "", "CHANGE_ID": [REDACTED] },
+            })
+        );
+    }
 
     #[test]
     fn values_go_and_names_stay() {
