@@ -161,14 +161,13 @@ impl App {
             return Ok(known);
         }
         let Some((project, token)) = self.unproven().directory().token(&digest).await? else { return Ok(None) };
+        let has_it = |seen: Option<Arc<Seen<Project>>>| {
+            seen.is_some_and(|seen| seen.value.tokens.iter().any(|t| t.id == token && t.digest == hex::encode(digest)))
+        };
         // What was remembered of the project may be older than the token.
-        for seen in [self.project(project).await?, self.project_anew(project).await?] {
-            if seen
-                .is_some_and(|seen| seen.value.tokens.iter().any(|t| t.id == token && t.digest == hex::encode(digest)))
-            {
-                write(&self.memory.tokens).insert(digest, (project, token));
-                return Ok(Some((project, token)));
-            }
+        if has_it(self.project(project).await?) || has_it(self.project_anew(project).await?) {
+            write(&self.memory.tokens).insert(digest, (project, token));
+            return Ok(Some((project, token)));
         }
         tracing::warn!(
             project.id = %project,

@@ -1,6 +1,7 @@
 //! Somebody sets up a project from the command line.
 
 use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
 
 use super::ci::ci_place;
 use super::{ATTEMPTS, App, CommandError, new_event_id, new_id, record, too_busy};
@@ -19,6 +20,15 @@ type Refused = CommandError<ProjectRefusal>;
 
 /// Shortest secret of a CI system, in bytes.
 const CI_SECRET_MIN: usize = 12;
+
+/// A change of a project that was recorded.
+struct Change {
+    before: Project,
+    after: Project,
+    event: EventId,
+    /// The stream that it is in: the project's, or an environment's.
+    of: Uuid,
+}
 
 impl App {
     /// Sets up a project.
@@ -54,25 +64,25 @@ impl App {
         id: ProjectId,
         actor: &Actor,
         decide: impl Fn(&Project) -> Result<Event, ProjectRefusal>,
-    ) -> Result<(Project, EventId), Refused> {
+    ) -> Result<Change, Refused> {
         for _ in 0..ATTEMPTS {
-            let Seen { position, value: project } = self.there(id).await?;
-            let event = decide(&project).map_err(CommandError::Refused)?;
-            let address = event.address();
-            let expected = match address.stream == project.id.0 {
-                true => project.version,
-                false => project.environment(EnvironmentId(address.stream)).map_or(0, |e| e.version),
+            let Seen { position, value: before } = self.there(id).await?;
+            let event = decide(&before).map_err(CommandError::Refused)?;
+            let of = event.address().stream;
+            let expected = match of == before.id.0 {
+                true => before.version,
+                false => before.environment(EnvironmentId(of)).map_or(0, |e| e.version),
             };
-            let project = project.evolve(&event);
+            let after = before.clone().evolve(&event);
             let (mut append, event_id) = (Append::default(), new_event_id());
             record(&mut append, event_id, &event, actor, expected);
             append.guard(id.0, position);
-            for row in rows::of_tokens(&project, &event) {
+            for row in rows::of_tokens(&after, &event) {
                 append.row(row);
             }
-            append.row(rows::of_project(project.clone()));
+            append.row(rows::of_project(after.clone()));
             if self.append_unless_moved(append).await?.is_some() {
-                return Ok((project, event_id));
+                return Ok(Change { before, after, event: event_id, of });
             }
         }
         Err(too_busy())
@@ -88,14 +98,15 @@ impl App {
         change: ProjectChange,
         actor: &Actor,
     ) -> Result<Project, Refused> {
-        let (changed, event) = self.change(id, actor, |project| project.change_settings(change.clone())).await?;
+        let Change { after, event, .. } =
+            self.change(id, actor, |project| project.change_settings(change.clone())).await?;
         match change {
-            ProjectChange::Archive => self.close(&changed, changed.environments.iter(), (event, actor)).await?,
+            ProjectChange::Archive => self.close(&after, after.environments.iter(), (event, actor)).await?,
             // What could not be posted where it went before is posted where it goes now.
             ProjectChange::Channel(_) => self.store.messages().retry_project(id).await?,
             _ => {}
         }
-        Ok(changed)
+        Ok(after)
     }
 
     /// What was archived starts nothing any more, and needs no secrets: what waits there ends, and values that no
@@ -151,9 +162,8 @@ impl App {
         actor: &Actor,
     ) -> Result<Project, Refused> {
         let id = EnvironmentId(new_id());
-        let (project, _) =
-            self.change(project, actor, |project| project.create_environment(id, name, position)).await?;
-        Ok(project)
+        let decide = |project: &Project| project.create_environment(id, name, position);
+        Ok(self.change(project, actor, decide).await?.after)
     }
 
     /// Changes an environment.
@@ -182,26 +192,19 @@ impl App {
             | EnvironmentChange::Allow(_)
             | EnvironmentChange::Archive => None,
         };
-        let before = std::sync::Mutex::new(None);
-        let decide = |project: &Project| {
-            let event = project.change_environment(name, change.clone())?;
-            let environment = project.environment(EnvironmentId(event.address().stream));
-            let secret =
-                replaced.as_ref().zip(environment).and_then(|(name, e)| Some((e.id.0, e.secret(name)?.clone())));
-            *before.lock().expect("no holder of the lock panics") = secret;
-            Ok(event)
-        };
-        let (changed, event) = self.change(project, actor, decide).await?;
+        let decide = |project: &Project| project.change_environment(name, change.clone());
+        let Change { before, after, event, of } = self.change(project, actor, decide).await?;
         if matches!(change, EnvironmentChange::Archive) {
             let closed =
-                changed.environments.iter().filter(|e| e.archived && e.name.to_lowercase() == name.to_lowercase());
-            self.close(&changed, closed, (event, actor)).await?;
+                after.environments.iter().filter(|e| e.archived && e.name.to_lowercase() == name.to_lowercase());
+            self.close(&after, closed, (event, actor)).await?;
         }
-        let before = before.into_inner().expect("no holder of the lock panics");
-        if let (Some((environment, secret)), Some(variable)) = (before, replaced) {
-            self.store.secrets().erase_unless_open(environment, &variable, secret.version).await?;
+        if let (Some(environment), Some(variable)) = (before.environment(EnvironmentId(of)), replaced)
+            && let Some(secret) = environment.secret(&variable)
+        {
+            self.store.secrets().erase_unless_open(of, &variable, secret.version).await?;
         }
-        Ok(changed)
+        Ok(after)
     }
 
     /// Sets a secret variable of an environment. The value is kept encrypted; the log gets its version and fingerprint.
