@@ -192,7 +192,10 @@ impl App {
         reason: &StopReason,
         actor: &Actor,
     ) -> Result<Deployment, CommandError<StepError>> {
-        self.step(id, None, actor, |own, line| own.request_stop(reason.clone(), line).map_err(StepError::Stop)).await
+        let may_run = self.parting_of(id.0).await?.is_some();
+        let stop =
+            |own: &Deployment, line: &Line| own.request_stop(reason.clone(), line, may_run).map_err(StepError::Stop);
+        self.step(id, None, actor, stop).await
     }
 
     /// The container of a deployment that had ended was found running, and was stopped.
@@ -214,8 +217,11 @@ impl App {
         (archived, actor): (EventId, &Actor),
     ) -> Result<(), CommandError<StepError>> {
         let reason = StopReason::Archived { what: what.to_owned() };
-        let stop = |own: &Deployment, line: &Line| own.request_stop(reason.clone(), line).map_err(StepError::Stop);
         for id in self.store.deployments().waiting(environment).await? {
+            let may_run = self.parting_of(id.0).await?.is_some();
+            let stop = |own: &Deployment, line: &Line| {
+                own.request_stop(reason.clone(), line, may_run).map_err(StepError::Stop)
+            };
             match self.step_because(Some(archived), id, None, actor, stop).await {
                 // Meanwhile it has begun, or ended.
                 Ok(_) | Err(CommandError::Refused(StepError::Stop(_))) => {}

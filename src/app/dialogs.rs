@@ -32,7 +32,7 @@ impl App {
         let Some(deployment) = self.store.deployments().get(command.deployment_id).await? else { return Ok(None) };
         let reason = StopReason::Person { by: command.requested_by.clone(), reason: None };
         let may = self.may_cancel(&deployment, command).await?;
-        let may = may.and_then(|()| deployment.request_stop(reason, &Line::default()));
+        let may = may.and_then(|()| deployment.request_stop(reason, &Line::default(), false));
         Ok(Some(match may {
             Ok(_) => Asked::Why(Box::new(deployment)),
             Err(refusal) => Asked::Refused(deployment.of, refusal),

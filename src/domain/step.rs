@@ -110,13 +110,15 @@ impl Deployment {
         Ok(vec![DeploymentStrayStopped { of: self.of, container_id: container_id.to_owned() }.into()])
     }
 
-    /// It is to stop. What waits ends at once, and what waited right behind it moves up; else the worker sees to it.
+    /// It is to stop. What waits ends at once, for a place as for a worker, and what waited behind it moves up; else the worker
+    /// sees to it, and where a container `may_run` though nothing says so.
     ///
     /// # Errors
     /// When it ended, is stopping already, or is unknown: then a person looks and resolves it.
-    pub fn request_stop(&self, reason: StopReason, line: &Line) -> Result<Vec<Event>, PressRefusal> {
+    pub fn request_stop(&self, reason: StopReason, line: &Line, may_run: bool) -> Result<Vec<Event>, PressRefusal> {
         let of = self.of;
         let (build_name, environment) = (self.build_name.clone(), self.environment_name.clone());
+        let stopped = |reason| DeploymentStopped { of, reason, exit_code: None, cut_off_after: None, log: None }.into();
         Ok(match &self.stand {
             Stand::Succeeded { .. } | Stand::Failed { .. } | Stand::Stopped { .. } | Stand::Resolved { .. } => {
                 return Err(PressRefusal::Over { build_name, environment, state: self.state() });
@@ -125,6 +127,8 @@ impl Deployment {
             Stand::Cancelling { reason } => {
                 return Err(PressRefusal::Stopping { build_name, environment, reason: Box::new(reason.clone()) });
             }
+            // No worker has begun, and one that is about to finds this out when it records that.
+            Stand::Ready { .. } if !may_run => self.then_next(stopped(reason), line),
             Stand::Queued { .. } | Stand::Locked { .. } => {
                 let place = line.iter().position(|d| d.of.deployment_id == of.deployment_id).unwrap_or(line.len());
                 let (before, after) = (&line[..place], line.get(place + 1..).unwrap_or_default());
@@ -142,11 +146,7 @@ impl Deployment {
                         })
                         .collect(),
                 };
-                std::iter::once(
-                    DeploymentStopped { of, reason, exit_code: None, cut_off_after: None, log: None }.into(),
-                )
-                .chain(moved)
-                .collect()
+                std::iter::once(stopped(reason)).chain(moved).collect()
             }
             // A worker may be about to start it: it looks before it does, and ends it then.
             Stand::Ready { .. } | Stand::Pulling { .. } | Stand::Starting { .. } | Stand::Running => {
@@ -295,7 +295,7 @@ mod tests {
             State::Starting => starting(ready),
             State::Running => running(ready),
             State::Cancelling => {
-                happens(running(ready.clone()), &running(ready).request_stop(stop, &Line::default()).unwrap())
+                happens(running(ready.clone()), &running(ready).request_stop(stop, &Line::default(), false).unwrap())
             }
             State::Unknown => {
                 let lost =
@@ -358,12 +358,12 @@ mod tests {
         let ben = Person { team: "T1".into(), user: "U2".into(), name: "ben".into() };
         let wish = || StopReason::Person { by: ben.clone(), reason: Some("wrong branch".into()) };
         let running = in_state(State::Running, ready.clone());
-        let stopping = running.clone().evolve(&running.request_stop(wish(), &Line::default()).unwrap()[0]);
+        let stopping = running.clone().evolve(&running.request_stop(wish(), &Line::default(), false).unwrap()[0]);
         assert_eq!(
-            stopping.request_stop(wish(), &Line::default()).unwrap_err().sentence(),
+            stopping.request_stop(wish(), &Line::default(), false).unwrap_err().sentence(),
             "m-1 on Production is being stopped already: ben wanted so: wrong branch."
         );
-        let unknown = in_state(State::Unknown, ready).request_stop(wish(), &Line::default()).unwrap_err();
+        let unknown = in_state(State::Unknown, ready).request_stop(wish(), &Line::default(), false).unwrap_err();
         assert!(unknown.sentence().contains("coolops deployment resolve"), "{}", unknown.sentence());
     }
 

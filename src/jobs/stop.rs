@@ -112,7 +112,7 @@ impl<'a> Stop<'a> {
             let decide = |own: &Deployment, line: &Line| match own.state() {
                 // Somebody else was quicker: it is stopping already.
                 State::Cancelling => Ok(vec![]),
-                _ => own.request_stop(reason.clone(), line).map_err(StepError::Stop),
+                _ => own.request_stop(reason.clone(), line, true).map_err(StepError::Stop),
             };
             self.app.step(self.id, Some(self.claim), &Actor::System, decide).await?;
         }

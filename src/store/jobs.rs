@@ -229,6 +229,8 @@ impl Jobs<'_> {
             "update job set state = 'ready', run_at = coolops_now() + $3::interval, rung_at = null,
                     last_error = case when $5::text is null then $4 else last_error end,
                     attempts = case when $5::text is not null then attempts - 1 when $4::text is null then 0 else attempts end,
+                    -- What was put off for long an event makes due again: it may be what was waited for.
+                    has_time = $5::text is null and $3::interval > interval '5 seconds',
                     turn = $5, lease = null, lease_until = null
               where id = $1 and fence = $2 and lease = $6 and state = 'leased'",
             claim.id.0,

@@ -2,7 +2,7 @@
 
 use coolops::domain::deployment::StopReason;
 use coolops::domain::ids::DeploymentId;
-use coolops::domain::settings::ProjectChange;
+use coolops::domain::settings::{EnvironmentChange, ProjectChange};
 
 use crate::story::{Story, build, operator, story};
 
@@ -63,6 +63,29 @@ fn a_clock_that_was_set_back_does_not_lengthen_the_limit() {
         s.app.store.keep_clock().await.unwrap();
         s.ci_announces(build("master-3")).await;
         s.comes_to_show("*timed out*: it ran longer than 5 minutes").await;
+    });
+}
+
+#[test]
+fn what_waits_for_a_free_worker_ends_at_once_and_the_next_one_has_its_turn() {
+    story(async |s| {
+        for name in ["master-1", "master-2", "master-3"] {
+            s.ci_announces(build(name)).await;
+        }
+        // Nobody is free to take it up.
+        for (user, name) in [("ana", "master-1"), ("ben", "master-2"), ("chi", "master-3")] {
+            s.only_presses(user, name, "Staging").await;
+        }
+        let stopped = s.app.stop(deployment_of(s, "master-1").await, &because("not today"), &operator()).await.unwrap();
+        assert_eq!(stopped.state().as_str(), "cancelled");
+        let archived = EnvironmentChange::Archive;
+        s.app.change_environment(s.project(), "Staging", archived, &operator()).await.unwrap();
+        s.slack_works_as_due().await;
+        let shown = s.channel();
+        assert_eq!(shown.matches("*cancelled*").count(), 3, "{shown}");
+        assert!(!shown.contains("*stopping*") && !shown.contains("*queued*"), "{shown}");
+        s.settle().await;
+        assert!(s.runner.starts().is_empty(), "nothing of it ever ran");
     });
 }
 

@@ -173,7 +173,8 @@ fn a_channel_that_can_not_be_posted_to_keeps_no_other_from_being_told() {
         s.app.change_project(zzz, ProjectChange::Archive, &operator()).await.unwrap();
         let root = Somebody::Operator { login: "root".into() };
         s.app.unlock(Target::Everything, &Unlocking::Any(root)).await.unwrap();
-        tries().await;
+        // What was put off for an hour is due again: others than the channel in its way wait for this.
+        s.slack_works_as_due().await;
         assert!(
             shown(s, "C0ZZZZZZZ1").contains(":unlock: *Everything* is unlocked by root"),
             "{}",

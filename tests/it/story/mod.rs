@@ -553,6 +553,11 @@ impl Story {
         self.slack.take(Via::Sweep, Duration::ZERO).await;
     }
 
+    /// Does those of Slack's jobs that are due, and leaves those that were put off.
+    pub async fn slack_works_as_due(&self) {
+        while self.slack.take(Via::Sweep, Duration::ZERO).await {}
+    }
+
     /// The deployment that runs ends.
     pub async fn container_ends(&self, build: &str, code: i64) {
         let all = self.app.store.deployments().list(None, &[State::Running], 1_000).await.unwrap();
@@ -593,6 +598,13 @@ impl Story {
         let start =
             text.find("https://coolops.test/deployments/").expect("a line with a link") + "https://coolops.test".len();
         text[start..].split(['|', '"']).next().unwrap().to_owned()
+    }
+
+    /// The path of the page of a deployment's log, with its key.
+    pub async fn log_path_of(&self, id: &str) -> String {
+        let project = self.app.project_named("api").await.unwrap();
+        let links = self.app.keys.links(&project.link_key).unwrap();
+        coolops::slack::render::log_url("", &links, id.parse().unwrap())
     }
 
     /// What every story is checked for when it has been told.
