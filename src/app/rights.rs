@@ -25,6 +25,8 @@ const COUNTS: TimeDelta = TimeDelta::hours(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What the app's own workspace is kept as.
 const HOME: &str = "home";
+/// The scope of all that asks who somebody is: a 429 is obeyed by everybody.
+const PEOPLE: &str = "slack:users";
 /// Pause after a question that was not answered.
 const AGAIN: TimeDelta = TimeDelta::seconds(30);
 
@@ -219,6 +221,7 @@ impl App {
         let failed = people.failed.lock().expect("no holder of the lock panics").get(id).copied();
         if let Some(slack) = &people.slack
             && failed.is_none_or(|at| now - at >= AGAIN)
+            && self.store.paces().closed_for(PEOPLE).await?.is_zero()
         {
             let why = match tokio::time::timeout(PATIENCE, question.ask(slack)).await {
                 Ok(Ok(said)) => {
@@ -226,7 +229,12 @@ impl App {
                     people.remember(id, said.clone(), now);
                     return Ok(Some(said));
                 }
-                Ok(Err(e)) => e.to_string(),
+                Ok(Err(e)) => {
+                    if let SlackError::RateLimited(wait) = e {
+                        self.store.paces().block(PEOPLE, wait).await?;
+                    }
+                    e.to_string()
+                }
                 Err(_) => "no answer in time".to_owned(),
             };
             tracing::warn!(

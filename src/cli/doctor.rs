@@ -12,6 +12,7 @@ use crate::app::checkpoints::newest_signed;
 use crate::config::{Config, Role};
 use crate::domain::deployment::{Stand, State, duration};
 use crate::jobs::queue::Doorbell;
+use crate::jobs::report::TOO_LATE;
 use crate::keys::Keyring;
 use crate::proof::cosignature::{self, WitnessPublicKey};
 use crate::runner::Runner;
@@ -378,6 +379,7 @@ async fn stuck(store: &Store, checks: &mut Checks) -> Result<()> {
     for refused in store.reports().refused().await? {
         let next = match refused.problem.as_str() {
             word if word.starts_with("missing_scope") => "; reinstall the app from deploy/slack-app-manifest.yaml",
+            TOO_LATE => "; they could not be told for a day, and are not any more",
             _ => "",
         };
         let text = format!("Slack refused {} within a day ({}){next}", refused.count, refused.problem);

@@ -32,6 +32,13 @@ const OPEN: &str = "slack:conversations.open";
 /// Slack's words for what an operator will mend: until then nothing is lost.
 const FOR_NOW: &[&str] = &["missing_scope", "not_in_channel", "is_archived", "restricted_action"];
 
+/// Somebody is told directly of what happened so long ago at most.
+const NEWS_FOR: chrono::Duration = chrono::Duration::days(1);
+/// What is noted of what was not told in that time.
+pub const TOO_LATE: &str = "too_late";
+/// Time between two tries of what the app is not allowed to do.
+const NOT_ALLOWED_RETRY: Duration = Duration::from_mins(10);
+
 /// What a report is sent as, and where to.
 struct Draft<'a> {
     id: ReportId,
@@ -154,6 +161,17 @@ async fn tell_one(
             return Ok(step);
         }
     }
+    if let (To::Person(person), None) = (&report.to, &told) {
+        // What could not be told for so long is nobody's news any more.
+        if matches!(report.fact, Fact::Deployment(_)) && report.since < job.app.store.clock().now() - NEWS_FOR {
+            return Ok(not_told(Some(TOO_LATE)).await?);
+        }
+        let is_known = job.app.store.reports().channel_of(person).await?.is_some();
+        let closed = job.app.store.paces().closed_for(OPEN).await?;
+        if !is_known && !closed.is_zero() {
+            return Ok(Step::Aside(Outcome::Later(closed, None)));
+        }
+    }
     // First a turn in the channel, then one in the workspace; people don't get so many.
     if let Some(channel) = &there
         && job.claim.turn.as_deref() != Some(POSTS)
@@ -170,6 +188,11 @@ async fn tell_one(
             Ok(channel) => channel,
             Err(SlackError::Refused(word)) if !is_one_of(&word, REMOVED) && !is_one_of(&word, FOR_NOW) => {
                 return Ok(not_told(Some(&word)).await?);
+            }
+            Err(SlackError::Refused(word)) if is_one_of(&word, FOR_NOW) => {
+                // Nobody can be asked for until an operator has seen to it; the others don't wait for that.
+                job.app.store.paces().block(OPEN, NOT_ALLOWED_RETRY).await?;
+                return Ok(Step::Aside(Outcome::Later(NOT_ALLOWED_RETRY, Some(word))));
             }
             Err(e) => return Ok(Step::Wait(job.trouble(OPEN, e).await?)),
         },

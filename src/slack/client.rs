@@ -509,12 +509,15 @@ fn counted<A>(method: &str, answer: Result<A, SlackError>) -> Result<A, SlackErr
     answer
 }
 
+/// Slack asks for a minute at most; what asks for more is something on the way, and is asked again.
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(15);
+
 fn settle<A>(answer: Result<Result<A, SlackClientError>, tokio::time::error::Elapsed>) -> Result<A, SlackError> {
     match answer {
         Err(_) => Err(SlackError::Unclear(format!("no answer within {} s", TIMEOUT.as_secs()))),
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(SlackClientError::RateLimitError(e))) => {
-            Err(SlackError::RateLimited(e.retry_after.unwrap_or(Duration::from_secs(30))))
+            Err(SlackError::RateLimited(e.retry_after.unwrap_or(Duration::from_secs(30)).min(RETRY_AFTER_MAX)))
         }
         Ok(Err(SlackClientError::ApiError(e))) if e.code == "ratelimited" || e.code == "rate_limited" => {
             Err(SlackError::RateLimited(Duration::from_secs(30)))

@@ -41,8 +41,13 @@ pub(super) fn blocks(card: &BuildCard, page: &str) -> Vec<SlackBlock> {
                 left -= units(&text);
                 line.push((place, text));
             }
-            _ if message.is_none() && MESSAGES.iter().any(|name| is(entry, name)) && !entry.value.trim().is_empty() => {
-                message = Some(mrkdwn::rich(&entry.value, MESSAGE_UNITS, MESSAGE_UNITS));
+            _ if message.is_none() && MESSAGES.iter().any(|name| is(entry, name)) => {
+                // Slack refuses a block of nothing, and nothing may be left of what nobody can see.
+                let text = mrkdwn::rich(&entry.value, MESSAGE_UNITS, MESSAGE_UNITS);
+                message = Some(text).filter(|text| !text.trim().is_empty());
+                if message.is_none() {
+                    fields.push(entry);
+                }
             }
             _ => fields.push(entry),
         }

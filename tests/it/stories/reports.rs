@@ -257,6 +257,42 @@ fn what_slack_refuses_is_not_tried_for_ever_and_harms_nothing_else() {
     });
 }
 
+/// Somebody's deployment fails while the app may write to nobody.
+async fn fails_unheard(s: &Story) {
+    announced(s, 1).await;
+    s.standin.workspace().plan("conversations.open", Fault::Error("missing_scope".to_owned()), 1);
+    s.runner.will_print(&["no such host"], 1);
+    s.only_presses("ana", "master-1", "Staging").await;
+    s.a_worker_tries_once().await;
+    s.slack_works_as_due().await;
+    assert_eq!((times(&s.threads(), "no such host"), s.direct("ana")), (1, String::new()), "{}", s.threads());
+}
+
+#[test]
+fn where_the_app_may_write_to_nobody_the_thread_is_told_and_the_person_when_that_is_mended() {
+    story(async |s| {
+        fails_unheard(s).await;
+        s.database.set_clock(11 * 60).await;
+        s.app.store.keep_clock().await.unwrap();
+        s.settle().await;
+        assert_eq!(times(&s.direct("ana"), "*failed*"), 1, "{}", s.direct("ana"));
+    });
+}
+
+#[test]
+fn what_somebody_could_not_be_told_for_a_day_is_no_news_any_more() {
+    story(async |s| {
+        fails_unheard(s).await;
+        s.database.set_clock(26 * 3600).await;
+        s.app.store.keep_clock().await.unwrap();
+        s.settle().await;
+        assert_eq!(s.direct("ana"), "", "the thread was told a day ago");
+        let refused = s.app.store.reports().refused().await.unwrap();
+        assert_eq!(refused.iter().map(|r| r.problem.as_str()).collect::<Vec<_>>(), ["too_late"]);
+        assert_eq!(s.database.count("select count(*) from job where state <> 'done'").await, 0);
+    });
+}
+
 #[test]
 fn what_was_told_without_an_answer_and_is_not_so_any_more_is_found_out_and_not_told_again() {
     story(async |s| {
