@@ -10,16 +10,15 @@ use super::App;
 use crate::domain::event::{Actor, Event, Recorded, SettingsEvent, StreamKind};
 use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, EventId, ProjectId, installation_stream};
 use crate::domain::moment::{Moment, NoMoment};
-use crate::domain::project::Project;
+use crate::domain::project::{Environment, Project};
 use crate::domain::project_events::{EnvironmentCreated, EnvironmentRenamed};
 use crate::domain::state::State;
-use crate::projections::insights::{self, Week};
+use crate::projections::insights::{self, Named as NamedEnvironment, Week};
 use crate::projections::sites;
 use crate::projections::words::Words;
 use crate::slack::render::log_url;
-use crate::store::directory::ROWS_LOST;
 use crate::store::history::{Asked, CAUSES_MAX, Deployed, Entry};
-use crate::store::log::ReadError;
+use crate::store::log::{ROWS_LOST, ReadError};
 use crate::telemetry::causes;
 
 /// Why there is no such moment in the log.
@@ -170,11 +169,11 @@ pub fn states_called(word: &str) -> Vec<State> {
     State::ALL.into_iter().filter(|state| word == state.as_str() || word == state.word()).collect()
 }
 
-/// Where it can be seen what came with a deployment, beside the build that ran there before.
+/// Where it can be seen what came with a deployment, beside the build that ran there before; of a way back, what left with it.
 pub fn changes(deployed: &Deployed) -> Option<String> {
     let deployment = &deployed.timed.deployment;
-    let before = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces_source.as_ref())?;
-    sites::changes(before, deployment.source.as_ref()?)
+    let before = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces_source.as_ref());
+    sites::changes_by(deployed.is_back, before, deployment.source.as_ref())
 }
 
 /// A deployment of the history for machines, as it stands at a time; `cursor` is its place for ever.
@@ -438,8 +437,13 @@ impl App {
     /// When the database does not answer.
     pub async fn insights(&self, project: &Project, after: i64) -> Result<Vec<Week>, sqlx::Error> {
         let samples = self.readers().history().samples(project.id, after).await?;
-        let open = project.open_environments().into_iter().filter(|_| !project.archived).map(|env| env.id).collect();
-        Ok(insights::weeks(&samples, &open, self.store.clock().now()))
+        let named = |environment: &Environment| {
+            let (name, is_open) = (&environment.name, !environment.archived);
+            let name = if is_open { name.clone() } else { format!("{name} (archived)") };
+            (environment.id, NamedEnvironment { name, is_open: is_open && !project.archived })
+        };
+        let environments = project.environments.iter().map(named).collect();
+        Ok(insights::weeks(&samples, &environments, self.store.clock().now()))
     }
 
     /// The last position before the week in which a moment is, as somebody wrote it: weeks are told whole.
@@ -467,9 +471,10 @@ impl App {
         let text = text.trim();
         let history = self.readers().history();
         let unknown = || NoSubject::Unknown(text.to_owned());
+        // No position begins with a zero; the id of a deployment may.
         let at = match text.trim_start_matches('#').parse::<i64>() {
-            Ok(position) => history.at(position).await?,
-            Err(_) => None,
+            Ok(position) if !text.starts_with('0') => history.at(position).await?,
+            _ => None,
         };
         if let (Some(entry), true) = (&at, text.starts_with('#')) {
             return Ok(Named::Event(Box::new(entry.clone())));
@@ -488,38 +493,31 @@ impl App {
             }
         }
         let (slug, name) = text.split_once('/').map_or((None, text), |(slug, name)| (Some(slug), name));
-        let mut found = Vec::new();
+        let mut builds = Vec::new();
         for project in self.readers().directory().projects().await? {
             for (slug, name) in [(slug, name), (None, text)] {
                 if slug.is_none_or(|slug| slug == project.slug)
                     && let Some(build) = self.readers().directory().build_named(project.id, name).await?
                 {
-                    found.push((build.id, format!("{}/{}", project.slug, build.name)));
+                    builds.push((format!("{}/{}", project.slug, build.name), build.id));
                 }
             }
         }
-        found.sort();
-        found.dedup();
-        match (&found[..], at) {
-            ([], Some(entry)) => return Ok(Named::Event(Box::new(entry))),
-            ([], None) => {}
-            ([(_, build)], Some(entry)) => {
-                let found = vec![format!("#{}", entry.position), build.clone()];
-                return Err(NoSubject::Several { text: text.to_owned(), found });
-            }
-            ([(id, _)], None) => return Ok(Named::Build(*id)),
-            (several, _) => {
-                let found = several.iter().map(|(_, name)| name.clone()).collect();
-                return Err(NoSubject::Several { text: text.to_owned(), found });
-            }
+        builds.sort();
+        builds.dedup();
+        let event = at.map(|entry| (format!("#{}", entry.position), Named::Event(Box::new(entry))));
+        let builds = builds.into_iter().map(|(name, id)| (name, Named::Build(id)));
+        let mut found: Vec<(String, Named)> = event.into_iter().chain(builds).collect();
+        let is_an_id = text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        if is_an_id && (text.len() >= SHORT_ID || (found.is_empty() && text.len() >= 4)) {
+            let like = self.readers().deployments().like(&text.to_lowercase()).await?;
+            found.extend(like.into_iter().map(|id| (id.to_string(), Named::Deployment(id))));
         }
-        let is_beginning = text.len() >= 4 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        let like = if is_beginning { self.readers().deployments().like(&text.to_lowercase()).await? } else { vec![] };
-        match &like[..] {
-            [] => Err(unknown()),
-            [id] => Ok(Named::Deployment(*id)),
-            several => {
-                let found = several.iter().map(ToString::to_string).collect();
+        match found.pop() {
+            None => Err(unknown()),
+            Some((_, named)) if found.is_empty() => Ok(named),
+            Some(last) => {
+                let found = found.into_iter().chain([last]).map(|(name, _)| name).collect();
                 Err(NoSubject::Several { text: text.to_owned(), found })
             }
         }
@@ -545,14 +543,20 @@ impl App {
     }
 }
 
+/// Characters of a deployment's id where lists have no room for more.
+pub const SHORT_ID: usize = 8;
+
 /// An event and what follows from it, in the order of the log below each. What goes on in the same story stands beside it;
-/// what it led to elsewhere stands deeper. What follows from something elsewhere is told where its own story had come to.
+/// what it led to elsewhere stands deeper. What follows from something elsewhere is told where its own story had come to, of
+/// a build or a deployment: a setting only follows from what it is a setting of.
 fn tree(first: Entry, story: Vec<Entry>) -> Vec<Step> {
     let mut after: HashMap<Uuid, Vec<Entry>> = HashMap::new();
     let (mut seen, mut last) = (HashSet::from([first.event_id]), HashMap::from([(first.stream_id, first.event_id)]));
     for entry in story.into_iter().filter(|entry| entry.position > first.position) {
         let cause = entry.causation_id.filter(|cause| seen.contains(cause));
-        let Some(cause) = cause.or_else(|| last.get(&entry.stream_id).copied()) else { continue };
+        let goes_on = matches!(entry.stream_type.as_str(), "build" | "deployment");
+        let before = last.get(&entry.stream_id).copied().filter(|_| goes_on);
+        let Some(cause) = cause.or(before) else { continue };
         seen.insert(entry.event_id);
         last.insert(entry.stream_id, entry.event_id);
         after.entry(cause).or_default().push(entry);

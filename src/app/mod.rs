@@ -132,7 +132,7 @@ impl<R: std::error::Error> From<AppendError> for CommandError<R> {
 impl<R: std::error::Error> From<ReadError> for CommandError<R> {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Database(_) => Self::Unavailable(error.into()),
+            ReadError::Database(_) | ReadError::RowsLost => Self::Unavailable(error.into()),
             ReadError::Unreadable { .. } | ReadError::Actor { .. } | ReadError::Locked { .. } => {
                 Self::Impossible(error.into())
             }

@@ -91,7 +91,9 @@ impl App {
         }) else {
             return Ok(None);
         };
-        let Some(project) = self.unproven().directory().project(build.project_id).await? else { return Ok(None) };
+        let directory = self.unproven().directory();
+        let found = directory.project(build.project_id).await?;
+        let Some(project) = directory.unless_lost(found).await? else { return Ok(None) };
         if project.value.link_key != build.link_key {
             return Ok(None);
         }

@@ -18,26 +18,25 @@ pub async fn of(store: &Store, project: &Project, everything: Option<&Lock>) -> 
 }
 
 impl App {
-    /// A project and how its environments stand, if a capability opens its page. Whoever asks has proved nothing yet.
+    /// A project, if a capability opens its pages. Whoever asks has proved nothing yet.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn opened_project(
-        &self,
-        slug: &str,
-        capability: &str,
-    ) -> Result<Option<(Project, Vec<Standing>)>, ReadError> {
+    /// When the database does not answer, or all rows are lost.
+    pub async fn opened_project(&self, slug: &str, capability: &str) -> Result<Option<Project>, ReadError> {
+        let directory = self.unproven().directory();
+        let found = directory.project(ProjectId::of_slug(slug)).await?;
+        let Some(seen) = directory.unless_lost(found).await? else { return Ok(None) };
+        let (id, links) = (seen.value.id.0, self.keys.links(&seen.value.link_key));
+        Ok(links.is_some_and(|links| links.allows("projects", id, capability)).then_some(seen.value))
+    }
+
+    /// How the environments of a project stand, for its page.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event can't be read.
+    pub async fn shown_standings(&self, project: &Project) -> Result<Vec<Standing>, ReadError> {
         let store = self.unproven();
-        let found = store.directory().project(ProjectId::of_slug(slug)).await?;
-        let Some(seen) = store.directory().unless_lost(found).await? else { return Ok(None) };
-        let project = seen.value;
-        let allowed =
-            self.keys.links(&project.link_key).is_some_and(|l| l.allows("projects", project.id.0, capability));
-        if !allowed {
-            return Ok(None);
-        }
         let everything = super::installation::of(store.log(), None, i64::MAX).await?.value.lock;
-        let standings = of(store, &project, everything.as_ref()).await?;
-        Ok(Some((project, standings)))
+        Ok(of(store, project, everything.as_ref()).await?)
     }
 }

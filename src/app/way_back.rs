@@ -83,12 +83,10 @@ impl App {
         let name = &place.environment.name;
         let runs = self.standing(place).await?.and_then(|s| s.good).map(|d| d.deployment);
         let runs = runs.filter(|d| d.of.build_id != build.id);
-        let newer = match &runs {
-            Some(there) => self.store.directory().build(there.of.build_id).await?,
-            None => None,
+        let is_older = match &runs {
+            Some(there) => self.is_older(build.id, there.of.build_id).await?,
+            None => false,
         };
-        let ours = self.store.directory().build(build.id).await?;
-        let is_older = newer.zip(ours).is_some_and(|(there, ours)| there.position > ours.position);
         let why = match &runs {
             Some(Deployment { build_name: there, .. }) if is_older => {
                 let build = &build.name;
@@ -97,8 +95,9 @@ impl App {
             _ if place.environment.protected => format!("{name} is protected, so a press is asked back first."),
             _ => return Ok(None),
         };
-        let changes = self.changes_since(runs.as_ref(), build.id).await?;
-        Ok(Some(Question { why, changes }))
+        let source = self.build(build.id).await?.and_then(|build| build.source);
+        let (runs, ours) = (runs.as_ref().and_then(|runs| runs.source.as_ref()), source.as_ref());
+        Ok(Some(Question { why, changes: sites::changes_by(is_older, runs, ours) }))
     }
 
     /// The build that went well somewhere before the present one; or a sentence on why there is none.
@@ -118,20 +117,16 @@ impl App {
             "{environment} runs {}. Before it, {} went well there. Shall it go from {} to {}?",
             present.build_name, before.build_name, present.build_name, before.build_name
         );
-        let changes =
-            present.source.as_ref().zip(before.source.as_ref()).and_then(|(from, to)| sites::changes(from, to));
+        let is_older = self.is_older(before.of.build_id, present.of.build_id).await?;
+        let changes = sites::changes_by(is_older, present.source.as_ref(), before.source.as_ref());
         let question = Question { why, changes };
         Ok(Ok(Before { build: before.of.build_id, build_name: before.build_name, question }))
     }
 
-    /// Where the changes between what runs and a build can be looked at.
-    async fn changes_since(
-        &self,
-        runs: Option<&Deployment>,
-        build: BuildId,
-    ) -> Result<Option<String>, CommandError<Infallible>> {
-        let Some(from) = runs.and_then(|d| d.source.as_ref()) else { return Ok(None) };
-        let to = self.build(build).await?.and_then(|build| build.source);
-        Ok(to.and_then(|to| sites::changes(from, &to)))
+    /// Whether a build was announced before another.
+    async fn is_older(&self, build: BuildId, than: BuildId) -> Result<bool, CommandError<Infallible>> {
+        let directory = self.store.directory();
+        let (this, other) = (directory.build(build).await?, directory.build(than).await?);
+        Ok(this.zip(other).is_some_and(|(this, other)| this.position < other.position))
     }
 }

@@ -12,7 +12,7 @@ use super::output::{self, Format};
 use super::{deploy, deployment_logs};
 use super::{operate, operator, the_only};
 use crate::app::App;
-use crate::app::history::states_called;
+use crate::app::history::{SHORT_ID, states_called};
 use crate::domain::deployment::{Deployment, LeftOut, Stand, State, StopReason, Verdict, duration};
 use crate::domain::erasure_events::OutputGone;
 use crate::domain::event::Actor;
@@ -125,7 +125,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
                     let id = x.of.deployment_id.to_string();
                     let [build, environment] = [&x.build_name, &x.environment_name].map(|t| output::safe(t));
                     vec![
-                        id[..8].to_owned(),
+                        id[..SHORT_ID].to_owned(),
                         build,
                         environment,
                         output::safe(x.requested_by.name()),

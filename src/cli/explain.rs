@@ -178,9 +178,9 @@ async fn chapters(app: &App, build: BuildId) -> Result<Vec<Chapter>> {
         let told = sends.iter().filter(|(position, _)| *position >= chapter.position).min_by_key(|(_, at)| *at);
         let newest = |position: i64| changes.iter().copied().rfind(|change| *change <= position);
         chapter.sent = match told.map(|(position, at)| (newest(*position), *at)) {
-            Some((Some(with), at)) if with == chapter.position => Sent::At(at),
             // It may have been sent before, and that be forgotten.
             _ if chapter.at < kept_since => Sent::Unknown,
+            Some((Some(with), at)) if with == chapter.position => Sent::At(at),
             Some((Some(with), at)) => Sent::With(with, at),
             Some((None, at)) => Sent::At(at),
             None if is_gone => Sent::Gone,

@@ -299,7 +299,7 @@ async fn operate() -> anyhow::Result<App> {
 /// made of the log nothing would be found, and everything would seem to be allowed.
 async fn operate_asking() -> anyhow::Result<(App, Option<Slack>)> {
     let (app, slack) = operate_on_the_log_asking().await?;
-    anyhow::ensure!(!app.store.directory().rows_are_lost().await?, "{}", crate::store::directory::ROWS_LOST);
+    anyhow::ensure!(!app.store.directory().rows_are_lost().await?, "{}", crate::store::log::ROWS_LOST);
     Ok((app, slack))
 }
 

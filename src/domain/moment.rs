@@ -38,6 +38,9 @@ impl Moment {
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             return text.parse().map(Self::Position).map_err(|_| unreadable());
         }
+        if text.eq_ignore_ascii_case("now") {
+            return Ok(Self::Time(now));
+        }
         if let Some(ago) = ago(text) {
             return now.checked_sub_signed(ago).filter(is_sane).map(Self::Time).ok_or_else(unreadable);
         }

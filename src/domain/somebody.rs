@@ -35,6 +35,11 @@ pub fn nobody(id: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a text, in any case, stands for somebody whose id was erased.
+pub fn is_former(id: &str) -> bool {
+    id.get(..FORMER.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(FORMER))
+}
+
 /// A person in Slack, as the press named them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Person {

@@ -1,6 +1,7 @@
 //! `GET /builds/{id}`: everything that a build's message has no room for.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -49,7 +50,11 @@ async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer>
     let events = web.app.unproven().log().build(id).await?;
     let then = match wanted.at.trim() {
         "" => None,
-        at => Some(moment(web, at).await?),
+        at => match moment(web, at).await {
+            Ok(then) => Some(then),
+            Err(Answer(StatusCode::BAD_REQUEST, why)) => return Ok(as_it_is_now(wanted, &why)),
+            Err(answer) => return Err(answer),
+        },
     };
     // A refusal is told to whoever pressed alone.
     let public: Vec<Recorded> =
@@ -58,7 +63,8 @@ async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer>
     let Some(card) = BuildCard::as_of(&events, count) else {
         return match events.first() {
             Some(first) => {
-                Err(Answer::malformed(format!("this build was announced later, by event {}", first.position)))
+                let why = format!("this build was announced later, by event {}", first.position);
+                Ok(as_it_is_now(wanted, &why))
             }
             None => Ok(page::not_found()),
         };
@@ -128,6 +134,13 @@ async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer>
     let word = state.map_or_else(String::new, |state| format!("{} · ", state.word()));
     let script = if then.is_some() { page::Script::Slider } else { page::Script::Renewed };
     Ok(page::framed(&format!("{word}{}: {}", card.project_name, card.build_name), state, script, &body))
+}
+
+/// What was asked for can't be shown.
+fn as_it_is_now(wanted: &Wanted, why: &str) -> Response {
+    let heading =
+        html! { h1 { "A build, as it was" } p { a href=(format!("?key={}", wanted.key)) { "How it is now" } } };
+    page::asked_otherwise("A build, as it was", &heading, why)
 }
 
 /// A slider over the events, shown where there is a script; the list of what happened has the same as links.

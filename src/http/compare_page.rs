@@ -4,13 +4,16 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::deployment_page::gone_words;
 use super::error::Answer;
 use super::link::{Key, opened};
+use super::log_numbers::Numbers;
+use super::off_thread::off_thread;
 use super::parameters::{Path, Query};
 use super::{Parts, Web, page};
 use crate::domain::deployment::Deployment;
 use crate::slack::render::log_url;
-use crate::terminal::{Row, Screen};
+use crate::terminal::{Row, Screen, numbered};
 
 /// Lines of each that are compared.
 const LINES_MAX: usize = 20_000;
@@ -30,19 +33,29 @@ pub async fn page(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
 async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
     let Some((timed, links)) = opened(web, id, key.value()).await? else { return Ok(page::not_found()) };
     let this = &timed.deployment;
-    let around = web.app.readers().deployments().around(&this.of).await?;
+    let store = web.app.readers();
+    let around = store.deployments().around(&this.of).await?;
     let link = |d: &Deployment| log_url("", &links, d.of.deployment_id);
     let title = format!("{} → {}, compared", this.build_name, this.environment_name);
-    let Some(good) = around.good else {
-        let body = html! {
-            main.plain {
-                h1 { (title) }
-                p { "No deployment to " (this.environment_name) " before this one went well." }
-                p { a href=(link(this)) { "The log" } }
-            }
-        };
-        return Ok(page::framed(&title, None, page::Script::None, &body));
+    let nothing = |why: &Markup| {
+        let body = html! { main.plain { h1 { (title) } p { (why) } p { a href=(link(this)) { "The log" } } } };
+        Ok(page::framed(&title, None, page::Script::None, &body))
     };
+    let Some(good) = around.good else {
+        return nothing(&html! { "No deployment to " (this.environment_name) " before this one went well." });
+    };
+    if store.directory().linked(&[good.of.build_id]).await?.is_empty() {
+        return nothing(
+            &html! { "The last good one is " (good.build_name) ", and the links to its log were revoked." },
+        );
+    }
+    for d in [&good, this] {
+        if let Some((recorded, erased)) = web.app.output_erased(d.of.deployment_id).await? {
+            return nothing(
+                &html! { "Nothing can be compared. Of " (d.build_name) ": " (gone_words(&recorded, &erased)) },
+            );
+        }
+    }
     let _turn = web.room.work().await?;
     let (left, right) = (text(web, &good).await?, text(web, this).await?);
     let texts = |log: &Log| log.lines.iter().map(|line| line.text.clone()).collect::<Vec<_>>();
@@ -57,7 +70,7 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
             h1 { (title) }
             p.facts {
                 @match first {
-                    Some(line) => { "The first difference is in line " (line + 1) ". Numbers and times are not compared." }
+                    Some(row) => { "The first difference is in line " (number_of(row, &right, &left)) ". Numbers and times are not compared." }
                     None => { "They do not differ, numbers and times apart." }
                 }
                 @if is_cut { " Only their first " (LINES_MAX) " lines, or " (BYTES_MAX >> 20) " MiB, were compared." }
@@ -66,6 +79,11 @@ async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
         }
     };
     Ok(page::framed(&title, Some(this.state()), page::Script::None, &body))
+}
+
+/// The number of a row: that of this log, unless it has ended there.
+fn number_of(row: usize, this: &Log, good: &Log) -> i64 {
+    this.lines.get(row).or_else(|| good.lines.get(row)).map_or(0, |line| line.number)
 }
 
 fn column(deployment: &Deployment, link: &str, lines: &[Shown], from: usize, first: Option<usize>) -> Markup {
@@ -101,24 +119,22 @@ struct Log {
 /// The lines of a log as they are shown.
 async fn text(web: &Parts, deployment: &Deployment) -> Result<Log, Answer> {
     let (store, id) = (web.app.readers(), deployment.of.deployment_id);
+    let numbers = Numbers::of(web, deployment).await?;
     let (mut screen, mut next, mut bytes, mut log) = (Screen::new(), 0, 0, Log::default());
     while bytes < BYTES_MAX && log.lines.len() < LINES_MAX {
         let Some(chunk) = store.journals().chunks_from(id, next, 1).await?.pop() else { break };
-        next = chunk.number.saturating_add(1);
+        next = chunk.next();
         bytes += chunk.body.len();
-        let body = chunk.body.strip_suffix(b"\n").unwrap_or(&chunk.body);
-        let first = chunk.first_line;
-        let body = body.to_vec();
-        let drawing = tokio::task::spawn_blocking(move || {
+        let drawn;
+        (screen, drawn) = off_thread(move || {
             let mut drawn = Vec::new();
-            for (number, line) in (first..).zip(body.split(|b| *b == b'\n')) {
+            for (number, line) in numbered(numbers.shown(chunk.first_line), &chunk.body) {
                 screen.line(number, line);
                 drawn.extend(screen.take_gone().iter().map(as_shown));
             }
             (screen, drawn)
-        });
-        let (after, drawn) = drawing.await.map_err(|_| Answer::not_found())?;
-        screen = after;
+        })
+        .await;
         log.lines.extend(drawn);
     }
     log.is_cut = store.journals().chunks_from(id, next, 1).await?.pop().is_some();

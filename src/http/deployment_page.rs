@@ -16,6 +16,7 @@ use super::parameters::{Path, Query};
 use crate::domain::deployment::{Deployment, State as Phase, duration};
 use crate::domain::erasure_events::OutputErased;
 use crate::domain::event::Recorded;
+use crate::domain::ids::BuildId;
 use crate::projections::happened;
 use crate::projections::timed::Timed;
 use crate::projections::words::Words;
@@ -64,6 +65,11 @@ async fn shown(web: &Web, id: &str, shows: &Shows) -> Result<Response, Answer> {
     let around = store.deployments().around(&deployment.of).await?;
     let message = store.messages().get(deployment.of.build_id).await?;
     let gone = web.app.output_erased(deployment.of.deployment_id).await?;
+    let neighbours: Vec<BuildId> =
+        [&around.before, &around.after].into_iter().flatten().map(|d| d.of.build_id).collect();
+    let linked = store.directory().linked(&neighbours).await?;
+    let beside = |d: Option<Deployment>| d.filter(|d| linked.contains(&d.of.build_id));
+    let (before, after) = (beside(around.before), beside(around.after));
     let log_of = |d: &Deployment| log_url("", &links, d.of.deployment_id);
     let address = |what: &str| format!("/deployments/{id}/{what}?key={key}");
     let at_line = |line: i64| format!("?key={key}&line={line}");
@@ -75,8 +81,8 @@ async fn shown(web: &Web, id: &str, shows: &Shows) -> Result<Response, Answer> {
                 @if let Some(url) = message.and_then(|m| m.ts.map(|ts| message_url(&m.channel, &ts))) {
                     " · " a href=(url) rel="noopener noreferrer" { "Message in Slack" }
                 }
-                @if let Some(before) = &around.before { " · " a href=(log_of(before)) rel="prev" { "← " (before.build_name) } }
-                @if let Some(after) = &around.after { " · " a href=(log_of(after)) rel="next" { (after.build_name) " →" } }
+                @if let Some(before) = &before { " · " a href=(log_of(before)) rel="prev" { "← " (before.build_name) } }
+                @if let Some(after) = &after { " · " a href=(log_of(after)) rel="next" { (after.build_name) " →" } }
                 @if around.good.is_some() { " · " a href=(address("compare")) { "Compare with the last good one" } }
             }
         }
@@ -137,7 +143,7 @@ async fn shown(web: &Web, id: &str, shows: &Shows) -> Result<Response, Answer> {
 }
 
 /// That the output is not there any more, and why.
-fn gone_words(recorded: &Recorded, erased: &OutputErased) -> Markup {
+pub(super) fn gone_words(recorded: &Recorded, erased: &OutputErased) -> Markup {
     let words = erased.why.sentence(&happened::actor(&recorded.actor));
     html! { (visible(&words)) " (" (page::time(recorded.recorded_at)) "). Its digests are still part of the history." }
 }

@@ -78,6 +78,9 @@ impl Answer {
             let text = "coolops records nothing now: it found two histories, and an operator has to decide which one goes on (coolops doctor)";
             return Self(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
         }
+        if let Some(lost @ ReadError::RowsLost) = cause.downcast_ref::<ReadError>() {
+            return Self::not_now(lost.to_string());
+        }
         static SAID: Seldom = Seldom::new();
         if let Some(left_out) = SAID.due() {
             tracing::warn!(details = causes(cause), left_out, "a request could not be served");
@@ -137,6 +140,7 @@ impl From<ReadError> for Answer {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Database(e) => e.into(),
+            ReadError::RowsLost => Self::not_now(error.to_string()),
             // It will be so for ever, whoever asks again.
             ReadError::Unreadable { .. } | ReadError::Actor { .. } | ReadError::Locked { .. } => {
                 Self::unreadable(&error)

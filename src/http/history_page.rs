@@ -62,7 +62,7 @@ pub async fn handle(
 }
 
 async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<Response, Answer> {
-    let Some((project, _)) = web.app.opened_project(slug, &wanted.key).await? else {
+    let Some(project) = web.app.opened_project(slug, &wanted.key).await? else {
         return if as_data { Err(Answer::not_found()) } else { Ok(page::not_found()) };
     };
     traced::about("project.id", project.id);
@@ -102,7 +102,8 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
         }
         return Ok(settings_page(&project, wanted, next, &all));
     }
-    let (deployed, next) = web.app.readers().history().deployments(&asked, before, PAGE).await?;
+    let page = web.app.readers().history().deployments(&asked, before, PAGE).await?;
+    let next = page.next;
     if as_data {
         let now = web.app.store.clock().now();
         let told = |one: &Deployed| {
@@ -110,8 +111,9 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
             told["log"] = json!(web.app.log_of_deployed(one));
             told
         };
-        let all: Vec<_> = deployed.iter().map(told).collect();
-        return Ok((page::HEADERS, axum::Json(json!({ "deployments": all, "next": next }))).into_response());
+        let all: Vec<_> = page.deployed.iter().map(told).collect();
+        let answer = json!({ "deployments": all, "untold": page.untold, "next": next });
+        return Ok((page::HEADERS, axum::Json(answer)).into_response());
     }
     // What is new comes by itself; what is old stays as it is.
     let is_plain = before.is_none()
@@ -121,9 +123,10 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
         main.plain #renewed {
             (heading(&project, wanted))
             (choices(&project, wanted))
-            @if deployed.is_empty() { p { "Nothing was deployed that is asked for here." } }
+            @if !page.untold.is_empty() { p.reason { "Left out, because their rows can't be read: " (page.untold.len()) ". An operator makes them anew with coolops replay." } }
+            @if page.deployed.is_empty() { p { "Nothing was deployed that is asked for here." } }
             ol.history {
-                @for one in &deployed { li { (line(web, one)) } }
+                @for one in &page.deployed { li { (line(web, one)) } }
             }
             @if let Some(next) = next { p { a href=(address(wanted, "before", &next.to_string())) { "Older" } } }
         }
@@ -133,11 +136,18 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
 
 async fn asked(web: &Web, project: &Project, wanted: &Wanted) -> Result<Asked, Answer> {
     let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    if wanted.show == "settings" && (given(&wanted.outcome).is_some() || given(&wanted.build).is_some()) {
+        return Err(Answer::malformed("changes of settings have no outcome and no build; leave both out"));
+    }
     let environments = match given(&wanted.environment) {
         None => vec![],
         Some(name) => match web.app.environments_called(project, &name).await? {
             none if none.is_empty() => {
-                return Err(Answer(StatusCode::BAD_REQUEST, format!("there is no environment {name:?}")));
+                let known: Vec<&str> = project.environments.iter().map(|environment| &environment.name[..]).collect();
+                return Err(Answer::malformed(format!(
+                    "there is no environment {name:?}; there are: {}",
+                    known.join(", ")
+                )));
             }
             found => found,
         },
@@ -146,7 +156,8 @@ async fn asked(web: &Web, project: &Project, wanted: &Wanted) -> Result<Asked, A
         None => vec![],
         Some(word) => match states_called(&word) {
             none if none.is_empty() => {
-                return Err(Answer(StatusCode::BAD_REQUEST, format!("there is no outcome {word:?}")));
+                let known = State::ALL.map(State::as_str).join(", ");
+                return Err(Answer::malformed(format!("there is no outcome {word:?}; there are: {known}")));
             }
             found => found,
         },

@@ -33,7 +33,7 @@ pub async fn handle(State(web): State<Web>, Path(slug): Path<String>, Query(want
 }
 
 async fn shown(web: &Web, slug: &str, wanted: &Wanted) -> Result<Response, Answer> {
-    let Some((project, _)) = web.app.opened_project(slug, &wanted.key).await? else { return Ok(page::not_found()) };
+    let Some(project) = web.app.opened_project(slug, &wanted.key).await? else { return Ok(page::not_found()) };
     traced::about("project.id", project.id);
     let since = Some(wanted.since.trim()).filter(|since| !since.is_empty()).unwrap_or("84d");
     let heading = html! {
@@ -48,12 +48,16 @@ async fn shown(web: &Web, slug: &str, wanted: &Wanted) -> Result<Response, Answe
         }
         Err(answer) => return Err(answer),
     };
-    let weeks = web.app.insights(&project, after).await?;
+    // What is not drawn is not read either.
+    let drawn = web.app.before_week_of(&format!("{}w", WEEKS - 1)).await?;
+    let _turn = web.room.work().await?;
+    let weeks = web.app.insights(&project, after.max(drawn)).await?;
     let (now, of_each) = (web.app.store.clock().now(), weeks.chunk_by(|a, b| a.of == b.of));
     let body = html! {
         main.plain {
             (heading)
             @if weeks.is_empty() { p { "Nothing has ended in this time." } }
+            @if after < drawn { p.facts { "These are the last " (WEEKS) " weeks; coolops insights tells of all." } }
             @for weeks in of_each { (environment(weeks, now)) }
             p.facts { "A deployment belongs to the week in which it ended; what was cancelled or refused is left out. Times are medians: from the announcement of a build to the end of its first deployment there that went well; from start to end; from a failure to the next success there." }
         }
@@ -62,27 +66,25 @@ async fn shown(web: &Web, slug: &str, wanted: &Wanted) -> Result<Response, Answe
 }
 
 fn environment(weeks: &[Week], now: DateTime<Utc>) -> Markup {
-    let shown = &weeks[weeks.len().saturating_sub(WEEKS)..];
     let time = |seconds: Option<i64>| seconds.map_or_else(none, duration);
     let share = |week: &Week| week.failure_rate().unwrap_or_default() / 100.0;
     let percent = |rate: Option<f64>| rate.map_or_else(none, |rate| format!("{rate:.0} %"));
     let name = &weeks[0].environment;
     html! {
         h2 { (name) }
-        @if shown.len() < weeks.len() { p.facts { "The last " (WEEKS) " of " (weeks.len()) " weeks; coolops insights tells all." } }
         div.charts {
-            (chart(name, "Deployments a day", shown, &|week| Bar {
+            (chart(name, "Deployments a day", weeks, &|week| Bar {
                 good: week.a_day(now) * (1.0 - share(week)),
                 bad: week.a_day(now) * share(week),
                 said: format!("{:.1} a day: {} succeeded, {} failed", week.a_day(now), week.succeeded, week.failed),
             }, &|most| format!("{most:.1}")))
-            (chart(name, "Failed", shown, &|week| Bar {
+            (chart(name, "Failed", weeks, &|week| Bar {
                 good: 0.0,
                 bad: week.failure_rate().unwrap_or_default(),
                 said: percent(week.failure_rate()),
             }, &|most| format!("{most:.0} %")))
             @for (title, of) in TIMES {
-                (chart(name, title, shown, &|week| Bar {
+                (chart(name, title, weeks, &|week| Bar {
                     good: of(week).unwrap_or_default() as f64,
                     bad: 0.0,
                     said: time(of(week)),
@@ -93,7 +95,7 @@ fn environment(weeks: &[Week], now: DateTime<Utc>) -> Markup {
             table {
                 thead { tr { @for heading in ["Week of", "Deployed", "A day", "Failed", "From build", "Took", "Next good after"] { th scope="col" { (heading) } } } }
                 tbody {
-                    @for week in shown.iter().rev() {
+                    @for week in weeks.iter().rev() {
                         tr {
                             th scope="row" { (week.week) }
                             td { (week.deployments()) }

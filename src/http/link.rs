@@ -31,7 +31,9 @@ pub(super) async fn open(web: &Parts, id: &str, key: &str) -> Result<Option<Time
 pub(super) async fn opened(web: &Parts, id: &str, key: &str) -> Result<Option<(Timed, Links)>, Answer> {
     let Ok(id) = id.parse::<DeploymentId>() else { return Ok(None) };
     traced::about("deployment.id", id);
-    let Some(timed) = web.app.unproven().deployments().timed(id).await? else { return Ok(None) };
+    let store = web.app.unproven();
+    let found = store.deployments().timed(id).await?;
+    let Some(timed) = store.directory().unless_lost(found).await? else { return Ok(None) };
     let allowed = web.app.opened(Opens::Deployment, id.0, timed.deployment.of.build_id, key).await?;
     Ok(allowed.map(|links| (timed, links)))
 }

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::deployment_page::sentence;
@@ -11,8 +12,8 @@ use super::link::Key;
 use super::page;
 use super::parameters::{Path, Query};
 use super::{Web, traced};
-use crate::domain::deployment::duration;
-use crate::keys::Links;
+use crate::domain::deployment::{Deployment, duration};
+use crate::domain::ids::BuildId;
 use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
 use crate::projections::words::{Words, locked_with};
@@ -27,11 +28,17 @@ pub async fn handle(State(web): State<Web>, Path(slug): Path<String>, Query(key)
 }
 
 async fn shown(web: &Web, slug: &str, key: &Key) -> Result<Response, Answer> {
-    let Some((project, standings)) = web.app.opened_project(slug, key.value()).await? else {
-        return Ok(page::not_found());
-    };
+    let Some(project) = web.app.opened_project(slug, key.value()).await? else { return Ok(page::not_found()) };
+    let standings = web.app.shown_standings(&project).await?;
     traced::about("project.id", project.id);
+    let shown = |s: &Standing| s.open.iter().chain(&s.failed).map(|d| d.deployment.of.build_id).collect::<Vec<_>>();
+    let builds: Vec<BuildId> = standings.iter().flat_map(shown).collect();
+    let linked = web.app.unproven().directory().linked(&builds).await?;
     let links = web.app.keys.links(&project.link_key);
+    // Links that were revoked open nothing.
+    let log_of = |d: &Deployment| {
+        Some(log_url("", links.as_ref().filter(|_| linked.contains(&d.of.build_id))?, d.of.deployment_id))
+    };
     let now = web.app.store.clock().now();
     let body = html! {
         main.plain #renewed {
@@ -39,14 +46,14 @@ async fn shown(web: &Web, slug: &str, key: &Key) -> Result<Response, Answer> {
             (choices_of(&project.slug, key.value(), "what is where"))
             @if project.archived { p.facts { "This project is archived: nothing is deployed any more." } }
             @if standings.is_empty() { p { "This project has no environment yet." } }
-            @for standing in &standings { (environment(standing, links.as_ref(), now)) }
+            @for standing in &standings { (environment(standing, &log_of, now)) }
         }
     };
     let newest = standings.iter().flat_map(|s| &s.open).map(|d| d.deployment.state()).next();
     Ok(page::framed(&format!("{}: what is where", project.name), newest, page::Script::Renewed, &body))
 }
 
-fn environment(s: &Standing, links: Option<&Links>, now: chrono::DateTime<chrono::Utc>) -> Markup {
+fn environment(s: &Standing, log_of: &dyn Fn(&Deployment) -> Option<String>, now: DateTime<Utc>) -> Markup {
     let line = |d: &Timed| {
         html! {
             strong { (d.deployment.build_name) }
@@ -56,7 +63,7 @@ fn environment(s: &Standing, links: Option<&Links>, now: chrono::DateTime<chrono
                 (d.deployment.requested_by.name()) " · " (page::time(d.since))
                 @if let Some(seconds) = d.ran(now) { " · " span.ran { (duration(seconds)) } }
             }
-            @if let Some(links) = links { a href=(log_url("", links, d.deployment.of.deployment_id)) { "See logs" } }
+            @if let Some(log) = log_of(&d.deployment) { a href=(log) { "See logs" } }
         }
     };
     html! {

@@ -4,7 +4,7 @@
 //! week in which it ended. Only what ran and ended counts: succeeded, failed, ran out of time; what was cancelled or refused
 //! tells nothing. Of times the median is told.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
@@ -17,7 +17,6 @@ use crate::domain::state::State;
 #[expect(missing_docs, reason = "plain words")]
 pub struct Sample {
     pub of: EnvironmentId,
-    pub environment: String,
     pub state: State,
     /// Its build had not gone well there before: what is deployed once more, or rolled back to, tells nothing of how long a
     /// change takes.
@@ -29,13 +28,22 @@ pub struct Sample {
     pub ended_at: DateTime<Utc>,
 }
 
+/// An environment as it is now.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// What it is called.
+    pub name: String,
+    /// It is deployed to.
+    pub is_open: bool,
+}
+
 /// A week of an environment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Week {
     /// The environment, whatever it was called then.
     #[serde(rename = "environment_id")]
     pub of: EnvironmentId,
-    /// What it was called when it was deployed to last.
+    /// What it is called now; of one that is gone it is said that it is archived.
     pub environment: String,
     /// Its Monday.
     pub week: NaiveDate,
@@ -93,16 +101,16 @@ fn median(mut all: Vec<i64>) -> Option<i64> {
 
 /// The weeks of each environment in their order, from the first in which something ended: to this one, or, of an environment
 /// that is not open any more, to the last one in which something ended.
-pub fn weeks(samples: &[Sample], open: &BTreeSet<EnvironmentId>, now: DateTime<Utc>) -> Vec<Week> {
+pub fn weeks(samples: &[Sample], environments: &BTreeMap<EnvironmentId, Named>, now: DateTime<Utc>) -> Vec<Week> {
     let is_good = |sample: &&Sample| sample.state == State::Succeeded;
     let is_bad = |sample: &Sample| matches!(sample.state, State::Failed | State::TimedOut);
     let mut counted: Vec<&Sample> = samples.iter().filter(|sample| is_good(sample) || is_bad(sample)).collect();
     counted.sort_by_key(|sample| sample.ended_at);
-    // The newest name counts.
-    let names: HashMap<EnvironmentId, &str> = counted.iter().map(|s| (s.of, s.environment.as_str())).collect();
-    let mut by_week: BTreeMap<(&str, EnvironmentId, NaiveDate), Vec<&Sample>> = BTreeMap::new();
+    let name = |of: EnvironmentId| environments.get(&of).map_or_else(|| of.to_string(), |named| named.name.clone());
+    let is_open = |of: EnvironmentId| environments.get(&of).is_some_and(|named| named.is_open);
+    let mut by_week: BTreeMap<(String, EnvironmentId, NaiveDate), Vec<&Sample>> = BTreeMap::new();
     for sample in &counted {
-        by_week.entry((names[&sample.of], sample.of, monday(sample.ended_at))).or_default().push(sample);
+        by_week.entry((name(sample.of), sample.of, monday(sample.ended_at))).or_default().push(sample);
     }
     let mut good_ends: HashMap<EnvironmentId, Vec<DateTime<Utc>>> = HashMap::new();
     for good in counted.iter().copied().filter(is_good) {
@@ -113,12 +121,12 @@ pub fn weeks(samples: &[Sample], open: &BTreeSet<EnvironmentId>, now: DateTime<U
         let next = ends.get(ends.partition_point(|end| *end <= bad.ended_at))?;
         Some((*next - bad.ended_at).num_seconds())
     };
-    let week = |((environment, of, week), all): ((&str, EnvironmentId, NaiveDate), Vec<&Sample>)| {
+    let week = |((environment, of, week), all): ((String, EnvironmentId, NaiveDate), Vec<&Sample>)| {
         let good: Vec<&Sample> = all.iter().copied().filter(is_good).collect();
         let ran = |sample: &&Sample| sample.started_at.map(|started| (sample.ended_at - started).num_seconds());
         Week {
             of,
-            environment: environment.to_owned(),
+            environment,
             week,
             succeeded: good.len(),
             failed: all.len() - good.len(),
@@ -134,12 +142,12 @@ pub fn weeks(samples: &[Sample], open: &BTreeSet<EnvironmentId>, now: DateTime<U
     for week in by_week.into_iter().map(week) {
         match weeks.last() {
             Some(last) if last.of == week.of => goes_on_to(week.week, &mut weeks),
-            Some(last) if open.contains(&last.of) => goes_on_to(next, &mut weeks),
+            Some(last) if is_open(last.of) => goes_on_to(next, &mut weeks),
             _ => {}
         }
         weeks.push(week);
     }
-    if weeks.last().is_some_and(|last| open.contains(&last.of)) {
+    if weeks.last().is_some_and(|last| is_open(last.of)) {
         goes_on_to(next, &mut weeks);
     }
     weeks
@@ -164,13 +172,21 @@ mod tests {
 
     fn sample(environment: &str, state: State, announced: i64, started: i64, ended: i64) -> Sample {
         let (announced_at, started_at, ended_at) = (at(announced), Some(at(started)), at(ended));
-        let of = EnvironmentId(uuid::Uuid::from_u128(environment.len() as u128));
-        Sample { of, environment: environment.into(), state, is_first: true, announced_at, started_at, ended_at }
+        Sample { of: id(environment), state, is_first: true, announced_at, started_at, ended_at }
+    }
+
+    fn id(environment: &str) -> EnvironmentId {
+        EnvironmentId(uuid::Uuid::from_u128(environment.len() as u128))
+    }
+
+    fn named(open: &[&str]) -> BTreeMap<EnvironmentId, Named> {
+        let named = |name: &str| (id(name), Named { name: name.to_owned(), is_open: open.contains(&name) });
+        ["Staging", "Production"].map(named).into()
     }
 
     /// Of environments that are gone.
     fn weeks(samples: &[Sample]) -> Vec<Week> {
-        super::weeks(samples, &BTreeSet::new(), at(0))
+        super::weeks(samples, &named(&[]), at(0))
     }
 
     #[test]
@@ -207,12 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn a_week_without_a_deployment_is_there_and_a_new_name_goes_on_with_the_old_one() {
+    fn a_week_without_a_deployment_is_there() {
         let day = 24 * 60;
-        let old = sample("Staging", State::Failed, 0, 10, 20);
-        let renamed = Sample { environment: "Preview".into(), ..sample("Staging", State::Succeeded, 0, 10, 22 * day) };
-        let told = weeks(&[old, renamed]);
-        assert!(told.iter().all(|week| week.environment == "Preview"), "{told:?}");
+        let told =
+            weeks(&[sample("Staging", State::Failed, 0, 10, 20), sample("Staging", State::Succeeded, 0, 10, 22 * day)]);
         assert_eq!(told.iter().map(Week::deployments).collect::<Vec<_>>(), [1, 0, 0, 1]);
         assert_eq!((told[1].failure_rate(), told[1].from_build), (None, None));
         assert_eq!(told[0].to_next_good, Some((22 * day - 20) * 60));
@@ -223,14 +237,13 @@ mod tests {
         let day = 24 * 60;
         let samples =
             [sample("Production", State::Succeeded, 0, 10, 20), sample("Staging", State::Succeeded, 0, 10, 8 * day)];
-        let told = |open: &[usize], now: i64| {
-            let open = open.iter().map(|n| samples[*n].of).collect();
-            let told = super::weeks(&samples, &open, at(now));
+        let told = |open: &[&str], now: i64| {
+            let told = super::weeks(&samples, &named(open), at(now));
             told.iter().map(|week| (week.environment.len(), week.deployments())).collect::<Vec<_>>()
         };
         assert_eq!(told(&[], 20 * day), [(10, 1), (7, 1)]);
-        assert_eq!(told(&[0], 20 * day), [(10, 1), (10, 0), (10, 0), (7, 1)]);
-        assert_eq!(told(&[0, 1], 20 * day), [(10, 1), (10, 0), (10, 0), (7, 1), (7, 0)]);
-        assert_eq!(told(&[0, 1], 0), [(10, 1), (7, 1)], "by a clock that was put back");
+        assert_eq!(told(&["Production"], 20 * day), [(10, 1), (10, 0), (10, 0), (7, 1)]);
+        assert_eq!(told(&["Production", "Staging"], 20 * day), [(10, 1), (10, 0), (10, 0), (7, 1), (7, 0)]);
+        assert_eq!(told(&["Production", "Staging"], 0), [(10, 1), (7, 1)], "by a clock that was put back");
     }
 }

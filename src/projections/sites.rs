@@ -34,6 +34,13 @@ fn site(repository: &str) -> Option<Site> {
     }
 }
 
+/// The address of what comes with a build in the place of another; of one that is older, of what leaves with that: sites tell
+/// what a commit has that another has not, which is nothing the other way round.
+pub fn changes_by(is_older: bool, from: Option<&Source>, to: Option<&Source>) -> Option<String> {
+    let (from, to) = if is_older { (to?, from?) } else { (from?, to?) };
+    changes(from, to)
+}
+
 /// The address of a comparison, where both are commits of one repository on a site that is known.
 pub fn changes(from: &Source, to: &Source) -> Option<String> {
     let (repository, there) = (to.repository.as_ref()?, from.repository.as_ref()?);

@@ -193,20 +193,21 @@ impl Deployments<'_> {
         }))
     }
 
-    /// The deployments of the same environment that were pressed before and after this one, and the last one before it
-    /// that went well.
+    /// The deployments of the same environment that were pressed before and after this one, and the last one that had gone well
+    /// there when it ended, or has by now: a lock lets later presses overtake.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn around(self, of: &DeploymentOf) -> Result<Around, sqlx::Error> {
         let row = sqlx::query!(
-            r#"with this as (select environment_id as environment, requested as at from deployment where id = $1)
+            r#"with this as (select environment_id as environment, requested as at, case when is_open then 9223372036854775807 else since end as until
+                               from deployment where id = $1)
                select (select d.doc from deployment d, this where d.environment_id = this.environment and d.requested < this.at
                         order by d.requested desc limit 1) as "before: Json<Deployment>",
                       (select d.doc from deployment d, this where d.environment_id = this.environment and d.requested > this.at
                         order by d.requested limit 1) as "after: Json<Deployment>",
-                      (select d.doc from deployment d, this where d.environment_id = this.environment and d.requested < this.at
-                          and d.state = 'succeeded' order by d.requested desc limit 1) as "good: Json<Deployment>""#,
+                      (select d.doc from deployment d, this where d.environment_id = this.environment and not d.is_open and d.since < this.until
+                          and d.state = 'succeeded' order by d.since desc limit 1) as "good: Json<Deployment>""#,
             of.deployment_id.0
         )
         .fetch_one(&self.0.pool)

@@ -1,8 +1,12 @@
 //! Projects, tokens and builds as commands read them.
 
+use std::collections::HashSet;
+
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::Store;
+use super::log::ReadError;
 use crate::domain::ids::*;
 use crate::domain::project::Project;
 
@@ -34,10 +38,6 @@ pub struct Announced {
     pub at: chrono::DateTime<chrono::Utc>,
 }
 
-/// What is said where there is nothing to find anything by.
-pub const ROWS_LOST: &str =
-    "the rows that are made of the log are lost, so nothing can be found in it; make them anew: coolops replay";
-
 /// Projects, tokens and builds, as rows to find and list them by.
 #[derive(Clone, Copy)]
 pub struct Directory<'a>(pub(super) &'a Store);
@@ -61,16 +61,29 @@ impl Directory<'_> {
         Ok(row.map(|r| Seen { position: r.position, value: r.doc.0 }))
     }
 
-    /// What was found by a row, for whoever asks; where there is none, it is an error that there are none at all: nobody is told
-    /// then that something is unknown.
+    /// Passes on what was found by a row. Where nothing was found because all rows are lost, nobody is told that it is unknown.
     ///
     /// # Errors
-    /// That, or when the database does not answer.
-    pub async fn unless_lost<T>(self, found: Option<T>) -> Result<Option<T>, sqlx::Error> {
+    /// [`ReadError::RowsLost`], or when the database does not answer.
+    pub async fn unless_lost<T>(self, found: Option<T>) -> Result<Option<T>, ReadError> {
         match found.is_none() && self.rows_are_lost().await? {
-            true => Err(sqlx::Error::Protocol(ROWS_LOST.to_owned())),
+            true => Err(ReadError::RowsLost),
             false => Ok(found),
         }
+    }
+
+    /// Those of some builds whose links open what they are of: they were not revoked since.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn linked(self, builds: &[BuildId]) -> Result<HashSet<BuildId>, sqlx::Error> {
+        let builds: Vec<Uuid> = builds.iter().map(|build| build.0).collect();
+        let linked = sqlx::query_scalar!(
+            "select a.stream_id from event a join build b on b.id = a.stream_id join project p on p.id = b.project_id
+              where a.stream_id = any($1) and a.stream_version = 1 and a.payload->>'link_key' = p.doc->>'link_key'",
+            &builds
+        );
+        Ok(linked.fetch_all(&self.0.pool).await?.into_iter().map(BuildId).collect())
     }
 
     /// Whether the rows are lost that are made of the log, all of them: then there is nothing to find anything by.
@@ -110,8 +123,8 @@ impl Directory<'_> {
     /// The open projects whose builds come to a channel, by slug.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn projects_of_channel(self, channel: &str) -> Result<Vec<Project>, sqlx::Error> {
+    /// [`ReadError::RowsLost`], or when the database does not answer.
+    pub async fn projects_of_channel(self, channel: &str) -> Result<Vec<Project>, ReadError> {
         let docs = sqlx::query_scalar!(
             r#"select doc as "doc: Json<serde_json::Value>" from project where doc->>'channel' = $1 order by slug"#,
             channel
@@ -165,8 +178,8 @@ impl Directory<'_> {
     /// The project that a token with this digest belongs to, and the token, unless it is unknown or revoked.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn token(self, digest: &[u8]) -> Result<Option<(ProjectId, TokenId)>, sqlx::Error> {
+    /// [`ReadError::RowsLost`], or when the database does not answer.
+    pub async fn token(self, digest: &[u8]) -> Result<Option<(ProjectId, TokenId)>, ReadError> {
         let row = sqlx::query!("select project_id, token_id from token where digest = $1 and not revoked", digest)
             .fetch_optional(&self.0.pool)
             .await?;

@@ -15,6 +15,7 @@ use super::private::Opener;
 use crate::domain::deployment::State;
 use crate::domain::event::{Actor, Event};
 use crate::domain::ids::*;
+use crate::domain::somebody::is_former;
 use crate::projections::insights::Sample;
 use crate::projections::timed::Timed;
 use crate::proof::chain::{self, Header};
@@ -38,6 +39,17 @@ pub struct Asked {
     pub states: Vec<State>,
 }
 
+/// A page of deployments, newest press first.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Those that can be told.
+    pub deployed: Vec<Deployed>,
+    /// Those whose rows can't be read.
+    pub untold: Vec<DeploymentId>,
+    /// The position before which it goes on, if it does.
+    pub next: Option<i64>,
+}
+
 /// A deployment of the history.
 #[derive(Debug, Clone)]
 pub struct Deployed {
@@ -47,6 +59,8 @@ pub struct Deployed {
     pub project: String,
     /// Id of the key that its build's links are made with; none when they were revoked.
     pub link_key: Option<String>,
+    /// It brought back a build that was announced before the one that ran there.
+    pub is_back: bool,
     /// The deployment and its times.
     pub timed: Timed,
 }
@@ -155,7 +169,8 @@ impl Store {
 
 /// Whether a text may be somebody's id in Slack.
 fn is_an_id(user: &str) -> bool {
-    user.len() >= 9 && user.starts_with(['U', 'W', 'u', 'w']) && user.bytes().all(|b| b.is_ascii_alphanumeric())
+    let is_slacks = user.starts_with(['U', 'W', 'u', 'w']) && user.bytes().all(|b| b.is_ascii_alphanumeric());
+    user.len() >= 9 && (is_slacks || is_former(user))
 }
 
 /// The ids of a page of deployments, by what else is asked beside what is always asked.
@@ -188,17 +203,12 @@ macro_rules! page {
 }
 
 impl History<'_> {
-    /// Deployments, newest press first: at most `limit` pressed before a position; and the position before which it goes on, if it
-    /// does, whatever was pressed meanwhile. One whose row can't be read is left out.
+    /// Deployments, newest press first: at most `limit` pressed before a position. Where it goes on stays the same, whatever is
+    /// pressed meanwhile.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn deployments(
-        self,
-        asked: &Asked,
-        before: Option<i64>,
-        limit: i64,
-    ) -> Result<(Vec<Deployed>, Option<i64>), sqlx::Error> {
+    pub async fn deployments(self, asked: &Asked, before: Option<i64>, limit: i64) -> Result<Page, sqlx::Error> {
         let more = limit.saturating_add(1);
         // Each kind of question has a statement of its own, and so a plan with the index that it needs.
         let user = asked.user.as_deref().map(|user| user.trim_start_matches('@'));
@@ -215,7 +225,10 @@ impl History<'_> {
         let next = found.last().filter(|_| is_more).map(|last| last.1);
         let ids: Vec<Uuid> = found.into_iter().map(|(id, _)| id).collect();
         let rows = sqlx::query!(
-            r#"select d.requested as position, p.slug, d.doc as "doc: Json<Value>", r.recorded_at as requested_at, l.recorded_at as since,
+            r#"select d.id, d.requested as position, p.slug, d.doc as "doc: Json<Value>",
+                      coalesce((select ran.position > b.position from build b join build ran on ran.project_id = b.project_id and ran.name = d.doc->'prepared'->>'replaces'
+                                 where b.id = d.build_id), false) as "is_back!",
+                      r.recorded_at as requested_at, l.recorded_at as since,
                       (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
                       (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at,
                       (select a.payload->>'link_key' from event a where a.stream_id = d.build_id and a.stream_version = 1) as link_key,
@@ -227,22 +240,23 @@ impl History<'_> {
         )
         .fetch_all(&self.0.pool)
         .await?;
-        let deployed = rows.into_iter().filter_map(|r| {
-            Some(Deployed {
+        let mut page = Page { next, ..Page::default() };
+        for r in rows {
+            let Some(deployment) = readable(r.doc) else {
+                page.untold.push(DeploymentId(r.id));
+                continue;
+            };
+            let (requested_at, started_at, lost_at, since) = (r.requested_at, r.started_at, r.lost_at, r.since);
+            page.deployed.push(Deployed {
                 position: r.position,
                 project: r.slug,
                 // Links that were revoked open nothing.
                 link_key: r.link_key.filter(|key| Some(key) == r.project_link_key.as_ref()),
-                timed: Timed {
-                    deployment: readable(r.doc)?,
-                    requested_at: r.requested_at,
-                    started_at: r.started_at,
-                    lost_at: r.lost_at,
-                    since: r.since,
-                },
-            })
-        });
-        Ok((deployed.collect(), next))
+                is_back: r.is_back,
+                timed: Timed { deployment, requested_at, started_at, lost_at, since },
+            });
+        }
+        Ok(page)
     }
 
     /// What ended in a project after a position, for its measures.
@@ -251,7 +265,7 @@ impl History<'_> {
     /// When the database does not answer.
     pub async fn samples(self, project: ProjectId, after: i64) -> Result<Vec<Sample>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select d.environment_id, d.doc->>'environment_name' as "environment!", d.state, a.recorded_at as announced_at,
+            r#"select d.environment_id, d.state, a.recorded_at as announced_at,
                       not exists (select from deployment f where f.build_id = d.build_id and f.environment_id = d.environment_id and f.state = 'succeeded' and f.since < d.since) as "is_first!",
                       coalesce((select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_lost'), l.recorded_at) as "ended_at!",
                       (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at
@@ -265,15 +279,7 @@ impl History<'_> {
             let state = State::ALL.into_iter().find(|state| state.as_str() == r.state)?;
             let (announced_at, started_at, ended_at) = (r.announced_at, r.started_at, r.ended_at);
             let of = EnvironmentId(r.environment_id);
-            Some(Sample {
-                of,
-                environment: r.environment,
-                state,
-                is_first: r.is_first,
-                announced_at,
-                started_at,
-                ended_at,
-            })
+            Some(Sample { of, state, is_first: r.is_first, announced_at, started_at, ended_at })
         });
         Ok(rows.collect())
     }
@@ -408,7 +414,7 @@ impl History<'_> {
                      select position, event_id, stream_id from event where correlation_id = $1 and position >= $3
                      union
                      select f.position, f.event_id, f.stream_id from following c join event f on f.causation_id = c.event_id and f.stream_id <> c.stream_id
-                        and f.type in ('deployment_promoted', 'deployment_moved_up', 'deployment_locked_out', 'deployment_stopped', 'environment_locked'))
+                        and f.type in ('deployment_promoted', 'deployment_moved_up', 'deployment_locked_out', 'deployment_stop_requested', 'deployment_stopped', 'environment_locked'))
                    select position from following) p join event e using (position) order by e.position limit $2",
             correlation,
             limit,

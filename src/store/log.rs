@@ -10,12 +10,19 @@ use crate::domain::deployment_events::DeploymentOf;
 use crate::domain::event::{Actor, Event, Recorded, UnreadableEvent};
 use crate::domain::ids::{BuildId, DeploymentId, EventId};
 
+/// What is said where there is nothing to find anything by.
+pub const ROWS_LOST: &str =
+    "the rows that are made of the log are lost, so nothing can be found in it; make them anew: coolops replay";
+
 /// Why events could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The database.
     #[error("the database does not answer")]
     Database(#[from] sqlx::Error),
+    /// The rows by which anything is found are lost, all of them, and the log is not.
+    #[error("{ROWS_LOST}")]
+    RowsLost,
     /// An event of a newer program, or a damaged one: reading stops there.
     #[error("event {position}")]
     Unreadable {
@@ -60,7 +67,7 @@ pub struct Unread {
 impl ReadError {
     /// Whether something else than this can still be read.
     pub fn is_of_one_thing(&self) -> bool {
-        !matches!(self, Self::Database(_))
+        !matches!(self, Self::Database(_) | Self::RowsLost)
     }
 
     /// Where an event stands that no version of this program wrote: of a type that is known, and not as that type is.
@@ -73,6 +80,7 @@ impl ReadError {
             Self::Unreadable { why: UnreadableEvent::Unknown { .. }, .. }
             | Self::Actor { why: UnreadableActor::Unknown { .. }, .. }
             | Self::Locked { .. }
+            | Self::RowsLost
             | Self::Database(_) => None,
         }
     }

@@ -339,6 +339,63 @@ fn a_log_is_compared_with_that_of_the_last_good_one() {
             compared.contains("The first difference is in line 2.") && compared.contains("<mark>sick</mark>"),
             "{compared}"
         );
+        // Lines that were drawn over keep their numbers.
+        s.ci_announces(build("master-3")).await;
+        s.runner.will_print(&["pulled in 3 s", "10 %\r", "\x1b[1A20 %", "broken"], 1);
+        s.presses("ana", "master-3", "Staging").await;
+        let (_, compared) = s.get(&s.log_path().replace("?key=", "/compare?key=")).await;
+        let marked = compared.split("class=\"l differs\"").nth(2).unwrap();
+        let number = marked.split("#L").nth(1).unwrap().split('"').next().unwrap();
+        assert!(compared.contains(&format!("The first difference is in line {number}.")), "{compared}");
+        // What was erased is not called the same.
+        let path = s.log_path().replace("?key=", "/compare?key=");
+        let id = s.database.text("select id::text from deployment where state = 'succeeded'").await;
+        let erased = s.coolops(&["deployment", "erase-output", &id, "--reason", "it printed a password"]);
+        assert_eq!(erased.0, 0, "{erased:?}");
+        s.settle().await;
+        let (_, compared) = s.get(&path).await;
+        assert!(
+            compared.contains("Nothing can be compared. Of master-1: ") && compared.contains("it printed a password"),
+            "{compared}"
+        );
+    });
+}
+
+#[test]
+fn the_last_good_one_is_the_one_that_went_well_last_and_what_was_revoked_is_not_linked() {
+    story(async |s| {
+        for name in ["master-1", "master-2", "master-3"] {
+            s.ci_announces(build(name)).await;
+        }
+        s.presses("ana", "master-1", "Staging").await;
+        s.writes("ana", "lock api Staging").await;
+        s.presses("ben", "master-2", "Staging").await;
+        s.runner.will_print(&["three"], 0);
+        s.presses("ana", "master-3", "Staging").await;
+        s.runner.will_print(&["two"], 1);
+        s.writes("ana", "unlock api Staging").await;
+        s.settle().await;
+        let failed = s.database.text("select id::text from deployment where state = 'failed'").await;
+        let path = s.log_path_of(&failed).await;
+        let (_, page) = s.get(&path).await;
+        assert!(page.contains("← master-1"), "{page}");
+        let (_, compared) = s.get(&path.replace("?key=", "/compare?key=")).await;
+        assert!(
+            compared.contains("three") && compared.contains("master-3") && !compared.contains("master-1"),
+            "{compared}"
+        );
+        // Where the links of what was before were revoked nothing leads there.
+        assert_eq!(s.coolops(&["project", "links", "revoke", "api"]).0, 0);
+        s.ci_announces(build("master-4")).await;
+        s.runner.will_print(&["four"], 1);
+        s.presses("ana", "master-4", "Staging").await;
+        let path = s.log_path();
+        let (_, page) = s.get(&path).await;
+        assert!(page.contains("master-4") && !page.contains("← "), "{page}");
+        let (_, compared) = s.get(&path.replace("?key=", "/compare?key=")).await;
+        assert!(compared.contains("the links to its log were revoked") && !compared.contains("three"), "{compared}");
+        let (_, project) = s.get(&s.project_path("").await.replace("/projects/api/?", "/projects/api?")).await;
+        assert_eq!(project.matches("See logs").count(), 1, "{project}");
     });
 }
 

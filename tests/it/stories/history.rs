@@ -198,6 +198,8 @@ fn what_led_to_an_event_and_what_followed_is_told_as_a_tree() {
         let shown = printed(s, &["audit", "show", &last.to_string()]);
         assert!(!shown.contains("set A=") && shown.contains("made the environment Staging"), "{shown}");
         assert!(!shown.contains('\u{9b}') && shown.contains("\\u009b31m"), "{shown}");
+        let shown = printed(s, &["audit", "show", &(last - 1).to_string()]);
+        assert!(shown.contains("set A=") && !shown.contains("What followed"), "{shown}");
         for (unknown, says) in [("999999", "there is no event, deployment or build 999999"), ("", "there is no event")]
         {
             let (code, _, said) = s.coolops(&["audit", "show", unknown]);
@@ -314,6 +316,20 @@ fn measures_of_delivery_are_told_and_drawn_and_are_the_same_after_a_replay() {
         s.database.execute("delete from deployment").await;
         s.app.rebuild().await.unwrap();
         assert_eq!(printed(s, &["insights", "--project", "api"]), told);
+        // A row that nobody can read hides nothing there, and of a list it is told.
+        let any = s.database.text("select id::text from deployment limit 1").await;
+        s.database.execute(&format!("update deployment set doc = '{{}}' where id = '{any}'")).await;
+        assert_eq!(printed(s, &["insights", "--project", "api"]), told);
+        let (code, _, said) = s.coolops(&["history"]);
+        assert!(code == 1 && said.contains(&format!("deployment {any} is left out")), "{said}");
+        let (_, list) = s.get(&format!("{}&format=json", s.project_path("history").await)).await;
+        let list: Value = serde_json::from_str(&list).unwrap();
+        assert_eq!(
+            (list["deployments"].as_array().unwrap().len(), &list["untold"]),
+            (2, &serde_json::json!([any])),
+            "{list}"
+        );
+        s.app.rebuild().await.unwrap();
         let path = s.project_path("insights").await;
         let (code, html) = s.get(&path).await;
         assert_eq!(code, StatusCode::OK);
@@ -323,12 +339,29 @@ fn measures_of_delivery_are_told_and_drawn_and_are_the_same_after_a_replay() {
         );
         assert!(html.contains("Deployments a day"), "{html}");
         assert_eq!(s.get(&format!("{path}&since=yesterday")).await.0, StatusCode::BAD_REQUEST);
+        // A name is of what is called so now; of one that is gone, and of one that was made again, it is said.
+        let change = async |name: &str, change| s.app.change_environment(s.project(), name, change, &operator()).await;
+        change("Staging", EnvironmentChange::Rename("Preview".into())).await.unwrap();
+        change("Preview", EnvironmentChange::Archive).await.unwrap();
+        s.app.create_environment(s.project(), "Preview", None, &operator()).await.unwrap();
+        let named: Vec<Value> = insights().as_array().unwrap().iter().map(|w| w["environment"].clone()).collect();
+        assert_eq!(named, ["Preview (archived)"], "nothing was deployed to the new one");
+        change("Preview", EnvironmentChange::Archive).await.unwrap();
+        s.app.create_environment(s.project(), "Staging", None, &operator()).await.unwrap();
+        s.ci_announces(build("master-9")).await;
+        s.presses("ana", "master-9", "Staging").await;
+        s.container_ends("master-9", 0).await;
         // A week in which nothing ends is a week too, until the project is archived; what was stays told.
         s.database.set_clock(8 * 24 * 3600).await;
         let weeks = |told: &Value| told.as_array().unwrap().iter().filter(|w| w["environment"] == "Staging").count();
         assert!(weeks(&insights()) >= 2, "{}", insights());
         s.app.change_project(s.project(), ProjectChange::Archive, &operator()).await.unwrap();
         assert_eq!(weeks(&insights()), 1, "{}", insights());
+        // What is not drawn is not read.
+        s.database.set_clock(200 * 24 * 3600).await;
+        s.app.store.keep_clock().await.unwrap();
+        let (_, html) = s.get(&format!("{path}&since=1970-01-01T00:00Z")).await;
+        assert!(html.contains("These are the last 26 weeks; coolops insights tells of all."), "{html}");
         assert_eq!(s.get("/projects/api/insights?key=x").await.0, StatusCode::NOT_FOUND);
     });
 }
@@ -500,10 +533,14 @@ fn a_row_that_nobody_can_read_hides_no_other() {
         s.database
             .execute("update deployment set doc = '{}' where requested = (select max(requested) from deployment)")
             .await;
-        for list in [&["history"][..], &["deployment", "list"], &["status"]] {
+        for list in [&["deployment", "list"], &["status"][..]] {
             assert!(printed(s, list).contains("Staging"), "{list:?}");
         }
-        assert_eq!(s.get(&s.project_path("history").await).await.0, 200);
+        // Whoever reads it with a program learns that something is missing, and which.
+        let (code, told, said) = s.coolops(&["history"]);
+        assert!(code == 1 && told.contains("Staging") && said.contains("is left out"), "{told}{said}");
+        let (code, page) = s.get(&s.project_path("history").await).await;
+        assert!(code == 200 && page.contains("because their rows can't be read: 1"), "{page}");
     });
 }
 
@@ -524,7 +561,7 @@ fn a_row_that_nobody_can_read_does_not_end_the_history() {
         let older: Value = serde_json::from_str(&older).unwrap();
         assert_eq!((older["deployments"].as_array().unwrap().len(), &older["next"]), (2, &Value::Null));
         // All of it is there for whoever asks for all; where there is no more, nobody says so.
-        assert_eq!(lines(&printed(s, &["history", "--json", "--limit", "52"])).len(), 51);
+        assert_eq!(lines(&s.coolops(&["history", "--json", "--limit", "52"]).1).len(), 51);
         let (_, _, said) = s.coolops(&["history", "--limit", "52"]);
         assert!(!said.contains("There are more"), "{said}");
         let (_, _, said) = s.coolops(&["history", "--limit", "51"]);

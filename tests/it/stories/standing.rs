@@ -116,8 +116,16 @@ fn a_line_links_what_changed_since_what_ran_there_and_so_do_questions_about_olde
             s.writes("ana", text).await;
             let workspace = s.standin.workspace();
             let last = workspace.channels[0].messages.iter().rfind(|m| m.only_for.is_some()).unwrap();
-            assert!(last.text.contains(&link(&b, &a)), "{text}: {}", last.text);
+            // Of a way back it is what leaves: an older commit has nothing that a newer one has not.
+            assert!(last.text.contains(&link(&a, &b)), "{text}: {}", last.text);
         }
+        s.presses("ana", "master-1", "Staging").await;
+        let (_, json, _) = s.coolops(&["history", "--json"]);
+        let first = json.lines().next().unwrap_or_default();
+        assert!(
+            first.contains("\"build\":\"master-1\"") && first.contains(&format!("\"changes\":\"{address}\"")),
+            "{json}"
+        );
         // What can't be read is refused with what to do, and nothing is recorded.
         for (field, value, why) in [
             ("repository", "octo/hello", "the repository can't be read; give the address that it has in a browser"),
