@@ -176,9 +176,9 @@ impl App {
             append.row(rows::of_project(project.value.clone()));
         }
         let line = Line { locks: after.locks(environment_id), ..line.clone() };
-        if let Some(next) = line.locked_anew(&[]) {
-            let next_id = following(&next, line.of(&next).version);
-            record_waiting(append, &line, (next_id, &next), &actor, Some(id));
+        for event in &line.locked_anew(&[]) {
+            let event_id = following(event, line.of(event).version);
+            record_waiting(append, &line, (event_id, event), &actor, Some(id));
         }
     }
 

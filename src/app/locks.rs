@@ -196,7 +196,7 @@ impl App {
         Ok(self.change_lock(target, how.by(), decide).await?.and_then(|changed| changed.before))
     }
 
-    /// What decides about something beside itself, from memory.
+    /// A project and what goes for everything, from memory: they may be old, which the append's guards notice.
     pub(super) async fn around(&self, project: Option<ProjectId>) -> Result<Surroundings, ReadError> {
         let project = match project {
             Some(id) => self.project(id).await?,
@@ -205,7 +205,7 @@ impl App {
         Ok(Surroundings { project, installation: self.installation().await? })
     }
 
-    /// What decides about something beside itself, read anew.
+    /// The same, folded from the log now.
     pub(super) async fn around_anew(&self, project: Option<ProjectId>) -> Result<Surroundings, ReadError> {
         let project = match project {
             Some(id) => self.project_anew(id).await?,
@@ -214,7 +214,8 @@ impl App {
         Ok(Surroundings { project, installation: self.installation_anew().await? })
     }
 
-    /// What is told of the locks of something, and where: none of what is not there.
+    /// Where messages about the locks of something are posted, and what it is called in them; `None` where it is not there any
+    /// more.
     ///
     /// # Errors
     /// When the database does not answer, or an event can't be read.
@@ -345,10 +346,12 @@ impl App {
         let locks = around.locks(environment);
         let line = self.store.deployments().line(environment, locks, None, None, false).await.map_err(unavailable)?;
         append.guard(environment.0, line.position);
-        let Some(next) = line.value.locked_anew(taken) else { return Ok(false) };
-        let next_id = following(&next, line.value.of(&next).version);
-        record_waiting(append, &line.value, (next_id, &next), actor, cause);
-        Ok(true)
+        let moved = line.value.locked_anew(taken);
+        for event in &moved {
+            let id = following(event, line.value.of(event).version);
+            record_waiting(append, &line.value, (id, event), actor, cause);
+        }
+        Ok(!moved.is_empty())
     }
 
     /// Whoever waits in an environment, and is not kept waiting by a lock any more, has their turn; or it is said what they
@@ -448,7 +451,7 @@ impl App {
     }
 }
 
-/// What is told of the locks of something, and where.
+/// Where messages about the locks of something are posted, and what it is called in them.
 pub struct Telling {
     /// What it is called, in a sentence.
     pub what: String,

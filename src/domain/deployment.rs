@@ -154,6 +154,11 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// It, as whoever waits right behind it says.
+    pub fn ahead(&self) -> Ahead {
+        Ahead { deployment_id: self.of.deployment_id, build_name: self.build_name.clone() }
+    }
+
     /// The deployment that an accepted press makes.
     pub fn requested(event: &DeploymentRequested) -> Self {
         Self {

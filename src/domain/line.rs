@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::build_events::Source;
 use super::deployment::*;
-use super::event::Event;
+use super::event::{DeploymentEvent, Event};
 use super::ids::*;
 use super::lock_events::{Lock, LockTaken};
 
@@ -60,36 +60,65 @@ impl Line {
         self.keeps(&deployment.requested_by).is_none()
     }
 
-    /// What follows when nobody but, perhaps, one that ends holds the environment: the first that may has its turn; where
-    /// a lock keeps the first one waiting, it says so.
+    /// The events that hand the environment on: the first deployment that no lock keeps waiting has its turn, and one that a
+    /// lock keeps waiting says so. None while another than `but`, which is ending, holds the environment.
     pub(super) fn next(&self, but: Option<DeploymentId>) -> Vec<Event> {
         self.next_when(but, &[])
     }
 
     /// What follows, as [`Line::next`] says, when somebody took locks away, which is told of who waited for them.
     fn next_when(&self, but: Option<DeploymentId>, taken: &[LockTaken]) -> Vec<Event> {
-        let waiting = || self.iter().filter(|d| Some(d.of.deployment_id) != but && d.state() == State::Queued);
+        let waiting = || self.waiting().filter(|d| Some(d.of.deployment_id) != but);
         let Some(first) = waiting().next() else { return vec![] };
         let turn = waiting().find(|d| self.lets(d));
         let promoted = turn.map(|d| DeploymentPromoted { of: d.of, lock_taken: taken_from_before(d, taken) }.into());
         promoted.into_iter().chain(self.kept_out_when(first, taken)).collect()
     }
 
+    /// Ends the waiting behind one that leaves the line, after `meanwhile`: who said so waits behind whom that one waited behind,
+    /// or else behind whoever has the environment now, or is the first that waits for it.
+    pub(super) fn moved_up(&self, gone: &Deployment, meanwhile: &[Event]) -> Vec<Event> {
+        let id = gone.of.deployment_id;
+        let promoted = meanwhile.iter().find(|e| matches!(e, Event::Deployment(DeploymentEvent::Promoted(_))));
+        let others = || self.iter().filter(|d| d.of.deployment_id != id);
+        let ahead = match &gone.stand {
+            Stand::Queued { behind } => Some(behind.clone()),
+            _ => promoted
+                .map(|event| self.of(event))
+                .or_else(|| others().find(|d| d.state().holds()))
+                .or_else(|| others().find(|d| d.state() == State::Queued))
+                .map(Deployment::ahead),
+        };
+        let Some(ahead) = ahead else { return vec![] };
+        let is_told = |d: &Deployment| meanwhile.iter().any(|event| event.address().stream == d.of.deployment_id.0);
+        let waits = |d: &&Deployment| {
+            matches!(&d.stand, Stand::Queued { behind } if behind.deployment_id == id)
+                && d.of.deployment_id != ahead.deployment_id
+                && !is_told(d)
+        };
+        let moved_up = |d: &Deployment| DeploymentMovedUp { of: d.of, behind: ahead.clone(), lock_taken: None }.into();
+        self.iter().filter(waits).map(moved_up).collect()
+    }
+
     pub(super) fn holder(&self) -> Option<&Deployment> {
         self.iter().find(|d| d.state().holds())
     }
 
-    /// What follows from another lock, or from none: the first waiting one has its turn, or says what it waits for. That
-    /// somebody took away the one that it waited for is told with it, where that is one of these.
-    pub fn locked_anew(&self, taken: &[LockTaken]) -> Option<Event> {
-        let Some(holder) = self.holder() else { return self.next_when(None, taken).into_iter().next() };
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Deployment> {
+        self.iter().filter(|d| d.state() == State::Queued)
+    }
+
+    /// What follows from another lock, or from none: the first that may has its turn, and the first waiting one says what it
+    /// waits for. That somebody took away the one that it waited for is told with it, where that is one of these.
+    pub fn locked_anew(&self, taken: &[LockTaken]) -> Vec<Event> {
+        let Some(holder) = self.holder() else { return self.next_when(None, taken) };
         // What waited for a lock waits for what runs.
-        let first = self.iter().find(|d| matches!(d.stand, Stand::Locked { .. }))?;
+        let Some(first) = self.iter().find(|d| matches!(d.stand, Stand::Locked { .. })) else { return vec![] };
         if !self.lets(first) {
-            return self.kept_out_when(first, taken);
+            return self.kept_out_when(first, taken).into_iter().collect();
         }
-        let behind = Ahead { deployment_id: holder.of.deployment_id, build_name: holder.build_name.clone() };
-        Some(DeploymentMovedUp { of: first.of, behind, lock_taken: taken_from_before(first, taken) }.into())
+        let lock_taken = taken_from_before(first, taken);
+        vec![DeploymentMovedUp { of: first.of, behind: holder.ahead(), lock_taken }.into()]
     }
 
     /// That a lock keeps one waiting, if one does and that is not what it says already.

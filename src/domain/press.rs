@@ -99,7 +99,7 @@ pub fn request(
         start_patience_minutes: project.start_patience_minutes,
         stop_grace_seconds: project.stop_grace_seconds,
         unchecked_image: project.unchecked_image,
-        behind: ahead.map(|d| Ahead { deployment_id: d.of.deployment_id, build_name: d.build_name.clone() }),
+        behind: ahead.map(Deployment::ahead),
         lock: kept_by.cloned().map(Box::new),
         source: build.source.clone(),
     })

@@ -129,24 +129,15 @@ impl Deployment {
             }
             // No worker has begun, and one that is about to finds this out when it records that.
             Stand::Ready { .. } if !may_run => self.then_next(stopped(reason), line),
-            Stand::Queued { .. } | Stand::Locked { .. } => {
-                let place = line.iter().position(|d| d.of.deployment_id == of.deployment_id).unwrap_or(line.len());
-                let (before, after) = (&line[..place], line.get(place + 1..).unwrap_or_default());
-                let next = after.iter().find(|d| d.state() == State::Queued);
-                let moved: Vec<Event> = match before.last() {
-                    // Of a line that a lock keeps waiting the next one says so, or has its turn.
-                    _ if line.holder().is_none() => line.next(Some(of.deployment_id)),
-                    None => next.and_then(|next| line.kept_out(next)).into_iter().collect(),
-                    Some(before) => next
-                        .into_iter()
-                        .map(|next| {
-                            let build_name = before.build_name.clone();
-                            let behind = Ahead { deployment_id: before.of.deployment_id, build_name };
-                            DeploymentMovedUp { of: next.of, behind, lock_taken: None }.into()
-                        })
-                        .collect(),
-                };
-                std::iter::once(stopped(reason)).chain(moved).collect()
+            Stand::Queued { .. } | Stand::Locked { .. } if line.holder().is_none() => {
+                self.then_next(stopped(reason), line)
+            }
+            Stand::Queued { .. } => self.then(stopped(reason), vec![], line),
+            // Another one says now that the lock keeps it waiting.
+            Stand::Locked { .. } => {
+                let next = line.waiting().find(|d| d.of.deployment_id != of.deployment_id);
+                let kept_out = next.and_then(|next| line.kept_out(next));
+                self.then(stopped(reason), kept_out.into_iter().collect(), line)
             }
             // A worker may be about to start it: it looks before it does, and ends it then.
             Stand::Ready { .. } | Stand::Pulling { .. } | Stand::Starting { .. } | Stand::Running => {
@@ -212,8 +203,15 @@ impl Deployment {
         Ok(self.then_next(DeploymentResolved { of: self.of, verdict, reason }.into(), line))
     }
 
+    /// It leaves the line, and the next one has its turn.
     fn then_next(&self, ended: Event, line: &Line) -> Vec<Event> {
-        std::iter::once(ended).chain(line.next(Some(self.of.deployment_id))).collect()
+        self.then(ended, line.next(Some(self.of.deployment_id)), line)
+    }
+
+    /// It leaves the line; then what follows, and what follows for those who waited behind it.
+    fn then(&self, ended: Event, follows: Vec<Event>, line: &Line) -> Vec<Event> {
+        let moved_up = line.moved_up(self, &follows);
+        std::iter::once(ended).chain(follows).chain(moved_up).collect()
     }
 }
 

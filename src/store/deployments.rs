@@ -95,6 +95,7 @@ impl Deployments<'_> {
                  (select * from open where state = 'queued' and coalesce((doc->'requested_by')->>'user', (doc->'requested_by')->>'login') = $4 and (doc->'requested_by')->>'team' is not distinct from $5 order by requested limit 1) union all
                  (select * from open where state = 'queued' and coalesce((doc->'requested_by')->>'user', (doc->'requested_by')->>'login') = $4 and (doc->'requested_by')->>'team' is not distinct from $5 order by requested desc limit 1) union all
                  (select * from open where requested < (select requested from deployment where id = $3) order by requested desc limit 1) union all
+                 (select * from open where state = 'queued' and doc->'stand'->'behind'->>'deployment_id' = $3::text) union all
                  (select * from open where state = 'queued' and requested > (select requested from deployment where id = $3) order by requested limit 1))
                select coalesce((select position from boundary where key = $1), 0) as "position!",
                       coalesce((select json_agg(doc order by requested) from (select distinct on (id) requested, doc from needed order by id) one), '[]')

@@ -9,6 +9,7 @@ use super::{CANARY, Chaos};
 use crate::story::invariants::{
     each_deployment_keeps_to_its_states_and_ends_once, environments_are_held_by_one_at_a_time, is_nowhere,
     locks_are_one_at_a_time_and_nobody_has_their_turn_under_anothers, positions_have_no_gaps,
+    who_waits_waits_behind_somebody,
 };
 use crate::story::read;
 
@@ -21,6 +22,7 @@ pub async fn hold(s: &Chaos<'_>) {
     let events: Vec<Recorded> =
         store.log().after(0, 1_000_000).await.unwrap().into_iter().map(Result::unwrap).collect();
     positions_have_no_gaps(&s.database).await;
+    who_waits_waits_behind_somebody(&s.database).await;
     history_is_as_written(s);
     each_deployment_keeps_to_its_states_and_ends_once(&events);
     environments_are_held_by_one_at_a_time(&events);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use coolops::app::App;
 use coolops::app::locks::Target;
+use coolops::domain::deployment::StopReason;
 use coolops::domain::lock::{Lock, Somebody, Unlocking};
 use coolops::domain::settings::EnvironmentChange;
 use coolops::store::jobs::Via;
@@ -394,5 +395,112 @@ fn the_button_under_a_changed_lock_takes_that_lock_away() {
         s.writes("ana", "lock staging because it takes longer").await;
         s.presses_in_place("(it takes longer)", "ben", "Unlock").await;
         s.comes_to_show("*Staging* is unlocked by ben; it was the lock of <@U0ANA00001> (it takes longer).").await;
+    });
+}
+
+/// What the line of a build says of Staging.
+fn says(s: &Story, build: &str) -> String {
+    let channel = s.channel();
+    let message = channel.split("# Api: ").find(|message| message.starts_with(&format!("{build}\n"))).unwrap();
+    message.lines().filter(|line| line.contains("→ *Staging*")).map(str::to_owned).collect::<Vec<_>>().join("\n")
+}
+
+async fn cancels(s: &Story, build: &str) {
+    let all = s.app.store.deployments().list(None, &[], 100).await.unwrap();
+    let id = all.iter().find(|d| d.deployment.build_name == build).unwrap().deployment.of.deployment_id;
+    let reason = StopReason::Operator { by: "test".to_owned(), reason: "no".to_owned() };
+    s.app.stop(id, &reason, &operator()).await.unwrap();
+    s.settle().await;
+}
+
+async fn four_builds_and_a_lock_of_ana(s: &Story) {
+    for n in 1..=4 {
+        s.ci_announces(build(&format!("m-{n}"))).await;
+    }
+    s.writes("ana", "lock api Staging").await;
+    s.runner.hold();
+}
+
+#[test]
+fn who_waited_behind_one_that_is_cancelled_waits_behind_the_one_before_it_under_a_lock_too() {
+    story(async |s| {
+        four_builds_and_a_lock_of_ana(s).await;
+        for (user, name) in [("ben", "m-1"), ("chi", "m-2"), ("ben", "m-3")] {
+            s.presses(user, name, "Staging").await;
+        }
+        assert!(says(s, "m-3").contains("*queued* behind *m-2*"), "{}", says(s, "m-3"));
+        cancels(s, "m-2").await;
+        assert!(says(s, "m-3").contains("*queued* behind *m-1*"), "{}", says(s, "m-3"));
+        s.writes("ana", "unlock api Staging").await;
+        assert!(says(s, "m-1").contains("*running*") && says(s, "m-3").contains("behind *m-1*"), "{}", s.channel());
+        s.container_ends("m-1", 0).await;
+        s.container_ends("m-3", 0).await;
+    });
+}
+
+#[test]
+fn who_waits_says_behind_whom_whatever_a_lock_let_through_before() {
+    story(async |s| {
+        four_builds_and_a_lock_of_ana(s).await;
+        for (user, name) in [("ben", "m-1"), ("ana", "m-2"), ("ana", "m-3")] {
+            s.presses(user, name, "Staging").await;
+        }
+        // Ben's waits for the lock, Ana's runs, and her next one is behind that. Without the lock all wait for hers.
+        s.writes("ana", "unlock api Staging").await;
+        assert!(says(s, "m-1").contains("behind *m-2*") && says(s, "m-3").contains("behind *m-2*"), "{}", s.channel());
+        s.container_ends("m-2", 0).await;
+        assert!(says(s, "m-1").contains("*running*"), "{}", s.channel());
+        assert!(says(s, "m-3").contains("*queued* behind *m-1*"), "{}", says(s, "m-3"));
+        s.container_ends("m-1", 0).await;
+        s.container_ends("m-3", 0).await;
+    });
+}
+
+#[test]
+fn who_waits_behind_the_last_of_the_locks_owner_waits_behind_the_first_one_when_that_has_ended() {
+    story(async |s| {
+        four_builds_and_a_lock_of_ana(s).await;
+        for (user, name) in [("ben", "m-1"), ("ana", "m-2"), ("ana", "m-3"), ("chi", "m-4")] {
+            s.presses(user, name, "Staging").await;
+        }
+        s.container_ends("m-2", 0).await;
+        s.container_ends("m-3", 0).await;
+        assert!(says(s, "m-1").contains("waits for the lock of"), "{}", s.channel());
+        assert!(says(s, "m-4").contains("*queued* behind *m-1*"), "{}", says(s, "m-4"));
+        s.writes("ana", "unlock api Staging").await;
+        s.container_ends("m-1", 0).await;
+        s.container_ends("m-4", 0).await;
+    });
+}
+
+#[test]
+fn who_waited_behind_one_that_a_lock_kept_waits_behind_what_runs_when_that_one_is_cancelled() {
+    story(async |s| {
+        four_builds_and_a_lock_of_ana(s).await;
+        for (user, name) in [("ben", "m-1"), ("chi", "m-2"), ("ana", "m-3")] {
+            s.presses(user, name, "Staging").await;
+        }
+        s.writes("ana", "unlock api Staging").await;
+        cancels(s, "m-1").await;
+        assert!(says(s, "m-2").contains("*queued* behind *m-3*"), "{}", says(s, "m-2"));
+        s.container_ends("m-3", 0).await;
+        s.container_ends("m-2", 0).await;
+    });
+}
+
+#[test]
+fn whoever_another_lock_keeps_waiting_says_so_although_somebody_else_has_their_turn() {
+    story(async |s| {
+        four_builds_and_a_lock_of_ana(s).await;
+        s.writes("ben", "lock all of api because freeze").await;
+        s.presses("chi", "m-1", "Staging").await;
+        s.presses("ben", "m-2", "Staging").await;
+        s.writes("ana", "unlock api Staging").await;
+        assert!(says(s, "m-2").contains("*running*"), "{}", s.channel());
+        let waits = "waits for the lock of <@U0BEN00001> on the whole project (freeze)";
+        assert!(says(s, "m-1").contains(waits), "{}", says(s, "m-1"));
+        s.container_ends("m-2", 0).await;
+        s.writes("ben", "unlock all of api").await;
+        s.container_ends("m-1", 0).await;
     });
 }

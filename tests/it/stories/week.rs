@@ -28,6 +28,7 @@ use crate::story::dice::{Again, Dice, number};
 use crate::story::invariants::{
     each_deployment_keeps_to_its_states_and_ends_once, environments_are_held_by_one_at_a_time, is_nowhere,
     locks_are_one_at_a_time_and_nobody_has_their_turn_under_anothers, positions_have_no_gaps,
+    who_waits_waits_behind_somebody,
 };
 use crate::story::process::{self, Process};
 use crate::story::{
@@ -348,6 +349,7 @@ impl<'a> Week<'a> {
     /// Whatever is under way.
     async fn what_must_always_hold_holds(&self) {
         positions_have_no_gaps(&self.s.database).await;
+        who_waits_waits_behind_somebody(&self.s.database).await;
         let events = self.log().await;
         each_deployment_keeps_to_its_states_and_ends_once(&events);
         environments_are_held_by_one_at_a_time(&events);

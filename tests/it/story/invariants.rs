@@ -38,7 +38,7 @@ pub fn each_deployment_keeps_to_its_states_and_ends_once(events: &[Recorded]) {
                 before.state() == after.state()
             }
             (State::Queued, State::Queued | State::Ready | State::Cancelled)
-            | (State::Ready, State::Pulling | State::Starting | State::Refused)
+            | (State::Ready, State::Pulling | State::Starting | State::Refused | State::Cancelled)
             | (State::Pulling, State::Refused)
             | (State::Pulling, State::Starting | State::Cancelling | State::Failed | State::Unknown)
             | (State::Starting, State::Running)
@@ -54,6 +54,14 @@ pub fn each_deployment_keeps_to_its_states_and_ends_once(events: &[Recorded]) {
         assert!(allowed);
         all.insert(after.of.deployment_id, after);
     }
+}
+
+/// Whom a line says that it waits behind is there, and does not wait behind it.
+pub async fn who_waits_waits_behind_somebody(database: &Database) {
+    let wrong = "select count(*) from deployment d where d.is_open and d.doc->'stand'->>'is' = 'queued' and not exists (
+                   select from deployment ahead where ahead.id::text = d.doc->'stand'->'behind'->>'deployment_id' and ahead.is_open
+                      and ahead.environment_id = d.environment_id and ahead.id <> d.id)";
+    assert_eq!(database.count(wrong).await, 0, "somebody waits behind what is not there any more");
 }
 
 /// I5.

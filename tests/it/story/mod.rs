@@ -618,6 +618,7 @@ impl Story {
         self.every_message_is_what_the_log_says().await;
         self.every_event_fits_the_contract().await;
         self.every_event_says_what_it_follows_from().await;
+        invariants::who_waits_waits_behind_somebody(&self.database).await;
         assert_eq!(self.app.store.jobs().missing().await.unwrap(), [], "work is owed that no job stands for");
         let rebuilt = self.app.rebuild().await.unwrap();
         for table in &rebuilt.tables {
