@@ -249,7 +249,7 @@ async fn longest_append_beside_a_replay(service: &Service, (name, change): (&'st
     let (mut longest, mut refused, mut n) = (0.0_f64, 0, seed << 40);
     let failed = loop {
         let began = Instant::now();
-        refused += usize::from(store.append(seeded::registered(n)).await.is_err());
+        refused += usize::from(store.append(seeded::registered_with_row(n)).await.is_err());
         longest = longest.max(began.elapsed().as_secs_f64());
         n += 1;
         // A replay gives way to whoever records all the time: it would take minutes.

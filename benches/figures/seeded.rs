@@ -101,10 +101,16 @@ pub fn story_in(n: u128, project_id: ProjectId, environments: &[Uuid]) -> Vec<Ev
     events
 }
 
-/// An append of one build, with its row, as the program has it.
+/// An append of one build.
 pub fn registered(n: u128) -> Append {
-    let (mut append, event) = (Append::default(), story_of(n + (1 << 100)).swap_remove(0));
-    append.event(EventId(Uuid::from_u128(n + (1 << 120))), &event, &Actor::System, 0);
+    let mut append = Append::default();
+    append.event(EventId(Uuid::from_u128(n + (1 << 120))), &story_of(n + (1 << 100)).swap_remove(0), &Actor::System, 0);
+    append
+}
+
+/// The same with its row: it waits for whoever replaces rows.
+pub fn registered_with_row(n: u128) -> Append {
+    let (mut append, event) = (registered(n), story_of(n + (1 << 100)).swap_remove(0));
     if let Event::BuildRegistered(build) = &event {
         append.row(rows::of_build(build));
     }

@@ -392,7 +392,8 @@ fn send(agent: &ureq::Agent, address: &str, token: &str, body: &str) -> Result<T
             "Invalid project token: it is unknown or was revoked. Make one with: coolops project token new PROJECT"
                 .to_owned(),
         )),
-        500.. => Err(Problem::Passing(reason())),
+        // What something on the way says when it is busy may be over in a moment.
+        408 | 429 | 500.. => Err(Problem::Passing(reason())),
         _ => Err(Problem::Final(format!("Invalid request: {}", reason()))),
     }
 }

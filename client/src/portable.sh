@@ -478,7 +478,7 @@ announce() {
         ;;
       3??) fail "$address sends us on to ${to:-another address}; set the address of coolops itself" ;;
       401) fail 'Invalid project token: it is unknown or was revoked. Make one with: coolops project token new PROJECT' ;;
-      000 | 5??) problem=${text_2:-$(tail -n 1 "$work/said" | sed 's/^curl: ([0-9]*) //')} ;;
+      000 | 408 | 429 | 5??) problem=${text_2:-$(tail -n 1 "$work/said" | sed 's/^curl: ([0-9]*) //')} ;;
       *) fail "Invalid request: ${text_2:-status $status}" ;;
     esac
     [ "$status" = 000 ] || problem=${text_2:-status $status}

@@ -138,9 +138,6 @@ impl App {
     /// # Errors
     /// When it can't be read.
     pub async fn build(&self, id: BuildId) -> Result<Option<BuildRegistered>, crate::store::log::ReadError> {
-        let events = self.store.log().stream(id.0).await?;
-        Ok(events
-            .into_iter()
-            .find_map(|e| if let Event::BuildRegistered(build) = e.event { Some(build) } else { None }))
+        Ok(BuildRegistered::among(&self.store.log().stream(id.0).await?).cloned())
     }
 }

@@ -8,7 +8,7 @@ use super::presses::Cancelled;
 use super::way_back::{BUILDS_SHOWN, Before, Question};
 use super::{App, CommandError};
 use crate::domain::build::BuildRegistered;
-use crate::domain::deployment::Person;
+use crate::domain::deployment::{Person, State};
 use crate::domain::event::{DeploymentEvent, Event};
 use crate::domain::ids::{DeploymentId, EnvironmentId, ProjectId};
 use crate::domain::lock::Lock;
@@ -17,9 +17,10 @@ use crate::domain::press::{self, CancelDeployment, Pressed, RequestDeployment};
 use crate::domain::project::Project;
 use crate::domain::rights::Right;
 use crate::projections::standing::Standing;
-use crate::slack::answer::{Answer, Whereabouts, newest_of};
+use crate::projections::timed::Timed;
+use crate::slack::answer::{Answer, Waits, Whereabouts, newest_of};
 use crate::slack::button::Button;
-use crate::slack::command::{self, Command, Misunderstood, Place, Sent};
+use crate::slack::command::{self, Command, Destination, Misunderstood, Sent};
 use crate::slack::render::{build_url, log_url, project_url};
 use crate::store::directory::Announced;
 
@@ -45,8 +46,8 @@ impl From<CommandError<Infallible>> for CommandError<Misunderstood> {
 }
 
 /// The environment with this id, archived or not, among those of a channel.
-fn place_of(projects: &[Project], id: EnvironmentId) -> Option<Place<'_>> {
-    projects.iter().find_map(|project| Some(Place { project, environment: project.environment(id)? }))
+fn place_of(projects: &[Project], id: EnvironmentId) -> Option<Destination<'_>> {
+    projects.iter().find_map(|project| Some(Destination { project, environment: project.environment(id)? }))
 }
 
 pub(super) fn not_here() -> Answer {
@@ -187,7 +188,7 @@ impl App {
     /// Deploys a build, or asks back first: where the environment is protected, or runs a newer build.
     async fn deploy_or_ask(
         &self,
-        place: Place<'_>,
+        place: Destination<'_>,
         build: Announced,
         request: RequestDeployment,
     ) -> Result<Answer, CommandError<Infallible>> {
@@ -198,8 +199,10 @@ impl App {
             return Ok(Answer::Offered { why, build: build.name, environment, button, changes });
         }
         Ok(match self.press(request).await? {
-            Event::Deployment(DeploymentEvent::Requested(_)) => {
-                Answer::Asked { build: build.name, environment, logs: self.log_of(place.project, id) }
+            Event::Deployment(DeploymentEvent::Requested(requested)) => {
+                let lock = requested.lock.map(|lock| Waits::Lock(*lock));
+                let waits = lock.or(requested.behind.map(|ahead| Waits::Behind(ahead.build_name)));
+                Answer::Asked { build: build.name, environment, waits, logs: self.log_of(place.project, id) }
             }
             // A refusal is told like that of a button.
             _ => Answer::Silence,
@@ -225,7 +228,7 @@ impl App {
         let known = registered.as_ref().zip(project.as_deref().map(|p| &p.value));
         let known = known.filter(|(registered, project)| is_here(registered, project));
         let environment = known.and_then(|(_, project)| Some((project, project.environment(request.environment_id)?)));
-        let place = environment.map(|(project, environment)| Place { project, environment });
+        let place = environment.map(|(project, environment)| Destination { project, environment });
         let (Some(place), Some(build)) = (place.filter(|place| !place.environment.archived), build) else {
             // Why not is told like to a button's presser.
             self.press(request).await?;
@@ -255,7 +258,7 @@ impl App {
     }
 
     /// Names the build that went well before the present one, and asks.
-    async fn offer_rollback(&self, place: Place<'_>) -> Result<Answer, CommandError<Infallible>> {
+    async fn offer_rollback(&self, place: Destination<'_>) -> Result<Answer, CommandError<Infallible>> {
         let environment = place.environment.name.clone();
         Ok(match self.before_present(place).await? {
             Err(sentence) => Answer::Nothing(sentence),
@@ -276,11 +279,16 @@ impl App {
     ) -> Answered {
         let place = command::place(projects, named, |place| format!("cancel {place}"))?;
         let environment = place.environment.name.clone();
-        let open = self.standing(place).await?.map(|s| s.open).unwrap_or_default();
+        let mut open = self.standing(place).await?.map(|s| s.open).unwrap_or_default();
+        // What stops already, or is decided on by a person, is no answer to which.
+        let is_to_stop = |d: &Timed| !matches!(d.deployment.state(), State::Cancelling | State::Unknown);
+        if open.iter().any(is_to_stop) {
+            open.retain(is_to_stop);
+        }
         let one = match &open[..] {
             [] => return Ok(Answer::Nothing(format!("Nothing is on its way to {environment}."))),
             [one] => one.deployment.clone(),
-            _ => return Ok(Answer::Which { environment, open }),
+            _ => return Ok(Answer::Which { environment, open, has_reason: reason.is_some() }),
         };
         let cancel = CancelDeployment {
             deployment_id: one.of.deployment_id,

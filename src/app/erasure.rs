@@ -12,7 +12,7 @@ use super::{ATTEMPTS, App, CommandError, new_event_id, record, too_busy};
 use crate::domain::deployment::{Deployment, Stand, StopReason};
 use crate::domain::erasure::{self, ErasureRefusal, Involved};
 use crate::domain::erasure_events::{OutputErased, OutputGone};
-use crate::domain::event::{Actor, Event, InstallationEvent, Recorded};
+use crate::domain::event::{Actor, Event, InstallationEvent, Recorded, StreamKind};
 use crate::domain::ids::{BuildId, DeploymentId, LockableId, SubjectKeyId, installation_stream, output_stream};
 use crate::domain::lock::{Lock, Somebody};
 use crate::domain::react::{Task, TaskKind};
@@ -22,7 +22,7 @@ use crate::store::log::ReadError;
 use crate::store::private::Erasable;
 use crate::telemetry::causes;
 
-type Refused = CommandError<ErasureRefusal>;
+type ErasureError = CommandError<ErasureRefusal>;
 
 /// Deployments whose output is looked for at once.
 const AT_A_TIME: i64 = 50;
@@ -101,7 +101,12 @@ impl App {
     ///
     /// # Errors
     /// See [`ErasureRefusal`], or that the database is away.
-    pub async fn erase_person(&self, whom: Whom<'_>, reason: &str, actor: &Actor) -> Result<ErasedPerson, Refused> {
+    pub async fn erase_person(
+        &self,
+        whom: Whom<'_>,
+        reason: &str,
+        actor: &Actor,
+    ) -> Result<ErasedPerson, ErasureError> {
         let refused = CommandError::Refused;
         // What CI calls somebody may begin with that sign.
         let text = match whom.kind {
@@ -265,8 +270,8 @@ impl App {
         self.rebuild().await?;
         let (mut after, mut asked) = (Duration::ZERO, HashSet::new());
         for (kind, stream, correlation) in stories {
-            match kind.as_str() {
-                "deployment" => {
+            match kind {
+                StreamKind::Deployment => {
                     // Once for all its deployments. Whoever was erased just before had it edited for themselves alone.
                     if asked.insert(correlation) {
                         self.edit_out(BuildId(correlation), after).await?;
@@ -279,16 +284,19 @@ impl App {
                     }
                     after += APART * (1 + u32::try_from(reports).unwrap_or(0));
                 }
-                "build" if asked.insert(stream) => {
-                    self.edit_out(BuildId(stream), after).await?;
-                    after += APART;
+                StreamKind::Build => {
+                    if asked.insert(stream) {
+                        self.edit_out(BuildId(stream), after).await?;
+                        after += APART;
+                    }
                 }
-                "project" | "environment" | "installation" => {
+                StreamKind::Project | StreamKind::Environment | StreamKind::Installation => {
                     let reports = self.store.reports().renew(stream).await?;
                     self.store.jobs().want_within(Task::ReportLock(LockableId(stream)), after).await?;
                     after += APART * u32::try_from(reports).unwrap_or(0);
                 }
-                _ => {}
+                // These are shown nowhere: what is sent is made of the others.
+                StreamKind::Message | StreamKind::Output | StreamKind::Person => {}
             }
         }
         Ok(true)
@@ -309,7 +317,7 @@ impl App {
     }
 
     /// The builds, and what else the events are about, that name one of these keys.
-    async fn stories_of(&self, keys: &[SubjectKeyId]) -> Result<Vec<(String, Uuid, Uuid)>, sqlx::Error> {
+    async fn stories_of(&self, keys: &[SubjectKeyId]) -> Result<Vec<(StreamKind, Uuid, Uuid)>, sqlx::Error> {
         let mut stories = Vec::new();
         for key in keys {
             stories.extend(self.store.subjects().stories_of(*key).await?);
@@ -341,7 +349,12 @@ impl App {
     ///
     /// # Errors
     /// See [`ErasureRefusal`], or that the database is away.
-    pub async fn erase_output(&self, id: DeploymentId, why: OutputGone, actor: &Actor) -> Result<Deployment, Refused> {
+    pub async fn erase_output(
+        &self,
+        id: DeploymentId,
+        why: OutputGone,
+        actor: &Actor,
+    ) -> Result<Deployment, ErasureError> {
         let missing = || CommandError::Refused(ErasureRefusal::NoDeployment(id.to_string()));
         for _ in 0..ATTEMPTS {
             let told = self.store.log().stream(id.0).await?;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::App;
 use crate::domain::event::{Actor, Event, Recorded, SettingsEvent, StreamKind};
 use crate::domain::ids::{BuildId, DeploymentId, EnvironmentId, EventId, ProjectId, installation_stream};
-use crate::domain::moment::{Moment, NoMoment};
+use crate::domain::moment::{Moment, NoMoment, to_the_second};
 use crate::domain::project::{Environment, Project};
 use crate::domain::project_events::{EnvironmentCreated, EnvironmentRenamed};
 use crate::domain::state::State;
@@ -29,9 +29,9 @@ pub enum NoSuchMoment {
     Empty,
     #[error("{ROWS_LOST}")]
     RowsLost,
-    #[error("{} is before the first event, which was recorded at {}", shown(*.asked), shown(*.first))]
+    #[error("{} is before the first event, which was recorded at {}", to_the_second(*.asked), to_the_second(*.first))]
     BeforeTheFirst { asked: DateTime<Utc>, first: DateTime<Utc> },
-    #[error("{} is in the future; the last event was recorded at {}", shown(*.asked), shown(*.last))]
+    #[error("{} is in the future; the last event was recorded at {}", to_the_second(*.asked), to_the_second(*.last))]
     InTheFuture { asked: DateTime<Utc>, last: DateTime<Utc> },
     #[error("there is no event {asked}; {}", reaches(*.head))]
     PastTheHead { asked: i64, head: i64 },
@@ -42,10 +42,6 @@ pub enum NoSuchMoment {
 /// How far the log goes.
 pub fn reaches(head: i64) -> String {
     if head == 0 { "the log is empty".to_owned() } else { format!("the log has the positions 1 to {head}") }
-}
-
-fn shown(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// A moment that is in the log.
@@ -485,11 +481,11 @@ impl App {
             }
             // Some CI systems name their builds so: it may be a name yet.
             if let Some(first) = history.stream(id).await?.into_iter().next() {
-                return match first.stream_type.as_str() {
-                    "build" => Ok(Named::Build(BuildId(id))),
-                    "deployment" => Ok(Named::Deployment(DeploymentId(id))),
-                    _ => Ok(Named::Event(Box::new(first))),
-                };
+                return Ok(match StreamKind::named(&first.stream_type) {
+                    Some(StreamKind::Build) => Named::Build(BuildId(id)),
+                    Some(StreamKind::Deployment) => Named::Deployment(DeploymentId(id)),
+                    _ => Named::Event(Box::new(first)),
+                });
             }
         }
         let (slug, name) = text.split_once('/').map_or((None, text), |(slug, name)| (Some(slug), name));
@@ -548,13 +544,16 @@ pub const SHORT_ID: usize = 8;
 
 /// An event and what follows from it, in the order of the log below each. What goes on in the same story stands beside it;
 /// what it led to elsewhere stands deeper. What follows from something elsewhere is told where its own story had come to, of
-/// a build or a deployment: a setting only follows from what it is a setting of.
+/// a build, its message or a deployment: a setting only follows from what it is a setting of.
 fn tree(first: Entry, story: Vec<Entry>) -> Vec<Step> {
     let mut after: HashMap<Uuid, Vec<Entry>> = HashMap::new();
     let (mut seen, mut last) = (HashSet::from([first.event_id]), HashMap::from([(first.stream_id, first.event_id)]));
     for entry in story.into_iter().filter(|entry| entry.position > first.position) {
         let cause = entry.causation_id.filter(|cause| seen.contains(cause));
-        let goes_on = matches!(entry.stream_type.as_str(), "build" | "deployment");
+        let goes_on = matches!(
+            StreamKind::named(&entry.stream_type),
+            Some(StreamKind::Build | StreamKind::Deployment | StreamKind::Message | StreamKind::Output)
+        );
         let before = last.get(&entry.stream_id).copied().filter(|_| goes_on);
         let Some(cause) = cause.or(before) else { continue };
         seen.insert(entry.event_id);

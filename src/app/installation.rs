@@ -23,7 +23,8 @@ const ADMINISTRATORS_MAX: usize = 100;
 #[error("at most {ADMINISTRATORS_MAX} people and groups can administer everything; name a group instead")]
 pub struct TooManyAdministrators;
 
-/// What decides about an environment beside its own line, as it was seen.
+/// The project and what goes for everything, as a decision saw them: with the position that each was read at, which the append
+/// guards.
 #[derive(Clone, Default)]
 pub(super) struct Surroundings {
     /// Its project; none when it is unknown.

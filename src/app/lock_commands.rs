@@ -12,7 +12,7 @@ use crate::domain::ids::LockableId;
 use crate::domain::lock::{Lock, LockRefusal, Lockable, Somebody, Unlocking};
 use crate::domain::project::Project;
 use crate::slack::answer::{Answer, capital};
-use crate::slack::command::{self, Misunderstood, Place};
+use crate::slack::command::{self, Destination, Misunderstood};
 
 /// A refusal as a sentence of its own.
 fn sentence(refusal: &LockRefusal) -> String {
@@ -55,7 +55,7 @@ impl App {
     /// What somebody names to be locked or unlocked in a channel: where it is, and what it is called.
     fn target_named(projects: &[Project], named: &str, verb: &str) -> Result<(Target, String), Misunderstood> {
         Ok(match command::lockable(projects, named, verb)? {
-            command::Named::Environment(Place { project, environment }) => {
+            command::Named::Environment(Destination { project, environment }) => {
                 (Target::Environment(project.id, environment.id), environment.name.clone())
             }
             command::Named::Project(project) => (Target::Project(project.id), Lockable::Project(project).name()),
@@ -66,7 +66,10 @@ impl App {
     pub(super) async fn told_to_lock(&self, projects: &[Project], named: &str, lock: Lock) -> Answered {
         let (target, what) = Self::target_named(projects, named, "lock")?;
         Ok(match self.lock(target, lock).await {
-            Ok(lock) => Answer::Locked { what, id: target.id(), lock },
+            Ok(lock) => {
+                let wider = self.wider_locks(target, Some(&lock.holder)).await?;
+                Answer::Locked { what, id: target.id(), lock, wider }
+            }
             // Whoever wants it for themselves is not asked whether it shall be taken from another.
             Err(e) => Answer::Nothing(sentence(&e.refusal::<Misunderstood>()?)),
         })
@@ -75,8 +78,44 @@ impl App {
     pub(super) async fn told_to_unlock(&self, projects: &[Project], named: &str, by: Person) -> Answered {
         let (target, what) = Self::target_named(projects, named, "unlock")?;
         let unlocked = self.unlock(target, &Unlocking::Own(by.clone().into())).await;
-        let answer = |lock| Answer::Unlocked { what: what.clone(), lock, by: by.clone() };
-        Ok(answered(unlocked, target, &what, answer)?)
+        self.answered(unlocked, target, &what, by).await
+    }
+
+    /// What somebody is told who wanted something unlocked.
+    async fn answered(
+        &self,
+        unlocked: Result<Lock, CommandError<LockRefusal>>,
+        target: Target,
+        what: &str,
+        by: Person,
+    ) -> Answered {
+        let wider = self.wider_locks(target, None).await?;
+        Ok(match unlocked {
+            Err(CommandError::Refused(refusal @ LockRefusal::NotLocked { .. })) => {
+                Answer::NotLocked { sentence: sentence(&refusal), wider }
+            }
+            unlocked => {
+                answered(unlocked, target, what, |lock| Answer::Unlocked { what: what.to_owned(), lock, by, wider })?
+            }
+        })
+    }
+
+    /// The locks that lie on what something is in, and what that is called; of those of others than `who`, if that is given.
+    async fn wider_locks(
+        &self,
+        target: Target,
+        who: Option<&Somebody>,
+    ) -> Result<Vec<(String, Lock)>, CommandError<Infallible>> {
+        let around = self.around_anew(target.project()).await?;
+        let project = match target {
+            Target::Environment(..) => around.project.as_deref().map(|project| &project.value),
+            Target::Project(_) | Target::Everything => None,
+        };
+        let of_project = project.and_then(|p| Some((Lockable::Project(p).name(), p.lock.clone()?)));
+        let everything = around.installation.value.lock.clone().filter(|_| !matches!(target, Target::Everything));
+        let of_all = everything.map(|lock| ("everything".to_owned(), lock));
+        let others = |(_, lock): &(String, Lock)| who.is_none_or(|who| !lock.holder.same(who));
+        Ok(of_project.into_iter().chain(of_all).filter(others).collect())
     }
 
     /// The locks of a channel's projects, that of everything before them.
@@ -97,7 +136,7 @@ impl App {
         let around = self.around_anew(target.project()).await?;
         let Some(what) = target.in_what(&around) else { return Ok(None) };
         // What was theirs is told to be gone.
-        let is_theirs = what.lock_there().or(what.last_lock()).is_some_and(|lock| lock.holder.same(by));
+        let is_theirs = [what.lock_there(), what.last_lock()].into_iter().flatten().any(|lock| lock.holder.same(by));
         let is_here = match &around.project {
             Some(project) => project.value.channel == channel,
             None => !self.store.directory().projects_of_channel(channel).await?.is_empty(),
@@ -120,7 +159,7 @@ impl App {
         let Some((target, what)) = self.target_pressed(channel, id, &who).await? else { return Ok(not_here()) };
         let since = DateTime::from_timestamp_micros(since).unwrap_or_default();
         let unlocked = self.unlock(target, &Unlocking::Asked(who, since)).await;
-        answered(unlocked, target, &what, |lock| Answer::Unlocked { what: what.clone(), lock, by })
+        self.answered(unlocked, target, &what, by).await.or_else(|e| e.refusal().map(Answer::Misunderstood))
     }
 
     /// Somebody pressed *Keep* on the lock that they were reminded of.

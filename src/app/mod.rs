@@ -165,8 +165,8 @@ pub fn new_id() -> Uuid {
     Uuid::new_v4()
 }
 
-/// The id of an event that follows in a stream at a version: the same again for whoever decides the same anew, and another
-/// one for what says the same later.
+/// The id of an event that follows in a stream at a version. Deciding the same again at that version gives the same id, so that
+/// a repeated append is one; the same event later gets another.
 fn following(event: &Event, version: i32) -> EventId {
     EventId::following(event.address().stream, &format!("{} {version}", event.occasion()))
 }

@@ -45,9 +45,7 @@ impl App {
             .iter()
             .rev()
             .find_map(|e| if let Event::MessagePosted(m) = &e.event { Some(m.channel.clone()) } else { None });
-        let build =
-            told.into_iter().find_map(|e| if let Event::BuildRegistered(build) = e.event { Some(build) } else { None });
-        Ok((build, posted_in))
+        Ok((BuildRegistered::among(&told).cloned(), posted_in))
     }
 
     /// Ends a deployment, or records why not: the presser is told. The same press again changes nothing.

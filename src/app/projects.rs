@@ -16,7 +16,7 @@ use crate::projections::rows;
 use crate::store::append::Append;
 use crate::store::directory::Seen;
 
-type Refused = CommandError<ProjectRefusal>;
+type ProjectError = CommandError<ProjectRefusal>;
 
 /// Shortest secret of a CI system, in bytes.
 const CI_SECRET_MIN: usize = 12;
@@ -42,7 +42,7 @@ impl App {
         image: &str,
         channel: &str,
         actor: &Actor,
-    ) -> Result<Project, Refused> {
+    ) -> Result<Project, ProjectError> {
         let event = create(slug, name, image, channel, self.keys.new_link_key()).map_err(CommandError::Refused)?;
         let Event::Settings(SettingsEvent::ProjectCreated(created)) = &event else { unreachable!("creation creates") };
         let project = Project::created(created);
@@ -53,7 +53,7 @@ impl App {
         self.append_unless_moved(append).await?.map(|_| project).ok_or_else(taken)
     }
 
-    async fn there(&self, id: ProjectId) -> Result<Seen<Project>, Refused> {
+    async fn there(&self, id: ProjectId) -> Result<Seen<Project>, ProjectError> {
         self.project_of_log(id).await?.ok_or_else(|| CommandError::Impossible("there is no such project".into()))
     }
 
@@ -64,7 +64,7 @@ impl App {
         id: ProjectId,
         actor: &Actor,
         decide: impl Fn(&Project) -> Result<Event, ProjectRefusal>,
-    ) -> Result<Change, Refused> {
+    ) -> Result<Change, ProjectError> {
         for _ in 0..ATTEMPTS {
             let Seen { position, value: before } = self.there(id).await?;
             let event = decide(&before).map_err(CommandError::Refused)?;
@@ -97,7 +97,7 @@ impl App {
         id: ProjectId,
         change: ProjectChange,
         actor: &Actor,
-    ) -> Result<Project, Refused> {
+    ) -> Result<Project, ProjectError> {
         let Change { after, event, .. } =
             self.change(id, actor, |project| project.change_settings(change.clone())).await?;
         match change {
@@ -116,7 +116,7 @@ impl App {
         project: &Project,
         environments: impl Iterator<Item = &Environment>,
         archived: (EventId, &Actor),
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ProjectError> {
         for environment in environments {
             if let Some(what) = project.archived(environment.id) {
                 self.end_waiting(environment.id, &what, archived)
@@ -135,7 +135,7 @@ impl App {
     ///
     /// # Errors
     /// A refusal, or that the database is away.
-    pub async fn revoke_links(&self, id: ProjectId, actor: &Actor) -> Result<Project, Refused> {
+    pub async fn revoke_links(&self, id: ProjectId, actor: &Actor) -> Result<Project, ProjectError> {
         self.change_project(id, ProjectChange::RevokeLinks(self.keys.new_link_key()), actor).await
     }
 
@@ -143,7 +143,7 @@ impl App {
     ///
     /// # Errors
     /// A refusal, or that the database is away.
-    pub async fn issue_token(&self, id: ProjectId, label: &str, actor: &Actor) -> Result<SecretString, Refused> {
+    pub async fn issue_token(&self, id: ProjectId, label: &str, actor: &Actor) -> Result<SecretString, ProjectError> {
         let (token, digest) = keys::new_token();
         let change = ProjectChange::IssueToken { token_id: TokenId(new_id()), label: label.to_owned(), digest };
         self.change_project(id, change, actor).await?;
@@ -160,7 +160,7 @@ impl App {
         name: &str,
         position: Option<i32>,
         actor: &Actor,
-    ) -> Result<Project, Refused> {
+    ) -> Result<Project, ProjectError> {
         let id = EnvironmentId(new_id());
         let decide = |project: &Project| project.create_environment(id, name, position);
         Ok(self.change(project, actor, decide).await?.after)
@@ -176,7 +176,7 @@ impl App {
         name: &str,
         change: EnvironmentChange,
         actor: &Actor,
-    ) -> Result<Project, Refused> {
+    ) -> Result<Project, ProjectError> {
         // What replaces a secret, or removes it, takes the value with it.
         let replaced = match &change {
             EnvironmentChange::UnsetVariable(variable) | EnvironmentChange::SetVariable { name: variable, .. } => {
@@ -218,7 +218,7 @@ impl App {
         name: &str,
         value: &SecretString,
         actor: &Actor,
-    ) -> Result<Project, Refused> {
+    ) -> Result<Project, ProjectError> {
         let refuse = |e: Invalid| CommandError::Refused(ProjectRefusal::Invalid(e));
         names::variable(name).map_err(refuse)?;
         check_secret(name, value).map_err(refuse)?;
@@ -241,7 +241,7 @@ impl App {
         username: &str,
         password: &SecretString,
         actor: &Actor,
-    ) -> Result<Project, Refused> {
+    ) -> Result<Project, ProjectError> {
         check_secret("the password", password).map_err(|e| CommandError::Refused(ProjectRefusal::Invalid(e)))?;
         let registry = registry_host(registry).map_err(|e| CommandError::Refused(ProjectRefusal::Invalid(e)))?;
         let there = self.there(project).await?.value;
@@ -260,7 +260,12 @@ impl App {
     ///
     /// # Errors
     /// A refusal, or that the database is away.
-    pub async fn unset_registry(&self, project: ProjectId, registry: &str, actor: &Actor) -> Result<Project, Refused> {
+    pub async fn unset_registry(
+        &self,
+        project: ProjectId,
+        registry: &str,
+        actor: &Actor,
+    ) -> Result<Project, ProjectError> {
         let registry = registry_host(registry).map_err(|e| CommandError::Refused(ProjectRefusal::Invalid(e)))?;
         let changed = self.change_project(project, ProjectChange::UnsetRegistry(registry.clone()), actor).await?;
         self.store.secrets().erase(project.0, &registry_place(&registry), None).await?;
@@ -278,7 +283,7 @@ impl App {
         secret: &SecretString,
         keeps_previous: bool,
         actor: &Actor,
-    ) -> Result<Project, Refused> {
+    ) -> Result<Project, ProjectError> {
         let refuse = |why: String| CommandError::Refused(ProjectRefusal::Invalid(Invalid(why)));
         let value = secret.expose_secret();
         names::value("the secret", value).map_err(|e| refuse(e.to_string()))?;
@@ -304,7 +309,7 @@ impl App {
         provider: &dyn Provider,
         change: ProjectChange,
         actor: &Actor,
-    ) -> Result<Project, Refused> {
+    ) -> Result<Project, ProjectError> {
         let changed = self.change_project(project, change, actor).await?;
         let accepted = changed.ci(provider.name()).into_iter().flat_map(|c| c.previous.iter().chain(&c.secret));
         if let Some(oldest) = accepted.map(|s| s.version).min() {
@@ -322,7 +327,7 @@ impl App {
         project: ProjectId,
         provider: &dyn Provider,
         actor: &Actor,
-    ) -> Result<Project, Refused> {
+    ) -> Result<Project, ProjectError> {
         self.change_ci_secret(project, provider, ProjectChange::EndPreviousCiSecret(provider.name().to_owned()), actor)
             .await
     }
@@ -331,7 +336,7 @@ impl App {
     ///
     /// # Errors
     /// A refusal, or that the database is away.
-    pub async fn unset_ci(&self, project: ProjectId, provider: &str, actor: &Actor) -> Result<Project, Refused> {
+    pub async fn unset_ci(&self, project: ProjectId, provider: &str, actor: &Actor) -> Result<Project, ProjectError> {
         let changed = self.change_project(project, ProjectChange::UnsetCi(provider.to_owned()), actor).await?;
         self.store.secrets().erase(project.0, &ci_place(provider), None).await?;
         Ok(changed)

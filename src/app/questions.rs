@@ -5,7 +5,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::App;
-use crate::domain::event::Event;
+use crate::domain::build::BuildRegistered;
 use crate::domain::ids::{BuildId, ProjectId};
 use crate::domain::project::Project;
 use crate::keys::Links;
@@ -85,12 +85,7 @@ impl App {
         capability: &str,
     ) -> Result<Option<Links>, ReadError> {
         let told = self.unproven().log().stream(of.0).await?;
-        let Some(build) = told.into_iter().find_map(|e| match e.event {
-            Event::BuildRegistered(build) => Some(build),
-            _ => None,
-        }) else {
-            return Ok(None);
-        };
+        let Some(build) = BuildRegistered::among(&told) else { return Ok(None) };
         let directory = self.unproven().directory();
         let found = directory.project(build.project_id).await?;
         let Some(project) = directory.unless_lost(found).await? else { return Ok(None) };

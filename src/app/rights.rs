@@ -15,7 +15,7 @@ use crate::domain::installation::Installation;
 use crate::domain::rights::{Known, Rights, Who};
 use crate::slack::client::{Slack, SlackError};
 use crate::store::log::ReadError;
-use crate::store::people::Said;
+use crate::store::people::SlackFact;
 
 /// An answer this young is not asked for again.
 const FRESH: TimeDelta = TimeDelta::minutes(5);
@@ -35,7 +35,7 @@ const AGAIN: TimeDelta = TimeDelta::seconds(30);
 pub struct People {
     slack: Option<Slack>,
     home: Arc<OnceLock<String>>,
-    said: Mutex<HashMap<String, (Said, DateTime<Utc>)>>,
+    said: Mutex<HashMap<String, (SlackFact, DateTime<Utc>)>>,
     /// When a question about somebody was last not answered.
     failed: Mutex<HashMap<String, DateTime<Utc>>>,
 }
@@ -51,7 +51,7 @@ impl People {
         self.slack.as_ref()
     }
 
-    fn remembered(&self, id: &str) -> Option<(Said, DateTime<Utc>)> {
+    fn remembered(&self, id: &str) -> Option<(SlackFact, DateTime<Utc>)> {
         self.said.lock().expect("no holder of the lock panics").get(id).cloned()
     }
 
@@ -61,7 +61,7 @@ impl People {
         self.failed.lock().expect("no holder of the lock panics").clear();
     }
 
-    fn remember(&self, id: &str, said: Said, at: DateTime<Utc>) {
+    fn remember(&self, id: &str, said: SlackFact, at: DateTime<Utc>) {
         self.said.lock().expect("no holder of the lock panics").insert(id.to_owned(), (said, at));
     }
 }
@@ -79,14 +79,14 @@ impl Question<'_> {
         id
     }
 
-    async fn ask(&self, slack: &Slack) -> Result<Said, SlackError> {
+    async fn ask(&self, slack: &Slack) -> Result<SlackFact, SlackError> {
         match self {
             Self::MembersOf(group) => match slack.members(group).await {
                 // Nobody is in a group that is gone.
-                Err(SlackError::Refused(word)) if word.starts_with("no_such_subteam") => Ok(Said::Members(vec![])),
-                answer => answer.map(Said::Members),
+                Err(SlackError::Refused(word)) if word.starts_with("no_such_subteam") => Ok(SlackFact::Members(vec![])),
+                answer => answer.map(SlackFact::Members),
             },
-            Self::IsGuest(user) => slack.is_guest(user).await.map(Said::Guest),
+            Self::IsGuest(user) => slack.is_guest(user).await.map(SlackFact::Guest),
         }
     }
 }
@@ -112,11 +112,11 @@ impl App {
         let guest = async { if all_may { Ok(None) } else { self.said(Question::IsGuest(&person.user), FRESH).await } };
         let members = groups.iter().map(|group| self.said(Question::MembersOf(group), FRESH));
         let (guest, members) = futures::join!(guest, futures::future::join_all(members));
-        if let Some(Said::Guest(guest)) = guest? {
+        if let Some(SlackFact::Guest(guest)) = guest? {
             known.guest = Some(guest);
         }
         for (group, members) in groups.into_iter().zip(members) {
-            if let Some(Said::Members(members)) = members? {
+            if let Some(SlackFact::Members(members)) = members? {
                 known.groups.insert(group.to_owned(), members.contains(&person.user));
             }
         }
@@ -128,7 +128,7 @@ impl App {
     /// # Errors
     /// When the database does not answer.
     pub async fn learned_home(&self, team: &str) -> Result<(), sqlx::Error> {
-        self.store.people().put(HOME, &Said::Home(team.to_owned())).await
+        self.store.people().put(HOME, &SlackFact::Home(team.to_owned())).await
     }
 
     /// The workspace that the app is in, as far as anybody has learned it.
@@ -139,7 +139,7 @@ impl App {
         if let Some(home) = self.people.home.get() {
             return Ok(Some(home.clone()));
         }
-        let Some((Said::Home(home), _)) = self.store.people().get(HOME).await? else { return Ok(None) };
+        let Some((SlackFact::Home(home), _)) = self.store.people().get(HOME).await? else { return Ok(None) };
         self.people.home.set(home.clone()).ok();
         Ok(Some(home))
     }
@@ -150,7 +150,7 @@ impl App {
     /// When the database does not answer.
     pub async fn members(&self, group: &str) -> Result<Option<Vec<String>>, sqlx::Error> {
         Ok(match self.said(Question::MembersOf(group), FRESH).await? {
-            Some(Said::Members(members)) => Some(members),
+            Some(SlackFact::Members(members)) => Some(members),
             _ => None,
         })
     }
@@ -207,9 +207,9 @@ impl App {
     }
 
     /// What Slack says, or said not too long ago.
-    async fn said(&self, question: Question<'_>, fresh: TimeDelta) -> Result<Option<Said>, sqlx::Error> {
+    async fn said(&self, question: Question<'_>, fresh: TimeDelta) -> Result<Option<SlackFact>, sqlx::Error> {
         let (people, now, id) = (&self.people, self.store.clock().now(), question.id());
-        let is_fresh = |(_, at): &(Said, DateTime<Utc>)| now - *at < fresh;
+        let is_fresh = |(_, at): &(SlackFact, DateTime<Utc>)| now - *at < fresh;
         if let Some((said, _)) = people.remembered(id).filter(is_fresh) {
             return Ok(Some(said));
         }
@@ -245,7 +245,7 @@ impl App {
             people.failed.lock().expect("no holder of the lock panics").insert(id.to_owned(), now);
         }
         // A guest stays one until Slack says otherwise.
-        let counts = |(said, at): &(Said, DateTime<Utc>)| now - *at < COUNTS || *said == Said::Guest(true);
+        let counts = |(said, at): &(SlackFact, DateTime<Utc>)| now - *at < COUNTS || *said == SlackFact::Guest(true);
         Ok(last.filter(counts).map(|(said, _)| said))
     }
 }

@@ -18,7 +18,7 @@ use crate::slack::shown::{Of, Said, Shown};
 use crate::slack::{render, report};
 use crate::store::limits::Pace;
 use crate::store::log::ReadError;
-use crate::store::reports::{Stray, Told};
+use crate::store::reports::{ReportState, Stray};
 
 /// Pages of a channel's history that are looked through, of 200 messages each.
 const PAGES_MAX: usize = 50;
@@ -314,7 +314,7 @@ impl App {
                 (self.store.directory().build(build).await?.is_some(), there)
             }
             Of::Report(report) => match self.store.reports().get(report).await? {
-                Some(Told::Sent { channel, ts, .. }) => (true, Some((channel, ts))),
+                Some(ReportState::Sent { channel, ts, .. }) => (true, Some((channel, ts))),
                 told => (told.is_some(), None),
             },
         };

@@ -11,6 +11,7 @@ use super::{App, folding, installation};
 use crate::domain::event::Recorded;
 use crate::domain::ids::{EnvironmentId, ProjectId};
 use crate::domain::lock::Lock;
+use crate::domain::moment::to_the_minute;
 use crate::domain::project::{Environment, Project};
 use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
@@ -220,8 +221,7 @@ fn changes(before: &Standing, after: &Standing) -> Vec<String> {
     for lock in &after.locks {
         let was = before.locks.iter().find(|was| was.is_the_same(lock));
         if was.is_some_and(|was| (&was.reason, was.until) != (&lock.reason, lock.until)) {
-            let until =
-                lock.until.map(|until| format!(" until {}", until.format("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
+            let until = lock.until.map(|until| format!(" until {}", to_the_minute(until))).unwrap_or_default();
             let why = lock.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             changes.push(format!("is now locked{} by {}{until}{why}", locked_with(lock.scope), lock.holder.name()));
         }

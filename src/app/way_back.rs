@@ -7,7 +7,7 @@ use crate::domain::deployment::Deployment;
 use crate::domain::ids::BuildId;
 use crate::projections::sites;
 use crate::projections::standing::Standing;
-use crate::slack::command::{self, Misunderstood, Place};
+use crate::slack::command::{self, Destination, Misunderstood};
 use crate::store::directory::Announced;
 
 /// Builds in a list.
@@ -38,7 +38,7 @@ impl App {
     /// When the database is away.
     pub async fn build_named(
         &self,
-        place: Place<'_>,
+        place: Destination<'_>,
         named: &str,
         form: impl Fn(&str) -> String,
     ) -> Result<Result<Announced, Misunderstood>, CommandError<Infallible>> {
@@ -62,7 +62,7 @@ impl App {
     }
 
     /// How an environment stands.
-    pub(super) async fn standing(&self, place: Place<'_>) -> Result<Option<Standing>, CommandError<Infallible>> {
+    pub(super) async fn standing(&self, place: Destination<'_>) -> Result<Option<Standing>, CommandError<Infallible>> {
         let here = self.store.deployments().standing(&[place.environment.id]).await?;
         let everything = self.installation_anew().await?.value.lock.clone();
         Ok(Standing::of(place.project, everything.as_ref(), &here)
@@ -77,7 +77,7 @@ impl App {
     /// When the database is away.
     pub async fn asked_before(
         &self,
-        place: Place<'_>,
+        place: Destination<'_>,
         build: &Announced,
     ) -> Result<Option<Question>, CommandError<Infallible>> {
         let name = &place.environment.name;
@@ -104,11 +104,27 @@ impl App {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn before_present(&self, place: Place<'_>) -> Result<Result<Before, String>, CommandError<Infallible>> {
+    pub async fn before_present(
+        &self,
+        place: Destination<'_>,
+    ) -> Result<Result<Before, String>, CommandError<Infallible>> {
         let environment = &place.environment.name;
-        let Some(present) = self.standing(place).await?.and_then(|s| s.good).map(|d| d.deployment) else {
+        let standing = self.standing(place).await?;
+        let failed = standing.as_ref().and_then(|s| s.failed.as_ref()).map(|d| d.deployment.clone());
+        let Some(present) = standing.and_then(|s| s.good).map(|d| d.deployment) else {
             return Ok(Err(format!("Nothing was deployed to {environment} with success yet.")));
         };
+        // What runs there may be half of what failed last: the way back leads to what went well before that.
+        if let Some(failed) = failed.filter(|failed| failed.of.build_id != present.of.build_id) {
+            let (last, good) = (&failed.build_name, &present.build_name);
+            let why = format!(
+                "{last} did not go well on {environment}. Before it, {good} did. Shall {environment} go back to {good}?"
+            );
+            let is_older = self.is_older(present.of.build_id, failed.of.build_id).await?;
+            let changes = sites::changes_by(is_older, failed.source.as_ref(), present.source.as_ref());
+            let question = Question { why, changes };
+            return Ok(Ok(Before { build: present.of.build_id, build_name: present.build_name, question }));
+        }
         let Some(before) = self.store.deployments().good_before(&present.of).await? else {
             let runs = &present.build_name;
             return Ok(Err(format!("{environment} runs {runs}; no other build went well there before.")));

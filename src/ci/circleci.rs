@@ -123,7 +123,7 @@ impl Provider for CircleCi {
         Reading::Report(Box::new(Report {
             event: "workflow-completed",
             repository: repository.or_else(|| first(body, &[WEB_URL, REPO_URL]).map(|u| super::repository(&u))),
-            repository_url: first(body, &[WEB_URL, REPO_URL]),
+            repository_url: first(body, &[WEB_URL, REPO_URL, "/pipeline/vcs/target_repository_url"]),
             workflow: text(body, "/workflow/name"),
             branch: either("branch", &["git/branch", "gitlab/branch", "github_app/branch"]).filter(|_| tag.is_none()),
             commit: either(

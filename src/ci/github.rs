@@ -79,7 +79,8 @@ fn workflow_run(body: &Value) -> Reading {
         from_fork: !is_own || (is_for_a_target && pull_request.is_none()),
         repository,
         repository_url: text(body, "/repository/html_url"),
-        workflow: first(body, &["/workflow_run/name", "/workflow/name"]),
+        // A run's own name is a title that the workflow may make of anything.
+        workflow: first(body, &["/workflow/name", "/workflow_run/name"]),
         branch: run("head_branch").filter(|_| !is_release),
         tag: run("head_branch").filter(|_| is_release),
         commit: run("head_sha"),
@@ -132,6 +133,7 @@ fn release(body: &Value) -> Reading {
     Reading::Report(Box::new(Report {
         event: "release",
         repository: text(body, "/repository/full_name"),
+        repository_url: text(body, "/repository/html_url"),
         // `target_commitish` is not the tag's commit when the tag was there before the release.
         message: first(body, &["/release/name", "/release/body"]),
         author: text(body, "/release/author/login"),
@@ -156,6 +158,7 @@ fn push(body: &Value) -> Reading {
     Reading::Report(Box::new(Report {
         event: "tag",
         repository: text(body, "/repository/full_name"),
+        repository_url: text(body, "/repository/html_url"),
         tag: Some(tag.to_owned()),
         message: text(body, "/head_commit/message"),
         author: first(body, &["/head_commit/author/name", "/pusher/name"]),

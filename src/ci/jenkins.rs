@@ -68,15 +68,18 @@ impl Provider for Jenkins {
             repository: text(body, "/build/scm/url").map(|u| repository(&u)),
             repository_url: text(body, "/build/scm/url"),
             workflow: first(body, &["/display_name", "/name"]),
-            // The git plugin writes `origin/main`.
             workflow_path: text(body, "/url")
                 .map(|u| u.split('/').filter(|part| !part.is_empty() && *part != "job").collect::<Vec<_>>().join("/")),
-            branch: branch.map(|b| b.strip_prefix("origin/").map(str::to_owned).unwrap_or(b)),
+            branch: branch.map(|branch| without_remote(&branch).to_owned()),
             commit: text(body, "/build/scm/commit"),
             message: text(body, "/build/notes"),
             author: text(body, "/build/scm/culprits/0"),
             number: text(body, "/build/number"),
-            run: first(body, &["/build/full_url", "/build/url"]),
+            // A job that was made again counts from 1 again: its place in the queue tells one run from another.
+            run: first(body, &["/build/full_url", "/build/url"]).map(|url| match text(body, "/build/queue_id") {
+                Some(queued) => format!("{url} {queued}"),
+                None => url,
+            }),
             attempt: 1,
             url: text(body, "/build/full_url"),
             conclusion: Some(conclusion),
@@ -85,4 +88,9 @@ impl Provider for Jenkins {
             ..Report::default()
         }))
     }
+}
+/// A branch as the git plugin writes it: `origin/main`, `refs/remotes/origin/main`, or by itself.
+fn without_remote(branch: &str) -> &str {
+    let of_remote = ["refs/remotes/", "remotes/"].iter().find_map(|p| branch.strip_prefix(p)?.split_once('/'));
+    of_remote.map_or_else(|| branch.strip_prefix("origin/").unwrap_or(branch), |(_, branch)| branch)
 }

@@ -304,9 +304,14 @@ pub enum Reference {
 }
 
 impl Reference {
-    /// Reads a reference in any of the forms that git and CI systems give it: `main`, `refs/heads/main`,
-    /// `refs/remotes/origin/main`, `refs/tags/v9`, `refs/pull/7/merge`, `refs/merge-requests/3/head`. A plain
-    /// `origin/main` is a branch of that name, except where a CI system is known to write it so.
+    /// The branch, if it is one.
+    pub fn branch(self) -> Option<String> {
+        if let Self::Branch(name) = self { Some(name) } else { None }
+    }
+
+    /// Reads a reference in any of the forms that git and CI systems give it: `main`, `refs/heads/main`, `refs/tags/v9`,
+    /// `refs/pull/7/merge`, `refs/merge-requests/3/head`. `origin/main`, or `remotes/x/main`, is a branch of that name: whoever
+    /// may push one so called is not on main by that. Jenkins, which is known to write its own so, reads it for itself.
     pub fn of(text: &str) -> Self {
         // GitHub's documentation writes a stroke before it.
         let text = text.trim().trim_start_matches('/');
@@ -319,15 +324,10 @@ impl Reference {
             let number = rest.split('/').find(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
             return number.map_or(Self::None, |n| Self::PullRequest(n.to_owned()));
         }
-        if let Some(tag) = ["refs/tags/", "refs/remotes/origin/tags/"].iter().find_map(|p| text.strip_prefix(p)) {
+        if let Some(tag) = text.strip_prefix("refs/tags/") {
             return if tag.is_empty() { Self::None } else { Self::Tag(tag.to_owned()) };
         }
-        let of_remote = ["refs/remotes/", "remotes/"].iter().find_map(|p| text.strip_prefix(p)?.split_once('/'));
-        let name = match of_remote {
-            Some((_, branch)) => branch,
-            None => text.strip_prefix("refs/heads/").unwrap_or(text),
-        };
-        match name {
+        match text.strip_prefix("refs/heads/").unwrap_or(text) {
             "" | "HEAD" | "detached" | "(no branch)" => Self::None,
             name => Self::Branch(name.to_owned()),
         }
@@ -410,21 +410,14 @@ mod tests {
     #[test]
     fn a_reference_is_read_in_every_form() {
         let branch = |name: &str| Reference::Branch(name.to_owned());
-        for text in [
-            "main",
-            "refs/heads/main",
-            "refs/remotes/origin/main",
-            "refs/remotes/upstream/main",
-            "remotes/origin/main",
-            "/refs/heads/main",
-            " main ",
-        ] {
+        for text in ["main", "refs/heads/main", "/refs/heads/main", " main "] {
             assert_eq!(Reference::of(text), branch("main"), "{text}");
         }
         assert_eq!(Reference::of("refs/heads/feature/x"), branch("feature/x"));
         // Somebody may call a branch so, and isn't on main by that.
-        assert_eq!(Reference::of("origin/main"), branch("origin/main"));
-        assert_eq!(Reference::of("refs/remotes/origin/feature/x"), branch("feature/x"));
+        for own in ["origin/main", "remotes/evil/main", "refs/remotes/evil/main"] {
+            assert_eq!(Reference::of(own), branch(own));
+        }
         assert_eq!(Reference::of("refs/tags/v9"), Reference::Tag("v9".into()));
         for text in
             ["refs/pull/7/merge", "refs/pull/7/head", "refs/pull-requests/7/from", "refs/merge-requests/7/merge"]

@@ -4,7 +4,7 @@ use serde_json::Value;
 use wildmatch::WildMatch;
 
 use super::redact::REDACTED;
-use super::{Provider, Reach, Report, text};
+use super::{Provider, Reach, Reference, Report, text};
 use crate::domain::build::{CiRun, Entry, Source};
 use crate::domain::ci_rules::{CiRules, FIELDS, Part, template};
 use crate::domain::names::{self, VALUE_MAX, printable};
@@ -240,8 +240,18 @@ impl Told<'_> {
             ["short_commit", "pull_request_link"].contains(&name) || FIELDS.contains(&name),
             "templates are checked"
         );
-        if let Some(place) = self.fields.iter().find(|f| f.name == name) {
-            return text(self.body, &place.value);
+        let own = |name: &str| self.fields.iter().find(|f| f.name == name).map(|place| text(self.body, &place.value));
+        // Where a reference stands it is read as such, as those are that CI systems are known to tell.
+        let reference = || own("branch").flatten().map(|text| Reference::of(&text));
+        match (name, own(name)) {
+            ("branch", Some(_)) => return reference().and_then(Reference::branch),
+            ("tag", None) => {
+                if let Some(Reference::Tag(tag)) = reference() {
+                    return Some(tag);
+                }
+            }
+            (_, Some(told)) => return told,
+            (_, None) => {}
         }
         let r = self.report;
         match name {
@@ -312,12 +322,24 @@ impl Told<'_> {
     }
 }
 
-/// The name of the same run when another workflow or job of its pipeline has the name already: with what tells them
-/// apart.
-pub fn name_apart(rules: &CiRules, report: &Report, name: &str) -> Option<String> {
-    let workflow = report.workflow_path.as_ref().or(report.workflow.as_ref()).filter(|_| rules.name.is_none())?;
-    let part: String = in_a_name(workflow).collect();
-    Some(format!("{part}-{name}")).filter(|n| !part.is_empty() && n.chars().count() <= NAME_MAX + 10)
+/// Names of the same run when another one has the name already: with its workflow or job, which tells it from others of its
+/// repository, and then with its repository too.
+pub fn names_apart(rules: &CiRules, report: &Report, name: &str) -> Vec<String> {
+    if rules.name.is_some() {
+        return vec![];
+    }
+    let (workflow, repository) =
+        (report.workflow_path.as_ref().or(report.workflow.as_ref()), report.repository.as_ref());
+    let with = |before: &str, name: &str| {
+        let part: String = in_a_name(before).collect();
+        if part.is_empty() { name.to_owned() } else { format!("{part}-{name}") }
+    };
+    let of_workflow = workflow.map_or_else(|| name.to_owned(), |workflow| with(workflow, name));
+    let of_repository = repository.map_or_else(|| of_workflow.clone(), |repository| with(repository, &of_workflow));
+    let mut apart = vec![of_workflow, of_repository];
+    apart.dedup();
+    apart.retain(|apart| apart != name && apart.chars().count() <= NAME_MAX + 10);
+    apart
 }
 
 /// The build's name. A re-run has the name of the run and its attempt.
@@ -350,7 +372,7 @@ fn name(rules: &CiRules, told: &Told<'_>) -> Result<String, String> {
             (_, None) => {}
         }
     }
-    let mut name: String = name.chars().take(NAME_MAX).collect();
+    let mut name: String = name.trim().chars().take(NAME_MAX).collect();
     if told.attempt() > 1 && !parts.contains(&Part::Field("attempt")) {
         name.push_str(&format!("-{}", told.attempt()));
     }

@@ -10,7 +10,7 @@ use crate::app::way_back::Question;
 use crate::app::{App, new_id};
 use crate::domain::ids::{BuildId, DeploymentId};
 use crate::domain::press::RequestDeployment;
-use crate::slack::command::{Misunderstood, Place};
+use crate::slack::command::{Destination, Misunderstood};
 
 /// Arguments of `deploy`.
 #[derive(Debug, clap::Args)]
@@ -51,7 +51,7 @@ pub(super) struct Consent {
 pub async fn deploy(args: DeployArgs) -> Result<ExitCode> {
     let app = operate().await?;
     let project = app.project_named(&args.project).await?;
-    let place = Place { project: &project, environment: project.environment_named(&args.environment)? };
+    let place = Destination { project: &project, environment: project.environment_named(&args.environment)? };
     let form = |build: &str| format!("coolops deploy {} {build} {:?}", project.slug, place.environment.name);
     let build = app.build_named(place, &args.build, form).await?.map_err(wrong)?;
     let question = app.asked_before(place, &build).await?;
@@ -65,7 +65,7 @@ pub async fn deploy(args: DeployArgs) -> Result<ExitCode> {
 pub async fn rollback(args: RollbackArgs) -> Result<ExitCode> {
     let app = operate().await?;
     let project = app.project_named(&args.project).await?;
-    let place = Place { project: &project, environment: project.environment_named(&args.environment)? };
+    let place = Destination { project: &project, environment: project.environment_named(&args.environment)? };
     let before = app.before_present(place).await?.map_err(anyhow::Error::msg)?;
     go(&app, place, (before.build, &before.build_name), Some(before.question), &args.consent).await
 }
@@ -81,7 +81,7 @@ pub(super) async fn again(app: &App, before: DeploymentId, consent: &Consent) ->
         app.project_of_log(there.of.project_id).await?.ok_or_else(|| anyhow::anyhow!("its project is gone"))?;
     let environment = project.value.environment(there.of.environment_id).filter(|e| !e.archived);
     let gone = || anyhow::anyhow!("the environment {} does not exist any more", output::safe(&there.environment_name));
-    let place = Place { project: &project.value, environment: environment.ok_or_else(gone)? };
+    let place = Destination { project: &project.value, environment: environment.ok_or_else(gone)? };
     let build = app.store.directory().build_of(there.of.build_id).await?;
     let build =
         build.ok_or_else(|| anyhow::anyhow!("the build {} is not known any more", output::safe(&there.build_name)))?;
@@ -91,7 +91,7 @@ pub(super) async fn again(app: &App, before: DeploymentId, consent: &Consent) ->
 
 async fn go(
     app: &App,
-    place: Place<'_>,
+    place: Destination<'_>,
     (build_id, build): (BuildId, &str),
     question: Option<Question>,
     consent: &Consent,

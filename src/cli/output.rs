@@ -8,6 +8,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::domain::moment::to_the_second;
 use coolops_client::limits::on_a_line;
 
 /// How to print.
@@ -106,7 +107,7 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) {
 
 /// A time as lists show it.
 pub fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+    to_the_second(at)
 }
 
 /// Text from outside, harmless to a terminal.

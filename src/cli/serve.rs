@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::{Config, Role};
 use crate::http;
-use crate::http::server::Room;
+use crate::http::server::ConnectionLimits;
 use crate::jobs::crew::{Crew, Tools};
 use crate::jobs::queue::Doorbell;
 use crate::jobs::slack_calls::Paces;
@@ -43,7 +43,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub async fn run(role: Role) -> Result<()> {
     let config = Config::from_environment(role)?;
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-    let room = Room::within(raise_file_limit());
+    let room = ConnectionLimits::within(raise_file_limit());
     // The door is open before the database is there, so that whoever asks hears what is waited for.
     let routes: Arc<OnceLock<Router>> = Arc::default();
     if role != Role::Worker {

@@ -1,7 +1,7 @@
 //! A build that CI announced: what it carries, and what makes an announcement the same build again.
 
 pub use super::build_events::*;
-use super::event::Event;
+use super::event::{Event, Recorded};
 use super::ids::*;
 use super::names::{self, ENTRIES_MAX, Invalid};
 use super::project::Project;
@@ -28,6 +28,10 @@ pub enum BuildRefusal {
         "the build {name} is registered already, with other params ({difference}); give the new build another name, or the same params"
     )]
     OtherParams { name: String, difference: String },
+    #[error(
+        "the build {name} is registered already, of the commit {there} and not of {given}; give the new build another name"
+    )]
+    OtherCommit { name: String, there: String, given: String },
     #[error("the build {0} is of an earlier attempt of the same run")]
     EarlierAttempt(String),
     #[error("the build {name} is registered already, of another run ({of})")]
@@ -43,10 +47,22 @@ impl BuildRefusal {
             Self::OtherParams { name, difference } => {
                 format!("the build {name} is registered already, with other params ({difference})")
             }
-            Self::OtherRun { .. } | Self::ProjectArchived(_) | Self::EarlierAttempt(_) | Self::Invalid(_) => {
-                self.to_string()
-            }
+            Self::OtherRun { .. }
+            | Self::OtherCommit { .. }
+            | Self::ProjectArchived(_)
+            | Self::EarlierAttempt(_)
+            | Self::Invalid(_) => self.to_string(),
         }
+    }
+}
+
+impl BuildRegistered {
+    /// That of a build's events.
+    pub fn among(events: &[Recorded]) -> Option<&Self> {
+        events.iter().find_map(|recorded| match &recorded.event {
+            Event::BuildRegistered(build) => Some(build),
+            _ => None,
+        })
     }
 }
 
@@ -61,7 +77,8 @@ pub enum Registration {
 
 /// Decides an announcement, given what is registered under that name already.
 ///
-/// Of two builds that were made of runs, the runs decide whether they are the same. Otherwise the params decide;
+/// Of two builds that were made of runs, the runs decide whether they are the same. Otherwise the commits decide, where both
+/// are known, and the params;
 /// metadata may differ, because a CI re-run has another job URL.
 ///
 /// # Errors
@@ -86,6 +103,13 @@ pub fn decide(
             (Some(there), Some(run)) if there.of == run.of => return Err(BuildRefusal::EarlierAttempt(name)),
             (Some(there), Some(_)) => return Err(BuildRefusal::OtherRun { name, of: there.of.clone() }),
             _ => {}
+        }
+        let commit = |source: Option<&Source>| source.and_then(|source| source.commit.clone());
+        if let (Some(there), Some(given)) = (commit(existing.source.as_ref()), commit(source.as_ref()))
+            && !there.starts_with(&given)
+            && !given.starts_with(&there)
+        {
+            return Err(BuildRefusal::OtherCommit { name, there, given });
         }
         return match difference(&existing.params, &params) {
             None => Ok(Registration::Same),

@@ -229,7 +229,7 @@ impl Contract {
 }
 
 /// Which kind of thing a stream tells the story of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StreamKind {
     /// A project's own settings.
     Project,
@@ -250,6 +250,23 @@ pub enum StreamKind {
 }
 
 impl StreamKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::Project,
+        Self::Environment,
+        Self::Build,
+        Self::Deployment,
+        Self::Message,
+        Self::Output,
+        Self::Person,
+        Self::Installation,
+    ];
+
+    /// That of a stored name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The stored name.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -10,6 +10,7 @@ use super::event::Event;
 use super::ids::LockableId;
 use super::installation::Installation;
 pub use super::lock_events::*;
+use super::moment::to_the_minute;
 use super::names::REASON_MAX;
 use super::project::{Environment, Project};
 use super::rights::{Denied, Known, Right, Rights};
@@ -60,14 +61,13 @@ fn because(lock: &Lock) -> String {
 }
 
 fn gone(last: Option<&Unlocked>) -> String {
-    let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M UTC");
     match last {
         None => String::new(),
         Some(Unlocked { lock, by: None, at }) => {
-            format!(": the lock of {} ran out at {}", lock.holder.name(), time(*at))
+            format!(": the lock of {} ran out at {}", lock.holder.name(), to_the_minute(*at))
         }
         Some(Unlocked { lock, by: Some(by), at }) => {
-            format!(": {} took the lock of {} away at {}", by.name(), lock.holder.name(), time(*at))
+            format!(": {} took the lock of {} away at {}", by.name(), lock.holder.name(), to_the_minute(*at))
         }
     }
 }
@@ -201,8 +201,8 @@ impl<'a> Lockable<'a> {
         }
     }
 
-    /// Decides a lock; its `since` is the present. Whoever has it may give it another reason or end. `known` is what is
-    /// known of who wants it.
+    /// Decides a lock; its `since` is the present. Whoever has it may give it another reason or end: of the two what is not named
+    /// stays as it is. `known` is what is known of who wants it.
     ///
     /// # Errors
     /// When they may not, it is somebody else's, or its end or reason don't fit.
@@ -212,6 +212,12 @@ impl<'a> Lockable<'a> {
         if let Some(there) = self.lock_there().filter(|there| !there.holder.same(&lock.holder)) {
             return Err(LockRefusal::Theirs { what: self.name(), lock: Box::new(there.clone()) });
         }
+        let there = self.lock_there();
+        let lock = Lock {
+            reason: lock.reason.or_else(|| there.and_then(|there| there.reason.clone())),
+            until: lock.until.or_else(|| there.and_then(|there| there.until).filter(|until| *until > lock.since)),
+            ..lock
+        };
         let length = lock.reason.as_ref().map_or(0, |reason| reason.chars().count());
         if length > REASON_MAX {
             return Err(LockRefusal::ReasonTooLong(length));
@@ -223,7 +229,7 @@ impl<'a> Lockable<'a> {
         }
         // The same lock with another reason or end: it is there since it was taken, for the build that it was taken for,
         // and is not forgotten.
-        let (since, build, kept) = match self.lock_there() {
+        let (since, build, kept) = match there {
             Some(there) => (there.since, there.build.clone(), Some(lock.since)),
             None => (lock.since, None, None),
         };

@@ -67,6 +67,16 @@ impl Moment {
     }
 }
 
+/// A time as people read it: to the second, in UTC.
+pub fn to_the_second(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A time as people read it: to the minute, in UTC.
+pub fn to_the_minute(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
 /// Whether a time is one that a log may have, and a database can hold.
 fn is_sane(at: &DateTime<Utc>) -> bool {
     (1970..=9999).contains(&at.year())

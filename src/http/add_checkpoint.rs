@@ -7,7 +7,7 @@ use http_body_util::Limited;
 
 use super::Web;
 use super::body::collected;
-use super::error::Answer;
+use super::error::HttpError;
 use crate::app::witnesses::{NotCosigned, SIZE};
 
 /// Largest body, in bytes: a proof of 63 hashes, and a note with 16 signatures, which may be post-quantum ones of 5 kB.
@@ -18,13 +18,13 @@ const BODY_MAX: usize = 128 * 1024;
 /// # Errors
 /// As the protocol has them; 408 for a body that does not come, 413 for one that is too large, 503 when the database is
 /// away, or when too many wait for their turn.
-pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response, Answer> {
+pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response, HttpError> {
     let body = match collected(Limited::new(request.into_body(), BODY_MAX)).await {
         Some(Ok(body)) => body,
         Some(Err(_)) => {
-            return Err(Answer(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 131072 bytes".to_owned()));
+            return Err(HttpError(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 131072 bytes".to_owned()));
         }
-        None => return Err(Answer(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
+        None => return Err(HttpError(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
     };
     let _place = web.room.witnessing().await?;
     let body = std::str::from_utf8(&body).map_err(|_| refused(&NotCosigned::Malformed, StatusCode::BAD_REQUEST))?;
@@ -46,6 +46,6 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response
     }
 }
 
-fn refused(why: &NotCosigned, status: StatusCode) -> Answer {
-    Answer(status, why.to_string())
+fn refused(why: &NotCosigned, status: StatusCode) -> HttpError {
+    HttpError(status, why.to_string())
 }

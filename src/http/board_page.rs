@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::error::Answer;
+use super::error::HttpError;
 use super::parameters::Query;
 use super::{Web, page};
 use crate::app::history::{NoSuchMoment, When};
@@ -33,7 +33,7 @@ pub async fn handle(State(web): State<Web>, Query(wanted): Query<Wanted>) -> Res
     match shown(&web, &wanted).await {
         Ok(page) => page,
         // What was asked for can be asked for otherwise.
-        Err(Answer(StatusCode::BAD_REQUEST, why)) => {
+        Err(HttpError(StatusCode::BAD_REQUEST, why)) => {
             page::asked_otherwise("All projects", &html! { h1 { "All projects" } (form(&wanted)) }, &why)
         }
         Err(answer) => page::for_people(&answer),
@@ -52,23 +52,23 @@ fn form(wanted: &Wanted) -> Markup {
 ///
 /// # Errors
 /// When it is none, or not of this log.
-pub(super) async fn moment(web: &Web, written: &str) -> Result<When, Answer> {
+pub(super) async fn moment(web: &Web, written: &str) -> Result<When, HttpError> {
     let now = web.app.store.clock().now();
     let when = match written.trim() {
         "" => match web.app.now().await {
             Err(NoSuchMoment::Empty) => Ok(When { position: 0, at: now }),
             when => when,
         },
-        text => web.app.when(Moment::parse(text, now).map_err(|e| Answer::malformed(e.to_string()))?).await,
+        text => web.app.when(Moment::parse(text, now).map_err(|e| HttpError::malformed(e.to_string()))?).await,
     };
     when.map_err(|no| match no {
         NoSuchMoment::Database(e) => e.into(),
-        lost @ NoSuchMoment::RowsLost => Answer::not_now(lost.to_string()),
-        no => Answer::malformed(no.to_string()),
+        lost @ NoSuchMoment::RowsLost => HttpError::not_now(lost.to_string()),
+        no => HttpError::malformed(no.to_string()),
     })
 }
 
-async fn shown(web: &Web, wanted: &Wanted) -> Result<Response, Answer> {
+async fn shown(web: &Web, wanted: &Wanted) -> Result<Response, HttpError> {
     if !web.app.keys.board_links().allows("board", uuid::Uuid::nil(), &wanted.key) {
         return Ok(page::not_found());
     }
@@ -79,7 +79,9 @@ async fn shown(web: &Web, wanted: &Wanted) -> Result<Response, Answer> {
     };
     let key = |board: &Board| (board.when.position, board.when.at);
     if before.as_ref().is_some_and(|before| key(before) > key(&board)) {
-        return Err(Answer::malformed("since is after the moment that is looked at; name an earlier one".to_owned()));
+        return Err(HttpError::malformed(
+            "since is after the moment that is looked at; name an earlier one".to_owned(),
+        ));
     }
     let is_now = wanted.at.trim().is_empty();
     let position = board.when.position;

@@ -8,35 +8,35 @@ use bytes::Bytes;
 use coolops_client::limits::printable;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::error::Answer;
+use super::error::HttpError;
 use super::server::BODY;
 
 /// Reads a whole body up to a limit.
 ///
 /// # Errors
 /// 413 past the limit, 415 when it is compressed, 408 when it takes too long, 400 when it breaks off.
-pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<bytes::Bytes, Answer> {
+pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<bytes::Bytes, HttpError> {
     if let Some(coding) =
         headers.get(header::CONTENT_ENCODING).filter(|c| !c.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
         let coding = printable(coding.to_str().unwrap_or("…")).into_owned();
         let text = format!("the body is compressed (Content-Encoding: {coding}); send it as it is");
-        return Err(Answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        return Err(HttpError(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     let size = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if size.is_some_and(|s| s > limit as u64) {
-        return Err(Answer::too_large(limit, size));
+        return Err(HttpError::too_large(limit, size));
     }
     let Some(read) = collected(Limited::new(body, limit)).await else {
-        return Err(Answer(
+        return Err(HttpError(
             StatusCode::REQUEST_TIMEOUT,
             format!("the body did not arrive within {} s", BODY.as_secs()),
         ));
     };
     match read {
         Ok(body) => Ok(body),
-        Err(e) if e.downcast_ref::<LengthLimitError>().is_some() => Err(Answer::too_large(limit, None)),
-        Err(_) => Err(Answer::malformed("the body broke off")),
+        Err(e) if e.downcast_ref::<LengthLimitError>().is_some() => Err(HttpError::too_large(limit, None)),
+        Err(_) => Err(HttpError::malformed("the body broke off")),
     }
 }
 

@@ -9,12 +9,12 @@ use serde::Deserialize;
 use super::Web;
 use super::board_page::moment;
 use super::deployment_page::{message_url, sentence};
-use super::error::Answer;
+use super::error::HttpError;
 use super::page;
 use super::parameters::{Path, Query};
 use super::traced;
 use crate::app::questions::Opens;
-use crate::domain::build::Entry;
+use crate::domain::build::{BuildRegistered, Entry};
 use crate::domain::deployment::duration;
 use crate::domain::event::{Actor, DeploymentEvent, Event, Recorded};
 use crate::domain::ids::BuildId;
@@ -43,7 +43,7 @@ pub async fn handle(State(web): State<Web>, Path(id): Path<String>, Query(wanted
     shown(&web, &id, &wanted).await.unwrap_or_else(|answer| page::for_people(&answer))
 }
 
-async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer> {
+async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, HttpError> {
     let Ok(id) = id.parse::<BuildId>() else { return Ok(page::not_found()) };
     traced::about("build.id", id);
     let Some(links) = web.app.opened(Opens::Build, id.0, id, &wanted.key).await? else { return Ok(page::not_found()) };
@@ -52,7 +52,7 @@ async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer>
         "" => None,
         at => match moment(web, at).await {
             Ok(then) => Some(then),
-            Err(Answer(StatusCode::BAD_REQUEST, why)) => return Ok(as_it_is_now(wanted, &why)),
+            Err(HttpError(StatusCode::BAD_REQUEST, why)) => return Ok(as_it_is_now(wanted, &why)),
             Err(answer) => return Err(answer),
         },
     };
@@ -69,10 +69,7 @@ async fn shown(web: &Web, id: &str, wanted: &Wanted) -> Result<Response, Answer>
             None => Ok(page::not_found()),
         };
     };
-    let params = events.iter().find_map(|recorded| match &recorded.event {
-        Event::BuildRegistered(build) => Some(&build.params[..]),
-        _ => None,
-    });
+    let params = BuildRegistered::among(&events).map(|build| &build.params[..]);
     let message = web.app.readers().messages().get(id).await?;
     let now = then.map_or_else(|| web.app.store.clock().now(), |then| then.at);
     // Environments in the order of the buttons, and those that are gone since after them.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Web;
 use super::body::read;
-use super::error::Answer;
+use super::error::HttpError;
 use super::parameters::Path;
 use super::traced;
 use crate::app::CommandError;
@@ -27,7 +27,7 @@ pub async fn to_project(
     State(web): State<Web>,
     Path((provider, project)): Path<(String, String)>,
     request: Request,
-) -> Result<(StatusCode, Json<Value>), Answer> {
+) -> Result<(StatusCode, Json<Value>), HttpError> {
     let incoming = incoming(&web, &provider, Some(&project), request).await?;
     let _place = web.room.of_others()?;
     let taken = web.app.take_delivery(&project, &incoming).await?;
@@ -42,9 +42,9 @@ pub async fn to_server(
     State(web): State<Web>,
     Path(provider): Path<String>,
     request: Request,
-) -> Result<(StatusCode, Json<Value>), Answer> {
+) -> Result<(StatusCode, Json<Value>), HttpError> {
     if ci::provider(&provider).is_some_and(|p| p.reach() != Reach::Server) {
-        return Err(Answer(
+        return Err(HttpError(
             StatusCode::NOT_FOUND,
             format!("the address of {provider} ends with the project's slug: /ci/{provider}/…"),
         ));
@@ -59,10 +59,10 @@ pub async fn to_server(
     ))
 }
 
-async fn incoming(web: &Web, provider: &str, project: Option<&str>, request: Request) -> Result<Incoming, Answer> {
+async fn incoming(web: &Web, provider: &str, project: Option<&str>, request: Request) -> Result<Incoming, HttpError> {
     let provider: &'static dyn Provider = ci::provider(provider).ok_or_else(|| {
         let known: Vec<&str> = ci::PROVIDERS.iter().map(|p| p.name()).collect();
-        Answer(StatusCode::NOT_FOUND, format!("there is no CI system of that name; there are: {}", known.join(", ")))
+        HttpError(StatusCode::NOT_FOUND, format!("there is no CI system of that name; there are: {}", known.join(", ")))
     })?;
     let (parts, body) = request.into_parts();
     let body = match read(&parts.headers, body, BODY_MAX).await {
@@ -103,7 +103,7 @@ fn shown(taken: &Taken) -> Value {
     answer
 }
 
-impl From<CommandError<CiRefusal>> for Answer {
+impl From<CommandError<CiRefusal>> for HttpError {
     fn from(error: CommandError<CiRefusal>) -> Self {
         let refusal = match error {
             CommandError::Unavailable(cause) => return Self::unavailable(&*cause),

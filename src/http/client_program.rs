@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::Web;
-use super::error::Answer;
+use super::error::HttpError;
 
 /// The installer, as it is in the repository.
 const INSTALLER: &str = include_str!("../../install.sh");
@@ -46,7 +46,7 @@ pub async fn installer(State(web): State<Web>) -> Response {
 ///
 /// # Errors
 /// 404 for anything else, and where there is none.
-pub async fn file(State(web): State<Web>, Named(name): Named<String>) -> Result<Response, Answer> {
+pub async fn file(State(web): State<Web>, Named(name): Named<String>) -> Result<Response, HttpError> {
     let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     match name.as_str() {
         PROGRAM | CHECKSUM => {}
@@ -55,7 +55,7 @@ pub async fn file(State(web): State<Web>, Named(name): Named<String>) -> Result<
             let digest = hex::encode(Sha256::digest(PORTABLE.as_bytes()));
             return Ok((plain, format!("{digest}  {SCRIPT}\n")).into_response());
         }
-        _ => return Err(Answer::not_found()),
+        _ => return Err(HttpError::not_found()),
     }
     match tokio::fs::read(web.client.join(Path::new(&name))).await {
         Ok(bytes) => {
@@ -63,10 +63,10 @@ pub async fn file(State(web): State<Web>, Named(name): Named<String>) -> Result<
                 [(header::CONTENT_TYPE, "application/octet-stream"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
             Ok((headers, bytes).into_response())
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Answer::not_found()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(HttpError::not_found()),
         Err(e) => {
             tracing::warn!(error = %e, "the program for CI can't be read");
-            Err(Answer(StatusCode::INTERNAL_SERVER_ERROR, "the program can't be read".to_owned()))
+            Err(HttpError(StatusCode::INTERNAL_SERVER_ERROR, "the program can't be read".to_owned()))
         }
     }
 }

@@ -5,7 +5,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::deployment_page::gone_words;
-use super::error::Answer;
+use super::error::HttpError;
 use super::link::{Key, opened};
 use super::log_numbers::Numbers;
 use super::off_thread::off_thread;
@@ -30,7 +30,7 @@ pub async fn page(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
     shown(&web, &id, &key).await.unwrap_or_else(|answer| page::for_people(&answer))
 }
 
-async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, Answer> {
+async fn shown(web: &Web, id: &str, key: &Key) -> Result<Response, HttpError> {
     let Some((timed, links)) = opened(web, id, key.value()).await? else { return Ok(page::not_found()) };
     let this = &timed.deployment;
     let store = web.app.readers();
@@ -117,7 +117,7 @@ struct Log {
 }
 
 /// The lines of a log as they are shown.
-async fn text(web: &Parts, deployment: &Deployment) -> Result<Log, Answer> {
+async fn text(web: &Parts, deployment: &Deployment) -> Result<Log, HttpError> {
     let (store, id) = (web.app.readers(), deployment.of.deployment_id);
     let numbers = Numbers::of(web, deployment).await?;
     let (mut screen, mut next, mut bytes, mut log) = (Screen::new(), 0, 0, Log::default());

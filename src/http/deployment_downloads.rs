@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
-use super::error::Answer;
+use super::error::HttpError;
 use super::link::{Key, open};
 use super::off_thread::off_thread;
 use super::parameters::{Path, Query};
@@ -20,8 +20,12 @@ use crate::terminal::{Row, Screen};
 ///
 /// # Errors
 /// 404 for a wrong link, 503 when the database is away.
-pub async fn logs(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
-    let timed = open(&web, &id, key.value()).await?.ok_or_else(Answer::not_found)?;
+pub async fn logs(
+    State(web): State<Web>,
+    Path(id): Path<String>,
+    Query(key): Query<Key>,
+) -> Result<Response, HttpError> {
+    let timed = open(&web, &id, key.value()).await?.ok_or_else(HttpError::not_found)?;
     let begin = format!("{{\"finished\":{},\"logs\":\"", timed.deployment.state().is_over());
     let logs = stored(web, &timed.deployment)?.map_ok(|bytes| {
         // Chunks end at line ends, and lines are UTF-8 or made so one by one.
@@ -38,7 +42,7 @@ pub async fn logs(State(web): State<Web>, Path(id): Path<String>, Query(key): Qu
 fn stored(
     web: Web,
     deployment: &Deployment,
-) -> Result<impl Stream<Item = Result<Vec<u8>, sqlx::Error>> + use<>, Answer> {
+) -> Result<impl Stream<Item = Result<Vec<u8>, sqlx::Error>> + use<>, HttpError> {
     let place = web.room.download()?;
     let (id, runs) = (deployment.of.deployment_id, !deployment.state().is_over());
     let pieces = stream::try_unfold((web, Some((0, 0_i64))), move |(web, at)| async move {
@@ -74,8 +78,12 @@ fn file_name(deployment: &Deployment, end: &str) -> String {
 ///
 /// # Errors
 /// 404 for a wrong link, 503 when the database is away.
-pub async fn raw(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
-    let timed = open(&web, &id, key.value()).await?.ok_or_else(Answer::not_found)?;
+pub async fn raw(
+    State(web): State<Web>,
+    Path(id): Path<String>,
+    Query(key): Query<Key>,
+) -> Result<Response, HttpError> {
+    let timed = open(&web, &id, key.value()).await?.ok_or_else(HttpError::not_found)?;
     let body = Body::from_stream(stored(web, &timed.deployment)?);
     Ok(download(body, file_name(&timed.deployment, ".raw.log")))
 }
@@ -84,8 +92,12 @@ pub async fn raw(State(web): State<Web>, Path(id): Path<String>, Query(key): Que
 ///
 /// # Errors
 /// 404 for a wrong link, 503 when the database is away.
-pub async fn text(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
-    let timed = open(&web, &id, key.value()).await?.ok_or_else(Answer::not_found)?;
+pub async fn text(
+    State(web): State<Web>,
+    Path(id): Path<String>,
+    Query(key): Query<Key>,
+) -> Result<Response, HttpError> {
+    let timed = open(&web, &id, key.value()).await?.ok_or_else(HttpError::not_found)?;
     let name = file_name(&timed.deployment, ".log");
     let stored = Box::pin(stored(web, &timed.deployment)?);
     let shown = stream::try_unfold((stored, Some(Screen::new()), 0_i64), async |(mut stored, screen, number)| {

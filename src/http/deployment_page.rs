@@ -8,7 +8,7 @@ use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 
 use super::Web;
-use super::error::Answer;
+use super::error::HttpError;
 use super::link::opened;
 use super::log_window::{known_line, last_lines, window};
 use super::page;
@@ -46,7 +46,7 @@ pub async fn page(State(web): State<Web>, Path(id): Path<String>, Query(shows): 
     shown(&web, &id, &shows).await.unwrap_or_else(|answer| page::for_people(&answer))
 }
 
-async fn shown(web: &Web, id: &str, shows: &Shows) -> Result<Response, Answer> {
+async fn shown(web: &Web, id: &str, shows: &Shows) -> Result<Response, HttpError> {
     let key = &shows.key;
     let Some((timed, links)) = opened(web, id, key).await? else { return Ok(page::not_found()) };
     let deployment = &timed.deployment;

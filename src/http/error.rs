@@ -18,12 +18,12 @@ use crate::telemetry::causes;
 
 /// A status and a sentence.
 #[derive(Debug)]
-pub struct Answer(pub StatusCode, pub String);
+pub struct HttpError(pub StatusCode, pub String);
 
 /// What is said while the database does not answer.
 pub(super) const AWAY: &str = "coolops can't reach its database right now; try again in a moment";
 
-impl Answer {
+impl HttpError {
     /// 400.
     pub fn malformed(why: impl Into<String>) -> Self {
         Self(StatusCode::BAD_REQUEST, why.into())
@@ -92,10 +92,10 @@ impl Answer {
 /// 500 for what only a fault of this program leads to; the thread that panicked has told what it was.
 pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
     let text = "coolops failed here, which is its own fault; what went wrong is in its operator's log";
-    Answer(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned()).into_response()
+    HttpError(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned()).into_response()
 }
 
-impl From<CommandError<AnnounceRefusal>> for Answer {
+impl From<CommandError<AnnounceRefusal>> for HttpError {
     fn from(error: CommandError<AnnounceRefusal>) -> Self {
         match error {
             CommandError::Unavailable(cause) => Self::unavailable(&*cause),
@@ -106,6 +106,7 @@ impl From<CommandError<AnnounceRefusal>> for Answer {
             CommandError::Refused(AnnounceRefusal::Build(refusal)) => {
                 let status = match refusal {
                     BuildRefusal::OtherParams { .. }
+                    | BuildRefusal::OtherCommit { .. }
                     | BuildRefusal::OtherRun { .. }
                     | BuildRefusal::EarlierAttempt(_)
                     | BuildRefusal::ProjectArchived(_) => StatusCode::CONFLICT,
@@ -117,7 +118,7 @@ impl From<CommandError<AnnounceRefusal>> for Answer {
     }
 }
 
-impl From<sqlx::Error> for Answer {
+impl From<sqlx::Error> for HttpError {
     fn from(error: sqlx::Error) -> Self {
         // PostgreSQL's character_not_in_repertoire: what is asked for has a NUL in it, which no stored text has.
         match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
@@ -127,7 +128,7 @@ impl From<sqlx::Error> for Answer {
     }
 }
 
-impl From<NoRange> for Answer {
+impl From<NoRange> for HttpError {
     fn from(error: NoRange) -> Self {
         match error {
             NoRange::Database(e) | NoRange::NotYet(NoSuchMoment::Database(e)) => e.into(),
@@ -136,7 +137,7 @@ impl From<NoRange> for Answer {
     }
 }
 
-impl From<ReadError> for Answer {
+impl From<ReadError> for HttpError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Database(e) => e.into(),
@@ -149,7 +150,7 @@ impl From<ReadError> for Answer {
     }
 }
 
-impl IntoResponse for Answer {
+impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let mut response = (self.0, Json(serde_json::json!({ "error": self.1 }))).into_response();
         if self.0 == StatusCode::SERVICE_UNAVAILABLE {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::deployment_page::sentence;
-use super::error::Answer;
+use super::error::HttpError;
 use super::parameters::{Path, Query};
 use super::{Web, page, traced};
 use crate::app::history::{Changed, NoSuchMoment, as_json, changed_as_json, changes, states_called};
@@ -61,9 +61,9 @@ pub async fn handle(
     }
 }
 
-async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<Response, Answer> {
+async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<Response, HttpError> {
     let Some(project) = web.app.opened_project(slug, &wanted.key).await? else {
-        return if as_data { Err(Answer::not_found()) } else { Ok(page::not_found()) };
+        return if as_data { Err(HttpError::not_found()) } else { Ok(page::not_found()) };
     };
     traced::about("project.id", project.id);
     let read = async {
@@ -74,16 +74,16 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
                 Ok(before) => match web.app.cursor(before).await {
                     Ok(before) => Ok((asked, Some(before))),
                     Err(NoSuchMoment::Database(e)) => Err(e.into()),
-                    Err(no) => Err(Answer::malformed(no.to_string())),
+                    Err(no) => Err(HttpError::malformed(no.to_string())),
                 },
-                Err(_) => Err(Answer::malformed("before is a position: the cursor of the last one")),
+                Err(_) => Err(HttpError::malformed("before is a position: the cursor of the last one")),
             },
         }
     };
     let (asked, before) = match read.await {
         Ok(read) => read,
         // What was asked for can be asked for otherwise.
-        Err(Answer(StatusCode::BAD_REQUEST, why)) if !as_data => {
+        Err(HttpError(StatusCode::BAD_REQUEST, why)) if !as_data => {
             let heading = html! { (heading(&project, wanted)) (choices(&project, wanted)) };
             return Ok(page::asked_otherwise(&format!("{}: history", project.name), &heading, &why));
         }
@@ -134,17 +134,17 @@ async fn told(web: &Web, slug: &str, wanted: &Wanted, as_data: bool) -> Result<R
     Ok(page::framed(&format!("{}: history", project.name), None, script, &body))
 }
 
-async fn asked(web: &Web, project: &Project, wanted: &Wanted) -> Result<Asked, Answer> {
+async fn asked(web: &Web, project: &Project, wanted: &Wanted) -> Result<Asked, HttpError> {
     let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     if wanted.show == "settings" && (given(&wanted.outcome).is_some() || given(&wanted.build).is_some()) {
-        return Err(Answer::malformed("changes of settings have no outcome and no build; leave both out"));
+        return Err(HttpError::malformed("changes of settings have no outcome and no build; leave both out"));
     }
     let environments = match given(&wanted.environment) {
         None => vec![],
         Some(name) => match web.app.environments_called(project, &name).await? {
             none if none.is_empty() => {
                 let known: Vec<&str> = project.environments.iter().map(|environment| &environment.name[..]).collect();
-                return Err(Answer::malformed(format!(
+                return Err(HttpError::malformed(format!(
                     "there is no environment {name:?}; there are: {}",
                     known.join(", ")
                 )));
@@ -157,7 +157,7 @@ async fn asked(web: &Web, project: &Project, wanted: &Wanted) -> Result<Asked, A
         Some(word) => match states_called(&word) {
             none if none.is_empty() => {
                 let known = State::ALL.map(State::as_str).join(", ");
-                return Err(Answer::malformed(format!("there is no outcome {word:?}; there are: {known}")));
+                return Err(HttpError::malformed(format!("there is no outcome {word:?}; there are: {known}")));
             }
             found => found,
         },

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::error::Answer;
+use super::error::HttpError;
 use super::history_page::choices_of;
 use super::parameters::{Path, Query};
 use super::{Web, page, traced};
@@ -32,7 +32,7 @@ pub async fn handle(State(web): State<Web>, Path(slug): Path<String>, Query(want
     shown(&web, &slug, &wanted).await.unwrap_or_else(|answer| page::for_people(&answer))
 }
 
-async fn shown(web: &Web, slug: &str, wanted: &Wanted) -> Result<Response, Answer> {
+async fn shown(web: &Web, slug: &str, wanted: &Wanted) -> Result<Response, HttpError> {
     let Some(project) = web.app.opened_project(slug, &wanted.key).await? else { return Ok(page::not_found()) };
     traced::about("project.id", project.id);
     let since = Some(wanted.since.trim()).filter(|since| !since.is_empty()).unwrap_or("84d");
@@ -41,9 +41,9 @@ async fn shown(web: &Web, slug: &str, wanted: &Wanted) -> Result<Response, Answe
         (choices_of(&project.slug, &wanted.key, "insights"))
         (page::form(&[("key", &wanted.key)], &[page::Field { name: "since", label: "Since", value: since, example: "84d" }]))
     };
-    let after = match web.app.before_week_of(since).await.map_err(Answer::from) {
+    let after = match web.app.before_week_of(since).await.map_err(HttpError::from) {
         Ok(after) => after,
-        Err(Answer(StatusCode::BAD_REQUEST, why)) => {
+        Err(HttpError(StatusCode::BAD_REQUEST, why)) => {
             return Ok(page::asked_otherwise(&format!("{}: insights", project.name), &heading, &why));
         }
         Err(answer) => return Err(answer),

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::error::Answer;
+use super::error::HttpError;
 use super::{Parts, traced};
 use crate::app::questions::Opens;
 use crate::domain::ids::DeploymentId;
@@ -23,12 +23,12 @@ impl Key {
 }
 
 /// The deployment that a link opens.
-pub(super) async fn open(web: &Parts, id: &str, key: &str) -> Result<Option<Timed>, Answer> {
+pub(super) async fn open(web: &Parts, id: &str, key: &str) -> Result<Option<Timed>, HttpError> {
     Ok(opened(web, id, key).await?.map(|(timed, _)| timed))
 }
 
 /// The deployment that a link opens, and the links of its build.
-pub(super) async fn opened(web: &Parts, id: &str, key: &str) -> Result<Option<(Timed, Links)>, Answer> {
+pub(super) async fn opened(web: &Parts, id: &str, key: &str) -> Result<Option<(Timed, Links)>, HttpError> {
     let Ok(id) = id.parse::<DeploymentId>() else { return Ok(None) };
     traced::about("deployment.id", id);
     let store = web.app.unproven();

@@ -14,7 +14,7 @@ use futures::stream::{self, Stream};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::error::Answer;
+use super::error::HttpError;
 use super::link::{Key, open};
 use super::parameters::{Path, Query};
 use super::room::Reading;
@@ -30,8 +30,12 @@ const RECHECK: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// 404 for a wrong link; 503 when the database is away, or when as many read as can be served: the page tries again.
-pub async fn live(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
-    let timed = open(&web, &id, key.value()).await?.ok_or_else(Answer::not_found)?;
+pub async fn live(
+    State(web): State<Web>,
+    Path(id): Path<String>,
+    Query(key): Query<Key>,
+) -> Result<Response, HttpError> {
+    let timed = open(&web, &id, key.value()).await?.ok_or_else(HttpError::not_found)?;
     let of = timed.deployment.of;
     let reading = web.room.reader(of.deployment_id)?;
     let heard = web.logs.watched.of(&web, of.deployment_id);

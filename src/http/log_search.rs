@@ -12,7 +12,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::error::Answer;
+use super::error::HttpError;
 use super::link::open;
 use super::log_numbers::Numbers;
 use super::off_thread::off_thread;
@@ -51,10 +51,10 @@ pub async fn search(
     State(web): State<Web>,
     Path(id): Path<String>,
     Query(asked): Query<Asked>,
-) -> Result<Response, Answer> {
-    let timed = open(&web, &id, &asked.key).await?.ok_or_else(Answer::not_found)?;
+) -> Result<Response, HttpError> {
+    let timed = open(&web, &id, &asked.key).await?.ok_or_else(HttpError::not_found)?;
     let id = timed.deployment.of.deployment_id;
-    let pattern = pattern(&asked.q, asked.regex == "1").map_err(|why| Answer(StatusCode::BAD_REQUEST, why))?;
+    let pattern = pattern(&asked.q, asked.regex == "1").map_err(|why| HttpError(StatusCode::BAD_REQUEST, why))?;
     let _turn = web.room.work().await?;
     let numbers = Numbers::of(&web, &timed.deployment).await?;
     let (store, deadline) = (web.app.readers(), Instant::now() + LIMIT);

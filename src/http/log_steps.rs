@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::error::Answer;
+use super::error::HttpError;
 use super::link::{Key, open};
 use super::log_numbers::Numbers;
 use super::off_thread::off_thread;
@@ -46,8 +46,12 @@ pub struct Outlines(Mutex<HashMap<DeploymentId, Known>>);
 ///
 /// # Errors
 /// 404 for a wrong link; 503 when the database is away.
-pub async fn steps(State(web): State<Web>, Path(id): Path<String>, Query(key): Query<Key>) -> Result<Response, Answer> {
-    let timed = open(&web, &id, key.value()).await?.ok_or_else(Answer::not_found)?;
+pub async fn steps(
+    State(web): State<Web>,
+    Path(id): Path<String>,
+    Query(key): Query<Key>,
+) -> Result<Response, HttpError> {
+    let timed = open(&web, &id, key.value()).await?.ok_or_else(HttpError::not_found)?;
     let (id, started) = (timed.deployment.of.deployment_id, timed.started_at);
     let over = timed.deployment.state().is_over();
     // Who waits finds what the one before has read.

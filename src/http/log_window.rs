@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use super::error::Answer;
+use super::error::HttpError;
 use super::link::open;
 use super::log_numbers::Numbers;
 use super::off_thread::off_thread;
@@ -82,8 +82,8 @@ pub async fn lines(
     State(web): State<Web>,
     Path(id): Path<String>,
     Query(asked): Query<Asked>,
-) -> Result<Response, Answer> {
-    let timed = open(&web, &id, &asked.key).await?.ok_or_else(Answer::not_found)?;
+) -> Result<Response, HttpError> {
+    let timed = open(&web, &id, &asked.key).await?.ok_or_else(HttpError::not_found)?;
     let deployment = &timed.deployment;
     let window = match (asked.from, asked.last) {
         (Some(from), _) => {

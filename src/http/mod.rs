@@ -103,7 +103,7 @@ pub fn waiting() -> Router {
     };
     Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(ready)).fallback(
         async move |request: axum::extract::Request| {
-            let answer = error::Answer(axum::http::StatusCode::SERVICE_UNAVAILABLE, wait.to_owned());
+            let answer = error::HttpError(axum::http::StatusCode::SERVICE_UNAVAILABLE, wait.to_owned());
             match request.method() {
                 &axum::http::Method::GET => page::for_people(&answer),
                 _ => axum::response::IntoResponse::into_response(answer),
@@ -142,7 +142,7 @@ pub fn router(web: Web) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/assets/{name}", get(page::asset))
-        .fallback(async || error::Answer::not_found())
+        .fallback(async || error::HttpError::not_found())
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(axum::middleware::from_fn_with_state(web.clone(), room::admit))
         .layer(axum::middleware::from_fn(traced::traced))

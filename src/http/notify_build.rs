@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Web;
 use super::body::{read, without_mark};
-use super::error::Answer;
+use super::error::HttpError;
 use super::traced;
 use crate::app::builds::Announcer;
 use crate::domain::build::{Entry, RegisterBuild, Source};
@@ -137,23 +137,24 @@ impl<'de> Deserialize<'de> for Entries {
 /// # Errors
 /// 401 without a valid token (before the body is looked at), 400 with the place and reason, 409 for another build of the
 /// same name, 413 past the limit, 503 when the database is away.
-pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusCode, Json<Announced>), Answer> {
+pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusCode, Json<Announced>), HttpError> {
     let (parts, body) = request.into_parts();
-    let token = bearer(&parts.headers).ok_or_else(Answer::no_token)?;
-    let (project, token) = web.app.token(token).await?.ok_or_else(Answer::no_token)?;
+    let token = bearer(&parts.headers).ok_or_else(HttpError::no_token)?;
+    let (project, token) = web.app.token(token).await?.ok_or_else(HttpError::no_token)?;
     let body = read(&parts.headers, body, BODY_MAX).await?;
     let _place = web.room.of_others()?;
     let announced: Announcement = serde_json::from_slice(without_mark(&body))
-        .map_err(|e| Answer::malformed(format!("the body can't be read: {e}")))?;
+        .map_err(|e| HttpError::malformed(format!("the body can't be read: {e}")))?;
     if let Some((key, meant)) = announced.mistyped() {
-        return Err(Answer::malformed(format!(
+        return Err(HttpError::malformed(format!(
             "there is no field \"{key}\"; did you mean {meant}? There are name, params, metadata, repository and commit"
         )));
     }
     let mut notes: Vec<String> =
         announced.unknown.iter().map(|key| format!("the field {key} means nothing here and was left out")).collect();
-    let name =
-        announced.name.ok_or_else(|| Answer::malformed("name is missing; send {\"name\": \"…\", \"params\": {…}}"))?;
+    let name = announced
+        .name
+        .ok_or_else(|| HttpError::malformed("name is missing; send {\"name\": \"…\", \"params\": {…}}"))?;
     let name = trimmed("the name", name, &mut notes).trim().to_owned();
     let mut entries = |given: Option<Entries>| -> Vec<Entry> {
         let given = given.map_or_else(Vec::new, |e| e.0);
@@ -167,7 +168,7 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusC
     };
     let (params, metadata) = (entries(announced.params), entries(announced.metadata));
     let told = |given: Option<String>| given.filter(|text| !text.trim().is_empty());
-    let malformed = |e: names::Invalid| Answer::malformed(e.0);
+    let malformed = |e: names::Invalid| HttpError::malformed(e.0);
     let repository = told(announced.repository).map(|r| names::repository(&r)).transpose().map_err(malformed)?;
     let commit = told(announced.commit).map(|c| names::commit(&c)).transpose().map_err(malformed)?;
     let source = Source::of(repository, commit);

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
-use super::error::{AWAY, Answer};
+use super::error::{AWAY, HttpError};
 use super::parameters::Path;
 use crate::domain::deployment::State;
 
@@ -133,7 +133,7 @@ pub(super) fn form(kept: &[(&str, &str)], fields: &[Field<'_>]) -> Markup {
 }
 
 /// What went wrong, as a page.
-pub(super) fn for_people(answer: &Answer) -> Response {
+pub(super) fn for_people(answer: &HttpError) -> Response {
     if answer.0 == StatusCode::SERVICE_UNAVAILABLE && answer.1 == AWAY {
         return unavailable();
     }
@@ -182,7 +182,7 @@ pub async fn asset(Path(name): Path<String>) -> Response {
             let state = other.strip_prefix("icon-").and_then(|name| name.strip_suffix(".svg"));
             match state.and_then(|name| State::ALL.into_iter().find(|state| state.as_str() == name)) {
                 Some(state) => ("image/svg+xml", icon_of(state)),
-                None => return super::error::Answer::not_found().into_response(),
+                None => return super::error::HttpError::not_found().into_response(),
             }
         }
     };

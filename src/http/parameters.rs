@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
-use super::error::Answer;
+use super::error::HttpError;
 use super::page;
 
 /// The query, as axum's.
@@ -40,7 +40,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 fn unread(headers: &HeaderMap, why: &str) -> Response {
     // What axum says before that is of its own making.
     let why = why.rsplit_once(": ").map_or(why, |(_, why)| why);
-    let answer = Answer::malformed(format!("the address can't be read: {why}"));
+    let answer = HttpError::malformed(format!("the address can't be read: {why}"));
     let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match accepts.contains("text/html") {
         true => page::for_people(&answer),

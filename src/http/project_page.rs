@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::deployment_page::sentence;
-use super::error::Answer;
+use super::error::HttpError;
 use super::history_page::choices_of;
 use super::link::Key;
 use super::page;
@@ -27,7 +27,7 @@ pub async fn handle(State(web): State<Web>, Path(slug): Path<String>, Query(key)
     shown(&web, &slug, &key).await.unwrap_or_else(|answer| page::for_people(&answer))
 }
 
-async fn shown(web: &Web, slug: &str, key: &Key) -> Result<Response, Answer> {
+async fn shown(web: &Web, slug: &str, key: &Key) -> Result<Response, HttpError> {
     let Some(project) = web.app.opened_project(slug, key.value()).await? else { return Ok(page::not_found()) };
     let standings = web.app.shown_standings(&project).await?;
     traced::about("project.id", project.id);

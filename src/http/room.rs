@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Web;
-use super::error::Answer;
+use super::error::HttpError;
 use crate::domain::ids::DeploymentId;
 
 /// Requests of Slack at a time.
@@ -83,9 +83,9 @@ impl Default for Room {
 
 impl Room {
     /// A place for a live reader of a log.
-    pub(super) fn reader(&self, id: DeploymentId) -> Result<Reading, Answer> {
+    pub(super) fn reader(&self, id: DeploymentId) -> Result<Reading, HttpError> {
         let text = "as many follow logs here as can be served; the page goes on by itself in a moment";
-        let full = || Answer(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+        let full = || HttpError(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
         let place = Arc::clone(&self.readers).try_acquire_owned().map_err(|_| full())?;
         let mut of_one = self.of_one.lock().expect("no holder of the lock panics");
         let readers = of_one.entry(id).or_default();
@@ -98,43 +98,43 @@ impl Room {
     }
 
     /// A place for a download, for as long as it takes.
-    pub(super) fn download(&self) -> Result<OwnedSemaphorePermit, Answer> {
+    pub(super) fn download(&self) -> Result<OwnedSemaphorePermit, HttpError> {
         place(&self.downloads)
     }
 
     /// A place for a pass over a whole log, when there is one within some seconds.
-    pub(super) async fn work(&self) -> Result<OwnedSemaphorePermit, Answer> {
+    pub(super) async fn work(&self) -> Result<OwnedSemaphorePermit, HttpError> {
         turn(&self.work).await
     }
 
     /// A place for a request of Slack that has arrived whole.
-    pub(super) fn of_slack(&self) -> Result<OwnedSemaphorePermit, Answer> {
+    pub(super) fn of_slack(&self) -> Result<OwnedSemaphorePermit, HttpError> {
         place(&self.slack)
     }
 
     /// A turn for a log that wants to be witnessed, when there is one within some seconds: few at a time, because anybody
     /// may ask, and all ask at the same moment, because a checkpoint is made once a minute.
-    pub(super) async fn witnessing(&self) -> Result<[OwnedSemaphorePermit; 2], Answer> {
+    pub(super) async fn witnessing(&self) -> Result<[OwnedSemaphorePermit; 2], HttpError> {
         let place = place(&self.to_witness)?;
         Ok([place, turn(&self.witnessing).await?])
     }
 
     /// A place for a request of anybody else that has arrived whole.
-    pub(super) fn of_others(&self) -> Result<OwnedSemaphorePermit, Answer> {
+    pub(super) fn of_others(&self) -> Result<OwnedSemaphorePermit, HttpError> {
         place(&self.others)
     }
 }
 
-async fn turn(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Answer> {
+async fn turn(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, HttpError> {
     match tokio::time::timeout(PATIENCE, Arc::clone(places).acquire_owned()).await {
         Ok(Ok(place)) => Ok(place),
         _ => place(places),
     }
 }
 
-fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Answer> {
+fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, HttpError> {
     let text = "coolops answers as many requests as it can right now; try again in a moment";
-    Arc::clone(places).try_acquire_owned().map_err(|_| Answer(StatusCode::SERVICE_UNAVAILABLE, text.to_owned()))
+    Arc::clone(places).try_acquire_owned().map_err(|_| HttpError(StatusCode::SERVICE_UNAVAILABLE, text.to_owned()))
 }
 
 /// Lets a request in when there is a place for it. Who has a body to send gets one when it is here: until then a

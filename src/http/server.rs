@@ -39,12 +39,12 @@ const RESERVE: usize = 256;
 
 /// How many connections there is room for.
 #[derive(Debug, Clone, Copy)]
-pub struct Room {
+pub struct ConnectionLimits {
     connections: usize,
     of_one_address: usize,
 }
 
-impl Room {
+impl ConnectionLimits {
     /// Room in a process that may open so many files. One address gets half of it.
     pub fn within(files: usize) -> Self {
         let connections = files.saturating_sub(RESERVE).clamp(64, CONNECTIONS);
@@ -138,7 +138,7 @@ struct Seats {
 
 impl Seats {
     /// A seat for a connection, for which another one may have to go; nothing when everybody is being answered.
-    fn take(&self, address: IpAddr, room: Room) -> Option<(u64, Arc<Seat>)> {
+    fn take(&self, address: IpAddr, room: ConnectionLimits) -> Option<(u64, Arc<Seat>)> {
         let mut all = lock(&self.all);
         let of_address = all.1.values().filter(|s| s.address == address).count();
         if of_address >= room.of_one_address {
@@ -184,7 +184,7 @@ impl Seats {
 pub async fn serve(
     listener: TcpListener,
     routes: impl Fn() -> Router + Clone + Send + Sync + 'static,
-    room: Room,
+    room: ConnectionLimits,
     stop: CancellationToken,
 ) {
     let seats = Arc::new(Seats::default());
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn whoever_waits_longest_makes_room_and_nobody_who_is_answered() {
-        let (seats, room) = (Seats::default(), Room { connections: 4, of_one_address: 2 });
+        let (seats, room) = (Seats::default(), ConnectionLimits { connections: 4, of_one_address: 2 });
         let address = |n: u8| IpAddr::from([10, 0, 0, n]);
         let (_, first) = seats.take(address(1), room).unwrap();
         let (_, second) = seats.take(address(1), room).unwrap();

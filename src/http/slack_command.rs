@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, body::Body};
 use serde_json::{Value, json};
 
-use super::error::Answer;
+use super::error::HttpError;
 use super::slack_request::verified;
 use super::{Web, response_url};
 use crate::app::CommandError;
@@ -25,9 +25,9 @@ const ON_IT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// 401 when Slack didn't sign it, 400 when it isn't what Slack sends.
-pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response, Answer> {
+pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response, HttpError> {
     let signed = verified(&web, request).await?;
-    let sent = command::parse(&signed.body).map_err(|e| Answer::malformed(e.to_string()))?;
+    let sent = command::parse(&signed.body).map_err(|e| HttpError::malformed(e.to_string()))?;
     let Some(sent) = sent else { return Ok(Json(json!({})).into_response()) };
     if web.home.get().is_some_and(|home| *home != sent.by.team) {
         return Ok(Json(text("This command came from another workspace, so nothing was done.")).into_response());

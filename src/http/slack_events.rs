@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 
 use super::Web;
-use super::error::Answer;
+use super::error::HttpError;
 use super::slack_request::verified;
 use crate::slack::event::{self, Notice};
 
@@ -12,9 +12,10 @@ use crate::slack::event::{self, Notice};
 ///
 /// # Errors
 /// 401 when Slack didn't sign it, 400 when it isn't what Slack sends, 503 when the database is away: Slack sends it again.
-pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusCode, String), Answer> {
+pub async fn handle(State(web): State<Web>, request: Request) -> Result<(StatusCode, String), HttpError> {
     let signed = verified(&web, request).await?;
-    let notice = event::parse(&signed.body).map_err(|e| Answer::malformed(format!("the event can't be read: {e}")))?;
+    let notice =
+        event::parse(&signed.body).map_err(|e| HttpError::malformed(format!("the event can't be read: {e}")))?;
     web.app.noticed(&notice).await?;
     match notice {
         Notice::Challenge(challenge) => Ok((StatusCode::OK, challenge)),

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::error::Answer;
+use super::error::HttpError;
 use super::slack_request::verified;
 use super::{Parts, Web, response_url, traced};
 use crate::app::CommandError;
@@ -31,11 +31,11 @@ const MARGIN: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// 401 when Slack didn't sign it (nothing is recorded), 400 when it isn't what Slack sends.
-pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response, Answer> {
+pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response, HttpError> {
     let signed = verified(&web, request).await?;
     let home = web.home.get().map(String::as_str);
     let Interaction { asks, response_url } =
-        interaction::parse(&signed.body, home).map_err(|e| Answer::malformed(e.to_string()))?;
+        interaction::parse(&signed.body, home).map_err(|e| HttpError::malformed(e.to_string()))?;
     let answer_to = response_url.as_deref();
     // The same bytes again are the same press.
     let id = DeploymentId::of_press(&signed.signature, &signed.timestamp);

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Parts;
 use super::body::read;
-use super::error::Answer;
+use super::error::HttpError;
 use super::seldom::Seldom;
 use crate::slack::signature;
 
@@ -33,7 +33,7 @@ pub struct Signed {
 ///
 /// # Errors
 /// 401 when Slack didn't sign it; 413 past the limit; 503 when there is no place for it.
-pub async fn verified(web: &Parts, request: Request) -> Result<Signed, Answer> {
+pub async fn verified(web: &Parts, request: Request) -> Result<Signed, HttpError> {
     let (parts, body) = request.into_parts();
     let body = read(&parts.headers, body, BODY_MAX).await?;
     let place = web.room.of_slack()?;
@@ -44,7 +44,7 @@ pub async fn verified(web: &Parts, request: Request) -> Result<Signed, Answer> {
         if let Some(left_out) = REFUSED.due() {
             tracing::warn!(%why, left_out, "a Slack request was refused");
         }
-        Answer(StatusCode::UNAUTHORIZED, "the request is not signed by Slack".to_owned())
+        HttpError(StatusCode::UNAUTHORIZED, "the request is not signed by Slack".to_owned())
     })?;
     Ok(Signed { body, signature: signature.to_owned(), timestamp: timestamp.to_owned(), place })
 }

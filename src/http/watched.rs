@@ -122,7 +122,7 @@ async fn look(web: Web, id: DeploymentId, told: Arc<Told>) {
     }
 }
 
-async fn seen(web: &Web, id: DeploymentId, known: Option<i64>) -> Result<Option<Seen>, super::error::Answer> {
+async fn seen(web: &Web, id: DeploymentId, known: Option<i64>) -> Result<Option<Seen>, super::error::HttpError> {
     let store = web.app.readers();
     // The state is read before the lines: an end that is seen has all its lines stored.
     let Some(timed) = store.deployments().timed(id).await? else { return Ok(None) };

@@ -17,8 +17,8 @@ use crate::projections::build_card::BuildCard;
 use crate::projections::reports::{Fact, Report};
 use crate::slack::client::SlackError;
 use crate::slack::render::{self, Payload};
-use crate::store::messages::Place;
-use crate::store::reports::{Renewable, Said, Told};
+use crate::store::messages::PostedAt;
+use crate::store::reports::{Renewable, ReportState, SentReport};
 
 /// Edits a report that is there and says something else.
 pub(super) async fn edit(job: SlackJob<'_>, there: &Renewable, payload: &Payload) -> anyhow::Result<Step> {
@@ -36,8 +36,8 @@ pub(super) async fn edit(job: SlackJob<'_>, there: &Renewable, payload: &Payload
     }
     match job.slack.update(channel, ts, payload).await {
         Ok(posted) => {
-            let place = Place { channel: &posted.channel, ts: &posted.ts };
-            let said = Said { text: &payload.text, digest: &wanted, reasons: *reasons };
+            let place = PostedAt { channel: &posted.channel, ts: &posted.ts };
+            let said = SentReport { text: &payload.text, digest: &wanted, reasons: *reasons };
             if !reports.sent(job.claim, *id, place, None, Some(said)).await? {
                 // What we said may have landed on top of something newer.
                 reports.doubted(*id).await?;
@@ -119,15 +119,15 @@ pub(super) async fn delete_stray(job: SlackJob<'_>, about: Uuid) -> anyhow::Resu
     for stray in reports.strays(about).await? {
         match reports.get(stray.id).await? {
             // Which of them is the report is found out first.
-            Some(Told::Posting { .. }) => {}
-            Some(Told::Sent { ts, .. }) if ts == stray.ts => reports.forget_stray(&stray).await?,
+            Some(ReportState::Posting { .. }) => {}
+            Some(ReportState::Sent { ts, .. }) if ts == stray.ts => reports.forget_stray(&stray).await?,
             None => {
                 reports.adopt(job.claim, about, &stray).await?;
                 reports.forget_stray(&stray).await?;
                 return Ok(Outcome::Later(Duration::ZERO, None));
             }
             // There is another one, or it is not to be told any more.
-            Some(Told::Sent { .. } | Told::Over) => {
+            Some(ReportState::Sent { .. } | ReportState::Over) => {
                 if let Some(wait) = delete(job, &stray.channel, &stray.ts).await? {
                     return Ok(wait);
                 }

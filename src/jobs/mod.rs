@@ -52,8 +52,8 @@ impl Outcome {
         Self::Later(Duration::from_secs(seconds.min(60)), Some(problem.into()))
     }
 
-    /// Of two reasons to come back the one that comes first; a turn that is reserved, or a lease that is lost, before a while
-    /// to wait. Done when there is none.
+    /// Combines what became of two parts of a job: of two times to come back the sooner one, but a turn that is reserved, or a
+    /// lease that is lost, before any; done when both are.
     fn or_sooner(self, other: Self) -> Self {
         match (self, other) {
             (Self::Done, outcome) | (outcome, Self::Done) => outcome,

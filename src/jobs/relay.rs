@@ -32,7 +32,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut events = store.wake().events();
-    let mut room = Room::default();
+    let mut room = Quota::default();
     loop {
         events.borrow_and_update();
         let mut wait = POLL;
@@ -53,12 +53,12 @@ pub async fn run(
 
 /// How many more rings there is room for.
 #[derive(Default)]
-struct Room {
+struct Quota {
     left: i64,
     asked: Option<Instant>,
 }
 
-impl Room {
+impl Quota {
     /// Other processes ring too.
     fn is_stale(&self) -> bool {
         self.left <= 0 || self.asked.is_none_or(|at| at.elapsed() > POLL)
@@ -77,7 +77,7 @@ async fn ring(
     store: &Store,
     doorbell: &Doorbell,
     kinds: &[TaskKind],
-    room: &mut Room,
+    room: &mut Quota,
 ) -> anyhow::Result<(u32, Duration)> {
     if !doorbell.is_up().await {
         return Ok((0, POLL));

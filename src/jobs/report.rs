@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::last_words::LastWords;
 use super::slack_calls::{HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
 use super::{Outcome, edit_report};
-use crate::app::posts_into;
+use crate::app::{App, posts_into};
 use crate::domain::deployment::{Person, State};
 use crate::domain::event::{DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId, ReportId};
@@ -23,8 +23,8 @@ use crate::slack::client::{SlackError, TOO_MUCH, Thread};
 use crate::slack::render::{self, Metadata, Payload};
 use crate::slack::report::{self, LINES};
 use crate::store::checkpoints::Parting;
-use crate::store::messages::{MessageState, Place};
-use crate::store::reports::{Said, Stray, Told};
+use crate::store::messages::{MessageState, PostedAt};
+use crate::store::reports::{ReportState, SentReport, Stray};
 
 /// Chunks of a journal that are searched for the last lines.
 const CHUNKS: i32 = 4;
@@ -101,7 +101,7 @@ pub(super) async fn tell(
     let mut aside = Outcome::Done;
     for report in owed {
         let told = job.app.store.reports().get(report.id).await?;
-        if matches!(told, Some(Told::Over | Told::Sent { .. })) {
+        if matches!(told, Some(ReportState::Over | ReportState::Sent { .. })) {
             continue;
         }
         match tell_one(job, about, report, of, told).await? {
@@ -123,7 +123,7 @@ async fn tell_one(
     about: Uuid,
     report: &Report,
     of: Option<(BuildId, &BuildCard)>,
-    told: Option<Told>,
+    told: Option<ReportState>,
 ) -> anyhow::Result<Step> {
     let reports = job.app.store.reports();
     let not_told =
@@ -153,7 +153,7 @@ async fn tell_one(
         },
         (To::Thread, None) => return Ok(not_yet(job, "the message of its build is not there yet")),
     };
-    if let Some(Told::Posting { channel, attempted_at, lookups }) = &told {
+    if let Some(ReportState::Posting { channel, attempted_at, lookups }) = &told {
         let (attempted_at, lookups) = (*attempted_at, *lookups);
         let parting = job.app.store.checkpoints().parting().await?;
         let lost = Lost { channel, thread: thread.as_deref(), attempted_at, lookups, parting };
@@ -238,7 +238,7 @@ async fn look_for(job: SlackJob<'_>, id: ReportId, about: Uuid, lost: Lost<'_>) 
     let is_last = lost.lookups >= 1 || is_of_other_history;
     Ok(match find(job.slack, lost, &Metadata::report(id)).await {
         Ok(Some(ts)) => {
-            reports.sent(job.claim, id, Place { channel, ts: &ts }, thread, None).await?;
+            reports.sent(job.claim, id, PostedAt { channel, ts: &ts }, thread, None).await?;
             Some(Step::Over)
         }
         Ok(None) if is_last => None,
@@ -261,7 +261,7 @@ async fn look_for(job: SlackJob<'_>, id: ReportId, about: Uuid, lost: Lost<'_>) 
 async fn settle(job: SlackJob<'_>, deployment: DeploymentId, build: BuildId, owed: &[Report]) -> anyhow::Result<Step> {
     let reports = job.app.store.reports();
     for id in reports.on_their_way(deployment.0).await?.into_iter().filter(|id| owed.iter().all(|of| of.id != *id)) {
-        let Some(Told::Posting { channel, attempted_at, lookups }) = reports.get(id).await? else { continue };
+        let Some(ReportState::Posting { channel, attempted_at, lookups }) = reports.get(id).await? else { continue };
         let message = job.app.store.messages().get(build).await?.filter(|message| message.channel == channel);
         let thread = message.and_then(|message| message.ts);
         let parting = job.app.store.checkpoints().parting().await?;
@@ -292,27 +292,27 @@ pub(super) async fn payload(
     let links = card.and_then(|card| job.app.keys.links(&card.link_key));
     let lines = match (&report.fact, &report.to) {
         (Fact::Deployment(line), To::Thread) if report.went_wrong => {
-            last_lines(job, line.deployment.of.deployment_id).await?
+            stored_words(job.app, line.deployment.of.deployment_id, LINES).await?.lines()
         }
         _ => Vec::new(),
     };
     Ok(report::render(report, card.zip(links.as_ref()), &lines))
 }
 
-/// The last lines that a deployment printed, masked as they are kept.
-async fn last_lines(job: SlackJob<'_>, id: DeploymentId) -> Result<Vec<String>, sqlx::Error> {
-    let journals = job.app.store.journals();
-    let from = journals.last_line(id).await? - i64::try_from(LINES).unwrap_or(i64::MAX) + 1;
+/// The last lines that a deployment printed, so many at most, as its journal has them: masked, and of both streams.
+pub(super) async fn stored_words(app: &App, id: DeploymentId, most: usize) -> Result<LastWords, sqlx::Error> {
+    let journals = app.store.journals();
+    let from = journals.last_line(id).await? - i64::try_from(most).unwrap_or(i64::MAX) + 1;
     let newest = journals.chunk_of_line(id, i64::MAX).await?;
     // Lines may be long: what stands further back is in the log.
     let first = journals.chunk_of_line(id, from.max(1)).await?.max(newest - (CHUNKS - 1));
-    let mut last = LastWords::new(LINES);
+    let mut last = LastWords::new(most);
     for number in first..=newest {
         for chunk in journals.chunks_from(id, number, 1).await? {
             last.push(false, &chunk.body);
         }
     }
-    Ok(last.lines())
+    Ok(last)
 }
 
 /// Whether the channel sees a report of a failure too: as the environment is set now.
@@ -343,10 +343,10 @@ async fn post(job: SlackJob<'_>, draft: Draft<'_>) -> anyhow::Result<Step> {
     failpoint!("after_report");
     match answer {
         Ok(posted) => {
-            let place = Place { channel: &posted.channel, ts: &posted.ts };
+            let place = PostedAt { channel: &posted.channel, ts: &posted.ts };
             let digest = render::digest(&payload.bytes());
             if reports
-                .sent(job.claim, id, place, of, Some(Said { text: &payload.text, digest: &digest, reasons }))
+                .sent(job.claim, id, place, of, Some(SentReport { text: &payload.text, digest: &digest, reasons }))
                 .await?
             {
                 return Ok(Step::Over);

@@ -11,7 +11,7 @@ use crate::domain::lock::Scope;
 use crate::projections::lock_card;
 use crate::projections::reports;
 use crate::slack::report as rendered;
-use crate::store::reports::{Renewable, Told};
+use crate::store::reports::{Renewable, ReportState};
 
 /// A lock that is gone is still reported for this long.
 const TOLD_FOR: chrono::Duration = chrono::Duration::days(1);
@@ -71,7 +71,7 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
     let mut owed = Vec::new();
     for (message, is_new) in messages {
         let told = store.reports().get(message.id).await?;
-        if let Some(Told::Sent { channel, ts, digest, reasons }) = told.clone()
+        if let Some(ReportState::Sent { channel, ts, digest, reasons }) = told.clone()
             && let Some(payload) = rendered::render(&message, None, &[])
         {
             let there = Renewable { id: message.id, channel, ts, digest, reasons };
@@ -82,7 +82,7 @@ pub async fn perform(job: SlackJob<'_>, lockable: LockableId) -> anyhow::Result<
             }
         }
         // What is over where nobody was told of it is nobody's news.
-        if is_new || matches!(told, Some(Told::Posting { .. })) {
+        if is_new || matches!(told, Some(ReportState::Posting { .. })) {
             owed.push(message);
         }
     }

@@ -17,10 +17,10 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::Outcome;
 use super::breaks::Break;
 use super::last_words::LastWords;
 use super::stop::Stop;
+use super::{Outcome, report};
 use crate::app::App;
 use crate::domain::deployment::*;
 use crate::domain::event::{Actor, Event};
@@ -83,6 +83,11 @@ pub async fn perform(
     }
     let (deployment_of, name) = (deployment.of, deployment.container_name());
     let journal = app.store.journals().open(id, claim).await?;
+    // What an earlier owner read is in the journal: the reason of a failure may be among it.
+    let last_words = match journal.lines() {
+        0 => LastWords::default(),
+        _ => report::stored_words(app, id, LAST_LINES).await?,
+    };
     let keep = Keep::new(u64::from(deployment.log_limit_mebibytes) << 20, journal.bytes());
     let stop = Stop::watching(app, runner.as_ref(), claim, &deployment);
     let (patterns, stopping) = (Patterns::new([]), stop.heard());
@@ -99,7 +104,7 @@ pub async fn perform(
         keep,
         watched: Watched::default(),
         held_line: None,
-        last_words: LastWords::default(),
+        last_words,
         patterns,
         engine_was_away: false,
     };
@@ -376,7 +381,8 @@ impl Run<'_> {
     fn ending(&self, exit: Exit) -> Ending {
         let failure = match exit.code {
             0 => return Ending::Succeeded,
-            _ if exit.out_of_memory => Failure::OutOfMemory,
+            // Of another code the script had its own reason, whichever process the memory ran out for before.
+            137 if exit.out_of_memory => Failure::OutOfMemory,
             // SIGTERM's and SIGKILL's; a script rarely says them of itself. Its own code stands, whatever the engine
             // went through.
             137 | 143 if self.engine_was_away => Failure::Killed { engine_restarted: true },

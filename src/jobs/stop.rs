@@ -108,6 +108,11 @@ impl<'a> Stop<'a> {
         let ran = self.app.store.jobs().phase(self.claim, "run", already).await?;
         let left = Duration::from_mins(u64::from(self.limit)).saturating_sub(ran);
         if left.is_zero() {
+            // It may have ended in time while nobody looked; and of an engine that does not answer nobody knows. What it came to
+            // is told by whoever follows it.
+            if matches!(self.runner.look(&self.container, self.id).await, Ok(Found::Ended(_)) | Err(_)) {
+                return Ok(Some(LOOK));
+            }
             let reason = StopReason::TimeLimit { minutes: self.limit };
             let decide = |own: &Deployment, line: &Line| match own.state() {
                 // Somebody else was quicker: it is stopping already.

@@ -21,7 +21,7 @@ use crate::projections::build_card::BuildCard;
 use crate::slack::client::{Posted, SlackError};
 use crate::slack::render::{self, Metadata, RENDER_VERSION};
 use crate::store::append::{Append, AppendError};
-use crate::store::messages::{MessageState, Payload, Place, Sent};
+use crate::store::messages::{MessageState, Payload, PostedAt, Sent};
 
 pub(super) const UPDATE: &str = "slack:chat.update";
 pub(super) const DELETE: &str = "slack:chat.delete";
@@ -135,7 +135,7 @@ async fn say(job: SlackJob<'_>, draft: &Draft, known: Option<Sent>) -> anyhow::R
     }
 }
 
-/// Where it is, by Slack's answer, when a crash came between that and the record of it.
+/// Where Slack said that it posted the message, if a crash kept that from being recorded as an event.
 fn unrecorded(sent: &Sent, card: &BuildCard) -> Option<Posted> {
     let ts = sent.ts.as_ref().filter(|ts| sent.state == MessageState::Live && !card.posted.contains(ts))?;
     Some(Posted { channel: sent.channel.clone(), ts: ts.clone() })
@@ -439,8 +439,8 @@ async fn sent(job: SlackJob<'_>, draft: &Draft, posted: &Posted) -> Result<bool,
     Ok(noted)
 }
 
-fn place(posted: &Posted) -> Place<'_> {
-    Place { channel: &posted.channel, ts: &posted.ts }
+fn place(posted: &Posted) -> PostedAt<'_> {
+    PostedAt { channel: &posted.channel, ts: &posted.ts }
 }
 
 /// Records where the message is, which was posted so often before. Losing the race to another record of it is fine: the fact is there.

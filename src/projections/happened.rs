@@ -10,6 +10,7 @@ use crate::domain::deployment::stop_words;
 use crate::domain::erasure_events::OutputGone;
 use crate::domain::event::{DeploymentEvent, Event, InstallationEvent, SettingsEvent};
 use crate::domain::lock::{Lock, Somebody};
+use crate::domain::moment::to_the_minute;
 use crate::domain::project::Unchecked;
 use crate::domain::project_events::SecretRef;
 use crate::domain::rights::{Right, Rights, Who};
@@ -172,7 +173,7 @@ fn deployment(event: &DeploymentEvent) -> String {
 }
 
 fn lock(lock: &Lock) -> String {
-    let until = lock.until.map(|until| format!(" until {}", until.format("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
+    let until = lock.until.map(|until| format!(" until {}", to_the_minute(until))).unwrap_or_default();
     let reason = lock.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     format!(" for {}{until}{reason}", lock.holder.name())
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::deployment::{Deployment, Person, Stand, StopReason, cut_off, stop_words};
 use crate::domain::lock::{Lock, Scope, Somebody};
+use crate::domain::moment::to_the_minute;
 
 /// A piece of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl Words {
             Part::Ours(text) => (*text).to_owned(),
             Part::Said(text) | Part::Build(text) => shown(text),
             Part::Who(person) => shown(&person.name),
-            Part::At(at) => at.format("%Y-%m-%d %H:%M UTC").to_string(),
+            Part::At(at) => to_the_minute(*at),
         };
         self.reason.iter().map(text).collect()
     }

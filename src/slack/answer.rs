@@ -11,10 +11,11 @@ use super::button::{self, Button, Choice};
 use super::command::{COMMANDS, Misunderstood};
 use super::line::said;
 use super::mrkdwn;
-use super::render::{context, markdown, plain, units};
+use super::render::{SECTION_UNITS, context, plain, section, units};
 use crate::domain::deployment::Person;
 use crate::domain::ids::{LockableId, ProjectId};
 use crate::domain::lock::{Lock, Scope, Somebody};
+use crate::domain::moment::to_the_minute;
 use crate::domain::person_events::Wants;
 use crate::domain::rights::{Denied, Right, Rights, Rule, Who};
 use crate::projections::standing::Standing;
@@ -22,7 +23,6 @@ use crate::projections::timed::Timed;
 use crate::projections::words::locked_with;
 
 /// Slack: 3,000 characters in a section's text.
-const SECTION_UNITS: usize = 2_900;
 /// Most characters of an answer, far from where Slack says `msg_blocks_too_long`.
 const ANSWER_UNITS: usize = 11_000;
 /// People and groups that are named for one right.
@@ -64,6 +64,8 @@ pub enum Answer {
         build: String,
         /// The environment.
         environment: String,
+        /// What it waits for, if it does.
+        waits: Option<Waits>,
         /// Its log.
         logs: Option<String>,
     },
@@ -86,6 +88,8 @@ pub enum Answer {
         environment: String,
         /// In the order of their presses.
         open: Vec<Timed>,
+        /// The person said why, which is asked for again.
+        has_reason: bool,
     },
     /// A deployment was told to stop.
     Stopped {
@@ -109,6 +113,8 @@ pub enum Answer {
         id: LockableId,
         /// The lock.
         lock: Lock,
+        /// The locks of others that lie on what it is in, and what that is called.
+        wider: Vec<(String, Lock)>,
     },
     /// A lock was taken away; its own message tells everybody in the channel, and whose it was is told directly.
     Unlocked {
@@ -118,6 +124,15 @@ pub enum Answer {
         lock: Lock,
         /// Who took it away.
         by: Person,
+        /// The locks that lie on what it is in, and what that is called.
+        wider: Vec<(String, Lock)>,
+    },
+    /// There was no lock on it.
+    NotLocked {
+        /// That, in a sentence of plain text.
+        sentence: String,
+        /// The locks that lie on what it is in, and what that is called.
+        wider: Vec<(String, Lock)>,
     },
     /// A lock that is somebody else's: the person is asked whether it shall be taken away.
     TheirLock {
@@ -154,6 +169,15 @@ pub enum Answer {
     Silence,
 }
 
+/// What a deployment waits for.
+#[derive(Debug, Clone)]
+pub enum Waits {
+    /// Another build there.
+    Behind(String),
+    /// Somebody's lock.
+    Lock(Lock),
+}
+
 /// How a project's environments stand.
 #[derive(Debug, Clone)]
 pub struct Whereabouts {
@@ -180,16 +204,33 @@ impl Answer {
         let for_all = matches!(self, Self::Shown { .. });
         let (text, blocks) = match self {
             Self::Silence => return None,
-            Self::Locked { what, id, lock } => {
-                let text = format!(
-                    ":lock: {} is yours{}. Your deployments go through, those of others wait; {}.",
-                    bold(&capital(what)),
-                    terms(lock),
-                    if lock.scope == Scope::Everything { "every channel is told" } else { "the channel is told" }
-                );
+            Self::Locked { what, id, lock, wider } => {
+                let told = match lock.scope {
+                    Scope::Everything => "every channel is told",
+                    Scope::Environment | Scope::Project => "the channel is told",
+                };
+                let (name, terms) = (bold(&capital(what)), terms(lock));
+                let text = match also_locked(wider) {
+                    None => format!(
+                        ":lock: {name} is yours{terms}. Your deployments go through, those of others wait; {told}."
+                    ),
+                    Some(also) => {
+                        format!(":lock: {name} is yours{terms}; {told}. {also}: your deployments wait for that, too.")
+                    }
+                };
                 (text.clone(), vec![section(text), unlock_button(what, *id, lock)])
             }
-            Self::Unlocked { what, lock, by } => (unlocked(what, lock, Some(&Somebody::Person(by.clone()))), vec![]),
+            Self::Unlocked { what, lock, by, wider } => {
+                let text = unlocked(what, lock, Some(&Somebody::Person(by.clone())));
+                match also_locked(wider) {
+                    None => (text, vec![]),
+                    Some(also) => (format!("{text} {also}, which goes on."), vec![]),
+                }
+            }
+            Self::NotLocked { sentence, wider } => match also_locked(wider) {
+                None => (sentence_of(sentence), vec![]),
+                Some(also) => (format!("{} {also}.", sentence_of(sentence)), vec![]),
+            },
             Self::TheirLock { what, id, lock } => {
                 let holder = who(&lock.holder);
                 let what_is = bold(&capital(what));
@@ -219,15 +260,19 @@ impl Answer {
             }
             Self::Shown { projects, more } => status(projects, more),
             Self::Builds { project, builds } => (newest(project, builds), vec![]),
-            Self::Asked { build, environment, logs } => {
+            Self::Asked { build, environment, waits, logs } => {
                 let logs = logs.as_deref().map(|url| format!(" {}", mrkdwn::link(url, "See logs"))).unwrap_or_default();
                 let (build, environment) = (bold(build), bold(environment));
-                (
-                    format!(
-                        "{build} is on its way to {environment}; its line in the build's message shows how it goes.{logs}"
-                    ),
-                    vec![],
-                )
+                let how = match waits {
+                    None => String::new(),
+                    Some(Waits::Behind(ahead)) => format!(" and waits behind {}", bold(ahead)),
+                    Some(Waits::Lock(lock)) => {
+                        let over = locked_with(lock.scope);
+                        format!(" and waits for the lock of {}{over}{}", who(&lock.holder), terms(lock))
+                    }
+                };
+                let shows = "its line in the build's message shows how it goes.";
+                (format!("{build} is on its way to {environment}{how}; {shows}{logs}"), vec![])
             }
             Self::Offered { why, build, environment, button, changes } => {
                 let text = match changes {
@@ -236,7 +281,7 @@ impl Answer {
                 };
                 offered(text, build, environment, *button)
             }
-            Self::Which { environment, open } => which(environment, open),
+            Self::Which { environment, open, has_reason } => which(environment, open, *has_reason),
             Self::Stopped { build, environment } => (
                 format!("{} on {} is told to stop; its line shows how it ends.", bold(build), bold(environment)),
                 vec![],
@@ -318,7 +363,7 @@ fn buttons_of_lock(buttons: Vec<SlackBlockButtonElement>) -> SlackBlock {
 }
 
 fn unlock(what: &str, id: LockableId, lock: &Lock) -> SlackBlockButtonElement {
-    let until = lock.until.map(|until| format!(", until {}", until.format("%Y-%m-%d %H:%M UTC"))).unwrap_or_default();
+    let until = lock.until.map(|until| format!(", until {}", to_the_minute(until))).unwrap_or_default();
     let reason = lock.reason.as_ref().map(|reason| format!(" ({})", mrkdwn::cut(reason, 150, 150))).unwrap_or_default();
     let text = format!("It is the lock of {}{reason}{until}.", lock.holder.name());
     let asked = super::render::asked_back(&format!("Unlock {what}?"), &text, "Unlock", "Let it be");
@@ -331,6 +376,14 @@ fn unlock(what: &str, id: LockableId, lock: &Lock) -> SlackBlockButtonElement {
 /// *Unlock*, which asks back first and names whose lock it is.
 pub(super) fn unlock_button(what: &str, id: LockableId, lock: &Lock) -> SlackBlock {
     buttons_of_lock(vec![unlock(what, id, lock)])
+}
+
+/// That wider locks keep somebody waiting; none where there are none.
+fn also_locked(wider: &[(String, Lock)]) -> Option<String> {
+    let one = |(what, lock): &(String, Lock)| {
+        format!("{} is locked by {}{}", bold(&capital(what)), who(&lock.holder), terms(lock))
+    };
+    Some(wider.iter().map(one).collect::<Vec<_>>().join(" and ")).filter(|also| !also.is_empty())
 }
 
 /// *Keep* and *Unlock*, which asks back first and names whose lock it is.
@@ -483,17 +536,20 @@ fn offered(text: String, build: &str, environment: &str, carried: Button) -> (St
     (text.clone(), vec![section(text), block.into()])
 }
 
-fn which(environment: &str, open: &[Timed]) -> (String, Vec<SlackBlock>) {
-    let text = format!("Several are on their way to {}. Which one shall stop?", bold(environment));
+fn which(environment: &str, open: &[Timed], has_reason: bool) -> (String, Vec<SlackBlock>) {
+    let again = if has_reason { " Its dialog asks for the reason again." } else { "" };
+    let text = format!("Several are on their way to {}. Which one shall stop?{again}", bold(environment));
     let button = |(n, d): (usize, &Timed)| {
         let label = format!("Cancel {} ({})", d.deployment.build_name, d.deployment.state().word());
+        let id = d.deployment.of.deployment_id;
+        let button =
+            SlackBlockButtonElement::new(plain(mrkdwn::cut(&label, 75, 75))).with_action_id(button::action(n).into());
+        if has_reason {
+            return button.with_value(Choice::AskCancel(id).value()).into();
+        }
         let text = format!("{} on {environment} will not go on.", mrkdwn::cut(&d.deployment.build_name, 100, 100));
         let asked = super::render::asked_back("Cancel it?", &text, "Cancel it", "Let it be");
-        SlackBlockButtonElement::new(plain(mrkdwn::cut(&label, 75, 75)))
-            .with_action_id(button::action(n).into())
-            .with_value(Choice::Cancel(d.deployment.of.deployment_id).value())
-            .with_confirm(asked.with_style("danger".to_owned()))
-            .into()
+        button.with_value(Choice::Cancel(id).value()).with_confirm(asked.with_style("danger".to_owned())).into()
     };
     // Slack: 25 elements in a block. The first ones are those that matter; the others have lines of their own.
     let buttons = open.iter().take(25).enumerate().map(button).collect();
@@ -513,13 +569,11 @@ fn log(deployment: &Timed, url: Option<&str>) -> String {
     )
 }
 
-fn section(text: String) -> SlackBlock {
-    SlackSectionBlock::new().with_text(markdown(text)).into()
-}
-
-/// The deployment that a log belongs to.
+/// The deployment whose log is asked for: the one that has the environment, or else the last one there. What only waits has
+/// none yet.
 pub fn newest_of(standing: &Standing) -> Option<&Timed> {
-    standing.open.first().or(standing.failed.as_ref()).or(standing.good.as_ref())
+    let holder = standing.open.iter().find(|open| open.deployment.state().holds());
+    holder.or(standing.failed.as_ref()).or(standing.good.as_ref()).or(standing.open.first())
 }
 
 /// Who may do what, and what the person who asked may. A group is not called by being named.

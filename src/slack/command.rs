@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::when;
+use super::{short, when};
 use crate::domain::deployment::Person;
 use crate::domain::names::{REASON_MAX, nearest};
 use crate::domain::person_events::Wants;
@@ -68,7 +68,6 @@ pub fn parse(body: &[u8]) -> Result<Option<Sent>, Unreadable> {
             return Err(Unreadable(format!("it has no {name}")));
         }
     }
-    let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(100).collect::<String>();
     let named = if form.command.is_empty() { "/coolops".to_owned() } else { short(&form.command) };
     Ok(Some(Sent {
         name: named,
@@ -218,6 +217,16 @@ impl Command {
                 if place.is_empty() {
                     return Err(usage("Where? Name the environment."));
                 }
+                // Everybody would take it for the lock's end, which it would not have.
+                if let (true, Some(at)) = (time.is_empty(), ends_in_a_time(reason, now)) {
+                    let (why, end) = (reason[..at].join(" "), reason[at..].join(" "));
+                    let wrong = format!("\"{end}\" stands in the reason, and the lock would not end then.");
+                    let meant = format!("lock {} {end} because {why}", joined(place));
+                    return Err(Misunderstood::new(
+                        wrong,
+                        [meant, format!("lock {} because \"{why} {end}\"", joined(place))],
+                    ));
+                }
                 let reason = reason_of(verb, &joined(place), reason)?;
                 let until = match time {
                     [] => None,
@@ -254,6 +263,15 @@ impl Command {
             }
         }
     }
+}
+
+/// Where an end of a lock begins at the end of a reason.
+fn ends_in_a_time(reason: &[String], now: DateTime<Utc>) -> Option<usize> {
+    let is_end = |at: &usize| {
+        let word = reason[*at].to_lowercase();
+        ["for", "until"].contains(&word.as_str()) && when::end(&word, &reason[at + 1..], now).is_ok()
+    };
+    (1..reason.len()).rev().find(is_end)
 }
 
 /// What stands before and behind the word "because".
@@ -303,12 +321,12 @@ fn words(text: &str) -> Vec<String> {
 /// An environment of a project that builds come to this channel of.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "plain words")]
-pub struct Place<'a> {
+pub struct Destination<'a> {
     pub project: &'a Project,
     pub environment: &'a Environment,
 }
 
-impl Place<'_> {
+impl Destination<'_> {
     /// How it is named among so many projects.
     fn named(&self, projects: &[Project]) -> String {
         match projects {
@@ -376,10 +394,10 @@ pub fn place<'a>(
     projects: &'a [Project],
     named: &str,
     form: impl Fn(&str) -> String,
-) -> Result<Place<'a>, Misunderstood> {
+) -> Result<Destination<'a>, Misunderstood> {
     let exact = places(projects, named, same);
     let fit = if exact.is_empty() { places(projects, named, begins) } else { exact };
-    let forms = |of: Vec<Place<'_>>| of.iter().take(5).map(|p| form(&p.named(projects))).collect::<Vec<_>>();
+    let forms = |of: Vec<Destination<'_>>| of.iter().take(5).map(|p| form(&p.named(projects))).collect::<Vec<_>>();
     match fit[..] {
         [only] => Ok(only),
         [] => {
@@ -397,7 +415,7 @@ pub fn place<'a>(
 #[derive(Debug, Clone, Copy)]
 pub enum Named<'a> {
     /// An environment.
-    Environment(Place<'a>),
+    Environment(Destination<'a>),
     /// A project.
     Project(&'a Project),
     /// Everything there is.
@@ -439,11 +457,11 @@ pub fn lockable<'a>(projects: &'a [Project], named: &str, verb: &str) -> Result<
 }
 
 /// The open environments whose names are compared so with what somebody wrote, with or without their projects' before.
-fn places<'a>(projects: &'a [Project], named: &str, compare: fn(&str, &str) -> bool) -> Vec<Place<'a>> {
+fn places<'a>(projects: &'a [Project], named: &str, compare: fn(&str, &str) -> bool) -> Vec<Destination<'a>> {
     let all = projects.iter().flat_map(|project| {
-        project.open_environments().into_iter().map(move |environment| Place { project, environment })
+        project.open_environments().into_iter().map(move |environment| Destination { project, environment })
     });
-    let fits = |place: &Place<'_>| {
+    let fits = |place: &Destination<'_>| {
         let own = compare(&place.environment.name, named);
         // The project's name may have blanks, and the environment's too.
         let behind = named.match_indices(' ').any(|(at, _)| {

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::button::{self, Button, Choice};
 use super::dialog::{self, About, Submitted};
+use super::short;
 use crate::domain::deployment::Person;
 use crate::domain::ids::DeploymentId;
 use crate::domain::press::{CancelDeployment, Pressed, RequestDeployment};
@@ -214,11 +215,6 @@ fn pressed(payload: Payload, home: Option<&str>) -> Result<Asks, Unreadable> {
         foreign,
         trigger: payload.trigger_id,
     })))
-}
-
-/// Slack's ids and handles are short; what isn't, is not kept whole for ever. A NUL can't be stored at all.
-fn short(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
 #[cfg(test)]

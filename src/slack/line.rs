@@ -6,6 +6,7 @@ use super::button::{self, Button, Choice};
 use super::mrkdwn;
 use super::render::{context, log_url, markdown, plain};
 use crate::domain::deployment::{Deployment, Person, Somebody, State, duration};
+use crate::domain::moment::to_the_minute;
 use crate::keys::Links;
 use crate::projections::build_card::BuildCard;
 use crate::projections::sites;
@@ -238,6 +239,6 @@ fn plainly(part: &Part, longest: usize) -> String {
         Part::Said(text) => mrkdwn::word(text, longest, 2 * longest),
         Part::Build(name) => mrkdwn::word(name, 100, 200),
         Part::Who(person) => mrkdwn::word(&person.name, 80, 160),
-        Part::At(at) => at.format("%Y-%m-%d %H:%M UTC").to_string(),
+        Part::At(at) => to_the_minute(*at),
     }
 }

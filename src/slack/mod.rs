@@ -18,3 +18,8 @@ pub mod report;
 pub mod shown;
 pub mod signature;
 pub mod when;
+
+/// Slack's ids and handles are short; what isn't, is not kept whole for ever. A NUL can't be stored at all.
+fn short(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(100).collect()
+}

@@ -84,7 +84,7 @@ pub fn word(text: &str, graphemes: usize, units: usize) -> String {
 /// meaning. Code between three backticks is closed again, an address is a link that is whole or none at all.
 pub fn rich(text: &str, graphemes: usize, units: usize) -> String {
     let text = clean(text);
-    let mut room = Room { graphemes, units, out: String::new() };
+    let mut room = Budget { graphemes, units, out: String::new() };
     let mut fenced = false;
     for (n, part) in text.split(FENCE).enumerate() {
         let opens = n > 0;
@@ -111,13 +111,13 @@ pub fn rich(text: &str, graphemes: usize, units: usize) -> String {
 const FENCE: &str = "```";
 
 /// What a text still may take, and what it took.
-struct Room {
+struct Budget {
     graphemes: usize,
     units: usize,
     out: String,
 }
 
-impl Room {
+impl Budget {
     fn take(&mut self, plain: usize) -> bool {
         let fits = self.graphemes > plain && self.units > plain;
         if fits {

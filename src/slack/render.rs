@@ -118,7 +118,7 @@ pub fn render(card: &BuildCard, links: &Links) -> Payload {
     if !card.environments.is_empty() {
         blocks.push(actions(card));
     }
-    let room = Room { attachments: ATTACHMENTS_MAX, blocks: BLOCKS_MAX - blocks.len(), units: LINES_UNITS };
+    let room = Budget { attachments: ATTACHMENTS_MAX, blocks: BLOCKS_MAX - blocks.len(), units: LINES_UNITS };
     let Shown { attachments, hidden } = room.full(card, links).unwrap_or_else(|| room.brief(card, links));
     let told = (hidden > 0).then(|| {
         let text =
@@ -168,7 +168,7 @@ pub(super) fn units(text: &str) -> usize {
 
 /// What is left of a message for its lines.
 #[derive(Clone, Copy)]
-struct Room {
+struct Budget {
     attachments: usize,
     blocks: usize,
     units: usize,
@@ -183,7 +183,7 @@ struct Shown {
 /// Blocks of a line with a colour.
 const LINE_BLOCKS: usize = 3;
 
-impl Room {
+impl Budget {
     /// Every open line and, of each environment, the newest that has ended, each with a colour and what can be done with
     /// it, the newest press first; those that ended before in one piece beneath, a line of text each. Nothing when the
     /// open ones alone don't fit.
@@ -340,6 +340,10 @@ pub(super) fn plain(text: String) -> SlackBlockPlainTextOnly {
 }
 
 /// Text in which nothing becomes a link or a mention that we did not make one.
+pub(super) fn section(text: String) -> SlackBlock {
+    SlackSectionBlock::new().with_text(markdown(text)).into()
+}
+
 pub(super) fn markdown(text: String) -> SlackBlockText {
     SlackBlockText::MarkDown(SlackBlockMarkDownText::new(text).with_verbatim(true))
 }

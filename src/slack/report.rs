@@ -2,14 +2,13 @@
 //!
 //! **Invariant:** in a thread people are called by their names: a mention would call everybody who is named, each time.
 
-use slack_morphism::prelude::*;
-
 use super::answer;
 use super::line::{code, fact, from_to, printed, said, times};
 use super::mrkdwn;
-use super::render::{Metadata, Payload, SECTION_UNITS, build_url, context, log_url, markdown, units};
+use super::render::{Metadata, Payload, SECTION_UNITS, build_url, context, log_url, section, units};
 use crate::domain::deployment::Person;
 use crate::domain::lock::{Lock, LockTaken, Somebody};
+use crate::domain::moment::to_the_minute;
 use crate::keys::Links;
 use crate::projections::build_card::BuildCard;
 use crate::projections::lock_card::LockCard;
@@ -74,7 +73,7 @@ fn of_lock_taken(report: &Report, LockTaken { lock, by }: &LockTaken, place: &st
     };
     let since = mrkdwn::local_time(lock.since);
     Payload {
-        text: format!("{}{}.", told(&name(by), &place.replace('*', "")), lock.since.format("%Y-%m-%d %H:%M UTC")),
+        text: format!("{}{}.", told(&name(by), &place.replace('*', "")), to_the_minute(lock.since)),
         blocks: vec![section(format!("{}{since}.", told(&who, place)))],
         attachments: Vec::new(),
         metadata: Metadata::report(report.id),
@@ -89,7 +88,7 @@ fn of_lock_forgotten(report: &Report, card: &LockCard, place: &str) -> Payload {
             reason(&card.lock)
         )
     };
-    let since = card.lock.since.format("%Y-%m-%d %H:%M UTC").to_string();
+    let since = to_the_minute(card.lock.since);
     Payload {
         text: told(&place.replace('*', ""), &since),
         blocks: vec![
@@ -137,8 +136,4 @@ fn newest_that_fit(lines: &[String]) -> Option<&[String]> {
     let fits = |from: &usize| units(&code(&lines[*from..])) <= SECTION_UNITS;
     let from = (0..lines.len()).find(fits)?;
     Some(&lines[from..])
-}
-
-fn section(text: String) -> SlackBlock {
-    SlackSectionBlock::new().with_text(markdown(text)).into()
 }

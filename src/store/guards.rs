@@ -188,8 +188,9 @@ impl Store {
         .await
     }
 
-    /// Who may do what nobody was given: write to what only grows, but for its owner; anything with a table of ours, or the calling
-    /// of what records, closes and erases, for everybody who may connect and for the role that reads the views.
+    /// Privileges that no migration granted, a sentence for each: writing to what only grows (but for its owner); and, for everybody
+    /// who may connect and for the role that reads the views, anything with a table of ours, and calling what records, closes and
+    /// erases.
     async fn given_rights(&self) -> Result<Vec<String>, sqlx::Error> {
         sqlx::query_scalar!(
             r#"with roles as (select public.coolops_app_role() as app, public.coolops_reader_role() as reader),

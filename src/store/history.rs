@@ -1,6 +1,6 @@
 //! What happened, to be told: deployments in the order of their presses, and events with all their columns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -63,6 +63,16 @@ pub struct Deployed {
     pub is_back: bool,
     /// The deployment and its times.
     pub timed: Timed,
+}
+
+impl Deployed {
+    /// Its build, and the one that ran there before, where that is known.
+    fn builds(&self) -> impl Iterator<Item = BuildId> {
+        let deployment = &self.timed.deployment;
+        let ran = deployment.prepared.as_ref().and_then(|prepared| prepared.replaces.as_deref());
+        let ran = ran.map(|name| BuildId::of_name(deployment.of.project_id, name));
+        std::iter::once(deployment.of.build_id).chain(ran)
+    }
 }
 
 /// An event with all its columns.
@@ -225,10 +235,7 @@ impl History<'_> {
         let next = found.last().filter(|_| is_more).map(|last| last.1);
         let ids: Vec<Uuid> = found.into_iter().map(|(id, _)| id).collect();
         let rows = sqlx::query!(
-            r#"select d.id, d.requested as position, p.slug, d.doc as "doc: Json<Value>",
-                      coalesce((select ran.position > b.position from build b join build ran on ran.project_id = b.project_id and ran.name = d.doc->'prepared'->>'replaces'
-                                 where b.id = d.build_id), false) as "is_back!",
-                      r.recorded_at as requested_at, l.recorded_at as since,
+            r#"select d.id, d.requested as position, p.slug, d.doc as "doc: Json<Value>", r.recorded_at as requested_at, l.recorded_at as since,
                       (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_started') as started_at,
                       (select min(s.recorded_at) from event s where s.stream_id = d.id and s.type = 'deployment_lost') as lost_at,
                       (select a.payload->>'link_key' from event a where a.stream_id = d.build_id and a.stream_version = 1) as link_key,
@@ -252,11 +259,23 @@ impl History<'_> {
                 project: r.slug,
                 // Links that were revoked open nothing.
                 link_key: r.link_key.filter(|key| Some(key) == r.project_link_key.as_ref()),
-                is_back: r.is_back,
+                is_back: false,
                 timed: Timed { deployment, requested_at, started_at, lost_at, since },
             });
         }
+        let positions = self.positions(page.deployed.iter().flat_map(Deployed::builds)).await?;
+        for deployed in &mut page.deployed {
+            let of: Vec<Option<&i64>> = deployed.builds().map(|build| positions.get(&build)).collect();
+            deployed.is_back = matches!(of[..], [Some(this), Some(ran)] if this < ran);
+        }
         Ok(page)
+    }
+
+    /// Where these builds were announced.
+    async fn positions(self, builds: impl Iterator<Item = BuildId>) -> Result<HashMap<BuildId, i64>, sqlx::Error> {
+        let builds: Vec<Uuid> = builds.map(|build| build.0).collect();
+        let rows = sqlx::query!("select id, position from build where id = any($1)", &builds);
+        Ok(rows.fetch_all(&self.0.pool).await?.into_iter().map(|r| (BuildId(r.id), r.position)).collect())
     }
 
     /// What ended in a project after a position, for its measures.

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
-use super::Store;
 use super::cursor::Look;
+use super::{Store, interval};
 use crate::domain::ids::{JobId, SubjectKeyId};
 use crate::domain::react::{Task, TaskKind};
 
@@ -70,10 +69,6 @@ impl Via {
             Self::Sweep => "sweep",
         }
     }
-}
-
-fn interval(duration: Duration) -> PgInterval {
-    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }
 
 fn names(kinds: &[TaskKind]) -> Vec<&'static str> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 
-use super::Store;
+use super::{Store, interval};
 
 /// How often something may be done.
 #[derive(Debug, Clone, Copy)]
@@ -66,10 +66,6 @@ async fn shift(connection: &mut PgConnection, scope: &str, by: PgInterval) -> Re
     .execute(connection)
     .await
     .map(|_| ())
-}
-
-fn interval(duration: Duration) -> PgInterval {
-    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }
 
 /// Slack's paces, and whether Slack is paused.

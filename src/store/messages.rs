@@ -69,7 +69,7 @@ impl MessageState {
 
 /// Where a message is.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct PostedAt<'a> {
     /// The channel's id.
     pub channel: &'a str,
     /// Slack's name for a message in it.
@@ -207,7 +207,7 @@ impl Messages<'_> {
         self,
         claim: &Claim,
         build: BuildId,
-        place: Place<'_>,
+        place: PostedAt<'_>,
         payload: Option<Payload<'_>>,
         doubts: i32,
     ) -> Result<bool, sqlx::Error> {

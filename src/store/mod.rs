@@ -40,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
+use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
@@ -53,6 +54,11 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 /// How long owed work waits for an answer of the database. The driver has no limit of its own, and a peer that vanished
 /// without a word would be waited for for ever.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// A time as the database takes it.
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
+}
 
 /// Waits for an answer of the database, but not for ever.
 ///

@@ -8,7 +8,7 @@ use super::Store;
 /// What Slack said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Said {
+pub enum SlackFact {
     /// Who is in a group.
     Members(Vec<String>),
     /// Whether somebody is a guest or a bot, or has left.
@@ -33,7 +33,7 @@ impl People<'_> {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn get(self, id: &str) -> Result<Option<(Said, DateTime<Utc>)>, sqlx::Error> {
+    pub async fn get(self, id: &str) -> Result<Option<(SlackFact, DateTime<Utc>)>, sqlx::Error> {
         let row = sqlx::query!("select doc, asked_at from slack_person where id = $1", id);
         let row = row.fetch_optional(&self.0.pool).await?;
         // What can't be read is asked for again.
@@ -44,7 +44,7 @@ impl People<'_> {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn put(self, id: &str, said: &Said) -> Result<(), sqlx::Error> {
+    pub async fn put(self, id: &str, said: &SlackFact) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "insert into slack_person (id, doc, asked_at) values ($1, $2, coolops_now())
              on conflict (id) do update set doc = excluded.doc, asked_at = excluded.asked_at",

@@ -14,7 +14,7 @@ use super::append::AppendError;
 use super::copy_out::Row;
 use super::log::ReadError;
 use super::wake;
-use crate::domain::event::{Actor, Event};
+use crate::domain::event::{Actor, Event, StreamKind};
 use crate::domain::ids::{DeploymentId, ProjectId, SubjectKeyId};
 use crate::domain::private::{self, Part, Subject};
 use crate::keys::subject::{self, SubjectKey, SubjectSecret};
@@ -65,7 +65,7 @@ impl Opener {
         self.keys.keys().copied().map(SubjectKeyId).collect()
     }
 
-    /// The keys that texts opened since the last question were under, and that are not there any more.
+    /// Takes the ids of destroyed keys that were met since it was last asked.
     pub(super) fn missing(&self) -> BTreeSet<Uuid> {
         std::mem::take(&mut *self.missing.lock().expect("no holder of the lock panics"))
     }
@@ -567,7 +567,7 @@ impl Subjects<'_> {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn stories_of(self, key: SubjectKeyId) -> Result<Vec<(String, Uuid, Uuid)>, sqlx::Error> {
+    pub async fn stories_of(self, key: SubjectKeyId) -> Result<Vec<(StreamKind, Uuid, Uuid)>, sqlx::Error> {
         let named = format!("{}{}:", subject::PREFIX, key.0.simple());
         let rows = sqlx::query!(
             "select distinct stream_type, stream_id, correlation_id from event
@@ -575,7 +575,9 @@ impl Subjects<'_> {
             named
         );
         let rows = rows.fetch_all(&mut self.0.bulk().await?).await?.into_iter();
-        Ok(rows.map(|r| (r.stream_type, r.stream_id, r.correlation_id)).collect())
+        // What no version of this program wrote is shown nowhere.
+        let story = |kind: &str, stream, correlation| Some((StreamKind::named(kind)?, stream, correlation));
+        Ok(rows.filter_map(|r| story(&r.stream_type, r.stream_id, r.correlation_id)).collect())
     }
 
     /// Keys that are under a master key other than these, by that; how many.

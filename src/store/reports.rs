@@ -5,14 +5,14 @@ use uuid::Uuid;
 
 use super::Store;
 use super::jobs::Claim;
-use super::messages::Place;
+use super::messages::PostedAt;
 use crate::domain::deployment::Person;
 use crate::domain::ids::{DeploymentId, LockableId, ReportId};
 use crate::domain::react::Task;
 
 /// How far a report got.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum ReportState {
     /// A post was attempted and its outcome is not known.
     Posting {
         /// Where.
@@ -67,7 +67,7 @@ pub struct Live {
 
 /// What a report says, as it was sent.
 #[derive(Debug, Clone, Copy)]
-pub struct Said<'a> {
+pub struct SentReport<'a> {
     /// Its text, for those who see no layout.
     pub text: &'a str,
     /// SHA-256 of all of it.
@@ -121,7 +121,7 @@ impl Reports<'_> {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn get(self, id: ReportId) -> Result<Option<Told>, sqlx::Error> {
+    pub async fn get(self, id: ReportId) -> Result<Option<ReportState>, sqlx::Error> {
         let row = sqlx::query!(
             "select state, channel, ts, digest, attempted_at, lookups, renew from slack_report where id = $1",
             id.0
@@ -129,11 +129,13 @@ impl Reports<'_> {
         .fetch_optional(&self.0.pool)
         .await?;
         Ok(row.map(|r| match (r.state.as_str(), r.channel) {
-            ("posting", Some(channel)) => Told::Posting { channel, attempted_at: r.attempted_at, lookups: r.lookups },
-            ("sent", Some(channel)) => {
-                Told::Sent { channel, ts: r.ts.unwrap_or_default(), digest: r.digest, reasons: r.renew }
+            ("posting", Some(channel)) => {
+                ReportState::Posting { channel, attempted_at: r.attempted_at, lookups: r.lookups }
             }
-            _ => Told::Over,
+            ("sent", Some(channel)) => {
+                ReportState::Sent { channel, ts: r.ts.unwrap_or_default(), digest: r.digest, reasons: r.renew }
+            }
+            _ => ReportState::Over,
         }))
     }
 
@@ -261,9 +263,9 @@ impl Reports<'_> {
         self,
         claim: &Claim,
         id: ReportId,
-        place: Place<'_>,
+        place: PostedAt<'_>,
         thread: Option<&str>,
-        said: Option<Said<'_>>,
+        said: Option<SentReport<'_>>,
     ) -> Result<bool, sqlx::Error> {
         sqlx::query!(
             // Nobody holds direct messages against what they say.

@@ -153,18 +153,22 @@ impl LogRows {
         for id in known.union(&rows) {
             let at = self.projects.get(id).copied();
             let row = async |store: &Store, id| store.directory().project(id).await;
-            let (of_log, row) = compare(app, *id, App::project_of_log, row, |a, b| a.value == b.value).await?;
-            said.extend(row.is_some().then_some(id.0));
-            match row {
-                None => {}
-                Some(None) => {
-                    report.find(changed(at, format!("project {id}: its row is missing, or can't be read; {NEXT}")));
+            let of_log = match compare(app, *id, App::project_of_log, row, |a, b| a.value == b.value).await? {
+                Compared::Same(told) => Some(told),
+                Compared::Unknown => None,
+                Compared::Differs { of_log, row } => {
+                    let what = match (&of_log, &row) {
+                        (_, None) => "its row is missing, or can't be read".to_owned(),
+                        (None, Some(_)) => "its row is not what the log says".to_owned(),
+                        (Some(told), Some(row)) => {
+                            format!("its row is not what the log says{}", differing(&told.value, &row.value))
+                        }
+                    };
+                    report.find(changed(at, format!("project {id}: {what}; {NEXT}")));
+                    said.insert(id.0);
+                    of_log
                 }
-                Some(Some(row)) => {
-                    let what = of_log.as_ref().map(|told| differing(&told.value, &row.value)).unwrap_or_default();
-                    report.find(changed(at, format!("project {id}: its row is not what the log says{what}; {NEXT}")));
-                }
-            }
+            };
             tokens.extend(of_log.into_iter().flat_map(|told| tokens_of(told.value)));
         }
         Ok(tokens)
@@ -201,8 +205,8 @@ impl LogRows {
         let known: BTreeSet<DeploymentId> = self.open.keys().copied().collect();
         for id in known.union(&rows) {
             let row = async |store: &Store, id| store.deployments().get(id).await;
-            let (_, row) = compare(app, *id, App::deployment_of_log, row, |a, b| a == b).await?;
-            if row.is_some() {
+            let compared = compare(app, *id, App::deployment_of_log, row, |a, b| a == b).await?;
+            if matches!(compared, Compared::Differs { .. }) {
                 said.insert(id.0);
                 let what = format!("deployment {id}: its row is not what the log says; {NEXT}");
                 report.find(changed(self.open.get(id).copied(), what));
@@ -227,16 +231,25 @@ impl LogRows {
     }
 }
 
-/// What the log says of a thing, where it can be told, and its row (or that there is none), where that says
-/// something else. Both go on changing, so a difference is looked at again.
+/// A thing in the log, and its row.
+enum Compared<T> {
+    /// Both say the same.
+    Same(T),
+    /// They don't, or there is none.
+    Differs { of_log: Option<T>, row: Option<T> },
+    /// An event of it can't be read: nobody can tell what its row should be.
+    Unknown,
+}
+
+/// Holds a row against the log. Both go on changing, so a difference is looked at again.
 async fn compare<I: Copy, T>(
     app: &App,
     id: I,
     of_log: impl AsyncFn(&App, I) -> Result<Option<T>, ReadError>,
     row: impl AsyncFn(&Store, I) -> Result<Option<T>, sqlx::Error>,
     same: impl Fn(&T, &T) -> bool,
-) -> Result<(Option<T>, Option<Option<T>>), sqlx::Error> {
-    let mut last = (None, None);
+) -> Result<Compared<T>, sqlx::Error> {
+    let mut last = Compared::Unknown;
     for _ in 0..LOOKS {
         let told = of_log(app, id).await;
         let row = match row(&app.store, id).await {
@@ -245,11 +258,10 @@ async fn compare<I: Copy, T>(
             row => row?,
         };
         match (told, row) {
-            (Ok(Some(told)), Some(row)) if same(&told, &row) => return Ok((Some(told), None)),
+            (Ok(Some(told)), Some(row)) if same(&told, &row) => return Ok(Compared::Same(told)),
             (Err(ReadError::Database(e)), _) => return Err(e),
-            // It can't be told what the row should be.
-            (Err(_), _) => return Ok((None, None)),
-            (Ok(told), row) => last = (told, Some(row)),
+            (Err(_), _) => return Ok(Compared::Unknown),
+            (Ok(of_log), row) => last = Compared::Differs { of_log, row },
         }
     }
     Ok(last)

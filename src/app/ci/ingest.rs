@@ -1,10 +1,12 @@
 //! What a believed webhook makes: it is read without what may be secret, decided by the project's rules, and kept with
 //! its verdict.
 
+use std::collections::VecDeque;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Incoming, Refused, Taken, refused};
+use super::{CiError, Incoming, Taken, refused};
 use crate::app::builds::{AnnounceRefusal, Announcer, Registered};
 use crate::app::{App, CommandError};
 use crate::ci::{self, Malformed, Reading, Request, redact, rules};
@@ -44,7 +46,7 @@ impl Decided {
 
 impl App {
     /// The body without what may be secret. A large one is read where nobody else waits.
-    pub(super) async fn read_redacted(&self, incoming: &Incoming) -> Result<Value, Refused> {
+    pub(super) async fn read_redacted(&self, incoming: &Incoming) -> Result<Value, CiError> {
         let now = self.request(incoming).now;
         let read = move |incoming: &Incoming| {
             let request = Request { headers: &incoming.headers, body: &incoming.body, now };
@@ -69,7 +71,7 @@ impl App {
         ci: &Ci,
         incoming: &Incoming,
         body: &Value,
-    ) -> Result<Option<Taken>, Refused> {
+    ) -> Result<Option<Taken>, CiError> {
         let packed = self.pack_delivery(Some(project.value.id), incoming, body);
         let Some(decided) = self.decide_build(project.value.id, ci, incoming, body, &packed).await? else {
             return Ok(None);
@@ -100,17 +102,23 @@ impl App {
         incoming: &Incoming,
         body: &Value,
         delivery: &PackedDelivery,
-    ) -> Result<Option<Decided>, Refused> {
+    ) -> Result<Option<Decided>, CiError> {
         let provider = incoming.provider;
         let report = match ci::read(provider, &self.request(incoming), body) {
             Reading::Report(report) => report,
             Reading::Ignored(why) => return Ok(Some(Decided::ignored(why))),
         };
-        let announced = match rules::decide(provider, &ci.rules, &report, body) {
+        let mut announced = match rules::decide(provider, &ci.rules, &report, body) {
             Ok(announced) => announced,
             Err(why) => return Ok(Some(Decided::ignored(why))),
         };
-        let (mut base, mut apart) = (announced.name.clone(), rules::name_apart(&ci.rules, &report, &announced.name));
+        // What every report tells is left out where the project does not take it; what its own rules ask for is refused.
+        if let Some(listed) = self.project(project).await?.and_then(|project| project.value.params.clone()) {
+            let is_own = |name: &str| ci.rules.params.iter().any(|own| own.name == name);
+            announced.params.retain(|param| listed.contains(&param.name) || is_own(&param.name));
+        }
+        let mut base = announced.name.clone();
+        let mut apart = VecDeque::from(rules::names_apart(&ci.rules, &report, &announced.name));
         let mut attempt = 0;
         while attempt < ATTEMPTS_MAX {
             attempt += 1;
@@ -118,7 +126,7 @@ impl App {
             // Another workflow of the same pipeline may have been quicker with the name; then this one's own goes in.
             if let Some(other) = self.build(BuildId::of_name(project, &name)).await?.and_then(|b| b.run)
                 && announced.run.as_ref().is_some_and(|run| run.of != other.of)
-                && let Some(own) = apart.take()
+                && let Some(own) = apart.pop_front()
             {
                 base = own;
                 name.clone_from(&base);
@@ -133,16 +141,16 @@ impl App {
                 Err(CommandError::Refused(AnnounceRefusal::Build(BuildRefusal::EarlierAttempt(_)))) => {}
                 // Another workflow was quicker between the look and the record.
                 Err(CommandError::Refused(AnnounceRefusal::Build(BuildRefusal::OtherRun { .. })))
-                    if apart.is_some() =>
+                    if !apart.is_empty() =>
                 {
-                    base = apart.take().unwrap_or(base);
+                    base = apart.pop_front().unwrap_or(base);
                     attempt = 0;
                 }
                 Err(CommandError::Refused(AnnounceRefusal::Build(
                     refusal @ (BuildRefusal::OtherRun { .. } | BuildRefusal::OtherParams { .. }),
                 ))) => {
                     let option = match report.workflow {
-                        Some(_) => "--name \"{workflow}-{branch}-{number}\"",
+                        Some(_) => "--name \"{repository}-{workflow}-{branch}-{number}\"",
                         None => "--name … (or, where the body counts attempts, with --field attempt=/…)",
                     };
                     let why = format!(
@@ -200,7 +208,7 @@ impl App {
         Taken { delivery, build }
     }
 
-    pub(super) async fn keep_delivery(&self, packed: &PackedDelivery, decided: Decided) -> Result<Taken, Refused> {
+    pub(super) async fn keep_delivery(&self, packed: &PackedDelivery, decided: Decided) -> Result<Taken, CiError> {
         let taken = self.conclude_delivery(packed, decided);
         self.store.deliveries().keep(&taken.delivery, packed).await?;
         Ok(taken)

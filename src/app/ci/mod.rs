@@ -72,9 +72,9 @@ pub enum CiRefusal {
     Malformed(#[from] Malformed),
 }
 
-type Refused = CommandError<CiRefusal>;
+type CiError = CommandError<CiRefusal>;
 
-fn refused(refusal: impl Into<CiRefusal>) -> Refused {
+fn refused(refusal: impl Into<CiRefusal>) -> CiError {
     CommandError::Refused(refusal.into())
 }
 
@@ -91,7 +91,7 @@ impl App {
     ///
     /// # Errors
     /// A refusal, which is noted, or that the database is away.
-    pub async fn take_delivery(&self, slug: &str, incoming: &Incoming) -> Result<Taken, Refused> {
+    pub async fn take_delivery(&self, slug: &str, incoming: &Incoming) -> Result<Taken, CiError> {
         let taken = self.verify_and_take(ProjectId::of_slug(slug), slug, incoming).await;
         self.record_refusal(taken, Some(slug), incoming)
     }
@@ -101,7 +101,7 @@ impl App {
     ///
     /// # Errors
     /// A refusal, which is noted, or that the database is away.
-    pub async fn take_delivery_for_any(&self, incoming: &Incoming) -> Result<Vec<Taken>, Refused> {
+    pub async fn take_delivery_for_any(&self, incoming: &Incoming) -> Result<Vec<Taken>, CiError> {
         let taken = self.route_delivery(incoming).await;
         self.record_refusal(taken, None, incoming)
     }
@@ -109,16 +109,16 @@ impl App {
     /// Notes a webhook whose body was not read to its end, of a project or of an address for all.
     pub fn note_unread(&self, provider: &'static dyn Provider, slug: Option<&str>, why: &str) {
         let incoming = Incoming { provider, headers: Headers::default(), body: Bytes::new() };
-        let unread: Result<(), Refused> = Err(refused(CiRefusal::Unread(why.to_owned())));
+        let unread: Result<(), CiError> = Err(refused(CiRefusal::Unread(why.to_owned())));
         drop(self.record_refusal(unread, slug, &incoming));
     }
 
     fn record_refusal<T>(
         &self,
-        taken: Result<T, Refused>,
+        taken: Result<T, CiError>,
         slug: Option<&str>,
         incoming: &Incoming,
-    ) -> Result<T, Refused> {
+    ) -> Result<T, CiError> {
         if let Err(CommandError::Refused(refusal)) = &taken {
             let provider = incoming.provider.name();
             metrics::counter!("coolops_ci_deliveries_total", "provider" => provider, "verdict" => "refused")
@@ -137,7 +137,7 @@ impl App {
         taken
     }
 
-    async fn route_delivery(&self, incoming: &Incoming) -> Result<Vec<Taken>, Refused> {
+    async fn route_delivery(&self, incoming: &Incoming) -> Result<Vec<Taken>, CiError> {
         let provider = incoming.provider.name();
         // Whoever proves nothing costs nothing.
         if let Err(refusal @ ProofRefusal::Missing(_)) = incoming.provider.verify(&self.request(incoming), "") {
@@ -191,7 +191,7 @@ impl App {
         Ok(taken)
     }
 
-    async fn verify_and_take(&self, project: ProjectId, slug: &str, incoming: &Incoming) -> Result<Taken, Refused> {
+    async fn verify_and_take(&self, project: ProjectId, slug: &str, incoming: &Incoming) -> Result<Taken, CiError> {
         let mut seen = self.project_unproven(project, false).await?;
         for look in 1..=LOOKS {
             let Some(there) = seen else {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{CiRefusal, Incoming, Refused, ci_place};
+use super::{CiError, CiRefusal, Incoming, ci_place};
 use crate::app::{App, CommandError};
 use crate::ci::proof;
 use crate::domain::ids::ProjectId;
@@ -17,7 +17,7 @@ impl App {
         project: &Project,
         ci: &Ci,
         incoming: &Incoming,
-    ) -> Result<Result<(), CiRefusal>, Refused> {
+    ) -> Result<Result<(), CiRefusal>, CiError> {
         let Some(secret) = ci.secret.as_ref() else {
             let not_set_up = CiRefusal::NotSetUp { project: project.slug.clone(), provider: incoming.provider.name() };
             return Ok(Err(not_set_up));
@@ -39,7 +39,7 @@ impl App {
     }
 
     /// A secret's value, from memory if it was used before; the fingerprint tells it from one of an earlier life.
-    async fn ci_secret(&self, project: ProjectId, ci: &Ci, secret: &SecretRef) -> Result<Arc<SecretString>, Refused> {
+    async fn ci_secret(&self, project: ProjectId, ci: &Ci, secret: &SecretRef) -> Result<Arc<SecretString>, CiError> {
         if let Some(known) = self.memory.ci_secret(project, &ci.provider, &secret.fingerprint) {
             return Ok(known);
         }

@@ -159,6 +159,9 @@ fn pull_trouble(error: &Error, image: &ImageRef, has_login: bool) -> Trouble {
     let has = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
     Trouble::Failed(if has(&["no space left"]) {
         Failure::EngineFull
+    } else if has(&["no matching manifest", "no match for platform", "permission denied"]) {
+        // The image is there, of another platform; or it is this machine that denies something.
+        Failure::PullFailed { detail: words.chars().take(WORDS_MAX).collect() }
     } else if has(&["no basic auth credentials", "unauthorized", "authentication required", "denied"]) {
         let registry = image.registry();
         // Whoever shows no login hears the same of what is private and of what isn't there.

@@ -262,7 +262,11 @@ impl Runner for DockerRunner {
             }
             Ok(match status {
                 ContainerStateStatusEnum::CREATED => Found::Created(id),
-                ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD => Found::Ended(id),
+                ContainerStateStatusEnum::EXITED => Found::Ended(id),
+                // Neither tells whether it ever ran: soon it is gone.
+                ContainerStateStatusEnum::DEAD | ContainerStateStatusEnum::REMOVING => {
+                    return Err(Trouble::Engine("Docker is at removing the container".to_owned()));
+                }
                 _ => Found::Running(id),
             })
         })

@@ -46,10 +46,10 @@ pub(super) const QUIET: Duration = Duration::from_secs(10);
 /// The longest pause after a trouble.
 const PAUSE_MAX: Duration = Duration::from_secs(4);
 
-/// A place, as it is stored.
+/// How far output was read, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Place {
+pub(super) enum ReadUpTo {
     /// All was read, to the container's end.
     Ended {
         ended: bool,
@@ -147,12 +147,12 @@ impl Reading for Taking {
         let of_stdout = self.marks.iter().rev().find(|(at, _)| at.stdout <= taken.stdout);
         let of_stderr = self.marks.iter().rev().find(|(at, _)| at.stderr <= taken.stderr);
         let place = match (of_stdout, of_stderr) {
-            (Some((_, out)), Some((_, err))) => Place::Stamped(Stamps {
+            (Some((_, out)), Some((_, err))) => ReadUpTo::Stamped(Stamps {
                 stdout: out.stdout.clone(),
                 stderr: err.stderr.clone(),
                 file: out.file.min(err.file),
             }),
-            _ => Place::Counted(Counted {
+            _ => ReadUpTo::Counted(Counted {
                 stdout: (self.from.stdout + taken.stdout).saturating_sub(self.lacks.stdout),
                 stderr: (self.from.stderr + taken.stderr).saturating_sub(self.lacks.stderr),
                 at: self.from.at,
@@ -178,8 +178,8 @@ pub(super) fn reading(
         ended: false,
         marks: VecDeque::new(),
     };
-    let place = match from.map(|place| serde_json::from_value::<Place>(place.0)) {
-        Some(Ok(Place::Ended { .. })) => {
+    let place = match from.map(|place| serde_json::from_value::<ReadUpTo>(place.0)) {
+        Some(Ok(ReadUpTo::Ended { .. })) => {
             taking.ended = true;
             return Box::new(taking);
         }
@@ -187,13 +187,13 @@ pub(super) fn reading(
         // One that can't be read is none of ours, and reading from the beginning would double what is stored.
         Some(Err(e)) => {
             tracing::error!(container = id, error = %e, "the place in its output can't be read; it is read on from now");
-            Some(Place::Stamped(Stamps::since(now())))
+            Some(ReadUpTo::Stamped(Stamps::since(now())))
         }
         None => None,
     };
     match &place {
-        Some(Place::Counted(counted)) => taking.from = counted.clone(),
-        Some(Place::Stamped(stamps)) => taking.marks.push_back((Taken::default(), stamps.clone())),
+        Some(ReadUpTo::Counted(counted)) => taking.from = counted.clone(),
+        Some(ReadUpTo::Stamped(stamps)) => taking.marks.push_back((Taken::default(), stamps.clone())),
         _ => {}
     }
     let mut source = Source {
@@ -242,14 +242,14 @@ pub(super) struct Stands {
 }
 
 impl Source {
-    async fn run(&mut self, place: Option<Place>, attached: Option<Attached>) {
+    async fn run(&mut self, place: Option<ReadUpTo>, attached: Option<Attached>) {
         if let Some(attached) = attached
             && attached.read(self).await
         {
             return;
         }
         let begun = match place {
-            Some(Place::Stamped(stamps)) => Some(stamps),
+            Some(ReadUpTo::Stamped(stamps)) => Some(stamps),
             Some(_) => None,
             None => loop {
                 // Its output was never read, or what was read was not stored. How its log is kept tells what it is.
@@ -565,8 +565,11 @@ mod tests {
     #[test]
     fn a_place_of_before_output_was_counted_is_read() {
         let old = serde_json::json!({"stdout": {"at": "2026-11-22T10:00:00.123456789Z", "frames": 2}, "stderr": null});
-        let Ok(Place::Stamped(stamps)) = serde_json::from_value(old) else { panic!("not read as such") };
+        let Ok(ReadUpTo::Stamped(stamps)) = serde_json::from_value(old) else { panic!("not read as such") };
         assert_eq!(stamps.stdout.unwrap().frames, 2);
-        assert!(matches!(serde_json::from_value(serde_json::json!({"stdout": 4, "stderr": 0})), Ok(Place::Counted(_))));
+        assert!(matches!(
+            serde_json::from_value(serde_json::json!({"stdout": 4, "stderr": 0})),
+            Ok(ReadUpTo::Counted(_))
+        ));
     }
 }

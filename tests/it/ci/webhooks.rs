@@ -174,7 +174,9 @@ fn two_workflows_of_one_number_are_told_apart_by_name() {
         deliver(s, "github", &good("github")).await;
         let mut other = good("github");
         other.headers.iter_mut().find(|(n, _)| n == "x-github-delivery").unwrap().1 = "0a1b-lint".into();
-        other.body["workflow_run"]["name"] = "Lint".into();
+        other.body["workflow"]["name"] = "Lint".into();
+        // What a workflow calls its run, which may be anything.
+        other.body["workflow_run"]["name"] = "CI".into();
         other.body["workflow_run"]["html_url"] = "https://github.example/harbour/lighthouse/actions/runs/9".into();
         let (status, answer) = deliver(s, "github", &other).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
@@ -184,7 +186,7 @@ fn two_workflows_of_one_number_are_told_apart_by_name() {
         // Where the project gives the names itself, they stay as it gives them.
         with_rules(s, "github", CiRules { name: Some("{branch}-{number}".into()), ..CiRules::default() }).await;
         other.headers.iter_mut().find(|(n, _)| n == "x-github-delivery").unwrap().1 = "0a1b-docs".into();
-        other.body["workflow_run"]["name"] = "Docs".into();
+        other.body["workflow"]["name"] = "Docs".into();
         let (status, answer) = deliver(s, "github", &other).await;
         assert_eq!(status, StatusCode::OK);
         let reason = answer["reason"].as_str().unwrap();
@@ -543,5 +545,31 @@ fn what_travis_signs_for_others_makes_no_build_here() {
         with_rules(s, "travis", CiRules { repositories: vec!["harbour/lighthouse".into()], ..CiRules::default() })
             .await;
         assert_eq!(deliver(s, "travis", &good("travis")).await.0, StatusCode::CREATED);
+    });
+}
+
+#[test]
+fn what_every_report_tells_is_left_out_where_the_project_does_not_take_it() {
+    story(async |s| {
+        set_up(s, "github").await;
+        let listed = ProjectChange::Params(Some(vec!["BRANCH".to_owned()]));
+        s.app.change_project(s.project(), listed, &operator()).await.unwrap();
+        let (status, answer) = deliver(s, "github", &good("github")).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        let params = s.database.text("select payload->>'params' from event where type = 'build_registered'").await;
+        assert!(params.contains("BRANCH") && !params.contains("COMMIT"), "{params}");
+    });
+}
+
+#[test]
+fn a_branch_that_is_called_like_mains_copy_is_not_main() {
+    story(async |s| {
+        set_up(s, "github").await;
+        with_rules(s, "github", CiRules { branches: vec!["main".into()], ..CiRules::default() }).await;
+        let mut other = good("github");
+        other.body["workflow_run"]["head_branch"] = "remotes/evil/main".into();
+        let (status, answer) = deliver(s, "github", &other).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(answer["reason"], "the branch remotes/evil/main is not chosen");
     });
 }

@@ -96,3 +96,21 @@ fn nothing_in_an_announcement_can_ping_the_channel_or_break_the_layout() {
         }
     });
 }
+
+#[test]
+fn a_name_that_stands_for_another_commit_is_refused() {
+    story(async |s| {
+        let announced = async |commit: &str| {
+            let body = serde_json::json!({ "name": "main-42", "params": {}, "repository": "https://github.com/o/r", "commit": commit });
+            s.post_build(&body.to_string()).await
+        };
+        let (first, second) = ("a".repeat(40), "b".repeat(40));
+        assert_eq!(announced(&first).await.0, 201);
+        // A re-run says the same, shorter or not.
+        assert_eq!(announced(&first).await.0, 200);
+        assert_eq!(announced(&first[..7]).await.0, 200);
+        let (status, answer) = announced(&second).await;
+        let why = format!("the build main-42 is registered already, of the commit {first} and not of {second}");
+        assert!(status == 409 && answer.to_string().contains(&why), "{status} {answer}");
+    });
+}

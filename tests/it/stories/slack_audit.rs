@@ -5,7 +5,7 @@ use coolops::domain::settings::EnvironmentChange;
 use coolops::jobs::slack_calls::Paces;
 use coolops::jobs::sweep_slack::Sweeper;
 use coolops::slack::client::Slack;
-use coolops::store::reports::{Stray, Told};
+use coolops::store::reports::{ReportState, Stray};
 use coolops_lab::standin::workspace::{Fault, Message};
 use serde_json::Value;
 
@@ -446,7 +446,7 @@ fn a_reply_that_a_frozen_process_posted_when_it_was_not_to_be_told_any_more_is_l
         reports.note_stray(about, &stray).await.unwrap();
         jobs.want(task).await.unwrap();
         s.settle().await;
-        assert!(matches!(reports.get(stray.id).await.unwrap(), Some(Told::Sent { ts, .. }) if ts == stray.ts));
+        assert!(matches!(reports.get(stray.id).await.unwrap(), Some(ReportState::Sent { ts, .. }) if ts == stray.ts));
         assert_eq!(s.database.count("select count(*) from slack_report_stray").await, 0);
         assert_eq!(audit(s, &[]).0, 0, "in which thread it is is not known, and it is not missed");
     });

@@ -139,3 +139,22 @@ fn a_line_links_what_changed_since_what_ran_there_and_so_do_questions_about_olde
         assert!(status == 400 && answer.to_string().contains("did you mean commit"), "{answer}");
     });
 }
+
+#[test]
+fn the_way_back_from_a_failure_leads_to_what_went_well_before_it() {
+    story(async |s| {
+        for (name, exit) in [("m-1", 0), ("m-2", 0), ("m-3", 1)] {
+            s.ci_announces(build(name)).await;
+            s.runner.will_print(&[], exit);
+            s.presses("ana", name, "Staging").await;
+        }
+        let told = s.writes("ana", "rollback Staging").await;
+        assert!(told.contains("m-3 did not go well on Staging. Before it, m-2 did."), "{told}");
+        assert!(told.contains("Deploy m-2") && !told.contains("m-1"), "{told}");
+        // Where it went well there is the one before.
+        s.runner.will_print(&[], 0);
+        s.presses("ana", "m-3", "Staging").await;
+        let told = s.writes("ana", "rollback Staging").await;
+        assert!(told.contains("Shall it go from m-3 to m-2?"), "{told}");
+    });
+}

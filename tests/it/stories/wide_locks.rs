@@ -441,3 +441,38 @@ fn what_can_be_several_things_is_asked_and_what_is_not_there_is_told() {
         assert_eq!(gone.await.unwrap_err().to_string(), "the project Api is not there any more");
     });
 }
+
+#[test]
+fn whoever_locks_or_unlocks_hears_of_the_wider_lock_that_goes_on() {
+    story(async |s| {
+        s.writes("ana", "lock all of api because freeze").await;
+        let told = s.writes("ben", "lock api Staging").await;
+        assert!(
+            told.contains("*All of Api* is locked by ana (freeze): your deployments wait for that, too."),
+            "{told}"
+        );
+        assert!(!told.contains("Your deployments go through"), "{told}");
+        let told = s.writes("ben", "unlock api Staging").await;
+        assert!(told.ends_with("*All of Api* is locked by ana (freeze), which goes on."), "{told}");
+        let told = s.writes("ben", "unlock api Staging").await;
+        assert!(told.contains("Staging is not locked") && told.contains("*All of Api* is locked by ana"), "{told}");
+        // Theirs lets them through.
+        let told = s.writes("ana", "lock api Staging").await;
+        assert!(told.contains("Your deployments go through"), "{told}");
+    });
+}
+
+#[test]
+fn an_end_that_stands_in_the_reason_is_asked_about_and_what_is_not_named_stays() {
+    story(async |s| {
+        let told = s.writes("ana", "lock api Staging because migration for 2h").await;
+        assert!(told.contains("\"for 2h\" stands in the reason, and the lock would not end then."), "{told}");
+        assert!(told.contains("lock api Staging for 2h because migration"), "{told}");
+        assert_eq!(s.writes("ana", "locks").await, "Nothing is locked here.");
+        s.writes("ana", "lock api Staging for 2h because migration").await;
+        let told = s.writes("ana", "lock api Staging because it takes longer").await;
+        assert!(told.contains("it takes longer") && told.contains("until <!date^"), "its end stays: {told}");
+        let told = s.writes("ana", "lock api Staging for 8h").await;
+        assert!(told.contains("it takes longer"), "its reason stays: {told}");
+    });
+}
