@@ -10,16 +10,8 @@ use serde_json::Value;
 use super::presets::{self, PRESETS, Surroundings};
 use crate::limits;
 
-/// How often a request without an answer is tried again, and after how long: a coolops that is updated is back within this.
-const RETRIES: [Duration; 5] = [
-    Duration::from_millis(500),
-    Duration::from_millis(1500),
-    Duration::from_secs(4),
-    Duration::from_secs(10),
-    Duration::from_secs(20),
-];
-/// Who waits longer than this is told why.
-const SILENT: Duration = Duration::from_secs(2);
+/// How often a request without an answer is tried again, and after how long.
+const RETRIES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every announcement takes.
@@ -245,12 +237,7 @@ fn announce(
             Err(Problem::Passing(reason)) => reason,
         };
         match retries.next() {
-            Some(wait) => {
-                if *wait > SILENT && !args.quiet {
-                    let _ = writeln!(std::io::stderr(), "{problem}; trying again in {} s", wait.as_secs());
-                }
-                std::thread::sleep(*wait);
-            }
+            Some(wait) => std::thread::sleep(*wait),
             None => {
                 let tries = RETRIES.len() + 1;
                 return Err(format!(

@@ -457,7 +457,7 @@ announce() {
   address=$(no_slashes "$url")/builds
   work=$(mktemp -d)
   (exported && pretty='' && export pretty && body) >"$work/body"
-  for pause in 1 2 4 10 20 ''; do
+  for pause in 1 2 ''; do
     : >"$work/answer"
     post "$address"
     eval "$(json_texts /url /error /notes/0 /notes/1 /notes/2 /notes/3 /notes/4 /notes/5 /notes/6 /notes/7 /notes/8 /notes/9 /notes/10 /notes/11 /notes/12 /notes/13 /notes/14 /notes/15 <"$work/answer" 2>/dev/null || :)"
@@ -482,10 +482,9 @@ announce() {
       *) fail "Invalid request: ${text_2:-status $status}" ;;
     esac
     [ "$status" = 000 ] || problem=${text_2:-status $status}
-    [ -z "$pause" ] || [ "$pause" -le 2 ] || [ -n "$quiet" ] || say "$(shown "$problem"); trying again in $pause s"
     [ -z "$pause" ] || sleep "$pause"
   done
-  fail "The build could not be announced to $address, in 6 tries: $problem${newline}Is the address right, and can this job reach it?"
+  fail "The build could not be announced to $address, in 3 tries: $problem${newline}Is the address right, and can this job reach it?"
 }
 
 # exported: what `body` reads.

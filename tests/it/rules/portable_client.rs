@@ -204,6 +204,7 @@ fn the_script_takes_the_arguments_of_the_program_and_says_the_same() {
     let server = Server::start(&folder.0);
     let script = script(&folder);
     let url = server.url.as_str();
+    let away = ("COOLOPS_URL", "http://127.0.0.1:1/");
     let job = [("COOLOPS_URL", url), ("COOLOPS_PROJECT_API_TOKEN", "cops_x")];
     let long = "x".repeat(12_000);
     let long_param = format!("LONG={long}");
@@ -258,40 +259,12 @@ fn the_script_takes_the_arguments_of_the_program_and_says_the_same() {
             assert_eq!((told.0, told_too.0), (2, 2), "{wrong:?}: {told_too:?}");
             assert!(told_too.2.starts_with("error: "), "{}", told_too.2);
         }
+        let (told, told_too) = both(&["build:new", "m"], &[away, job[1]]);
+        let first = |text: &str| text.split(": ").next().unwrap().to_owned();
+        assert_eq!((told.0, first(&told.2)), (told_too.0, first(&told_too.2)));
         assert_eq!(ran(Some(shell), &script, &["--version"], &[], &folder.0).1.split(' ').next(), Some("coolops"));
         assert!(ran(Some(shell), &script, &["--help"], &[], &folder.0).1.contains("build:new:<CI>"));
     }
-}
-
-#[test]
-fn a_coolops_that_is_away_is_waited_for_while_it_may_be_updated() {
-    let folder = Folder::new();
-    let script = script(&folder);
-    let job = [("COOLOPS_URL", "http://127.0.0.1:1/"), ("COOLOPS_PROJECT_API_TOKEN", "cops_x")];
-    let begun = std::time::Instant::now();
-    let (code, _, said) = ran(None, &program(), &["build:new", "m"], &job, &folder.0);
-    assert_eq!((code, begun.elapsed().as_secs()), (1, 36), "{said}");
-    // The script's pauses are those that it asks `sleep` for.
-    let bin = folder.0.join("bin");
-    std::fs::create_dir(&bin).unwrap();
-    std::fs::write(bin.join("sleep"), format!("#!/bin/sh\necho $1 >>{}/slept", folder.0.display())).unwrap();
-    std::fs::set_permissions(bin.join("sleep"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
-    let steps = |said: &str| {
-        let steps = said.lines().map(|line| line.rsplit("; ").next().unwrap().to_owned()).collect::<Vec<_>>();
-        steps.into_iter().filter(|line| line.starts_with("trying again in ")).collect::<Vec<_>>()
-    };
-    for shell in SHELLS {
-        let job = [&job[..], &[("PATH", path.as_str())]].concat();
-        let (told, _, told_too) = ran(Some(shell), &script, &["build:new", "m"], &job, &folder.0);
-        assert_eq!((told, steps(&told_too)), (code, steps(&said)), "{shell:?}: {told_too}");
-        let last = |said: &str| said.lines().nth_back(1).unwrap().split(": ").next().unwrap().to_owned();
-        assert_eq!(last(&told_too), last(&said));
-        let slept = std::fs::read_to_string(folder.0.join("slept")).unwrap();
-        assert_eq!(slept.split_whitespace().collect::<Vec<_>>(), ["1", "2", "4", "10", "20"]);
-        std::fs::remove_file(folder.0.join("slept")).unwrap();
-    }
-    assert_eq!(steps(&said), [4, 10, 20].map(|s| format!("trying again in {s} s")));
 }
 
 /// A server that gives each request one of these answers: a status, with more headers, and a body.
