@@ -115,7 +115,9 @@ impl App {
             return Ok(Err(format!("Nothing was deployed to {environment} with success yet.")));
         };
         // What runs there may be half of what failed last: the way back leads to what went well before that.
-        if let Some(failed) = failed.filter(|failed| failed.of.build_id != present.of.build_id) {
+        if let Some(failed) =
+            failed.filter(|failed| failed.of.build_id != present.of.build_id && failed.prepared.is_some())
+        {
             let (last, good) = (&failed.build_name, &present.build_name);
             let why = format!(
                 "{last} did not go well on {environment}. Before it, {good} did. Shall {environment} go back to {good}?"

@@ -84,9 +84,7 @@ pub const SLACK_KINDS: &[TaskKind] = &[
     TaskKind::ReportLock,
     TaskKind::EraseOutput,
     TaskKind::ErasePerson,
-    TaskKind::EndLock,
-    TaskKind::MoveLines,
 ];
 
-/// The kinds of jobs that need Docker: done by `worker`.
-pub const RUNNER_KINDS: &[TaskKind] = &[TaskKind::RunDeployment];
+/// The kinds of jobs that need Docker, or nothing: done by `worker`.
+pub const RUNNER_KINDS: &[TaskKind] = &[TaskKind::RunDeployment, TaskKind::EndLock, TaskKind::MoveLines];
