@@ -4,6 +4,7 @@
 //! started twice, and never stopped by somebody who doesn't hold the job.
 
 pub mod docker;
+mod forms;
 pub mod keep;
 pub mod lines;
 pub mod mask;

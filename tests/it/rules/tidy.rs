@@ -198,6 +198,7 @@ const PURE: &[&str] = &[
     "proof/",
     "runner/keep.rs",
     "runner/lines.rs",
+    "runner/forms.rs",
     "runner/mask.rs",
     "runner/parts.rs",
     "jobs/last_words.rs",
