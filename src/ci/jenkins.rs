@@ -89,8 +89,9 @@ impl Provider for Jenkins {
         }))
     }
 }
+
 /// A branch as the git plugin writes it: `origin/main`, `refs/remotes/origin/main`, or by itself.
 fn without_remote(branch: &str) -> &str {
-    let of_remote = ["refs/remotes/", "remotes/"].iter().find_map(|p| branch.strip_prefix(p)?.split_once('/'));
+    let of_remote = branch.strip_prefix("refs/remotes/").and_then(|rest| rest.split_once('/'));
     of_remote.map_or_else(|| branch.strip_prefix("origin/").unwrap_or(branch), |(_, branch)| branch)
 }

@@ -13,7 +13,7 @@ use crate::slack::when;
 /// For how long, and why.
 #[derive(Debug, clap::Args)]
 pub(super) struct Terms {
-    /// How long, such as 90m, 2h or 3d; until it is taken away otherwise
+    /// How long, such as 90m, 2h or 3d; until it is taken away otherwise, or, where only the reason of a lock is changed, as long as before
     #[arg(long = "for", value_name = "LENGTH", conflicts_with = "until")]
     lasts: Option<String>,
     /// Until when, such as 18:00, "18:00 Europe/Berlin" or "2026-12-24 09:00"; UTC without a zone

@@ -47,11 +47,12 @@ impl BuildRefusal {
             Self::OtherParams { name, difference } => {
                 format!("the build {name} is registered already, with other params ({difference})")
             }
-            Self::OtherRun { .. }
-            | Self::OtherCommit { .. }
-            | Self::ProjectArchived(_)
-            | Self::EarlierAttempt(_)
-            | Self::Invalid(_) => self.to_string(),
+            Self::OtherCommit { name, there, given } => {
+                format!("the build {name} is registered already, of the commit {there} and not of {given}")
+            }
+            Self::OtherRun { .. } | Self::ProjectArchived(_) | Self::EarlierAttempt(_) | Self::Invalid(_) => {
+                self.to_string()
+            }
         }
     }
 }

@@ -201,8 +201,8 @@ impl<'a> Lockable<'a> {
         }
     }
 
-    /// Decides a lock; its `since` is the present. Whoever has it may give it another reason or end: of the two what is not named
-    /// stays as it is. `known` is what is known of who wants it.
+    /// Decides a lock; its `since` is the present. Whoever has it may give it another reason or end: where one of the two is
+    /// named the other stays; where neither is, it has neither. `known` is what is known of who wants it.
     ///
     /// # Errors
     /// When they may not, it is somebody else's, or its end or reason don't fit.
@@ -213,10 +213,10 @@ impl<'a> Lockable<'a> {
             return Err(LockRefusal::Theirs { what: self.name(), lock: Box::new(there.clone()) });
         }
         let there = self.lock_there();
-        let lock = Lock {
-            reason: lock.reason.or_else(|| there.and_then(|there| there.reason.clone())),
-            until: lock.until.or_else(|| there.and_then(|there| there.until).filter(|until| *until > lock.since)),
-            ..lock
+        let lock = match (there, &lock.reason, lock.until) {
+            (Some(there), Some(_), None) => Lock { until: there.until.filter(|until| *until > lock.since), ..lock },
+            (Some(there), None, Some(_)) => Lock { reason: there.reason.clone(), ..lock },
+            _ => lock,
         };
         let length = lock.reason.as_ref().map_or(0, |reason| reason.chars().count());
         if length > REASON_MAX {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::last_words::LastWords;
 use super::slack_calls::{HISTORY, Lost, POSTS, REMOVED, SlackJob, find, is_one_of};
 use super::{Outcome, edit_report};
-use crate::app::{App, posts_into};
+use crate::app::posts_into;
 use crate::domain::deployment::{Person, State};
 use crate::domain::event::{DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId, ReportId};
@@ -292,27 +292,27 @@ pub(super) async fn payload(
     let links = card.and_then(|card| job.app.keys.links(&card.link_key));
     let lines = match (&report.fact, &report.to) {
         (Fact::Deployment(line), To::Thread) if report.went_wrong => {
-            stored_words(job.app, line.deployment.of.deployment_id, LINES).await?.lines()
+            last_lines(job, line.deployment.of.deployment_id).await?
         }
         _ => Vec::new(),
     };
     Ok(report::render(report, card.zip(links.as_ref()), &lines))
 }
 
-/// The last lines that a deployment printed, so many at most, as its journal has them: masked, and of both streams.
-pub(super) async fn stored_words(app: &App, id: DeploymentId, most: usize) -> Result<LastWords, sqlx::Error> {
-    let journals = app.store.journals();
-    let from = journals.last_line(id).await? - i64::try_from(most).unwrap_or(i64::MAX) + 1;
+/// The last lines that a deployment printed, masked as they are kept.
+async fn last_lines(job: SlackJob<'_>, id: DeploymentId) -> Result<Vec<String>, sqlx::Error> {
+    let journals = job.app.store.journals();
+    let from = journals.last_line(id).await? - i64::try_from(LINES).unwrap_or(i64::MAX) + 1;
     let newest = journals.chunk_of_line(id, i64::MAX).await?;
     // Lines may be long: what stands further back is in the log.
     let first = journals.chunk_of_line(id, from.max(1)).await?.max(newest - (CHUNKS - 1));
-    let mut last = LastWords::new(most);
+    let mut last = LastWords::new(LINES);
     for number in first..=newest {
         for chunk in journals.chunks_from(id, number, 1).await? {
             last.push(false, &chunk.body);
         }
     }
-    Ok(last)
+    Ok(last.lines())
 }
 
 /// Whether the channel sees a report of a failure too: as the environment is set now.

@@ -17,10 +17,10 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::Outcome;
 use super::breaks::Break;
 use super::last_words::LastWords;
 use super::stop::Stop;
-use super::{Outcome, report};
 use crate::app::App;
 use crate::domain::deployment::*;
 use crate::domain::event::{Actor, Event};
@@ -83,11 +83,6 @@ pub async fn perform(
     }
     let (deployment_of, name) = (deployment.of, deployment.container_name());
     let journal = app.store.journals().open(id, claim).await?;
-    // What an earlier owner read is in the journal: the reason of a failure may be among it.
-    let last_words = match journal.lines() {
-        0 => LastWords::default(),
-        _ => report::stored_words(app, id, LAST_LINES).await?,
-    };
     let keep = Keep::new(u64::from(deployment.log_limit_mebibytes) << 20, journal.bytes());
     let stop = Stop::watching(app, runner.as_ref(), claim, &deployment);
     let (patterns, stopping) = (Patterns::new([]), stop.heard());
@@ -104,7 +99,7 @@ pub async fn perform(
         keep,
         watched: Watched::default(),
         held_line: None,
-        last_words,
+        last_words: LastWords::default(),
         patterns,
         engine_was_away: false,
     };

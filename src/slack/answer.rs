@@ -22,7 +22,6 @@ use crate::projections::standing::Standing;
 use crate::projections::timed::Timed;
 use crate::projections::words::locked_with;
 
-/// Slack: 3,000 characters in a section's text.
 /// Most characters of an answer, far from where Slack says `msg_blocks_too_long`.
 const ANSWER_UNITS: usize = 11_000;
 /// People and groups that are named for one right.

@@ -140,14 +140,16 @@ impl App {
                 // Some CI systems number a re-run as the first one.
                 Err(CommandError::Refused(AnnounceRefusal::Build(BuildRefusal::EarlierAttempt(_)))) => {}
                 // Another workflow was quicker between the look and the record.
-                Err(CommandError::Refused(AnnounceRefusal::Build(BuildRefusal::OtherRun { .. })))
-                    if !apart.is_empty() =>
-                {
+                Err(CommandError::Refused(AnnounceRefusal::Build(
+                    BuildRefusal::OtherRun { .. } | BuildRefusal::OtherCommit { .. },
+                ))) if !apart.is_empty() => {
                     base = apart.pop_front().unwrap_or(base);
                     attempt = 0;
                 }
                 Err(CommandError::Refused(AnnounceRefusal::Build(
-                    refusal @ (BuildRefusal::OtherRun { .. } | BuildRefusal::OtherParams { .. }),
+                    refusal @ (BuildRefusal::OtherRun { .. }
+                    | BuildRefusal::OtherCommit { .. }
+                    | BuildRefusal::OtherParams { .. }),
                 ))) => {
                     let option = match report.workflow {
                         Some(_) => "--name \"{repository}-{workflow}-{branch}-{number}\"",

@@ -250,6 +250,9 @@ impl Runner for DockerRunner {
                 Err(e) => return Err(engine_trouble(&e)),
             };
             // Half an answer is none: a container must not be called a stranger's, or running, for want of a field.
+            // Docker's time of what never started is the year 1.
+            let started = there.state.as_ref().and_then(|state| state.started_at.as_deref());
+            let has_run = started.is_some_and(|at| !at.is_empty() && !at.starts_with("0001-"));
             let (Some(id), Some(config), Some(status)) = (there.id, there.config, there.state.and_then(|s| s.status))
             else {
                 return Err(Trouble::Engine(
@@ -262,9 +265,11 @@ impl Runner for DockerRunner {
             }
             Ok(match status {
                 ContainerStateStatusEnum::CREATED => Found::Created(id),
-                ContainerStateStatusEnum::EXITED => Found::Ended(id),
-                // Neither tells whether it ever ran: soon it is gone.
-                ContainerStateStatusEnum::DEAD | ContainerStateStatusEnum::REMOVING => {
+                // One whose removal failed, which may never have run.
+                ContainerStateStatusEnum::DEAD if !has_run => Found::Created(id),
+                ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD => Found::Ended(id),
+                // Soon it is gone, and then it is told what that means.
+                ContainerStateStatusEnum::REMOVING => {
                     return Err(Trouble::Engine("Docker is at removing the container".to_owned()));
                 }
                 _ => Found::Running(id),
