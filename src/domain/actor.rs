@@ -68,8 +68,10 @@ pub struct Stored<'a> {
     /// Version of this shape.
     v: u8,
     /// What the id is one of: `token`, `webhook`, `slack`, `operator`, `system`.
+    #[serde(borrow)]
     kind: Cow<'a, str>,
     /// Stays the same when the name changes.
+    #[serde(borrow)]
     id: Cow<'a, str>,
     /// What the id is unique in: a webhook's CI system, a person's Slack workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

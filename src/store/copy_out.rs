@@ -81,11 +81,6 @@ impl Row<'_> {
         self.opener.changed_in(self.header.actor).or_else(|| self.opener.changed_in(self.payload))
     }
 
-    /// The master keys that texts of events opened since the last question are under, and that aren't set.
-    pub fn locked(&self) -> std::collections::BTreeSet<String> {
-        self.opener.locked()
-    }
-
     /// Whether texts in it are under one of these keys.
     pub(super) fn is_under(&self, keys: &[SubjectKeyId]) -> bool {
         private::keys_in([self.header.actor, self.payload]).into_iter().any(|id| keys.contains(&SubjectKeyId(id)))
@@ -279,6 +274,11 @@ impl Snapshot {
     /// When a text was changed.
     pub fn opened(&self, position: i64, project: Project) -> Result<Project, ReadError> {
         self.opener.opening(position, project, Project::private)
+    }
+
+    /// The master keys that texts of events read so far are under, and that aren't set.
+    pub fn locked(&self) -> BTreeSet<String> {
+        self.opener.locked()
     }
 
     /// The keys of private texts that are in it.

@@ -4,9 +4,10 @@
 //! beyond a read or an append: when its row is gone, nobody reads what is under it any more.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use chrono::{DateTime, Utc};
+use memchr::memmem::Finder;
 use uuid::Uuid;
 
 use super::Store;
@@ -56,6 +57,9 @@ impl std::fmt::Debug for Opener {
     }
 }
 
+/// Finds texts that may be private. It is made once: that costs more than to find one in an event.
+static PRIVATE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(subject::PREFIX));
+
 /// Characters of a key's id that tell one erased person from another.
 const MARK: usize = 12;
 
@@ -70,7 +74,7 @@ impl Opener {
         std::mem::take(&mut *self.missing.lock().expect("no holder of the lock panics"))
     }
 
-    /// The master keys that texts opened since the last question were under, and that aren't set.
+    /// Takes the master keys that texts opened since it was last asked were under, and that aren't set.
     pub(super) fn locked(&self) -> BTreeSet<String> {
         std::mem::take(&mut *self.locked.lock().expect("no holder of the lock panics"))
     }
@@ -192,7 +196,7 @@ impl Opener {
     pub(super) fn plain<'a>(&self, stored: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, String> {
         let mut plain = BTreeMap::new();
         for text in stored {
-            for at in memchr::memmem::find_iter(text.as_bytes(), subject::PREFIX.as_bytes()) {
+            for at in PRIVATE.find_iter(text.as_bytes()) {
                 let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_');
                 let sealed = &text[at..];
                 let sealed = &sealed[..sealed.find(|c| !is_part(c)).unwrap_or(sealed.len())];
@@ -208,14 +212,14 @@ impl Opener {
 
 /// Whether a stored text may have private texts in it: most events have none, and are spared the rest.
 pub(super) fn may_be_private(stored: &str) -> bool {
-    memchr::memmem::find(stored.as_bytes(), subject::PREFIX.as_bytes()).is_some()
+    PRIVATE.find(stored.as_bytes()).is_some()
 }
 
 /// The ids of the keys that stored texts name.
 pub(super) fn keys_in<'a>(stored: impl IntoIterator<Item = &'a str>) -> Vec<Uuid> {
     let mut ids = HashSet::new();
     for text in stored {
-        for at in memchr::memmem::find_iter(text.as_bytes(), subject::PREFIX.as_bytes()) {
+        for at in PRIVATE.find_iter(text.as_bytes()) {
             // Its id is of ASCII characters, or it is none.
             ids.extend(text.get(at..at + subject::PREFIX.len() + 33).and_then(subject::key_of));
         }

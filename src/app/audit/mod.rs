@@ -130,6 +130,7 @@ impl App {
         let chain = Chain::of(head, Anchors::of(evidence));
         let (mut snapshot, chain) = snapshot.events_checked(chain, Chain::goes_on, |row| beside.event(row)).await?;
         let Beside { mut report, messages, output, mut keys, mut rows, .. } = beside;
+        report.locked = snapshot.locked();
         let is_comparable = report.locked.is_empty() && !keys.are_changed();
         let trust = Trust { is_sound: !chain.is_broken(), is_comparable };
         // As of the moment of the events.
@@ -239,7 +240,6 @@ impl Beside<'_> {
                 return self.rows.leave_out(&unread(row, why));
             }
         };
-        self.report.locked.extend(row.locked());
         self.rows.event(row.position, &event);
         self.keys.event(row, &event);
         self.output.event(row.position, &event);
