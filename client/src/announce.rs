@@ -327,15 +327,14 @@ fn agent() -> Result<ureq::Agent, String> {
 /// What coolops answered to a build that it took.
 struct Taken {
     new: bool,
-    url: Option<String>,
+    url: String,
 }
 
 impl Taken {
     /// Says what became of it. Standard output stays empty: a job may use it.
     fn tell(&self, name: &str) {
         let what = if self.new { "is announced" } else { "was announced before" };
-        let url = self.url.as_deref().map(|url| format!(": {}", limits::on_a_line(url))).unwrap_or_default();
-        let _ = writeln!(std::io::stderr(), "{} {what}{url}", limits::on_a_line(name));
+        let _ = writeln!(std::io::stderr(), "{} {what}: {}", limits::on_a_line(name), limits::on_a_line(&self.url));
     }
 }
 
@@ -366,10 +365,14 @@ fn send(agent: &ureq::Agent, address: &str, token: &str, body: &str) -> Result<T
         200 | 201 => {
             let text = answer.body_mut().read_to_string().unwrap_or_default();
             let said: Value = serde_json::from_str(&text).unwrap_or_default();
+            // A page of something on the way, as where people log in, takes no build.
+            let Some(url) = said["url"].as_str().filter(|url| !url.is_empty()) else {
+                return Err(Problem::Passing(format!("what answers there is not coolops (status {status})")));
+            };
             for note in said["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
                 let _ = writeln!(std::io::stderr(), "{}", limits::on_a_line(note));
             }
-            Ok(Taken { new: status == 201, url: said["url"].as_str().map(str::to_owned) })
+            Ok(Taken { new: status == 201, url: url.to_owned() })
         }
         300..=399 => {
             let to = answer.headers().get("location").and_then(|l| l.to_str().ok()).unwrap_or("another address");

@@ -38,9 +38,12 @@ fn table() -> String {
         };
         let _ = writeln!(recognised, "  {asked} && echo {} && return", preset.name);
         known.push_str(&of(preset));
-        for (what, texts) in
-            [("url", preset.url), ("pull_request", preset.pull_request), ("repository", preset.repository)]
-        {
+        for (what, texts) in [
+            ("url", preset.url),
+            ("pull_request", preset.pull_request),
+            ("repository", preset.repository),
+            ("fork", preset.fork.0),
+        ] {
             let _ = writeln!(told, "{}_{what}() {{", preset.name);
             texts.iter().for_each(|text| told.push_str(&function(text)));
             told.push_str("  return 1\n}\n");
@@ -59,16 +62,18 @@ fn of(preset: &Preset) -> String {
         None => String::new(),
     };
     format!(
-        "    {})\n      title='{}' shows={}{attempt}\n      branches='{}' numbers='{}' commits='{}'\n      messages='{}' authors='{}' strip='{}'\n      ;;\n",
+        "    {})\n      title='{}' shows={}{attempt}\n      branches='{}' counted_in='{}' numbers='{}' commits='{}'\n      messages='{}' authors='{}' strip='{}' own='{}'\n      ;;\n",
         preset.name,
         preset.title,
         preset.shows.name(),
         list(preset.branch),
+        list(preset.counted_in),
         list(preset.number),
         list(preset.commit),
         list(preset.message),
         list(preset.author),
         list(preset.strip),
+        preset.fork.1.unwrap_or_default(),
     )
 }
 
@@ -78,10 +83,13 @@ fn function(text: &str) -> String {
     for piece in pieces(text) {
         match piece {
             Piece::Plain(text) => printed.push_str(text),
-            Piece::Event(pointer) => {
+            Piece::Event(pointer) | Piece::Fork(pointer) => {
                 let name = format!("event{}", pointer.replace('/', "_"));
                 conditions.push(format!("[ -n \"${name}\" ]"));
-                let _ = write!(printed, "${name}");
+                match piece {
+                    Piece::Fork(_) => printed.push_str("fork"),
+                    _ => drop(write!(printed, "${name}")),
+                }
             }
             Piece::Variable(name, made) => {
                 conditions.push(format!("has {name}"));
@@ -92,6 +100,10 @@ fn function(text: &str) -> String {
                     Made::Number => {
                         conditions.push(format!("[ \"${name}\" != false ]"));
                         let _ = write!(printed, "${name}");
+                    }
+                    Made::Fork => {
+                        conditions.push(format!("[ \"${name}\" = True ]"));
+                        printed.push_str("fork");
                     }
                     Made::Pull => {
                         conditions.push(format!("[ -z \"${{{name}%%refs/pull/*}}\" ]"));

@@ -178,6 +178,7 @@ json_texts() {
           out = out (n ? utf8(n) : "")
         } else out = out (c == "n" ? "\n" : c == "t" ? "\t" : c == "r" ? "\r" : c == "b" ? "\b" : c == "f" ? "\f" : c)
       }
+      broken = 1
       return out
     }
     function value(pointer,   c, n, key) {
@@ -194,6 +195,7 @@ json_texts() {
           blanks()
           if (char(place) == ",") place++
         }
+        broken = 1
         return
       }
       do place++; while (place <= total && char(place) !~ /[],} \t\n\r]/)
@@ -205,22 +207,30 @@ json_texts() {
       from = -512
       place = 1
       value("")
+      # What is cut off, or has something behind it, says nothing.
+      blanks()
+      if (place <= total) broken = 1
       n = split(wanted, pointers, " ")
-      for (i = 1; i <= n; i++) print "text_" i "=" quoted(found[pointers[i]])
+      for (i = 1; i <= n; i++) print "text_" i "=" quoted(broken ? "" : found[pointers[i]])
     }'
 }
 
 # What GitHub says of what the job runs for.
 github_event() {
   event_pull_request_html_url='' event_workflow_run_head_branch='' event_workflow_run_head_sha='' event_pull_request_head_sha=''
-  event_message='' event_author=''
+  event_message='' event_author='' event_workflow_run_head_repository_full_name='' event_pull_request_head_repo_full_name=''
+  event_pull_request_head_user_login='' event_workflow_run_url=''
   has GITHUB_EVENT_PATH && [ -r "$GITHUB_EVENT_PATH" ] || return 0
   eval "$(json_texts /pull_request/html_url /workflow_run/head_branch /workflow_run/head_sha /pull_request/head/sha \
     /workflow_run/head_commit/message /workflow_run/display_title /head_commit/message /pull_request/title \
-    /workflow_run/head_commit/author/name /head_commit/author/name /pull_request/user/login <"$GITHUB_EVENT_PATH")"
+    /workflow_run/head_commit/author/name /head_commit/author/name /pull_request/user/login \
+    /workflow_run/head_repository/full_name /pull_request/head/repo/full_name \
+    /pull_request/head/user/login /workflow_run/url <"$GITHUB_EVENT_PATH")"
   event_pull_request_html_url=$text_1 event_pull_request_head_sha=$text_4
   event_message=$(first text_5 text_6 text_7 text_8)
   event_author=$(first text_9 text_10 text_11)
+  event_workflow_run_head_repository_full_name=$text_12 event_pull_request_head_repo_full_name=$text_13
+  event_pull_request_head_user_login=$text_14 event_workflow_run_url=$text_15
   # A job for `workflow_run` runs on the default branch, whatever it is about.
   case ${GITHUB_EVENT_NAME:-workflow_run} in
     workflow_run) event_workflow_run_head_branch=$text_2 event_workflow_run_head_sha=$text_3 ;;
@@ -461,8 +471,9 @@ announce() {
     : >"$work/answer"
     post "$address"
     eval "$(json_texts /url /error /notes/0 /notes/1 /notes/2 /notes/3 /notes/4 /notes/5 /notes/6 /notes/7 /notes/8 /notes/9 /notes/10 /notes/11 /notes/12 /notes/13 /notes/14 /notes/15 <"$work/answer" 2>/dev/null || :)"
-    case $status in
-      200 | 201)
+    case $status,$text_1 in
+      200, | 201,) problem="what answers there is not coolops (status $status)" ;;
+      200,* | 201,*)
         number=3
         while [ "$number" -le 18 ]; do
           eval "note=\$text_$number"
@@ -472,16 +483,18 @@ announce() {
         if [ -z "$quiet" ] && { [ -n "$in_ci" ] || [ -t 2 ]; }; then
           what='is announced'
           [ "$status" = 201 ] || what='was announced before'
-          say "$(shown "$name") $what${text_1:+: $(shown "$text_1")}"
+          say "$(shown "$name") $what: $(shown "$text_1")"
         fi
         return
         ;;
-      3??) fail "$address sends us on to ${to:-another address}; set the address of coolops itself" ;;
-      401) fail 'Invalid project token: it is unknown or was revoked. Make one with: coolops project token new PROJECT' ;;
-      000 | 408 | 429 | 5??) problem=${text_2:-$(tail -n 1 "$work/said" | sed 's/^curl: ([0-9]*) //')} ;;
+      3??,*) fail "$address sends us on to ${to:-another address}; set the address of coolops itself" ;;
+      401,*) fail 'Invalid project token: it is unknown or was revoked. Make one with: coolops project token new PROJECT' ;;
+      000,* | 408,* | 429,* | 5??,*)
+        problem=${text_2:-status $status}
+        [ "$status" != 000 ] || problem=$(tail -n 1 "$work/said" | sed 's/^curl: ([0-9]*) //')
+        ;;
       *) fail "Invalid request: ${text_2:-status $status}" ;;
     esac
-    [ "$status" = 000 ] || problem=${text_2:-status $status}
     [ -z "$pause" ] || sleep "$pause"
   done
   fail "The build could not be announced to $address, in 3 tries: $problem${newline}Is the address right, and can this job reach it?"
@@ -538,14 +551,21 @@ of_preset() {
   else
     branch=$(strip "$(first $branches)")
   fi
+  # A fork's branch has whose it is before it.
+  fork=$("${preset}_fork") || fork=''
+  if [ -n "$branch" ] && [ -n "$fork" ] && { [ -z "$own" ] || [ "$fork" != "$(first $own)" ]; }; then
+    branch=${fork%%/*}:$branch
+  fi
   if [ -z "$name" ]; then
+    named=$branch
+    [ -z "$counted_in" ] || named=$(strip "$(first $counted_in)")
     number=$(first $numbers)
     missing=''
-    has_branch=$event_workflow_run_head_branch$(first $branches)
-    [ -n "$has_branch" ] || missing=$(either $branches)
+    has_branch=$named$(first ${counted_in:-$branches})
+    [ -n "$has_branch" ] || missing=$(either ${counted_in:-$branches})
     [ -n "$number" ] || missing="$missing${missing:+, and }$(either $numbers)"
     [ -z "$missing" ] || fail "A build of $title is named by variables that are not set: $missing.${newline}Is this a job of $title? Otherwise give the name with --name."
-    name="$(in_a_name "$branch")-$(in_a_name "$number")"
+    name="$(in_a_name "$named")-$(in_a_name "$number")"
     if [ -n "$attempt" ] && has "$attempt"; then
       eval "times=\$$attempt"
       times=$(trim "$times")

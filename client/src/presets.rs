@@ -1,7 +1,7 @@
 //! What each CI system tells a job, as names of variables: the build's name and metadata are made of it.
 //!
 //! Sources: the vendors' lists of predefined variables. An empty variable counts as unset. The names and titles of
-//! `circleci` and `gitlab` are the original coolOps.io's, to the letter.
+//! `circleci` and `gitlab` are the original coolOps.io's, to the letter, but for forks and for what it had no name for.
 
 use serde_json::Value;
 
@@ -62,12 +62,17 @@ pub struct Preset {
     /// The variable, and the value where one is needed, by which it is recognised.
     pub(crate) sign: (&'static str, Option<&'static str>),
     pub(crate) branch: &'static [&'static str],
+    /// What the numbers are counted in, where that is something else than the branch: it is in the name in its place.
+    pub(crate) counted_in: &'static [&'static str],
     pub(crate) number: &'static [&'static str],
     /// Counts the attempts, beginning with this number; later ones go into the name.
     pub(crate) attempt: Option<(&'static str, u32)>,
     pub(crate) commit: &'static [&'static str],
     /// The repository's address: the first of these that is told.
     pub(crate) repository: &'static [&'static str],
+    /// Whose repository the branch is of: the first of these that is told; and the variable that says whose is built. Where
+    /// they differ the branch is a fork's. Where nothing is told of forks, or they are named otherwise, there is none.
+    pub(crate) fork: (&'static [&'static str], Option<&'static str>),
     /// Only where there is no checkout that has the commit.
     pub(crate) message: &'static [&'static str],
     /// Only where there is no checkout that has the commit.
@@ -110,10 +115,21 @@ pub const PRESETS: &[Preset] = &[
         title: "GitHub Actions",
         sign: ("GITHUB_ACTIONS", None),
         branch: &["GITHUB_HEAD_REF", "GITHUB_REF_NAME"],
+        counted_in: &[],
         number: &["GITHUB_RUN_NUMBER"],
         attempt: Some(("GITHUB_RUN_ATTEMPT", 1)),
         commit: &["GITHUB_SHA"],
         repository: &["{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}"],
+        fork: (
+            &[
+                "{event:/workflow_run/head_repository/full_name}",
+                "{event:/pull_request/head/repo/full_name}",
+                // One that was deleted has no name any more.
+                "{event:/pull_request/head/user/login}",
+                "{event:/workflow_run/url:fork}",
+            ],
+            Some("GITHUB_REPOSITORY"),
+        ),
         message: &[],
         author: &["GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR"],
         strip: &[],
@@ -129,10 +145,12 @@ pub const PRESETS: &[Preset] = &[
         title: "Woodpecker",
         sign: ("CI", Some("woodpecker")),
         branch: &["CI_COMMIT_TAG", "CI_COMMIT_SOURCE_BRANCH", "CI_COMMIT_BRANCH"],
+        counted_in: &[],
         number: &["CI_PIPELINE_NUMBER"],
         attempt: Some(("CI_PIPELINE_RERUNS", 0)),
         commit: &["CI_COMMIT_SHA"],
         repository: &["{CI_REPO_URL}"],
+        fork: (&[], None),
         message: &["CI_COMMIT_MESSAGE"],
         author: &["CI_COMMIT_AUTHOR"],
         strip: &[],
@@ -144,11 +162,14 @@ pub const PRESETS: &[Preset] = &[
         name: "gitlab",
         title: "GitLab CI",
         sign: ("GITLAB_CI", None),
-        branch: &["CI_COMMIT_REF_SLUG"],
+        // The slug of a branch without Latin letters is empty.
+        branch: &["CI_COMMIT_REF_SLUG", "CI_COMMIT_REF_NAME"],
+        counted_in: &[],
         number: &["CI_JOB_ID"],
         attempt: None,
         commit: &["CI_COMMIT_SHA"],
         repository: &["{CI_PROJECT_URL}"],
+        fork: (&["{CI_MERGE_REQUEST_SOURCE_PROJECT_PATH}"], Some("CI_PROJECT_PATH")),
         message: &["CI_COMMIT_MESSAGE"],
         author: &["CI_COMMIT_AUTHOR", "GITLAB_USER_NAME"],
         strip: &[],
@@ -161,10 +182,12 @@ pub const PRESETS: &[Preset] = &[
         title: "CircleCI",
         sign: ("CIRCLECI", None),
         branch: &["CIRCLE_TAG", "CIRCLE_BRANCH"],
+        counted_in: &[],
         number: &["CIRCLE_BUILD_NUM"],
         attempt: None,
         commit: &["CIRCLE_SHA1"],
         repository: &["{CIRCLE_REPOSITORY_URL}"],
+        fork: (&[], None),
         message: &[],
         author: &["CIRCLE_USERNAME"],
         strip: &[],
@@ -177,11 +200,13 @@ pub const PRESETS: &[Preset] = &[
         title: "Buildkite",
         sign: ("BUILDKITE", None),
         branch: &["BUILDKITE_TAG", "BUILDKITE_BRANCH"],
+        counted_in: &[],
         number: &["BUILDKITE_BUILD_NUMBER"],
         // A job that is retried is the same build: its name counts the retries.
         attempt: Some(("BUILDKITE_RETRY_COUNT", 0)),
         commit: &["BUILDKITE_COMMIT"],
         repository: &["{BUILDKITE_REPO}"],
+        fork: (&[], None),
         message: &["BUILDKITE_MESSAGE"],
         author: &["BUILDKITE_BUILD_AUTHOR", "BUILDKITE_BUILD_CREATOR"],
         strip: &[],
@@ -194,10 +219,12 @@ pub const PRESETS: &[Preset] = &[
         title: "Bitbucket Pipelines",
         sign: ("BITBUCKET_BUILD_NUMBER", None),
         branch: &["BITBUCKET_TAG", "BITBUCKET_BRANCH"],
+        counted_in: &[],
         number: &["BITBUCKET_BUILD_NUMBER"],
         attempt: Some(("BITBUCKET_STEP_RUN_NUMBER", 1)),
         commit: &["BITBUCKET_COMMIT"],
         repository: &["{BITBUCKET_GIT_HTTP_ORIGIN}"],
+        fork: (&[], None),
         message: &[],
         author: &[],
         strip: &[],
@@ -210,10 +237,12 @@ pub const PRESETS: &[Preset] = &[
         title: "Drone",
         sign: ("DRONE", None),
         branch: &["DRONE_TAG", "DRONE_SOURCE_BRANCH", "DRONE_BRANCH"],
+        counted_in: &[],
         number: &["DRONE_BUILD_NUMBER"],
         attempt: None,
         commit: &["DRONE_COMMIT_SHA"],
         repository: &["{DRONE_REPO_LINK}"],
+        fork: (&[], None),
         message: &["DRONE_COMMIT_MESSAGE"],
         author: &["DRONE_COMMIT_AUTHOR_NAME", "DRONE_COMMIT_AUTHOR"],
         strip: &[],
@@ -226,10 +255,12 @@ pub const PRESETS: &[Preset] = &[
         title: "Travis CI",
         sign: ("TRAVIS", None),
         branch: &["TRAVIS_TAG", "TRAVIS_PULL_REQUEST_BRANCH", "TRAVIS_BRANCH"],
+        counted_in: &[],
         number: &["TRAVIS_BUILD_NUMBER"],
         attempt: None,
         commit: &["TRAVIS_PULL_REQUEST_SHA", "TRAVIS_COMMIT"],
         repository: &[],
+        fork: (&["{TRAVIS_PULL_REQUEST_SLUG}"], Some("TRAVIS_REPO_SLUG")),
         message: &["TRAVIS_COMMIT_MESSAGE"],
         author: &[],
         strip: &[],
@@ -243,10 +274,12 @@ pub const PRESETS: &[Preset] = &[
         sign: ("TF_BUILD", None),
         // BUILD_SOURCEBRANCHNAME is only the last part of the path.
         branch: &["SYSTEM_PULLREQUEST_SOURCEBRANCH", "BUILD_SOURCEBRANCH"],
+        counted_in: &[],
         number: &["BUILD_BUILDNUMBER", "BUILD_BUILDID"],
         attempt: Some(("SYSTEM_JOBATTEMPT", 1)),
         commit: &["BUILD_SOURCEVERSION"],
         repository: &["{BUILD_REPOSITORY_URI}"],
+        fork: (&["{SYSTEM_PULLREQUEST_ISFORK:fork}"], None),
         message: &["BUILD_SOURCEVERSIONMESSAGE"],
         author: &["BUILD_REQUESTEDFOR"],
         strip: &["refs/heads/", "refs/tags/", REMOTES, "refs/"],
@@ -259,10 +292,13 @@ pub const PRESETS: &[Preset] = &[
         title: "Jenkins",
         sign: ("JENKINS_URL", None),
         branch: &["TAG_NAME", "CHANGE_BRANCH", "BRANCH_NAME", "GIT_BRANCH"],
+        // Each job counts for itself, and a pull request's is another one than its branch's.
+        counted_in: &["TAG_NAME", "BRANCH_NAME", "GIT_BRANCH"],
         number: &["BUILD_NUMBER"],
         attempt: None,
         commit: &["GIT_COMMIT"],
         repository: &["{GIT_URL}"],
+        fork: (&["{CHANGE_FORK}"], None),
         message: &["CHANGE_TITLE"],
         author: &["CHANGE_AUTHOR"],
         strip: &["origin/", "refs/heads/", "refs/tags/", REMOTES],
@@ -286,14 +322,19 @@ pub fn recognised(s: &Surroundings<'_>) -> Option<&'static Preset> {
 }
 
 impl Preset {
-    /// The build's name: branch, dash, number; with the attempt where there are several.
+    /// The build's name: branch, or what the numbers are counted in, dash, number; with the attempt where there are several.
     ///
     /// # Errors
     /// The variables that are missing, as a sentence.
     pub fn build_name(&self, s: &Surroundings<'_>) -> Result<String, String> {
-        let (branch, number) = (self.branch_here(s), s.first(self.number));
+        let named_by = if self.counted_in.is_empty() { self.branch } else { self.counted_in };
+        let branch = match self.counted_in {
+            [] => self.branch_here(s),
+            _ => s.first(self.counted_in).map(|name| self.stripped(&name).to_owned()),
+        };
+        let number = s.first(self.number);
         let either = |names: &[&str]| names.iter().map(|n| format!("${n}")).collect::<Vec<_>>().join(" or ");
-        let missing = [(branch.is_none(), self.branch), (number.is_none(), self.number)];
+        let missing = [(branch.is_none(), named_by), (number.is_none(), self.number)];
         let missing: Vec<String> =
             missing.iter().filter(|(is_missing, _)| *is_missing).map(|(_, names)| either(names)).collect();
         let (Some(branch), Some(number)) = (branch, number) else {
@@ -310,15 +351,30 @@ impl Preset {
         Ok(format!("{}-{}{}", in_a_name(&branch), in_a_name(&number), attempt.unwrap_or_default()))
     }
 
+    /// The branch; a fork's with whose it is before it, as GitHub writes it: `owner:main` is not `main`.
     fn branch_here(&self, s: &Surroundings<'_>) -> Option<String> {
-        if let Some(branch) = self.triggering(s, "/head_branch") {
-            return Some(branch);
-        }
-        let name = s.first(self.branch)?;
-        let stripped = self.strip.iter().find_map(|p| name.strip_prefix(p)).unwrap_or(&name);
+        let own = || s.first(self.branch).map(|name| self.stripped(&name).to_owned());
+        let branch = self.triggering(s, "/head_branch").or_else(own)?;
+        Some(match self.fork_here(s).filter(|_| !branch.is_empty()) {
+            Some(owner) => format!("{owner}:{branch}"),
+            None => branch,
+        })
+    }
+
+    /// Whose fork the branch is of, if it is one's.
+    fn fork_here(&self, s: &Surroundings<'_>) -> Option<String> {
+        let (theirs, ours) = self.fork;
+        let theirs = told::first(theirs, s)?;
+        let is_ours = ours.is_some_and(|ours| (s.variable)(ours).as_ref() == Some(&theirs));
+        (!is_ours).then(|| theirs.split('/').next().unwrap_or_default().to_owned())
+    }
+
+    /// A branch without what is not part of its name.
+    fn stripped<'a>(&self, name: &'a str) -> &'a str {
+        let stripped = self.strip.iter().find_map(|p| name.strip_prefix(p)).unwrap_or(name);
         // `refs/remotes/origin/main`, whatever the remote is called.
         let of_remote = self.strip.contains(&REMOTES).then(|| name.strip_prefix(REMOTES)?.split_once('/')).flatten();
-        Some(of_remote.map_or(stripped, |(_, branch)| branch).to_owned())
+        of_remote.map_or(stripped, |(_, branch)| branch)
     }
 
     /// What GitHub says of the run that started this one: a job for `workflow_run` runs on the default branch, whatever

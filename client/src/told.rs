@@ -2,7 +2,8 @@
 //!
 //! `{NAME}` is a variable's value; without one there is no such text. After a colon stands what is made of it: `:path` a
 //! part of an address, `:trimmed` without slashes at its end, `:number` none when it says `false`, `:pull` the number in
-//! `refs/pull/7/merge`. `{event:/a/b}` is a text of GitHub's description of what the job runs for.
+//! `refs/pull/7/merge`, `:fork` the word `fork` when it says `True`. `{event:/a/b}` is a text of GitHub's description of what the job runs for;
+//! `{event:/a/b:fork}` the word `fork` where there is one.
 
 use crate::presets::Surroundings;
 
@@ -15,6 +16,8 @@ pub enum Piece<'a> {
     Variable(&'a str, Made),
     /// What GitHub's event says at a place.
     Event(&'a str),
+    /// The word `fork`, where the event says anything there.
+    Fork(&'a str),
 }
 
 /// What is made of a variable's value.
@@ -26,6 +29,7 @@ pub enum Made {
     Trimmed,
     Number,
     Pull,
+    Fork,
 }
 
 /// The pieces of a text.
@@ -42,11 +46,15 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
         let (name, after) = after.split_once('}').expect("a brace that opens is closed");
         all.push(match name.split_once(':') {
             None => Piece::Variable(name, Made::AsItIs),
-            Some(("event", pointer)) => Piece::Event(pointer),
+            Some(("event", pointer)) => match pointer.strip_suffix(":fork") {
+                Some(pointer) => Piece::Fork(pointer),
+                None => Piece::Event(pointer),
+            },
             Some((name, "path")) => Piece::Variable(name, Made::Path),
             Some((name, "trimmed")) => Piece::Variable(name, Made::Trimmed),
             Some((name, "number")) => Piece::Variable(name, Made::Number),
             Some((name, "pull")) => Piece::Variable(name, Made::Pull),
+            Some((name, "fork")) => Piece::Variable(name, Made::Fork),
             Some((_, made)) => panic!("nothing is made by {made}"),
         });
         rest = after;
@@ -66,6 +74,7 @@ fn value(piece: Piece<'_>, s: &Surroundings<'_>) -> Option<String> {
     let (name, made) = match piece {
         Piece::Plain(text) => return Some(text.to_owned()),
         Piece::Event(pointer) => return s.of_event(&[pointer]),
+        Piece::Fork(pointer) => return s.of_event(&[pointer]).map(|_| "fork".to_owned()),
         Piece::Variable(name, made) => (name, made),
     };
     let value = (s.variable)(name)?;
@@ -74,6 +83,7 @@ fn value(piece: Piece<'_>, s: &Surroundings<'_>) -> Option<String> {
         Made::Path => in_a_path(&value),
         Made::Trimmed => value.trim_end_matches('/').to_owned(),
         Made::Number => Some(value).filter(|value| value != "false")?,
+        Made::Fork => Some("fork".to_owned()).filter(|_| value == "True")?,
         Made::Pull => value.strip_prefix("refs/pull/")?.split('/').next()?.to_owned(),
     })
 }

@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get_service, post};
 use serde_json::Value;
 
+use super::portable_client::answering;
 use crate::story::random_name;
 use crate::story::service::service_story;
 
@@ -94,9 +95,9 @@ impl Server {
     }
 }
 
-async fn take(State(heard): State<Heard>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn take(State(heard): State<Heard>, headers: HeaderMap, body: Bytes) -> (StatusCode, &'static str) {
     heard.lock().unwrap().push((headers, serde_json::from_slice(&body).unwrap()));
-    StatusCode::CREATED
+    (StatusCode::CREATED, r#"{"id":"7","url":"https://c.example.com/builds/7"}"#)
 }
 
 pub(super) fn run(
@@ -216,7 +217,10 @@ fn a_circleci_job_announces_what_the_original_announced() {
     for command in ["build:new:circleci", "build:new:auto"] {
         let (code, out, said) =
             run(&program(), &[command, "-p", "B=1", "-p", "A=2", "-p", "B=3", "-m", "Note=x"], &job, &folder.0);
-        assert_eq!((code, out.as_str(), said.as_str()), (0, "", "feature-fog-17 is announced\n"));
+        assert_eq!(
+            (code, out.as_str(), said.as_str()),
+            (0, "", "feature-fog-17 is announced: https://c.example.com/builds/7\n")
+        );
         let (headers, body) = server.heard.lock().unwrap().pop().unwrap();
         assert_eq!(headers["authorization"], "Token cops_x");
         assert_eq!(headers["x-coolops-cli-version"], "0.1.0");
@@ -276,6 +280,67 @@ fn every_preset_is_the_one_of_its_command() {
         let (code, out, said) = run(&program(), &[&format!("build:new:{command}"), "--dry-run"], &job, &folder.0);
         assert!(code == 0 && out.contains("\"name\": \"fix-x-7\""), "{command}: {out}{said}");
     }
+}
+
+#[test]
+fn a_fork_s_branch_does_not_pass_for_one_s_own() {
+    let folder = Folder::new();
+    let event = folder.path("event.json");
+    let shows = |command: &str, job: &[(&str, &str)]| {
+        let (code, out, said) = run(&program(), &[&format!("build:new:{command}"), "--dry-run"], job, &folder.0);
+        assert_eq!(code, 0, "{said}");
+        let body: Value = serde_json::from_str(out.split_once('\n').unwrap().1).unwrap();
+        (body["name"].as_str().unwrap().to_owned(), body["metadata"]["Branch"].as_str().unwrap_or("-").to_owned())
+    };
+    let told = |name: &str, branch: &str| (name.to_owned(), branch.to_owned());
+    let github = [("GITHUB_REPOSITORY", "a/b"), ("GITHUB_RUN_NUMBER", "7"), ("GITHUB_EVENT_PATH", &event[..])];
+    let run_of = [&github[..], &[("GITHUB_EVENT_NAME", "workflow_run"), ("GITHUB_REF_NAME", "main")]].concat();
+    let of = |owner: &str| {
+        format!(r#"{{"workflow_run":{{"head_branch":"main","head_repository":{{"full_name":"{owner}/b"}}}}}}"#)
+    };
+    std::fs::write(&event, of("a")).unwrap();
+    assert_eq!(shows("github", &run_of), told("main-7", "main"));
+    std::fs::write(&event, of("stranger")).unwrap();
+    assert_eq!(shows("github", &run_of), told("stranger:main-7", "stranger:main"));
+    let target = [&github[..], &[("GITHUB_EVENT_NAME", "pull_request_target"), ("GITHUB_HEAD_REF", "main")]].concat();
+    std::fs::write(&event, r#"{"pull_request":{"head":{"repo":{"full_name":"stranger/b"}}}}"#).unwrap();
+    assert_eq!(shows("github", &target), told("stranger:main-7", "stranger:main"));
+    // A fork that was deleted has no repository any more, and its code is still somebody else's.
+    std::fs::write(&event, r#"{"pull_request":{"head":{"repo":null,"user":{"login":"stranger"}}}}"#).unwrap();
+    assert_eq!(shows("github", &target), told("stranger:main-7", "stranger:main"));
+    let gone = r#"{"workflow_run":{"head_branch":"main","url":"https://api/runs/7","head_repository":null}}"#;
+    std::fs::write(&event, gone).unwrap();
+    assert_eq!(shows("github", &run_of), told("fork:main-7", "fork:main"));
+    let gitlab = [
+        ("CI_COMMIT_REF_SLUG", "main"),
+        ("CI_JOB_ID", "7"),
+        ("CI_PROJECT_PATH", "group/a"),
+        ("CI_MERGE_REQUEST_SOURCE_PROJECT_PATH", "stranger/a"),
+    ];
+    assert_eq!(shows("gitlab", &gitlab), told("stranger:main-7", "-"));
+    let travis = [
+        ("TRAVIS_PULL_REQUEST_BRANCH", "main"),
+        ("TRAVIS_BUILD_NUMBER", "7"),
+        ("TRAVIS_REPO_SLUG", "a/b"),
+        ("TRAVIS_PULL_REQUEST_SLUG", "stranger/b"),
+    ];
+    assert_eq!(shows("travis", &travis), told("stranger:main-7", "stranger:main"));
+    let azure = |is_fork| {
+        let branch = ("SYSTEM_PULLREQUEST_SOURCEBRANCH", "refs/heads/main");
+        shows("azure", &[branch, ("BUILD_BUILDNUMBER", "7"), ("SYSTEM_PULLREQUEST_ISFORK", is_fork)])
+    };
+    assert_eq!([azure("True"), azure("False")], [told("fork:main-7", "fork:main"), told("main-7", "main")]);
+    // Jenkins counts in each of its jobs: that of a pull request is another than its branch's.
+    let jenkins =
+        [("BRANCH_NAME", "PR-3"), ("CHANGE_BRANCH", "main"), ("CHANGE_FORK", "stranger/b"), ("BUILD_NUMBER", "7")];
+    assert_eq!(shows("jenkins", &jenkins), told("PR-3-7", "stranger:main"));
+}
+
+#[test]
+fn a_branch_that_has_no_slug_is_named_all_the_same() {
+    let job = [("CI_COMMIT_REF_SLUG", ""), ("CI_COMMIT_REF_NAME", "港"), ("CI_JOB_ID", "7")];
+    let (code, out, said) = run(&program(), &["build:new:gitlab", "--dry-run"], &job, &Folder::new().0);
+    assert!(code == 0 && out.contains("\"name\": \"港-7\""), "{out}{said}");
 }
 
 #[test]
@@ -349,6 +414,19 @@ fn a_redirect_is_not_taken_for_an_answer() {
         said,
         format!("{url}/builds sends us on to https://login.example.com/; set the address of coolops itself\n")
     );
+}
+
+#[test]
+fn a_page_where_people_log_in_takes_no_build() {
+    let page = ("200 OK", "<!doctype html><title>Log in</title>");
+    let (url, heard) = answering(vec![page, page, page]);
+    let folder = Folder::new();
+    let (code, _, said) = run(&program(), &["build:new", "n", "-t", "x", "--url", &url], &[], &folder.0);
+    assert_eq!((code, heard.join().unwrap().len()), (1, 3));
+    let told = format!(
+        "The build could not be announced to {url}/builds, in 3 tries: what answers there is not coolops (status 200)\nIs the address right, and can this job reach it?\n"
+    );
+    assert_eq!(said, told);
 }
 
 /// Sends bytes as they are and tells the status of the answer.

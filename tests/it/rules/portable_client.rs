@@ -83,6 +83,8 @@ const VALUES: &[&str] = &[
     "tab\there\r\nand there",
     "é ü 漢字 🚀",
     "false",
+    "True",
+    "stranger/name",
     "My Web/ä",
     "https://az/o//",
     "Mira Sol <m@example.com>",
@@ -97,6 +99,12 @@ const VALUES: &[&str] = &[
 const EVENTS: &[&str] = &[
     r#"{"workflow_run":{"head_branch":"fix/fog","head_sha":"0123456789abcdef","display_title":"Fog horn","head_commit":{"message":"Sound it\n\ntwice \u00e9 \ud83d\ude80 \"so\" \\ \/","author":{"name":"Mira Sol"}}}}"#,
     r#"{ "other": [1, {"a": [true, null, -1.5e3]}, "x"], "pull_request": {"html_url": "https://gh/a/b/pull/18", "title": "Fog 'horn'", "user": {"login": "stranger"}, "head": {"sha": "0123456789abcdef"}}, "head_commit": null}"#,
+    r#"{"workflow_run":{"head_branch":"main","head_repository":{"full_name":"stranger/name"}}}"#,
+    r#"{"pull_request":{"head":{"sha":"0123456789abcdef","repo":{"full_name":"/stranger"}}}}"#,
+    r#"{"workflow_run":{"head_branch":"main","url":"https://api/runs/7","head_repository":null}}"#,
+    r#"{"pull_request":{"head":{"sha":"0123456789abcdef","repo":null,"user":{"login":"stranger"}}}}"#,
+    r#"{"pull_request":{"title":"cut off""#,
+    r#"{"pull_request":{"title":"and more"}} }"#,
     r#"{"head_commit":{"message":"","author":{"name":7}}}"#,
     "not JSON at all {{{",
     "",
@@ -268,7 +276,7 @@ fn the_script_takes_the_arguments_of_the_program_and_says_the_same() {
 }
 
 /// A server that gives each request one of these answers: a status, with more headers, and a body.
-fn answering(answers: Vec<(&'static str, &'static str)>) -> (String, std::thread::JoinHandle<Vec<String>>) {
+pub(super) fn answering(answers: Vec<(&'static str, &'static str)>) -> (String, std::thread::JoinHandle<Vec<String>>) {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -308,6 +316,9 @@ const TAKEN: Answer =
 const AWAY: Answer = ("503 Service Unavailable", r#"{"error":"just a sec"}"#);
 const UNKNOWN: Answer = ("401 Unauthorized", "{}");
 const REFUSED: Answer = ("400 Bad Request", r#"{"error":"name is too long"}"#);
+const PAGE: Answer = ("200 OK", "<!doctype html><title>Log in</title>");
+const CUT_OFF: Answer = ("201 Created", r#"{"url":"https://c.example.com/builds/7""#);
+const LONGER: Answer = ("201 Created", r#"{"url":"https://c.example.com/builds/7"} <!-- -->"#);
 const ELSEWHERE: Answer = ("302 Found\r\nlocation: https://login.example.com/", "");
 
 #[test]
@@ -358,6 +369,9 @@ fn the_script_understands_every_answer_with_curl_and_with_wget() {
         );
         let (code, said, _) = says(vec![REFUSED]);
         assert_eq!((code, said.as_str()), (1, "Invalid request: name is too long\n"), "{with}");
+        let (code, said, heard) = says(vec![PAGE, CUT_OFF, LONGER]);
+        let is_no_answer = "The build could not be announced to URL/builds, in 3 tries: what answers there is not coolops (status 201)\nIs the address right, and can this job reach it?\n";
+        assert_eq!((code, said.as_str(), heard.len()), (1, is_no_answer, 3), "{with}");
         let (code, said, _) = says(vec![ELSEWHERE]);
         let sent_on = "URL/builds sends us on to https://login.example.com/; set the address of coolops itself\n";
         assert_eq!((code, said.as_str()), (1, sent_on), "{with}");
