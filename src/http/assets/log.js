@@ -650,7 +650,9 @@ async function find(by) {
     return;
   }
   hits = found.lines;
-  hitsShown.dataset.rest = found.whole ? "" : `, of the first ${found.searched} lines`;
+  const seen = found.whole ? "" : `, of the first ${found.searched} lines`;
+  const reached = found.hits > hits.length ? `; the first ${hits.length} can be reached, so look for less` : "";
+  hitsShown.dataset.rest = seen + reached;
   hitsShown.dataset.total = found.hits;
   const at = hit || topLine();
   const next = hits.findIndex((line) => (hit && by > 0 ? line > at : line >= at));

@@ -111,6 +111,12 @@ fn every_line_of_a_long_log_is_reached_linked_and_found() {
                 b.types(&["Shift+Enter", "Shift+Enter"]);
                 b.hits("10 of 10");
                 assert_eq!(b.views(299_995), "number 299995");
+                b.eval("document.getElementById('query').value = '^number'");
+                b.types(&["Enter"]);
+                b.until(
+                    "how many can be reached",
+                    "return document.getElementById('hits').textContent.endsWith(' of 300000; the first 10000 can be reached, so look for less')",
+                );
                 b.eval("document.getElementById('query').value = '('");
                 b.types(&["Enter"]);
                 b.until(
