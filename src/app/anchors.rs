@@ -55,6 +55,9 @@ impl Anchors {
         anchors.findings.extend(
             evidence.problems.into_iter().map(|(size, said)| Finding::about(Kind::MissingCheckpoint, size, said)),
         );
+        anchors
+            .findings
+            .extend(evidence.changed.into_iter().map(|(size, said)| Finding::about(Kind::BadCheckpoint, size, said)));
         anchors.findings.extend(evidence.uncosigned.map(|said| Finding::of(Kind::Uncosigned, said)));
         for Found { at, outside, claims, opened } in evidence.found {
             match opened {

@@ -29,6 +29,8 @@ pub struct Evidence {
     pub forks: Vec<Fork>,
     /// Places that can't be read, or lack what was kept there: how many events that covered.
     pub problems: Vec<(Option<i64>, String)>,
+    /// Rows of this database that say something else than the checkpoint in them: how many events that covers.
+    pub changed: Vec<(Option<i64>, String)>,
     /// That too few witnesses cosigned the newest checkpoint outside.
     pub uncosigned: Option<String>,
 }
@@ -92,8 +94,11 @@ impl App {
         }
         for signed in signed {
             let at = format!("this database, the checkpoint of {} events", signed.size);
-            let claims = i64::try_from(signed.size).ok();
-            evidence.found.push(Found { at, outside: false, claims, opened: checkpoint::open(&signed.note, believed) });
+            let (claims, opened) = (i64::try_from(signed.size).ok(), checkpoint::open(&signed.note, believed));
+            if opened.as_ref().is_ok_and(|opened| (opened.size, opened.root) != (signed.size, signed.root)) {
+                evidence.changed.push((claims, format!("{at}: its size or root is not what was signed")));
+            }
+            evidence.found.push(Found { at, outside: false, claims, opened });
         }
         Ok(evidence)
     }

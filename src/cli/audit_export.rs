@@ -1,6 +1,6 @@
 //! `coolops audit export` and `check-export`: the log as a file that is checked without the database.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::audit_proof::keys;
 use super::operate_on_the_log;
@@ -18,6 +18,7 @@ use crate::app::history::reaches;
 use crate::proof::chain::{self, Hash};
 use crate::proof::checkpoint;
 use crate::proof::exported::{COLUMNS, Exported, misfit};
+use crate::proof::once::Once;
 use crate::proof::tree::{self, Growing};
 use crate::store;
 use crate::telemetry::causes;
@@ -34,9 +35,9 @@ enum Form {
 /// Arguments of `audit export`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How it is written
-    #[arg(long, value_enum, default_value = "jsonl")]
-    format: Form,
+    /// How it is written; by default as the file's name ends, else jsonl
+    #[arg(long, value_enum)]
+    format: Option<Form>,
     /// From this moment on: a time with its zone, how long ago (7d), or a position
     #[arg(long)]
     since: Option<String>,
@@ -66,8 +67,15 @@ pub struct CheckArgs {
     #[arg(long, requires = "key")]
     checkpoint: Option<PathBuf>,
     /// The log's public key
-    #[arg(long)]
+    #[arg(long, requires = "checkpoint")]
     key: Vec<String>,
+}
+
+impl Form {
+    /// What the name of a file says.
+    fn by_name(file: &Path) -> Self {
+        if file.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv")) { Self::Csv } else { Self::Jsonl }
+    }
 }
 
 /// Where an export is written, and how far it is.
@@ -133,9 +141,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// # Errors
 /// When a moment can't be read, the file can't be written or is of another log, or the database is away.
 pub async fn export(args: Args) -> Result<ExitCode> {
+    let form = args.format.unwrap_or_else(|| args.output.as_deref().map_or(Form::Jsonl, Form::by_name));
     ensure!(
-        !args.plain || args.format == Form::Jsonl,
-        "--plain goes with --format jsonl alone: CSV has no column for it"
+        !args.plain || form == Form::Jsonl,
+        "--plain goes with --format jsonl alone, and a file whose name ends in .csv is CSV by default: that has no column for it"
     );
     let app = operate_on_the_log().await?;
     let (after, until) = app.range(args.since.as_deref(), args.until.as_deref()).await?;
@@ -146,8 +155,7 @@ pub async fn export(args: Args) -> Result<ExitCode> {
     let to = match &args.output {
         None => Box::new(std::io::stdout()) as Box<dyn Write + Send>,
         Some(path) => {
-            let (file, there) =
-                opened(path, args.format).with_context(|| format!("{} can't be used", path.display()))?;
+            let (file, there) = opened(path, form).with_context(|| format!("{} can't be used", path.display()))?;
             if let Some(last) = &there.last {
                 let ours = app.readers().history().at(last.position).await?.map(|entry| hex::encode(entry.chain_hash));
                 let foreign = format!("{} is an export of another log: nothing is written", path.display());
@@ -170,7 +178,7 @@ pub async fn export(args: Args) -> Result<ExitCode> {
         after => app.readers().history().at(after).await?.map(|before| before.chain_hash).unwrap_or_default(),
     };
     let mut writing = Writing {
-        form: args.format,
+        form,
         plain: args.plain,
         to: BufWriter::with_capacity(1 << 16, to),
         position: after,
@@ -178,16 +186,17 @@ pub async fn export(args: Args) -> Result<ExitCode> {
         until,
         failed: None,
     };
-    if args.format == Form::Csv && is_new {
+    if form == Form::Csv && is_new {
         writing.to.write_all(format!("{}\n", COLUMNS.join(",")).as_bytes())?;
     }
-    let (began, mut is_away) = (after, false);
+    let (began, mut is_away, mut is_later) = (after, false, false);
     loop {
-        if is_away {
-            // It may be another one by now.
+        if std::mem::replace(&mut is_later, true) {
+            // It may be another one by now: a dump was restored, or somebody wrote it anew.
             let there = app.readers().history().at(writing.position).await;
             match there {
                 Err(e) if store::is_away(&e) => {
+                    told_away(&mut is_away, &e);
                     tokio::time::sleep(AGAIN).await;
                     continue;
                 }
@@ -210,11 +219,7 @@ pub async fn export(args: Args) -> Result<ExitCode> {
         match read {
             Ok(()) => is_away = false,
             // Whoever follows outlives a restart of the database: what is written is whole, and it goes on behind that.
-            Err(e) if args.follow && store::is_away(&e) => {
-                if !std::mem::replace(&mut is_away, true) {
-                    output::hint(&format!("The database does not answer ({}); it is asked again.", causes(&e)));
-                }
-            }
+            Err(e) if args.follow && store::is_away(&e) => told_away(&mut is_away, &e),
             Err(e) => return Err(e.into()),
         }
         let flushed = writing.to.flush();
@@ -234,6 +239,13 @@ pub async fn export(args: Args) -> Result<ExitCode> {
     }
     told(began, &writing);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says once that the database is away, until it was there again.
+fn told_away(is_away: &mut bool, error: &sqlx::Error) {
+    if !std::mem::replace(is_away, true) {
+        output::hint(&format!("The database does not answer ({}); it is asked again.", causes(error)));
+    }
 }
 
 /// Says what was written, to whoever sits there.
@@ -279,7 +291,7 @@ fn opened(path: &Path, form: Form) -> Result<(File, There)> {
         // The headings alone are written again.
         Some(last) if form == Form::Csv && last == headings.as_bytes() => Ok((file, There { last: None, whole: 0 })),
         Some(last) => {
-            let last = read_line(last, form).context("its last line is no line of an export in this form")?;
+            let last = read_line(last, form).context("its last line is no line of an export in this form; --format jsonl and --format csv name the other one")?;
             Ok((file, There { last: Some(last), whole }))
         }
         None => {
@@ -290,49 +302,18 @@ fn opened(path: &Path, form: Form) -> Result<(File, There)> {
     }
 }
 
-/// What an export has beside an event: texts, each once.
-#[derive(Deserialize)]
-struct Beside {
-    #[serde(default, rename = "plain")]
-    _plain: Texts,
-}
-
-#[derive(Default)]
-struct Texts;
-
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-        impl<'de> serde::de::Visitor<'de> for Each {
-            type Value = Texts;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("texts by their names")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut texts: A) -> Result<Texts, A::Error> {
-                let mut seen = HashSet::new();
-                while let Some((name, _)) = texts.next_entry::<String, String>()? {
-                    if let Some(twice) = seen.replace(name) {
-                        return Err(serde::de::Error::custom(format!("{twice:?} stands there twice")));
-                    }
-                }
-                Ok(Texts)
-            }
-        }
-        deserializer.deserialize_map(Each)
-    }
-}
-
 fn read_line(line: &[u8], form: Form) -> Result<Exported<'static>> {
     Ok(match form {
         Form::Jsonl => {
-            let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line)?;
-            if let Some(what) = misfit(&fields, &[PLAIN]) {
+            let Once(fields) = serde_json::from_slice(line)?;
+            let fields = fields.as_object().context("it is no object")?;
+            if let Some(what) = misfit(fields, &[PLAIN]) {
                 bail!("{what}");
             }
-            serde_json::from_slice::<Beside>(line)
-                .context("what was private in it is not written as an export writes it")?;
+            let are_texts = fields.get(PLAIN).is_none_or(|plain| {
+                plain.as_object().is_some_and(|texts| texts.values().all(serde_json::Value::is_string))
+            });
+            ensure!(are_texts, "what was private in it is not written as an export writes it");
             serde_json::from_slice(line)?
         }
         Form::Csv => {
@@ -352,8 +333,7 @@ fn read_line(line: &[u8], form: Form) -> Result<Exported<'static>> {
 /// # Errors
 /// When something is not as it was recorded: which line, and what.
 pub fn check(args: &CheckArgs) -> Result<ExitCode> {
-    let by_name = if args.file.extension().is_some_and(|end| end == "csv") { Form::Csv } else { Form::Jsonl };
-    let form = args.format.unwrap_or(by_name);
+    let form = args.format.unwrap_or_else(|| Form::by_name(&args.file));
     let signed = match &args.checkpoint {
         None => None,
         Some(path) => {

@@ -7,6 +7,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod cosignature;
 pub mod exported;
+pub mod once;
 pub mod statement;
 pub mod submission;
 pub mod tree;

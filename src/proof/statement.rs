@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::chain::Hash;
 use super::checkpoint::{self, NotBelieved, Opened, PublicKey};
 use super::exported::{Changed, Exported, misfit};
+use super::once::Once;
 use super::tree;
 
 /// What the first field of the file says.
@@ -72,7 +73,7 @@ impl Statement {
     pub fn read(text: &str) -> Result<Self, NotProved> {
         let malformed = |e: serde_json::Error| NotProved::Malformed(e.to_string());
         let read: Self = serde_json::from_str(text).map_err(malformed)?;
-        let fields: Value = serde_json::from_str(text).map_err(malformed)?;
+        let fields: Value = serde_json::from_str::<Once>(text).map_err(malformed)?.0;
         if let Some(what) = fields["event"].as_object().and_then(|event| misfit(event, &[])) {
             return Err(NotProved::Malformed(what));
         }

@@ -12,6 +12,8 @@ use crate::store::log::Head;
 pub(super) struct Chain {
     events: i64,
     previous: chain::Hash,
+    /// The link before that one.
+    before: chain::Hash,
     /// The head as it stood before the events were read: the log must reach it, with that hash, at that time.
     head: Option<Head>,
     anchors: Anchors,
@@ -22,7 +24,9 @@ pub(super) struct Chain {
 impl Chain {
     /// Before the first event.
     pub(super) fn of(head: Option<Head>, anchors: Anchors) -> Self {
-        Self { events: 0, previous: chain::genesis(), head, anchors, findings: Vec::new(), is_broken: false }
+        let genesis = chain::genesis();
+        let (previous, before, findings) = (genesis, genesis, Vec::new());
+        Self { events: 0, previous, before, head, anchors, findings, is_broken: false }
     }
 
     /// Takes one more event; `false` when it does not belong there, and nothing after it can be judged.
@@ -53,9 +57,17 @@ impl Chain {
         if row.body_hash != body {
             return Some(Finding::at(Kind::EditedBody, expected, format!("event {expected}: payload")));
         }
-        let entry = chain::entry(row.position, row.micros_since_2000, &chain::item_hash(&row.header, &body));
+        let item = chain::item_hash(&row.header, &body);
+        let entry = chain::entry(row.position, row.micros_since_2000, &item);
         let link = chain::link(&self.previous, &entry);
         if row.chain_hash != link {
+            // Somebody who makes room for another event moves those behind it, and can't move what they are chained by.
+            let moved = chain::entry(self.events, row.micros_since_2000, &item);
+            if self.events > 0 && row.chain_hash == chain::link(&self.before, &moved) {
+                let (inserted, next) = (self.events, expected);
+                let said = format!("event {inserted}: inserted (event {next} follows from the one before it)");
+                return Some(Finding::at(Kind::InsertedEvent, inserted, said));
+            }
             let said = format!("event {expected}: chain_hash (its header or time was changed, or an event before it)");
             return Some(Finding::at(Kind::EditedHeader, expected, said));
         }
@@ -73,7 +85,7 @@ impl Chain {
                 self.findings.push(Finding::at(Kind::RewrittenHead, expected, said));
             }
         }
-        self.previous = link;
+        self.before = std::mem::replace(&mut self.previous, link);
         self.events = expected;
         self.anchors.leaf(tree::leaf(&entry));
         None
@@ -84,7 +96,7 @@ impl Chain {
     /// # Errors
     /// When the database does not answer.
     pub(super) async fn check(self, app: &App, report: &mut Report) -> Result<Anchors, sqlx::Error> {
-        let Self { events, previous, head, anchors, findings, is_broken } = self;
+        let Self { events, previous, head, anchors, findings, is_broken, .. } = self;
         findings.into_iter().for_each(|finding| report.find(finding));
         (report.events, report.head) = (events, hex::encode(previous));
         if is_broken {

@@ -163,6 +163,49 @@ fn an_export_that_follows_tells_what_happens_as_it_happens() {
 }
 
 #[test]
+fn an_export_that_follows_ends_where_the_log_is_written_anew() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        let scratch = Scratch::new();
+        let (file, said) = (scratch.0.join("log.csv"), scratch.0.join("said"));
+        let mut follower = Command::new(env!("CARGO_BIN_EXE_coolops"))
+            .args(["audit", "export", "--follow", "--output", file.to_str().unwrap()])
+            .env_clear()
+            .env("DATABASE_URL", &s.database.url)
+            .env("COOLOPS_MASTER_KEY", crate::story::MASTER_KEY)
+            .stderr(std::fs::File::create(&said).unwrap())
+            .spawn()
+            .unwrap();
+        let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default();
+        until("master-1 comes", || read(&file).contains("master-1").then_some(())).await;
+        s.tampered = true;
+        s.database
+            .execute("alter table event disable trigger all; update event set chain_hash = sha256('') where position = (select max(position) from event)")
+            .await;
+        let ended = until("it ends", || follower.try_wait().unwrap()).await;
+        assert_eq!(ended.code(), Some(1));
+        assert!(read(&said).contains("the database has another log now"), "{}", read(&said));
+        // What it had written by then is as its name says.
+        assert!(read(&file).starts_with("position,"), "{}", read(&file));
+        assert_eq!(s.coolops(&["audit", "check-export", file.to_str().unwrap()]).0, 0);
+        let (code, _, said) = s.coolops(&["audit", "check-export", file.to_str().unwrap(), "--key", "x"]);
+        assert!(code == 2 && said.contains("--checkpoint"), "a key alone checks nothing: {said}");
+    });
+}
+
+/// What comes of looking again and again.
+async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = std::time::Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed().as_secs() < 20, "{what}: it does not come");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
 fn an_export_that_follows_ends_with_whoever_reads_it() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;

@@ -450,6 +450,14 @@ fn an_event_is_proved_to_somebody_who_has_the_public_key_alone() {
             (changed(&|p| p["inclusion"] = serde_json::json!([])), "is not in the log of that checkpoint"),
             (changed(&|p| p["inclusion"][0] = "x".into()), "a hash of its proof can't be read"),
             (changed(&|p| p["format"] = "other".into()), "it is no proof of coolops"),
+            (
+                check(
+                    &scratch.file("twice.json", &text.replacen("\"lines\":", "\"lines\": 9, \"lines\":", 1)),
+                    &anchored.public,
+                )
+                .2,
+                "\"lines\" stands there twice",
+            ),
             (check(&scratch.file("empty.json", ""), &anchored.public).2, "it is no proof of coolops"),
             (check(&file, "x").2, "it is no public key"),
         ] {

@@ -179,6 +179,26 @@ fn an_event_is_inserted() {
 }
 
 #[test]
+fn an_event_is_inserted_among_others_which_make_room_for_it() {
+    found(Kind::InsertedEvent, async |s, _| {
+        changes(
+            s,
+            r"update event set position = position + 1000000 where position > 4;
+              update event set position = position - 999999 where position > 4;
+              insert into event (position, event_id, tenant_id, stream_id, correlation_id, causation_id, recorded_at, fence, stream_version, schema_version, stream_type, type, actor, payload, body_hash, chain_hash)
+                select 5, gen_random_uuid(), e.tenant_id, gen_random_uuid(), e.correlation_id, e.event_id, e.recorded_at, null, 1, e.schema_version,
+                       e.stream_type, e.type, e.actor, e.payload, e.body_hash, sha256('') from event e where e.position = 4;
+              update event e set chain_hash = sha256('\x01'::bytea || b.chain_hash || int8send(e.position) || timestamptz_send(e.recorded_at)
+                     || item_hash(e.event_id, e.tenant_id, e.stream_type, e.stream_id, e.stream_version, e.type, e.schema_version, e.actor::text, e.correlation_id, e.causation_id, e.fence, e.body_hash))
+                from event b where b.position = 4 and e.position = 5;
+              update event_head set position = position + 1",
+        )
+        .await;
+        Some(5)
+    });
+}
+
+#[test]
 fn what_refuses_changes_is_switched_off() {
     found(Kind::Unguarded, async |s, _| {
         s.database.execute("alter table event disable trigger event_is_append_only").await;
@@ -284,6 +304,14 @@ fn somebody_is_called_otherwise_where_their_key_is() {
         s.database.execute("update subject_key set name = 'eve' where name = 'ana'").await;
         let (code, _, said) = s.coolops(&["person", "erase", "eve", "--reason", "x"]);
         assert!(code == 1 && said.contains("no event calls U0ANA00001 eve"), "{said}");
+        None
+    });
+}
+
+#[test]
+fn an_operator_has_a_name_where_their_key_is() {
+    found(Kind::ChangedRow, async |s, _| {
+        s.database.execute("update subject_key set name = 'eve' where kind = 'operator'").await;
         None
     });
 }
