@@ -146,7 +146,7 @@ impl App {
     }
 
     async fn sign_and_keep(&self, signer: &LogKey) -> Result<Option<Signed>, NoCheckpoint> {
-        let Looked { there, kept, forks, lacking } = self.look_at_places().await?;
+        let Looked { there, kept, forks, lacking } = self.look_at_places(None).await?;
         // Before anything is signed: what keeps that from happening may be that none of them can be used.
         for (place, there) in self.keeping.places.iter().zip(&there) {
             if let There::Unusable(why) = there {
@@ -167,24 +167,46 @@ impl App {
         Ok(signed)
     }
 
-    /// Holds what each place calls its newest checkpoint against the log; closes it where there are two histories.
+    /// Holds what each place calls its newest checkpoint against the log; closes it where there are two histories. A place that
+    /// takes longer than `patience` is not waited for, and keeps no other from being heard; which ones were not is told in the log.
     ///
     /// # Errors
     /// See [`NoCheckpoint`].
-    pub async fn hold_against_places(&self) -> Result<(), NoCheckpoint> {
-        self.look_at_places().await.map(drop)
+    pub async fn hold_against_places(&self, patience: Duration) -> Result<(), NoCheckpoint> {
+        let Looked { there, kept, .. } = self.look_at_places(Some(patience)).await?;
+        for ((place, there), known) in self.keeping.places.iter().zip(there).zip(kept) {
+            let why = match there {
+                There::Unusable(why) => why,
+                // As where what should be mounted there is not.
+                There::Empty if known > 0 => "nothing is there, and checkpoints were".to_owned(),
+                There::Empty | There::Ours(_) => continue,
+            };
+            tracing::error!(
+                place = place.name(),
+                why,
+                "this log is not held against the checkpoints that are kept there: if a backup was restored, that is not seen yet"
+            );
+        }
+        Ok(())
     }
 
-    async fn look_at_places(&self) -> Result<Looked, NoCheckpoint> {
+    async fn look_at_places(&self, patience: Option<Duration>) -> Result<Looked, NoCheckpoint> {
         if let Some(why) = self.store.checkpoints().closed().await? {
             return Err(NoCheckpoint::Fork(format!("the log is closed: {why}")));
         }
         let states = self.store.checkpoints().places().await?;
         let known: Vec<i64> = self.keeping.places.iter().map(|place| kept_up_to(&states, place)).collect();
-        let asked = self.keeping.places.iter().map(async |place| match place.newest().await {
+        let ask = async |place: &Place| match place.newest().await {
             // Whoever does not answer is not asked twice: the others wait for it.
             Err(e) => (Err(e), Ok(Vec::new())),
             newest => (newest, place.forks().await),
+        };
+        let asked = self.keeping.places.iter().map(async |place| match patience {
+            None => ask(place).await,
+            Some(patience) => {
+                let silent = |_| (Err(PlaceError::Silent(patience)), Ok(Vec::new()));
+                tokio::time::timeout(patience, ask(place)).await.unwrap_or_else(silent)
+            }
         });
         let answers = futures::future::join_all(asked).await;
         let kept =

@@ -63,6 +63,20 @@ impl App {
         Ok(kept.into_iter().map(open).collect())
     }
 
+    /// Encrypts values that are under an earlier master key anew under the present one; so many at most.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn rewrap_secrets(&self, limit: i64) -> Result<(), sqlx::Error> {
+        for (owner, name, version, sealed) in self.store.secrets().under_keys(&self.keys.earlier_ids(), limit).await? {
+            let place = place(owner, &name, version);
+            // One that was changed stays as it is, and is told when it is needed.
+            let Ok(value) = self.keys.open(&place, &sealed) else { continue };
+            self.store.secrets().rewrap(owner, &name, version, &self.keys.seal(&place, &value)).await?;
+        }
+        Ok(())
+    }
+
     /// Erases what was replaced while a deployment was open there, once none is; of what was archived, everything.
     ///
     /// # Errors

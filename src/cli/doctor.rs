@@ -20,6 +20,7 @@ use crate::runner::docker::DockerRunner;
 use crate::slack::client::{Slack, SlackError};
 use crate::store::Store;
 use crate::store::limits::Pause;
+use crate::store::log::ReadError;
 use crate::store::witnesses::WitnessState;
 
 #[derive(Serialize)]
@@ -53,12 +54,18 @@ pub async fn run(format: Format) -> Result<ExitCode> {
     };
     let mut checks = Checks::default();
     let store = postgres(&config, &mut checks).await;
+    let are_lost = match &store {
+        Some(store) => rows(store, &mut checks).await?,
+        None => false,
+    };
     redis(&config, &mut checks).await;
-    docker(&config, store.as_ref(), &mut checks).await;
+    // Without rows nobody can tell whose a container is.
+    docker(&config, store.as_ref().filter(|_| !are_lost), &mut checks).await;
     slack(&config, store.as_ref(), &mut checks).await;
     if let Some(store) = &store {
         checkpoints(&config, store, &mut checks).await?;
         names(&config, store, &mut checks).await?;
+        secrets(&config, store, &mut checks).await?;
         stuck(store, &mut checks).await?;
     }
     if format.json {
@@ -97,10 +104,55 @@ async fn postgres(config: &Config, checks: &mut Checks) -> Option<Store> {
     }
 }
 
+/// Whether the rows are lost that everything is found by, all of them: as where only the log was restored.
+async fn rows(store: &Store, checks: &mut Checks) -> Result<bool> {
+    let are_lost = store.directory().rows_are_lost().await?;
+    if are_lost {
+        checks.note("Rows", false, ReadError::RowsLost.to_string());
+    }
+    Ok(are_lost)
+}
+
+/// What is said of what an earlier master key is still needed for.
+fn still_under(key: &str) -> String {
+    format!(
+        "need the master key {key} yet, so it has to stay in COOLOPS_MASTER_KEY_PREVIOUS; a running coolops encrypts them anew within minutes"
+    )
+}
+
+/// Whether secrets can be opened.
+async fn secrets(config: &Config, store: &Store, checks: &mut Checks) -> Result<()> {
+    let known = config.keys.as_ref().map(Keyring::ids).unwrap_or_default();
+    for (key, n) in store.secrets().under_other_keys(known.get(..1).unwrap_or_default()).await? {
+        if known.contains(&key) {
+            checks.note(
+                "Secrets",
+                true,
+                format!("{n} of the secrets, registry passwords and CI secrets {}", still_under(&key)),
+            );
+            continue;
+        }
+        let text = format!(
+            "the master key {key} is needed for {n} of the secrets, registry passwords and CI secrets, and is neither COOLOPS_MASTER_KEY nor among \
+             COOLOPS_MASTER_KEY_PREVIOUS; what uses them fails until it is, or until they are set again"
+        );
+        checks.note("Secrets", false, text);
+    }
+    Ok(())
+}
+
 /// Whether the names in the history can be read.
 async fn names(config: &Config, store: &Store, checks: &mut Checks) -> Result<()> {
     let known = config.keys.as_ref().map(Keyring::ids).unwrap_or_default();
-    for (key, n) in store.subjects().under_other_keys(&known).await? {
+    for (key, n) in store.subjects().under_other_keys(known.get(..1).unwrap_or_default()).await? {
+        if known.contains(&key) {
+            checks.note(
+                "Names",
+                true,
+                format!("those of {n} people, authors, operators or outputs {}", still_under(&key)),
+            );
+            continue;
+        }
         let text = format!(
             "the names of {n} people, authors, operators or outputs in the history are encrypted under the master key {key}, which is neither \
              COOLOPS_MASTER_KEY nor among COOLOPS_MASTER_KEY_PREVIOUS; they read as somebody until it is"
@@ -138,10 +190,9 @@ async fn docker(config: &Config, store: Option<&Store>, checks: &mut Checks) {
     match tokio::time::timeout(Duration::from_secs(10), asked).await {
         Ok(Ok((version, live_restore, containers, shortcomings))) => {
             for ours in containers.iter().filter(|c| c.running) {
-                let known = match store {
-                    Some(store) => store.deployments().get(ours.deployment).await.ok().flatten(),
-                    None => None,
-                };
+                let Some(store) = store else { continue };
+                // What can't be asked can't be judged.
+                let Ok(known) = store.deployments().get(ours.deployment).await else { continue };
                 let text = match known {
                     Some(d) if d.state().is_over() => {
                         "runs although its deployment is over; a worker on that engine stops and removes it within minutes"
@@ -278,7 +329,25 @@ async fn checkpoints(config: &Config, store: &Store, checks: &mut Checks) -> Res
                     );
                     checks.note(what, false, text);
                 }
-                None => checks.note(what, true, format!("cover {} events", state.size)),
+                // To look into a repository is to fetch, as whoever runs this.
+                None if place.is_repository() => checks.note(what, true, format!("cover {} events", state.size)),
+                None => match place.newest().await {
+                    Err(e) => {
+                        checks.note(
+                            what,
+                            true,
+                            format!("cover {} events; seen from here they can't be read: {e}", state.size),
+                        );
+                    }
+                    Ok(None) if state.size > 0 => {
+                        let text = format!(
+                            "nothing is there, seen from here, and checkpoints of {} events were; is what should be mounted there mounted?",
+                            state.size
+                        );
+                        checks.note(what, false, text);
+                    }
+                    Ok(_) => checks.note(what, true, format!("cover {} events", state.size)),
+                },
             },
         }
     }

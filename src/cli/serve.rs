@@ -31,7 +31,7 @@ const FILES: u64 = 65_536;
 /// Between two looks for a database that is not there yet, and between two words about it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const SAY_AGAIN: Duration = Duration::from_secs(10);
-/// How long a start waits for the places where checkpoints are kept.
+/// How long a start waits for each of the places where checkpoints are kept.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// How long open answers (live logs) may hold up a stop.
 const GRACE: Duration = Duration::from_secs(2);
@@ -73,7 +73,7 @@ pub async fn run(role: Role) -> Result<()> {
     }
     // A backup that was restored is seen before anything is recorded on it; a place that does not answer is not waited for.
     if !config.checkpoints.is_empty()
-        && let Ok(Err(e)) = tokio::time::timeout(FIRST_LOOK, app.hold_against_places()).await
+        && let Err(e) = app.hold_against_places(FIRST_LOOK).await
     {
         let error = crate::telemetry::causes(&e);
         tracing::error!(error, "the checkpoints that are kept outside do not bear out this log");

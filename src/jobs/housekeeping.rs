@@ -126,7 +126,8 @@ pub(super) async fn forget(app: &App) {
         app.store.jobs().forget_done().await.map(drop),
         app.store.messages().forget_sends().await.map(drop),
         app.erase_archived().await,
-        app.store.subjects().rewrap(REWRAPPED).await.map(drop),
+        app.store.subjects().rewrap(REWRAPPED).await,
+        app.rewrap_secrets(REWRAPPED).await,
         app.expire_outputs().await.map(|expired| match expired {
             0 => {}
             expired => tracing::info!(expired, "let go of output that was kept for long enough"),

@@ -92,6 +92,15 @@ impl Keyring {
         self.keys.iter().map(|key| key.id.clone()).collect()
     }
 
+    /// The ids of the master keys that came before the present one.
+    pub fn earlier_ids(&self) -> Vec<String> {
+        let mut ids = self.ids();
+        // One that is named twice, as by whoever put it there too early, is the present one.
+        let present = ids.remove(0);
+        ids.retain(|id| *id != present);
+        ids
+    }
+
     fn derive(&self, key_id: &str, purpose: &str) -> Option<[u8; 32]> {
         let master = self.keys.iter().find(|k| k.id == key_id)?;
         let mut key = [0; 32];

@@ -195,6 +195,9 @@ async fn commit(repository: &Path, at: &At, files: &[(&str, &str)]) -> Result<()
     follow.extend(before.as_deref());
     follow.push(&made);
     text(repository, &follow).await.ok();
+    // A checkpoint a minute is millions of small files in a year; where there is an origin a fetch packs them, and else nothing does.
+    // It goes on in the background: the first time may take long.
+    text(repository, &["gc", "--auto", "--quiet"]).await.ok();
     Ok(())
 }
 

@@ -65,11 +65,11 @@ pub struct Kept {
 /// Why a place can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
-    /// It is written so that nobody knows what is meant.
+    /// It is written so that nobody knows what is meant. It is not shown: a key that was put there by mistake would be.
     #[error(
-        "{0:?} is no place for checkpoints; write a folder (/var/lib/coolops/checkpoints), a bucket (s3://bucket/prefix) or a git repository (git:/srv/checkpoints)"
+        "something there is no place for checkpoints; write a folder (/var/lib/coolops/checkpoints), a bucket (s3://bucket/prefix) or a git repository (git:/srv/checkpoints)"
     )]
-    Unknown(String),
+    Unknown,
     /// There is no such folder.
     #[error("there is no folder {0}")]
     NoFolder(String),
@@ -120,13 +120,12 @@ impl Place {
     /// When it is no place.
     pub fn read(text: &str) -> Result<Self, PlaceError> {
         let text = text.trim();
-        let unknown = || PlaceError::Unknown(text.to_owned());
         let kind = if let Some(path) = text.strip_prefix("git:") {
-            Kind::Git(Some(PathBuf::from(path)).filter(|path| path.is_absolute()).ok_or_else(unknown)?)
+            Kind::Git(Some(PathBuf::from(path)).filter(|path| path.is_absolute()).ok_or(PlaceError::Unknown)?)
         } else if let Some(rest) = text.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             if bucket.is_empty() {
-                return Err(unknown());
+                return Err(PlaceError::Unknown);
             }
             // A bucket with object lock takes nothing without a checksum.
             let builder = AmazonS3Builder::from_env().with_checksum_algorithm(Checksum::SHA256);
@@ -135,7 +134,7 @@ impl Place {
             Kind::Bucket { store: Arc::new(store), prefix: Path::from(prefix) }
         } else {
             let path = PathBuf::from(text.strip_prefix("file://").unwrap_or(text));
-            Kind::Folder(Some(path).filter(|path| path.is_absolute()).ok_or_else(unknown)?)
+            Kind::Folder(Some(path).filter(|path| path.is_absolute()).ok_or(PlaceError::Unknown)?)
         };
         Ok(Self { name: text.to_owned(), kind })
     }
@@ -143,6 +142,11 @@ impl Place {
     /// What it is called: as it was written.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it is a git repository, which may have to fetch before it can say anything.
+    pub fn is_repository(&self) -> bool {
+        matches!(self.kind, Kind::Git(_))
     }
 
     /// Keeps notes, each in a file of its own, and calls one the newest checkpoint, if one is given. Safe to repeat. Where a file
@@ -177,7 +181,7 @@ impl Place {
 
     /// How many notes are best kept at once: each time costs a commit and a push, or nothing.
     pub fn at_once(&self) -> usize {
-        if matches!(self.kind, Kind::Git(_)) { 100 } else { 1 }
+        if self.is_repository() { 100 } else { 1 }
     }
 
     /// What is called the newest checkpoint there; nothing in an empty place.
@@ -228,7 +232,7 @@ impl Place {
 
     /// How long it may take to say what is newest.
     fn look(&self) -> Duration {
-        if matches!(self.kind, Kind::Git(_)) { PATIENCE } else { LOOK }
+        if self.is_repository() { PATIENCE } else { LOOK }
     }
 
     async fn notes(&self, folder: &str, patience: Duration) -> Result<Vec<Kept>, PlaceError> {
@@ -284,7 +288,7 @@ impl Place {
                 (Arc::new(opened), Path::default())
             }
             Kind::Bucket { store, prefix } => (Arc::clone(store), prefix.clone()),
-            Kind::Git(_) => return Err(PlaceError::Unknown(self.name.clone())),
+            Kind::Git(_) => return Err(PlaceError::Unknown),
         })
     }
 }

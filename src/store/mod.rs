@@ -395,15 +395,27 @@ fn pool(options: PgConnectOptions, connections: u32, trusted: Duration) -> PgPoo
         .connect_lazy_with(options)
 }
 
+/// SQLSTATE: there is no such table.
+const UNDEFINED_TABLE: &str = "42P01";
+
+/// Why a database that was reached can't be asked which version it has.
+fn unasked(error: &sqlx::Error) -> OpenError {
+    match is_away(error) {
+        true => OpenError::Unreachable { at: "its address".to_owned(), why: cause(error), passing: true },
+        false => OpenError::Role(cause(error)),
+    }
+}
+
 async fn check_version(connection: &mut PgConnection) -> Result<(), OpenError> {
     let needed = needed_version();
     // Not a checked query: on a fresh database the table isn't there, which is an answer and not an error.
     let found = sqlx::query_scalar::<_, Option<i64>>("select max(version) from _sqlx_migrations where success")
         .fetch_one(&mut *connection)
-        .await
-        .ok()
-        .flatten()
-        .unwrap_or(0);
+        .await;
+    let found = match found {
+        Err(sqlx::Error::Database(e)) if e.code().is_some_and(|code| code == UNDEFINED_TABLE) => 0,
+        found => found.map_err(|e| unasked(&e))?.unwrap_or(0),
+    };
     match found.cmp(&needed) {
         std::cmp::Ordering::Less => return Err(OpenError::Unmigrated { found, needed }),
         std::cmp::Ordering::Greater => return Err(OpenError::TooNew { found, needed }),
@@ -412,7 +424,8 @@ async fn check_version(connection: &mut PgConnection) -> Result<(), OpenError> {
     let applied = sqlx::query_as::<_, (i64, Vec<u8>)>("select version, checksum from _sqlx_migrations")
         .fetch_all(connection)
         .await;
-    let applied: std::collections::HashMap<i64, Vec<u8>> = applied.unwrap_or_default().into_iter().collect();
+    let applied = applied.map_err(|e| unasked(&e))?;
+    let applied: std::collections::HashMap<i64, Vec<u8>> = applied.into_iter().collect();
     let as_written = MIGRATOR.iter().all(|m| applied.get(&m.version).is_some_and(|checksum| *checksum == *m.checksum));
     if as_written { Ok(()) } else { Err(OpenError::Unreleased) }
 }

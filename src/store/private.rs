@@ -458,12 +458,12 @@ impl Subjects<'_> {
     /// When the database does not answer.
     pub async fn rewrap(self, limit: i64) -> Result<(), sqlx::Error> {
         let Some(keys) = self.0.keys.as_deref() else { return Ok(()) };
-        let ids = keys.ids();
+        let ids = keys.earlier_ids();
         let rows = sqlx::query_as!(
             Wrapped,
             "select id, kind, subject, key_id, nonce, ciphertext from subject_key where key_id = any($1)
               order by kind = 'output', id limit $2",
-            &ids[1..],
+            &ids,
             limit
         );
         for row in rows.fetch_all(&self.0.pool).await? {

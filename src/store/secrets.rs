@@ -53,6 +53,56 @@ impl Secrets<'_> {
         .await
     }
 
+    /// Values that are under one of these master keys, with their owners, names and versions; so many at most.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn under_keys(
+        self,
+        keys: &[String],
+        limit: i64,
+    ) -> Result<Vec<(Uuid, String, i32, SealedValue)>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "select owner, name, version, key_id, nonce, ciphertext from secret_value where key_id = any($1) order by owner, name, version limit $2",
+            keys,
+            limit
+        );
+        let rows = rows.fetch_all(&self.0.pool).await?.into_iter();
+        let sealed = |key_id, nonce, ciphertext| SealedValue { key_id, nonce, ciphertext };
+        Ok(rows.map(|r| (r.owner, r.name, r.version, sealed(r.key_id, r.nonce, r.ciphertext))).collect())
+    }
+
+    /// Keeps the same value as it is encrypted anew, unless it was erased meanwhile.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn rewrap(self, owner: Uuid, name: &str, version: i32, anew: &SealedValue) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "update secret_value set key_id = $4, nonce = $5, ciphertext = $6 where owner = $1 and name = $2 and version = $3",
+            owner,
+            name,
+            version,
+            anew.key_id,
+            anew.nonce,
+            anew.ciphertext
+        )
+        .execute(&self.0.pool)
+        .await
+        .map(drop)
+    }
+
+    /// Values that are under a master key other than these, by that; how many.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn under_other_keys(self, known: &[String]) -> Result<Vec<(String, i64)>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"select key_id, count(*) as "n!" from secret_value where key_id <> all($1) group by 1 order by 1"#,
+            known
+        );
+        Ok(rows.fetch_all(&self.0.pool).await?.into_iter().map(|r| (r.key_id, r.n)).collect())
+    }
+
     /// Every value that is kept under an owner, with its name and version: also those that were replaced and may still
     /// be in a container.
     ///

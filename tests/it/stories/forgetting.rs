@@ -361,6 +361,8 @@ fn nobody_is_erased_while_a_project_is_held_although_it_was_recorded_before() {
 #[test]
 fn keys_go_under_a_new_master_key_and_open_as_before() {
     story(async |s| {
+        let secret = "hunter2-hunter2".to_owned().into();
+        s.app.set_secret(s.project(), "Staging", "PASSWORD", &secret, &operator()).await.unwrap();
         s.ci_announces(build("master-1")).await;
         s.presses("ana", "master-1", "Staging").await;
         let new = coolops::keys::new_master_key();
@@ -368,6 +370,29 @@ fn keys_go_under_a_new_master_key_and_open_as_before() {
             coolops::keys::Keyring::new(&new.clone().into(), &[crate::story::MASTER_KEY.to_owned().into()]).unwrap();
         let app = coolops::app::App::new(s.app.store.clone(), both, "https://coolops.test");
         app.store.subjects().rewrap(1_000).await.unwrap();
+        app.rewrap_secrets(1_000).await.unwrap();
+        assert_eq!(
+            s.database
+                .count("select count(*) from secret_value where key_id <> (select min(key_id) from subject_key)")
+                .await,
+            0
+        );
+        let project = app.store.directory().project(s.project()).await.unwrap().unwrap().value;
+        let staging = project.environment_named("Staging").unwrap();
+        let (name, kept) = staging.secrets().next().unwrap();
+        let opens = async |keys: coolops::keys::Keyring| {
+            let app = coolops::app::App::new(s.app.store.clone(), keys, "https://coolops.test");
+            app.secret(staging.id.0, name, kept)
+                .await
+                .unwrap()
+                .map(|value| secrecy::ExposeSecret::expose_secret(&value).to_owned())
+        };
+        let alone = |key: &str| coolops::keys::Keyring::new(&key.to_owned().into(), &[]).unwrap();
+        assert_eq!(opens(alone(&new)).await.unwrap(), "hunter2-hunter2");
+        assert!(opens(alone(crate::story::MASTER_KEY)).await.is_err());
+        // Whoever has only the old key now hears what is missing.
+        let told = Anchored::new(s).doctor(s);
+        assert!(told.contains("is needed for 1 of the secrets, registry passwords and CI secrets"), "{told}");
         let (_, told, _) = s.coolops_with(&["history"], &[("COOLOPS_MASTER_KEY", &new)]);
         assert!(told.contains("ana"), "{told}");
         // Without the key that they are under now people read as somebody, and everything goes on.

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::Command;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use coolops::app::finding::Kind;
@@ -83,8 +84,36 @@ fn where_a_repository_has_an_origin_that_says_what_is_kept() {
         assert!(git(&["-C", "remote.git", "ls-tree", "-r", "--name-only", "HEAD"]).contains("forks/"));
         s.ci_announces(build("master-3")).await;
         anchored.signs().await;
-        anchored.app.hold_against_places().await.unwrap();
+        anchored.app.hold_against_places(Duration::from_secs(30)).await.unwrap();
         assert_eq!(anchored.app.audit(false).await.unwrap().findings, []);
+    });
+}
+
+#[test]
+fn a_place_that_does_not_answer_keeps_no_other_from_being_heard_at_the_start() {
+    story(async |s| {
+        let anchored = Anchored::new(s);
+        deployed(s).await;
+        anchored.signs().await;
+        s.tampered = true;
+        s.database
+            .execute(
+                "alter table event disable trigger all; delete from event where position = (select max(position) from event);
+                 update event_head set position = position - 1, chain_hash = (select chain_hash from event order by position desc limit 1)",
+            )
+            .await;
+        // Its origin takes connections, and says nothing.
+        let scratch = Scratch::new();
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("git://{}/x", silent.local_addr().unwrap());
+        let repository = scratch.0.join("kept");
+        git_of_eve(&scratch, &["init", "--quiet", "--bare", "kept"]);
+        git_of_eve(&scratch, &["-C", "kept", "remote", "add", "origin", &origin]);
+        let places = [format!("git:{}", repository.display()), anchored.folder.display().to_string()];
+        let both = Anchored::at(s, anchored.folder.clone(), &[&places[0], &places[1]], 7);
+        let held = both.app.hold_against_places(Duration::from_secs(1)).await;
+        assert!(held.unwrap_err().to_string().contains("a backup was restored, or its end was cut off"));
+        assert!(s.app.store.checkpoints().closed().await.unwrap().is_some(), "nothing starts a second time");
     });
 }
 
@@ -236,6 +265,11 @@ fn while_a_disk_is_full_builds_and_presses_go_on_and_doctor_says_what_is_not_kep
         assert_eq!(anchored.files().len(), 3, "what it missed is there too");
         let said = anchored.doctor(s);
         assert!(!said.contains("can't be kept"), "{said}");
+        // As where what should be mounted there is not.
+        std::fs::rename(disk.0.join("checkpoint"), disk.0.join("aside")).unwrap();
+        let said = anchored.doctor(s);
+        assert!(said.contains("is what should be mounted there mounted?"), "{said}");
+        std::fs::rename(disk.0.join("aside"), disk.0.join("checkpoint")).unwrap();
         assert_eq!(anchored.app.audit(false).await.unwrap().findings, []);
     });
 }
@@ -432,6 +466,10 @@ fn what_somebody_writes_into_the_table_of_checkpoints_is_sent_nowhere() {
         assert!(newest.contains(&format!("\n{}\n", size + 2)), "{newest}");
         assert_eq!(anchored.files().len(), 3);
         assert_eq!(s.app.store.lags().await.unwrap().signed, size as i64 + 2);
+        let told = anchored.app.audit(false).await.unwrap().findings;
+        let says = |words: &str| told.iter().any(|f| f.kind == Kind::BadCheckpoint && f.said.contains(words));
+        let planted = "this database, the checkpoint of 1000000000000 events: its size or root is not what was signed";
+        assert!(says(planted) && says("the checkpoint of 7 events"), "{told:?}");
         // A true note of long ago, as a new row: it was signed once, and is not the newest.
         let again = "insert into checkpoint (n, size, root, key_id, note, signed_at) overriding system value
                        select 9223372036854775805, size, root, 'again', note, signed_at from checkpoint order by n limit 1";

@@ -18,6 +18,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use crate::story::anchored::Anchored;
 use crate::story::{Story, build, operator, story};
 
 /// Presses, a failure, a line, a lock that keeps somebody waiting, one who cancels, an environment that comes and one that goes.
@@ -386,6 +387,10 @@ fn where_all_rows_are_lost_nothing_is_told_as_if_nothing_had_been() {
             let (code, told, said) = s.coolops(arguments);
             assert!(code == 1 && told.is_empty() && said.contains("coolops replay"), "{arguments:?}: {told}{said}");
         }
+        let told = Anchored::new(s).doctor(s);
+        assert!(told.contains("WRONG  Rows: ") && told.contains("coolops replay"), "{told}");
+        let (status, told) = s.get("/readyz").await;
+        assert!(status == 503 && told.contains("coolops replay") && told.contains("\"ready\":false"), "{told}");
         // Nor is anybody told that they, or what they ask for, are unknown: CI tries again.
         let fresh = App::new(s.app.store.clone(), s.keyring(), "https://coolops.test");
         let fresh = crate::story::routes(std::sync::Arc::new(fresh), std::sync::Arc::default());
