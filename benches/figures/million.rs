@@ -112,12 +112,14 @@ async fn over_a_million(service: &mut Service, made: f64, copy: f64) -> Vec<Row>
     });
 
     let (mut slowest, mut peak) = (0.0_f64, 0.0_f64);
-    for position in ["1000", "250000", "500000", "750000", "999000"] {
-        let (seconds, megabytes) = service.timed_to_nowhere(&["at", position], &[]).await;
+    let middle = "select extract(epoch from recorded_at)::bigint from event where position = 500000";
+    let middle = chrono::DateTime::from_timestamp(service.database.number(middle).await, 0).unwrap().to_rfc3339();
+    for moment in ["1000", "250000", "500000", "750000", "999000", "now", &middle] {
+        let (seconds, megabytes) = service.timed_to_nowhere(&["at", moment], &[]).await;
         (slowest, peak) = (slowest.max(seconds), peak.max(megabytes));
     }
     rows.push(Row {
-        name: "coolops at five moments of 1,000,000 events: the slowest, and its memory",
+        name: "coolops at five positions and two times of 1,000,000 events: the slowest, and its memory",
         measured: format!("{slowest:.2} s, {peak:.0} MB"),
         target: "under 1 s, under 100 MB",
         met: slowest < 1.0 && peak < 100.0,

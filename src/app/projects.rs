@@ -139,15 +139,19 @@ impl App {
         self.change_project(id, ProjectChange::RevokeLinks(self.keys.new_link_key()), actor).await
     }
 
-    /// Makes a token for CI. The token is in the answer and nowhere else.
+    /// Makes a token for CI, and tells its id. The token is in the answer and nowhere else.
     ///
     /// # Errors
     /// A refusal, or that the database is away.
-    pub async fn issue_token(&self, id: ProjectId, label: &str, actor: &Actor) -> Result<SecretString, ProjectError> {
-        let (token, digest) = keys::new_token();
-        let change = ProjectChange::IssueToken { token_id: TokenId(new_id()), label: label.to_owned(), digest };
-        self.change_project(id, change, actor).await?;
-        Ok(token)
+    pub async fn issue_token(
+        &self,
+        id: ProjectId,
+        label: &str,
+        actor: &Actor,
+    ) -> Result<(TokenId, SecretString), ProjectError> {
+        let ((token, digest), token_id) = (keys::new_token(), TokenId(new_id()));
+        self.change_project(id, ProjectChange::IssueToken { token_id, label: label.to_owned(), digest }, actor).await?;
+        Ok((token_id, token))
     }
 
     /// Adds an environment.
@@ -189,7 +193,7 @@ impl App {
             | EnvironmentChange::Supersede(_)
             | EnvironmentChange::Broadcast(_)
             | EnvironmentChange::LockByDeployment(_)
-            | EnvironmentChange::Allow(_)
+            | EnvironmentChange::Allow { .. }
             | EnvironmentChange::Archive => None,
         };
         let decide = |project: &Project| project.change_environment(name, change.clone());

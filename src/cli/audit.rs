@@ -31,7 +31,8 @@ pub struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
-    /// Check every event's hash, the chain, the checkpoints that are kept outside, every log chunk and every sent payload
+    /// Check every event's hash, the chain, the checkpoints that are kept outside, every log chunk and every sent payload;
+    /// closes the log where a checkpoint that is kept outside is of another history
     Verify(VerifyArgs),
     /// Show an event, a deployment or a build: what led to it, and what followed
     Show(audit_show::Args),
@@ -103,12 +104,13 @@ pub async fn replay(args: ReplayArgs) -> Result<ExitCode> {
     let progress = output::Progress::begin();
     let rebuilt = app
         .rebuild_telling(&|phase, done, of| match phase {
-            Phase::Comparing => progress.tell("Holding rows against events", done, of),
+            Phase::Comparing => progress.tell("Comparing with rows", done, of),
             Phase::Folding => progress.tell("Folding events", done, of),
             Phase::Replacing => progress.say(&format!("Replacing rows that differ: table {} of {of}", done + 1)),
         })
-        .await?;
+        .await;
     progress.end();
+    let rebuilt = rebuilt?;
     if args.format.json {
         output::json(&rebuilt);
     } else {

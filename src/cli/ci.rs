@@ -1,5 +1,6 @@
 //! `coolops ci …`: webhooks of CI systems, who may send them, which make builds, and what was delivered.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,8 +11,9 @@ use serde_json::json;
 
 use super::output::{self, Format};
 use super::secret_input::secret_input;
-use super::the_only;
+use super::{beginning_of_id, the_only};
 use super::{operate, operator};
+use crate::app::App;
 use crate::ci::{self, Provider, Reach, rules};
 use crate::domain::build::Entry;
 use crate::domain::ci_rules::CiRules;
@@ -197,9 +199,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let project = app.project_named(&given.project).await?;
             let format = given.format;
             let before = project.ci(provider.name()).map(|c| c.rules.clone()).unwrap_or_default();
-            let rules = changed(before, *given)?;
+            let rules = changed(before.clone(), *given)?;
             rules::check(provider, &rules).map_err(anyhow::Error::msg)?;
-            let change = ProjectChange::CiRules { provider: provider.name().to_owned(), rules: Box::new(rules) };
+            let (provider_name, was) = (provider.name().to_owned(), Some(Box::new(before)));
+            let change = ProjectChange::CiRules { provider: provider_name, rules: Box::new(rules), was };
             let project = app.change_project(project.id, change, &actor).await?;
             if let Some(ci) = project.ci(provider.name()) {
                 show(&project.slug, ci, format);
@@ -229,11 +232,14 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Replay { delivery, format } => {
             anyhow::ensure!(!app.public_url.is_empty(), "COOLOPS_PUBLIC_URL is not set; a build's message links there");
             let id = find(&app, &delivery).await?;
-            for taken in app.replay_delivery(id).await? {
-                if format.json {
-                    output::json(&delivery_json(&taken.delivery, ""));
-                    continue;
-                }
+            let all = app.replay_delivery(id).await?;
+            if format.json {
+                let slugs = slugs(&app).await?;
+                let json = |d: &Delivery| delivery_json(d, d.project.and_then(|id| slugs.get(&id)));
+                output::json(&all.iter().map(|taken| json(&taken.delivery)).collect::<Vec<_>>());
+                return Ok(ExitCode::SUCCESS);
+            }
+            for taken in all {
                 let name = match taken.delivery.build {
                     Some(build) => app.store.directory().build(build).await?.map(|b| b.name).unwrap_or_default(),
                     None => String::new(),
@@ -355,7 +361,7 @@ fn show(project: &str, ci: &Ci, format: Format) {
     }
 }
 
-async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, format: Format) -> Result<()> {
+async fn deliveries(app: &App, project: Option<String>, limit: i64, format: Format) -> Result<()> {
     let of = match &project {
         Some(slug) => Some(app.project_named(slug).await?),
         None => None,
@@ -364,14 +370,13 @@ async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, 
     let is_shared = |provider: &str| ci::provider(provider).is_some_and(|p| p.reach() == Reach::Server);
     let shared: Vec<String> =
         of.iter().flat_map(|p| &p.ci).map(|c| c.provider.clone()).filter(|p| is_shared(p)).collect();
-    let slugs: std::collections::HashMap<ProjectId, String> =
-        app.store.directory().projects().await?.into_iter().map(|p| (p.id, p.slug)).collect();
+    let slugs = slugs(app).await?;
     let slug = |id: Option<ProjectId>| id.and_then(|id| slugs.get(&id).cloned()).unwrap_or_else(|| "–".to_owned());
     let taken = app.store.deliveries().list(of.as_ref().map(|p| p.id), &shared, limit).await?;
     let refused = app.store.refusals().list(project.as_deref(), &shared, limit).await?;
     if format.json {
         output::json(&json!({
-            "deliveries": taken.iter().map(|d| delivery_json(d, &slug(d.project))).collect::<Vec<_>>(),
+            "deliveries": taken.iter().map(|d| delivery_json(d, d.project.and_then(|id| slugs.get(&id)))).collect::<Vec<_>>(),
             "refused": refused.iter().map(|r| json!({
                 "at": r.at, "provider": r.provider, "project": r.project, "reason": r.reason, "digest": r.digest.as_ref().map(hex::encode),
                 "times": r.times,
@@ -431,7 +436,12 @@ async fn deliveries(app: &crate::app::App, project: Option<String>, limit: i64, 
     Ok(())
 }
 
-fn delivery_json(d: &Delivery, project: &str) -> serde_json::Value {
+/// What projects are called, by their ids.
+async fn slugs(app: &App) -> Result<HashMap<ProjectId, String>> {
+    Ok(app.store.directory().projects().await?.into_iter().map(|p| (p.id, p.slug)).collect())
+}
+
+fn delivery_json(d: &Delivery, project: Option<&String>) -> serde_json::Value {
     json!({
         "id": d.id, "at": d.at, "project": project, "provider": d.provider, "name": d.name, "verdict": d.verdict, "reason": d.reason,
         "build": d.build, "events": d.position.into_iter().collect::<Vec<_>>(),
@@ -448,9 +458,11 @@ fn sentence(d: &Delivery, build: &str) -> String {
 }
 
 /// The delivery whose id begins so.
-async fn find(app: &crate::app::App, text: &str) -> Result<DeliveryId> {
+async fn find(app: &App, text: &str) -> Result<DeliveryId> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    the_only("delivery", "coolops ci deliveries", text, app.store.deliveries().like(text).await?)
+    let (what, list) = ("delivery", "coolops ci deliveries");
+    let beginning = beginning_of_id(what, list, text)?;
+    the_only(what, list, text, app.store.deliveries().like(&beginning).await?)
 }

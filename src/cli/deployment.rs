@@ -9,8 +9,8 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::output::{self, Format};
+use super::{beginning_of_id, operate, operator, the_only};
 use super::{deploy, deployment_logs};
-use super::{operate, operator, the_only};
 use crate::app::App;
 use crate::app::history::{SHORT_ID, states_called};
 use crate::domain::deployment::{Deployment, LeftOut, Stand, State, StopReason, Verdict, duration};
@@ -105,7 +105,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         match text.parse() {
             Ok(id) => Ok(id),
             Err(_) => {
-                the_only("deployment", "coolops deployment list", text, app.store.deployments().like(text).await?)
+                let (what, list) = ("deployment", "coolops deployment list");
+                let beginning = beginning_of_id(what, list, text)?;
+                the_only(what, list, text, app.store.deployments().like(&beginning).await?)
             }
         }
     };

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::domain::deployment::{Deployment, State};
 use crate::domain::ids::DeploymentId;
 use crate::projections::happened;
+use crate::store;
 use crate::store::journal::Chunk;
 use crate::store::tail::Newest;
 use crate::terminal::{Row, Screen, numbered};
@@ -89,12 +90,13 @@ pub(super) async fn run(app: &App, id: DeploymentId, args: &Args) -> Result<Exit
                 is_away = false;
                 writer.settle();
                 let state = deployment.state();
-                if state.is_over() || !args.follow || state == State::Unknown {
+                // Whoever followed may have seen enough.
+                if state.is_over() || !args.follow || state == State::Unknown || !output::is_read() {
                     break deployment;
                 }
             }
             // Who follows waits for a database that is away for a moment.
-            Err(e) if args.follow && e.is::<sqlx::Error>() => {
+            Err(e) if args.follow && e.downcast_ref().is_some_and(store::is_away) => {
                 if !std::mem::replace(&mut is_away, true) {
                     output::hint("… [the database does not answer; it goes on when it does]");
                 }

@@ -1,5 +1,6 @@
 //! `coolops environment …`: set-up of environments, their variables and secrets.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -98,7 +99,7 @@ enum Command {
     },
     /// Say who in Slack may do what: @group, ids of people (U…) and groups (S…), everybody, or nobody; see: coolops who
     Allow(environment_allow::Args),
-    /// Close an environment: its buttons on older messages are refused
+    /// Close an environment, for good: its buttons are refused, what waits for it ends, and its secrets are erased
     Archive {
         /// The project's slug
         project: String,
@@ -145,6 +146,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Set(args) => show(&environment_set::run(&app, args, &actor).await?, Format { json: false }),
         Command::Unset { project, environment, names } => {
             let before = app.project_named(&project).await?;
+            // All are judged before the first is recorded; a name that comes again is the same one.
+            let names: BTreeSet<String> = names.into_iter().collect();
             for name in &names {
                 before.change_environment(&environment, EnvironmentChange::UnsetVariable(name.clone()))?;
             }

@@ -58,7 +58,13 @@ pub(super) async fn run(app: &App, args: Args, actor: &Actor) -> Result<()> {
         rights != *before,
         "nothing changes; give --deploy, --lock, --stop, --administer, --other-workspaces or --guests"
     );
-    app.change_environment(project.id, &environment, EnvironmentChange::Allow(rights), actor).await?;
+    app.change_environment(
+        project.id,
+        &environment,
+        EnvironmentChange::Allow { rights, was: Some(before.clone()) },
+        actor,
+    )
+    .await?;
     let project = app.project_named(&project.slug).await?;
     who::show(app, project.environment_named(&environment)?).await
 }

@@ -77,6 +77,12 @@ pub(super) async fn run(app: &App, args: Args, actor: &Actor) -> Result<Environm
         "nothing to set; give NAME=VALUE, --secret NAME, --position, --protected, --superseding, --broadcasting or --locking"
     );
     let Args { project, environment, secret, from_file, .. } = args;
+    if let Some(name) = &secret {
+        let plain = changes
+            .iter()
+            .any(|change| matches!(change, EnvironmentChange::SetVariable { name: plain, .. } if plain == name));
+        anyhow::ensure!(!plain, "{name} is given as a secret and in plain; give it once");
+    }
     let before = app.project_named(&project).await?;
     // All are judged before the first is recorded.
     for change in &changes {

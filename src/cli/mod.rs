@@ -199,6 +199,8 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         e.is::<ConfigError>()
             || e.is::<crate::store::OpenError>()
             || e.downcast_ref().is_some_and(crate::store::is_away)
+            // As an append that several wait for tells it.
+            || e.downcast_ref::<Arc<sqlx::Error>>().is_some_and(|e| crate::store::is_away(e))
     }) {
         ExitCode::from(2)
     } else {
@@ -236,7 +238,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Slack(args) => slack::run(args).await,
         Command::Audit(args) => audit::audit(args).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "coolops", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "coolops", &mut script);
+            output::bytes(&script);
             Ok(ExitCode::SUCCESS)
         }
         Command::Events { folder } => events::write(&folder).map(|()| ExitCode::SUCCESS),
@@ -351,6 +355,21 @@ fn operator() -> Actor {
     Actor::Operator { login: login.chars().filter(|c| !c.is_control()).take(60).collect() }
 }
 
+/// Characters of an id that name something: with fewer, as with none, anything that is alone there would be meant.
+const ID_MIN: usize = 4;
+
+/// A text as the beginning of an id, as ids are written.
+fn beginning_of_id(what: &str, list: &str, text: &str) -> anyhow::Result<String> {
+    let beginning = text.trim().to_ascii_lowercase();
+    let is_one = beginning.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    anyhow::ensure!(is_one, "there is no {what} {}; see: {list}", output::safe(text));
+    anyhow::ensure!(
+        beginning.len() >= ID_MIN,
+        "\"{beginning}\" is too little of a {what}'s id; give at least {ID_MIN} characters of it; see: {list}"
+    );
+    Ok(beginning)
+}
+
 /// The one thing whose id begins with a text.
 fn the_only<T>(what: &str, list: &str, text: &str, found: Vec<T>) -> anyhow::Result<T> {
     let mut found = found.into_iter();
@@ -358,5 +377,23 @@ fn the_only<T>(what: &str, list: &str, text: &str, found: Vec<T>) -> anyhow::Res
         (Some(one), None) => Ok(one),
         (None, _) => anyhow::bail!("there is no {what} {text}; see: {list}"),
         (Some(_), Some(_)) => anyhow::bail!("more than one {what} begins with {text}; give more of its id"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::CommandError;
+    use crate::domain::project::ProjectRefusal;
+    use crate::store::append::AppendError;
+
+    #[test]
+    fn a_database_that_is_away_while_something_is_recorded_is_no_refusal() {
+        let away = AppendError::Unavailable(Arc::new(sqlx::Error::PoolTimedOut));
+        let away: CommandError<ProjectRefusal> = CommandError::Unavailable(Box::new(away));
+        let refused: CommandError<ProjectRefusal> = CommandError::Refused(ProjectRefusal::Overtaken);
+        let code = |error| format!("{:?}", fail(&anyhow::Error::new(error)));
+        assert_eq!(code(away), format!("{:?}", ExitCode::from(2)));
+        assert_eq!(code(refused), format!("{:?}", ExitCode::from(1)));
     }
 }

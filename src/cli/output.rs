@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use crate::domain::moment::to_the_second;
 use coolops_client::limits::on_a_line;
@@ -92,7 +93,8 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) {
     if rows.is_empty() {
         return line("None.");
     }
-    let width = |text: &str| text.chars().count();
+    // In columns of a terminal, as wide characters take two.
+    let width = |text: &str| text.width();
     let widths: Vec<usize> = (0..headings.len())
         .map(|n| rows.iter().map(|r| width(&r[n])).chain([width(headings[n])]).max().unwrap_or(0))
         .collect();
@@ -118,23 +120,24 @@ pub fn safe(text: &str) -> String {
 /// How far something is, on one line of a person's terminal: a bar, the rate, the time left. Nothing elsewhere.
 pub struct Progress {
     shown: bool,
-    /// What is being done, and since when.
-    doing: Mutex<(&'static str, Instant)>,
+    /// What is being done, since when, and how much of it was done by then.
+    doing: Mutex<(&'static str, Instant, i64)>,
 }
 
 impl Progress {
     /// Begins.
     pub fn begin() -> Self {
-        Self { shown: std::io::stderr().is_terminal(), doing: Mutex::new(("", Instant::now())) }
+        Self { shown: std::io::stderr().is_terminal(), doing: Mutex::new(("", Instant::now(), 0)) }
     }
 
     /// So many of so many are done of what is done now. What is done next has a rate of its own.
     pub fn tell(&self, what: &'static str, done: i64, of: i64) {
         let mut doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
         if doing.0 != what {
-            *doing = (what, Instant::now());
+            *doing = (what, Instant::now(), done);
         }
-        self.say(&progress(what, (done, of), doing.1.elapsed().as_secs_f64()));
+        let (_, since, before) = *doing;
+        self.say(&progress(what, (done, of), (done - before, since.elapsed().as_secs_f64())));
     }
 
     /// Shows this in its place.
@@ -152,15 +155,19 @@ impl Progress {
     }
 }
 
-fn progress(what: &str, (done, of): (i64, i64), seconds: f64) -> String {
+/// How far it is, and how fast it went since so much of it was done, in so many seconds; nothing of that before there is any.
+fn progress(what: &str, (done, of): (i64, i64), (some, seconds): (i64, f64)) -> String {
     const WIDTH: usize = 24;
     let share = if of > 0 { (done as f64 / of as f64).clamp(0.0, 1.0) } else { 1.0 };
     #[expect(clippy::cast_sign_loss, reason = "a share is not negative")]
     let full = (share * WIDTH as f64) as usize;
     let bar = format!("{}{}", "#".repeat(full), ".".repeat(WIDTH - full));
-    let rate = if seconds > 0.0 { done as f64 / seconds } else { 0.0 };
-    let left = if rate > 0.0 { format!(", {:.0} s left", (of - done).max(0) as f64 / rate) } else { String::new() };
-    format!("{what} [{bar}] {:3.0} %, {rate:.0} a second{left}", share * 100.0)
+    let rate = if seconds > 0.0 { some as f64 / seconds } else { 0.0 };
+    let speed = match rate > 0.0 {
+        true => format!(", {rate:.0} a second, {:.0} s left", (of - done).max(0) as f64 / rate),
+        false => String::new(),
+    };
+    format!("{what} [{bar}] {:3.0} %{speed}", share * 100.0)
 }
 
 #[cfg(test)]
@@ -170,12 +177,9 @@ mod tests {
     #[test]
     fn progress_tells_how_far_how_fast_and_how_long() {
         assert_eq!(
-            progress("Folding events", (250_000, 1_000_000), 2.0),
-            "Folding events [######..................]  25 %, 125000 a second, 6 s left"
+            progress("Folding events", (250_000, 1_000_000), (200_000, 2.0)),
+            "Folding events [######..................]  25 %, 100000 a second, 8 s left"
         );
-        assert_eq!(
-            progress("Folding events", (0, 0), 0.0),
-            "Folding events [########################] 100 %, 0 a second"
-        );
+        assert_eq!(progress("Folding events", (0, 0), (0, 0.0)), "Folding events [########################] 100 %");
     }
 }

@@ -90,7 +90,7 @@ enum Command {
         /// The project's slug
         project: String,
     },
-    /// Close a project: no new builds, no new deployments; its history stays
+    /// Close a project, for good: no new builds or deployments, what waits ends, secrets are erased; its history stays
     Archive {
         /// The project's slug
         project: String,
@@ -149,7 +149,13 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let id = async |slug: &str| app.project_named(slug).await.map(|p| p.id);
     match args.command {
         Command::Create { name, image, channel, slug, format } => {
+            let is_derived = slug.is_none();
             let slug = slug.unwrap_or_else(|| names::slug_from(&name));
+            anyhow::ensure!(
+                !(is_derived && slug.is_empty()),
+                "nothing of \"{}\" can stand in an address; give the project a short name for it: --slug NAME",
+                output::safe(&name)
+            );
             let project = app.create_project(&slug, &name, &image, &channel, &actor).await?;
             show(&project, format);
             if !format.json {

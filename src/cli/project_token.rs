@@ -47,9 +47,9 @@ pub enum Command {
 pub(super) async fn run(app: &App, command: Command, actor: &Actor) -> Result<()> {
     match command {
         Command::New { project, label, format } => {
-            let token = app.issue_token(app.project_named(&project).await?.id, &label, actor).await?;
+            let (id, token) = app.issue_token(app.project_named(&project).await?.id, &label, actor).await?;
             if format.json {
-                output::json(&json!({ "label": label, "token": token.expose_secret() }));
+                output::json(&json!({ "id": id, "label": label, "token": token.expose_secret() }));
             } else {
                 output::line(token.expose_secret());
                 output::hint(
@@ -71,7 +71,7 @@ pub(super) async fn run(app: &App, command: Command, actor: &Actor) -> Result<()
         Command::Revoke { project, token } => {
             let id = app.project_named(&project).await?.id;
             app.change_project(id, ProjectChange::RevokeToken(token.clone()), actor).await?;
-            output::line(&format!("The token {token} is revoked."));
+            output::line(&format!("The token {} is revoked.", output::safe(&token)));
         }
     }
     Ok(())

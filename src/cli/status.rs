@@ -45,7 +45,18 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         standings.push((project, status::of(&app.store, project, everything.as_ref()).await?));
     }
     if args.format.json {
-        let all: Vec<Value> = standings.iter().flat_map(|(p, all)| all.iter().map(|s| as_json(p, s))).collect();
+        let link = |project: &Project| {
+            let links = args.link.then(|| app.keys.links(&project.link_key)).flatten();
+            links.map(|links| project_url(&app.public_url, &links, project))
+        };
+        let linked = |project: &Project, standing: &Standing| {
+            let mut standing = as_json(project, standing);
+            if args.link {
+                standing["link"] = link(project).into();
+            }
+            standing
+        };
+        let all: Vec<Value> = standings.iter().flat_map(|(p, all)| all.iter().map(|s| linked(p, s))).collect();
         output::json(&all);
         return Ok(ExitCode::SUCCESS);
     }
@@ -53,9 +64,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     output::table(&["PROJECT", "ENVIRONMENT", "RUNS", "SINCE", "BY", "NOW"], &rows);
     if args.link {
         for project in &projects {
-            let links = app.keys.links(&project.link_key);
-            if let Some(links) = links {
-                output::line(&format!("\n{}", project_url(&app.public_url, &links, project)));
+            match app.keys.links(&project.link_key) {
+                Some(links) => output::line(&format!("\n{}", project_url(&app.public_url, &links, project))),
+                None => output::hint(&format!("There is no link to {}: its master key is not set.", project.slug)),
             }
         }
     }

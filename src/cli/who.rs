@@ -92,6 +92,10 @@ async fn members(app: &App, who: &Who) -> Result<String> {
 pub(super) async fn named(app: &App, words: &[String]) -> Result<Option<Vec<Who>>> {
     let words: Vec<&str> = words.iter().flat_map(|w| w.split(',')).map(str::trim).filter(|w| !w.is_empty()).collect();
     match words[..] {
+        // As of a variable of the shell that is not set: nobody is said in so many words.
+        [] => anyhow::bail!(
+            "nobody is named; give @group, Slack's id of a person (U…) or of a group (S…), everybody, or nobody"
+        ),
         ["everybody"] => return Ok(None),
         ["nobody"] => return Ok(Some(vec![])),
         _ => {}

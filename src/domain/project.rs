@@ -194,8 +194,10 @@ pub enum ProjectRefusal {
     NoEnvironment { project: String, name: String, known: String },
     #[error("the project {project} has no token \"{token}\"; see: coolops project token list {project}")]
     NoToken { project: String, token: String },
+    #[error("several valid tokens are called \"{label}\"; name the one to revoke by its id: {ids}")]
+    SeveralTokens { label: String, ids: String },
     #[error("somebody else has just set it; look at it, and set it again if yours is the right one")]
-    SecretOvertaken,
+    Overtaken,
     #[error("no credentials are set for the registry \"{0}\"")]
     NoRegistry(String),
     #[error(

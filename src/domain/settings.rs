@@ -86,7 +86,10 @@ impl Project {
             EnvironmentChange::LockByDeployment(locking) => {
                 EnvironmentLockingChanged { project_id, environment_id, locking }.into()
             }
-            EnvironmentChange::Allow(rights) => {
+            EnvironmentChange::Allow { rights, was } => {
+                if was.is_some_and(|was| was != environment.rights) {
+                    return Err(ProjectRefusal::Overtaken);
+                }
                 let named = Right::ALL.into_iter().filter_map(|right| rights.named(right)).map(<[_]>::len).max();
                 if named.unwrap_or(0) > NAMED_MAX {
                     return Err(ProjectRefusal::TooManyNamed(NAMED_MAX));
@@ -184,10 +187,21 @@ impl Project {
                 TokenIssued { project_id, token_id, label, digest }.into()
             }
             ProjectChange::RevokeToken(wanted) => {
-                let found =
-                    self.tokens.iter().find(|t| !t.revoked && (t.label == wanted || t.id.to_string() == wanted));
-                let token =
-                    found.ok_or_else(|| ProjectRefusal::NoToken { project: self.slug.clone(), token: wanted })?;
+                let valid = self.tokens.iter().filter(|t| !t.revoked);
+                let named: Vec<&Token> = match valid.clone().find(|t| t.id.to_string() == wanted) {
+                    Some(one) => vec![one],
+                    None => valid.filter(|t| t.label == wanted).collect(),
+                };
+                let project = self.slug.clone();
+                let token = match named[..] {
+                    [one] => one,
+                    [] => return Err(ProjectRefusal::NoToken { project, token: wanted }),
+                    // Nobody can tell which of them is meant, and the other one would stay valid.
+                    ref several => {
+                        let ids = several.iter().map(|t| t.id.to_string()).collect::<Vec<_>>().join(", ");
+                        return Err(ProjectRefusal::SeveralTokens { label: wanted, ids });
+                    }
+                };
                 TokenRevoked { project_id, token_id: token.id }.into()
             }
             ProjectChange::SetRegistry { registry, username, secret } => {
@@ -211,7 +225,11 @@ impl Project {
                     .ok_or_else(|| ProjectRefusal::NoCi { project: self.slug.clone(), provider: provider.clone() })?;
                 CiUnset { project_id, provider }.into()
             }
-            ProjectChange::CiRules { provider, rules } => {
+            ProjectChange::CiRules { provider, rules, was } => {
+                let now = self.ci(&provider).map(|ci| ci.rules.clone()).unwrap_or_default();
+                if was.is_some_and(|was| *was != now) {
+                    return Err(ProjectRefusal::Overtaken);
+                }
                 ci_rules::check(&rules)?;
                 CiRulesChanged { project_id, provider, rules: *rules }.into()
             }
@@ -236,10 +254,20 @@ pub enum EnvironmentChange {
     Supersede(bool),
     Broadcast(bool),
     LockByDeployment(bool),
-    Allow(Rights),
+    /// `was` is what they were where the change was made: somebody else's is not undone by it.
+    Allow {
+        rights: Rights,
+        was: Option<Rights>,
+    },
     Archive,
-    SetVariable { name: String, value: String },
-    SetSecret { name: String, secret: SecretRef },
+    SetVariable {
+        name: String,
+        value: String,
+    },
+    SetSecret {
+        name: String,
+        secret: SecretRef,
+    },
     UnsetVariable(String),
 }
 
@@ -261,14 +289,31 @@ pub enum ProjectChange {
     Params(Option<Vec<String>>),
     RevokeLinks(String),
     Archive,
-    IssueToken { token_id: TokenId, label: String, digest: String },
+    IssueToken {
+        token_id: TokenId,
+        label: String,
+        digest: String,
+    },
     RevokeToken(String),
-    SetRegistry { registry: String, username: String, secret: SecretRef },
+    SetRegistry {
+        registry: String,
+        username: String,
+        secret: SecretRef,
+    },
     UnsetRegistry(String),
-    SetCiSecret { provider: String, secret: SecretRef, keeps_previous: bool },
+    SetCiSecret {
+        provider: String,
+        secret: SecretRef,
+        keeps_previous: bool,
+    },
     EndPreviousCiSecret(String),
     UnsetCi(String),
-    CiRules { provider: String, rules: Box<CiRules> },
+    /// `was` as that of [`EnvironmentChange::Allow`].
+    CiRules {
+        provider: String,
+        rules: Box<CiRules>,
+        was: Option<Box<CiRules>>,
+    },
 }
 
 impl ProjectChange {
@@ -290,7 +335,7 @@ impl ProjectChange {
 /// Versions are given out before they are recorded: of two people who set a secret at once, the later version stays.
 fn newer(secret: &SecretRef, current: Option<&SecretRef>) -> Result<(), ProjectRefusal> {
     match current {
-        Some(current) if current.version >= secret.version => Err(ProjectRefusal::SecretOvertaken),
+        Some(current) if current.version >= secret.version => Err(ProjectRefusal::Overtaken),
         _ => Ok(()),
     }
 }

@@ -113,6 +113,8 @@ fn an_operator_sets_webhooks_up_and_sees_what_came() {
             "The build feature-fog-42 is registered already; nothing was done.\n"
         );
         s.shows("# Api: feature-fog-42").await;
+        let all: serde_json::Value = serde_json::from_str(&s.cli(&["ci", "replay", &id, "--json"])).unwrap();
+        assert_eq!((&all[0]["project"], &all[0]["verdict"]), (&"api".into(), &"repeated".into()), "{all}");
         refused(&["ci", "replay", "ffffffff"], "", "there is no delivery ffffffff; see: coolops ci deliveries");
         let json: serde_json::Value = serde_json::from_str(&s.cli(&["ci", "deliveries", "--json"])).unwrap();
         assert_eq!((json["deliveries"].as_array().unwrap().len(), json["refused"].as_array().unwrap().len()), (2, 1));

@@ -91,8 +91,11 @@ pub async fn set_up(s: &Story, scheme: &str) {
     let name = sign::provider_of(scheme);
     s.app.set_ci_secret(s.project(), provider(name), &sign::secret(scheme).into(), true, &operator).await.unwrap();
     if rules(name) != coolops::domain::ci_rules::CiRules::default() {
-        let change =
-            coolops::domain::settings::ProjectChange::CiRules { provider: name.into(), rules: Box::new(rules(name)) };
+        let change = coolops::domain::settings::ProjectChange::CiRules {
+            provider: name.into(),
+            rules: Box::new(rules(name)),
+            was: None,
+        };
         s.app.change_project(s.project(), change, &operator).await.unwrap();
     }
 }

@@ -16,7 +16,7 @@ fn operator() -> Actor {
 }
 
 async fn with_rules(s: &Story, provider: &str, rules: CiRules) {
-    let change = ProjectChange::CiRules { provider: provider.into(), rules: Box::new(rules) };
+    let change = ProjectChange::CiRules { provider: provider.into(), rules: Box::new(rules), was: None };
     s.app.change_project(s.project(), change, &operator()).await.unwrap();
 }
 
@@ -364,7 +364,7 @@ fn drone_sends_every_repository_to_one_address() {
         s.app.set_ci_secret(web, provider("drone"), &sign::secret("drone").into(), true, &operator()).await.unwrap();
         let rules = Box::new(CiRules { repositories: vec!["harbour/web".into()], ..CiRules::default() });
         s.app
-            .change_project(web, ProjectChange::CiRules { provider: "drone".into(), rules }, &operator())
+            .change_project(web, ProjectChange::CiRules { provider: "drone".into(), rules, was: None }, &operator())
             .await
             .unwrap();
         with_rules(s, "drone", CiRules { repositories: vec!["harbour/light*".into()], ..CiRules::default() }).await;
@@ -394,7 +394,7 @@ fn drone_sends_every_repository_to_one_address() {
         assert_eq!(verdicts().await, ["repeated"]);
         let rules = Box::new(CiRules { repositories: vec!["harbour/*".into()], ..CiRules::default() });
         s.app
-            .change_project(web, ProjectChange::CiRules { provider: "drone".into(), rules }, &operator())
+            .change_project(web, ProjectChange::CiRules { provider: "drone".into(), rules, was: None }, &operator())
             .await
             .unwrap();
         let mut both = verdicts().await;

@@ -622,7 +622,7 @@ fn what_can_t_be_told_shows_in_the_exit_code_too() {
 }
 
 #[test]
-fn without_an_address_no_link_is_told() {
+fn a_link_is_told_where_there_is_an_address() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
         s.presses("ana", "master-1", "Staging").await;
@@ -630,6 +630,11 @@ fn without_an_address_no_link_is_told() {
             let (code, _, said) = s.coolops_with(arguments, &[("COOLOPS_PUBLIC_URL", "")]);
             assert!(code == 1 && said.contains("COOLOPS_PUBLIC_URL is not set"), "{arguments:?}: {said}");
         }
+        // With one it is told to people and to machines.
+        let standing: serde_json::Value =
+            serde_json::from_str(&printed(s, &["status", "api", "--link", "--json"])).unwrap();
+        let told = printed(s, &["status", "api", "--link"]);
+        assert!(told.contains(standing[0]["link"].as_str().unwrap()), "{told}");
     });
 }
 

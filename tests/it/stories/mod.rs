@@ -15,6 +15,7 @@ mod intake;
 mod keeping;
 mod locks;
 mod migrations;
+mod operators;
 mod places;
 mod privileges;
 mod proof;

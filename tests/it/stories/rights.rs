@@ -24,7 +24,7 @@ fn times(all: &str, words: &str) -> usize {
 }
 
 async fn allow(s: &Story, environment: &str, rights: Rights) {
-    let change = EnvironmentChange::Allow(rights);
+    let change = EnvironmentChange::Allow { rights, was: None };
     s.app.change_environment(s.project(), environment, change, &operator()).await.unwrap();
 }
 

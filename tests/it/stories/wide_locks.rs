@@ -196,7 +196,7 @@ fn an_administrator_of_everything_may_do_everything_everywhere() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
         let nobody = coolops::domain::rights::Rights { deploy: Some(vec![]), lock: Some(vec![]), ..Default::default() };
-        set(s, "Production", EnvironmentChange::Allow(nobody)).await;
+        set(s, "Production", EnvironmentChange::Allow { rights: nobody, was: None }).await;
         administered_by(s, "U0BEN00001").await;
         s.presses("ben", "master-1", "Production").await;
         assert_eq!(times(s, "*succeeded*"), 1, "{}", s.channel());

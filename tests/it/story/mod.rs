@@ -195,7 +195,7 @@ impl Story {
         for name in ["Production", "Staging"] {
             self.app.create_environment(self.project(), name, None, &actor).await.unwrap();
         }
-        self.token = self.app.issue_token(self.project(), "CI", &actor).await.unwrap().expose_secret().to_owned();
+        self.token = self.app.issue_token(self.project(), "CI", &actor).await.unwrap().1.expose_secret().to_owned();
     }
 
     /// The keys that a story's service has, for another process beside it.
