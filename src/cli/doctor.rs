@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chrono::TimeDelta;
+use clap::ValueEnum;
 use serde::Serialize;
 
 use super::output::{self, Format};
@@ -22,6 +23,27 @@ use crate::store::Store;
 use crate::store::limits::Pause;
 use crate::store::log::ReadError;
 use crate::store::witnesses::WitnessState;
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What this host runs: of a worker's neither Slack nor addresses are asked for, of a web server's no Docker
+    #[arg(long, value_enum, default_value = "serve")]
+    role: Runs,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// What a host runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Runs {
+    /// Everything
+    Serve,
+    /// HTTP and Slack
+    Web,
+    /// Deployments
+    Worker,
+}
 
 #[derive(Serialize)]
 struct Check {
@@ -44,8 +66,13 @@ impl Checks {
 ///
 /// # Errors
 /// When the configuration isn't complete.
-pub async fn run(format: Format) -> Result<ExitCode> {
-    let config = match Config::from_environment(Role::Serve) {
+pub async fn run(Args { role, format }: Args) -> Result<ExitCode> {
+    let configured = match role {
+        Runs::Serve => Role::Serve,
+        Runs::Web => Role::Web,
+        Runs::Worker => Role::Worker,
+    };
+    let config = match Config::from_environment(configured) {
         Ok(config) => config,
         Err(e) => {
             output::hint(&format!("coolops: {e}"));
@@ -60,8 +87,12 @@ pub async fn run(format: Format) -> Result<ExitCode> {
     };
     redis(&config, &mut checks).await;
     // Without rows nobody can tell whose a container is.
-    docker(&config, store.as_ref().filter(|_| !are_lost), &mut checks).await;
-    slack(&config, store.as_ref(), &mut checks).await;
+    if role != Runs::Web {
+        docker(&config, store.as_ref().filter(|_| !are_lost), &mut checks).await;
+    }
+    if role != Runs::Worker {
+        slack(&config, store.as_ref(), &mut checks).await;
+    }
     if let Some(store) = &store {
         checkpoints(&config, store, &mut checks).await?;
         names(&config, store, &mut checks).await?;

@@ -90,7 +90,7 @@ pub enum Command {
     /// Ask the web server of this machine, at COOLOPS_LISTEN, whether it is ready (for the probes of containers)
     Ready,
     /// Check Postgres, Redis, Docker, Slack and what is stuck; say what to fix
-    Doctor(output::Format),
+    Doctor(doctor::Args),
     /// Try everything on this machine, with a stand-in for Slack (coolops-lab, beside this program; --help says what it takes)
     #[command(disable_help_flag = true)]
     Demo {
@@ -217,7 +217,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Web => serve::run(Role::Web).await.map(|()| ExitCode::SUCCESS),
         Command::Worker => serve::run(Role::Worker).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate => migrate().await,
-        Command::Doctor(format) => doctor::run(format).await,
+        Command::Doctor(args) => doctor::run(args).await,
         Command::Project(args) => project::run(args).await,
         Command::Environment(args) => Box::pin(environment::run(args)).await,
         Command::Images(args) => images::run(&args),

@@ -206,6 +206,10 @@ fn doctor_finds_what_is_missing_and_says_what_to_do() {
         }
         assert!(said.contains("#deploys, coolops is a member and may read its history"), "{said}");
         assert!(said.contains("WRONG  Postgres login: the login of DATABASE_URL could do more than it needs: it is a superuser, or a member of one; give serve a login"), "{said}");
+        // On a host that runs one role alone, with what that role is told.
+        let [web, worker] = ["web", "worker"].map(|role| s.cli_fails(&["doctor", "--role", role], "").1);
+        assert!(web.contains("Slack token") && !web.contains("Docker"), "{web}");
+        assert!(worker.contains("ok     Docker: answers") && !worker.contains("Slack token"), "{worker}");
         s.cli(&["project", "set", "api", "--channel", "C0RANDOM01"]);
         let (code, said) = s.cli_fails(&["doctor"], "");
         assert!(
