@@ -72,7 +72,8 @@ impl App {
             let place = place(owner, &name, version);
             // One that was changed stays as it is, and is told when it is needed.
             let Ok(value) = self.keys.open(&place, &sealed) else { continue };
-            self.store.secrets().rewrap(owner, &name, version, &self.keys.seal(&place, &value)).await?;
+            let anew = self.keys.seal(&place, &value);
+            self.store.secrets().rewrap((owner, &name, version), &sealed, &anew).await?;
         }
         Ok(())
     }

@@ -72,19 +72,28 @@ impl Secrets<'_> {
         Ok(rows.map(|r| (r.owner, r.name, r.version, sealed(r.key_id, r.nonce, r.ciphertext))).collect())
     }
 
-    /// Keeps the same value as it is encrypted anew, unless it was erased meanwhile.
+    /// Keeps the same value as it is encrypted anew, unless what was read of it is not there any more: it may have been erased,
+    /// and another one set in its place.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn rewrap(self, owner: Uuid, name: &str, version: i32, anew: &SealedValue) -> Result<(), sqlx::Error> {
+    pub async fn rewrap(
+        self,
+        (owner, name, version): (Uuid, &str, i32),
+        read: &SealedValue,
+        anew: &SealedValue,
+    ) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "update secret_value set key_id = $4, nonce = $5, ciphertext = $6 where owner = $1 and name = $2 and version = $3",
+            "update secret_value set key_id = $4, nonce = $5, ciphertext = $6
+              where owner = $1 and name = $2 and version = $3 and nonce = $7 and ciphertext = $8",
             owner,
             name,
             version,
             anew.key_id,
             anew.nonce,
-            anew.ciphertext
+            anew.ciphertext,
+            read.nonce,
+            read.ciphertext
         )
         .execute(&self.0.pool)
         .await

@@ -387,6 +387,20 @@ fn keys_go_under_a_new_master_key_and_open_as_before() {
                 .unwrap()
                 .map(|value| secrecy::ExposeSecret::expose_secret(&value).to_owned())
         };
+        // What was set anew since it was read is not put back.
+        let (owner, there) =
+            (staging.id.0, app.store.secrets().get(staging.id.0, name, kept.version).await.unwrap().unwrap());
+        let sealed = |nonce: &[u8], ciphertext: &[u8]| coolops::keys::SealedValue {
+            key_id: there.key_id.clone(),
+            nonce: nonce.to_vec(),
+            ciphertext: ciphertext.to_vec(),
+        };
+        let (before, late) = (sealed(&[0; 12], &there.ciphertext), sealed(&there.nonce, &[0]));
+        app.store.secrets().rewrap((owner, name, kept.version), &before, &late).await.unwrap();
+        assert_eq!(
+            app.store.secrets().get(owner, name, kept.version).await.unwrap().unwrap().ciphertext,
+            there.ciphertext
+        );
         let alone = |key: &str| coolops::keys::Keyring::new(&key.to_owned().into(), &[]).unwrap();
         assert_eq!(opens(alone(&new)).await.unwrap(), "hunter2-hunter2");
         assert!(opens(alone(crate::story::MASTER_KEY)).await.is_err());
