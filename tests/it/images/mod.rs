@@ -16,6 +16,16 @@ use std::time::{Duration, Instant};
 /// The shells that images have.
 pub const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
 
+/// Tells a story in each of the shells, with a bench for each. They go on beside each other: what they do most is wait, and a
+/// story has two minutes for all of it.
+pub fn in_each_shell(story: impl Fn(&Bench, &[&str]) + Sync) {
+    std::thread::scope(|threads| {
+        for shell in SHELLS {
+            threads.spawn(|| story(&Bench::new(), shell));
+        }
+    });
+}
+
 /// A folder with tools of its own, in which an entry point is run.
 pub struct Bench {
     folder: PathBuf,

@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use super::{Bench, SHELLS, Variables, variables, with};
+use super::{Bench, SHELLS, Variables, in_each_shell, variables, with};
 use crate::story::service::free_port;
 
 /// An sshd of its own, which lets one key in; what is run there finds the bench's tools.
@@ -125,12 +125,11 @@ fn it_writes_the_tag_pulls_starts_and_waits_on_a_machine_whose_key_is_pinned() {
 
 #[test]
 fn what_is_not_well_is_told_with_its_last_lines_and_the_tag_of_before_comes_back_where_that_is_wanted() {
-    let bench = Bench::new();
-    bench.tool("docker", DOCKER);
-    let machine = Machine::start(&bench, "");
-    let all = deploys_to(&bench, machine.port);
-    let tag = || std::fs::read_to_string(bench.path("shop/.env")).unwrap();
-    for shell in SHELLS {
+    in_each_shell(|bench, shell| {
+        bench.tool("docker", DOCKER);
+        let machine = Machine::start(bench, "");
+        let all = deploys_to(bench, machine.port);
+        let tag = || std::fs::read_to_string(bench.path("shop/.env")).unwrap();
         bench.file("shop/.env", "DOCKER_TAG=v1\n");
         let ran = bench.deploys("ssh-compose", shell, &with(&all, "DOCKER_TAG", "none")).failed();
         ran.says("manifest unknown").says("none can't be pulled. What runs was not touched.");
@@ -159,7 +158,7 @@ fn what_is_not_well_is_told_with_its_last_lines_and_the_tag_of_before_comes_back
         bench.asked();
         bench.deploys("ssh-compose", shell, &unhealthy).failed().says("could not be put back, or is not well.");
         assert_eq!((tag().as_str(), bench.asked().matches("compose pull").count()), ("DOCKER_TAG=sick\n", 1));
-    }
+    });
 }
 
 #[test]
@@ -220,11 +219,10 @@ fn ssh_compose_checks_every_value_and_hears_sigterm() {
         .deploys("ssh-compose", SHELLS[0], &with(&all, "DEPLOY_HOST_KEY", "nonsense"))
         .failed()
         .says("holds no public key of a machine");
-    std::fs::remove_file(bench.path("bin/ssh")).unwrap();
-    let machine = Machine::start(&bench, "");
-    for shell in SHELLS {
-        std::fs::remove_file(bench.path("began")).ok();
-        let all = with(&deploys_to(&bench, machine.port), "DOCKER_TAG", "slow");
+    in_each_shell(|bench, shell| {
+        bench.tool("docker", DOCKER);
+        let machine = Machine::start(bench, "");
+        let all = with(&deploys_to(bench, machine.port), "DOCKER_TAG", "slow");
         let ran = bench.is_stopped("ssh-compose", shell, &all, || bench.path("began").exists());
         assert_eq!(ran.code, Some(143), "{ran:?}");
         ran.says("ssh-compose: stopped. What was begun on 127.0.0.1 goes on there to its end.");
@@ -239,8 +237,7 @@ fn ssh_compose_checks_every_value_and_hears_sigterm() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         assert!(bench.asked().contains("docker inspect"), "it went on there until all was well");
-        std::fs::remove_file(bench.path("go-on")).unwrap();
-    }
+    });
 }
 
 /// A registry without logins on loopback, and images that were pushed there; all of it goes at the end.
