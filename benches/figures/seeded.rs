@@ -199,7 +199,7 @@ pub async fn seed_million(service: &Service) -> i64 {
         .await
         .unwrap();
     for part in sent.chunks(2_000) {
-        service.database.sent(part).await;
+        service.database.sent(part, &keys).await;
     }
     service.database.execute("analyze").await;
     total

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
+use coolops::domain::ids::BuildId;
 use coolops::keys::{self, Keyring};
+use coolops::slack::render::{self, RENDER_VERSION};
 use coolops::store::Store;
+use coolops::store::messages::Stamp;
 use coolops_lab::engine::Engine;
 use coolops_lab::image;
 use coolops_lab::standin::press::Signed;
@@ -45,23 +48,28 @@ impl Database {
         sqlx::query(AssertSqlSafe(statement.to_owned())).fetch_one(&mut connection).await.unwrap().get(0)
     }
 
-    pub async fn sent(&self, rows: &[(Uuid, i64, String)]) {
+    /// What Slack was sent of builds: up to which position, and the bytes.
+    pub async fn sent(&self, rows: &[(Uuid, i64, String)], keys: &Keyring) {
         let mut connection = PgConnection::connect(&self.url).await.unwrap();
-        let (ids, positions, payloads): (Vec<Uuid>, Vec<i64>, Vec<&str>) =
-            rows.iter().fold(Default::default(), |mut all: (Vec<_>, Vec<_>, Vec<_>), (id, position, payload)| {
-                all.0.push(*id);
-                all.1.push(*position);
-                all.2.push(payload.as_str());
-                all
-            });
+        let (mut ids, mut positions, mut payloads, mut codes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (id, position, payload) in rows {
+            let (digest, position) = (&render::digest(payload)[..], *position);
+            let stamp = Stamp { digest, render_version: RENDER_VERSION, position, is_plain: false };
+            codes.push(stamp.code(keys, BuildId(*id)));
+            ids.push(*id);
+            positions.push(position);
+            payloads.push(payload.as_str());
+        }
         sqlx::query(
-            "insert into slack_message (build_id, state, channel, ts, sent_position, sent_payload, sent_digest, render_version)
-             select id, 'live', 'C1', '1.000001', position, payload, sha256(convert_to(payload, 'UTF8')), 1
-               from unnest($1::uuid[], $2::bigint[], $3::text[]) t(id, position, payload)",
+            "insert into slack_message (build_id, state, channel, ts, sent_position, sent_payload, sent_digest, render_version, sent_code)
+             select id, 'live', 'C1', '1.000001', position, payload, sha256(convert_to(payload, 'UTF8')), $5, code
+               from unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[]) t(id, position, payload, code)",
         )
         .bind(ids)
         .bind(positions)
         .bind(payloads)
+        .bind(codes)
+        .bind(RENDER_VERSION)
         .execute(&mut connection)
         .await
         .unwrap();

@@ -223,18 +223,26 @@ fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
         );
     }
     output::line(&format!("The output of {} is as it was written.", count(report.journals as i64, "deployment")));
-    if messages {
+    if messages || report.messages > 0 {
         let messages = count(report.messages as i64, "message");
         let equal = if report.messages == 1 { "equals" } else { "equal" };
         output::line(&format!(
             "{messages}, rendered anew from the events, {equal} what Slack was last sent, byte for byte."
         ));
-        if report.messages_of_other_versions > 0 {
-            let n = count(report.messages_of_other_versions as i64, "message");
-            output::line(&format!(
-                "{n} of another version of the renderer can't be rendered anew: what was stored of each is of its digest, and no more is known."
-            ));
-        }
+    }
+    if report.messages_as_noted > 0 {
+        let n = count(report.messages_as_noted as i64, "message");
+        let (are, have) =
+            if report.messages_as_noted == 1 { ("is", "its row has") } else { ("are", "their rows have") };
+        output::line(&format!(
+            "What Slack was sent of {n} {are} as it was noted then: {have} a code under the master key."
+        ));
+    }
+    if report.messages_of_other_versions > 0 {
+        let n = count(report.messages_of_other_versions as i64, "message");
+        output::line(&format!(
+            "{n} of another version of the renderer can't be rendered anew: what was stored of each is of its digest, and no more is known."
+        ));
     }
     tell_unchecked(report);
     if report.messages_behind > 0 {

@@ -21,7 +21,7 @@ use crate::projections::build_card::BuildCard;
 use crate::slack::client::{Posted, SlackError};
 use crate::slack::render::{self, Metadata, RENDER_VERSION};
 use crate::store::append::{Append, AppendError};
-use crate::store::messages::{MessageState, Payload, PostedAt, Sent};
+use crate::store::messages::{MessageState, Payload, PostedAt, Sent, Stamp};
 
 pub(super) const UPDATE: &str = "slack:chat.update";
 pub(super) const DELETE: &str = "slack:chat.delete";
@@ -115,7 +115,8 @@ async fn say(job: SlackJob<'_>, draft: &Draft, known: Option<Sent>) -> anyhow::R
             look_for(job, draft, channel, attempted_at, lookups).await
         }
         Some(sent) if sent.sent_digest.as_deref() == Some(draft.digest_as(sent.plain).as_slice()) => {
-            job.app.store.messages().unchanged(job.claim, build, draft.position).await?;
+            let digest = &draft.digest_as(sent.plain);
+            job.app.store.messages().unchanged(job.claim, build, draft.stamp(digest, sent.plain)).await?;
             Ok(Outcome::Done)
         }
         Some(Sent { state: MessageState::Gone, .. }) if draft.card.posted.len() >= 2 || draft.only_edits => {
@@ -227,6 +228,11 @@ impl Draft {
         let form = Form::of(render(&card, &self.links));
         let (plain, links, channel) = (self.plain.clone(), self.links.clone(), self.channel.clone());
         Self { channel, card, links, form, plain, ..*self }
+    }
+
+    /// What is kept of it, sent in a form of that digest.
+    fn stamp<'a>(&self, digest: &'a [u8], is_plain: bool) -> Stamp<'a> {
+        Stamp { digest, render_version: RENDER_VERSION, position: self.position, is_plain }
     }
 
     fn digest_as(&self, plain: bool) -> Vec<u8> {
@@ -420,13 +426,8 @@ fn layout_refused(draft: &Draft, error: &SlackError) -> Option<Draft> {
 /// Notes what Slack took; `false` when the job is somebody else's by now.
 async fn sent(job: SlackJob<'_>, draft: &Draft, posted: &Posted) -> Result<bool, sqlx::Error> {
     let Form { bytes, digest, .. } = &draft.form;
-    let payload = Payload {
-        bytes,
-        digest,
-        render_version: RENDER_VERSION,
-        position: draft.position,
-        plain: draft.plain.as_deref(),
-    };
+    let plain = draft.plain.as_deref();
+    let payload = Payload { bytes, stamp: draft.stamp(digest, plain.is_some()), plain };
     let noted =
         job.app.store.messages().sent(job.claim, draft.build, place(posted), Some(payload), draft.doubts).await?;
     if !noted {

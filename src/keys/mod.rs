@@ -3,6 +3,7 @@
 //! **Invariant:** each purpose has its own key, derived from the master key; plain secrets are held in [`SecretString`]
 //! and never printed.
 
+pub mod code;
 pub mod subject;
 
 use aes_gcm::aead::{Aead, Payload};

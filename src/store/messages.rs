@@ -5,6 +5,8 @@ use chrono::{DateTime, Utc};
 use super::Store;
 use super::jobs::Claim;
 use crate::domain::ids::{BuildId, ProjectId};
+use crate::keys::Keyring;
+use crate::keys::code::{Code, RowCodes};
 
 /// Days for which it is remembered when Slack was sent what.
 pub const SENDS_KEPT_DAYS: i64 = 30;
@@ -80,14 +82,40 @@ pub struct PostedAt<'a> {
 pub struct Payload<'a> {
     /// The canonical bytes.
     pub bytes: &'a str,
-    /// Their SHA-256.
+    /// What is kept of them.
+    pub stamp: Stamp<'a>,
+    /// Slack's word for why they are text without a layout.
+    pub plain: Option<&'a str>,
+}
+
+/// What tells a message's content from any other.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp<'a> {
+    /// SHA-256 of its canonical bytes.
     pub digest: &'a [u8],
     /// The renderer's version.
     pub render_version: i32,
-    /// Position of the last event that they tell.
+    /// Position of the last event that it tells.
     pub position: i64,
-    /// Slack's word for why they are text without a layout.
-    pub plain: Option<&'a str>,
+    /// It is text without a layout.
+    pub is_plain: bool,
+}
+
+fn codes(keys: &Keyring) -> RowCodes {
+    keys.row_codes("slack_message")
+}
+
+impl Stamp<'_> {
+    /// The code of a build's row: whoever has no master key can't make one.
+    pub fn code(&self, keys: &Keyring, build: BuildId) -> Vec<u8> {
+        codes(keys).of(&self.row(build))
+    }
+
+    /// What that is of.
+    fn row(&self, build: BuildId) -> Vec<u8> {
+        let (version, position) = (self.render_version.to_be_bytes(), self.position.to_be_bytes());
+        [build.0.as_bytes(), &version[..], &position, &[u8::from(self.is_plain)], self.digest].concat()
+    }
 }
 
 /// What Slack was sent for each build, and what is on its way.
@@ -212,11 +240,13 @@ impl Messages<'_> {
         doubts: i32,
     ) -> Result<bool, sqlx::Error> {
         let p = payload.as_ref();
+        let code = p.and_then(|p| Some(p.stamp.code(self.0.keys.as_deref()?, build)));
         sqlx::query!(
             // Whoever gets through opens Slack for everybody; not what was on its way when the app was taken away.
             "with open as (delete from rate_bucket where scope = 'slack' and (reason is null or blocked_until <= coolops_now()))
              , noted as (update slack_message set state = 'live', channel = $2, ts = $3, 
                     sent_payload = case when doubts = $10 then $4 end, sent_digest = case when doubts = $10 then $5::bytea end, render_version = $6,
+                    sent_code = case when sent_position <= $7 then $13::bytea end,
                     sent_position = greatest(sent_position, $7), sent_at = coolops_now(), problem = $12, plain = $12::text is not null
               where build_id = $1 and holds($8, $9, $11) returning build_id, sent_at)
              insert into slack_sent (build_id, position, sent_at) select build_id, $7, sent_at from noted",
@@ -224,14 +254,15 @@ impl Messages<'_> {
             place.channel,
             place.ts,
             p.map(|p| p.bytes),
-            p.map(|p| p.digest),
-            p.map(|p| p.render_version),
-            p.map_or(0, |p| p.position),
+            p.map(|p| p.stamp.digest),
+            p.map(|p| p.stamp.render_version),
+            p.map_or(0, |p| p.stamp.position),
             claim.id.0,
             claim.fence,
             doubts,
             claim.lease,
-            p.and_then(|p| p.plain)
+            p.and_then(|p| p.plain),
+            code
         )
         .execute(&self.0.pool)
         .await
@@ -413,15 +444,18 @@ impl Messages<'_> {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn unchanged(self, claim: &Claim, build: BuildId, position: i64) -> Result<(), sqlx::Error> {
+    pub async fn unchanged(self, claim: &Claim, build: BuildId, stamp: Stamp<'_>) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "update slack_message set sent_position = greatest(sent_position, $2)
-              where build_id = $1 and holds($3, $4, $5)",
+            "update slack_message set sent_position = $2, sent_code = $6, render_version = $7
+              where build_id = $1 and holds($3, $4, $5) and sent_position <= $2 and sent_digest = $8",
             build.0,
-            position,
+            stamp.position,
             claim.id.0,
             claim.fence,
-            claim.lease
+            claim.lease,
+            self.0.keys.as_deref().map(|keys| stamp.code(keys, build)),
+            stamp.render_version,
+            stamp.digest
         )
         .execute(&self.0.pool)
         .await
@@ -537,6 +571,23 @@ pub struct Audited {
     pub plain: bool,
     /// Slack's name for it.
     pub ts: Option<String>,
+    /// Where it stands.
+    pub state: MessageState,
+    /// Whether all of that but the state is as it was noted when it was sent.
+    pub code: Code,
+}
+
+/// Where a build's message is.
+#[derive(Debug, Clone)]
+pub struct MessagePlace {
+    /// Its build.
+    pub build: BuildId,
+    /// Where it stands.
+    pub state: MessageState,
+    /// Its channel.
+    pub channel: String,
+    /// Slack's name for it, where it was posted.
+    pub ts: Option<String>,
 }
 
 /// A message that Slack should show.
@@ -558,34 +609,47 @@ impl Messages<'_> {
     pub async fn all(self) -> Result<Vec<Audited>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"select build_id, sent_position, sent_digest as "sent_digest!", sha256(convert_to(sent_payload, 'UTF8')) as payload_digest,
-                      render_version, plain, ts from slack_message where sent_digest is not null"#
+                      render_version, plain, ts, sent_code, state from slack_message where sent_digest is not null"#
         )
         .fetch_all(&mut self.0.bulk().await?)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|r| Audited {
-                build_id: BuildId(r.build_id),
+        let codes = self.0.keys.as_deref().map(codes);
+        let audited = rows.into_iter().map(|r| {
+            let build_id = BuildId(r.build_id);
+            let code = codes.as_ref().zip(r.render_version).zip(r.sent_code).map(|((codes, render_version), code)| {
+                let (position, is_plain) = (r.sent_position, r.plain);
+                let stamp = Stamp { digest: &r.sent_digest, render_version, position, is_plain };
+                codes.check(&stamp.row(build_id), &code)
+            });
+            Audited {
+                code: code.unwrap_or(Code::Unknown),
+                state: MessageState::parse(&r.state),
+                build_id,
                 sent_position: r.sent_position,
                 sent_digest: r.sent_digest,
                 payload_digest: r.payload_digest,
                 render_version: r.render_version,
                 plain: r.plain,
                 ts: r.ts,
-            })
-            .collect())
+            }
+        });
+        Ok(audited.collect())
     }
 
-    /// Where the message of each build is, of those that Slack has.
+    /// Where the message of each build is, and in which state.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn places(self) -> Result<Vec<(BuildId, String, String)>, sqlx::Error> {
-        let rows = sqlx::query!(
-            r#"select build_id, channel, ts as "ts!" from slack_message where state = 'live' and ts is not null"#
-        );
+    pub async fn places(self) -> Result<Vec<MessagePlace>, sqlx::Error> {
+        let rows = sqlx::query!("select build_id, state, channel, ts from slack_message");
         let rows = rows.fetch_all(&mut self.0.bulk().await?).await?.into_iter();
-        Ok(rows.map(|r| (BuildId(r.build_id), r.channel, r.ts)).collect())
+        let place = |build, state: String, channel, ts| MessagePlace {
+            build: BuildId(build),
+            state: MessageState::parse(&state),
+            channel,
+            ts,
+        };
+        Ok(rows.map(|r| place(r.build_id, r.state, r.channel, r.ts)).collect())
     }
 
     /// How many builds' messages are still to be brought up to date.

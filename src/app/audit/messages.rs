@@ -8,12 +8,12 @@ use crate::app::finding::{Finding, Kind};
 use crate::domain::event::Event;
 use crate::domain::ids::BuildId;
 use crate::domain::react::Task;
-use crate::keys;
+use crate::keys::{self, code::Code};
 use crate::projections::build_card::BuildCard;
 use crate::slack::render::{self, RENDER_VERSION};
 use crate::store::copy_out::Row;
 use crate::store::log::ReadError;
-use crate::store::messages::Audited;
+use crate::store::messages::{Audited, MessagePlace, MessageState};
 
 /// What Slack was sent of builds, and what the log says of them so far.
 #[derive(Default)]
@@ -28,7 +28,8 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    /// What was sent, as it is stored; it is rendered anew where that `is_wanted`.
+    /// What was sent, as it is stored. It is rendered anew where that `is_wanted`, and where no code tells that it is as it was
+    /// noted.
     pub(super) fn as_sent(all: Vec<Audited>, is_wanted: bool, report: &mut Report) -> Self {
         let mut messages = Self::default();
         for sent in all {
@@ -37,13 +38,22 @@ impl Messages {
                 (Some(digest), Some(_)) if *digest == sent.sent_digest => None,
                 _ => Some("sent_payload"),
             };
+            let column = match sent.state {
+                MessageState::Live | MessageState::Blocked => column,
+                // What is not there was not sent.
+                MessageState::Posting | MessageState::Gone => Some("state"),
+            };
+            let can_render = sent.render_version == Some(RENDER_VERSION);
+            let column = column.or((sent.code == Code::Wrong && !can_render).then_some("sent_code"));
             if let Some(column) = column {
                 let said = format!("message of build {}: {column}", sent.build_id);
                 report.find(Finding::at(Kind::ChangedMessage, sent.sent_position, said));
             }
-            if is_wanted && sent.render_version == Some(RENDER_VERSION) {
+            if can_render && (is_wanted || sent.code != Code::Right) {
                 messages.sent.insert(sent.build_id, sent);
-            } else if is_wanted {
+            } else if sent.code == Code::Right {
+                report.messages_as_noted += 1;
+            } else {
                 report.messages_of_other_versions += 1;
             }
         }
@@ -122,8 +132,16 @@ impl Messages {
     /// Holds where messages are edited against where they were posted, as the log says; tells whose are elsewhere.
     async fn check_places(&self, app: &App, report: &mut Report) -> Result<HashSet<BuildId>, sqlx::Error> {
         let mut elsewhere = HashSet::new();
-        for (build, channel, ts) in app.store.messages().places().await? {
-            let said = self.posted.get(&build).filter(|(_, there, then)| *there != channel || *then != ts);
+        let mut without_row = self.posted.clone();
+        for MessagePlace { build, state, channel, ts } in app.store.messages().places().await? {
+            let posted = without_row.remove(&build);
+            if state == MessageState::Blocked && app.store.jobs().is_idle(Task::SyncMessage(build)).await? {
+                // What waits for a channel is tried again.
+                let said = format!("message of build {build}: state (nobody tries to bring it up to date)");
+                report.find(Finding::about(Kind::ChangedMessage, posted.as_ref().map(|(at, ..)| *at), said));
+            }
+            let Some(ts) = ts.filter(|_| state == MessageState::Live) else { continue };
+            let said = posted.filter(|(_, there, then)| *there != channel || *then != ts);
             let Some((position, ..)) = said else { continue };
             // It may be on its way into the log.
             let is_posted = match app.store.log().build(build).await {
@@ -135,8 +153,17 @@ impl Messages {
             };
             if !is_posted && app.store.jobs().is_idle(Task::SyncMessage(build)).await? {
                 let said = format!("message of build {build}: it is edited elsewhere than it was posted");
-                report.find(Finding::at(Kind::ChangedMessage, *position, said));
+                report.find(Finding::at(Kind::ChangedMessage, position, said));
                 elsewhere.insert(build);
+            }
+        }
+        for (build, (position, ..)) in without_row {
+            // Where Slack did not take it when it was posted again there is none either, and somebody goes on with it.
+            if app.store.messages().get(build).await?.is_none()
+                && app.store.jobs().is_idle(Task::SyncMessage(build)).await?
+            {
+                let said = format!("message of build {build}: its row is missing, and nobody brings it up to date");
+                report.find(Finding::at(Kind::ChangedMessage, position, said));
             }
         }
         Ok(elsewhere)

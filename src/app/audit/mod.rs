@@ -50,7 +50,9 @@ pub struct Report {
     pub journals: usize,
     /// Messages rendered anew and compared with what Slack was last sent.
     pub messages: usize,
-    /// Messages sent by another version of the renderer: only their stored bytes were checked.
+    /// Messages whose rows have a code under the master key that is right: not rendered anew, and as they were noted.
+    pub messages_as_noted: usize,
+    /// Messages sent by another version of the renderer, without such a code: only their stored bytes were checked.
     pub messages_of_other_versions: usize,
     /// Messages that Slack has not been sent the latest of yet.
     pub messages_behind: i64,
@@ -110,7 +112,7 @@ struct Beside<'a> {
 }
 
 impl App {
-    /// Checks the chain, the journals and the stored payloads; with `messages` also renders every message anew.
+    /// Checks the chain, the journals and what Slack was sent; with `messages` also renders every message anew.
     ///
     /// # Errors
     /// When the database does not answer.

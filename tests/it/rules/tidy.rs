@@ -193,6 +193,7 @@ const PURE: &[&str] = &[
     "ci/",
     "config/variables.rs",
     "domain/",
+    "keys/code.rs",
     "keys/subject.rs",
     "projections/",
     "proof/",

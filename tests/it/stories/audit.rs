@@ -108,11 +108,37 @@ fn a_message_that_says_something_else_than_the_log_is_found_by_rendering_it_anew
                       update slack_message set sent_digest = sha256(convert_to(sent_payload, 'UTF8'))";
         s.database.execute(change).await;
         s.tampered = true;
-        let findings = s.app.audit(true).await.unwrap().findings;
-        assert!(
-            findings.iter().any(|f| f.said.contains("sent_digest (rendered anew it is different)")),
-            "{findings:?}"
-        );
+        for messages in [true, false] {
+            let findings = s.app.audit(messages).await.unwrap().findings;
+            assert!(
+                findings.iter().any(|f| f.said.contains("sent_digest (rendered anew it is different)")),
+                "{findings:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_message_whose_row_has_its_code_is_not_rendered_anew_and_one_from_before_there_were_codes_is() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.presses("ana", "master-1", "Staging").await;
+        let (code, said, _) = s.coolops(&["audit", "verify"]);
+        let noted =
+            "What Slack was sent of 1 message is as it was noted then: its row has a code under the master key.";
+        assert!(code == 0 && said.contains(noted) && !said.contains("rendered anew"), "{said}");
+        // What is said already is noted with its place, and has its code anew.
+        s.coolops(&["project", "set", "api", "--name", "Other"]);
+        s.settle().await;
+        assert_eq!(s.app.audit(false).await.unwrap().messages_as_noted, 1);
+        s.database.execute("update slack_message set sent_code = null").await;
+        let (code, said, _) = s.coolops(&["audit", "verify"]);
+        let equal = "1 message, rendered anew from the events, equals what Slack was last sent, byte for byte.";
+        assert!(code == 0 && said.contains(equal) && !said.contains("a code"), "{said}");
+        // The next edit has one.
+        s.presses("ana", "master-1", "Production").await;
+        let (code, said, _) = s.coolops(&["audit", "verify"]);
+        assert!(code == 0 && said.contains(noted), "{said}");
     });
 }
 
