@@ -48,8 +48,8 @@ pub async fn handle(State(web): State<Web>, request: Request) -> Result<Response
     Ok(StatusCode::OK.into_response())
 }
 
-/// A dialog was filled in: an empty answer closes it, a problem is shown beside what was written (docs.slack.dev,
-/// "view_submission").
+/// A dialog was filled in: an empty answer closes it, a problem is shown beside what was written, and whoever agreed to the end of
+/// what waited is asked anew where it has started (docs.slack.dev, "view_submission").
 async fn filled_in(web: &Web, id: DeploymentId, submission: Submission) -> Response {
     let problem = |text: &str| {
         let errors = serde_json::json!({ dialog::REASON: text });
@@ -59,7 +59,18 @@ async fn filled_in(web: &Web, id: DeploymentId, submission: Submission) -> Respo
         return problem(&format!("That is too long: {REASON_MAX} characters at most."));
     }
     traced::about("deployment.id", submission.about.deployment);
-    match in_time(web.app.cancel(id, submission.cancel())).await {
+    let (about, command) = (submission.about.clone(), submission.cancel());
+    if about.waits {
+        match in_time(web.app.to_be_cancelled(&command)).await {
+            Ok(Some(Asked::Why(there))) if !dialog::waits(&there) => {
+                let view = dialog::cancel_running(&there, about);
+                return Json(serde_json::json!({ "response_action": "update", "view": view })).into_response();
+            }
+            Ok(_) => {}
+            Err(sentence) => return problem(sentence),
+        }
+    }
+    match in_time(web.app.cancel(id, command)).await {
         Ok(Cancelled::Yes | Cancelled::Refused) => StatusCode::OK.into_response(),
         Ok(Cancelled::Unknown) => problem("There is no such deployment any more."),
         Err(sentence) => problem(sentence),
@@ -118,7 +129,8 @@ async fn ask_why(
         }
         Some(Asked::Why(there)) => there,
     };
-    let about = About { deployment, channel: command.channel, foreign: command.foreign };
+    let waits = dialog::waits(&there);
+    let about = About { deployment, channel: command.channel, foreign: command.foreign, waits };
     // Whoever asked Slack who somebody is has waited already.
     let patience = DEADLINE.saturating_sub(begun.elapsed() + MARGIN);
     if let Err(why) = web.app.open_dialog(&trigger, &dialog::cancel(&there, &about), patience).await {

@@ -1,7 +1,7 @@
 //! Tells a presser, and nobody else, why the press was refused.
 
 use super::Outcome;
-use super::slack_calls::SlackJob;
+use super::slack_calls::{SlackJob, is_one_of};
 use crate::domain::deployment::PressRefusal;
 use crate::domain::event::{DeploymentEvent, Event};
 use crate::domain::ids::DeploymentId;
@@ -9,6 +9,8 @@ use crate::slack::client::SlackError;
 use crate::slack::mrkdwn;
 
 const SCOPE: &str = "slack:chat.postEphemeral";
+/// Slack's words for a channel in which nobody can be told something alone (docs.slack.dev, "chat.postEphemeral").
+const NOT_THERE: &[&str] = &["not_in_channel", "user_not_in_channel", "channel_not_found", "is_archived"];
 
 /// Does the job. A refusal that can't be delivered is not tried for ever: the presser has moved on.
 ///
@@ -35,7 +37,19 @@ pub async fn perform(job: SlackJob<'_>, press: DeploymentId) -> anyhow::Result<O
     if let Some(wait) = job.turn(SCOPE, job.paces.whisper).await? {
         return Ok(wait);
     }
-    match job.slack.whisper(&refused.channel, &refused.requested_by.user, &text).await {
+    let (channel, user) = (&refused.channel, &refused.requested_by.user);
+    let told = match job.slack.whisper(channel, user, &text).await {
+        // As where the app may post without being a member, or was removed from the channel since: the buttons go on working.
+        Err(SlackError::Refused(word)) if is_one_of(&word, NOT_THERE) => {
+            let text = format!("{text} (You pressed it in {}.)", mrkdwn::channel(channel));
+            match job.slack.direct(user).await {
+                Ok(direct) => job.slack.whisper(&direct, user, &text).await,
+                Err(e) => Err(e),
+            }
+        }
+        told => told,
+    };
+    match told {
         Ok(()) => Ok(Outcome::Done),
         Err(e @ SlackError::RateLimited(_)) => job.trouble(SCOPE, e).await,
         Err(e) if job.claim.attempts < 5 => job.trouble(SCOPE, e).await,

@@ -9,7 +9,7 @@ use slack_morphism::prelude::*;
 use super::line::stop_words;
 use super::mrkdwn;
 use super::render::plain;
-use crate::domain::deployment::Deployment;
+use crate::domain::deployment::{Deployment, State};
 use crate::domain::ids::DeploymentId;
 use crate::domain::names::REASON_MAX;
 
@@ -25,13 +25,30 @@ pub struct About {
     pub deployment: DeploymentId,
     pub channel: String,
     pub foreign: bool,
+    /// It had not started then: to end it is less than to end what runs.
+    #[serde(default)]
+    pub waits: bool,
+}
+
+/// Whether a deployment has not started, so that one that is cancelled does nothing at all.
+pub fn waits(deployment: &Deployment) -> bool {
+    matches!(deployment.state(), State::Queued | State::Ready | State::Pulling | State::Starting)
+}
+
+/// The dialog once more, for whoever agreed to the end of what waited then and runs by now.
+pub fn cancel_running(deployment: &Deployment, about: About) -> SlackView {
+    ask("It has started meanwhile. ", deployment, &About { waits: false, ..about })
 }
 
 /// The dialog that asks whether a deployment shall end, and why.
 pub fn cancel(deployment: &Deployment, about: &About) -> SlackView {
+    ask("", deployment, about)
+}
+
+fn ask(first: &str, deployment: &Deployment, about: &About) -> SlackView {
     let build = mrkdwn::cut(&deployment.build_name, 100, 100);
     let environment = mrkdwn::cut(&deployment.environment_name, 60, 60);
-    let what = format!("{build} on {environment}: {}", stop_words(deployment));
+    let what = format!("{first}{build} on {environment}: {}", stop_words(deployment));
     let reason = SlackBlockPlainTextInputElement::new()
         .with_action_id(REASON.into())
         .with_max_length(REASON_MAX as u64)
@@ -77,13 +94,13 @@ pub struct Submitted {
     #[serde(default)]
     pub private_metadata: String,
     #[serde(default)]
-    pub state: State,
+    pub state: Written,
 }
 
 /// What was filled in.
 #[derive(Debug, Default, Deserialize)]
 #[expect(missing_docs, reason = "Slack's own names")]
-pub struct State {
+pub struct Written {
     #[serde(default)]
     pub values: std::collections::BTreeMap<String, std::collections::BTreeMap<String, Filled>>,
 }

@@ -61,7 +61,7 @@ pub struct Submission {
 impl Submission {
     /// The request for a deployment's end that it is.
     pub fn cancel(self) -> CancelDeployment {
-        let Self { about: About { deployment, channel, foreign }, reason, by } = self;
+        let Self { about: About { deployment, channel, foreign, .. }, reason, by } = self;
         CancelDeployment { deployment_id: deployment, requested_by: by, reason, channel, foreign }
     }
 }

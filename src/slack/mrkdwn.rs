@@ -204,6 +204,12 @@ pub fn mention(user: &str) -> String {
     format!("<@{id}>")
 }
 
+/// A mention of a channel, by its id.
+pub fn channel(id: &str) -> String {
+    let id: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("<#{id}>")
+}
+
 /// A link with a label of ours.
 pub fn link(url: &str, label: &str) -> String {
     let url = url.replace('&', "&amp;").replace('<', "%3C").replace('>', "%3E").replace('|', "%7C");

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::press::Signed;
+use super::validate;
 use super::workspace::{APP, TEAM, Workspace};
 
 /// So long a trigger can be used (docs.slack.dev, "Handling user interaction").
@@ -111,6 +112,10 @@ impl Shared {
         let shown = workspace.dialogs.iter_mut().find(|d| d.id == id);
         match (answer["response_action"].as_str(), shown) {
             (Some("errors"), Some(dialog)) => dialog.errors = answer["errors"].clone(),
+            (Some("update"), Some(dialog)) => {
+                validate::view(&answer["view"]).map_err(|_| "We had some trouble connecting. Try again?".to_owned())?;
+                (dialog.view, dialog.errors) = (answer["view"].clone(), Value::Null);
+            }
             _ => workspace.dialogs.retain(|d| d.id != id),
         }
         drop(workspace);

@@ -281,6 +281,56 @@ fn a_dialog_that_slack_does_not_open_or_that_is_filled_in_too_late_says_so() {
 }
 
 #[test]
+fn whoever_agreed_to_the_end_of_what_waited_is_asked_anew_where_it_has_started() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.ci_announces(build("master-2")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ben", "master-2", "Staging").await;
+        let agreed = s.cancel_of("chi", "*queued* behind *master-1*", "not yet").await;
+        let asked = read::dialog(&s.standin.workspace(), "chi").unwrap();
+        assert_eq!(asked, "Cancel it? master-2 on Staging: it waits, and will not start. [Cancel it] [Let it be]");
+        s.container_ends("master-1", 0).await;
+        s.comes_to_show("*running*").await;
+        let (status, said) = s.deliver_and_read(&agreed).await;
+        assert_eq!(said["response_action"], "update", "{said}");
+        let id = s.standin.workspace().dialogs[0].id.clone();
+        s.standin.shared().answered_dialog(&id, status.as_u16(), &said.to_string()).unwrap();
+        let asked = read::dialog(&s.standin.workspace(), "chi").unwrap();
+        assert_eq!(
+            asked,
+            "Cancel it? It has started meanwhile. master-2 on Staging: its container gets SIGTERM, and SIGKILL 10 s later. What it did stays done. [Cancel it] [Let it be]"
+        );
+        s.settle().await;
+        assert_eq!(s.channel().matches("*running*").count(), 1, "nothing was cancelled:\n{}", s.channel());
+        // Whoever agrees to that too has it cancelled.
+        let agreed = s.standin.shared().signed_submission(&id, &[("reason", "not yet")]).unwrap();
+        assert_eq!(s.deliver(&agreed).await, 200);
+        s.comes_to_show("*cancelled* by <@U0CHI00001>: not yet (exit code 143)").await;
+    });
+}
+
+#[test]
+fn whoever_presses_where_the_app_is_no_member_any_more_hears_directly_why_nothing_happened() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.runner.hold();
+        s.presses("ana", "master-1", "Staging").await;
+        let press = s.press_of("ben", "master-1", "Staging");
+        s.standin.workspace().channels[0].is_member = false;
+        assert_eq!(s.deliver(&press).await, 200);
+        s.settle().await;
+        let said = s.last_seen_only_by("ben");
+        assert!(said.starts_with("master-1 is already running on Staging"), "{said}");
+        assert!(said.ends_with("It was started by <@U0ANA00001>. (You pressed it in <#C0DEPLOYS1>.)"), "{said}");
+        let workspace = s.standin.workspace();
+        let direct = workspace.channels.iter().find(|c| c.messages.iter().any(|m| read::message(m) == said)).unwrap();
+        assert_eq!(direct.with.as_deref(), Some("U0BEN00001"));
+    });
+}
+
+#[test]
 fn a_cancel_button_of_an_older_message_goes_on_working() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;
