@@ -18,7 +18,7 @@ use crate::projections::build_card::BuildCard;
 use crate::projections::timed::Timed;
 
 /// Raised whenever the same card gives other bytes; messages remember which version rendered them.
-pub const RENDER_VERSION: i32 = 9;
+pub const RENDER_VERSION: i32 = 10;
 /// Up to so many environments get buttons; more get a menu. Slack: 25 elements in an actions block.
 const BUTTONS_MAX: usize = 25;
 /// Slack: 100 options in a menu, and 100 groups of them.

@@ -88,6 +88,8 @@ const RENDERED: &[(i32, &str)] = &[
     (8, "71310f9534ebb757d60b69c4b19fc822f4930f04e74cab1b197a3048dd3c4ab3"),
     // When what a person decided on ended.
     (9, "71310f9534ebb757d60b69c4b19fc822f4930f04e74cab1b197a3048dd3c4ab3"),
+    // That SIGKILL ended it, without a guess at why SIGTERM did not.
+    (10, "eb2fdaa7f73c267f59c86881edd8c3abb84825a4c3100a317311fb4cf9d82768"),
 ];
 
 #[test]
