@@ -13,14 +13,26 @@ use crate::proof::tree::Growing;
 #[derive(Default)]
 pub struct Anchors {
     tree: Growing,
-    waiting: BTreeMap<u64, Vec<(String, bool, Hash)>>,
+    waiting: BTreeMap<u64, Vec<Waiting>>,
     fitting: BTreeMap<u64, usize>,
     outside: usize,
     covered_outside: u64,
+    /// Checkpoints of this log of which the database knows nothing: where each is, and how many events it covers.
+    without_row: Vec<(String, u64)>,
     misfits: Vec<Misfit>,
     forks: Vec<Fork>,
     given_up: usize,
     findings: Vec<Finding>,
+    /// Checkpoints whose codes nobody can check, by the master key's id.
+    pub unknown_codes: BTreeMap<String, usize>,
+}
+
+/// A checkpoint that the log is to be held against, once it was read so far.
+struct Waiting {
+    at: String,
+    outside: bool,
+    has_row: bool,
+    root: Hash,
 }
 
 /// What became of the checkpoints.
@@ -51,17 +63,23 @@ struct Misfit {
 impl Anchors {
     /// Takes what was found; what is not believed is told.
     pub fn of(evidence: Evidence) -> Self {
-        let mut anchors = Self { forks: evidence.forks, ..Self::default() };
+        let (forks, unknown_codes) = (evidence.forks, evidence.unknown_codes);
+        let mut anchors = Self { forks, unknown_codes, ..Self::default() };
         anchors.findings.extend(
             evidence.problems.into_iter().map(|(size, said)| Finding::about(Kind::MissingCheckpoint, size, said)),
         );
         anchors
             .findings
             .extend(evidence.changed.into_iter().map(|(size, said)| Finding::about(Kind::BadCheckpoint, size, said)));
+        anchors.findings.extend(
+            evidence.gaps.into_iter().map(|(first, said)| Finding::about(Kind::MissingCheckpoint, first, said)),
+        );
         anchors.findings.extend(evidence.uncosigned.map(|said| Finding::of(Kind::Uncosigned, said)));
-        for Found { at, outside, claims, opened } in evidence.found {
+        for Found { at, outside, has_row, claims, opened } in evidence.found {
             match opened {
-                Ok(opened) => anchors.waiting.entry(opened.size).or_default().push((at, outside, opened.root)),
+                Ok(Opened { size, root }) => {
+                    anchors.waiting.entry(size).or_default().push(Waiting { at, outside, has_row, root });
+                }
                 Err(why) => anchors.findings.push(Finding::about(Kind::BadCheckpoint, claims, format!("{at}: {why}"))),
             }
         }
@@ -73,8 +91,11 @@ impl Anchors {
         self.tree.leaf(leaf);
         let Some(here) = self.waiting.remove(&self.tree.size()) else { return };
         let (size, root) = (self.tree.size(), self.tree.root());
-        for (at, outside, signed) in here {
+        for Waiting { at, outside, has_row, root: signed } in here {
             if signed == root {
+                if !has_row {
+                    self.without_row.push((at.clone(), size));
+                }
                 *self.fitting.entry(size).or_default() += 1;
                 if outside {
                     self.outside += 1;
@@ -90,8 +111,8 @@ impl Anchors {
 
     /// Judges them when the log was read to its end, or as far as its chain holds. What belongs together is one finding.
     pub fn judge(self, broken: bool) -> Judged {
-        let Self { tree, waiting, fitting, outside, covered_outside, misfits, forks, mut given_up, mut findings } =
-            self;
+        let Self { tree, waiting, fitting, outside, covered_outside, misfits, forks, .. } = self;
+        let (mut given_up, mut findings, without_row) = (self.given_up, self.findings, self.without_row);
         let covered = fitting.keys().next_back().copied().unwrap_or(0);
         let and_more =
             |n: usize| if n > 1 { format!(", and {} more checkpoints say so", n - 1) } else { String::new() };
@@ -103,6 +124,14 @@ impl Anchors {
             let good = fitting.range(..size).next_back().map_or(0, |(size, _)| *size);
             i64::try_from(good + 1).unwrap_or(i64::MAX)
         };
+        if let Some((at, size)) = without_row.first() {
+            let more = without_row.len() - 1;
+            let more = if more > 0 { format!(", nor of {more} more") } else { String::new() };
+            let said = format!(
+                "this database has no row of the checkpoint of {size} events that is kept outside ({at}){more}"
+            );
+            findings.push(Finding::about(Kind::MissingCheckpoint, i64::try_from(*size).ok(), said));
+        }
         if let Some(Misfit { size, at, .. }) = signed_twice.first() {
             let (first, more) = (first_after(*size), and_more(signed_twice.len()));
             let said = format!(
@@ -120,7 +149,7 @@ impl Anchors {
             findings.push(Finding::at(Kind::RewrittenHistory, first, said));
         }
         let beyond = waiting.into_iter().flat_map(|(size, all)| {
-            all.into_iter().map(move |(at, outside, root)| (Opened { size, root }, at, outside))
+            all.into_iter().map(move |waiting| (Opened { size, root: waiting.root }, waiting.at, waiting.outside))
         });
         let (decided, gone): (Vec<_>, Vec<_>) =
             beyond.filter(|_| !broken).partition(|(opened, ..)| forks.iter().any(|fork| fork.gives_up(opened)));

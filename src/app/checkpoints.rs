@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::App;
 use super::witnesses::{Witness, Witnessing};
 use crate::places::{self, Kept, NEWEST, Place, PlaceError};
+use crate::proof::chain::Hash;
 use crate::proof::checkpoint::{self, Fork, LogKey, Opened, PublicKey};
 use crate::proof::tree::TILE;
 use crate::store::Store;
@@ -85,7 +86,7 @@ pub async fn newest_signed(store: &Store, believed: &[PublicKey]) -> Result<Opti
 }
 
 /// Whether what a row says was signed.
-fn is_borne_out(signed: &Signed, believed: &[PublicKey]) -> bool {
+pub(super) fn is_borne_out(signed: &Signed, believed: &[PublicKey]) -> bool {
     // A note has one row, of its key: an old one does not come back as the newest.
     let by: Vec<PublicKey> = believed.iter().filter(|key| key.id() == signed.key_id).cloned().collect();
     let opened = checkpoint::open(&signed.note, &by);
@@ -95,6 +96,12 @@ fn is_borne_out(signed: &Signed, believed: &[PublicKey]) -> bool {
 /// Up to which checkpoint a place had all of them.
 pub(super) fn kept_up_to(states: &[PlaceState], place: &Place) -> i64 {
     states.iter().find(|state| state.place == place.name()).map_or(0, |state| state.kept)
+}
+
+/// How many events the newest checkpoint of a place covered.
+pub(super) fn newest_at(states: &[PlaceState], place: &Place) -> u64 {
+    let size = states.iter().find(|state| state.place == place.name()).map_or(0, |state| state.size);
+    u64::try_from(size).unwrap_or(0)
 }
 
 /// The checkpoints that a place had and lacks now. What is called the newest there is a copy, and stands for none.
@@ -155,7 +162,8 @@ impl App {
             }
         }
         let one_is_read = there.iter().any(|there| !matches!(there, There::Unusable(_)));
-        let signed = self.sign(signer, one_is_read, &forks).await?;
+        let ours = there.iter().filter_map(|there| if let There::Ours(opened) = there { Some(opened) } else { None });
+        let signed = self.sign(signer, one_is_read, &forks, ours.cloned().collect()).await?;
         if let Some(newest) = self.newest_signed().await? {
             self.ask_witnesses(&newest).await;
         }
@@ -286,9 +294,15 @@ impl App {
     }
 
     /// Signs how far the log went, if it went further; nobody else signs meanwhile.
-    async fn sign(&self, signer: &LogKey, one_is_read: bool, forks: &[Fork]) -> Result<Option<Signed>, NoCheckpoint> {
+    async fn sign(
+        &self,
+        signer: &LogKey,
+        one_is_read: bool,
+        forks: &[Fork],
+        kept: Vec<Opened>,
+    ) -> Result<Option<Signed>, NoCheckpoint> {
         let turn = self.store.checkpoints().turn().await?;
-        let signed = self.sign_alone(signer, one_is_read, forks).await;
+        let signed = self.sign_alone(signer, one_is_read, forks, kept).await;
         turn.over().await?;
         signed
     }
@@ -298,6 +312,7 @@ impl App {
         signer: &LogKey,
         one_is_read: bool,
         forks: &[Fork],
+        mut kept: Vec<Opened>,
     ) -> Result<Option<Signed>, NoCheckpoint> {
         let before = self.newest_signed().await?;
         let opened = before.as_ref().and_then(|b| checkpoint::open(&b.note, &self.keeping.believed).ok());
@@ -329,12 +344,27 @@ impl App {
         if size == 0 {
             return Ok(None);
         }
+        // What was signed after the backup that this database is from, of events that it has: it is known again.
+        kept.retain(|kept| opened.as_ref().is_none_or(|before| kept.size > before.size) && kept.size < size);
+        kept.sort_by_key(|kept| kept.size);
+        for Opened { size, root } in kept {
+            if self.root(&whole, size).await? == root {
+                self.note_signed(signer, size, &root).await?;
+            }
+        }
         let root = self.root(&whole, size).await?;
-        let (id, note) = (signer.public().id(), signer.sign(size, root));
-        if !self.store.checkpoints().sign(size, &root, &id, &note).await? {
+        self.note_signed(signer, size, &root).await?;
+        Ok(self.newest_signed().await?)
+    }
+
+    /// Signs so many events with that root after what was signed last.
+    async fn note_signed(&self, signer: &LogKey, size: u64, root: &Hash) -> Result<(), NoCheckpoint> {
+        let before = self.newest_signed().await?;
+        let (id, note) = (signer.public().id(), signer.sign(size, *root));
+        if !self.store.checkpoints().sign(size, root, &id, &note, before.as_ref()).await? {
             return Err(NoCheckpoint::Tampered("the database does not keep what is signed".to_owned()));
         }
-        Ok(self.newest_signed().await?)
+        Ok(())
     }
 
     /// The newest checkpoint that this database knows, see [`newest_signed`].

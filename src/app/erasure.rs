@@ -328,9 +328,9 @@ impl App {
     /// Has what was erased taken out of a build's message, after a while: many such edits are not to keep those of running
     /// deployments waiting. Where the message is gone it is not posted again for that.
     async fn edit_out(&self, build: BuildId, after: Duration) -> Result<(), sqlx::Error> {
+        self.store.messages().edit_out(build).await?;
         // Also of one that is not there: it may be on its way, from whoever read the log before.
-        self.store.jobs().want_within(Task::SyncMessage(build), after).await?;
-        self.store.messages().edit_out(build).await
+        self.store.jobs().want_within(Task::SyncMessage(build), after).await
     }
 
     /// What became of a deployment's output after its end, and when; none while it is there.

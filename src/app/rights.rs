@@ -209,7 +209,8 @@ impl App {
     /// What Slack says, or said not too long ago.
     async fn said(&self, question: Question<'_>, fresh: TimeDelta) -> Result<Option<SlackFact>, sqlx::Error> {
         let (people, now, id) = (&self.people, self.store.clock().now(), question.id());
-        let is_fresh = |(_, at): &(SlackFact, DateTime<Utc>)| now - *at < fresh;
+        // What was said at a time that has not come is from before the clock was set back, or nobody said it.
+        let is_fresh = |(_, at): &(SlackFact, DateTime<Utc>)| (now - *at).abs() < fresh;
         if let Some((said, _)) = people.remembered(id).filter(is_fresh) {
             return Ok(Some(said));
         }
@@ -245,7 +246,8 @@ impl App {
             people.failed.lock().expect("no holder of the lock panics").insert(id.to_owned(), now);
         }
         // A guest stays one until Slack says otherwise.
-        let counts = |(said, at): &(SlackFact, DateTime<Utc>)| now - *at < COUNTS || *said == SlackFact::Guest(true);
+        let counts =
+            |(said, at): &(SlackFact, DateTime<Utc>)| (now - *at).abs() < COUNTS || *said == SlackFact::Guest(true);
         Ok(last.filter(counts).map(|(said, _)| said))
     }
 }

@@ -165,6 +165,18 @@ fn tell_unchecked(report: &Report) {
             "UNCHECKED  {messages} with links of the master key {key}, which is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS"
         ));
     }
+    for (key, checkpoints) in &report.codes_unchecked {
+        let checkpoints = count(*checkpoints as i64, "checkpoint");
+        output::line(&format!(
+            "UNCHECKED  whether what was signed before {checkpoints} is all there: their codes are under the master key {key}, which is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS"
+        ));
+    }
+    if let Some(why) = &report.closed {
+        output::line(&format!(
+            "CLOSED  nothing is recorded any more until an operator decides (docs/PROOF.md, \"Two histories\"): {}",
+            output::safe(why)
+        ));
+    }
     for key in &report.locked {
         output::line(&format!(
             "UNCHECKED  what tells of people whose names are under the master key {key}, which is not set; add it to COOLOPS_MASTER_KEY_PREVIOUS"
@@ -181,7 +193,11 @@ fn tell_unchecked(report: &Report) {
 }
 
 fn tell(report: &Report, format: Format, messages: bool) -> ExitCode {
-    let is_whole = report.unchecked.is_empty() && report.locked.is_empty() && !report.is_erasing;
+    let is_whole = report.unchecked.is_empty()
+        && report.codes_unchecked.is_empty()
+        && report.locked.is_empty()
+        && !report.is_erasing
+        && report.closed.is_none();
     let well = report.findings.is_empty() && is_whole;
     let code = if well { ExitCode::SUCCESS } else { ExitCode::from(1) };
     if format.json {

@@ -11,6 +11,8 @@ use crate::telemetry::causes;
 
 /// Between two checkpoints.
 const EVERY: Duration = Duration::from_mins(1);
+/// How long the last one may take, at a stop.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Runs until it is told to stop. What is in the way is told and tried again: what happens is recorded meanwhile, unless
 /// two histories were found.
@@ -26,7 +28,11 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
         }
+    }
+    // What happened since, so that nothing is left uncovered for as long as nobody runs.
+    if !matches!(tokio::time::timeout(LAST, app.checkpoint()).await, Ok(Ok(_) | Err(NoCheckpoint::NoKey))) {
+        tracing::warn!("the last minute is not covered by a checkpoint yet");
     }
 }

@@ -19,6 +19,11 @@ pub enum Code {
     Unknown,
 }
 
+/// The id of the master key that a code names, as [`Keyring::ids`] tells it.
+pub fn key_of(code: &[u8]) -> String {
+    hex::encode(&code[..code.len().min(4)])
+}
+
 /// Makes and checks the codes of one kind of row.
 pub struct RowCodes {
     /// Under each master key, the present one first: its id, and what is keyed once and cloned for each row.

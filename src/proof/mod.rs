@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod cosignature;
 pub mod exported;
 pub mod once;
+pub mod shift;
 pub mod statement;
 pub mod submission;
 pub mod tree;

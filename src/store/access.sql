@@ -31,7 +31,7 @@ begin
   execute format('grant insert, delete, update (name, key_id, nonce, ciphertext) on public.subject_key to %I', app);
   -- What was signed stays as it was; in which order, and when, the database says.
   execute format('revoke insert on public.checkpoint from %I', app);
-  execute format('grant insert (size, root, key_id, note) on public.checkpoint to %I', app);
+  execute format('grant insert (size, root, key_id, note, code) on public.checkpoint to %I', app);
   execute format('grant insert, update on public.witness, public.cosignature, public.witnessed to %I', app);
   -- Whoever looks at the history with tools of their own: the views, and nothing that they are made of.
   begin execute format('create role %I nologin', reader);

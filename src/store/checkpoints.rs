@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use super::Store;
 use super::history::Entry;
 use crate::domain::ids::installation_stream;
+use crate::keys::Keyring;
+use crate::keys::code::{Code, RowCodes};
 use crate::proof::chain::Hash;
 use crate::proof::tree::TILE;
 
@@ -20,6 +22,30 @@ pub struct Signed {
     pub key_id: String,
     pub note: String,
     pub at: DateTime<Utc>,
+    /// Under the master key, see [`Signed::is_after`]; none where it was signed before there were codes.
+    pub code: Option<Vec<u8>>,
+}
+
+impl Signed {
+    /// Whether its code says that it was signed after another one, or as the first; none where that can't be told.
+    pub fn is_after(&self, before: Option<&Self>, codes: &RowCodes) -> Option<bool> {
+        match codes.check(&row(self.size, &self.root, &self.key_id, before), self.code.as_deref()?) {
+            Code::Right => Some(true),
+            Code::Wrong => Some(false),
+            Code::Unknown => None,
+        }
+    }
+}
+
+/// The maker and checker of codes of checkpoints' rows.
+pub fn codes(keys: &Keyring) -> RowCodes {
+    keys.row_codes("checkpoint")
+}
+
+/// What the code of a row is of: what was signed, and what was signed before it.
+fn row(size: u64, root: &Hash, key_id: &str, before: Option<&Signed>) -> Vec<u8> {
+    let (size_before, root_before) = before.map_or((0, Hash::default()), |before| (before.size, before.root));
+    [&size.to_be_bytes()[..], root, &size_before.to_be_bytes(), &root_before, key_id.as_bytes()].concat()
 }
 
 /// Where this log parts from another history of it that is known.
@@ -124,12 +150,12 @@ impl Checkpoints<'_> {
     /// When the database does not answer.
     pub async fn before(self, n: i64, limit: i64) -> Result<Vec<Signed>, sqlx::Error> {
         let rows = sqlx::query!(
-            "select n, size, root, key_id, note, signed_at from checkpoint where n < $1 order by n desc limit $2",
+            "select n, size, root, key_id, note, signed_at, code from checkpoint where n < $1 order by n desc limit $2",
             n,
             limit
         );
         let rows = rows.fetch_all(&self.0.pool).await?;
-        Ok(rows.into_iter().map(|r| signed(r.n, r.size, &r.root, (r.key_id, r.note), r.signed_at)).collect())
+        Ok(rows.into_iter().map(|r| signed(r.n, r.size, &r.root, (r.key_id, r.note), r.signed_at, r.code)).collect())
     }
 
     /// The number of what was signed of so many events with this root; none where that is not known.
@@ -157,12 +183,12 @@ impl Checkpoints<'_> {
     /// When the database does not answer.
     pub async fn covering(self, position: i64, limit: i64) -> Result<Vec<Signed>, sqlx::Error> {
         let rows = sqlx::query!(
-            "select n, size, root, key_id, note, signed_at from checkpoint where size >= $1 order by n desc limit $2",
+            "select n, size, root, key_id, note, signed_at, code from checkpoint where size >= $1 order by n desc limit $2",
             position,
             limit
         );
         let rows = rows.fetch_all(&self.0.pool).await?;
-        Ok(rows.into_iter().map(|r| signed(r.n, r.size, &r.root, (r.key_id, r.note), r.signed_at)).collect())
+        Ok(rows.into_iter().map(|r| signed(r.n, r.size, &r.root, (r.key_id, r.note), r.signed_at, r.code)).collect())
     }
 
     /// What was signed after another one, in its order, and so many at most.
@@ -171,12 +197,12 @@ impl Checkpoints<'_> {
     /// When the database does not answer.
     pub async fn after(self, n: i64, limit: i64) -> Result<Vec<Signed>, sqlx::Error> {
         let rows = sqlx::query!(
-            "select n, size, root, key_id, note, signed_at from checkpoint where n > $1 order by n limit $2",
+            "select n, size, root, key_id, note, signed_at, code from checkpoint where n > $1 order by n limit $2",
             n,
             limit
         );
         let rows = rows.fetch_all(&self.0.pool).await?;
-        Ok(rows.into_iter().map(|r| signed(r.n, r.size, &r.root, (r.key_id, r.note), r.signed_at)).collect())
+        Ok(rows.into_iter().map(|r| signed(r.n, r.size, &r.root, (r.key_id, r.note), r.signed_at, r.code)).collect())
     }
 
     /// Waits until nobody else signs; whoever has the turn has it until it is over. Whoever may not write here can't take it.
@@ -196,17 +222,28 @@ impl Checkpoints<'_> {
         Ok(Turn(turn))
     }
 
-    /// Notes what was signed; `false` where the database does not keep it. A note is never replaced: what is there stays.
+    /// Notes what was signed after what was signed `before`; `false` where the database does not keep it. A note is never
+    /// replaced: what is there stays. Whoever signs has its turn, and the master key.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn sign(self, size: u64, root: &Hash, key_id: &str, note: &str) -> Result<bool, sqlx::Error> {
+    pub async fn sign(
+        self,
+        size: u64,
+        root: &Hash,
+        key_id: &str,
+        note: &str,
+        before: Option<&Signed>,
+    ) -> Result<bool, sqlx::Error> {
+        let code = self.0.keys.as_deref().map(|keys| codes(keys).of(&row(size, root, key_id, before)));
         sqlx::query!(
-            "insert into checkpoint (size, root, key_id, note) values ($1, $2, $3, $4) on conflict (size, root, key_id) do nothing",
+            "insert into checkpoint (size, root, key_id, note, code) values ($1, $2, $3, $4, $5)
+             on conflict (size, root, key_id) do nothing",
             i64::try_from(size).unwrap_or(i64::MAX),
             &root[..],
             key_id,
-            note
+            note,
+            code
         )
         .execute(&self.0.pool)
         .await?;
@@ -335,6 +372,14 @@ impl Checkpoints<'_> {
 }
 
 /// A row as it is: one with a root that is none is not borne out by its note.
-fn signed(n: i64, size: i64, root: &[u8], (key_id, note): (String, String), at: DateTime<Utc>) -> Signed {
-    Signed { n, size: u64::try_from(size).unwrap_or(0), root: root.try_into().unwrap_or_default(), key_id, note, at }
+fn signed(
+    n: i64,
+    size: i64,
+    root: &[u8],
+    (key_id, note): (String, String),
+    at: DateTime<Utc>,
+    code: Option<Vec<u8>>,
+) -> Signed {
+    let (size, root) = (u64::try_from(size).unwrap_or(0), root.try_into().unwrap_or_default());
+    Signed { n, size, root, key_id, note, at, code }
 }

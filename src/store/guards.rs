@@ -5,12 +5,12 @@
 use super::Store;
 use crate::domain::state::State;
 
-/// The functions that record, seal, erase and refuse: the SHA-256 of each as [`Store::unguarded`] reads it. `coolops_now` is not
-/// among them: who can replace that can set the machine's clock as well, and times never go back.
-const FUNCTIONS: [(&str, &str); 12] = [
+/// The functions that record, date, seal, erase and refuse: the SHA-256 of each as [`Store::unguarded`] reads it.
+const FUNCTIONS: [(&str, &str); 13] = [
     ("append_batch", "1066c255b2b65ee79d36a0c8518a6467aaaa233882473957a94ba2c886b472bf"),
     ("append_log_chunk", "dc4881319b258bd1aae0285e52e9fe830669f462eda782dc5dd7c62c7e52b679"),
     ("close_log", "52ee5aeed66700a38296d33807eb0ac7db4ad435ae603f7ab24c860b01330507"),
+    ("coolops_now", "1aa25e4588bcda70061d14c40021449d47b84ce33a703af58607e2eda1bebb2d"),
     ("erase_output", "bd4905c09e77a9fa7c2598fe1d34500953a9a64392633799888959c61c9918a9"),
     ("forbid_change", "efa25559895f8a3da0d9fe940d9e97e411622371876d3cc60d0f4cdd073114c6"),
     ("forget_report_text", "5bc62d037e551bb37d73f314af75ff6a055a375d824ce1716b9b14a721bb1bcc"),
@@ -94,8 +94,12 @@ impl Store {
                                      and pg_get_indexdef(c.oid) = 'CREATE UNIQUE INDEX deployment_one_per_environment ON public.deployment USING btree (environment_id) WHERE holds')
                union all
                select format('the column %s of deployment is not made of its state any more; restore it from a dump of the schema', n)
-                 from unnest(array['holds', 'is_open', 'is_worked_on', 'has_not_begun']) n
-                where not exists (select from pg_attribute a where a.attrelid = 'public.deployment'::regclass and a.attname = n and a.attgenerated = 's')
+                 from (values ('holds', 'holds_environment(state)'), ('is_open', '(holds_environment(state) OR (state = ''queued''::text))'),
+                             ('is_worked_on', '(holds_environment(state) AND (state <> ''unknown''::text))'),
+                             ('has_not_begun', '(state = ANY (ARRAY[''queued''::text, ''ready''::text, ''pulling''::text]))')) made (n, says)
+                where not exists (select from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+                                   where a.attrelid = 'public.deployment'::regclass and a.attname = n and a.attgenerated = 's'
+                                     and pg_get_expr(d.adbin, d.adrelid) = says)
                order by 1"#,
             &TABLES.map(str::to_owned)
         )
@@ -110,10 +114,13 @@ impl Store {
         let there = sqlx::query!(
             r#"select p.proname as "name!", p.oid::regprocedure::text as "signature!",
                       encode(sha256(convert_to(concat_ws(E'\n', pg_get_function_identity_arguments(p.oid), p.prorettype::regtype::text, l.lanname, p.prosecdef::text,
-                        p.proisstrict::text, p.provolatile::text, coalesce(p.proconfig::text, ''), p.prosrc), 'UTF8')), 'hex') as "digest!"
+                        p.proisstrict::text, p.provolatile::text, coalesce(p.proconfig::text, ''), p.prosrc), 'UTF8')), 'hex') as "digest!",
+                      -- Tests that live through days in seconds move the clock, and say so.
+                      $2 and p.proname = 'coolops_now' and obj_description(p.oid, 'pg_proc') is not distinct from 'moved by a test' as "is_moved!"
                  from pg_proc p join pg_language l on l.oid = p.prolang
                 where p.pronamespace = 'public'::regnamespace and p.proname = any($1) order by 1, 2"#,
-            &names
+            &names,
+            cfg!(feature = "failpoints")
         )
         .fetch_all(&self.pool)
         .await?;
@@ -134,7 +141,7 @@ impl Store {
         let is_wrong = is_there && answers != State::ALL.map(State::holds);
         let wrong = is_wrong.then(|| "the function holds_environment does not tell which deployments hold an environment: two could; restore it from a dump of the schema".to_owned());
         let gone = FUNCTIONS.iter().filter(|(name, _)| !there.iter().any(|f| f.name == *name));
-        let altered = there.iter().filter(|f| !FUNCTIONS.contains(&(&f.name[..], &f.digest[..])));
+        let altered = there.iter().filter(|f| !f.is_moved && !FUNCTIONS.contains(&(&f.name[..], &f.digest[..])));
         Ok(gone
             .map(|(name, _)| format!("the function {name} is gone; restore it from a dump of the schema"))
             .chain(altered.map(|f| {
@@ -178,7 +185,8 @@ impl Store {
                  from (values ('event', 'event_pkey', 'PRIMARY KEY ("position")'), ('event', 'event_event_id_key', 'UNIQUE (event_id)'),
                          ('event', 'event_stream_id_stream_version_key', 'UNIQUE (stream_id, stream_version)'), ('event_head', 'event_head_pkey', 'PRIMARY KEY (id)'),
                          ('log_chunk', 'log_chunk_pkey', 'PRIMARY KEY (deployment_id, chunk_no)'),
-                         ('event', 'event_recorded_at_is_a_time', null), ('checkpoint', 'checkpoint_signed_at_is_a_time', null), ('event_head', 'event_head_last_at_is_a_time', null)) wanted (relation, name, says)
+                         ('event', 'event_recorded_at_is_a_time', null), ('checkpoint', 'checkpoint_signed_at_is_a_time', null),
+                         ('checkpoint', 'checkpoint_has_a_code', 'CHECK ((code IS NOT NULL)) NOT VALID'), ('event_head', 'event_head_last_at_is_a_time', null)) wanted (relation, name, says)
                 where not exists (select from pg_constraint c join guarded g on g.oid = c.conrelid
                                    where g.relname = wanted.relation and c.conname = wanted.name
                                      -- What a check says is printed with the time zone of whoever asks.

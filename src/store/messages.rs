@@ -349,9 +349,14 @@ impl Messages<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn strays(self, build: BuildId) -> Result<Vec<(String, String)>, sqlx::Error> {
-        let rows = sqlx::query!("select channel, ts from slack_stray where build_id = $1 order by ts", build.0)
-            .fetch_all(&self.0.pool)
-            .await?;
+        // Another build's message is none of this one's, whoever says so.
+        let rows = sqlx::query!(
+            "select channel, ts from slack_stray s where build_id = $1
+                and not exists (select from slack_message m where m.channel = s.channel and m.ts = s.ts and m.build_id <> s.build_id) order by ts",
+            build.0
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
         Ok(rows.into_iter().map(|r| (r.channel, r.ts)).collect())
     }
 
@@ -446,7 +451,7 @@ impl Messages<'_> {
     /// When the database does not answer.
     pub async fn unchanged(self, claim: &Claim, build: BuildId, stamp: Stamp<'_>) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "update slack_message set sent_position = $2, sent_code = $6, render_version = $7
+            "update slack_message set sent_position = $2, sent_code = $6, render_version = $7, state = case when ts is null then state else 'live' end
               where build_id = $1 and holds($3, $4, $5) and sent_position <= $2 and sent_digest = $8",
             build.0,
             stamp.position,
@@ -588,6 +593,8 @@ pub struct MessagePlace {
     pub channel: String,
     /// Slack's name for it, where it was posted.
     pub ts: Option<String>,
+    /// Whether it is known what it says there.
+    pub is_known: bool,
 }
 
 /// A message that Slack should show.
@@ -641,15 +648,18 @@ impl Messages<'_> {
     /// # Errors
     /// When the database does not answer.
     pub async fn places(self) -> Result<Vec<MessagePlace>, sqlx::Error> {
-        let rows = sqlx::query!("select build_id, state, channel, ts from slack_message");
+        let rows = sqlx::query!(
+            r#"select build_id, state, channel, ts, sent_digest is not null as "is_known!" from slack_message"#
+        );
         let rows = rows.fetch_all(&mut self.0.bulk().await?).await?.into_iter();
-        let place = |build, state: String, channel, ts| MessagePlace {
-            build: BuildId(build),
-            state: MessageState::parse(&state),
-            channel,
-            ts,
-        };
-        Ok(rows.map(|r| place(r.build_id, r.state, r.channel, r.ts)).collect())
+        let places = rows.map(|r| MessagePlace {
+            build: BuildId(r.build_id),
+            state: MessageState::parse(&r.state),
+            channel: r.channel,
+            ts: r.ts,
+            is_known: r.is_known,
+        });
+        Ok(places.collect())
     }
 
     /// How many builds' messages are still to be brought up to date.

@@ -33,7 +33,7 @@ async fn runs(store: &Store) -> Result<Vec<Task>, sqlx::Error> {
     Ok(ids.fetch_all(&store.pool).await?.into_iter().map(|id| Task::RunDeployment(DeploymentId(id))).collect())
 }
 
-/// Builds that were announced of late and have no message.
+/// Builds that were announced of late and have no message, and those of whose message nobody knows what it says.
 async fn messages(store: &Store) -> Result<Vec<Task>, sqlx::Error> {
     // After a replay nobody has counted the rows yet: a plan that looks through the jobs for each build would take longer than a
     // statement may.
@@ -41,9 +41,11 @@ async fn messages(store: &Store) -> Result<Vec<Task>, sqlx::Error> {
     sqlx::query("set enable_nestloop = off").execute(&mut bulk).await?;
     let ids = sqlx::query_scalar!(
         // One that was sent had a job, which is done and may be forgotten by now.
-        "select b.id from build b where b.position > (select position - 100000 from event_head)
+        r#"select b.id as "id!" from build b where b.position > (select position - 100000 from event_head)
             and not exists (select 1 from job j where j.kind = 'sync_message' and j.key = b.id)
-            and not exists (select 1 from slack_message m where m.build_id = b.id and m.state in ('live', 'gone'))"
+            and not exists (select 1 from slack_message m where m.build_id = b.id and m.state in ('live', 'gone'))
+         union select m.build_id from slack_message m where m.state = 'live' and m.sent_digest is null
+            and not exists (select 1 from job j where j.kind = 'sync_message' and j.key = m.build_id and j.state in ('ready', 'leased'))"#
     );
     Ok(ids.fetch_all(&mut bulk).await?.into_iter().map(|id| Task::SyncMessage(BuildId(id))).collect())
 }

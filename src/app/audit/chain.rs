@@ -4,6 +4,7 @@ use super::Report;
 use crate::app::App;
 use crate::app::anchors::Anchors;
 use crate::app::finding::{Finding, Kind};
+use crate::proof::shift::{self, Link, Shift};
 use crate::proof::{chain, tree};
 use crate::store::copy_out::Row;
 use crate::store::log::Head;
@@ -12,27 +13,28 @@ use crate::store::log::Head;
 pub(super) struct Chain {
     events: i64,
     previous: chain::Hash,
-    /// The link before that one.
-    before: chain::Hash,
+    /// The event whose hash does not follow from the one before it.
+    parts_at: Option<i64>,
     /// The head as it stood before the events were read: the log must reach it, with that hash, at that time.
     head: Option<Head>,
     anchors: Anchors,
     findings: Vec<Finding>,
+    /// That the head tells another time, where nothing else is said of it.
+    head_time: Option<Finding>,
     is_broken: bool,
 }
 
 impl Chain {
     /// Before the first event.
     pub(super) fn of(head: Option<Head>, anchors: Anchors) -> Self {
-        let genesis = chain::genesis();
-        let (previous, before, findings) = (genesis, genesis, Vec::new());
-        Self { events: 0, previous, before, head, anchors, findings, is_broken: false }
+        let (previous, findings) = (chain::genesis(), Vec::new());
+        Self { events: 0, previous, parts_at: None, head, anchors, findings, head_time: None, is_broken: false }
     }
 
     /// Takes one more event; `false` when it does not belong there, and nothing after it can be judged.
     pub(super) fn goes_on(&mut self, row: &Row<'_>) -> bool {
         let found = self.break_at(row);
-        self.is_broken = found.is_some();
+        self.is_broken = found.is_some() || self.parts_at.is_some();
         self.findings.extend(found);
         !self.is_broken
     }
@@ -42,7 +44,7 @@ impl Chain {
         self.is_broken
     }
 
-    /// Where the chain does not hold; else it is one event longer.
+    /// Where the chain does not hold; else it is one event longer. Why it parts is seen by what stands around there.
     fn break_at(&mut self, row: &Row<'_>) -> Option<Finding> {
         let expected = self.events + 1;
         if row.position < expected {
@@ -61,15 +63,8 @@ impl Chain {
         let entry = chain::entry(row.position, row.micros_since_2000, &item);
         let link = chain::link(&self.previous, &entry);
         if row.chain_hash != link {
-            // Somebody who makes room for another event moves those behind it, and can't move what they are chained by.
-            let moved = chain::entry(self.events, row.micros_since_2000, &item);
-            if self.events > 0 && row.chain_hash == chain::link(&self.before, &moved) {
-                let (inserted, next) = (self.events, expected);
-                let said = format!("event {inserted}: inserted (event {next} follows from the one before it)");
-                return Some(Finding::at(Kind::InsertedEvent, inserted, said));
-            }
-            let said = format!("event {expected}: chain_hash (its header or time was changed, or an event before it)");
-            return Some(Finding::at(Kind::EditedHeader, expected, said));
+            self.parts_at = Some(expected);
+            return None;
         }
         if let Some(head) = self.head.as_ref().filter(|head| head.position == expected) {
             if head.hash != link {
@@ -82,28 +77,36 @@ impl Chain {
                 let said = format!(
                     "event {expected}: event_head says that it was recorded at {said}, and not at {at}; later events would be recorded then"
                 );
-                self.findings.push(Finding::at(Kind::RewrittenHead, expected, said));
+                self.head_time = Some(Finding::at(Kind::RewrittenHead, expected, said));
             }
         }
-        self.before = std::mem::replace(&mut self.previous, link);
+        self.previous = link;
         self.events = expected;
         self.anchors.leaf(tree::leaf(&entry));
         None
     }
 
-    /// Tells what was found, and holds the last event against the head; comes back with the checkpoints.
+    /// Tells what was found, and holds the last event against the head; comes back with the checkpoints, and with what is to be
+    /// told of the head where they say nothing of it.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub(super) async fn check(self, app: &App, report: &mut Report) -> Result<Anchors, sqlx::Error> {
-        let Self { events, previous, head, anchors, findings, is_broken, .. } = self;
+    pub(super) async fn check(self, app: &App, report: &mut Report) -> Result<(Anchors, Option<Finding>), sqlx::Error> {
+        let Self { events, previous, parts_at, head, anchors, findings, head_time, is_broken } = self;
         findings.into_iter().for_each(|finding| report.find(finding));
+        if let Some(position) = parts_at {
+            report.find(why_it_parts(app, position).await?);
+        }
         (report.events, report.head) = (events, hex::encode(previous));
         if is_broken {
-            return Ok(anchors);
+            return Ok((anchors, head_time));
         }
+        let is_of_last = head.as_ref().is_some_and(|head| head.hash == previous);
         let (next, there) = (events + 1, head.map_or(0, |head| head.position));
-        if events < there {
+        if events < there && is_of_last {
+            let said = format!("event {events}: event_head says that it is event {there}");
+            report.find(Finding::at(Kind::RewrittenHead, events, said));
+        } else if events < there {
             let said = format!("event {next}: missing (event_head says that there are {there})");
             report.find(Finding::at(Kind::CutTail, next, said));
         }
@@ -121,6 +124,44 @@ impl Chain {
             }
             Some(_) => {}
         }
-        Ok(anchors)
+        Ok((anchors, head_time))
     }
+}
+
+/// Why the chain parts before an event.
+async fn why_it_parts(app: &App, position: i64) -> Result<Finding, sqlx::Error> {
+    let around = i64::try_from(shift::LOOKED_AT).unwrap_or(i64::MAX);
+    let after = (position - around - 1).max(0);
+    let (mut before, mut from) = (Vec::from_iter((after == 0).then(chain::genesis)), Vec::new());
+    let visit = |row: &Row<'_>| {
+        let chain_hash = chain::Hash::try_from(row.chain_hash).unwrap_or_default();
+        if row.position < position {
+            before.push(chain_hash);
+        } else {
+            let item = chain::item_hash(&row.header, &chain::body_hash(row.payload.as_bytes()));
+            from.push(Link { micros_since_2000: row.micros_since_2000, item, chain_hash });
+        }
+        row.position < position + around
+    };
+    app.store.log().scan(after, visit).await?;
+    let named = |first: i64, many: i64| match many {
+        1 => format!("event {first}"),
+        many => format!("events {first} to {}", first + many - 1),
+    };
+    Ok(match shift::shift(position, &before, &from) {
+        Some(Shift::Inserted { first, many }) => {
+            let (next, last) = (first + many, first - 1);
+            let said = format!("{}: inserted (event {next} follows from event {last})", named(first, many));
+            Finding::at(Kind::InsertedEvent, first, said)
+        }
+        Some(Shift::TakenOut { first, many }) => {
+            let said = format!("{}: missing (those behind were moved up to close the gap)", named(first, many));
+            Finding::at(Kind::MissingEvent, first, said)
+        }
+        None => {
+            let said =
+                format!("event {position}: chain_hash (its header, its time, or words and their hash were changed)");
+            Finding::at(Kind::EditedHeader, position, said)
+        }
+    })
 }

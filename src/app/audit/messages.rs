@@ -21,8 +21,8 @@ pub(super) struct Messages {
     /// What was sent last, until the event is reached that it was made of.
     sent: HashMap<BuildId, Audited>,
     cards: HashMap<BuildId, Option<BuildCard>>,
-    /// Messages that are not what the log says, and the digests that they had.
-    differing: Vec<(BuildId, i64, Vec<u8>)>,
+    /// Messages that are not what the log says.
+    differing: Vec<Audited>,
     /// Where each build's message was posted last, and the event that says so.
     posted: HashMap<BuildId, (i64, String, String)>,
 }
@@ -94,11 +94,11 @@ impl Messages {
             return;
         };
         // It was rendered before the log said that it was posted.
-        card.posted.extend(sent.ts.filter(|ts| !card.posted.contains(ts)));
+        card.posted.extend(sent.ts.clone().filter(|ts| !card.posted.contains(ts)));
         report.messages += 1;
         let payload = if sent.plain { render::render_plainly(&card, &links) } else { render::render(&card, &links) };
         if sent.sent_digest != render::digest(&payload.bytes()) {
-            self.differing.push((build, sent.sent_position, sent.sent_digest));
+            self.differing.push(sent);
         }
     }
 
@@ -110,13 +110,15 @@ impl Messages {
         if trust.is_comparable {
             // What is edited elsewhere is rendered as if it had been posted there.
             let elsewhere = if trust.is_sound { self.check_places(app, report).await? } else { HashSet::new() };
-            for (build, position, digest) in self.differing.iter().filter(|(build, ..)| !elsewhere.contains(build)) {
-                // What was erased since it was sent is being edited out of it.
-                let now = app.store.messages().get(*build).await?;
-                let is_as_read = now.is_some_and(|now| now.sent_digest.as_ref() == Some(digest));
-                if is_as_read && app.store.jobs().is_idle(Task::SyncMessage(*build)).await? {
+            for sent in self.differing.iter().filter(|sent| !elsewhere.contains(&sent.build_id)) {
+                let build = sent.build_id;
+                let now = app.store.messages().get(build).await?;
+                let is_as_read = now.is_some_and(|now| now.sent_digest.as_ref() == Some(&sent.sent_digest));
+                // What was erased since it was sent is being edited out of it; what has another code was never sent.
+                let is_told = sent.code == Code::Wrong || !app.store.jobs().is_due(Task::SyncMessage(build)).await?;
+                if is_as_read && is_told {
                     let said = format!("message of build {build}: sent_digest (rendered anew it is different)");
-                    report.find(Finding::at(Kind::ChangedMessage, *position, said));
+                    report.find(Finding::at(Kind::ChangedMessage, sent.sent_position, said));
                 }
             }
         }
@@ -133,11 +135,19 @@ impl Messages {
     async fn check_places(&self, app: &App, report: &mut Report) -> Result<HashSet<BuildId>, sqlx::Error> {
         let mut elsewhere = HashSet::new();
         let mut without_row = self.posted.clone();
-        for MessagePlace { build, state, channel, ts } in app.store.messages().places().await? {
+        for MessagePlace { build, state, channel, ts, is_known } in app.store.messages().places().await? {
             let posted = without_row.remove(&build);
-            if state == MessageState::Blocked && app.store.jobs().is_idle(Task::SyncMessage(build)).await? {
-                // What waits for a channel is tried again.
-                let said = format!("message of build {build}: state (nobody tries to bring it up to date)");
+            // What waits for a channel is tried again, and so is what nobody knows.
+            let column = match state {
+                MessageState::Blocked => Some("state (nobody tries to bring it up to date)"),
+                MessageState::Live if ts.is_none() => Some("ts (Slack has it, and it has no name)"),
+                MessageState::Live if !is_known => Some("sent_digest (nobody knows what was sent, or sends it anew)"),
+                _ => None,
+            };
+            if let Some(column) = column
+                && !app.store.jobs().is_due(Task::SyncMessage(build)).await?
+            {
+                let said = format!("message of build {build}: {column}");
                 report.find(Finding::about(Kind::ChangedMessage, posted.as_ref().map(|(at, ..)| *at), said));
             }
             let Some(ts) = ts.filter(|_| state == MessageState::Live) else { continue };
@@ -151,7 +161,7 @@ impl Messages {
                 Err(ReadError::Database(e)) => return Err(e),
                 Err(_) => continue,
             };
-            if !is_posted && app.store.jobs().is_idle(Task::SyncMessage(build)).await? {
+            if !is_posted && !app.store.jobs().is_due(Task::SyncMessage(build)).await? {
                 let said = format!("message of build {build}: it is edited elsewhere than it was posted");
                 report.find(Finding::at(Kind::ChangedMessage, position, said));
                 elsewhere.insert(build);
@@ -160,7 +170,7 @@ impl Messages {
         for (build, (position, ..)) in without_row {
             // Where Slack did not take it when it was posted again there is none either, and somebody goes on with it.
             if app.store.messages().get(build).await?.is_none()
-                && app.store.jobs().is_idle(Task::SyncMessage(build)).await?
+                && !app.store.jobs().is_due(Task::SyncMessage(build)).await?
             {
                 let said = format!("message of build {build}: its row is missing, and nobody brings it up to date");
                 report.find(Finding::at(Kind::ChangedMessage, position, said));

@@ -58,12 +58,17 @@ pub struct Report {
     pub messages_behind: i64,
     /// Messages that can't be compared because a master key is missing, by the missing key's id.
     pub unchecked: BTreeMap<String, usize>,
+    /// Checkpoints of which nobody can tell whether those signed before them are all there, because a master key is missing, by the
+    /// missing key's id.
+    pub codes_unchecked: BTreeMap<String, usize>,
     /// What is not as it was written: position or place, and field. Empty when all is well.
     pub findings: Vec<Finding>,
     /// Master keys that names in events are under, and that aren't set: what tells of these was not compared.
     pub locked: BTreeSet<String>,
     /// Rows were not held against the log, because something is being erased from both, or can't be opened.
     pub rows_unchecked: bool,
+    /// Why nothing is recorded any more; none while the log is open.
+    pub closed: Option<String>,
     /// Somebody is at erasing something: what was erased is not out of all rows yet.
     pub is_erasing: bool,
     /// Findings beside those.
@@ -139,11 +144,16 @@ impl App {
         rows.compare(&mut snapshot, trust).await?;
         keys.look_up(&mut snapshot, trust).await?;
         snapshot.close().await?;
-        let anchors = chain.check(self, &mut report).await?;
+        let (anchors, head_time) = chain.check(self, &mut report).await?;
         messages.check(self, trust, &mut report).await?;
+        report.codes_unchecked.clone_from(&anchors.unknown_codes);
         let judged = anchors.judge(!trust.is_sound);
         self.check_cover(&judged, trust, looked.elapsed(), &mut report).await?;
         self.check_checkpoints(judged, trust, &mut report);
+        if !report.findings.iter().any(|finding| finding.kind == Kind::RewrittenHead) {
+            head_time.into_iter().for_each(|finding| report.find(finding));
+        }
+        report.closed = self.store.checkpoints().closed().await?;
         for said in self.store.unguarded().await? {
             report.find(Finding::of(Kind::Unguarded, said));
         }

@@ -3,6 +3,7 @@
 mod announcing;
 mod archiving;
 mod audit;
+mod checkpoints;
 mod commands;
 mod controls;
 mod deploying;

@@ -454,7 +454,7 @@ fn what_somebody_writes_into_the_table_of_checkpoints_is_sent_nowhere() {
             [("9223372036854775807", "1000000000000", old.as_str()), ("9223372036854775806", "7", "junk")]
         {
             let planted = format!(
-                "insert into checkpoint (n, size, root, key_id, note) overriding system value select {n}, {size}, root, 'x', $junk${note}$junk$ from checkpoint limit 1"
+                "insert into checkpoint (n, size, root, key_id, note, code) overriding system value select {n}, {size}, root, 'x', $junk${note}$junk$, code from checkpoint limit 1"
             );
             s.database.execute(&planted).await;
         }
@@ -468,11 +468,12 @@ fn what_somebody_writes_into_the_table_of_checkpoints_is_sent_nowhere() {
         assert_eq!(s.app.store.lags().await.unwrap().signed, size as i64 + 2);
         let told = anchored.app.audit(false).await.unwrap().findings;
         let says = |words: &str| told.iter().any(|f| f.kind == Kind::BadCheckpoint && f.said.contains(words));
-        let planted = "this database, the checkpoint of 1000000000000 events: its size or root is not what was signed";
+        let planted =
+            "this database, the checkpoint of 1000000000000 events: its size, root or key is not that of its note";
         assert!(says(planted) && says("the checkpoint of 7 events"), "{told:?}");
         // A true note of long ago, as a new row: it was signed once, and is not the newest.
-        let again = "insert into checkpoint (n, size, root, key_id, note, signed_at) overriding system value
-                       select 9223372036854775805, size, root, 'again', note, signed_at from checkpoint order by n limit 1";
+        let again = "insert into checkpoint (n, size, root, key_id, note, signed_at, code) overriding system value
+                       select 9223372036854775805, size, root, 'again', note, signed_at, code from checkpoint order by n limit 1";
         s.database.execute(again).await;
         s.ci_announces(build("master-4")).await;
         assert_eq!(anchored.signs().await, size + 4);

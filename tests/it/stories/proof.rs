@@ -145,7 +145,7 @@ fn a_restored_backup_closes_the_log_until_an_operator_decides() {
         s.tampered = true;
         s.database.execute(&format!(
             "alter table event disable trigger all; alter table log_chunk disable trigger all;
-             delete from event where position > {before}; delete from checkpoint where size > {before}; update slack_message set sent_digest = null, sent_payload = null;
+             delete from event where position > {before}; delete from checkpoint where size > {before}; update slack_message set sent_digest = null, sent_payload = null, sent_position = 0;
              delete from log_chunk c where not exists (select from event e where e.stream_id = c.deployment_id);
              update event_head set (position, chain_hash) = (select position, chain_hash from event where position = {before});
              alter table event enable always trigger event_is_append_only; alter table event enable always trigger event_is_never_truncated;
@@ -273,7 +273,7 @@ fn a_place_that_was_away_when_it_was_decided_is_told_and_so_is_one_that_is_new()
         s.database
             .execute(&format!(
                 "alter table event disable trigger all; delete from event where position > {before};
-                 update slack_message set sent_digest = null, sent_payload = null; update event_head set (position, chain_hash) = (select position, chain_hash from event where position = {before});
+                 update slack_message set sent_digest = null, sent_payload = null, sent_position = 0; update event_head set (position, chain_hash) = (select position, chain_hash from event where position = {before});
                  alter table event enable always trigger event_is_append_only; alter table event enable always trigger event_is_never_truncated"
             ))
             .await;

@@ -178,16 +178,18 @@ fn a_group_that_is_gone_or_empty_is_nobody_and_one_that_can_not_be_asked_about_c
         s.presses("ana", "master-1", "Production").await;
         let note = "You may not deploy to Production: who is in @ops may, and Slack does not say who that is.";
         assert_eq!(s.private_notes_of("ana").last().unwrap(), note);
-        // Answered half an hour ago, it counts; two hours ago it does not.
+        // Answered half an hour ago, it counts; two hours ago it does not, nor in an hour.
         let answered = |ago: &str| {
             format!(
                 "insert into slack_person (id, doc, asked_at) values ('{OPS}', '{{\"members\": [\"U0ANA00001\"]}}', clock_timestamp() - interval '{ago}')
                  on conflict (id) do update set doc = excluded.doc, asked_at = excluded.asked_at"
             )
         };
-        s.database.execute(&answered("2 hours")).await;
-        s.presses("ana", "master-1", "Production").await;
-        assert_eq!((s.private_notes_of("ana").last().unwrap().as_str(), s.runner.starts().len()), (note, 0));
+        for ago in ["2 hours", "-2 hours"] {
+            s.database.execute(&answered(ago)).await;
+            s.presses("ana", "master-1", "Production").await;
+            assert_eq!((s.private_notes_of("ana").last().unwrap().as_str(), s.runner.starts().len()), (note, 0));
+        }
         s.database.execute(&answered("30 minutes")).await;
         s.presses("ana", "master-1", "Production").await;
         assert_eq!(s.runner.starts().len(), 1, "{}", s.channel());

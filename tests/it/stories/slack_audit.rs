@@ -559,6 +559,39 @@ fn a_second_message_that_is_all_that_is_left_is_not_deleted() {
 }
 
 #[test]
+fn another_build_s_message_is_no_second_one_of_a_build_whatever_a_row_says() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.ci_announces(build("master-2")).await;
+        s.tampered = true;
+        s.database
+            .execute("insert into slack_stray (build_id, channel, ts) select one.build_id, other.channel, other.ts from slack_message one, slack_message other where one.build_id <> other.build_id")
+            .await;
+        s.presses("ana", "master-1", "Staging").await;
+        s.presses("ana", "master-2", "Production").await;
+        let channel = s.channel();
+        assert!(channel.contains("master-1") && channel.contains("master-2"), "{channel}");
+        assert!(!channel.contains("Posted again"), "{channel}");
+    });
+}
+
+#[test]
+fn a_message_of_which_nobody_knows_what_it_says_is_sent_anew() {
+    story(async |s| {
+        s.ci_announces(build("master-1")).await;
+        s.database.execute("update slack_message set sent_digest = null, sent_payload = null").await;
+        let edits = s.standin.workspace().channels[0].messages[0].edits;
+        let owed = s.app.store.jobs().missing().await.unwrap();
+        assert_eq!(owed.len(), 1, "{owed:?}");
+        s.app.store.jobs().want(owed[0]).await.unwrap();
+        s.settle().await;
+        assert_eq!(s.standin.workspace().channels[0].messages[0].edits, edits + 1);
+        assert_eq!(s.app.audit(true).await.unwrap().findings, []);
+        assert_eq!(s.app.store.jobs().missing().await.unwrap(), []);
+    });
+}
+
+#[test]
 fn where_the_second_message_is_gone_too_the_build_s_is_posted_again() {
     story(async |s| {
         s.ci_announces(build("master-1")).await;

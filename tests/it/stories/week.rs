@@ -63,7 +63,7 @@ impl<'a> Week<'a> {
         let frozen = "create table world (now timestamptz not null); insert into world select clock_timestamp();
                       grant select on world to public;
                       create or replace function coolops_now() returns timestamptz language plpgsql stable parallel safe as
-                      'begin return (select now from public.world); end'";
+                      'begin return (select now from public.world); end'; comment on function coolops_now is 'moved by a test'";
         s.database.execute(frozen).await;
         s.app.change_project(s.project(), ProjectChange::TimeLimit(10), &operator()).await.unwrap();
         for place in PLACES {

@@ -51,7 +51,7 @@ impl Database {
     pub async fn set_clock(&self, seconds: i64) {
         let change = format!(
             "create or replace function coolops_now() returns timestamptz language plpgsql stable parallel safe as
-             'begin return clock_timestamp() + interval ''{seconds} s''; end'"
+             'begin return clock_timestamp() + interval ''{seconds} s''; end'; comment on function coolops_now is 'moved by a test'"
         );
         self.execute(&change).await;
     }
