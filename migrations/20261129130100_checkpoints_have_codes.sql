@@ -2,6 +2,3 @@
 -- rows from before; a process of an earlier version signs nothing from here on.
 alter table checkpoint add column code bytea;
 alter table checkpoint add constraint checkpoint_has_a_code check (code is not null) not valid;
-
--- Messages of which nobody knows what they say are found at once; each is sent anew.
-create index slack_message_unknown on slack_message (build_id) where state = 'live' and sent_digest is null;

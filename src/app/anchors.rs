@@ -1,7 +1,7 @@
 //! Checkpoints that are held against the log while it is read: what was signed and kept elsewhere tells of changes that the
 //! chain alone can't show, because somebody computed it anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::evidence::{Evidence, Found};
 use super::finding::{Finding, Kind};
@@ -125,7 +125,7 @@ impl Anchors {
             i64::try_from(good + 1).unwrap_or(i64::MAX)
         };
         if let Some((at, size)) = without_row.first() {
-            let more = without_row.len() - 1;
+            let more = without_row.iter().map(|(_, size)| size).collect::<BTreeSet<_>>().len() - 1;
             let more = if more > 0 { format!(", nor of {more} more") } else { String::new() };
             let said = format!(
                 "this database has no row of the checkpoint of {size} events that is kept outside ({at}){more}"

@@ -139,8 +139,20 @@ impl App {
     /// # Errors
     /// See [`NoCheckpoint`].
     pub async fn checkpoint(&self) -> Result<Option<Signed>, NoCheckpoint> {
+        self.checkpoint_asking(&self.keeping.witnesses).await
+    }
+
+    /// The same without a word to the witnesses, which may take long: they are asked at the next start.
+    ///
+    /// # Errors
+    /// See [`NoCheckpoint`].
+    pub async fn last_checkpoint(&self) -> Result<Option<Signed>, NoCheckpoint> {
+        self.checkpoint_asking(&[]).await
+    }
+
+    async fn checkpoint_asking(&self, witnesses: &[Witness]) -> Result<Option<Signed>, NoCheckpoint> {
         let signer = self.keeping.signer.as_ref().ok_or(NoCheckpoint::NoKey)?;
-        let signed = self.sign_and_keep(signer).await;
+        let signed = self.sign_and_keep(signer, witnesses).await;
         match &signed {
             Ok(_) => self.store.checkpoints().signs().await?,
             Err(why @ (NoCheckpoint::Tampered(_) | NoCheckpoint::Nowhere)) => {
@@ -152,7 +164,7 @@ impl App {
         signed
     }
 
-    async fn sign_and_keep(&self, signer: &LogKey) -> Result<Option<Signed>, NoCheckpoint> {
+    async fn sign_and_keep(&self, signer: &LogKey, witnesses: &[Witness]) -> Result<Option<Signed>, NoCheckpoint> {
         let Looked { there, kept, forks, lacking } = self.look_at_places(None).await?;
         // Before anything is signed: what keeps that from happening may be that none of them can be used.
         for (place, there) in self.keeping.places.iter().zip(&there) {
@@ -165,7 +177,7 @@ impl App {
         let ours = there.iter().filter_map(|there| if let There::Ours(opened) = there { Some(opened) } else { None });
         let signed = self.sign(signer, one_is_read, &forks, ours.cloned().collect()).await?;
         if let Some(newest) = self.newest_signed().await? {
-            self.ask_witnesses(&newest).await;
+            self.ask_witnesses(witnesses, &newest).await;
         }
         let places = self.keeping.places.iter().zip(there.iter().zip(kept)).zip(&lacking);
         let sending = places.map(|((place, there), lacking)| self.bring_up_to_date(place, there, lacking));
@@ -344,17 +356,24 @@ impl App {
         if size == 0 {
             return Ok(None);
         }
-        // What was signed after the backup that this database is from, of events that it has: it is known again.
-        kept.retain(|kept| opened.as_ref().is_none_or(|before| kept.size > before.size) && kept.size < size);
-        kept.sort_by_key(|kept| kept.size);
-        for Opened { size, root } in kept {
-            if self.root(&whole, size).await? == root {
-                self.note_signed(signer, size, &root).await?;
+        // What was signed after the backup that this database is from, of events that it has.
+        kept.retain(|kept| kept.size < size);
+        for kept in kept {
+            if self.root(&whole, kept.size).await? == kept.root {
+                self.note_again(signer, &kept).await?;
             }
         }
         let root = self.root(&whole, size).await?;
         self.note_signed(signer, size, &root).await?;
         Ok(self.newest_signed().await?)
+    }
+
+    /// Signs what a place has of this log, where this database does not know of it any more. Whoever does has the turn.
+    pub(super) async fn note_again(&self, signer: &LogKey, kept: &Opened) -> Result<(), NoCheckpoint> {
+        match self.store.checkpoints().number_of(kept.size, &kept.root).await? {
+            Some(_) => Ok(()),
+            None => self.note_signed(signer, kept.size, &kept.root).await,
+        }
     }
 
     /// Signs so many events with that root after what was signed last.

@@ -291,6 +291,7 @@ impl App {
             _ => return Ok(Answer::Which { environment, open, has_reason: reason.is_some() }),
         };
         let cancel = CancelDeployment {
+            before_start: false,
             deployment_id: one.of.deployment_id,
             requested_by: sent.by.clone(),
             reason,
@@ -299,7 +300,7 @@ impl App {
         };
         Ok(match self.cancel(id, cancel).await? {
             Cancelled::Yes => Answer::Stopped { build: one.build_name, environment },
-            Cancelled::Refused | Cancelled::Unknown => Answer::Silence,
+            Cancelled::Refused | Cancelled::Unknown | Cancelled::Started(_) => Answer::Silence,
         })
     }
 

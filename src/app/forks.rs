@@ -88,7 +88,9 @@ impl App {
             return Err(refused(ForkRefusal::NoPlace(unusable.join("; "))));
         }
         // What was signed here and not sent yet is of the same histories.
+        let mut known = HashSet::new();
         for signed in self.store.checkpoints().after(0, i64::MAX).await? {
+            known.insert((signed.size, signed.root));
             let opened = checkpoint::open(&signed.note, &self.keeping.believed);
             kept.extend(opened.map(|opened| ((opened.size, opened.root), opened)));
         }
@@ -98,6 +100,12 @@ impl App {
         let roots = roots.map_err(|position| refused(ForkRefusal::Broken(position)))?;
         let (ours, others): (Vec<&Opened>, Vec<&Opened>) =
             kept.iter().partition(|opened| roots.get(&opened.size) == Some(&opened.root));
+        // A backup may be from before they were noted here.
+        let turn = self.store.checkpoints().turn().await?;
+        for ours in ours.iter().filter(|ours| !known.contains(&(ours.size, ours.root))) {
+            self.note_again(signer, ours).await.map_err(|e| CommandError::Unavailable(e.into()))?;
+        }
+        turn.over().await?;
         let given_up: Vec<(u64, Hash)> = others.iter().map(|opened| (opened.size, opened.root)).collect();
         let closed = self.store.checkpoints().closed().await?;
         let decided = match given_up.first() {

@@ -13,11 +13,12 @@ use crate::domain::event::{Actor, DeploymentEvent, Event};
 use crate::domain::ids::{BuildId, DeploymentId, EventId};
 use crate::domain::press::{self, CancelDeployment, RequestDeployment};
 use crate::domain::rights::Known;
+use crate::domain::state::State;
 use crate::projections::rows;
 use crate::store::append::Append;
 
 /// What became of a wish for a deployment's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Cancelled {
     /// It ends, or ended already for the same person.
     Yes,
@@ -25,6 +26,8 @@ pub enum Cancelled {
     Refused,
     /// There is no such deployment.
     Unknown,
+    /// It has started since they agreed to its end, and goes on: they agreed to less.
+    Started(Box<Deployment>),
 }
 
 /// What a press is decided on beside its line. While it is there, nobody else in this process decides on that line.
@@ -62,6 +65,9 @@ impl App {
         };
         let of = deployment.of;
         let stopped = match self.may_cancel(&deployment, &command).await? {
+            Ok(()) if command.before_start && deployment.state() == State::Running => {
+                return Ok(Cancelled::Started(Box::new(deployment)));
+            }
             Ok(()) => {
                 let person = command.requested_by.clone();
                 let actor = Actor::from(&person);

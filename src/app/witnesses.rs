@@ -70,8 +70,8 @@ const ROUND: Duration = Duration::from_secs(6);
 
 impl App {
     /// Asks each witness that has not cosigned a checkpoint to do so. What it says instead is noted, and holds up nothing.
-    pub(super) async fn ask_witnesses(&self, signed: &Signed) {
-        let asked = self.keeping.witnesses.iter().map(async |witness| {
+    pub(super) async fn ask_witnesses(&self, witnesses: &[Witness], signed: &Signed) {
+        let asked = witnesses.iter().map(async |witness| {
             let asked = match tokio::time::timeout(ROUND, self.ask_witness(witness, signed)).await {
                 Ok(asked) => asked,
                 // How far it is it tells again.

@@ -161,6 +161,9 @@ pub async fn run(role: Role) -> Result<()> {
     }
     drop(tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await);
     drop(tokio::time::timeout(Duration::from_secs(2), app.flush_refusals()).await);
+    if role != Role::Worker {
+        checkpointer::last(&app).await;
+    }
     ended
 }
 

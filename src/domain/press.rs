@@ -158,6 +158,8 @@ pub struct CancelDeployment {
     pub channel: String,
     /// The menu is not on a message of this app in its own workspace.
     pub foreign: bool,
+    /// They agreed to the end of what had not started.
+    pub before_start: bool,
 }
 
 /// Decides whether somebody may end a deployment from where they press, whatever was archived meanwhile: what takes away

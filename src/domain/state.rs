@@ -81,6 +81,11 @@ impl State {
         }
     }
 
+    /// Whether its container has not started: whoever ends it then ends something that did nothing yet.
+    pub fn has_not_started(self) -> bool {
+        matches!(self, Self::Queued | Self::Ready | Self::Pulling | Self::Starting)
+    }
+
     /// Whether it has ended.
     pub fn is_over(self) -> bool {
         !self.is_open()

@@ -82,7 +82,7 @@ pub fn stop_words(reason: &StopReason, exit_code: Option<i64>, cut_off_after: Op
     format!("{}{code}{who}{}", reason.sentence(), cut_off(cut_off_after))
 }
 
-/// That SIGTERM did not do, where it did not. Whether it was cleaning up, or never heard, nobody knows: a shell that is a container's
+/// Says that SIGKILL ended it, where SIGTERM had not. Whether it was cleaning up, or never heard, nobody knows: a shell that is a container's
 /// first process takes no notice without a `trap`.
 pub fn cut_off(after: Option<u32>) -> String {
     after.map(|s| format!("; it had not ended {s} s after SIGTERM, so SIGKILL ended it")).unwrap_or_default()

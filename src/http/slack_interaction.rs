@@ -60,19 +60,13 @@ async fn filled_in(web: &Web, id: DeploymentId, submission: Submission) -> Respo
     }
     traced::about("deployment.id", submission.about.deployment);
     let (about, command) = (submission.about.clone(), submission.cancel());
-    if about.waits {
-        match in_time(web.app.to_be_cancelled(&command)).await {
-            Ok(Some(Asked::Why(there))) if !dialog::waits(&there) => {
-                let view = dialog::cancel_running(&there, about);
-                return Json(serde_json::json!({ "response_action": "update", "view": view })).into_response();
-            }
-            Ok(_) => {}
-            Err(sentence) => return problem(sentence),
-        }
-    }
     match in_time(web.app.cancel(id, command)).await {
         Ok(Cancelled::Yes | Cancelled::Refused) => StatusCode::OK.into_response(),
         Ok(Cancelled::Unknown) => problem("There is no such deployment any more."),
+        Ok(Cancelled::Started(deployment)) => {
+            let view = dialog::cancel_running(&deployment, about);
+            Json(serde_json::json!({ "response_action": "update", "view": view })).into_response()
+        }
         Err(sentence) => problem(sentence),
     }
 }
@@ -106,7 +100,7 @@ impl From<Cancelled> for Pressed {
     fn from(cancelled: Cancelled) -> Self {
         match cancelled {
             Cancelled::Yes | Cancelled::Refused => Self::Seen,
-            Cancelled::Unknown => Self::Stale,
+            Cancelled::Unknown | Cancelled::Started(_) => Self::Stale,
         }
     }
 }
@@ -129,7 +123,7 @@ async fn ask_why(
         }
         Some(Asked::Why(there)) => there,
     };
-    let waits = dialog::waits(&there);
+    let waits = there.state().has_not_started();
     let about = About { deployment, channel: command.channel, foreign: command.foreign, waits };
     // Whoever asked Slack who somebody is has waited already.
     let patience = DEADLINE.saturating_sub(begun.elapsed() + MARGIN);

@@ -108,15 +108,15 @@ pub async fn perform(job: SlackJob<'_>, build: BuildId) -> anyhow::Result<Outcom
 /// Posts the message, looks for it, or edits it, as it is known.
 async fn say(job: SlackJob<'_>, draft: &Draft, known: Option<Sent>) -> anyhow::Result<Outcome> {
     let build = draft.build;
+    let digest = known.as_ref().map(|sent| draft.digest_as(sent.plain)).unwrap_or_default();
     match known {
         None => post(job, draft).await,
         Some(Sent { state: MessageState::Posting, lookups: LOOKS.., .. }) => post(job, draft).await,
         Some(Sent { state: MessageState::Posting, channel, attempted_at, lookups, .. }) => {
             look_for(job, draft, channel, attempted_at, lookups).await
         }
-        Some(sent) if sent.sent_digest.as_deref() == Some(draft.digest_as(sent.plain).as_slice()) => {
-            let digest = &draft.digest_as(sent.plain);
-            job.app.store.messages().unchanged(job.claim, build, draft.stamp(digest, sent.plain)).await?;
+        Some(sent) if sent.sent_digest.as_deref() == Some(&digest[..]) => {
+            job.app.store.messages().unchanged(job.claim, build, draft.stamp(&digest, sent.plain)).await?;
             Ok(Outcome::Done)
         }
         Some(Sent { state: MessageState::Gone, .. }) if draft.card.posted.len() >= 2 || draft.only_edits => {

@@ -9,7 +9,7 @@ use slack_morphism::prelude::*;
 use super::line::stop_words;
 use super::mrkdwn;
 use super::render::plain;
-use crate::domain::deployment::{Deployment, State};
+use crate::domain::deployment::Deployment;
 use crate::domain::ids::DeploymentId;
 use crate::domain::names::REASON_MAX;
 
@@ -28,11 +28,6 @@ pub struct About {
     /// It had not started then: to end it is less than to end what runs.
     #[serde(default)]
     pub waits: bool,
-}
-
-/// Whether a deployment has not started, so that one that is cancelled does nothing at all.
-pub fn waits(deployment: &Deployment) -> bool {
-    matches!(deployment.state(), State::Queued | State::Ready | State::Pulling | State::Starting)
 }
 
 /// The dialog once more, for whoever agreed to the end of what waited then and runs by now.

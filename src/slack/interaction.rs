@@ -61,8 +61,8 @@ pub struct Submission {
 impl Submission {
     /// The request for a deployment's end that it is.
     pub fn cancel(self) -> CancelDeployment {
-        let Self { about: About { deployment, channel, foreign, .. }, reason, by } = self;
-        CancelDeployment { deployment_id: deployment, requested_by: by, reason, channel, foreign }
+        let Self { about: About { deployment, channel, foreign, waits: before_start }, reason, by } = self;
+        CancelDeployment { deployment_id: deployment, requested_by: by, reason, channel, foreign, before_start }
     }
 }
 
@@ -82,7 +82,7 @@ impl Press {
     /// The request for a deployment's end that it is.
     pub fn cancel(self, deployment_id: DeploymentId) -> CancelDeployment {
         let Self { by, channel, foreign, .. } = self;
-        CancelDeployment { deployment_id, requested_by: by, reason: None, channel, foreign }
+        CancelDeployment { deployment_id, requested_by: by, reason: None, channel, foreign, before_start: false }
     }
 }
 

@@ -170,7 +170,7 @@ fn actions(deployment: &Deployment, card: &BuildCard, links: &Links) -> SlackBlo
 pub(super) fn stop_words(deployment: &Deployment) -> String {
     match deployment.state() {
         State::Queued => "it waits, and will not start.".to_owned(),
-        State::Ready | State::Pulling | State::Starting => "it will not start.".to_owned(),
+        state if state.has_not_started() => "it will not start.".to_owned(),
         _ => format!(
             "its container gets SIGTERM, and SIGKILL {} later. What it did stays done.",
             duration(deployment.stop_grace_seconds.into())

@@ -43,7 +43,7 @@ pub fn codes(keys: &Keyring) -> RowCodes {
 }
 
 /// What the code of a row is of: what was signed, and what was signed before it.
-fn row(size: u64, root: &Hash, key_id: &str, before: Option<&Signed>) -> Vec<u8> {
+pub(crate) fn row(size: u64, root: &Hash, key_id: &str, before: Option<&Signed>) -> Vec<u8> {
     let (size_before, root_before) = before.map_or((0, Hash::default()), |before| (before.size, before.root));
     [&size.to_be_bytes()[..], root, &size_before.to_be_bytes(), &root_before, key_id.as_bytes()].concat()
 }

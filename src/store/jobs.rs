@@ -328,13 +328,14 @@ impl Jobs<'_> {
         .await
     }
 
-    /// Whether somebody is at a task, or will be soon: nothing of Slack's is put off for two hours.
+    /// Whether somebody is at a task, or will be within a week: no work of Slack's is put off for longer, and what is put off for
+    /// ever stands for nothing.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn is_due(self, task: Task) -> Result<bool, sqlx::Error> {
+    pub async fn will_be_done(self, task: Task) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar!(
-            r#"select exists (select 1 from job where id = $1 and state <> 'done' and run_at < coolops_now() + interval '2 h') as "it!""#,
+            r#"select exists (select 1 from job where id = $1 and state <> 'done' and run_at < coolops_now() + interval '7 days') as "it!""#,
             task.job_id().0
         )
         .fetch_one(&self.0.work)

@@ -578,7 +578,7 @@ pub struct Audited {
     pub ts: Option<String>,
     /// Where it stands.
     pub state: MessageState,
-    /// Whether all of that but the state is as it was noted when it was sent.
+    /// Whether digest, version, position and form are as they were noted when it was sent.
     pub code: Code,
 }
 

@@ -44,7 +44,7 @@ async fn messages(store: &Store) -> Result<Vec<Task>, sqlx::Error> {
         r#"select b.id as "id!" from build b where b.position > (select position - 100000 from event_head)
             and not exists (select 1 from job j where j.kind = 'sync_message' and j.key = b.id)
             and not exists (select 1 from slack_message m where m.build_id = b.id and m.state in ('live', 'gone'))
-         union select m.build_id from slack_message m where m.state = 'live' and m.sent_digest is null
+         union select m.build_id from slack_message m join build b on b.id = m.build_id where m.state = 'live' and m.sent_digest is null
             and not exists (select 1 from job j where j.kind = 'sync_message' and j.key = m.build_id and j.state in ('ready', 'leased'))"#
     );
     Ok(ids.fetch_all(&mut bulk).await?.into_iter().map(|id| Task::SyncMessage(BuildId(id))).collect())

@@ -18,6 +18,8 @@ use crate::store::messages::{Audited, MessagePlace, MessageState};
 /// What Slack was sent of builds, and what the log says of them so far.
 #[derive(Default)]
 pub(super) struct Messages {
+    /// All that can be are rendered anew.
+    is_wanted: bool,
     /// What was sent last, until the event is reached that it was made of.
     sent: HashMap<BuildId, Audited>,
     cards: HashMap<BuildId, Option<BuildCard>>,
@@ -31,7 +33,7 @@ impl Messages {
     /// What was sent, as it is stored. It is rendered anew where that `is_wanted`, and where no code tells that it is as it was
     /// noted.
     pub(super) fn as_sent(all: Vec<Audited>, is_wanted: bool, report: &mut Report) -> Self {
-        let mut messages = Self::default();
+        let mut messages = Self { is_wanted, ..Self::default() };
         for sent in all {
             let column = match (&sent.payload_digest, sent.render_version) {
                 (Some(_), None) => Some("render_version"),
@@ -90,7 +92,10 @@ impl Messages {
             return report.find(Finding::at(Kind::ChangedMessage, sent.sent_position, said));
         };
         let Some(links) = app.keys.links(&card.link_key) else {
-            *report.unchecked.entry(keys::master_key_of(&card.link_key).to_owned()).or_default() += 1;
+            // A code under a master key that was taken out tells nothing either, and nobody asked for more than that.
+            if self.is_wanted {
+                *report.unchecked.entry(keys::master_key_of(&card.link_key).to_owned()).or_default() += 1;
+            }
             return;
         };
         // It was rendered before the log said that it was posted.
@@ -112,11 +117,11 @@ impl Messages {
             let elsewhere = if trust.is_sound { self.check_places(app, report).await? } else { HashSet::new() };
             for sent in self.differing.iter().filter(|sent| !elsewhere.contains(&sent.build_id)) {
                 let build = sent.build_id;
+                // What was erased since it was sent is being edited out of it; what has another code was never sent.
+                let is_told = sent.code == Code::Wrong || !will_be_edited(app, build).await?;
                 let now = app.store.messages().get(build).await?;
                 let is_as_read = now.is_some_and(|now| now.sent_digest.as_ref() == Some(&sent.sent_digest));
-                // What was erased since it was sent is being edited out of it; what has another code was never sent.
-                let is_told = sent.code == Code::Wrong || !app.store.jobs().is_due(Task::SyncMessage(build)).await?;
-                if is_as_read && is_told {
+                if is_told && is_as_read {
                     let said = format!("message of build {build}: sent_digest (rendered anew it is different)");
                     report.find(Finding::at(Kind::ChangedMessage, sent.sent_position, said));
                 }
@@ -137,23 +142,22 @@ impl Messages {
         let mut without_row = self.posted.clone();
         for MessagePlace { build, state, channel, ts, is_known } in app.store.messages().places().await? {
             let posted = without_row.remove(&build);
-            // What waits for a channel is tried again, and so is what nobody knows.
-            let column = match state {
-                MessageState::Blocked => Some("state (nobody tries to bring it up to date)"),
-                MessageState::Live if ts.is_none() => Some("ts (Slack has it, and it has no name)"),
-                MessageState::Live if !is_known => Some("sent_digest (nobody knows what was sent, or sends it anew)"),
-                _ => None,
-            };
-            if let Some(column) = column
-                && !app.store.jobs().is_due(Task::SyncMessage(build)).await?
-            {
-                let said = format!("message of build {build}: {column}");
-                report.find(Finding::about(Kind::ChangedMessage, posted.as_ref().map(|(at, ..)| *at), said));
+            // What is at work comes to its end, and the row is read again after it.
+            if left_alone(state, ts.as_deref(), is_known).is_some() && !will_be_edited(app, build).await? {
+                let now = app.store.messages().get(build).await?;
+                let column = now.and_then(|now| left_alone(now.state, now.ts.as_deref(), now.sent_digest.is_some()));
+                if let Some(column) = column {
+                    let said = format!("message of build {build}: {column}");
+                    report.find(Finding::about(Kind::ChangedMessage, posted.as_ref().map(|(at, ..)| *at), said));
+                }
             }
             let Some(ts) = ts.filter(|_| state == MessageState::Live) else { continue };
             let said = posted.filter(|(_, there, then)| *there != channel || *then != ts);
             let Some((position, ..)) = said else { continue };
             // It may be on its way into the log.
+            if will_be_edited(app, build).await? {
+                continue;
+            }
             let is_posted = match app.store.log().build(build).await {
                 Ok(events) => events
                     .iter()
@@ -161,7 +165,7 @@ impl Messages {
                 Err(ReadError::Database(e)) => return Err(e),
                 Err(_) => continue,
             };
-            if !is_posted && !app.store.jobs().is_due(Task::SyncMessage(build)).await? {
+            if !is_posted {
                 let said = format!("message of build {build}: it is edited elsewhere than it was posted");
                 report.find(Finding::at(Kind::ChangedMessage, position, said));
                 elsewhere.insert(build);
@@ -169,13 +173,27 @@ impl Messages {
         }
         for (build, (position, ..)) in without_row {
             // Where Slack did not take it when it was posted again there is none either, and somebody goes on with it.
-            if app.store.messages().get(build).await?.is_none()
-                && !app.store.jobs().is_due(Task::SyncMessage(build)).await?
-            {
+            if !will_be_edited(app, build).await? && app.store.messages().get(build).await?.is_none() {
                 let said = format!("message of build {build}: its row is missing, and nobody brings it up to date");
                 report.find(Finding::at(Kind::ChangedMessage, position, said));
             }
         }
         Ok(elsewhere)
+    }
+}
+
+/// Whether somebody is at a build's message, or will be. Asked before what was read is read again: whoever is done by then has
+/// written it.
+async fn will_be_edited(app: &App, build: BuildId) -> Result<bool, sqlx::Error> {
+    app.store.jobs().will_be_done(Task::SyncMessage(build)).await
+}
+
+/// The column of a message's row that is as none stays: what waits for a channel is tried again, and what nobody knows is sent anew.
+fn left_alone(state: MessageState, ts: Option<&str>, is_known: bool) -> Option<&'static str> {
+    match state {
+        MessageState::Blocked => Some("state (nobody tries to bring it up to date)"),
+        MessageState::Live if ts.is_none() => Some("ts (Slack has it, and it has no name)"),
+        MessageState::Live if !is_known => Some("sent_digest (nobody knows what was sent, or sends it anew)"),
+        _ => None,
     }
 }

@@ -324,9 +324,17 @@ fn whoever_presses_where_the_app_is_no_member_any_more_hears_directly_why_nothin
         let said = s.last_seen_only_by("ben");
         assert!(said.starts_with("master-1 is already running on Staging"), "{said}");
         assert!(said.ends_with("It was started by <@U0ANA00001>. (You pressed it in <#C0DEPLOYS1>.)"), "{said}");
-        let workspace = s.standin.workspace();
-        let direct = workspace.channels.iter().find(|c| c.messages.iter().any(|m| read::message(m) == said)).unwrap();
-        assert_eq!(direct.with.as_deref(), Some("U0BEN00001"));
+        let direct = {
+            let workspace = s.standin.workspace();
+            let mut all = workspace.channels.iter();
+            all.find(|c| c.messages.iter().any(|m| read::message(m) == said)).unwrap().with.clone()
+        };
+        assert_eq!(direct.as_deref(), Some("U0BEN00001"));
+        // Where that is refused too nobody tries for ever.
+        s.standin.workspace().plan("conversations.open", Fault::Error("missing_scope".into()), 100);
+        assert_eq!(s.deliver(&s.press_of("chi", "master-1", "Staging")).await, 200);
+        s.settle().await;
+        assert_eq!(s.last_seen_only_by("chi"), "");
     });
 }
 
