@@ -25,6 +25,8 @@ pub(super) struct Messages {
     cards: HashMap<BuildId, Option<BuildCard>>,
     /// Messages that are not what the log says.
     differing: Vec<Audited>,
+    /// The builds that there are: one that was never registered has no message.
+    registered: HashSet<BuildId>,
     /// Where each build's message was posted last, and the event that says so.
     posted: HashMap<BuildId, (i64, String, String)>,
 }
@@ -64,8 +66,12 @@ impl Messages {
 
     /// One more event: where it is the one that a message was sent after, that is rendered anew.
     pub(super) fn event(&mut self, app: &App, row: &Row<'_>, event: &Event, report: &mut Report) {
-        if let Event::MessagePosted(e) = event {
-            self.posted.insert(e.build_id, (row.position, e.channel.clone(), e.ts.clone()));
+        match event {
+            Event::BuildRegistered(e) => drop(self.registered.insert(e.build_id)),
+            Event::MessagePosted(e) if self.registered.contains(&e.build_id) => {
+                self.posted.insert(e.build_id, (row.position, e.channel.clone(), e.ts.clone()));
+            }
+            _ => {}
         }
         let build = BuildId(row.header.correlation_id);
         let Some(sent) = self.sent.get(&build) else { return };
