@@ -1,9 +1,10 @@
 //! What operators type, and what must not come of it.
 
 use coolops::app::CommandError;
+use coolops::domain::ci_rules::CiRules;
 use coolops::domain::project::ProjectRefusal;
 use coolops::domain::rights::Rights;
-use coolops::domain::settings::EnvironmentChange;
+use coolops::domain::settings::{EnvironmentChange, ProjectChange};
 
 use crate::story::{Story, build, operator, story};
 
@@ -114,5 +115,22 @@ fn rights_that_somebody_else_has_changed_meanwhile_are_not_undone() {
         s.presses("ben", "master-1", "Production").await;
         let told = s.private_notes_of("ben").join(" ");
         assert!(told.starts_with("You may not deploy to Production"), "{told}");
+    });
+}
+
+#[test]
+fn rules_of_ci_that_somebody_else_has_changed_meanwhile_are_not_undone() {
+    story(async |s| {
+        let change = async |branches: &[&str]| {
+            let rules = CiRules { branches: branches.iter().map(|b| (*b).to_owned()).collect(), ..CiRules::default() };
+            let (provider, was) = ("github".to_owned(), Some(Box::default()));
+            let change = ProjectChange::CiRules { provider, rules: Box::new(rules), was };
+            s.app.change_project(s.project(), change, &operator()).await
+        };
+        change(&["main"]).await.unwrap();
+        let late = change(&["release/*"]).await;
+        assert!(matches!(late, Err(CommandError::Refused(ProjectRefusal::Overtaken))), "{late:?}");
+        let told = says(s, &["ci", "show", "api"]);
+        assert!(told.contains("main") && !told.contains("release/*"), "{told}");
     });
 }
