@@ -8,6 +8,7 @@ mod duplicates;
 mod engine;
 mod invariants;
 mod locks;
+mod output;
 mod postgres;
 mod redis;
 mod slack;
