@@ -562,29 +562,9 @@ impl Messages<'_> {
     }
 }
 
-/// A message's last sent state, as an audit compares it.
+/// A build's message as an audit compares it.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "columns")]
 pub struct Audited {
-    pub build_id: BuildId,
-    pub sent_position: i64,
-    pub sent_digest: Vec<u8>,
-    /// SHA-256 of the stored payload, computed now.
-    pub payload_digest: Option<Vec<u8>>,
-    pub render_version: Option<i32>,
-    /// Sent as text, without a layout.
-    pub plain: bool,
-    /// Slack's name for it.
-    pub ts: Option<String>,
-    /// Where it stands.
-    pub state: MessageState,
-    /// Whether digest, version, position and form are as they were noted when it was sent.
-    pub code: Code,
-}
-
-/// Where a build's message is.
-#[derive(Debug, Clone)]
-pub struct MessagePlace {
     /// Its build.
     pub build: BuildId,
     /// Where it stands.
@@ -593,8 +573,23 @@ pub struct MessagePlace {
     pub channel: String,
     /// Slack's name for it, where it was posted.
     pub ts: Option<String>,
-    /// Whether it is known what it says there.
-    pub is_known: bool,
+    /// What was sent last, where that is known.
+    pub sent: Option<LastSent>,
+}
+
+/// What Slack was sent last, without its bytes.
+#[derive(Debug, Clone)]
+pub struct LastSent {
+    /// Position of the last event that it tells.
+    pub position: i64,
+    /// SHA-256 of it.
+    pub digest: Vec<u8>,
+    /// The renderer's version; none is written by nobody.
+    pub render_version: Option<i32>,
+    /// It was text, without a layout.
+    pub is_plain: bool,
+    /// Whether digest, version, position and form are as they were noted when it was sent.
+    pub code: Code,
 }
 
 /// A message that Slack should show.
@@ -609,57 +604,45 @@ pub struct Live {
 }
 
 impl Messages<'_> {
-    /// What was last sent for every build.
+    /// The message of every build.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn all(self) -> Result<Vec<Audited>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select build_id, sent_position, sent_digest as "sent_digest!", sha256(convert_to(sent_payload, 'UTF8')) as payload_digest,
-                      render_version, plain, ts, sent_code, state from slack_message where sent_digest is not null"#
+            "select build_id, state, channel, ts, sent_position, sent_digest, render_version, plain, sent_code from slack_message"
         )
         .fetch_all(&mut self.0.bulk().await?)
         .await?;
         let codes = self.0.keys.as_deref().map(codes);
         let audited = rows.into_iter().map(|r| {
-            let build_id = BuildId(r.build_id);
-            let code = codes.as_ref().zip(r.render_version).zip(r.sent_code).map(|((codes, render_version), code)| {
-                let (position, is_plain) = (r.sent_position, r.plain);
-                let stamp = Stamp { digest: &r.sent_digest, render_version, position, is_plain };
-                codes.check(&stamp.row(build_id), &code)
+            let build = BuildId(r.build_id);
+            let sent = r.sent_digest.map(|digest| {
+                let (position, render_version, is_plain) = (r.sent_position, r.render_version, r.plain);
+                let code =
+                    codes.as_ref().zip(render_version).zip(r.sent_code).map(|((codes, render_version), code)| {
+                        let stamp = Stamp { digest: &digest, render_version, position, is_plain };
+                        codes.check(&stamp.row(build), &code)
+                    });
+                LastSent { code: code.unwrap_or(Code::Unknown), position, render_version, is_plain, digest }
             });
-            Audited {
-                code: code.unwrap_or(Code::Unknown),
-                state: MessageState::parse(&r.state),
-                build_id,
-                sent_position: r.sent_position,
-                sent_digest: r.sent_digest,
-                payload_digest: r.payload_digest,
-                render_version: r.render_version,
-                plain: r.plain,
-                ts: r.ts,
-            }
+            Audited { build, state: MessageState::parse(&r.state), channel: r.channel, ts: r.ts, sent }
         });
         Ok(audited.collect())
     }
 
-    /// Where the message of each build is, and in which state.
+    /// Builds whose message has a digest that is not of the bytes beside it, and the position that these tell of.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn places(self) -> Result<Vec<MessagePlace>, sqlx::Error> {
+    pub async fn with_other_bytes(self) -> Result<Vec<(BuildId, i64)>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select build_id, state, channel, ts, sent_digest is not null as "is_known!" from slack_message"#
-        );
-        let rows = rows.fetch_all(&mut self.0.bulk().await?).await?.into_iter();
-        let places = rows.map(|r| MessagePlace {
-            build: BuildId(r.build_id),
-            state: MessageState::parse(&r.state),
-            channel: r.channel,
-            ts: r.ts,
-            is_known: r.is_known,
-        });
-        Ok(places.collect())
+            "select build_id, sent_position from slack_message
+              where sent_digest is not null and sent_digest is distinct from sha256(convert_to(sent_payload, 'UTF8')) order by sent_position, build_id"
+        )
+        .fetch_all(&mut self.0.bulk().await?)
+        .await?;
+        Ok(rows.into_iter().map(|r| (BuildId(r.build_id), r.sent_position)).collect())
     }
 
     /// How many builds' messages are still to be brought up to date.

@@ -129,13 +129,15 @@ impl App {
         let head = self.store.log().head_there().await?;
         let mut report = Report { decided_at, ..Report::default() };
         // Before the events: what is sent later is made of later ones.
-        let messages = Messages::as_sent(self.store.messages().all().await?, messages, &mut report);
+        let sent = self.store.messages();
+        let messages = Messages::as_sent(sent.all().await?, messages, &mut report);
         let output = Output::of(self.store.journals().all().await?);
         let mut snapshot = self.store.snapshot().await?;
         let rows = LogRows::of(&mut snapshot).await?;
         let mut beside = Beside { app: self, report, messages, output, keys: SubjectKeys::default(), rows };
         let chain = Chain::of(head, Anchors::of(evidence));
-        let (mut snapshot, chain) = snapshot.events_checked(chain, Chain::goes_on, |row| beside.event(row)).await?;
+        let pass = snapshot.events_checked(chain, Chain::goes_on, |row| beside.event(row));
+        let ((mut snapshot, chain), with_other_bytes) = tokio::try_join!(pass, sent.with_other_bytes())?;
         let Beside { mut report, messages, output, mut keys, mut rows, .. } = beside;
         report.locked = snapshot.locked();
         let is_comparable = report.locked.is_empty() && !keys.are_changed();
@@ -145,7 +147,7 @@ impl App {
         keys.look_up(&mut snapshot, trust).await?;
         snapshot.close().await?;
         let (anchors, head_time) = chain.check(self, &mut report).await?;
-        messages.check(self, trust, &mut report).await?;
+        messages.check(self, with_other_bytes, trust, &mut report).await?;
         report.codes_unchecked.clone_from(&anchors.unknown_codes);
         let judged = anchors.judge(!trust.is_sound);
         self.check_cover(&judged, trust, looked.elapsed(), &mut report).await?;
