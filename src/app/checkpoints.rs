@@ -418,11 +418,19 @@ impl App {
         if kept < known {
             tracing::error!(place = place.name(), "checkpoints that were kept there are gone; they are sent again");
         }
-        let cosigned = self.cosigned_note(&newest).await?;
-        let first = [lacking, &self.notes(std::slice::from_ref(&newest))[..]].concat();
-        if let Err(e) = place.keep(&first, Some(&cosigned)).await {
-            tracing::warn!(place = place.name(), error = %e, "checkpoints can't be kept there now");
-            return checkpoints.failed(place.name(), &e.to_string()).await;
+        let mut newest = newest;
+        loop {
+            let cosigned = self.cosigned_note(&newest).await?;
+            let first = [lacking, &self.notes(std::slice::from_ref(&newest))[..]].concat();
+            if let Err(e) = place.keep(&first, Some(&cosigned)).await {
+                tracing::warn!(place = place.name(), error = %e, "checkpoints can't be kept there now");
+                return checkpoints.failed(place.name(), &e.to_string()).await;
+            }
+            // Another process may have signed and called that the newest meanwhile, which is an older one now.
+            match self.newest_signed().await? {
+                Some(newer) if newer.n > newest.n => newest = newer,
+                _ => break,
+            }
         }
         let (began, mut problem) = (Instant::now(), None);
         for some in checkpoints.after(kept, CATCH_UP).await?.chunks(place.at_once()) {

@@ -367,6 +367,87 @@ fn a_bucket_with_object_lock_takes_checkpoints() {
     });
 }
 
+/// A bucket that shows nothing but what it was asked for by name; the first newest checkpoint lands there late.
+#[derive(Default)]
+struct SlowBucket {
+    kept: std::sync::Mutex<std::collections::HashMap<String, axum::body::Bytes>>,
+    is_asked: tokio::sync::Notify,
+    lets_through: tokio::sync::Notify,
+    asked: std::sync::atomic::AtomicUsize,
+}
+
+impl SlowBucket {
+    async fn answers(self: std::sync::Arc<Self>, request: axum::extract::Request) -> axum::response::Response {
+        use axum::response::IntoResponse;
+        let (head, body) = request.into_parts();
+        let file = head.uri.path().to_owned();
+        let is_newest = file == "/b/log/checkpoint";
+        match (head.method.as_str(), head.uri.query()) {
+            ("PUT", _) => {
+                let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+                if is_newest && self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+                    self.is_asked.notify_one();
+                    self.lets_through.notified().await;
+                }
+                self.kept.lock().unwrap().insert(file, body);
+                (StatusCode::OK, [("etag", "\"7\"")]).into_response()
+            }
+            (_, Some(query)) if query.contains("list-type") => {
+                "<ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
+                    .into_response()
+            }
+            _ => match self.kept.lock().unwrap().get(&file).cloned() {
+                Some(kept) => {
+                    let headers = [("etag", "\"7\""), ("last-modified", "Sun, 29 Nov 2026 10:00:00 GMT")];
+                    (StatusCode::OK, headers, kept).into_response()
+                }
+                None => StatusCode::NOT_FOUND.into_response(),
+            },
+        }
+    }
+}
+
+#[test]
+fn of_two_that_keep_their_checkpoints_at_one_place_the_slower_leaves_no_older_one_as_the_newest() {
+    story(async |s| {
+        deployed(s).await;
+        let bucket = std::sync::Arc::new(SlowBucket::default());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let answering = bucket.clone();
+        let router = axum::Router::new().fallback(move |request| answering.clone().answers(request));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let anchored = Anchored::new(s);
+        let with = [
+            ("COOLOPS_CHECKPOINT_KEY", anchored.private.as_str()),
+            ("COOLOPS_CHECKPOINTS", "s3://b/log"),
+            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ENDPOINT", address.as_str()),
+            ("AWS_ALLOW_HTTP", "true"),
+        ];
+        let (slower, quicker) = tokio::task::block_in_place(|| {
+            std::thread::scope(|scope| {
+                let slower = scope.spawn(|| s.coolops_with(&["audit", "checkpoint"], &with));
+                tokio::runtime::Handle::current().block_on(bucket.is_asked.notified());
+                s.coolops(&["project", "set", "api", "--name", "Api 2"]);
+                let quicker = s.coolops_with(&["audit", "checkpoint"], &with);
+                bucket.lets_through.notify_one();
+                (slower.join().unwrap(), quicker)
+            })
+        });
+        assert_eq!((slower.0, quicker.0), (0, 0), "{slower:?} {quicker:?}");
+        let newest = bucket.kept.lock().unwrap()["/b/log/checkpoint"].clone();
+        assert_eq!(
+            String::from_utf8_lossy(&newest),
+            quicker.1,
+            "it went {} times",
+            bucket.asked.load(std::sync::atomic::Ordering::SeqCst)
+        );
+    });
+}
+
 #[test]
 fn what_somebody_else_keeps_in_a_place_is_left_alone_and_told() {
     story(async |s| {
