@@ -65,6 +65,8 @@ pub enum NoCheckpoint {
 pub(super) const PROVABLE: i64 = 60;
 /// Checkpoints that a place is sent in one round, beside the newest.
 const CATCH_UP: i64 = 200;
+/// How often in one round the newest checkpoint is put at a place where another process goes on signing.
+const PUT_AT_MOST: u32 = 3;
 /// How long it may take in one round to send a place what it lacks.
 const ROUND: Duration = Duration::from_secs(20);
 
@@ -395,7 +397,8 @@ impl App {
     }
 
     /// Sends a place what it lacks: what was decided while it was away, or before there was such a place, and the newest
-    /// checkpoint first; so one that was away for long says at once how far the log is.
+    /// checkpoint first; so one that was away for long says at once how far the log is. What is put there is the newest when it is
+    /// there, whoever signs meanwhile.
     async fn bring_up_to_date(
         &self,
         place: &Place,
@@ -406,7 +409,7 @@ impl App {
         if matches!(there, There::Unusable(_)) {
             return Ok(());
         }
-        let Some(newest) = self.newest_signed().await? else { return Ok(()) };
+        let Some(mut newest) = self.newest_signed().await? else { return Ok(()) };
         let known = known.min(newest.n);
         // A place that was set back, as from a backup of it, lacks what came after.
         let mut kept = match there {
@@ -418,17 +421,16 @@ impl App {
         if kept < known {
             tracing::error!(place = place.name(), "checkpoints that were kept there are gone; they are sent again");
         }
-        let mut newest = newest;
-        loop {
+        for put in 1.. {
             let cosigned = self.cosigned_note(&newest).await?;
             let first = [lacking, &self.notes(std::slice::from_ref(&newest))[..]].concat();
             if let Err(e) = place.keep(&first, Some(&cosigned)).await {
                 tracing::warn!(place = place.name(), error = %e, "checkpoints can't be kept there now");
                 return checkpoints.failed(place.name(), &e.to_string()).await;
             }
-            // Another process may have signed and called that the newest meanwhile, which is an older one now.
+            // Another process may have put a newer one there meanwhile, or one with more cosignatures, which is overwritten now.
             match self.newest_signed().await? {
-                Some(newer) if newer.n > newest.n => newest = newer,
+                Some(now) if put < PUT_AT_MOST && self.is_newer(&now, (&newest, &cosigned)).await? => newest = now,
                 _ => break,
             }
         }
@@ -454,6 +456,11 @@ impl App {
             Some(problem) => checkpoints.failed(place.name(), &problem).await,
             None => Ok(()),
         }
+    }
+
+    /// Whether a checkpoint, as witnesses cosigned it by now, is newer than one and the note that was made of that.
+    async fn is_newer(&self, now: &Signed, (newest, note): (&Signed, &str)) -> Result<bool, sqlx::Error> {
+        Ok(now.n > newest.n || (now.n == newest.n && self.cosigned_note(now).await? != note))
     }
 
     /// Sends every place what it was sent before and lacks now, as single files that somebody removed. It reads all that is there.

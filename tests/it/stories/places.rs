@@ -430,7 +430,11 @@ fn of_two_that_keep_their_checkpoints_at_one_place_the_slower_leaves_no_older_on
         let (slower, quicker) = tokio::task::block_in_place(|| {
             std::thread::scope(|scope| {
                 let slower = scope.spawn(|| s.coolops_with(&["audit", "checkpoint"], &with));
-                tokio::runtime::Handle::current().block_on(bucket.is_asked.notified());
+                let asked = tokio::time::timeout(std::time::Duration::from_secs(20), bucket.is_asked.notified());
+                let asked = tokio::runtime::Handle::current().block_on(asked);
+                asked.unwrap_or_else(|_| {
+                    panic!("it puts no newest checkpoint there; has it ended? {}", slower.is_finished())
+                });
                 s.coolops(&["project", "set", "api", "--name", "Api 2"]);
                 let quicker = s.coolops_with(&["audit", "checkpoint"], &with);
                 bucket.lets_through.notify_one();
