@@ -1,5 +1,6 @@
 //! Rebuilding every projection from the log.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -212,7 +213,8 @@ impl App {
                 let (mut fold, events) = self.fold_all(&mut snapshot, &mut sums, true, tell).await?;
                 fold.open_with(|position, project| snapshot.opened(position, project));
                 fold.finish(&mut sums);
-                let tables = if fold.is_whole() { sums.are_those_of(&mut snapshot).await? } else { None };
+                let live = if fold.is_whole() { Some(sums.alike().with_rows_of(&mut snapshot).await?) } else { None };
+                let tables = live.and_then(|live| sums.held_against(&live));
                 let (damaged, halted) = (fold.damaged, Vec::new());
                 tables.map(|tables| Rebuilt { events, tables, work_found: 0, damaged, halted })
             }
@@ -302,13 +304,13 @@ impl App {
             }
         };
         for recorded in told.into_iter().filter(|r| r.position < before) {
-            there = match (there, &recorded.event) {
+            match (&mut there, &recorded.event) {
                 (None, Event::Deployment(DeploymentEvent::Requested(e))) => {
-                    Some(Standing::requested(recorded.position, Deployment::requested(e)))
+                    there = Some(Standing::requested(recorded.position, Deployment::requested(e)));
                 }
-                (Some(was), event) => Some(was.moved_on(recorded.position, event)),
-                (None, _) => None,
-            };
+                (Some(there), event) => there.move_on(recorded.position, event),
+                (None, _) => {}
+            }
         }
         fold.open.extend(there.map(|known| (id, known)));
         Ok(())
@@ -320,12 +322,14 @@ impl Standing {
         Self { position, begun: Begun { requested: position, since: position }, deployment }
     }
 
-    /// The same after one more event.
-    fn moved_on(self, position: i64, event: &Event) -> Self {
+    /// One more event.
+    fn move_on(&mut self, position: i64, event: &Event) {
         let state = self.deployment.state();
-        let deployment = self.deployment.evolve(event);
-        let since = if deployment.state() == state { self.begun.since } else { position };
-        Self { position, begun: Begun { since, ..self.begun }, deployment }
+        self.deployment.apply(event);
+        self.position = position;
+        if self.deployment.state() != state {
+            self.begun.since = position;
+        }
     }
 
     fn stage(self, into: &mut impl Rows) {
@@ -414,14 +418,21 @@ impl Fold {
             }
             Event::BuildRegistered(e) => put(into, position, Begun::default(), &rows::of_build(e)),
             Event::Deployment(DeploymentEvent::Requested(e)) => {
-                self.deployment(Standing::requested(position, Deployment::requested(e)), into);
+                let standing = Standing::requested(position, Deployment::requested(e));
+                // One that begins twice goes on from the second time.
+                self.open.insert(e.of.deployment_id, standing);
             }
             _ => {
                 let project = ProjectId(address.correlation);
                 if let Some((_, before)) = self.projects.remove(&project) {
                     self.project(project, before.evolve(event), (position, event));
-                } else if let Some(before) = self.open.remove(&DeploymentId(stream)) {
-                    self.deployment(before.moved_on(position, event), into);
+                } else if let Entry::Occupied(mut standing) = self.open.entry(DeploymentId(stream)) {
+                    standing.get_mut().move_on(position, event);
+                    // What is over is staged; of what is open only the end counts.
+                    let is_over = !standing.get().deployment.state().is_open();
+                    if is_over && !self.kept.contains(standing.key()) {
+                        standing.remove().stage(into);
+                    }
                 }
             }
         }
@@ -430,15 +441,6 @@ impl Fold {
     fn project(&mut self, id: ProjectId, project: Project, (position, event): (i64, &Event)) {
         rows::of_tokens(&project, event).into_iter().for_each(|row| self.changing.row(row));
         self.projects.insert(id, (position, project));
-    }
-
-    /// What is over is staged; of what is open only the end counts.
-    fn deployment(&mut self, standing: Standing, into: &mut impl Rows) {
-        let id = standing.deployment.of.deployment_id;
-        match standing.deployment.state().is_open() || self.kept.contains(&id) {
-            true => drop(self.open.insert(id, standing)),
-            false => standing.stage(into),
-        }
     }
 
     /// Opens what of the private texts of settings is left; they are folded as they are recorded.

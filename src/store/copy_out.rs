@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Buf, Bytes};
 use chrono::{DateTime, Duration, Utc};
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::Store;
@@ -185,17 +186,36 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn snapshot(&self) -> Result<Snapshot, sqlx::Error> {
-        let mut connection = self.bulk().await?;
-        sqlx::query("begin isolation level repeatable read read only").execute(&mut connection).await?;
-        // It keeps nobody waiting, and what is read is worked on meanwhile.
-        sqlx::query("set local idle_in_transaction_session_timeout = 0").execute(&mut connection).await?;
+        let mut connection = at_one_moment(self).await?;
         let keys = sqlx::query_as!(Wrapped, "select id, kind, subject, key_id, nonce, ciphertext from subject_key");
         let opener = self.opening_with(keys.fetch_all(&mut connection).await?);
         Ok(Snapshot { connection, opener })
     }
 }
 
+/// A connection that sees one moment.
+async fn at_one_moment(store: &Store) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = store.bulk().await?;
+    sqlx::query("begin isolation level repeatable read read only").execute(&mut connection).await?;
+    // It keeps nobody waiting, and what is read is worked on meanwhile.
+    sqlx::query("set local idle_in_transaction_session_timeout = 0").execute(&mut connection).await?;
+    Ok(connection)
+}
+
 impl Snapshot {
+    /// Another one of the same moment, to read rows while the log is read. It opens no private text.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn twin(&mut self, store: &Store) -> Result<Self, sqlx::Error> {
+        let id = sqlx::query_scalar!(r#"select pg_export_snapshot() as "id!""#).fetch_one(&mut self.connection).await?;
+        let mut connection = at_one_moment(store).await?;
+        // It takes no parameter; the database itself made up the name.
+        let moment = format!("set transaction snapshot '{}'", id.replace('\'', "''"));
+        sqlx::query(AssertSqlSafe(moment)).execute(&mut connection).await?;
+        Ok(Self { connection, opener: Opener::default() })
+    }
+
     /// Visits every event after a position and up to another in order; stops early when the visitor says `false`.
     ///
     /// # Errors
@@ -237,7 +257,7 @@ impl Snapshot {
     ) -> Result<(Self, C), sqlx::Error> {
         let Self { mut connection, opener } = self;
         let (hand_on, mut checked) = mpsc::channel::<Bytes>(BLOCKS_AHEAD);
-        let checking = tokio::spawn(async move {
+        let checking = AbortOnDropHandle::new(tokio::spawn(async move {
             let opens_nothing = Opener::default();
             let mut blocks = Blocks::of(&mut connection, &events_between(i64::MIN, i64::MAX, WHOLE)).await?;
             while let Some(block) = blocks.next().await? {
@@ -250,7 +270,7 @@ impl Snapshot {
             }
             drop(blocks);
             Ok::<_, sqlx::Error>((connection, checker))
-        });
+        }));
         while let Some(block) = checked.recv().await {
             tuples_in(&block).for_each(|tuple| visit(&row(tuple, &opener)));
         }

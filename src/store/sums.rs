@@ -45,25 +45,32 @@ impl Rows for Sums {
 }
 
 impl Sums {
-    /// How many rows each table has, if those of a snapshot are the ones that were summed; `None` when they are not.
+    /// None yet, that can be held against these.
+    #[must_use]
+    pub fn alike(&self) -> Self {
+        Self { key: self.key.clone(), ..Self::default() }
+    }
+
+    /// The same with all rows of a snapshot.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn are_those_of(&self, snapshot: &mut Snapshot) -> Result<Option<Vec<Swapped>>, sqlx::Error> {
-        let mut same = Vec::new();
-        for (table, of_log) in TABLES.into_iter().zip(self.tables) {
-            let mut live = Sum::default();
-            let hash = |tuple: &[u8]| {
-                live.add(self.key.hash_one(tuple));
+    pub async fn with_rows_of(mut self, snapshot: &mut Snapshot) -> Result<Self, sqlx::Error> {
+        for (table, sum) in TABLES.into_iter().zip(&mut self.tables) {
+            let add = |tuple: &[u8]| {
+                sum.add(self.key.hash_one(tuple));
                 true
             };
-            tuples(&mut snapshot.connection, &all_of(table), hash).await?;
-            if live != of_log {
-                return Ok(None);
-            }
-            same.push(Swapped { table: table.name, rows: live.rows, removed: 0, written: 0 });
+            tuples(&mut snapshot.connection, &all_of(table), add).await?;
         }
-        Ok(Some(same))
+        Ok(self)
+    }
+
+    /// How many rows each table has, if these are the sums of the rows that there are; `None` when they are not.
+    pub fn held_against(&self, live: &Self) -> Option<Vec<Swapped>> {
+        let swapped =
+            |(table, sum): (Table, &Sum)| Swapped { table: table.name, rows: sum.rows, removed: 0, written: 0 };
+        (self.tables == live.tables).then(|| TABLES.into_iter().zip(&live.tables).map(swapped).collect())
     }
 }
 

@@ -46,6 +46,9 @@ pub(super) const TABLES: [Table; 5] = [BOUNDARY, PROJECT, TOKEN, BUILD, DEPLOYME
 pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 pub(super) const TRAILER: [u8; 2] = [0xff; 2];
 
+/// Bytes that most rows have room in: those of deployments are the most there are.
+const ROOM: usize = 1024;
+
 /// One row, and where it belongs.
 pub struct Tuple {
     pub(super) table: Table,
@@ -55,7 +58,9 @@ pub struct Tuple {
 impl Tuple {
     fn of(table: Table) -> Self {
         let fields = i16::try_from(table.columns.len()).unwrap_or_default();
-        Self { table, bytes: fields.to_be_bytes().to_vec() }
+        let mut bytes = Vec::with_capacity(ROOM);
+        bytes.extend_from_slice(&fields.to_be_bytes());
+        Self { table, bytes }
     }
 
     fn bytes(mut self, bytes: &[u8]) -> Self {

@@ -1,6 +1,6 @@
 //! Whether every message says what the log says, and is edited where it was posted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Report, Trust};
 use crate::app::App;
@@ -30,8 +30,8 @@ pub(super) struct Messages {
     /// The builds that there are: one that was never registered has no message.
     registered: HashSet<BuildId>,
     posted: HashMap<BuildId, Posted>,
-    /// The builds of whose rows something was told already.
-    told: HashSet<BuildId>,
+    /// The column of a message's row that can't be as it was written, and the position that the row names.
+    wrong: BTreeMap<BuildId, (i64, &'static str)>,
 }
 
 struct Row {
@@ -67,7 +67,7 @@ impl Messages {
                 _ => None,
             };
             if let Some(column) = column {
-                messages.tell(build, sent.position, column, report);
+                messages.wrong.insert(build, (sent.position, column));
             }
             if can_render && (is_wanted || sent.code != Code::Right) {
                 messages.sent.insert(build, sent);
@@ -80,13 +80,6 @@ impl Messages {
         messages
     }
 
-    /// Tells of a column of a message's row, unless something was told of that row.
-    fn tell(&mut self, build: BuildId, position: i64, column: &str, report: &mut Report) {
-        if self.told.insert(build) {
-            report.find(Finding::at(Kind::ChangedMessage, position, format!("message of build {build}: {column}")));
-        }
-    }
-
     /// One more event: where it is the one that a message was sent after, that is rendered anew.
     pub(super) fn event(&mut self, app: &App, row: &copy_out::Row<'_>, event: &Event, report: &mut Report) {
         match event {
@@ -95,8 +88,8 @@ impl Messages {
                 let of_row = self.rows.get(&e.build_id);
                 let is_there =
                     of_row.is_some_and(|of_row| of_row.channel == e.channel && of_row.ts.as_ref() == Some(&e.ts));
-                let posted = self.posted.entry(e.build_id).or_insert(Posted { position: 0, is_there: false });
-                *posted = Posted { position: row.position, is_there: posted.is_there || is_there };
+                let was_there = self.posted.get(&e.build_id).is_some_and(|posted| posted.is_there);
+                self.posted.insert(e.build_id, Posted { position: row.position, is_there: was_there || is_there });
             }
             _ => {}
         }
@@ -154,7 +147,13 @@ impl Messages {
         report: &mut Report,
     ) -> Result<(), sqlx::Error> {
         for (build, position) in with_other_bytes {
-            self.tell(build, position, "sent_payload", report);
+            let wrong = self.wrong.entry(build).or_insert((position, "sent_payload"));
+            if wrong.1 == "sent_code" {
+                wrong.1 = "sent_payload";
+            }
+        }
+        for (build, (position, column)) in &self.wrong {
+            report.find(Finding::at(Kind::ChangedMessage, *position, format!("message of build {build}: {column}")));
         }
         if trust.is_comparable {
             // What is edited elsewhere is rendered as if it had been posted there.

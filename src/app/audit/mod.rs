@@ -1,9 +1,10 @@
 //! Checking the log: that its chain holds, and that what stands beside it is what it says: checkpoints, messages, output, keys
 //! and rows.
 //!
-//! One pass over the events, on two threads: one follows the chain, the other takes in what the events say. What it holds
-//! grows with the builds and deployments, some hundred bytes each, not with events and output.
+//! One pass over the events, on two threads: one follows the chain, the other takes in what the events say. Rows that are held
+//! against that are summed up, and messages' bytes hashed, at the same time. What an audit holds grows with the builds and deployments, some hundred bytes each, not with events and output.
 
+mod aside;
 mod chain;
 mod messages;
 mod output;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use self::aside::Aside;
 use self::chain::Chain;
 use self::messages::Messages;
 use self::output::Output;
@@ -129,15 +131,15 @@ impl App {
         let head = self.store.log().head_there().await?;
         let mut report = Report { decided_at, ..Report::default() };
         // Before the events: what is sent later is made of later ones.
-        let sent = self.store.messages();
-        let messages = Messages::as_sent(sent.all().await?, messages, &mut report);
+        let messages = Messages::as_sent(self.store.messages().all().await?, messages, &mut report);
+        let store = self.store.clone();
+        let mut with_other_bytes = Aside::begin(async move { store.messages().with_other_bytes().await });
         let output = Output::of(self.store.journals().all().await?);
         let mut snapshot = self.store.snapshot().await?;
-        let rows = LogRows::of(&mut snapshot).await?;
+        let rows = LogRows::of(&mut snapshot, &self.store).await?;
         let mut beside = Beside { app: self, report, messages, output, keys: SubjectKeys::default(), rows };
         let chain = Chain::of(head, Anchors::of(evidence));
-        let pass = snapshot.events_checked(chain, Chain::goes_on, |row| beside.event(row));
-        let ((mut snapshot, chain), with_other_bytes) = tokio::try_join!(pass, sent.with_other_bytes())?;
+        let (mut snapshot, chain) = snapshot.events_checked(chain, Chain::goes_on, |row| beside.event(row)).await?;
         let Beside { mut report, messages, output, mut keys, mut rows, .. } = beside;
         report.locked = snapshot.locked();
         let is_comparable = report.locked.is_empty() && !keys.are_changed();
@@ -147,7 +149,7 @@ impl App {
         keys.look_up(&mut snapshot, trust).await?;
         snapshot.close().await?;
         let (anchors, head_time) = chain.check(self, &mut report).await?;
-        messages.check(self, with_other_bytes, trust, &mut report).await?;
+        messages.check(self, with_other_bytes.end().await?, trust, &mut report).await?;
         report.codes_unchecked.clone_from(&anchors.unknown_codes);
         let judged = anchors.judge(!trust.is_sound);
         self.check_cover(&judged, trust, looked.elapsed(), &mut report).await?;

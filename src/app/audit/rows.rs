@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
+use super::aside::Aside;
 use super::{Report, Trust};
 use crate::app::App;
 use crate::app::finding::{Finding, Kind};
@@ -32,6 +33,8 @@ pub(super) struct LogRows {
     open: BTreeMap<DeploymentId, i64>,
     fold: Fold,
     sums: Sums,
+    /// The sums of the rows that there are: they are read while the events are.
+    live: Aside<Sums>,
     /// The rows that are something else, at the moment of the events.
     differing: Vec<Differing>,
 }
@@ -65,14 +68,19 @@ fn changed(position: Option<i64>, said: String) -> Finding {
 }
 
 impl LogRows {
-    /// None so far, of the events of a snapshot.
+    /// None so far, of the events of a snapshot. The rows of its moment are summed up from now on.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub(super) async fn of(snapshot: &mut Snapshot) -> Result<Self, sqlx::Error> {
-        let fold = Fold::over(snapshot).await?;
+    pub(super) async fn of(snapshot: &mut Snapshot, store: &Store) -> Result<Self, sqlx::Error> {
+        let (fold, sums, mut twin) = (Fold::over(snapshot).await?, Sums::default(), snapshot.twin(store).await?);
+        let live = sums.alike();
+        let live = Aside::begin(async move {
+            let live = live.with_rows_of(&mut twin).await?;
+            twin.close().await.map(|()| live)
+        });
         let (projects, open) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { projects, open, fold, sums: Sums::default(), differing: Vec::new() })
+        Ok(Self { projects, open, fold, sums, live, differing: Vec::new() })
     }
 
     /// Which projects there are and which deployments are open, by the events' types alone.
@@ -116,8 +124,11 @@ impl LogRows {
     pub(super) async fn compare(&mut self, snapshot: &mut Snapshot, trust: Trust) -> Result<(), sqlx::Error> {
         self.fold.open_with(|position, project| snapshot.opened(position, project));
         self.fold.finish(&mut self.sums);
-        let is_told = trust.is_sound && trust.is_comparable;
-        if is_told && !(self.fold.is_whole() && self.sums.are_those_of(snapshot).await?.is_some()) {
+        if !(trust.is_sound && trust.is_comparable) {
+            return Ok(());
+        }
+        let is_same = self.fold.is_whole() && self.sums.held_against(&self.live.end().await?).is_some();
+        if !is_same {
             self.differing = rows_that_differ(snapshot).await?;
         }
         Ok(())
