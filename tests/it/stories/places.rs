@@ -274,6 +274,27 @@ fn while_a_disk_is_full_builds_and_presses_go_on_and_doctor_says_what_is_not_kep
     });
 }
 
+/// What signs and keeps checkpoints in places of which one is a bucket at an address.
+fn with_a_bucket<'a>(
+    anchored: &'a Anchored,
+    (places, address): (&'a str, &'a str),
+    secret: &'a str,
+) -> [(&'static str, &'a str); 7] {
+    [
+        ("COOLOPS_CHECKPOINT_KEY", &anchored.private),
+        ("COOLOPS_CHECKPOINTS", places),
+        ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+        ("AWS_SECRET_ACCESS_KEY", secret),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ENDPOINT", address),
+        ("AWS_ALLOW_HTTP", "true"),
+    ]
+}
+
+/// A bucket's answer to a question for what is in it: it shows nothing.
+const NOTHING_LISTED: &str =
+    "<ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>";
+
 #[test]
 fn checkpoints_are_kept_in_a_bucket() {
     story(async |s| {
@@ -283,17 +304,7 @@ fn checkpoints_are_kept_in_a_bucket() {
         amazon.says(&["s3", "mb", "s3://checkpoints"]);
         let anchored = Anchored::new(s);
         let places = format!("s3://checkpoints/coolops/log,{}", anchored.folder.display());
-        let with = |secret: &'static str| {
-            [
-                ("COOLOPS_CHECKPOINT_KEY", anchored.private.as_str()),
-                ("COOLOPS_CHECKPOINTS", places.as_str()),
-                ("AWS_ACCESS_KEY_ID", "AKIATEST"),
-                ("AWS_SECRET_ACCESS_KEY", secret),
-                ("AWS_REGION", "eu-west-1"),
-                ("AWS_ENDPOINT", address.as_str()),
-                ("AWS_ALLOW_HTTP", "true"),
-            ]
-        };
+        let with = |secret| with_a_bucket(&anchored, (&places, &address), secret);
         deployed(s).await;
         let (code, note, said) = s.coolops_with(&["audit", "checkpoint"], &with("secret"));
         assert_eq!(code, 0, "{note}{said}");
@@ -335,10 +346,7 @@ async fn locked_bucket(request: axum::extract::Request) -> axum::response::Respo
     match request.method().as_str() {
         "PUT" if has_checksum => (StatusCode::OK, [("etag", "\"7\"")]).into_response(),
         "PUT" => StatusCode::BAD_REQUEST.into_response(),
-        _ if is_list => {
-            "<ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
-                .into_response()
-        }
+        _ if is_list => NOTHING_LISTED.into_response(),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -351,15 +359,7 @@ fn a_bucket_with_object_lock_takes_checkpoints() {
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(locked_bucket)).await });
         let anchored = Anchored::new(s);
-        let with = [
-            ("COOLOPS_CHECKPOINT_KEY", anchored.private.as_str()),
-            ("COOLOPS_CHECKPOINTS", "s3://b/log"),
-            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_REGION", "eu-west-1"),
-            ("AWS_ENDPOINT", address.as_str()),
-            ("AWS_ALLOW_HTTP", "true"),
-        ];
+        let with = with_a_bucket(&anchored, ("s3://b/log", &address), "secret");
         let (code, told, said) = s.coolops_with(&["audit", "checkpoint"], &with);
         assert_eq!(code, 0, "{told}{said}");
         let places = s.app.store.checkpoints().places().await.unwrap();
@@ -392,10 +392,7 @@ impl SlowBucket {
                 self.kept.lock().unwrap().insert(file, body);
                 (StatusCode::OK, [("etag", "\"7\"")]).into_response()
             }
-            (_, Some(query)) if query.contains("list-type") => {
-                "<ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
-                    .into_response()
-            }
+            (_, Some(query)) if query.contains("list-type") => NOTHING_LISTED.into_response(),
             _ => match self.kept.lock().unwrap().get(&file).cloned() {
                 Some(kept) => {
                     let headers = [("etag", "\"7\""), ("last-modified", "Sun, 29 Nov 2026 10:00:00 GMT")];
@@ -418,15 +415,7 @@ fn of_two_that_keep_their_checkpoints_at_one_place_the_slower_leaves_no_older_on
         let router = axum::Router::new().fallback(move |request| answering.clone().answers(request));
         tokio::spawn(async move { axum::serve(listener, router).await });
         let anchored = Anchored::new(s);
-        let with = [
-            ("COOLOPS_CHECKPOINT_KEY", anchored.private.as_str()),
-            ("COOLOPS_CHECKPOINTS", "s3://b/log"),
-            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_REGION", "eu-west-1"),
-            ("AWS_ENDPOINT", address.as_str()),
-            ("AWS_ALLOW_HTTP", "true"),
-        ];
+        let with = with_a_bucket(&anchored, ("s3://b/log", &address), "secret");
         let (slower, quicker) = tokio::task::block_in_place(|| {
             std::thread::scope(|scope| {
                 let slower = scope.spawn(|| s.coolops_with(&["audit", "checkpoint"], &with));
@@ -673,15 +662,7 @@ fn a_bucket_that_takes_the_call_and_says_nothing_holds_up_nobody() {
         let anchored = Anchored::new(s);
         let folder = anchored.folder.to_str().unwrap();
         let both = format!("s3://b/log,{folder}");
-        let with = [
-            ("COOLOPS_CHECKPOINT_KEY", anchored.private.as_str()),
-            ("COOLOPS_CHECKPOINTS", both.as_str()),
-            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_REGION", "eu-west-1"),
-            ("AWS_ENDPOINT", address.as_str()),
-            ("AWS_ALLOW_HTTP", "true"),
-        ];
+        let with = with_a_bucket(&anchored, (&both, &address), "secret");
         let began = std::time::Instant::now();
         let signing = tokio::task::block_in_place(|| {
             std::thread::scope(|scope| {

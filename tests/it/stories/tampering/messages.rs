@@ -29,6 +29,28 @@ fn what_slack_was_sent_is_edited() {
 }
 
 #[test]
+fn of_several_columns_of_a_message_that_were_edited_the_one_is_told_that_tells_most() {
+    for (columns, told) in [
+        ("sent_payload = sent_payload || ' '", "sent_payload"),
+        // Its code is not that of such a row any more either.
+        ("sent_payload = sent_payload || ' ', render_version = 1", "sent_payload"),
+        ("sent_payload = null, render_version = 1", "sent_payload"),
+        ("render_version = 1", "sent_code"),
+        ("render_version = null", "render_version"),
+        ("sent_payload = sent_payload || ' ', state = 'gone'", "state"),
+    ] {
+        found(Kind::ChangedMessage, async |s, signed| {
+            assert_eq!(s.database.execute(&format!("update slack_message set {columns}")).await, 1);
+            let report = signed.anchored.app.audit(false).await.unwrap();
+            let build = s.database.text("select build_id::text from slack_message").await;
+            let said: Vec<_> = report.findings.iter().map(|finding| finding.said.as_str()).collect();
+            assert_eq!(said, [format!("message of build {build}: {told}")], "{columns}");
+            Some(s.database.count("select sent_position from slack_message").await)
+        });
+    }
+}
+
+#[test]
 fn what_slack_was_sent_is_edited_together_with_what_tells_of_it() {
     let digest = "sent_digest = sha256(convert_to(replace(sent_payload, 'succeeded', 'failed'), 'UTF8')), sent_payload = replace(sent_payload, 'succeeded', 'failed')";
     for columns in [
