@@ -1,6 +1,8 @@
 //! The same thing comes many times.
 
 use super::{chaos, counted, counting};
+use crate::story::read;
+use crate::story::service::Service;
 
 #[test]
 fn f31_one_press_is_delivered_to_two_replicas_at_once_again_and_again() {
@@ -69,9 +71,21 @@ fn f32_fifty_people_press_the_same_button_at_once() {
         assert!(answers.iter().all(|a| *a == Ok(200)), "{answers:?}");
         s.shows("*succeeded*").await;
         assert_eq!(s.database.count("select count(*) from event where type = 'deployment_requested'").await, 1);
-        assert_eq!(s.database.count("select count(*) from event where type = 'deployment_refused'").await, 49);
-        s.saw("one deployment, 49 refusals");
+        // On a machine that is too slow for all of them within Slack's 3 s the others hear so, and none hears nothing.
+        s.until("each of the others was refused, or told to press again", async || {
+            let refused = s.database.count("select count(*) from event where type = 'deployment_refused'").await;
+            refused + told_to_press_again(s) >= 49
+        })
+        .await;
+        s.saw("one deployment, 49 who know that theirs is none");
     });
+}
+
+/// How many presses were answered with the wish to try again.
+fn told_to_press_again(s: &Service) -> i64 {
+    let workspace = s.standin.workspace();
+    let answers = workspace.channels[0].messages.iter().filter(|m| m.only_for.is_some());
+    i64::try_from(answers.filter(|m| read::message(m).contains("could not confirm your press")).count()).unwrap()
 }
 
 #[test]

@@ -179,8 +179,9 @@ fn same(left: &[u8], right: &[u8]) -> usize {
 fn whoever_reads_on_from_any_place_loses_and_doubles_nothing() {
     on_each_engine(&async |bench: &Bench| {
         for until in [1, 5_000, 70_000] {
-            let script = "seq 1 10000; echo err >&2; sleep 1; seq 10001 20000; sleep 1; seq 20001 20500";
-            let whole: String = (1..=20_500).map(|n| format!("{n}\n")).collect();
+            let script = "p() { seq $1 $2 | sed 's/$/ of the lines that somebody reads on from/'; }; p 1 1000; echo err >&2; sleep 1; p 1001 2000; sleep 1; p 2001 2050";
+            let whole: String =
+                (1..=2_050).map(|n| format!("{n} of the lines that somebody reads on from\n")).collect();
             let mut started = bench.starts(script).await;
             let mut got = Got::default();
             got.read(&mut started.output, until).await;

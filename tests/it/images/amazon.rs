@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use super::{Bench, SHELLS, Variables, variables, with};
+use super::{Bench, SHELLS, Variables, in_each_shell, variables, with};
 use crate::story::service::free_port;
 
 /// Amazon, as far as moto is it.
@@ -201,6 +201,13 @@ fn ecs_fails_in_amazon_s_words_and_puts_back_what_ran_where_that_is_wanted() {
             assert_eq!(runs(&amazon), "web:1");
         }
     }
+}
+
+#[test]
+fn ecs_tells_that_it_was_put_back_never_came_to_rest_or_was_not_taken() {
+    let bench = Bench::new();
+    let amazon = Amazon::start(&bench);
+    service(&amazon);
     // It is put back by ECS itself, or never comes to rest: both are told, in ECS' words.
     let said = |state: &str, id: &str| {
         format!(
@@ -271,28 +278,36 @@ fn ecs_touches_nothing_that_it_can_not_read_checks_every_value_and_hears_sigterm
 }
 
 /// A site as an archive, whose page says which it is.
-fn archive(bench: &Bench, amazon: &Amazon, page: &str) -> String {
-    let folder = format!("site-{page}");
-    bench.file(&format!("{folder}/dist/index.html"), page);
-    bench.file(&format!("{folder}/dist/about.html"), page);
-    bench.file(&format!("{folder}/dist/robots.txt"), "all");
-    bench.file(&format!("{folder}/dist/assets/app.{page}.js"), "run()");
-    let tar = bench.path(&format!("{page}.tar.gz")).display().to_string();
-    let made = Command::new("tar").args(["-czf", &tar, "-C"]).arg(bench.path(&folder)).arg("dist").status();
-    assert!(made.unwrap().success());
-    amazon.says(&["s3", "cp", "--only-show-errors", &tar, &format!("s3://builds/{page}.tar.gz")]);
-    format!("s3://builds/{page}.tar.gz")
+/// The archives of some builds, by what their pages say.
+fn archives<const N: usize>(bench: &Bench, amazon: &Amazon, builds: [&str; N]) -> [String; N] {
+    let archives = builds.map(|page| {
+        let folder = format!("site-{page}");
+        bench.file(&format!("{folder}/dist/index.html"), page);
+        bench.file(&format!("{folder}/dist/about.html"), page);
+        bench.file(&format!("{folder}/dist/robots.txt"), "all");
+        bench.file(&format!("{folder}/dist/assets/app.{page}.js"), "run()");
+        let tar = bench.file(&format!("archives/{page}.tar.gz"), "");
+        let made = Command::new("tar").args(["-czf", &tar, "-C"]).arg(bench.path(&folder)).arg("dist").status();
+        assert!(made.unwrap().success());
+        format!("s3://builds/{page}.tar.gz")
+    });
+    amazon.says(&["s3", "mb", "s3://builds"]);
+    let folder = bench.path("archives").display().to_string();
+    amazon.says(&["s3", "cp", "--only-show-errors", "--recursive", &folder, "s3://builds"]);
+    archives
 }
 
-fn page(amazon: &Amazon) -> String {
-    amazon.says(&["s3", "cp", "--only-show-errors", "s3://www.example.com/index.html", "-"])
+const SITE: &str = "www.example.com";
+
+fn page(amazon: &Amazon, site: &str) -> String {
+    amazon.says(&["s3", "cp", "--only-show-errors", &format!("s3://{site}/index.html"), "-"])
 }
 
 #[test]
 fn a_site_is_published_with_its_long_lived_files_first_and_its_index_last() {
     let bench = Bench::new();
     let amazon = Amazon::start(&bench);
-    amazon.says(&["s3", "mb", "s3://builds"]);
+    let builds = archives(&bench, &amazon, ["one", "two", "three"]);
     amazon.says(&["s3", "mb", "s3://www.example.com"]);
     let distribution = amazon.says(&[
         "cloudfront",
@@ -304,19 +319,17 @@ fn a_site_is_published_with_its_long_lived_files_first_and_its_index_last() {
         "--output",
         "text",
     ]);
-    for (shell, name) in SHELLS.into_iter().zip(["one", "two", "three"]) {
+    for (shell, build) in SHELLS.into_iter().zip(&builds) {
         let all = ours(&[
             ("S3_BUCKET", "www.example.com"),
             ("CLOUDFRONT_DISTRIBUTION_ID", distribution.trim()),
             ("SITE_ASSETS", "assets/"),
         ]);
-        let all = with(&all, "SITE_ARCHIVE", &archive(&bench, &amazon, name));
         bench
-            .deploys("s3-site", shell, &all)
+            .deploys("s3-site", shell, &with(&all, "SITE_ARCHIVE", build))
             .succeeded()
             .says("--- Publishing to s3://www.example.com")
             .says("4 files");
-        assert_eq!(page(&amazon), name);
         let asked = bench.asked();
         let place = |words: &str| asked.find(words).unwrap_or_else(|| panic!("{words} is not in\n{asked}"));
         assert!(
@@ -326,6 +339,7 @@ fn a_site_is_published_with_its_long_lived_files_first_and_its_index_last() {
         );
         assert!(place("/dist/index.html ") < place("create-invalidation"), "{asked}");
     }
+    assert_eq!(page(&amazon, SITE), "three");
     let kept = amazon.says(&["s3", "ls", "--recursive", "s3://www.example.com/assets/"]);
     assert_eq!(kept.lines().count(), 3, "who still has the page of before finds its files: {kept}");
     let head = amazon.says(&[
@@ -343,15 +357,20 @@ fn a_site_is_published_with_its_long_lived_files_first_and_its_index_last() {
     assert_eq!(head.trim(), "no-cache");
 }
 
+/// Publishes the first build, and tells what publishes the second one.
+fn published(bench: &Bench, amazon: &Amazon, site: &str, builds: &[String; 2]) -> Variables {
+    amazon.says(&["s3", "mb", &format!("s3://{site}")]);
+    let [one, two] = builds.each_ref().map(|build| with(&ours(&[("S3_BUCKET", site)]), "SITE_ARCHIVE", build));
+    bench.deploys("s3-site", SHELLS[0], &one).succeeded();
+    two
+}
+
 #[test]
-fn an_archive_that_is_not_what_it_should_be_publishes_nothing_and_a_failure_puts_back_what_was_there() {
+fn an_archive_that_is_not_what_it_should_be_publishes_nothing() {
     let bench = Bench::new();
     let amazon = Amazon::start(&bench);
-    amazon.says(&["s3", "mb", "s3://builds"]);
-    amazon.says(&["s3", "mb", "s3://www.example.com"]);
-    let all = with(&ours(&[("S3_BUCKET", "www.example.com")]), "SITE_ARCHIVE", &archive(&bench, &amazon, "one"));
-    bench.deploys("s3-site", SHELLS[0], &all).succeeded();
-    let next = with(&all, "SITE_ARCHIVE", &archive(&bench, &amazon, "two"));
+    let builds = archives(&bench, &amazon, ["one", "two"]);
+    let next = published(&bench, &amazon, SITE, &builds);
     bench
         .deploys("s3-site", SHELLS[0], &with(&next, "SITE_ARCHIVE", "s3://builds/gone.tar.gz"))
         .failed()
@@ -379,15 +398,24 @@ fn an_archive_that_is_not_what_it_should_be_publishes_nothing_and_a_failure_puts
         .deploys("s3-site", SHELLS[0], &with(&next, "SITE_ARCHIVE", "s3://builds/linked.tar.gz"))
         .failed()
         .says("neither file nor folder: passwd");
-    assert_eq!(page(&amazon), "one");
-    for shell in SHELLS {
-        let failing = "case \"$*\" in *two*index.html*|*dist/index.html*) [ -f failed ] || { : >failed; echo 'An error occurred (SlowDown)' >&2; exit 1; } ;; esac";
-        amazon.answers(&bench, failing);
-        std::fs::remove_file(bench.path("failed")).ok();
+    assert_eq!(page(&amazon, SITE), "one");
+}
+
+#[test]
+fn where_publishing_fails_what_was_there_is_put_back() {
+    let bench = Bench::new();
+    let amazon = Amazon::start(&bench);
+    let builds = archives(&bench, &amazon, ["one", "two"]);
+    // Each shell has a site of its own: they go on beside each other.
+    in_each_shell(|bench, shell| {
+        let site = format!("{}.example.com", shell[0]);
+        amazon.answers(bench, "");
+        let next = published(bench, &amazon, &site, &builds);
+        amazon.answers(bench, "case \"$*\" in *two*index.html*|*dist/index.html*) [ -f failed ] || { : >failed; echo 'An error occurred (SlowDown)' >&2; exit 1; } ;; esac");
         let ran = bench.deploys("s3-site", shell, &with(&next, "ROLLBACK_ON_FAILURE", "true")).failed();
         ran.says("SlowDown").says("the site could not be published. What was there before was put back.");
-        assert_eq!(page(&amazon), "one");
-    }
+        assert_eq!(page(&amazon, &site), "one");
+    });
 }
 
 #[test]
