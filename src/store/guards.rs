@@ -15,7 +15,7 @@ const FUNCTIONS: [(&str, &str); 13] = [
     ("forbid_change", "efa25559895f8a3da0d9fe940d9e97e411622371876d3cc60d0f4cdd073114c6"),
     ("forget_report_text", "5bc62d037e551bb37d73f314af75ff6a055a375d824ce1716b9b14a721bb1bcc"),
     ("holds", "fbe314546a1b6866aec9c02d93d17f739c8e5d7894d2c4bc2f64f659b63c9507"),
-    ("holds_environment", "0f5219f51f92728177ab602e6bec3221a401ffe9b44ddb68c80f7903364eb932"),
+    ("holds_environment", "106ab57454f283941b569b5059250fbdadf987d1f63b3459f5ca16c2329c6ad3"),
     ("item_hash", "2241a72d4b31bf0ca24d69d0b8cb77ff0cc4343ed58758741500c56709efbb6b"),
     ("keep_clock", "044bc0a9b6f014742fae1acf27fcb223583376ec70a067b2dd99697af5304e3c"),
     ("keep_output", "87e1077f8b72f4ea1b1cc18995835ff5cf6ed0f8bfb859baf75fab2bea462ee6"),
