@@ -84,6 +84,8 @@ struct Writing {
     /// Whether private texts are told too.
     plain: bool,
     to: BufWriter<Box<dyn Write + Send>>,
+    /// The line that is being written: each has the room of the ones before.
+    line: Vec<u8>,
     position: i64,
     link: Vec<u8>,
     until: i64,
@@ -99,13 +101,21 @@ impl Writing {
         let hashes = (row.body_hash, &self.link[..], row.chain_hash);
         let exported = Exported::new(row.position, row.micros_since_2000, &row.header, row.payload, hashes);
         let written = match self.form {
-            Form::Jsonl if self.plain => json_line(&mut self.to, &Told { exported, plain: row.plain() }),
-            Form::Jsonl => json_line(&mut self.to, &exported),
+            Form::Jsonl if self.plain => self.json_line(&Told { exported, plain: row.plain() }),
+            Form::Jsonl => self.json_line(&exported),
             Form::Csv => csv_line(&exported).and_then(|line| self.to.write_all(&line)),
         };
         (self.position, self.link) = (row.position, row.chain_hash.to_vec());
         self.failed = written.err();
         self.failed.is_none()
+    }
+
+    fn json_line(&mut self, line: &impl Serialize) -> std::io::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, line)?;
+        let json = std::str::from_utf8(&self.line).map_err(std::io::Error::other)?;
+        self.to.write_all(output::harmless(json).as_bytes())?;
+        self.to.write_all(b"\n")
     }
 }
 
@@ -119,12 +129,6 @@ struct Told<'a> {
     exported: Exported<'a>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     plain: BTreeMap<&'a str, String>,
-}
-
-fn json_line(to: &mut impl Write, line: &impl Serialize) -> std::io::Result<()> {
-    let json = serde_json::to_string(line)?;
-    to.write_all(output::harmless(&json).as_bytes())?;
-    to.write_all(b"\n")
 }
 
 fn csv_line(exported: &Exported<'_>) -> std::io::Result<Vec<u8>> {
@@ -181,6 +185,7 @@ pub async fn export(args: Args) -> Result<ExitCode> {
         form,
         plain: args.plain,
         to: BufWriter::with_capacity(1 << 16, to),
+        line: Vec::new(),
         position: after,
         link,
         until,

@@ -77,8 +77,8 @@ pub fn json(value: &impl Serialize) {
 
 /// JSON whose texts move no terminal: what JSON itself lets through is escaped too.
 pub fn harmless(json: &str) -> Cow<'_, str> {
-    // Most has nothing but ASCII.
-    if json.bytes().all(|b| b < 0x7f) {
+    // Most has nothing but ASCII, which is seen many bytes at once.
+    if json.is_ascii() && memchr::memchr(0x7f, json.as_bytes()).is_none() {
         return json.into();
     }
     let moves = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');

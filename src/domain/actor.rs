@@ -15,6 +15,9 @@ use super::somebody::{Person, Somebody};
 /// The shape of [`Stored`].
 const VERSION: u8 = 1;
 
+/// [`Actor::System`] as it is stored. Most events are by it, and it is known by its text.
+const SYSTEM: &str = r#"{"v":1,"kind":"system","id":"coolops"}"#;
+
 /// Who caused an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Stored<'static>", try_from = "Stored<'_>")]
@@ -127,6 +130,9 @@ impl Actor {
     /// # Errors
     /// See [`UnreadableActor`].
     pub fn parse(stored: &str) -> Result<Self, UnreadableActor> {
+        if stored == SYSTEM {
+            return Ok(Self::System);
+        }
         serde_json::from_str::<Stored<'_>>(stored)?.try_into()
     }
 }
@@ -174,10 +180,11 @@ mod tests {
                 r#"{"v":1,"kind":"slack","id":"U1","of":"T1","name":"ana"}"#,
             ),
             (Actor::Operator { login: "root".into() }, r#"{"v":1,"kind":"operator","id":"root"}"#),
-            (Actor::System, r#"{"v":1,"kind":"system","id":"coolops"}"#),
+            (Actor::System, SYSTEM),
         ] {
             assert_eq!(serde_json::to_string(&actor).unwrap(), stored);
             assert_eq!(serde_json::from_str::<Actor>(stored).unwrap(), actor);
+            assert_eq!(Actor::parse(stored).unwrap(), actor);
         }
     }
 

@@ -51,11 +51,17 @@ pub fn item_hash(header: &Header<'_>, body: &Hash) -> Hash {
     text(&mut hash, header.actor);
     hash.update(header.correlation_id);
     match header.causation_id {
-        Some(id) => hash.update([&[1], id.as_bytes().as_slice()].concat()),
+        Some(id) => {
+            hash.update([1]);
+            hash.update(id);
+        }
         None => hash.update([0]),
     }
     match header.fence {
-        Some(fence) => hash.update([&[1], fence.to_be_bytes().as_slice()].concat()),
+        Some(fence) => {
+            hash.update([1]);
+            hash.update(fence.to_be_bytes());
+        }
         None => hash.update([0]),
     }
     hash.update(body);

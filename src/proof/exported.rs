@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use chrono::TimeDelta;
+use chrono::{SecondsFormat, TimeDelta};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -74,9 +74,6 @@ pub fn misfit(fields: &Map<String, Value>, beside: &[&str]) -> Option<String> {
     ids.into_iter().find(|(_, id)| !is_written_so(id)).map(|(name, id)| format!("its {name} is not an id: {id:?}"))
 }
 
-/// How times are written: UTC, with microseconds.
-const TIME: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
-
 /// What in a line is not as it was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Changed {
@@ -94,12 +91,19 @@ pub enum Changed {
     Number,
 }
 
-/// A time as exports write it; one that nobody can count with, as `infinity`, by its number.
+/// A time as exports write it: UTC, with microseconds; one that nobody can count with, as `infinity`, by its number.
 pub fn time(micros_since_2000: i64) -> String {
     match chain::epoch().checked_add_signed(TimeDelta::microseconds(micros_since_2000)) {
-        Some(at) => at.format(TIME).to_string(),
+        Some(at) => at.to_rfc3339_opts(SecondsFormat::Micros, true),
         None => micros_since_2000.to_string(),
     }
+}
+
+/// A hash in hexadecimal digits: [`hex::encode`] puts them together one by one, and an export has three of them for each event.
+fn digits(hash: &[u8]) -> String {
+    let mut digits = vec![0; 2 * hash.len()];
+    hex::encode_to_slice(hash, &mut digits).expect("there are two digits for each byte");
+    String::from_utf8(digits).expect("digits are ASCII")
 }
 
 impl<'a> Exported<'a> {
@@ -126,9 +130,9 @@ impl<'a> Exported<'a> {
             fence: header.fence,
             actor: header.actor.into(),
             payload: payload.into(),
-            body_hash: hex::encode(body),
-            previous: hex::encode(previous),
-            chain_hash: hex::encode(link),
+            body_hash: digits(body),
+            previous: digits(previous),
+            chain_hash: digits(link),
         }
     }
 
@@ -206,5 +210,25 @@ impl<'a> Exported<'a> {
             return Err(Changed::Header);
         }
         Ok(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was exported before is checked by the same text.
+    #[test]
+    fn times_are_written_with_microseconds_in_any_year() {
+        for (micros, text) in [
+            (0, "2000-01-01T00:00:00.000000Z"),
+            (-1, "1999-12-31T23:59:59.999999Z"),
+            (820_454_400_000_120, "2025-12-31T00:00:00.000120Z"),
+            (252_455_616_000_000_000, "+10000-01-01T00:00:00.000000Z"),
+            (-63_145_440_000_000_000, "-0001-01-01T00:00:00.000000Z"),
+            (i64::MAX, "9223372036854775807"),
+        ] {
+            assert_eq!(time(micros), text);
+        }
     }
 }
