@@ -175,6 +175,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_json_lets_through_and_moves_a_terminal_is_escaped() {
+        assert_eq!(harmless("\"a\u{7f}b\""), r#""a\u007fb""#);
+        assert_eq!(harmless("\"ü\u{9b}2J\""), r#""ü\u009b2J""#);
+        assert!(matches!(harmless("\"plain\""), Cow::Borrowed("\"plain\"")));
+    }
+
+    #[test]
     fn progress_tells_how_far_how_fast_and_how_long() {
         assert_eq!(
             progress("Folding events", (250_000, 1_000_000), (200_000, 2.0)),

@@ -197,16 +197,16 @@ impl<'a> Exported<'a> {
             return Err(Changed::Number);
         }
         let body = chain::body_hash(self.payload.as_bytes());
-        if hex::encode(body) != self.body_hash {
+        if digits(&body) != self.body_hash {
             return Err(Changed::Body);
         }
         let previous: Hash = hex::decode(&self.previous).ok().and_then(|b| b.try_into().ok()).ok_or(Changed::Header)?;
-        if hex::encode(previous) != self.previous {
+        if digits(&previous) != self.previous {
             return Err(Changed::Header);
         }
         let item = chain::item_hash(&self.header(), &body);
         let entry = chain::entry(self.position, self.micros_since_2000()?, &item);
-        if hex::encode(chain::link(&previous, &entry)) != self.chain_hash {
+        if digits(&chain::link(&previous, &entry)) != self.chain_hash {
             return Err(Changed::Header);
         }
         Ok(entry)

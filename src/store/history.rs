@@ -224,7 +224,7 @@ impl History<'_> {
         let user = asked.user.as_deref().map(|user| user.trim_start_matches('@'));
         let mut found = match (asked.project, user) {
             (Some(project), _) => page!(self, asked, before, more, "d.project_id = $8", project.0),
-            // By an id they are looked through: names are what people ask for.
+            // By an id they are looked through: names are what people ask for, and `deployment_of_presser` has them, compared so.
             (None, Some(user)) if !is_an_id(user) => {
                 page!(self, asked, before, more, "lower(d.requested_by) = lower($8) collate \"C\"", user)
             }

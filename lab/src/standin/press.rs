@@ -191,6 +191,9 @@ fn find_element<'a>(message: &'a Message, action_id: &str) -> Option<(&'a str, &
         .find(|(_, element)| element["action_id"] == action_id)
 }
 
+/// How many answers are taken through a response address.
+const ANSWERS: u32 = 5;
+
 /// How long answers are taken through a response address.
 const OPEN: Duration = Duration::from_mins(30);
 
@@ -202,8 +205,13 @@ impl Workspace {
         let secret = hex::encode(random);
         let (channel, ts, user) = (channel.to_owned(), ts.to_owned(), user.to_owned());
         let since = self.now();
-        self.response_urls.push(ResponseUrl { secret: secret.clone(), channel, ts, user, since, left: 5 });
+        self.response_urls.push(ResponseUrl { secret: secret.clone(), channel, ts, user, since, left: ANSWERS });
         secret
+    }
+
+    /// Whether anything came through a press's own address for answers.
+    pub fn was_answered(&self, press: &Signed) -> bool {
+        self.response_urls.iter().any(|url| url.left < ANSWERS && press.body.contains(&url.secret))
     }
 }
 

@@ -139,3 +139,17 @@ async fn each_migration_is_applied_over_a_log_with_every_event_and_the_program_r
     }
     database.drop().await;
 }
+
+#[test]
+fn deployments_are_found_by_who_pressed_without_looking_through_all() {
+    crate::story::story(async |s| {
+        let mut owner = s.database.owner().await;
+        sqlx::raw_sql("set enable_seqscan = off").execute(&mut owner).await.unwrap();
+        // As store/history.rs asks.
+        let asked = "explain select d.id from deployment d where d.requested < 9 and lower(d.requested_by) = lower('Ana') collate \"C\"
+                      order by d.requested desc limit 5";
+        let plan = sqlx::query_scalar::<_, String>(asked).fetch_all(&mut owner).await.unwrap().join("\n");
+        assert!(plan.contains("deployment_of_presser") && plan.contains("Index Cond: ((lower(requested_by)"), "{plan}");
+        owner.close().await.unwrap();
+    });
+}
