@@ -220,9 +220,8 @@ fn ecs_tells_that_it_was_put_back_never_came_to_rest_or_was_not_taken() {
     {
         std::fs::remove_file(bench.path("updated")).ok();
         amazon.answers(&bench, &said(state, id));
-        let began = std::time::Instant::now();
+        // What waits for more than its two seconds waits for ever, and the story meets its limit.
         bench.deploys("ecs", SHELLS[0], &of_ecs()).failed().says("was circuit broken").says(words);
-        assert!(began.elapsed().as_secs() < 30);
     }
     amazon.answers(&bench, "case \"$*\" in *register*) echo 'An error occurred (AccessDenied)' >&2; exit 255 ;; esac");
     bench
