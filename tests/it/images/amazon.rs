@@ -220,8 +220,11 @@ fn ecs_tells_that_it_was_put_back_never_came_to_rest_or_was_not_taken() {
     {
         std::fs::remove_file(bench.path("updated")).ok();
         amazon.answers(&bench, &said(state, id));
-        // What waits for more than its two seconds waits for ever, and the story meets its limit.
+        bench.asked();
         bench.deploys("ecs", SHELLS[0], &of_ecs()).failed().says("was circuit broken").says(words);
+        // It waits for two seconds and asks each second: how fast a machine is makes that fewer questions, and never more.
+        let looked = bench.asked().matches("describe-services").count();
+        assert!((2..=6).contains(&looked), "it looked {looked} times");
     }
     amazon.answers(&bench, "case \"$*\" in *register*) echo 'An error occurred (AccessDenied)' >&2; exit 255 ;; esac");
     bench
