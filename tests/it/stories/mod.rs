@@ -28,9 +28,11 @@ mod slack_trouble;
 mod standing;
 mod states;
 mod stopping;
+mod subject_keys;
 mod tampering;
 mod travel;
 mod turns;
+mod views;
 #[cfg(feature = "failpoints")]
 mod week;
 mod wide_locks;
